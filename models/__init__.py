@@ -1,0 +1,4 @@
+"""The collection of model/guide pairs, one file a model."""
+
+if __name__ != "ppgen.models":
+    raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: write 'import ppgen.models'.")
