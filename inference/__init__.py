@@ -2,5 +2,5 @@
 
 if __name__ != "ppgen.inference":
     raise ImportError(
-        f"expected the import name 'ppgen.inference', got {__name__!r}: write 'import ppgen.inference'."
+        f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'."
     )

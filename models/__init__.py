@@ -1,4 +1,6 @@
 """The collection of model/guide pairs, one file a model."""
 
 if __name__ != "ppgen.models":
-    raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: write 'import ppgen.models'.")
+    raise ImportError(
+        f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'."
+    )

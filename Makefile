@@ -1,0 +1,62 @@
+# The only commands of this project. `make demo` and `make test` set up everything they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+RUN := runs/demo
+
+ifndef PPGEN_DATA
+ifneq ($(wildcard ../shared/data/.),)
+export PPGEN_DATA := $(abspath ../shared/data)
+endif
+endif
+
+.PHONY: setup demo test lint types docs packaging bench ci
+
+setup: $(VENV)/.installed
+
+# Torch comes first and by its pinned version alone, so that pip has nothing to weigh when it meets the rest.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or newer, got " + sys.version.split()[0] + ": run make with PYTHON=python3.11 (or newer).")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(shell grep '^torch==' constraints.txt)
+	$(PIP) setuptools wheel
+	$(PIP) --no-build-isolation -e '.[dev]'
+	touch $@
+
+demo: setup
+	rm -rf $(RUN)
+	$(BIN)/ppgen train vae --data digits --objective iwelbo -O num_particles=5 --out $(RUN)
+	$(BIN)/ppgen evaluate $(RUN)
+	$(BIN)/ppgen report $(RUN)
+	@echo 'The run is in $(RUN); its page is $(abspath $(RUN))/report.html'
+
+test: setup
+	$(PYTEST) -m 'not slow'
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python -m ppgen.tables --check
+	$(PYTEST) tests/test_docs.py
+
+packaging: setup
+	$(PYTEST) tests/test_packaging.py
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(PIP) --no-build-isolation -e '.[bench]'
+	touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/step_time.py
+
+ci: lint types
+	$(PYTEST) --ignore=tests/test_docs.py --ignore=tests/test_packaging.py
+	$(MAKE) docs packaging
