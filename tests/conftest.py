@@ -1,0 +1,105 @@
+"""What every test starts from and must leave behind: a seed, no stored parameters, unchanged settings."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyro
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+SEED = 20_160_101
+
+
+def pytest_configure() -> None:
+    """Let ``PPGEN_DATA`` name the data folder beside the repository where it exists and nobody named one."""
+    beside = ROOT.parent / "shared" / "data"
+    if beside.is_dir():
+        os.environ.setdefault("PPGEN_DATA", str(beside))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` where there is no CUDA device."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def global_settings() -> dict[str, Any]:
+    """The settings of torch and Pyro that one test could change for all others."""
+    return {
+        "torch.get_default_dtype()": torch.get_default_dtype(),
+        "torch.get_default_device()": torch.get_default_device(),
+        "torch.get_num_threads()": torch.get_num_threads(),
+        "torch.is_grad_enabled()": torch.is_grad_enabled(),
+        "torch.are_deterministic_algorithms_enabled()": torch.are_deterministic_algorithms_enabled(),
+        "torch.is_anomaly_enabled()": torch.is_anomaly_enabled(),
+        **{f"pyro.settings {name}": value for name, value in pyro.settings.get().items()},
+    }
+
+
+def restore(settings: dict[str, Any]) -> None:
+    """Put back what :func:`global_settings` returned."""
+    torch.set_default_dtype(settings["torch.get_default_dtype()"])
+    if settings["torch.get_default_device()"] != torch.get_default_device():
+        torch.set_default_device(None)
+    torch.set_num_threads(settings["torch.get_num_threads()"])
+    torch.set_grad_enabled(settings["torch.is_grad_enabled()"])
+    torch.use_deterministic_algorithms(settings["torch.are_deterministic_algorithms_enabled()"])
+    torch.autograd.set_detect_anomaly(settings["torch.is_anomaly_enabled()"])
+    pyro.settings.set(
+        **{
+            name.removeprefix("pyro.settings "): value
+            for name, value in settings.items()
+            if name.startswith("pyro.settings ")
+        }
+    )
+
+
+@contextmanager
+def unchanged_settings() -> Iterator[None]:
+    """Within it, whatever changes a global setting and leaves it changed fails the test; it is put back."""
+    before = global_settings()
+    yield
+    after = global_settings()
+    restore(before)
+    changed = [f"{name}: {before[name]} -> {after[name]}" for name in before if before[name] != after[name]]
+    if changed:
+        pytest.fail("the test left global settings changed: " + "; ".join(changed), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def clean_slate() -> Iterator[None]:
+    """Seed, clear the parameter store, switch validation on, and guard the global settings."""
+    pyro.clear_param_store()
+    pyro.set_rng_seed(SEED)
+    with pyro.validation_enabled(True), unchanged_settings():
+        yield
+    pyro.clear_param_store()
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data files; skips where there is none."""
+    folder = os.environ.get("PPGEN_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs a folder of data files: set PPGEN_DATA")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def require_data(data_dir: Path) -> Callable[[str], Path]:
+    """A function from a file's name to its path; it skips, naming the file, where the file is missing."""
+
+    def path_of(name: str) -> Path:
+        path = data_dir / name
+        if not path.is_file():
+            pytest.skip(f"needs {name} in {data_dir}")
+        return path
+
+    return path_of
