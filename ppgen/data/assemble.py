@@ -1,0 +1,115 @@
+"""From arrays to a data set: what all loaders share (derived facts, fixed permutations, binarization).
+
+Splits and one-time binarizations draw from ``numpy.random.RandomState``, whose streams NumPy has promised
+never to change: the same seed gives the same split on every machine, today and later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ppgen.data.dataset import Dataset
+from ppgen.data.options import one_of
+from ppgen.data.spec import DataSpec, Observation
+
+__all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "permutation"]
+
+BINARIZE = ("dynamic", "threshold", "none")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split as arrays: x is (N, D), y is (N,) or None."""
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None = None
+
+    def __getitem__(self, rows: NDArray[np.intp] | slice) -> Part:
+        return Part(self.x[rows], None if self.y is None else self.y[rows])
+
+    def tensors(self, *, labels: bool) -> tuple[torch.Tensor, ...]:
+        """(x,) or, with ``labels``, (x, y): float32 and int64."""
+        x = torch.from_numpy(np.ascontiguousarray(self.x, dtype=np.float32))
+        if not labels or self.y is None:
+            return (x,)
+        return x, torch.from_numpy(np.ascontiguousarray(self.y, dtype=np.int64))
+
+
+def permutation(n: int, seed: int) -> NDArray[np.intp]:
+    """A fixed random order of n rows."""
+    return np.random.RandomState(seed).permutation(n)
+
+
+def binarize_once(probabilities: NDArray[Any], seed: int) -> NDArray[np.bool_]:
+    """x ~ Bernoulli(probabilities), the same draw at every call with the same seed."""
+    draws: NDArray[np.bool_] = np.random.RandomState(seed).random_sample(probabilities.shape) < probabilities
+    return draws
+
+
+def assemble(
+    name: str,
+    train: Part,
+    valid: Part,
+    test: Part,
+    *,
+    observation: Observation,
+    image_shape: tuple[int, ...] | None = None,
+    levels: int | None = None,
+    num_classes: int | None = None,
+    dynamic: bool = False,
+) -> Dataset:
+    """A data set of three parts, batches (x, y) with ``num_classes``. The mean and the size are train's."""
+    labels = num_classes is not None
+    x = train.tensors(labels=False)[0]
+    spec = DataSpec(
+        name,
+        num_features=x.shape[1],
+        observation=observation,
+        image_shape=image_shape,
+        levels=levels,
+        num_classes=num_classes,
+        num_data=len(x),
+        mean=x.mean(0),
+    )
+    return Dataset(
+        spec,
+        train.tensors(labels=labels),
+        valid.tensors(labels=labels),
+        test.tensors(labels=labels),
+        dynamic=dynamic,
+    )
+
+
+def assemble_images(
+    name: str,
+    train: Part,
+    valid: Part,
+    test: Part,
+    *,
+    binarize: str,
+    image_shape: tuple[int, ...],
+    levels: int | None = None,
+    num_classes: int | None = None,
+) -> Dataset:
+    """A data set of pictures whose x are intensities in [0, 1], binarized as asked.
+
+    Args:
+        binarize: ``"dynamic"``: train keeps the intensities as probabilities and draws anew at each
+            presentation (Burda et al. 2016), valid is drawn once with seed 1 and test with seed 2;
+            ``"threshold"``: x > 1/2; ``"none"``: the grey values, quantised in ``levels``.
+    """
+    one_of("binarize", binarize, BINARIZE if levels is not None else BINARIZE[:2])
+    build = partial(assemble, image_shape=image_shape, num_classes=num_classes)
+    if binarize == "none":
+        return build(name, train, valid, test, observation="quantised", levels=levels)
+    if binarize == "threshold":
+        train, valid, test = (Part(part.x > 0.5, part.y) for part in (train, valid, test))
+        return build(name, train, valid, test, observation="binary")
+    valid, test = Part(binarize_once(valid.x, 1), valid.y), Part(binarize_once(test.x, 2), test.y)
+    return build(name, train, valid, test, observation="binary", dynamic=True)

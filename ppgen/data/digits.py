@@ -1,0 +1,48 @@
+"""scikit-learn's handwritten digits: 1,797 pictures, 8 x 8 pixels, 17 grey levels; nothing to download."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ppgen.data.assemble import Part, assemble_images, permutation
+from ppgen.data.dataset import Dataset
+from ppgen.data.options import flag
+from ppgen.registry import register_data
+
+__all__ = ["digits"]
+
+LEVELS = 17
+NUM_VALID, NUM_TEST = 200, 300
+
+
+@register_data(
+    "digits",
+    summary="handwritten digits, 8 x 8, from scikit-learn: no download",
+    reference="Alpaydin and Kaynak, Cascading classifiers",
+    year=1998,
+    tags=("images", "binary", "labels", "embedded"),
+)
+def digits(*, binarize: str = "dynamic", labels: bool = False) -> Dataset:
+    """1,297 train, 200 valid and 300 test rows of ``RandomState(0).permutation(1797)``, in this order.
+
+    Args:
+        binarize: ``"dynamic"`` (probability = grey / 16), ``"threshold"`` (above 1/2) or ``"none"``
+            (17 grey levels).
+        labels: batches are (x, y), y the digit.
+    """
+    from sklearn.datasets import load_digits
+
+    flag("labels", labels)
+    grey, digit = load_digits(return_X_y=True)
+    everything = Part((grey / (LEVELS - 1)).astype(np.float32), digit)[permutation(len(grey), 0)]
+    end, start = len(grey) - NUM_TEST, len(grey) - NUM_TEST - NUM_VALID
+    return assemble_images(
+        "digits",
+        everything[:start],
+        everything[start:end],
+        everything[end:],
+        binarize=binarize,
+        image_shape=(8, 8),
+        levels=LEVELS,
+        num_classes=10 if labels else None,
+    )

@@ -1,0 +1,83 @@
+"""Synthetic data whose truth is known: x = loc + W z + noise e with standard normal z and e."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import LowRankMultivariateNormal
+
+from ppgen.data.assemble import Part, assemble
+from ppgen.data.dataset import Dataset
+from ppgen.data.options import count, positive
+from ppgen.registry import register_data
+
+__all__ = ["LinearGaussianTruth", "linear_gaussian", "linear_gaussian_truth"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearGaussianTruth:
+    """The parameters that the data came from: weight (D, latent), loc (D,), noise (a standard deviation)."""
+
+    weight: Tensor
+    loc: Tensor
+    noise: float
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The exact evidence log N(x; loc, W W' + noise^2 I) in nats: (B, D) -> (B,)."""
+        diagonal = torch.full_like(self.loc, self.noise**2)
+        log_prob: Tensor = LowRankMultivariateNormal(self.loc, self.weight, diagonal).log_prob(x)  # type: ignore[no-untyped-call]
+        return log_prob
+
+
+def linear_gaussian_truth(
+    *, num_features: int = 8, latent_dim: int = 2, noise: float = 0.5, seed: int = 0
+) -> LinearGaussianTruth:
+    """The truth behind ``load_data("linear_gaussian")`` with the same options; W, loc are standard normal.
+
+    Raises:
+        UsageError: a size is not a positive integer, or noise is not a positive number.
+
+    >>> linear_gaussian_truth(num_features=3).weight.shape
+    torch.Size([3, 2])
+    """
+    count("num_features", num_features)
+    count("latent_dim", latent_dim)
+    count("seed", seed, least=0, most=2**32 - 2)
+    positive("noise", noise)
+    random = np.random.RandomState(seed)
+    weight = torch.from_numpy(random.standard_normal((num_features, latent_dim))).float()
+    loc = torch.from_numpy(random.standard_normal(num_features)).float()
+    return LinearGaussianTruth(weight, loc, float(noise))
+
+
+@register_data(
+    "linear_gaussian",
+    summary="synthetic: a linear map of a normal latent plus noise, exact evidence known",
+    reference="Tipping and Bishop, Probabilistic principal component analysis",
+    year=1999,
+    tags=("synthetic", "real", "embedded"),
+)
+def linear_gaussian(
+    *, num_features: int = 8, latent_dim: int = 2, num_data: int = 1000, noise: float = 0.5, seed: int = 0
+) -> Dataset:
+    """``num_data`` rows to train, a fifth as many to validate and test, of :func:`linear_gaussian_truth`.
+
+    Args:
+        num_features: D, the size of x.
+        latent_dim: the size of z.
+        num_data: the number of training rows.
+        noise: the standard deviation of x given z.
+        seed: of the truth, and (plus one) of the rows.
+    """
+    count("num_data", num_data)
+    truth = linear_gaussian_truth(num_features=num_features, latent_dim=latent_dim, noise=noise, seed=seed)
+    random = np.random.RandomState(seed + 1)
+    held_out = max(1, num_data // 5)
+    z = random.standard_normal((num_data + 2 * held_out, latent_dim))
+    mean = truth.loc.numpy() + z @ truth.weight.numpy().T  # (N, D)
+    x = Part(mean + noise * random.standard_normal(mean.shape))
+    valid, test = x[num_data : num_data + held_out], x[num_data + held_out :]
+    return assemble("linear_gaussian", x[:num_data], valid, test, observation="real")

@@ -1,0 +1,117 @@
+"""What one datum is: the facts about a data set that a pair builds its networks and its likelihood from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from math import prod
+from typing import Any, Literal, get_args
+
+import torch
+
+from ppgen.errors import UsageError, nearest
+
+__all__ = ["DataSpec", "Observation"]
+
+Observation = Literal["binary", "real", "quantised"]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """One datum x: a vector of ``num_features`` numbers, and the likelihood that fits it.
+
+    Args:
+        name: the data set's registered name, or whatever its owner calls it.
+        num_features: D; x is always flat, (B, D), float32.
+        observation: ``"binary"`` (x is 0 or 1: Bernoulli), ``"real"`` (Gaussian) or ``"quantised"``
+            (x = k / (levels - 1) for k = 0..levels-1: discretized logistic).
+        image_shape: (H, W) or (C, H, W) of a datum that is a picture, row-major, upright.
+        levels: the number of grey levels; for ``"quantised"`` and for nothing else.
+        num_classes: C, when a batch is (x, y) with labels y = 0..C-1 of shape (B,), int64.
+        num_data: N, the number of training data: the plate's scale is N / B.
+        mean: (D,), the mean of the training data, for a likelihood's first bias; neither compared nor saved.
+
+    Raises:
+        UsageError: a number is not positive, the shape does not hold D numbers, or ``levels`` is missing or
+            superfluous.
+
+    >>> DataSpec("digits", 64, "binary", image_shape=(8, 8)).to_json()["image_shape"]
+    [8, 8]
+    """
+
+    name: str
+    num_features: int
+    observation: Observation
+    image_shape: tuple[int, ...] | None = None
+    levels: int | None = None
+    num_classes: int | None = None
+    num_data: int | None = None
+    mean: torch.Tensor | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_observation()
+        self._check_shapes()
+
+    def _check_numbers(self) -> None:
+        least = {"num_features": 1, "levels": 2, "num_classes": 1, "num_data": 1}
+        for name, lower in least.items():
+            value = getattr(self, name)
+            if value is None and name != "num_features":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < lower:
+                raise UsageError(
+                    f"{name} of data {self.name!r} must be an integer of at least {lower}, got {value!r}."
+                )
+
+    def _check_observation(self) -> None:
+        if self.observation not in get_args(Observation):
+            raise UsageError(
+                f"unknown observation {self.observation!r} of data {self.name!r}"
+                f"{nearest(str(self.observation), get_args(Observation))}"
+            )
+        if (self.levels is not None) != (self.observation == "quantised"):
+            raise UsageError(
+                f"data {self.name!r} is {self.observation} and has levels={self.levels}: "
+                "give levels for quantised data and for nothing else."
+            )
+
+    def _check_shapes(self) -> None:
+        if self.image_shape is not None and (
+            len(self.image_shape) not in (2, 3) or prod(self.image_shape) != self.num_features
+        ):
+            raise UsageError(
+                f"image_shape of data {self.name!r} must be (H, W) or (C, H, W) holding num_features="
+                f"{self.num_features} numbers, got {tuple(self.image_shape)}."
+            )
+        if self.mean is not None and self.mean.shape != (self.num_features,):
+            raise UsageError(
+                f"mean of data {self.name!r} must have shape ({self.num_features},), "
+                f"got {tuple(self.mean.shape)}."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """All but ``mean``, in JSON's own types."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "mean"}
+        return values | {"image_shape": None if self.image_shape is None else list(self.image_shape)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DataSpec:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            UsageError: an entry is unknown, or one without a default is missing.
+        """
+        known = [entry.name for entry in fields(cls) if entry.name != "mean"]
+        for name in values:
+            if name not in known:
+                raise UsageError(
+                    f"unknown entry {name!r} in the description of a datum{nearest(name, known)}"
+                )
+        missing = [name for name in ("name", "num_features", "observation") if name not in values]
+        if missing:
+            raise UsageError(
+                f"the description of a datum lacks {', '.join(missing)}: it has {', '.join(values)}."
+            )
+        shape = values.get("image_shape")
+        return cls(**{**values, "image_shape": None if shape is None else tuple(shape)})

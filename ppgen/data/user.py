@@ -1,0 +1,140 @@
+"""``dataset_from``: a data set of the user's own tensors or arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.data.assemble import binarize_once, permutation
+from ppgen.data.dataset import Dataset
+from ppgen.data.spec import DataSpec, Observation
+from ppgen.errors import UsageError
+
+__all__ = ["dataset_from"]
+
+
+def dataset_from(
+    train: Any,
+    valid: Any = None,
+    test: Any = None,
+    *,
+    observation: Observation | None = None,
+    name: str = "user",
+    image_shape: tuple[int, ...] | None = None,
+    levels: int | None = None,
+    num_classes: int | None = None,
+    dynamic: bool = False,
+    held_out: float = 0.1,
+    seed: int = 0,
+) -> Dataset:
+    """A data set of tensors or arrays of one's own.
+
+    Args:
+        train: x of shape (N, ...), a tensor or anything that NumPy makes an array of numbers of; or a tuple
+            (x, y). More than two dimensions are flattened to (N, D); (N, H, W) and (N, C, H, W) give
+            ``image_shape``.
+        valid: the same; a seeded ``held_out`` share of ``train`` where it is None.
+        test: the same.
+        observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
+            ``"quantised"`` where ``levels`` is given, ``"real"`` otherwise.
+        dynamic: x holds probabilities in [0, 1]; train is drawn anew at each presentation, valid and test
+            once.
+        held_out: the share of ``train``'s rows that becomes valid, and again test, where these are None.
+        seed: of the permutation that splits, and of the one-time draws.
+
+    Raises:
+        UsageError: x has no rows of numbers, or anything that :class:`Dataset` refuses.
+
+    >>> data = dataset_from(torch.randn(100, 3))
+    >>> data.spec.observation, len(data.train[0]), len(data.valid[0]), len(data.test[0])
+    ('real', 80, 10, 10)
+    """
+    parts = {"train": train, "valid": valid, "test": test}
+    given = {split: _tensors(split, part) for split, part in parts.items() if part is not None}
+    shape = image_shape or _image_shape(given["train"][0])
+    splits = _hold_out({split: _flat(part) for split, part in given.items()}, held_out, seed)
+    if dynamic:
+        splits |= {split: _drawn(split, splits[split], seed) for split in ("valid", "test")}
+    x = splits["train"][0]
+    spec = DataSpec(
+        name,
+        num_features=x.shape[1],
+        observation=observation or _infer(x, levels, dynamic),
+        image_shape=shape,
+        levels=levels,
+        num_classes=num_classes,
+        num_data=len(x) or None,
+        mean=x.mean(0),
+    )
+    return Dataset(spec, splits["train"], splits["valid"], splits["test"], dynamic=dynamic)
+
+
+def _tensors(split: str, part: Any) -> tuple[Tensor, ...]:
+    """(x,) or (x, y) as tensors: x in float32 with at least two dimensions, y in int64 or float32."""
+    entries = part if isinstance(part, tuple) else (part,)
+    if not entries:
+        raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
+    x, *rest = (_tensor(split, entry) for entry in entries)
+    if x.ndim < 2:
+        raise UsageError(
+            f"x in {split} must have rows, shape (N, num_features), got {tuple(x.shape)}: "
+            "use x[:, None] for data with one feature."
+        )
+    return (x.float(), *(y.float() if y.is_floating_point() else y.long() for y in rest))
+
+
+def _tensor(split: str, values: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise UsageError(
+            f"{split} must be an array of numbers, got rows of different lengths: {error}."
+        ) from error
+    if array.dtype.kind not in "bifu":
+        raise UsageError(f"{split} must be an array of numbers, got {array.dtype}.")
+    return torch.from_numpy(np.array(array))
+
+
+def _image_shape(x: Tensor) -> tuple[int, ...] | None:
+    return tuple(x.shape[1:]) if x.ndim in (3, 4) else None
+
+
+def _flat(part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (part[0].reshape(len(part[0]), part[0].shape[1:].numel()), *part[1:])  # (N, D)
+
+
+def _hold_out(
+    splits: dict[str, tuple[Tensor, ...]], held_out: float, seed: int
+) -> dict[str, tuple[Tensor, ...]]:
+    """Take what is missing of valid and test from the permuted rows of train."""
+    wanted = [split for split in ("valid", "test") if split not in splits]
+    n = len(splits["train"][0])
+    size = max(1, round(held_out * n))
+    if not wanted or any(len(part) != n for part in splits["train"]):
+        return splits
+    if not 0 < held_out < 1 or len(wanted) * size >= n:
+        raise UsageError(
+            f"cannot split {' and '.join(wanted)} of {size} rows off the {n} rows of train: "
+            f"give {' and '.join(wanted)}, or a held_out between 0 and 1 that leaves rows to train "
+            f"(got {held_out})."
+        )
+    order = torch.from_numpy(permutation(n, seed))
+    pieces = torch.tensor_split(order, [size * (i + 1) for i in range(len(wanted))])
+    rows = dict(zip([*wanted, "train"], pieces, strict=True))
+    return splits | {split: tuple(part[index] for part in splits["train"]) for split, index in rows.items()}
+
+
+def _drawn(split: str, part: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
+    x = binarize_once(part[0].cpu().numpy(), seed + 1 + (split == "test"))
+    return (torch.from_numpy(x).to(part[0]), *part[1:])
+
+
+def _infer(x: Tensor, levels: int | None, dynamic: bool) -> Observation:
+    if levels is not None:
+        return "quantised"
+    return "binary" if dynamic or bool(((x == 0) | (x == 1)).all()) else "real"

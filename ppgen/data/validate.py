@@ -1,0 +1,85 @@
+"""What a split must hold, checked once where a data set is made, so that no training step has to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ppgen.data.spec import DataSpec
+from ppgen.errors import UsageError
+
+__all__ = ["check_split"]
+
+
+def check_split(name: str, split: tuple[Tensor, ...], spec: DataSpec, *, probabilities: bool = False) -> None:
+    """Check that ``split``, (x,) or (x, y), is what ``spec`` says; binary x may be ``probabilities``.
+
+    Raises:
+        UsageError: the split is empty, its tensors differ in length, a shape or type is wrong, x is not
+            finite or outside of what its likelihood can produce; the sentence names the split and the first
+            offending row.
+    """
+    where = f"{name} of data {spec.name!r}"
+    _check_shapes(where, split, spec)
+    _check_finite(where, split)
+    if spec.observation == "binary":
+        _check_binary(where, split[0], probabilities)
+    if spec.levels is not None:
+        _check_quantised(where, split[0], spec.levels)
+    if spec.num_classes is not None:
+        _check_labels(where, split, spec.num_classes)
+
+
+def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
+    if not isinstance(split, tuple) or not split or not all(isinstance(part, Tensor) for part in split):
+        raise UsageError(f"{where} must be a tuple of tensors, (x,) or (x, y), got {type(split).__name__}.")
+    x = split[0]
+    if x.ndim != 2 or x.shape[1] != spec.num_features or not x.is_floating_point():
+        raise UsageError(
+            f"x in {where} must be a floating-point tensor of shape (B, {spec.num_features}), "
+            f"got {tuple(x.shape)} of {x.dtype}."
+        )
+    if len(x) == 0:
+        raise UsageError(f"{where} is empty: give it at least one row.")
+    lengths = [part.shape[0] if part.ndim else 0 for part in split]
+    if len(set(lengths)) > 1:
+        raise UsageError(f"the tensors in {where} must have the same number of rows, got {lengths}.")
+
+
+def _check_finite(where: str, split: tuple[Tensor, ...]) -> None:
+    for part in split:
+        _refuse(where, part, ~torch.isfinite(part), "finite numbers", "remove or impute it")
+
+
+def _check_binary(where: str, x: Tensor, probabilities: bool) -> None:
+    if probabilities:
+        _refuse(where, x, (x < 0) | (x > 1), "probabilities in [0, 1]", "rescale x")
+    else:
+        remedy = "binarize x, pass dynamic=True for probabilities, or choose another observation"
+        _refuse(where, x, (x != 0) & (x != 1), "0 or 1", remedy)
+
+
+def _check_quantised(where: str, x: Tensor, levels: int) -> None:
+    scaled = x * (levels - 1)
+    off_grid = (scaled - scaled.round()).abs() > 1e-3
+    expected = f"k / {levels - 1} with k = 0..{levels - 1}"
+    _refuse(where, x, off_grid | (x < 0) | (x > 1), expected, "rescale x or correct levels")
+
+
+def _check_labels(where: str, split: tuple[Tensor, ...], num_classes: int) -> None:
+    if len(split) < 2 or split[1].ndim != 1 or split[1].dtype != torch.int64:
+        came = [(tuple(part.shape), str(part.dtype)) for part in split]
+        raise UsageError(f"{where} must be (x, y) with int64 labels y of shape (B,), got {came}.")
+    y = split[1]
+    _refuse(where, y, (y < 0) | (y >= num_classes), f"labels 0..{num_classes - 1}", "renumber the labels")
+
+
+def _refuse(where: str, values: Tensor, bad: Tensor, expected: str, remedy: str) -> None:
+    """Raise for the first entry that is ``bad``, if one is."""
+    if not bool(bad.any()):
+        return
+    index = tuple(int(i) for i in bad.nonzero()[0])
+    column = f", column {index[1]}" if len(index) > 1 else ""
+    raise UsageError(
+        f"{where} must hold {expected}, got {values[index].item():g} in row {index[0]}{column}: {remedy}."
+    )
