@@ -1,0 +1,98 @@
+"""The tables of models, objectives and data sets in the pages, written from the registry.
+
+A page says where a table goes by two markers, each on a line of its own; what stands between them is ours::
+
+    <!-- table: models -->
+    <!-- end of table -->
+
+``python -m ppgen.tables`` rewrites README.md and the pages under docs/; with ``--check`` it writes nothing,
+names the stale pages and exits with code 1.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ppgen.errors import UsageError, nearest
+from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
+
+__all__ = ["main", "render", "stale", "table"]
+
+TABLES = {"models": MODELS, "objectives": OBJECTIVES, "data": DATA}
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def in_python(spec: Spec) -> str:
+    """The class's name, or the call that loads a data set, with its options."""
+    if isinstance(spec.cls, type):
+        return spec.cls.__name__
+    options = inspect.signature(spec.cls).parameters
+    return f"load_data({', '.join([repr(spec.name), *(f'{option}=' for option in options)])})"
+
+
+def row(spec: Spec) -> str:
+    """One line of a table. A bar within a cell is escaped, since Markdown would end the cell there."""
+    cells = (f"`{spec.name}`", f"`{in_python(spec)}`", spec.summary, f"{spec.reference} ({spec.year})")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def table(registry: Registry) -> str:
+    """A Markdown table of all entries, by name."""
+    head = "| name | in Python | what it is | reference |\n| --- | --- | --- | --- |\n"
+    return head + "".join(row(spec) for spec in registry.values())
+
+
+def render(text: str) -> str:
+    """The text of a page with every marked table filled in.
+
+    Raises:
+        UsageError: a marker asks for a table that does not exist.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        if name not in TABLES:
+            raise UsageError(f"expected the name of a table in a marker, got {name!r}{nearest(name, TABLES)}")
+        return begin + table(TABLES[name]) + end
+
+    return MARKED.sub(fill, text)
+
+
+def pages(root: Path) -> list[Path]:
+    """README.md and the pages under docs/.
+
+    Raises:
+        UsageError: ``root`` is not a checkout of the repository.
+    """
+    readme = root / "README.md"
+    if not readme.is_file():
+        raise UsageError(
+            f"expected README.md in {root}, found none: run this from a checkout of the repository."
+        )
+    return [readme, *sorted((root / "docs").glob("*.md"))]
+
+
+def stale(root: Path) -> dict[Path, str]:
+    """The pages whose tables differ from the registry, with the text they should have."""
+    texts = {page: page.read_text(encoding="utf-8") for page in pages(root)}
+    return {page: new for page, text in texts.items() if (new := render(text)) != text}
+
+
+def main(arguments: Sequence[str], root: Path) -> int:
+    """Rewrite the stale pages under ``root``, or only name them. Returns the exit code."""
+    check = "--check" in arguments
+    found = stale(root)
+    for page, text in found.items():
+        if not check:
+            page.write_text(text, encoding="utf-8")
+        name = page.relative_to(root)
+        print(
+            f"{name}: tables are stale: run python -m ppgen.tables" if check else f"{name}: tables rewritten"
+        )
+    return int(check and bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path(__file__).resolve().parents[1]))

@@ -1,0 +1,52 @@
+"""The pages tell the truth: their examples run, their tables equal the registry, their links lead to files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ppgen import tables
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = tables.pages(ROOT)
+BLOCK = re.compile(r"^```python *(?P<flag>[\w-]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+
+
+def examples(page: Path) -> list[str]:
+    """The Python blocks of a page, each moved down to its own lines, so that a traceback shows the page's."""
+    text = page.read_text(encoding="utf-8")
+    blocks = [block for block in BLOCK.finditer(text) if block["flag"] != "no-run"]
+    return ["\n" * text.count("\n", 0, block.start("code")) + block["code"] for block in blocks]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=lambda page: page.name)
+def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for code in examples(page):
+        exec(compile(code, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_block_is_run_or_says_that_it_is_not(page: Path) -> None:
+    flags = {block["flag"] for block in BLOCK.finditer(page.read_text(encoding="utf-8"))}
+    assert flags <= {"", "no-run"}
+
+
+def test_the_tables_equal_the_registry() -> None:
+    names = [str(page.relative_to(ROOT)) for page in tables.stale(ROOT)]
+    assert not names, f"stale tables in {', '.join(names)}: run python -m ppgen.tables"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    dead = [target for target in LINK.findall(text) if not (page.parent / target).exists()]
+    assert not dead
+
+
+def test_the_index_links_every_page() -> None:
+    linked = set(LINK.findall((ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= linked
