@@ -1,4 +1,4 @@
-"""The pages tell the truth: their examples run, their tables equal the registry, their links lead to files."""
+"""The pages tell the truth: their examples run, their tables equal the registry, their links lead on."""
 
 import re
 from pathlib import Path
