@@ -1,6 +1,9 @@
 """The pages tell the truth: their examples run, their tables equal the registry, their links lead on."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from ppgen import tables
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = tables.pages(ROOT)
 BLOCK = re.compile(r"^```python *(?P<flag>[\w-]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^ppgen (?P<name>[a-z]+)(?P<rest>[^#\n]*)", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
@@ -33,6 +37,28 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
 def test_a_block_is_run_or_says_that_it_is_not(page: Path) -> None:
     flags = {block["flag"] for block in BLOCK.finditer(page.read_text(encoding="utf-8"))}
     assert flags <= {"", "no-run"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
+    wide = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    used: dict[str, set[str]] = {}
+    for command in COMMAND.finditer(page.read_text(encoding="utf-8")):
+        found = re.findall(r"(?<= )--?[A-Za-z][\w-]*", command["rest"])
+        used.setdefault(command["name"], set()).update(found)
+    for name, options in used.items():
+        program = [
+            sys.executable,
+            "-c",
+            "import sys; from ppgen.cli import main; sys.exit(main())",
+            name,
+            "--help",
+        ]
+        done = subprocess.run(program, env=wide, capture_output=True, text=True)
+        assert done.returncode == 0, f"{page.name}: ppgen {name} --help fails: {done.stderr}"
+        unknown = options - set(re.findall(r"--?[A-Za-z][\w-]*", done.stdout))
+        assert not unknown, f"{page.name}: ppgen {name} has no {', '.join(sorted(unknown))}"
 
 
 def test_the_tables_equal_the_registry() -> None:
