@@ -4,3 +4,7 @@ if __name__ != "ppgen.models":
     raise ImportError(
         f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'."
     )
+
+from ppgen.models.vae import VAE
+
+__all__ = ["VAE"]

@@ -1,0 +1,105 @@
+"""The variational autoencoder: a latent vector, a decoder, and an amortised Gaussian guide.
+
+    p(z)     = N(0, I)                                  z: (latent,)
+    p(x | z) = the spec's likelihood of decoder(z)      Bernoulli, Gaussian or discretized logistic
+
+    q(z | x) = N(loc(x), diag(scale(x))^2),             (loc, log scale) = encoder(x)
+
+Reference: Auto-Encoding Variational Bayes, Kingma and Welling, 2014. Networks and initial values follow
+Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016 (one stochastic layer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ppgen.data.spec import DataSpec
+from ppgen.errors import UsageError
+from ppgen.likelihoods import likelihood
+from ppgen.networks import ConditionalNormal, decoder, encoder
+from ppgen.pair import Pair
+from ppgen.registry import register_model
+
+__all__ = ["VAE"]
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five data."""
+    spec = DataSpec("tiny", 6, "binary", num_data=20)
+    return VAE(spec, 2, hidden=(4,)), (torch.rand(5, 6).round(),)
+
+
+@register_model(
+    "vae",
+    summary="one Gaussian latent vector, dense or convolutional networks",
+    reference="Kingma and Welling 2014",
+    year=2014,
+    tags=("continuous", "amortised"),
+    tiny=_tiny,
+)
+class VAE(Pair):
+    """Variational autoencoder. One batch is ``(x,)``, x of shape (B, num_features).
+
+    Sites:
+        z: (latent,), real, in the plate ``data``
+        x: (num_features,), observed, in the plate ``data``
+
+    Args:
+        spec: what one datum is: its size, its likelihood, the training mean at which the decoder starts.
+        latent_dim: size of z.
+        hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.
+        activation: a name in ``ppgen.networks.ACTIVATIONS``.
+        network: ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, then the dense layers.
+        channels: channels of the convolutions of ``"conv"``.
+
+    Raises:
+        UsageError: a size is not positive, a name is unknown, or ``"conv"`` is asked for data without
+            an image shape.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent_dim: int = 10,
+        *,
+        hidden: Sequence[int] = (200, 200),
+        activation: str = "tanh",
+        network: str = "mlp",
+        channels: Sequence[int] = (32, 64),
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        if latent_dim < 1:
+            raise UsageError(f"latent_dim must be a positive integer, got {latent_dim!r}.")
+        self.latent_dim = latent_dim
+        self.likelihood = likelihood(spec)
+        self.encoder = ConditionalNormal(
+            encoder(
+                spec, 2 * latent_dim, network=network, hidden=hidden, channels=channels, activation=activation
+            )
+        )
+        self.decoder = decoder(
+            spec,
+            latent_dim,
+            self.likelihood.num_outputs,
+            network=network,
+            hidden=hidden[::-1],
+            channels=channels,
+            activation=activation,
+            bias=self.likelihood.initial_bias(spec.mean),
+        )
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            prior = dist.Normal(x.new_zeros(self.latent_dim), x.new_ones(self.latent_dim)).to_event(1)
+            z = pyro.sample("z", prior)  # (K, B, latent)
+            outputs = self.decoder(z)  # (K, B, num_features)
+            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, num_features)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", self.encoder(x))  # (K, B, latent)

@@ -1,0 +1,91 @@
+"""p(x | outputs of a decoder): the likelihood that a data set's spec asks for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppgen.data.spec import DataSpec
+from ppgen.distributions import DiscretizedLogistic
+
+__all__ = ["BernoulliLikelihood", "GaussianLikelihood", "Likelihood", "LogisticLikelihood", "likelihood"]
+
+
+class Likelihood(nn.Module, ABC):
+    """Turns a decoder's outputs into p(x | z), with parameters of its own where the family has a scale.
+
+    Attributes:
+        num_outputs: how many numbers the decoder gives for one datum.
+
+    To add one: 1. subclass, 2. write ``forward`` and ``initial_bias``, 3. name its observation in
+    :func:`likelihood`.
+    """
+
+    num_outputs: int
+
+    @abstractmethod
+    def forward(self, outputs: Tensor) -> Any:
+        """Outputs (..., num_outputs) to a distribution of event shape (num_features,)."""
+
+    @abstractmethod
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        """Where the decoder's last bias starts for p(x) to start at the training mean; None without one."""
+
+
+class BernoulliLikelihood(Likelihood):
+    """Binary x: independent Bernoullis, one logit a feature."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_outputs = num_features
+
+    def forward(self, outputs: Tensor) -> Any:
+        return dist.Bernoulli(logits=outputs).to_event(1)
+
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        """The mean's logit, the mean clipped to [0.001, 0.999] as in Burda et al., 2016."""
+        return None if mean is None else mean.clamp(0.001, 0.999).logit()
+
+
+class GaussianLikelihood(Likelihood):
+    """Real x: independent Gaussians, loc from the decoder and one log-scale parameter a feature."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_outputs = num_features
+        self.log_scale = nn.Parameter(torch.zeros(num_features))
+
+    def forward(self, outputs: Tensor) -> Any:
+        return dist.Normal(outputs, self.log_scale.exp()).to_event(1)
+
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        return mean
+
+
+class LogisticLikelihood(Likelihood):
+    """Quantised x: discretized logistics, loc from the decoder and one log-scale parameter a feature."""
+
+    def __init__(self, num_features: int, levels: int) -> None:
+        super().__init__()
+        self.num_outputs, self.levels = num_features, levels
+        self.log_scale = nn.Parameter(torch.full((num_features,), -2.0))  # a standard deviation of 0.25
+
+    def forward(self, outputs: Tensor) -> Any:
+        return dist.Independent(DiscretizedLogistic(outputs, self.log_scale, self.levels), 1)
+
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        return mean
+
+
+def likelihood(spec: DataSpec) -> Likelihood:
+    """The likelihood of ``spec.observation``: binary, real or quantised."""
+    if spec.observation == "binary":
+        return BernoulliLikelihood(spec.num_features)
+    if spec.observation == "real":
+        return GaussianLikelihood(spec.num_features)
+    assert spec.levels is not None  # DataSpec has checked it
+    return LogisticLikelihood(spec.num_features, spec.levels)
