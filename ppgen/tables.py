@@ -34,7 +34,8 @@ def in_python(spec: Spec) -> str:
 
 def row(spec: Spec) -> str:
     """One line of a table. A bar within a cell is escaped, since Markdown would end the cell there."""
-    cells = (f"`{spec.name}`", f"`{in_python(spec)}`", spec.summary, f"{spec.reference} ({spec.year})")
+    year = "" if str(spec.year) in spec.reference else f" ({spec.year})"
+    cells = (f"`{spec.name}`", f"`{in_python(spec)}`", spec.summary, spec.reference + year)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 

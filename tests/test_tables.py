@@ -23,7 +23,7 @@ class Thing:
 def registry() -> Registry:
     entries = Registry("model")
     entries.register("b", summary="q(z | x)", reference="Burda et al.", year=2016)(loader)
-    entries.register("a", summary="first", reference="Kingma and Welling", year=2014)(Thing)
+    entries.register("a", summary="first", reference="Kingma and Welling, 2014", year=2014)(Thing)
     return entries
 
 
@@ -36,10 +36,10 @@ def checkout(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
     return tmp_path
 
 
-def test_a_table_has_one_line_for_each_entry_by_name(registry: Registry) -> None:
+def test_a_table_has_one_line_for_each_entry_by_name_and_each_year_once(registry: Registry) -> None:
     lines = tables.table(registry).splitlines()
     assert lines[2:] == [
-        "| `a` | `Thing` | first | Kingma and Welling (2014) |",
+        "| `a` | `Thing` | first | Kingma and Welling, 2014 |",
         "| `b` | `load_data('b', labels=)` | q(z \\| x) | Burda et al. (2016) |",
     ]
 
