@@ -1,0 +1,53 @@
+"""Sticking the landing: the pathwise gradient without the score of the guide.
+
+The gradient of log q(z_phi | x; phi) by phi has a part through z and a part through phi directly; the second, the score,
+has expectation zero and is left out:
+
+    d/dphi log w = d/dz [ log p(x, z) - log q(z | x) ] dz/dphi,        with q's own parameters held fixed.
+
+For the ELBO this is unbiased, and its variance is zero when the guide is the posterior. Under a bound of several
+particles that is not their mean (``bound="iwelbo"``), the score's expectation is not zero and the guide's gradient
+is biased: use ``dreg`` there. In a hierarchical guide q(z1 | x) q(z2 | z1) the path from z1 through the parameters of
+q(z2 | z1) survives: parameters are held fixed, not distributions.
+
+Roeder, Wu, Duvenaud: Sticking the Landing, NeurIPS 2017, eq. 8; Tucker et al., ICLR 2019, section 3, for the bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ppgen.objective import Estimator
+from ppgen.registry import register_objective
+from ppgen.tracing import Particles
+
+__all__ = ["STL"]
+
+
+@register_objective(
+    "stl",
+    summary="sticking the landing: pathwise gradient without the guide's score",
+    reference="Roeder, Wu, Duvenaud: Sticking the Landing",
+    year=2017,
+    tags=("estimator", "pathwise"),
+    tiny=lambda: STL(num_particles=2),
+)
+@dataclass(frozen=True, kw_only=True)
+class STL(Estimator):
+    """Sticking the landing for ``bound`` (a name or an objective), with ``num_particles`` (K) particles."""
+
+    needs_rsample: ClassVar[bool] = True
+
+    num_particles: int = 1
+    bound: Any = "elbo"
+
+    @property
+    def unbiased_gradient(self) -> bool:  # type: ignore[override]  # depends on the bound
+        """True for the ELBO (and one particle of any bound)."""
+        return self.bound == "elbo" or self.num_particles == 1
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return self.reduction.reduce(particles.with_fixed(guide=True).log_w)

@@ -1,0 +1,32 @@
+"""Kullback-Leibler divergences of a pair's sites."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from ppgen.sites import is_latent
+from ppgen.tracing import Particles
+
+__all__ = ["site_kl"]
+
+
+def site_kl(particles: Particles, name: str) -> Tensor:
+    """KL( q(z_s | .) || p(z_s | .) ) of latent site ``name``, shape (K, B), in nats: exact where it can be.
+
+    The closed form holds given the particles' values of the sites before it. It is used when the model draws the site
+    from sites that the guide, too, has drawn before it (otherwise the model's distribution depends on the site's own
+    draw), and when torch knows the divergence of the two distributions. Else: log q - log p at the particles.
+    """
+    model, guide = particles.model_sites[name], particles.guide_sites[name]
+    if _before(particles.model_sites, name) <= _before(particles.guide_sites, name):
+        try:
+            return particles.reduced(guide, kl_divergence(guide["fn"], model["fn"]))
+        except NotImplementedError:
+            pass
+    return particles.log_prob(name, particles.guide_sites) - particles.log_prob(name)
+
+
+def _before(sites: dict[str, dict[str, object]], name: str) -> set[str]:
+    latents = [site for site in sites if is_latent(sites[site])]
+    return set(latents[: latents.index(name)])

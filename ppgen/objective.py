@@ -1,0 +1,258 @@
+"""The objective contract: what is minimised, by whom, and what is carried from step to step."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from pyro.infer import ELBO as PyroELBO
+from pyro.infer.enum import get_importance_trace
+from pyro.infer.util import torch_item
+from torch import Tensor, nn
+
+from ppgen.errors import UsageError
+from ppgen.registry import OBJECTIVES
+from ppgen.sites import check_reparameterized
+from ppgen.tracing import Batch, Particles, Program, run_particles
+
+__all__ = [
+    "Bound",
+    "Estimator",
+    "Objective",
+    "Outcome",
+    "Player",
+    "Reduction",
+    "Scheduled",
+    "State",
+    "at_least",
+    "with_gradient_of",
+]
+
+Scheduled: TypeAlias = float | Callable[[int], float]
+"""A hyper-parameter: a number, or a schedule that maps the step (0, 1, ...) to one; see :mod:`ppgen.schedules`."""
+
+State: TypeAlias = Mapping[str, Tensor]
+"""What a step hands to the next: persistent chains, moving averages. Tensors in, tensors out, checkpointed as such."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """A set of parameters with its own loss: ``owns`` are name prefixes (``"pair."``, ``"objective."``, ``""`` for all)."""
+
+    name: str
+    owns: tuple[str, ...] = ("",)
+    steps: int = 1
+    """Steps in one turn, each on a batch of its own."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one evaluation of a player's loss gives."""
+
+    loss: Tensor
+    """Scalar, in nats, to be minimised: summed over the data it stands for."""
+    num_data: float = 1.0
+    """How many data the loss stands for (B times the plate's scale N / B): loss / num_data is per datum."""
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    """Scalars to report, per datum, e.g. ``bound`` in nats."""
+    state: State = field(default_factory=dict)
+
+
+class Objective(PyroELBO, ABC):  # type: ignore[misc]  # pyro is untyped
+    """A training principle: frozen hyper-parameters and one method of mathematics.
+
+    Works in Pyro as it is: ``SVI(pair.model, pair.guide, optim, loss=objective)`` and ``objective(pair.model, pair.guide)``.
+
+    Class attributes say what it is and needs, and are read by machinery and tests:
+    ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
+    value's expectation), ``needs_rsample`` (every guide site must be reparameterizable), ``needs_discrete``,
+    ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global).
+
+    To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
+    frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective`` with a
+    ``tiny`` case, exported from ``inference/__init__.py``; the conformance suite then tests it.
+    """
+
+    is_bound: ClassVar[bool] = True
+    unbiased_gradient: ClassVar[bool] = True
+    needs_rsample: ClassVar[bool] = False
+    needs_discrete: ClassVar[bool] = False
+    min_particles: ClassVar[int] = 1
+    per_datum: ClassVar[bool] = False
+    max_plate_nesting: ClassVar[float] = float("inf")
+
+    @abstractmethod
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        """The player's loss at a batch, and the state that the next step gets. A pure function: it stores nothing."""
+
+    def players(self) -> tuple[Player, ...]:
+        """Who moves in one turn, in order. Most objectives have one player, who owns everything."""
+        return (Player("all"),)
+
+    def parameters(self, pair: nn.Module) -> nn.Module:
+        """A module with the objective's own parameters (a critic, baselines); empty for most."""
+        return nn.Module()
+
+    def initial_state(self, program: Program, batch: Batch) -> State:
+        """What the first step gets as ``state``."""
+        return {}
+
+    def schedules(self, step: int) -> dict[str, float]:
+        """The value at ``step`` of every hyper-parameter that is a schedule."""
+        return {f.name: v(step) for f in fields(self) if callable(v := getattr(self, f.name))}  # type: ignore[arg-type]
+
+    def holding(self, values: Mapping[str, Any]) -> Objective:
+        """This objective with some hyper-parameters replaced, by numbers or by 0-dim tensors that a graph takes as inputs."""
+        twin = copy.copy(self)
+        for name, value in values.items():
+            object.__setattr__(twin, name, value)
+        return twin
+
+    def at(self, step: int) -> Objective:
+        """This objective as it is at ``step``: every schedule replaced by its value."""
+        return self.holding(self.schedules(step))
+
+    def differentiable_loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> Tensor:
+        """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro."""
+        scheduled = [f.name for f in fields(self) if callable(getattr(self, f.name))]  # type: ignore[arg-type]
+        if scheduled or len(self.players()) > 1:
+            what = f"{scheduled[0]} is a schedule" if scheduled else "it has several players"
+            raise UsageError(f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit.")
+        program = Program(model, guide)
+        return self.play(self.players()[0].name, program, batch, self.initial_state(program, batch)).loss
+
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
+        """Pyro's pair of traces, as its own objectives take them; nothing here reads them."""
+        return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+
+    def loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> float:
+        """The value of :meth:`differentiable_loss`, as a number."""
+        with torch.no_grad():
+            return float(torch_item(self.differentiable_loss(model, guide, *batch)))
+
+    def loss_and_grads(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> float:
+        """The value of :meth:`differentiable_loss`; its gradient is added to the parameters' ``.grad``."""
+        loss = self.differentiable_loss(model, guide, *batch)
+        loss.backward()
+        return float(torch_item(loss))
+
+
+class Bound(Objective):
+    """An objective that is a reduction of log-weights: one method, ``estimate``.
+
+    Subclasses declare ``num_particles`` among their hyper-parameters.
+    """
+
+    num_particles: Any
+
+    def __post_init__(self) -> None:
+        at_least(self, "num_particles", self.min_particles)
+
+    @abstractmethod
+    def estimate(self, particles: Particles) -> Tensor:
+        """The bound of each datum, (K, B) -> (B,), in nats; its gradient is the estimator."""
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        particles = run_particles(program, batch, self.total_particles)
+        self._check(particles)
+        value = self.estimate(particles)  # (B,)
+        total, num_data = particles.scale * value.sum(), particles.scale * len(value)
+        if particles.outside is not None:
+            total = total + self.estimate(particles.outside).sum()
+        return Outcome(-total, num_data, {"bound": total.detach() / num_data})
+
+    @property
+    def total_particles(self) -> int:
+        """K of the (K, B) log-weights."""
+        return int(self.num_particles)
+
+    def _check(self, particles: Particles) -> None:
+        if self.needs_rsample:
+            check_reparameterized(particles.guide_sites, type(self).__name__)
+        if self.per_datum and particles.outside is not None:
+            names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
+            raise UsageError(
+                f"{type(self).__name__} takes its bound for each datum by itself, but {names} stands outside the "
+                f"data plate: move it inside, or train with ELBO, which is a mean and takes global latents."
+            )
+
+
+class Reduction(Bound):
+    """A bound that is a function of the log-weights alone, so that any estimator of its gradient can serve it."""
+
+    @abstractmethod
+    def reduce(self, log_w: Tensor) -> Tensor:
+        """The bound, (K, B) -> (B,)."""
+
+    def weights(self, log_w: Tensor) -> Tensor:
+        """v_k = d bound / d log w_k, (K, B) -> (K, B); they sum to 1 over K."""
+        raise NotImplementedError
+
+    def path_weights(self, log_w: Tensor) -> Tensor:
+        """c_k = v_k - d v_k / d log w_k, (K, B) -> (K, B): the weights of the doubly reparameterized gradient."""
+        raise NotImplementedError
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return self.reduce(particles.log_w)
+
+
+class Estimator(Bound):
+    """A gradient estimator that serves several bounds: its hyper-parameter ``bound`` is one of them.
+
+    ``bound`` is a registered name or a :class:`Reduction`; it is taken with this objective's ``num_particles``.
+    """
+
+    bound: Any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.reduction, Reduction):
+            raise UsageError(
+                f"bound of {type(self).__name__} must be a function of log-weights such as 'elbo' or 'iwelbo', "
+                f"got {self.bound!r}."
+            )
+
+    @property
+    def reduction(self) -> Reduction:
+        """The bound whose gradient is estimated."""
+        if isinstance(self.bound, str):
+            return OBJECTIVES[self.bound].cls(num_particles=self.num_particles)  # type: ignore[no-any-return]
+        return self.bound.holding({"num_particles": self.num_particles})  # type: ignore[no-any-return]
+
+    @property
+    def total_particles(self) -> int:
+        return self.reduction.total_particles
+
+    @property
+    def is_bound(self) -> bool:  # type: ignore[override]  # depends on the bound
+        """That of the bound."""
+        return self.reduction.is_bound
+
+    @property
+    def per_datum(self) -> bool:  # type: ignore[override]  # depends on the bound
+        """That of the bound."""
+        return self.reduction.per_datum
+
+
+def at_least(objective: Objective, name: str, least: float) -> None:
+    """Check a hyper-parameter that is a number (schedules are taken at their word).
+
+    Raises:
+        UsageError: it is no number, or below ``least``.
+    """
+    value = getattr(objective, name)
+    if callable(value):
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+        raise UsageError(f"{name} of {type(objective).__name__} must be a number of at least {least:g}, got {value!r}.")
+    if isinstance(least, int) and int(value) != value:
+        raise UsageError(f"{name} of {type(objective).__name__} must be a whole number, got {value!r}.")
+
+
+def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
+    """``value``, whose gradient is that of ``surrogate``."""
+    return value.detach() + surrogate - surrogate.detach()

@@ -1,0 +1,187 @@
+"""The pair contract: a model p(x, z) and a guide q(z | x) in one module."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+import pyro
+import torch
+from pyro.nn import PyroModule, pyro_method
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+from torch.distributions import transform_to
+from torch.distributions.constraints import Constraint
+
+from ppgen.errors import UsageError
+from ppgen.parameters import GivenParameters, owner
+
+__all__ = ["Pair", "as_pair", "pair_from"]
+
+
+class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
+    """Pyro's module metaclass that can be abstract."""
+
+
+class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[misc]  # pyro is untyped
+    """A generative model p(x, z) and its guide q(z | x).
+
+    ``model(*batch)`` and ``guide(*batch)`` have the same signature and the same latent site names. Whatever belongs
+    to one datum stands under ``with self.data_plate(x):``; what stands outside it is a global latent. Parameters are
+    the module's own: no decorators, no ``pyro.module``, no names for the param store. Pyro's ``SVI``, ``Predictive``
+    and ``ELBO`` classes take ``pair.model`` and ``pair.guide`` as they are; sampling is ``poutine.uncondition(pair.model)``.
+
+    Args:
+        data_size: N, the number of training data, for the scale N / B of a minibatch; None: a batch is all the data.
+
+    To add one: 1. copy ``models/vae.py`` and write its mathematics at the top; 2. build networks in ``__init__``;
+    3. write ``model`` and ``guide``; 4. decorate with ``@register_model`` (give it a ``tiny`` case), export it from
+    ``models/__init__.py``, and run ``ppgen check NAME --data digits``.
+    """
+
+    plate_name = "data"
+
+    def __init__(self, data_size: int | None = None) -> None:
+        super().__init__()
+        self.data_size = data_size
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in ("model", "guide"):
+            if name in cls.__dict__:
+                setattr(cls, name, pyro_method(cls.__dict__[name]))
+        model, guide = (list(inspect.signature(getattr(cls, name)).parameters) for name in ("model", "guide"))
+        if model != guide:
+            raise TypeError(f"{cls.__name__}: model{tuple(model)} and guide{tuple(guide)} must have the same signature.")
+
+    @abstractmethod
+    def model(self, *batch: Tensor) -> Any:
+        """The joint p(x, z); observed sites are given ``obs=``."""
+
+    @abstractmethod
+    def guide(self, *batch: Tensor) -> Any:
+        """The approximation q(z | x), with the model's latent sites."""
+
+    def data_plate(self, x: Tensor) -> pyro.plate:
+        """The plate of the data in the batch whose first tensor is ``x`` (B, ...), scaled N / B when N is known."""
+        if self.data_size is None:
+            return pyro.plate("data", len(x), dim=-1)
+        return pyro.plate("data", self.data_size, subsample=torch.arange(len(x), device=x.device), dim=-1)
+
+    def prepare(self, *batch: Tensor) -> None:
+        """Create what only a first batch can tell (the parameters of a pair of functions). Most pairs have nothing to do."""
+
+
+@final
+class _FunctionPair(Pair):
+    """A pair of two callables; see :func:`pair_from`."""
+
+    def __init__(self, model: Callable[..., Any], guide: Callable[..., Any], plate_name: str) -> None:
+        super().__init__()
+        self.plate_name = plate_name
+        self._functions = (model, guide)
+        self._prepared = False
+        self._constraints: dict[str, tuple[str, Constraint]] = {}
+        self.modules_used = nn.ModuleList()
+        self.values = nn.ParameterDict()
+
+    def prepare(self, *batch: Tensor) -> None:
+        if self._prepared:
+            return
+        model, guide = self._functions
+        with torch.random.fork_rng(), _ParameterLeaves() as found, _modules_called() as called:
+            guide(*batch)
+            model(*batch)
+        owned = {id(leaf) for leaf in found.leaves.values()}
+        roots = {id(m): m for f in (model, guide) if (m := owner(f)) is not None}
+        users = {id(m): m for m in called if any(id(p) in owned for p in m.parameters(recurse=False))}
+        inside = {id(m) for root in roots.values() for m in root.modules()}
+        self.modules_used.extend([*roots.values(), *(m for key, m in users.items() if key not in inside)])
+        held = {id(p) for p in self.modules_used.parameters()}
+        store = pyro.get_param_store()
+        for name, leaf in found.leaves.items():
+            if id(leaf) not in held:
+                key = name.replace(".", "_")
+                self.values[key] = leaf if isinstance(leaf, nn.Parameter) else nn.Parameter(leaf)
+                self._constraints[name] = (key, store._constraints.get(name, torch.distributions.constraints.real))
+        self._prepared = True
+
+    def model(self, *batch: Tensor) -> Any:
+        return self._call(0, batch)
+
+    def guide(self, *batch: Tensor) -> Any:
+        return self._call(1, batch)
+
+    def _call(self, which: int, batch: tuple[Tensor, ...]) -> Any:
+        self.prepare(*batch)
+        with GivenParameters(self._constrained()):
+            return self._functions[which](*batch)
+
+    def _constrained(self) -> dict[str, Tensor]:
+        values = {}
+        for name, (key, constraint) in self._constraints.items():
+            leaf = self.values[key]
+            values[name] = transform_to(constraint)(leaf)
+            values[name].unconstrained = weakref.ref(leaf)
+        return values
+
+
+class _ParameterLeaves(Messenger):  # type: ignore[misc]  # pyro is untyped
+    """Collects the leaf tensor behind every ``pyro.param``: the module's own parameter, or the store's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaves: dict[str, Tensor] = {}
+
+    def _pyro_param(self, msg: dict[str, Any]) -> None:
+        if len(msg["args"]) > 1 and isinstance(msg["args"][1], nn.Parameter):
+            msg["value"], msg["done"] = msg["args"][1], True
+
+    def _pyro_post_param(self, msg: dict[str, Any]) -> None:
+        value = msg["value"]
+        self.leaves[msg["name"]] = value.unconstrained() if hasattr(value, "unconstrained") else value
+
+
+@contextmanager
+def _modules_called() -> Iterator[list[nn.Module]]:
+    """Collects every module whose ``forward`` runs within it."""
+    called: list[nn.Module] = []
+    hook = nn.modules.module.register_module_forward_pre_hook(lambda module, args: called.append(module))
+    try:
+        yield called
+    finally:
+        hook.remove()
+
+
+def pair_from(model: Callable[..., Any], guide: Callable[..., Any], *, data_plate: str = "data") -> Pair:
+    """A pair of two callables: functions with ``pyro.param`` and ``pyro.module``, methods, an autoguide.
+
+    Their parameters are found by one run, at the first batch, as ``pyro.infer.SVI`` does; those of ``pyro.param``
+    start at the values the global param store holds.
+
+    Args:
+        model: the generative model; its arguments are the batch.
+        guide: the approximation, with the same arguments.
+        data_plate: name of the plate whose elements are the data. Without such a plate the whole batch is one datum.
+    """
+    return _FunctionPair(model, guide, data_plate)
+
+
+def as_pair(pair: Any) -> Pair:
+    """``pair`` itself if it is a :class:`Pair`, else a pair of its ``model`` and ``guide`` methods.
+
+    Raises:
+        UsageError: it has no ``model`` and ``guide``.
+    """
+    if isinstance(pair, Pair):
+        return pair
+    if callable(getattr(pair, "model", None)) and callable(getattr(pair, "guide", None)):
+        return pair_from(pair.model, pair.guide)
+    raise UsageError(
+        f"expected a pair, an object with methods model(*batch) and guide(*batch), got {type(pair).__name__}: "
+        "subclass ppgen.Pair, or make one with ppgen.pair_from(model, guide)."
+    )

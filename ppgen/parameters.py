@@ -1,0 +1,80 @@
+"""Parameters as values: read from the module at hand, swapped for others, or held fixed.
+
+Pyro keeps parameters in one global store. A traced step needs them to be *inputs*, and a detached
+re-scoring needs other tensors in their place, so everything the engine runs goes through :func:`isolated`:
+``pyro.param`` statements are answered with the module's own tensors, and the global store is neither read nor written.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+from torch.nn.utils import stateless
+
+from ppgen.errors import UsageError
+
+__all__ = ["GivenParameters", "detached", "isolated", "owner", "swapped"]
+
+
+class GivenParameters(Messenger):  # type: ignore[misc]  # pyro is untyped
+    """Answers ``pyro.param(name, init)`` with ``values[name]``, or with ``init`` itself where no value is given."""
+
+    def __init__(self, values: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__()
+        self.values = values or {}
+
+    def _pyro_param(self, msg: dict[str, Any]) -> None:
+        if msg["done"]:
+            return
+        if msg["name"] in self.values:
+            msg["value"], msg["done"] = self.values[msg["name"]], True
+        elif len(msg["args"]) > 1 and torch.is_tensor(msg["args"][1]):
+            msg["value"], msg["done"] = msg["args"][1], True
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Within it Pyro's parameters are those of the modules that run; the global store is left as it was."""
+    with pyro.get_param_store().scope(), GivenParameters():
+        yield
+
+
+@contextmanager
+def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within it ``module`` holds ``values`` (by parameter or buffer name) in place of its own tensors."""
+    with stateless._reparametrize_module(module, dict(values), tie_weights=True):
+        yield
+
+
+def owner(function: Callable[..., Any]) -> nn.Module | None:
+    """The module whose parameters ``function`` reads: itself, or the one it is a method of; None if it has none."""
+    if isinstance(function, nn.Module):
+        return function
+    bound_to = getattr(function, "__self__", None)
+    return bound_to if isinstance(bound_to, nn.Module) else None
+
+
+@contextmanager
+def detached(function: Callable[..., Any]) -> Iterator[None]:
+    """Within it the parameters that ``function`` reads let no gradient through; paths through latents survive.
+
+    Raises:
+        UsageError: ``function`` is a bare function, whose modules cannot be found.
+    """
+    module = owner(function)
+    if module is None:
+        raise UsageError(
+            f"expected the model and guide of a module, got the bare function {function!r}: its parameters cannot be "
+            "detached; wrap the two with ppgen.pair_from(model, guide) and pass pair.model and pair.guide."
+        )
+    values = {name: value.detach() for name, value in module.named_parameters()}
+    with swapped(module, values), isolated(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*was not registered in the param store because requires_grad=False")
+        yield

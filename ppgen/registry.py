@@ -1,0 +1,93 @@
+"""What can be named: one dict a kind (models, objectives, data), holding a frozen spec for each entry.
+
+To add one: 1. write the class or loader in a file of its own; 2. decorate it with ``register_model``,
+``register_objective`` or ``register_data``; 3. export it from its package's ``__init__``. The conformance
+suite, the command line and the tables of the documents read the registry and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ppgen.errors import UsageError, nearest
+
+__all__ = ["DATA", "MODELS", "OBJECTIVES", "Registry", "Spec", "register_data", "register_model", "register_objective"]
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One entry: the class (or loader) behind a name, and what a table says of it."""
+
+    name: str
+    cls: Callable[..., Any]
+    summary: str
+    reference: str
+    year: int
+    tags: tuple[str, ...] = ()
+    tiny: Callable[[], Any] | None = None
+    """A zero-argument factory of a seconds-fast case: ``(pair, batch)`` for a model, the objective for an objective."""
+
+
+class Registry(Mapping[str, Spec]):
+    """A read-only mapping from name to :class:`Spec`, filled by its ``register`` decorator.
+
+    Raises:
+        UsageError: a name is looked up that nobody registered; the nearest names are suggested.
+        ValueError: a name is registered twice; both owners are named.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._specs: dict[str, Spec] = {}
+
+    def register(
+        self,
+        name: str,
+        *,
+        summary: str,
+        reference: str,
+        year: int,
+        tags: tuple[str, ...] = (),
+        tiny: Callable[[], Any] | None = None,
+    ) -> Callable[[T], T]:
+        """A decorator that enters a class or loader under ``name``."""
+
+        def enter(cls: T) -> T:
+            if name in self._specs:
+                first = self._specs[name].cls
+                raise ValueError(
+                    f"{self.kind} {name!r} is registered twice: by {first.__module__}.{first.__qualname__} "
+                    f"and by {cls.__module__}.{cls.__qualname__}; rename one."
+                )
+            self._specs[name] = Spec(name, cls, summary, reference, year, tags, tiny)
+            return cls
+
+        return enter
+
+    def __getitem__(self, name: str) -> Spec:
+        try:
+            return self._specs[name]
+        except KeyError:
+            raise UsageError(f"expected the name of a {self.kind}, got {name!r}{nearest(name, self)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._specs))
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._specs
+
+
+MODELS = Registry("model")
+OBJECTIVES = Registry("objective")
+DATA = Registry("data set")
+
+register_model = MODELS.register
+register_objective = OBJECTIVES.register
+register_data = DATA.register

@@ -1,0 +1,176 @@
+"""One step as a pure function, traced to one graph and compiled.
+
+    (parameters, other tensors, state, schedule values, batch) -> (gradients, report, next state, next buffers)
+
+The pair runs once, symbolically: the graph that is left holds no Python, no trace and no handler, and Inductor fuses
+across forward and backward. Whatever is not an input becomes a constant of the graph, which is why everything that
+changes from step to step is an input here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer.util import is_validation_enabled
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from ppgen.errors import UsageError
+from ppgen.objective import Objective, Outcome, Player, State
+from ppgen.parameters import isolated, swapped
+from ppgen.tracing import Batch, Program
+
+__all__ = ["Learner", "StepFunction", "StepResult", "compiled", "player_step"]
+
+StepResult = tuple[list[Tensor], dict[str, Tensor], State, dict[str, Tensor]]
+"""Gradients (in the order of the player's parameters), report (scalars), next state, next buffers."""
+
+StepFunction = Callable[[dict[str, Tensor], dict[str, Tensor], State, dict[str, Tensor], Batch], StepResult]
+
+
+class Learner(nn.Module):
+    """A pair and its objective's own module: all that training changes. Names are ``pair.*`` and ``objective.*``."""
+
+    def __init__(self, pair: nn.Module, own: nn.Module) -> None:
+        super().__init__()
+        self.pair = pair
+        self.objective = own
+
+    @property
+    def program(self) -> Program:
+        """The pair's model and guide, with the objective's module."""
+        return Program(self.pair.model, self.pair.guide, self.objective)
+
+    def owned_by(self, player: Player) -> dict[str, nn.Parameter]:
+        """The player's trainable parameters by name.
+
+        Raises:
+            UsageError: there are none.
+        """
+        named = {n: p for n, p in self.named_parameters() if p.requires_grad and n.startswith(player.owns)}
+        if not named:
+            raise UsageError(
+                f"player {player.name!r} owns the parameters named {player.owns}, and there are none: "
+                "the pair or the objective must have trainable parameters under that prefix."
+            )
+        return named
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The pure function of one player's step; see the module's docstring."""
+
+    learner: Learner
+    objective: Objective
+    player: str
+    present: Callable[[Batch], Batch]
+    clip_norm: float | None
+
+    def __call__(
+        self, owned: dict[str, Tensor], others: dict[str, Tensor], state: State, values: dict[str, Tensor], batch: Batch
+    ) -> StepResult:
+        owned = {name: value.detach().requires_grad_() for name, value in owned.items()}
+        buffers = {name: others[name].clone() for name, _ in self.learner.named_buffers()}
+        with torch.enable_grad(), swapped(self.learner, {**others, **owned, **buffers}), isolated():
+            objective = self.objective.holding(values)
+            outcome = objective.play(self.player, self.learner.program, self.present(batch), state)
+            loss = outcome.loss / outcome.num_data
+            gradients = _gradients(loss, list(owned.values()))
+        norm = torch.stack([g.norm() for g in gradients]).norm()
+        if self.clip_norm is not None:
+            shrink = (self.clip_norm / norm.clamp_min(1e-12)).clamp_max(1.0)
+            gradients = [g * shrink for g in gradients]
+        report = {"loss": loss.detach(), "gradient_norm": norm, **_detached(outcome)}
+        return gradients, report, dict(outcome.state), buffers
+
+
+def player_step(
+    learner: Learner,
+    objective: Objective,
+    player: Player,
+    present: Callable[[Batch], Batch] = lambda batch: batch,
+    clip_norm: float | None = None,
+) -> StepFunction:
+    """The pure step function of one player.
+
+    Args:
+        learner: the pair and the objective's own module; not changed by a call.
+        objective: whose loss; schedules are given by value at each call.
+        player: who moves.
+        present: what is done to a batch each time it is shown (dynamic binarization).
+        clip_norm: the gradient of the loss per datum is scaled down to this Euclidean norm; None: never.
+    """
+    return _Step(learner, objective, player.name, present, clip_norm)
+
+
+def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
+    """``step`` as one compiled graph for arguments of these shapes; it draws the same random numbers as ``step``.
+
+    Raises:
+        Exception: whatever tracing raised, when the step depends on values (``.item()``, ``if tensor > 0:``).
+    """
+    leaves, structure = pytree.tree_flatten(arguments)
+    made: list[Any] = []
+
+    def flat(*leaves: Tensor) -> list[Tensor]:
+        outputs, out_structure = pytree.tree_flatten(step(*pytree.tree_unflatten(leaves, structure)))
+        made.append(out_structure)
+        return outputs
+
+    with _tracing(), torch.random.fork_rng(), torch.no_grad():
+        graph = make_fx(flat)(*leaves)
+    run = _inductor(_without_detach(graph), leaves)
+
+    def fast(*arguments: Any) -> StepResult:
+        with torch.no_grad():
+            result: StepResult = pytree.tree_unflatten(run(*pytree.tree_leaves(arguments)), made[0])
+        return result
+
+    return fast
+
+
+class _tracing:
+    """Within it Pyro's validation is off: it branches on values."""
+
+    def __enter__(self) -> None:
+        self.was = is_validation_enabled()
+        pyro.enable_validation(False)
+
+    def __exit__(self, *exception: object) -> None:
+        pyro.enable_validation(self.was)
+
+
+def _without_detach(graph: fx.GraphModule) -> fx.GraphModule:
+    """The gradient is in the graph already, so ``detach`` is the identity; without it equal subgraphs are merged."""
+    for node in list(graph.graph.nodes):
+        if node.op == "call_function" and node.target is torch.ops.aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+    from torch._inductor import compile as compile_graph  # slow to import, and not needed to run eagerly
+
+    options = {"fallback_random": True, "triton.cudagraphs": any(value.is_cuda for value in inputs)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run: Callable[..., Sequence[Tensor]] = compile_graph(graph, list(inputs), options=options)
+    return run
+
+
+def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+
+def _detached(outcome: Outcome) -> Mapping[str, Tensor]:
+    return {name: value.detach() for name, value in outcome.metrics.items()}

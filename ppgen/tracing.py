@@ -1,0 +1,222 @@
+"""The tracing core: a pair run with K particles on a batch of B data gives log-weights.
+
+    log w = log p(x, z) - log q(z | x),    z ~ q(z | x),    shape (K, B), in nats.
+
+One vectorized run of the guide and one of the model, under a plate of K particles to the left of the pair's own
+plates, serve objectives, evaluation and diagnostics alike. The scale N / B of a subsampled ``data`` plate is kept
+*beside* the weights and never enters them: inside a log-mean-exp it would no longer give a bound. Sites outside
+the data plate (global latents) have weights of their own, shape (K, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor, nn
+
+from ppgen.errors import UsageError
+from ppgen.parameters import detached, isolated, owner
+from ppgen.sites import Site, check_same_latents, check_site, data_frame, is_latent
+
+__all__ = ["Particles", "Program", "run_particles"]
+
+Batch = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """What an objective works on: a model, a guide, and the objective's own module (a critic, baselines) if any."""
+
+    model: Callable[..., Any]
+    guide: Callable[..., Any]
+    own: nn.Module | None = None
+
+    @property
+    def plate(self) -> str:
+        """Name of the plate whose elements are the data."""
+        return getattr(owner(self.model), "plate_name", "data")
+
+
+@dataclass(frozen=True)
+class Particles:
+    """K particles of a program at a batch, with their log-probabilities.
+
+    ``log_p``, ``log_q``, ``log_w`` have shape (K, B): B the size of the data plate, or 1 for the sites outside it
+    and for a program without one. Gradients flow through parameters and, where sites are reparameterized, through
+    latents; :meth:`with_fixed` cuts one of these routes and leaves all values as they are.
+    """
+
+    program: Program
+    batch: Batch
+    num_particles: int
+    particle_dim: int
+    guide_sites: Mapping[str, Site] = field(repr=False)
+    model_sites: Mapping[str, Site] = field(repr=False)
+    inside: bool = True
+    """Whether the sites counted are those inside the data plate (or all, without one), or those outside it."""
+
+    @cached_property
+    def log_p(self) -> Tensor:
+        """log p(x, z), shape (K, B), in nats."""
+        return self._total(self.model_sites)
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        """log q(z | x), shape (K, B), in nats."""
+        return self._total(self.guide_sites)
+
+    @cached_property
+    def log_w(self) -> Tensor:
+        """log p(x, z) - log q(z | x), shape (K, B), in nats."""
+        return self.log_p - self.log_q
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """log p(x | z): the observed sites alone, shape (K, B), in nats."""
+        return self._total({name: site for name, site in self.model_sites.items() if site["is_observed"]})
+
+    @property
+    def latents(self) -> list[str]:
+        """Names of the latent sites counted here, in the guide's order."""
+        return [name for name, site in self.guide_sites.items() if is_latent(site) and self._counts(site)]
+
+    @property
+    def scale(self) -> float:
+        """N / B of the data plate: 1 unless it is subsampled; 1 outside it."""
+        frame = next((f for s in self.model_sites.values() if (f := data_frame(s, self.program.plate))), None)
+        return frame.full_size / frame.size if frame is not None and self.inside else 1.0
+
+    @cached_property
+    def outside(self) -> Particles | None:
+        """The same particles, counting the sites outside the data plate; None when there are none."""
+        globals_ = replace(self, inside=False)
+        every = [*self.model_sites.values(), *self.guide_sites.values()]
+        return globals_ if any(globals_._counts(site) for site in every) else None
+
+    def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:
+        """Log-probability of one site under the model (or under ``sites``), shape (K, B)."""
+        site = (self.model_sites if sites is None else sites)[name]
+        return self.reduced(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]))
+
+    def reduced(self, site: Site, log_prob: Tensor) -> Tensor:
+        """A site's log-probability (or KL) of its batch shape, summed to (K, B), with mask and scale less N / B."""
+        frame = data_frame(site, self.program.plate)
+        check_site(site, log_prob, self.particle_dim, self.num_particles)
+        scale = site["scale"] if frame is None else site["scale"] * frame.size / frame.full_size
+        log_prob = scale_and_mask(log_prob, scale, site["mask"])
+        keep = {self.particle_dim} | (set() if frame is None else {frame.dim})
+        log_prob = log_prob.expand(torch.broadcast_shapes(log_prob.shape, (1,) * -self.particle_dim))
+        drop = [dim for dim in range(-log_prob.dim(), 0) if dim not in keep]
+        log_prob = log_prob.sum(drop) if drop else log_prob
+        return log_prob.unsqueeze(-1) if frame is None else log_prob  # (K, B)
+
+    def with_fixed(self, *, model: bool = False, guide: bool = False, latents: bool = False) -> Particles:
+        """The same particles, re-scored with no gradient through the model's or the guide's parameters, or the latents.
+
+        With the guide's parameters fixed, a hierarchical guide q(z1|x) q(z2|z1) keeps the path through z1.
+        """
+        given = {n: s["value"] for n, s in self.guide_sites.items() if not s["is_observed"]}
+        given = {n: v.detach() for n, v in given.items()} if latents else given
+        sites = {"guide_sites": self.guide_sites, "model_sites": self.model_sites}
+        for kind, fixed in (("guide", guide), ("model", model)):
+            if fixed or latents:
+                function = getattr(self.program, kind)
+                with detached(function) if fixed else nullcontext():
+                    sites[f"{kind}_sites"] = _run(function, self.batch, self._plate(), given)
+        return replace(self, **sites)
+
+    def _plate(self) -> pyro.plate:
+        return pyro.plate("particles", self.num_particles, dim=self.particle_dim)
+
+    def _counts(self, site: Site) -> bool:
+        if site_is_subsample(site):
+            return False
+        return (data_frame(site, self.program.plate) is not None) == self.inside or not self._has_data_plate
+
+    @cached_property
+    def _has_data_plate(self) -> bool:
+        every = [*self.model_sites.values(), *self.guide_sites.values()]
+        return any(data_frame(site, self.program.plate) is not None for site in every)
+
+    def _total(self, sites: Mapping[str, Site]) -> Tensor:
+        terms = [self.log_prob(name, sites) for name, site in sites.items() if self._counts(site)]
+        if not terms:
+            return next(v for v in self.batch if torch.is_floating_point(v)).new_zeros(self.num_particles, 1)
+        return sum(terms[1:], terms[0])
+
+
+def run_particles(
+    program: Program, batch: Batch, num_particles: int, given: Mapping[str, Tensor] | None = None
+) -> Particles:
+    """Draw ``num_particles`` from the guide at ``batch`` and score them under model and guide.
+
+    Args:
+        program: the model and the guide.
+        batch: what the data set yields, ``(x,)``, ``(x, y)``, ...
+        num_particles: K.
+        given: latents to score instead of drawing them, by site name, each (K, B, ...): states to enumerate, draws
+            of a chain.
+
+    Raises:
+        UsageError: guide and model disagree on their latents, or a site's shape fits no plate; the site is named.
+    """
+    if num_particles < 1:
+        raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
+    dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
+    plate = pyro.plate("particles", num_particles, dim=dim)
+    guide_sites = _run(program.guide, batch, plate, given or {})
+    values = {name: site["value"] for name, site in guide_sites.items() if not site["is_observed"]}
+    model_sites = _run(program.model, batch, plate, values)
+    check_same_latents(model_sites, guide_sites)
+    return Particles(program, batch, num_particles, dim, guide_sites, model_sites)
+
+
+class _Given(Messenger):  # type: ignore[misc]  # pyro is untyped
+    """Gives latent sites the values at hand; sites without one are drawn."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+        if msg["name"] in self.values and not msg["is_observed"]:
+            msg["value"], msg["done"] = self.values[msg["name"]], True
+
+
+def _run(
+    function: Callable[..., Any], batch: Batch, plate: pyro.plate, given: Mapping[str, Tensor]
+) -> dict[str, Site]:
+    """Sample sites of one run, in order, subsampling sites included."""
+    with poutine.trace() as tracer, _Given(given), plate:
+        function(*batch)
+    return {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
+
+
+_NESTING: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
+
+
+def _nesting(function: Callable[..., Any], batch: Batch) -> int:
+    """How many dims the function's own plates take, found by one run the first time the function is seen."""
+    known = _NESTING.setdefault(owner(function) or function, {})
+    name = getattr(function, "__name__", "")
+    if name not in known:
+        with torch.random.fork_rng(), torch.no_grad(), isolated(), poutine.block(), poutine.trace() as tracer:
+            function(*batch)
+        known[name] = max((-frame.dim for frame in _frames(tracer.trace)), default=0)
+    return known[name]
+
+
+def _frames(trace: poutine.Trace) -> Iterator[Any]:
+    sites = (site for site in trace.nodes.values() if site["type"] == "sample")
+    return (frame for site in sites for frame in site["cond_indep_stack"] if frame.vectorized)
