@@ -5,6 +5,9 @@ if __name__ != "ppgen.models":
         f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'."
     )
 
+from ppgen.models.cvae import CVAE
+from ppgen.models.iwae import IWAE
+from ppgen.models.linear_gaussian import LinearGaussian
 from ppgen.models.vae import VAE
 
-__all__ = ["VAE"]
+__all__ = ["CVAE", "IWAE", "VAE", "LinearGaussian"]

@@ -18,10 +18,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.data.spec import DataSpec
-from ppgen.errors import UsageError
+from ppgen.data import DataSpec
 from ppgen.likelihoods import likelihood
-from ppgen.networks import ConditionalNormal, decoder, encoder
+from ppgen.networks import ConditionalNormal, Networks, check_size
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -73,24 +72,12 @@ class VAE(Pair):
         channels: Sequence[int] = (32, 64),
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        if latent_dim < 1:
-            raise UsageError(f"latent_dim must be a positive integer, got {latent_dim!r}.")
-        self.latent_dim = latent_dim
+        self.latent_dim = check_size("latent_dim", latent_dim)
+        networks = Networks(spec, network, hidden, channels, activation)
         self.likelihood = likelihood(spec)
-        self.encoder = ConditionalNormal(
-            encoder(
-                spec, 2 * latent_dim, network=network, hidden=hidden, channels=channels, activation=activation
-            )
-        )
-        self.decoder = decoder(
-            spec,
-            latent_dim,
-            self.likelihood.num_outputs,
-            network=network,
-            hidden=hidden[::-1],
-            channels=channels,
-            activation=activation,
-            bias=self.likelihood.initial_bias(spec.mean),
+        self.encoder = ConditionalNormal(networks.encoder(2 * latent_dim))
+        self.decoder = networks.decoder(
+            latent_dim, self.likelihood.num_outputs, bias=self.likelihood.initial_bias(spec.mean)
         )
 
     def model(self, x: Tensor) -> None:

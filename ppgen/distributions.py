@@ -103,7 +103,7 @@ class DiscretizedLogistic(TorchDistribution):
         self, batch_shape: torch.Size | list[int] | tuple[int, ...], _instance: Any = None
     ) -> DiscretizedLogistic:
         """The same distribution with its parameters expanded to ``batch_shape``."""
-        new = self._get_checked_instance(DiscretizedLogistic, _instance)  # type: ignore[no-untyped-call]
+        new: DiscretizedLogistic = self._get_checked_instance(DiscretizedLogistic, _instance)  # type: ignore[no-untyped-call]
         new.loc, new.log_scale = self.loc.expand(batch_shape), self.log_scale.expand(batch_shape)
         new.levels = self.levels
         super(DiscretizedLogistic, new).__init__(torch.Size(batch_shape), validate_args=False)

@@ -1,0 +1,110 @@
+"""Convolutional networks: from flat pictures to numbers and back, for any height and width.
+
+Each convolution halves height and width, rounding up; the decoder undoes the halvings exactly. Dims before
+the last are flattened for the convolutions and restored after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppgen.dense import MLP, check_sizes, glorot, make_activation, start_bias
+
+__all__ = ["ConvDecoder", "ConvEncoder"]
+
+
+class ConvEncoder(nn.Module):
+    """Pictures to numbers, convolutions and dense layers: (..., C * H * W) to (..., num_outputs).
+
+    Args:
+        image_shape: (C, H, W) of the flattened picture.
+        num_outputs: size of the last dim of the output.
+        channels: channels of the convolutions, 3 x 3 of stride 2; each halves height and width (rounding up).
+        hidden: sizes of the dense layers between the convolutions and the output.
+        activation: a name in ``ACTIVATIONS``.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_outputs: int,
+        channels: Sequence[int] = (32, 64),
+        hidden: Sequence[int] = (200,),
+        activation: str = "tanh",
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise([image_shape[0], *check_sizes("channels", channels)]):
+            layers += [
+                glorot(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)),
+                make_activation(activation),
+            ]
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        height, width = _halvings(image_shape, len(channels))[-1]
+        self.dense = MLP(channels[-1] * height * width, num_outputs, hidden, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pictures = x.reshape(-1, *self.image_shape)  # (K * B, C, H, W)
+        outputs: Tensor = self.dense(self.convolutions(pictures))  # (K * B, num_outputs)
+        return outputs.reshape(*x.shape[:-1], -1)  # (K, B, num_outputs)
+
+
+class ConvDecoder(nn.Module):
+    """Numbers to pictures, the mirror of :class:`ConvEncoder`: (..., num_inputs) to (..., C * H * W).
+
+    Args:
+        num_inputs: size of the last dim of the input.
+        image_shape: (C, H, W) of the picture.
+        channels: channels of the transposed convolutions, each of which doubles height and width.
+        hidden: sizes of the dense layers between the input and the convolutions.
+        activation: a name in ``ACTIVATIONS``.
+        bias: initial bias of each number of the output, (C * H * W,); zero if None.
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        image_shape: tuple[int, int, int],
+        channels: Sequence[int] = (64, 32),
+        hidden: Sequence[int] = (200,),
+        activation: str = "tanh",
+        bias: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = [*check_sizes("channels", channels), image_shape[0]]
+        extents = _halvings(image_shape, len(channels))[::-1]
+        self.seed_shape = (sizes[0], *extents[0])
+        dense = MLP(num_inputs, sizes[0] * extents[0][0] * extents[0][1], hidden, activation)
+        layers: list[nn.Module] = []
+        for (inputs, outputs), (small, large) in zip(pairwise(sizes), pairwise(extents), strict=True):
+            layers += [make_activation(activation), glorot(_doubling(inputs, outputs, small, large))]
+        self.dense = nn.Sequential(dense, layers[0])
+        self.convolutions = nn.Sequential(*layers[1:], nn.Flatten())
+        self.bias = nn.Parameter(torch.zeros(image_shape[0] * extents[-1][0] * extents[-1][1]))
+        start_bias(self.bias, bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        seeds = self.dense(inputs).reshape(-1, *self.seed_shape)  # (K * B, C', H', W')
+        pictures: Tensor = self.convolutions(seeds) + self.bias  # (K * B, C * H * W)
+        return pictures.reshape(*inputs.shape[:-1], -1)  # (K, B, C * H * W)
+
+
+def _halvings(shape: tuple[int, int, int], times: int) -> list[tuple[int, int]]:
+    """(H, W) before and after each of ``times`` stride-2 convolutions."""
+    extents = [shape[1:]]
+    for _ in range(times):
+        height, width = extents[-1]
+        extents.append(((height + 1) // 2, (width + 1) // 2))
+    return extents
+
+
+def _doubling(inputs: int, outputs: int, small: tuple[int, int], large: tuple[int, int]) -> Any:
+    """The transposed convolution that undoes one halving: from extent ``small`` to ``large``."""
+    padding = (large[0] - 2 * small[0] + 1, large[1] - 2 * small[1] + 1)
+    return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=padding)

@@ -1,0 +1,113 @@
+"""Dense layers, and what all layers share: sizes that are checked, activations by name, initial values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppgen.errors import UsageError, nearest
+
+__all__ = ["ACTIVATIONS", "MLP", "check_size", "check_sizes", "glorot", "make_activation", "start_bias"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
+
+class MLP(nn.Module):
+    """Dense layers: (..., num_inputs) to (..., num_outputs).
+
+    Args:
+        num_inputs: size of the last dim of the input.
+        num_outputs: size of the last dim of the output, which has no activation.
+        hidden: sizes of the hidden layers; ``()`` is a linear map.
+        activation: a name in ``ACTIVATIONS``.
+        bias: initial bias of the last layer, (num_outputs,); zero if None.
+
+    Raises:
+        UsageError: a hidden size is not a positive integer, or the activation is unknown.
+
+    >>> MLP(3, 2, hidden=(4,))(torch.zeros(7, 5, 3)).shape
+    torch.Size([7, 5, 2])
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        num_outputs: int,
+        hidden: Sequence[int] = (200, 200),
+        activation: str = "tanh",
+        bias: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise([num_inputs, *check_sizes("hidden", hidden), num_outputs]):
+            layers += [glorot(nn.Linear(inputs, outputs)), make_activation(activation)]
+        self.layers = nn.Sequential(*layers[:-1])
+        start_bias(layers[-2].bias, bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs)  # type: ignore[no-any-return]  # torch's modules return Any
+
+
+def check_sizes(name: str, sizes: Any, *, least: int = 0, most: int | None = None) -> tuple[int, ...]:
+    """``sizes`` as a tuple, if it is a list of ``least`` to ``most`` positive integers.
+
+    Raises:
+        UsageError: it is not; ``name`` says which argument.
+    """
+    count = len(sizes) if isinstance(sizes, list | tuple) else -1
+    if not least <= count <= (count if most is None else most) or not all(map(_is_size, sizes)):
+        number = "" if least == 0 else f"{least} " if least == most else f"at least {least} "
+        raise UsageError(f"{name} must be a list of {number}positive integers, got {sizes!r}.")
+    return tuple(sizes)
+
+
+def check_size(name: str, size: Any) -> int:
+    """``size``, if it is a positive integer.
+
+    Raises:
+        UsageError: it is not; ``name`` says which argument.
+    """
+    if not _is_size(size):
+        raise UsageError(f"{name} must be a positive integer, got {size!r}.")
+    return int(size)
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool) and size >= 1
+
+
+def make_activation(name: str) -> nn.Module:
+    """The activation of that name.
+
+    Raises:
+        UsageError: there is none; the nearest names are suggested.
+    """
+    if name not in ACTIVATIONS:
+        raise UsageError(f"expected the name of an activation, got {name!r}{nearest(str(name), ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
+def glorot(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    """``layer`` with Glorot-uniform weights and zero bias."""
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def start_bias(bias: Any, value: Tensor | None) -> None:
+    """Let the parameter ``bias`` start at ``value``, where one is given."""
+    if value is not None:
+        with torch.no_grad():
+            bias.copy_(value)
