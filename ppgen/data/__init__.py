@@ -1,14 +1,23 @@
-"""Data sets: what one datum is, loaders by name, and data sets of one's own tensors. See ``docs/data.md``."""
+"""Data sets: what one datum is, loaders by name, and data sets of one's own tensors.
 
-from ppgen.data.binarized_mnist import binarized_mnist
-from ppgen.data.caltech101_silhouettes import caltech101_silhouettes
+To add one: 1. write a module with a function of keyword-only options that returns a ``Dataset``
+(:func:`ppgen.data.assemble.assemble` makes it of arrays, :func:`ppgen.data.download.obtain` finds files or
+downloads them, :mod:`ppgen.data.formats` reads them); 2. decorate it with ``register_data``; 3. import the
+module here. An option ``labels`` makes batches (x, y).
+"""
+
+from ppgen.data import (
+    binarized_mnist,
+    caltech101_silhouettes,
+    digits,
+    frey_faces,
+    linear_gaussian,
+    mnist,
+    omniglot,
+)
 from ppgen.data.dataset import SPLITS, Dataset
-from ppgen.data.digits import digits
-from ppgen.data.frey_faces import frey_faces
-from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian, linear_gaussian_truth
+from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
 from ppgen.data.load import load_data, loader_options
-from ppgen.data.mnist import mnist
-from ppgen.data.omniglot import omniglot
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.user import dataset_from
 

@@ -83,6 +83,9 @@ def _tensors(split: str, part: Any) -> tuple[Tensor, ...]:
             f"x in {split} must have rows, shape (N, num_features), got {tuple(x.shape)}: "
             "use x[:, None] for data with one feature."
         )
+    lengths = [part.shape[0] if part.ndim else 0 for part in (x, *rest)]
+    if len(set(lengths)) > 1:
+        raise UsageError(f"the tensors in {split} must have the same number of rows, got {lengths}.")
     return (x.float(), *(y.float() if y.is_floating_point() else y.long() for y in rest))
 
 
@@ -115,7 +118,7 @@ def _hold_out(
     wanted = [split for split in ("valid", "test") if split not in splits]
     n = len(splits["train"][0])
     size = max(1, round(held_out * n))
-    if not wanted or any(len(part) != n for part in splits["train"]):
+    if not wanted:
         return splits
     if not 0 < held_out < 1 or len(wanted) * size >= n:
         raise UsageError(

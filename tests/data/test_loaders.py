@@ -1,0 +1,210 @@
+"""Loaders of files: small files in the original formats and in the archives, read to the same data."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from ppgen.data import (
+    SPLITS,
+    binarized_mnist,
+    caltech101_silhouettes,
+    frey_faces,
+    load_data,
+    mnist,
+    omniglot,
+)
+from ppgen.errors import UsageError
+
+RANDOM = np.random.RandomState(0)
+GREY = RANDOM.randint(0, 256, (20, 28, 28)).astype(np.uint8)
+BITS = {
+    split: RANDOM.randint(0, 2, (n, 784)).astype(np.uint8)
+    for split, n in (("train", 8), ("valid", 4), ("test", 6))
+}
+FACES = RANDOM.randint(0, 256, (10, 28, 20)).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of files, and sizes small enough to fill it."""
+    sizes = {split: len(bits) for split, bits in BITS.items()}
+    monkeypatch.setenv("PPGEN_DATA", str(tmp_path))
+    monkeypatch.setattr(mnist, "ROWS", {"train": 12, "t10k": 8})
+    monkeypatch.setattr(binarized_mnist, "ROWS", sizes)
+    monkeypatch.setattr(caltech101_silhouettes, "ROWS", sizes)
+    monkeypatch.setattr(frey_faces, "ROWS", (6, 2, 2))
+    monkeypatch.setattr(omniglot, "ROWS", {"omniglot28.npz": (12, 8), "chardata.mat": (12, 8)})
+    monkeypatch.setattr(omniglot, "NUM_VALID", 4)
+    return tmp_path
+
+
+def write_idx(path: Path, array: Any, *, pack: bool = True) -> None:
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    content = header + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if pack else content)
+
+
+def write_mnist(folder: Path, *, pack: bool = True) -> None:
+    end = ".gz" if pack else ""
+    for name, rows in (("train", slice(0, 12)), ("t10k", slice(12, 20))):
+        write_idx(folder / f"{name}-images-idx3-ubyte{end}", GREY[rows], pack=pack)
+        write_idx(folder / f"{name}-labels-idx1-ubyte{end}", np.arange(20)[rows] % 10, pack=pack)
+
+
+def column_major(x: Any) -> Any:
+    return np.stack([row.reshape(28, 28).flatten(order="F") for row in x])
+
+
+def grey(rows: Any) -> torch.Tensor:
+    return torch.from_numpy(GREY[rows].reshape(-1, 784) / np.float32(255))
+
+
+def test_mnist_is_the_first_and_last_pictures_and_the_test_rows_in_fixed_order(folder: Path) -> None:
+    write_mnist(folder)
+    data = load_data("mnist", binarize="none", labels=True, num_valid=4)
+    order = np.random.RandomState(0).permutation(8)
+    for split, rows in (("train", np.arange(8)), ("valid", np.arange(8, 12)), ("test", 12 + order)):
+        x, y = data.split(split)
+        torch.testing.assert_close(x, grey(rows), rtol=0, atol=1e-7)  # one rounding of k / 255
+        assert y.tolist() == (rows % 10).tolist()
+    assert (data.spec.levels, data.spec.image_shape, data.spec.num_data) == (256, (28, 28), 8)
+
+
+def test_mnist_is_dynamic_unless_told_otherwise(folder: Path) -> None:
+    write_mnist(folder)
+    data = load_data("mnist", num_valid=4)
+    assert data.dynamic
+    assert torch.equal(data.train[0], load_data("mnist", num_valid=4, binarize="none").train[0])
+    assert torch.equal(data.test[0], data.test[0].round())
+    assert data.sha256 == load_data("mnist", num_valid=4).sha256
+
+
+def test_mnist_is_read_without_compression(folder: Path) -> None:
+    write_mnist(folder)
+    packed = load_data("mnist", num_valid=4).sha256
+    for path in folder.iterdir():
+        path.unlink()
+    write_mnist(folder, pack=False)
+    assert load_data("mnist", num_valid=4).sha256 == packed
+
+
+@pytest.mark.parametrize("num_valid", [0, 12, 2.0])
+def test_mnist_refuses_a_validation_set_that_leaves_nothing(num_valid: object) -> None:
+    with pytest.raises(UsageError, match="num_valid must be an integer from 1 to 11"):
+        load_data("mnist", num_valid=num_valid)
+
+
+def test_mnist_names_a_damaged_file(folder: Path) -> None:
+    write_mnist(folder)
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UsageError, match=r"t10k-images-idx3-ubyte\.gz .*fetch it again"):
+        load_data("mnist", num_valid=4)
+
+
+def test_mnist_names_a_file_with_too_few_rows(folder: Path) -> None:
+    write_mnist(folder)
+    write_idx(folder / "train-images-idx3-ubyte.gz", GREY[:5])
+    with pytest.raises(UsageError, match=r"train-images.* shape \(12, 28, 28\), got \(5, 28, 28\)"):
+        load_data("mnist", num_valid=4)
+
+
+def test_binarized_mnist_is_the_same_from_both_formats(folder: Path) -> None:
+    for split, bits in BITS.items():
+        np.savetxt(folder / f"binarized_mnist_{split}.amat", bits, fmt="%d")
+    text = load_data("binarized_mnist")
+    packed: dict[str, Any] = {f"{split}_packed": np.packbits(bits, axis=1) for split, bits in BITS.items()}
+    np.savez(folder / "binarized_mnist.npz", **packed)
+    for path in folder.glob("*.amat"):
+        path.unlink()
+    assert load_data("binarized_mnist").sha256 == text.sha256
+    for split in ("train", "valid"):
+        assert np.array_equal(text.split(split)[0].numpy(), BITS[split])
+    assert np.array_equal(text.test[0].numpy(), BITS["test"][np.random.RandomState(0).permutation(6)])
+
+
+def test_caltech_is_the_same_from_both_formats(folder: Path) -> None:
+    labels = {split: np.arange(len(bits)) % 101 for split, bits in BITS.items()}
+    matlab: dict[str, Any] = {}
+    for split, short in (("train", "train"), ("valid", "val"), ("test", "test")):
+        matlab[f"{short}_data"] = column_major(BITS[split])
+        matlab[f"{short}_labels"] = labels[split][:, None] + 1
+    savemat(folder / caltech101_silhouettes.REMOTE.file, matlab)
+    original = load_data("caltech101_silhouettes", labels=True)
+    (folder / caltech101_silhouettes.REMOTE.file).unlink()
+    packed: dict[str, Any] = {f"{split}_packed": np.packbits(bits, axis=1) for split, bits in BITS.items()}
+    packed |= {f"{split}_labels": y for split, y in labels.items()}
+    np.savez(folder / "caltech101_silhouettes.npz", **packed)
+    assert load_data("caltech101_silhouettes", labels=True).sha256 == original.sha256
+    for split in SPLITS:
+        x, y = original.split(split)
+        assert np.array_equal(x.numpy(), BITS[split])
+        assert np.array_equal(y.numpy(), labels[split])
+
+
+def test_frey_faces_are_the_same_from_both_formats(folder: Path) -> None:
+    savemat(folder / frey_faces.REMOTE.file, {"ff": FACES.reshape(10, 560).T})
+    original = load_data("frey_faces")
+    (folder / frey_faces.REMOTE.file).unlink()
+    np.savez(folder / "frey_faces.npz", images=FACES)
+    assert load_data("frey_faces").sha256 == original.sha256
+    x = torch.cat([original.split(split)[0] for split in SPLITS]) * 255
+    assert np.array_equal(x.round().numpy(), FACES.reshape(10, 560)[np.random.RandomState(0).permutation(10)])
+    assert [len(original.split(split)[0]) for split in SPLITS] == [6, 2, 2]
+
+
+def write_chardata(folder: Path) -> Any:
+    """Sparse intensities in [0, 1], a column a picture, alphabets one-hot; returns the upright pictures."""
+    ink = GREY.reshape(20, 784) / 255
+    alphabets = np.eye(50)[np.arange(20)].T  # (50, 20)
+    matlab = {"data": column_major(ink[:12]).T, "testdata": column_major(ink[12:]).T}
+    savemat(folder / "chardata.mat", matlab | {"target": alphabets[:, :12], "testtarget": alphabets[:, 12:]})
+    return ink
+
+
+def test_omniglot_reads_the_original_upright_and_shuffled(folder: Path) -> None:
+    ink = write_chardata(folder)
+    data = load_data("omniglot", labels=True)
+    rows = np.random.RandomState(0).permutation(12)
+    assert np.allclose(data.train[0].numpy(), ink[rows[:8]])
+    assert data.train[1].tolist() == rows[:8].tolist()
+    assert data.valid[1].tolist() == rows[8:].tolist()
+    assert data.test[1].tolist() == (12 + np.random.RandomState(0).permutation(8)).tolist()
+    assert data.dynamic
+
+
+def test_omniglot_reads_the_archive_by_its_index(folder: Path) -> None:
+    rows = np.random.RandomState(1).permutation(20)
+    path, alphabet = folder / "omniglot28.npz", np.arange(20)
+    np.savez(path, images=GREY, alphabet=alphabet, train_index=rows[:12], test_index=rows[12:])
+    data = load_data("omniglot", labels=True)
+    assert [data.split(split)[1].tolist() for split in SPLITS] == [
+        rows[:8].tolist(),
+        rows[8:12].tolist(),
+        rows[12:].tolist(),
+    ]
+    torch.testing.assert_close(data.train[0], grey(rows[:8]), rtol=0, atol=1e-7)
+    threshold = load_data("omniglot", binarize="threshold")
+    assert torch.equal(threshold.train[0], (data.train[0] > 0.5).float())
+
+
+def test_omniglot_prefers_the_original(folder: Path) -> None:
+    np.savez(folder / "omniglot28.npz", images=GREY)
+    write_chardata(folder)
+    assert load_data("omniglot").spec.num_data == 8
+
+
+def test_omniglot_says_where_to_get_it() -> None:
+    with pytest.raises(UsageError, match=r"needs chardata\.mat \(from https://github\.com/yburda/iwae"):
+        load_data("omniglot")
+
+
+def test_omniglot_has_no_grey_levels(folder: Path) -> None:
+    write_chardata(folder)
+    with pytest.raises(UsageError, match="binarize='none': Known names: dynamic, threshold"):
+        load_data("omniglot", binarize="none")

@@ -1,0 +1,61 @@
+"""The description of a datum: what it refuses, and that it survives JSON."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from ppgen.data import DataSpec
+from ppgen.errors import UsageError
+
+SPECS = [
+    DataSpec("a", 6, "binary", image_shape=(2, 3), num_classes=4, num_data=10),
+    DataSpec("b", 12, "quantised", image_shape=(3, 2, 2), levels=256),
+    DataSpec("c", 1, "real", mean=torch.zeros(1)),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_spec_survives_json(spec: DataSpec) -> None:
+    assert DataSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+def test_spec_compares_and_saves_without_the_mean() -> None:
+    spec = DataSpec("c", 2, "real", mean=torch.ones(2))
+    assert spec == DataSpec("c", 2, "real")
+    assert "mean" not in spec.to_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"num_features": 0}, "num_features of data 'x' must be an integer of at least 1, got 0"),
+        ({"num_features": True}, "got True"),
+        ({"num_features": None}, "got None"),
+        ({"num_data": 0}, "num_data"),
+        ({"num_classes": 2.0}, "num_classes"),
+        ({"observation": "binry"}, "did you mean 'binary'"),
+        ({"observation": "quantised"}, "give levels for quantised data"),
+        ({"levels": 256}, "give levels for quantised data"),
+        ({"observation": "quantised", "levels": 1}, "levels of data 'x' must be an integer of at least 2"),
+        ({"image_shape": (2, 2)}, r"image_shape .* holding num_features=6 numbers, got \(2, 2\)"),
+        ({"image_shape": (6,)}, "image_shape"),
+        ({"mean": torch.zeros(5)}, r"mean of data 'x' must have shape \(6,\), got \(5,\)"),
+    ],
+    ids=str,
+)
+def test_spec_refuses(changes: dict[str, Any], sentence: str) -> None:
+    values: dict[str, Any] = {"name": "x", "num_features": 6, "observation": "binary"}
+    with pytest.raises(UsageError, match=sentence):
+        DataSpec(**(values | changes))
+
+
+def test_from_json_names_an_unknown_entry() -> None:
+    with pytest.raises(UsageError, match=r"unknown entry 'num_feature'.*did you mean 'num_features'"):
+        DataSpec.from_json({"name": "x", "num_feature": 1})
+
+
+def test_from_json_names_a_missing_entry() -> None:
+    with pytest.raises(UsageError, match="lacks observation"):
+        DataSpec.from_json({"name": "x", "num_features": 1})
