@@ -20,7 +20,7 @@ ROWS = (1565, 200, 200)
 REMOTE = Remote(
     "frey_rawface.mat",
     ("https://cs.nyu.edu/~roweis/data/frey_rawface.mat",),
-    "md5:5aeb024d42b8a6091f30e5eb18c8a48d",  # as another loader of this URL gives it; the page itself gives none
+    "md5:5aeb024d42b8a6091f30e5eb18c8a48d",  # as another loader gives it; the page itself gives none
 )
 
 
