@@ -1,3 +1,43 @@
 """Deep generative models as Pyro model/guide pairs, the objectives that train them, and honest evaluation."""
 
 __version__ = "0.1.0"
+
+from ppgen import inference, models
+from ppgen.data import Dataset, DataSpec, dataset_from, load_data
+from ppgen.errors import UsageError
+from ppgen.evaluation import Evaluation
+from ppgen.factory import make_objective, make_pair
+from ppgen.objective import Bound, Estimator, Objective, Outcome, Player, Reduction
+from ppgen.pair import Pair, pair_from
+from ppgen.registry import register_data, register_model, register_objective
+from ppgen.runs import Run, load
+from ppgen.training import fit
+from ppgen.weights import log_weights
+
+__all__ = [
+    "Bound",
+    "DataSpec",
+    "Dataset",
+    "Estimator",
+    "Evaluation",
+    "Objective",
+    "Outcome",
+    "Pair",
+    "Player",
+    "Reduction",
+    "Run",
+    "UsageError",
+    "dataset_from",
+    "fit",
+    "inference",
+    "load",
+    "load_data",
+    "log_weights",
+    "make_objective",
+    "make_pair",
+    "models",
+    "pair_from",
+    "register_data",
+    "register_model",
+    "register_objective",
+]

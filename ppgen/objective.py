@@ -116,12 +116,16 @@ class Objective(PyroELBO, ABC):  # type: ignore[misc]  # pyro is untyped
         """This objective as it is at ``step``: every schedule replaced by its value."""
         return self.holding(self.schedules(step))
 
-    def differentiable_loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any
+    ) -> Tensor:
         """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro."""
         scheduled = [f.name for f in fields(self) if callable(getattr(self, f.name))]  # type: ignore[arg-type]
         if scheduled or len(self.players()) > 1:
             what = f"{scheduled[0]} is a schedule" if scheduled else "it has several players"
-            raise UsageError(f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit.")
+            raise UsageError(
+                f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit."
+            )
         program = Program(model, guide)
         return self.play(self.players()[0].name, program, batch, self.initial_state(program, batch)).loss
 
@@ -248,7 +252,9 @@ def at_least(objective: Objective, name: str, least: float) -> None:
     if callable(value):
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-        raise UsageError(f"{name} of {type(objective).__name__} must be a number of at least {least:g}, got {value!r}.")
+        raise UsageError(
+            f"{name} of {type(objective).__name__} must be a number of at least {least:g}, got {value!r}."
+        )
     if isinstance(least, int) and int(value) != value:
         raise UsageError(f"{name} of {type(objective).__name__} must be a whole number, got {value!r}.")
 

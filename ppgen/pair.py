@@ -24,7 +24,14 @@ __all__ = ["Pair", "as_pair", "pair_from"]
 
 
 class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
-    """Pyro's module metaclass that can be abstract."""
+    """Pyro's module metaclass that can be abstract; it notes the arguments an instance was made with."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        instance = super().__call__(*args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(instance, *args, **kwargs)  # type: ignore[misc]
+        bound.apply_defaults()
+        instance.arguments = dict(list(bound.arguments.items())[1:])
+        return instance
 
 
 class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[misc]  # pyro is untyped
@@ -44,6 +51,8 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[misc]  # pyro is un
     """
 
     plate_name = "data"
+    origin: dict[str, Any] | None = None
+    """The name and options it was made from, when ``make_pair`` made it."""
 
     def __init__(self, data_size: int | None = None) -> None:
         super().__init__()
@@ -56,7 +65,9 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[misc]  # pyro is un
                 setattr(cls, name, pyro_method(cls.__dict__[name]))
         model, guide = (list(inspect.signature(getattr(cls, name)).parameters) for name in ("model", "guide"))
         if model != guide:
-            raise TypeError(f"{cls.__name__}: model{tuple(model)} and guide{tuple(guide)} must have the same signature.")
+            raise TypeError(
+                f"{cls.__name__}: model{tuple(model)} and guide{tuple(guide)} must have the same signature."
+            )
 
     @abstractmethod
     def model(self, *batch: Tensor) -> Any:
@@ -107,7 +118,10 @@ class _FunctionPair(Pair):
             if id(leaf) not in held:
                 key = name.replace(".", "_")
                 self.values[key] = leaf if isinstance(leaf, nn.Parameter) else nn.Parameter(leaf)
-                self._constraints[name] = (key, store._constraints.get(name, torch.distributions.constraints.real))
+                self._constraints[name] = (
+                    key,
+                    store._constraints.get(name, torch.distributions.constraints.real),
+                )
         self._prepared = True
 
     def model(self, *batch: Tensor) -> Any:

@@ -73,7 +73,12 @@ class _Step:
     clip_norm: float | None
 
     def __call__(
-        self, owned: dict[str, Tensor], others: dict[str, Tensor], state: State, values: dict[str, Tensor], batch: Batch
+        self,
+        owned: dict[str, Tensor],
+        others: dict[str, Tensor],
+        state: State,
+        values: dict[str, Tensor],
+        batch: Batch,
     ) -> StepResult:
         owned = {name: value.detach().requires_grad_() for name, value in owned.items()}
         buffers = {name: others[name].clone() for name, _ in self.learner.named_buffers()}

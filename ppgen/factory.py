@@ -1,0 +1,117 @@
+"""Pairs and objectives by name: registered ones, and those of the user's own file (``path/to/file.py:Class``)."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ppgen.data import DataSpec
+from ppgen.errors import UsageError, nearest
+from ppgen.objective import Objective
+from ppgen.pair import Pair, as_pair
+from ppgen.registry import MODELS, OBJECTIVES
+from ppgen.schedules import parse_schedule
+
+__all__ = ["make_objective", "make_pair", "model_class", "objective_config", "wants_labels"]
+
+
+def make_pair(name: str, spec: DataSpec, **options: Any) -> Pair:
+    """A pair by registered name, or by ``file.py:Class``.
+
+    Args:
+        name: a name of ``ppgen list models``, or the path of a Python file, a colon, and the name of a class in it
+            whose first argument is the data's spec.
+        spec: what one datum is.
+        options: further arguments of the class.
+
+    Raises:
+        UsageError: an unknown name, file or class; an option that the constructor lacks; a value it refuses.
+    """
+    cls = model_class(name)
+    _check_options(name, cls, options, skip=1)
+    try:
+        made = cls(spec, **options)
+    except TypeError as error:
+        raise UsageError(f"model {name!r} cannot be made with {options}: {error}.") from error
+    pair = as_pair(made)
+    pair.origin = {"name": name, "options": options}
+    return pair
+
+
+def model_class(name: str) -> Callable[..., Any]:
+    """The class behind a model's name."""
+    return _class_from_file(name) if ".py:" in name else MODELS[name].cls
+
+
+def wants_labels(name: str) -> bool:
+    """Whether the model takes batches (x, y): its ``model`` has a second argument."""
+    model = getattr(model_class(name), "model", None)
+    return model is not None and len(inspect.signature(model).parameters) > 2  # self, x, y
+
+
+def make_objective(name: str, **options: Any) -> Objective:
+    """An objective by registered name; a schedule may be given as text, ``"linear(0, 1, 1000)"``.
+
+    Raises:
+        UsageError: an unknown name, an option that the objective lacks, a value it refuses.
+    """
+    cls = OBJECTIVES[name].cls
+    _check_options(name, cls, options, skip=0)
+    objective: Objective = cls(**{key: _value(value) for key, value in options.items()})
+    return objective
+
+
+def objective_config(objective: Objective) -> dict[str, Any]:
+    """``{"name", "options"}`` from which :func:`make_objective` makes the objective again."""
+    name = next((n for n, spec in OBJECTIVES.items() if spec.cls is type(objective)), None)
+    options = {key: getattr(objective, key) for key in getattr(objective, "__dataclass_fields__", {})}
+    return {"name": name, "options": {key: _plain(value) for key, value in options.items()}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Objective):
+        return objective_config(value)
+    return str(value) if callable(value) else value
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return make_objective(value["name"], **value["options"])
+    return parse_schedule(value)
+
+
+def _check_options(name: str, cls: Callable[..., Any], options: Mapping[str, Any], skip: int) -> None:
+    parameters = list(inspect.signature(cls).parameters.values())[skip:]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters]
+    for option in options:
+        if option not in known:
+            raise UsageError(f"{name!r} has no option {option!r}{nearest(option, known)}")
+
+
+def _class_from_file(name: str) -> Callable[..., Any]:
+    path, _, attribute = name.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        raise UsageError(
+            f"expected a Python file, got {path!r}, which does not exist: write path/to/file.py:Class."
+        )
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"expected a Python file, got {path!r}, which cannot be imported.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(file.stem, module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be imported ({type(error).__name__}: {error}).") from error
+    cls: Callable[..., Any] | None = getattr(module, attribute, None)
+    if cls is None:
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise UsageError(f"{path} has no class {attribute!r}{nearest(attribute, classes)}")
+    return cls

@@ -1,0 +1,29 @@
+"""Where a number that is not finite first arose."""
+
+from __future__ import annotations
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppgen.parameters import isolated
+from ppgen.tracing import Batch, Program, run_particles
+
+__all__ = ["first_nonfinite"]
+
+
+def first_nonfinite(program: Program, batch: Batch) -> str:
+    """A phrase that names the first site (guide's before model's, in order) whose value or log-probability is not finite."""
+    with torch.no_grad(), isolated(), pyro.validation_enabled(False):
+        particles = run_particles(program, batch, 1)
+        for kind, sites in (("guide", particles.guide_sites), ("model", particles.model_sites)):
+            for name, site in sites.items():
+                if torch.is_tensor(site["value"]) and not _finite(site["value"]):
+                    return f"the value of site {name!r} of the {kind} is not finite"
+                if not _finite(site["fn"].log_prob(site["value"])):
+                    return f"the log-probability of site {name!r} of the {kind} is not finite"
+    return "the loss or its gradient is not finite, though every site of the pair is"
+
+
+def _finite(value: Tensor) -> bool:
+    return bool(torch.isfinite(value).all())

@@ -1,0 +1,82 @@
+"""How a run is trained: the options of ``ppgen.fit`` and ``ppgen train``, checked in one place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ppgen.errors import UsageError
+
+__all__ = ["TrainingOptions", "choose_device"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """Options of training.
+
+    Args:
+        epochs: passes over the training data; give this or ``steps``.
+        steps: turns (for most objectives: gradient steps); overrides ``epochs``.
+        batch_size: B.
+        lr: Adam's learning rate.
+        schedule: of the learning rate over the run, ``"constant"`` or ``"cosine"`` (to zero).
+        clip_norm: largest Euclidean norm of the gradient of the loss per datum; None: no limit.
+        patience: stop when the mean of the last ``window`` validation bounds has not risen for so many
+            validations, and keep the parameters of the best; None: never stop early.
+        window: see ``patience``.
+        validate_every: turns between validations; None: an epoch, and at least 100 turns.
+        checkpoint_seconds: least time between two checkpoints (they are written after validations).
+        seed: of everything random in training.
+        eager: do not compile the steps.
+    """
+
+    epochs: int = 100
+    steps: int | None = None
+    batch_size: int = 20
+    lr: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "cosine"
+    clip_norm: float | None = None
+    patience: int | None = None
+    window: int = 5
+    validate_every: int | None = None
+    checkpoint_seconds: float = 10.0
+    seed: int = 0
+    eager: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "batch_size", "patience", "window", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise UsageError(f"{name} must be a whole number of at least 1, got {value!r}.")
+        for name in ("lr", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not (0 < value < math.inf):
+                raise UsageError(f"{name} must be positive and finite, got {value!r}.")
+        if self.schedule not in ("constant", "cosine"):
+            raise UsageError(f"schedule must be 'constant' or 'cosine', got {self.schedule!r}.")
+
+    def rate(self, turn: int, total: int) -> float:
+        """The learning rate at a turn of ``total``."""
+        return (
+            self.lr if self.schedule == "constant" else self.lr * 0.5 * (1 + math.cos(math.pi * turn / total))
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"expected a device (auto, cpu, cuda), got {name!r}.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {name!r} was asked for, but torch sees no GPU here: use --device cpu.")
+    return device

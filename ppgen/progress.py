@@ -1,0 +1,33 @@
+"""Progress bars on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn as Bar
+from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ["bar", "track"]
+
+T = TypeVar("T")
+
+
+def bar(shown: bool = True) -> Progress:
+    """A progress bar with a field ``note`` at its end; nothing is drawn unless ``shown`` and a person is watching."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), Bar(), TimeElapsedColumn(), TimeRemainingColumn()
+    note = TextColumn("{task.fields[note]}")
+    return Progress(
+        *columns, note, console=console, disable=not (shown and console.is_terminal), transient=True
+    )
+
+
+def track(items: Sequence[T], description: str, shown: bool) -> Iterator[T]:
+    """The items, with a bar that fills as they are taken."""
+    with bar(shown) as progress:
+        task = progress.add_task(description, total=len(items), note="")
+        for item in items:
+            yield item
+            progress.advance(task)

@@ -1,0 +1,225 @@
+"""A run: a directory that holds all that a training was and gave.
+
+config.json             all that rebuilds it: model, data, objective, options, versions
+metrics.jsonl           one JSON object a line
+checkpoint.safetensors  parameters, optimizers, state, random numbers
+evaluation.json         the last evaluation, if there was one
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+
+import ppgen
+from ppgen.checkpoint import read_checkpoint, write_whole
+from ppgen.data import Dataset, DataSpec, load_data
+from ppgen.errors import UsageError
+from ppgen.evaluation import Evaluation, evaluate
+from ppgen.factory import make_objective, make_pair, objective_config
+from ppgen.objective import Objective
+from ppgen.options import TrainingOptions, choose_device
+from ppgen.pair import Pair, as_pair
+from ppgen.registry import MODELS
+from ppgen.trainer import load_learner
+
+__all__ = [
+    "CHECKPOINT",
+    "CONFIG",
+    "EVALUATION",
+    "METRICS",
+    "Run",
+    "claim_directory",
+    "describe",
+    "load",
+    "read_config",
+]
+
+CONFIG, METRICS, CHECKPOINT, EVALUATION = (
+    "config.json",
+    "metrics.jsonl",
+    "checkpoint.safetensors",
+    "evaluation.json",
+)
+
+
+@dataclass
+class Run:
+    """A trained pair with the data and objective it was trained on, and where that is recorded.
+
+    Attributes:
+        pair: with its trained parameters.
+        data: what it was trained on.
+        objective: what it was trained with.
+        config: what ``config.json`` holds.
+        metrics: what ``metrics.jsonl`` holds: training reports and validation bounds, per datum, in nats.
+        directory: None for a run that was not written.
+    """
+
+    pair: Pair
+    data: Dataset
+    objective: Objective
+    config: Mapping[str, Any]
+    metrics: list[dict[str, Any]]
+    directory: Path | None = None
+
+    def evaluate(self, split: str = "test", particles: int = 1000, **options: Any) -> Evaluation:
+        """Test log-likelihood in nats with its standard error; see :func:`ppgen.evaluation.evaluate`."""
+        result = evaluate(self.pair, self.data, split=split, particles=particles, **options)
+        if self.directory is not None:
+            write_whole(self.directory / EVALUATION, json.dumps(result.to_json(), indent=2).encode())
+        return result
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """What the last evaluation gave, or None."""
+        file = None if self.directory is None else self.directory / EVALUATION
+        return json.loads(file.read_text()) if file is not None and file.is_file() else None
+
+
+def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> dict[str, Any]:
+    """``config.json`` of a run."""
+    device = data.train[0].device
+    return {
+        "format": 1,
+        "model": _model_config(pair),
+        "spec": data.spec.to_json(),
+        "data": {**data.config, "sha256": data.sha256},
+        "objective": objective_config(objective),
+        "training": dict(vars(options)),
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or "cpu",
+        "versions": {
+            "ppgen": ppgen.__version__,
+            "torch": torch.__version__,
+            "pyro": pyro.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def load(
+    directory: str | Path,
+    *,
+    pair: Pair | str | None = None,
+    data: Dataset | None = None,
+    device: str = "auto",
+) -> Run:
+    """A run from its directory, ready to evaluate, sample and report. Registered names only are built.
+
+    Args:
+        directory: of the run.
+        pair: for a run whose model is not registered: the pair, made as it was, or ``file.py:Class`` again.
+        data: for a run on one's own tensors: the data.
+        device: where to put pair and data.
+
+    Raises:
+        UsageError: no run there; a file missing, truncated or edited; parameters that do not fit the model.
+    """
+    folder = Path(directory)
+    config = read_config(folder)
+    tensors, _ = read_checkpoint(folder / CHECKPOINT)
+    place = choose_device(device)
+    data = (data if data is not None else _load_data(config)).to(place)
+    rebuilt = _rebuild(config, pair).to(place)
+    rebuilt.prepare(*data.draw(tuple(part[:2] for part in data.train)))
+    objective = make_objective(config["objective"]["name"], **config["objective"]["options"])
+    load_learner(rebuilt, objective, tensors)
+    return Run(rebuilt, data, objective, config, read_metrics(folder), folder)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of the run in ``folder``.
+
+    Raises:
+        UsageError: there is no run, or its config is not whole.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        raise UsageError(
+            f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`."
+        )
+    try:
+        config: dict[str, Any] = json.loads(file.read_text())
+        for part in ("model", "spec", "data", "objective", "training"):
+            config[part]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UsageError(
+            f"{file} cannot be read ({error!r}): it was edited or cut; restore it, or train again."
+        ) from error
+    return config
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """``metrics.jsonl`` as a list; a last line cut by a kill is left out."""
+    file = folder / METRICS
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def claim_directory(out: str | Path | None, resume: bool) -> Path | None:
+    """The directory a run may be written to; nothing is created yet.
+
+    Raises:
+        UsageError: it holds a run and ``resume`` is False; it cannot be written; ``resume`` without a directory.
+    """
+    if out is None:
+        if resume:
+            raise UsageError("--resume needs the --out of the run to go on with.")
+        return None
+    folder = Path(out)
+    if (folder / CONFIG).exists() and not resume:
+        raise UsageError(
+            f"{folder} holds a run already: add --resume to go on with it, or name another --out."
+        )
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"--out {folder} cannot be written: {existing} is no directory you may write to; name another."
+        )
+    return folder
+
+
+def _model_config(pair: Pair) -> dict[str, Any]:
+    if pair.origin is not None:
+        return pair.origin
+    name = next((name for name, spec in MODELS.items() if spec.cls is type(pair)), None)
+    options = {key: value for key, value in pair.arguments.items() if not isinstance(value, DataSpec)}
+    return {"name": name, "class": type(pair).__qualname__, "options": options if _is_json(options) else {}}
+
+
+def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:
+    name, options = config["model"].get("name"), config["model"]["options"]
+    if pair is not None and not isinstance(pair, str):
+        return as_pair(pair)
+    if pair is None and (name is None or name not in MODELS):
+        raise UsageError(
+            f"this run's model is {name or config['model'].get('class')!r}, which is not a registered name: "
+            "name its file again (--model path/to/file.py:Class, or ppgen.load(directory, pair=...))."
+        )
+    return make_pair(pair or name, DataSpec.from_json(config["spec"]), **options)
+
+
+def _load_data(config: Mapping[str, Any]) -> Dataset:
+    if "name" not in config["data"]:
+        raise UsageError(
+            "this run was trained on tensors of your own: give them again, ppgen.load(directory, data=...)."
+        )
+    return load_data(config["data"]["name"], **config["data"].get("options", {}))
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,272 @@
+"""The one training loop: turns of players, each with one fused optimizer, over compiled steps.
+
+All that changes in training is here and in :meth:`Trainer.tensors`, :meth:`Trainer.facts`, so that a run that is stopped
+and restored goes on with the same bits as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.batches import Batches
+from ppgen.data import Dataset
+from ppgen.errors import UsageError
+from ppgen.memory import keep_large_blocks
+from ppgen.nonfinite import first_nonfinite
+from ppgen.objective import Objective, Player, State
+from ppgen.options import TrainingOptions
+from ppgen.pair import Pair
+from ppgen.parameters import isolated
+from ppgen.steps import Learner, StepFunction, compiled, player_step
+from ppgen.tracing import Batch
+
+__all__ = ["Trainer", "load_learner", "load_state"]
+
+
+class Trainer:
+    """Trains a pair on a data set with an objective.
+
+    Args:
+        pair: on the device where it is to be trained.
+        data: on the same device.
+        objective: with its schedules, if any.
+        options: see :class:`ppgen.options.TrainingOptions`.
+
+    Raises:
+        UsageError: the pair, the objective and the data do not go together; found by one run of the pair.
+    """
+
+    def __init__(self, pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> None:
+        self.data, self.objective, self.options = data, objective, options
+        self.batches = Batches(data.train, options.batch_size, options.seed)
+        batch = data.draw(self.batches[0])
+        pair.prepare(*batch)
+        self.learner = Learner(pair, objective.parameters(pair)).to(batch[0].device)
+        self.players = objective.players()
+        self.turn = self.cursor = 0
+        with isolated():
+            self.state: State = objective.initial_state(self.learner.program, batch)
+        self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
+        self._values = {
+            name: value.detach() for name, value in self.learner.state_dict(keep_vars=True).items()
+        }
+        self.optimizers = {
+            name: torch.optim.Adam(list(owned.values()), lr=options.lr, fused=True)
+            for name, owned in self._owned.items()
+        }
+        self._steps: dict[Any, StepFunction] = {}
+        self._eager = options.eager
+        self.sums: dict[str, float] = {}
+        self.validate()
+        keep_large_blocks()
+
+    @property
+    def turns_per_epoch(self) -> int:
+        """Turns in which about every training datum is shown once."""
+        return max(1, self.batches.per_epoch // sum(player.steps for player in self.players))
+
+    @property
+    def total_turns(self) -> int:
+        """Turns of the whole run."""
+        return self.options.steps or self.options.epochs * self.turns_per_epoch
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training data so far."""
+        return self.cursor / self.batches.per_epoch
+
+    def take_turn(self) -> None:
+        """One turn: every player moves as many steps as it has."""
+        for player in self.players:
+            for _ in range(player.steps):
+                self._move(player)
+        self.turn += 1
+
+    def report(self) -> dict[str, float]:
+        """Means of what the steps reported since the last call."""
+        means = {
+            name: total / self.sums[f"{name}/count"]
+            for name, total in self.sums.items()
+            if f"{name}/count" in self.sums
+        }
+        self.sums = {}
+        return means
+
+    def validate(self, rows: int = 500) -> float:
+        """The objective's bound (or minus its loss) on the validation data, per datum, under fixed random numbers."""
+        player, objective, valid = self.players[0].name, self.objective.at(self.turn), self.data.valid
+        total = count = 0.0
+        with torch.no_grad(), torch.random.fork_rng(), isolated():
+            torch.manual_seed(self.options.seed)
+            for start in range(0, len(valid[0]), rows):
+                batch = tuple(part[start : start + rows] for part in valid)
+                outcome = objective.play(player, self.learner.program, batch, self.state)
+                value = outcome.metrics.get("bound", -outcome.loss / outcome.num_data)
+                total, count = total + float(value) * len(batch[0]), count + len(batch[0])
+        return total / count
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""
+        found = {f"learner.{name}": value for name, value in self.learner.state_dict().items()}
+        for player, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                found |= {
+                    f"optimizer.{player}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()
+                }
+        found |= {f"state.{name}": value for name, value in self.state.items()}
+        found["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            found["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers beside the tensors."""
+        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`tensors` and :meth:`facts` gave.
+
+        Raises:
+            UsageError: the tensors are those of another pair or objective.
+        """
+        load_state(self.learner, _under("learner.", tensors))
+        for player, optimizer in self.optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, value in _under(f"optimizer.{player}.", tensors).items():
+                index, slot = name.split(".")
+                slots.setdefault(int(index), {})[slot] = value
+            optimizer.load_state_dict(
+                {"state": slots, "param_groups": optimizer.state_dict()["param_groups"]}
+            )
+        state = _under("state.", tensors)
+        for name, value in self.state.items():
+            if name not in state or state[name].shape != value.shape:
+                got = tuple(state[name].shape) if name in state else "nothing"
+                raise UsageError(
+                    f"the checkpoint's state {name!r} has shape {got}, this run's has {tuple(value.shape)}: "
+                    "resume with the objective's options and batch size it was trained with."
+                )
+        self.state = {name: state[name].to(self.device) for name in self.state}
+        self.turn, self.cursor, self.sums = facts["turn"], facts["cursor"], dict(facts["sums"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where training runs."""
+        return self.batches.data[0].device
+
+    def _move(self, player: Player) -> None:
+        batch = self.batches[self.cursor]
+        random = torch.get_rng_state()
+        owned = self._owned[player.name]
+        values = {name: self._values[name] for name in owned}
+        others = {name: value for name, value in self._values.items() if name not in owned}
+        schedules = self.objective.schedules(self.turn)
+        fixed = {name: value for name, value in schedules.items() if isinstance(value, int)}
+        moving = {n: batch[0].new_tensor(v) for n, v in schedules.items() if n not in fixed}
+        arguments = (values, others, self.state, moving, batch)
+        gradients, report, self.state, buffers = self._step(player, fixed, arguments)(*arguments)
+        if not math.isfinite(float(report["loss"]) + float(report["gradient_norm"])):
+            torch.set_rng_state(random)
+            raise UsageError(self._diverged(batch))
+        for parameter, gradient in zip(owned.values(), gradients, strict=True):
+            parameter.grad = gradient
+        optimizer = self.optimizers[player.name]
+        optimizer.param_groups[0]["lr"] = self.options.rate(self.turn, self.total_turns)
+        optimizer.step()
+        for name, value in buffers.items():
+            others[name].copy_(value)
+        self.cursor += 1
+        self._add(player, report)
+
+    def _step(self, player: Player, fixed: Mapping[str, int], arguments: Any) -> StepFunction:
+        key = (player.name, *fixed.items())
+        if key not in self._steps:
+            objective = self.objective.holding(fixed)
+            step = player_step(self.learner, objective, player, self.data.draw, self.options.clip_norm)
+            self._steps[key] = step if self._eager else self._compiled(step, arguments)
+        return self._steps[key]
+
+    def _compiled(self, step: StepFunction, arguments: Any) -> StepFunction:
+        try:
+            return compiled(step, *arguments)
+        except UsageError:
+            raise
+        except Exception as error:
+            self._eager = True
+            warnings.warn(
+                f"this pair trains eagerly, because its step cannot be traced to one graph: {_first_line(error)}",
+                stacklevel=2,
+            )
+            return step
+
+    def _add(self, player: Player, report: Mapping[str, Tensor]) -> None:
+        prefix = f"{player.name}/" if len(self.players) > 1 else ""
+        for name, value in report.items():
+            key = prefix + name
+            self.sums[key] = self.sums.get(key, 0.0) + float(value)
+            self.sums[f"{key}/count"] = self.sums.get(f"{key}/count", 0.0) + 1
+
+    def _diverged(self, batch: Batch) -> str:
+        where = first_nonfinite(self.learner.program, self.data.draw(batch))
+        return (
+            f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
+            f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound the scales of that site."
+        )
+
+
+def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor]) -> Learner:
+    """The pair, and the objective's own module, with the parameters of a checkpoint.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    learner = Learner(pair, objective.parameters(pair))
+    load_state(learner, _under("learner.", tensors))
+    return learner
+
+
+def load_state(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load a state dict whose names and shapes must be the module's.
+
+    Raises:
+        UsageError: they are not; the first that differs is named.
+    """
+    own = module.state_dict()
+    for name in own.keys() | tensors.keys():
+        expected = tuple(own[name].shape) if name in own else "nothing"
+        got = tuple(tensors[name].shape) if name in tensors else "nothing"
+        if expected != got:
+            raise UsageError(
+                f"the checkpoint does not fit: parameter {name!r} should be {expected} and is {got}; "
+                "load it with the model and options it was trained with."
+            )
+    module.load_state_dict(dict(tensors))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _first_line(error: Exception) -> str:
+    """The error's first line, and the user's line that raised it."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+        trace = trace.tb_next
+    own = [
+        f"{file}:{line}"
+        for file, line in frames
+        if not any(p in file for p in ("/torch/", "/pyro/", "/ppgen/"))
+    ]
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{own[-1]}: {first}" if own else first

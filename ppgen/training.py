@@ -1,0 +1,193 @@
+"""``ppgen.fit``: train a pair on a data set, with a record that can be gone on from."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.checkpoint import read_checkpoint, write_checkpoint, write_whole
+from ppgen.data import Dataset, dataset_from
+from ppgen.errors import UsageError
+from ppgen.metrics import MetricsLog
+from ppgen.objective import Objective
+from ppgen.options import TrainingOptions, choose_device
+from ppgen.pair import as_pair
+from ppgen.progress import bar
+from ppgen.runs import CHECKPOINT, CONFIG, METRICS, Run, claim_directory, describe, read_config
+from ppgen.stopping import EarlyStopping
+from ppgen.trainer import Trainer
+
+__all__ = ["fit"]
+
+
+def fit(
+    pair: Any,
+    data: Dataset | Tensor,
+    objective: Objective,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = False,
+    **options: Any,
+) -> Run:
+    """Train ``pair`` on ``data`` with ``objective``.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``; it is trained in place.
+        data: a data set, or a tensor of training data (N, D) of your own.
+        objective: what to minimise.
+        out: directory for the record; None: nothing is written.
+        resume: go on with the run in ``out``; one that has no checkpoint yet starts from the beginning.
+        device: ``auto``, ``cpu``, ``cuda``.
+        progress: show a progress bar with the bound's trend.
+        options: see :class:`ppgen.options.TrainingOptions`: ``epochs``, ``steps``, ``batch_size``, ``lr``, ``seed``, ...
+
+    Raises:
+        UsageError: anything in the arguments that cannot work, before anything is written; a number that is not
+            finite in training (site and step are named; the last checkpoint stays).
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    chosen = _options(options)
+    folder = claim_directory(out, resume)
+    place = choose_device(device)
+    data = (data if isinstance(data, Dataset) else dataset_from(data)).to(place)
+    pair = as_pair(pair).to(place)
+    config = describe(pair, data, objective, chosen)
+    if folder is not None and (folder / CONFIG).exists():
+        _check_same(read_config(folder), config)
+    with torch.random.fork_rng(), _stop_requests() as stop:
+        torch.manual_seed(chosen.seed)
+        session = _Session(Trainer(pair, data, objective, chosen), folder)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / CONFIG, json.dumps(config, indent=2, default=str).encode())
+            session.go_on() if (folder / CHECKPOINT).exists() else session.save()
+        session.run(stop, progress)
+    return Run(pair, data, objective, config, session.log.lines, folder)
+
+
+class _Session:
+    """One process's part of a run: the trainer, the record, and when to look, save and stop."""
+
+    def __init__(self, trainer: Trainer, folder: Path | None) -> None:
+        self.trainer, self.options = trainer, trainer.options
+        self.log = MetricsLog(None if folder is None else folder / METRICS)
+        self.checkpoint = None if folder is None else folder / CHECKPOINT
+        self.stopping = EarlyStopping(self.options.patience, self.options.window)
+        self.every = self.options.validate_every or max(100, trainer.turns_per_epoch)
+        self.seconds, self._started = 0.0, time.perf_counter()
+        self._saved = time.perf_counter()
+
+    def run(self, stop: threading.Event, progress: bool) -> None:
+        """Train to the end, to an early stop, or to a Ctrl-C."""
+        trainer, total = self.trainer, self.trainer.total_turns
+        with bar(progress) as shown:
+            task = shown.add_task("training", total=total, completed=trainer.turn, note="")
+            while trainer.turn < total and not self.stopping.done:
+                trainer.take_turn()
+                if trainer.turn % self.every == 0 or trainer.turn == total:
+                    shown.update(task, note=self.look())
+                    if time.perf_counter() - self._saved > self.options.checkpoint_seconds:
+                        self.save()
+                shown.update(task, completed=trainer.turn)
+                if stop.is_set():
+                    self.save()
+                    raise KeyboardInterrupt
+        self.stopping.take_best(trainer.learner)
+        self.save()
+
+    def look(self) -> str:
+        """Record the training report and the validation bound; returns the bound's trend in words."""
+        trainer = self.trainer
+        place = {"step": trainer.turn, "epoch": round(trainer.epoch, 4), "seconds": round(self.elapsed(), 3)}
+        rate = self.options.rate(trainer.turn, trainer.total_turns)
+        self.log.add({**place, "split": "train", "learning_rate": rate, **trainer.report()})
+        bound = trainer.validate()
+        self.log.add({**place, "split": "valid", "bound": bound})
+        trend = self.stopping.trend(bound)
+        self.stopping.see(bound, trainer.learner)
+        return f"valid bound {bound:.2f} {trend}"
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self._saved = time.perf_counter()
+        if self.checkpoint is None:
+            return
+        facts = {
+            **self.trainer.facts(),
+            **self.stopping.facts(),
+            "seconds": self.elapsed(),
+            "metrics": self.log.size,
+        }
+        write_checkpoint(self.checkpoint, {**self.trainer.tensors(), **self.stopping.tensors()}, facts)
+
+    def go_on(self) -> None:
+        """Take up the checkpoint; what the record holds beyond it is cut off."""
+        assert self.checkpoint is not None
+        tensors, facts = read_checkpoint(self.checkpoint)
+        try:
+            self.trainer.restore(tensors, facts)
+            self.stopping.restore(tensors, facts)
+            self.log.cut(facts["metrics"])
+            self.seconds, self._started = facts["seconds"], time.perf_counter()
+        except (KeyError, ValueError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(
+                f"checkpoint {self.checkpoint} lacks {error}: it was edited; train again."
+            ) from error
+
+    def elapsed(self) -> float:
+        """Seconds of training, over all sessions."""
+        return self.seconds + time.perf_counter() - self._started
+
+
+def _options(options: dict[str, Any]) -> TrainingOptions:
+    try:
+        return TrainingOptions(**options)
+    except TypeError as error:
+        known = ", ".join(TrainingOptions.__dataclass_fields__)
+        raise UsageError(f"fit: {error}; its options are {known}.") from error
+
+
+def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """A run goes on with what it was begun with; only its length may change."""
+    new = json.loads(json.dumps(new, default=str))
+    for part in ("model", "spec", "data", "objective", "training"):
+        for key in old[part].keys() | new[part].keys():
+            was, now = old[part].get(key), new[part].get(key)
+            if was != now and key not in ("epochs", "steps", "checkpoint_seconds"):
+                raise UsageError(
+                    f"the run to resume was begun with {part} {key} = {was!r}, this one has {now!r}: "
+                    "give what it was begun with, or name another --out."
+                )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, so that a turn is never cut in two; a second one interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,89 @@
+"""Log-weights of many particles on many data, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyro
+import torch
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from ppgen.errors import UsageError
+from ppgen.pair import as_pair
+from ppgen.parameters import isolated
+from ppgen.progress import track
+from ppgen.tracing import Batch, Program, run_particles
+
+__all__ = ["log_weight_chunks", "log_weights"]
+
+_CELLS = 2**22
+"""Numbers in the largest site of one chunk: small enough for the processor's caches, large enough for its cores."""
+
+
+def log_weights(pair: Any, batch: Batch, num_particles: int, *, progress: bool = False) -> Tensor:
+    """log w = log p(x, z) - log q(z | x) at ``num_particles`` draws of the guide for each datum.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``.
+        batch: what the data set yields, ``(x,)`` or ``(x, y)``.
+        num_particles: K; may be in the thousands: particles and data are run in chunks.
+        progress: show a progress bar.
+
+    Returns:
+        (K, B), in nats, without gradients.
+
+    Raises:
+        UsageError: K < 1; guide and model disagree; a latent is outside the data plate, so that no datum has a
+            weight of its own; a weight is NaN (the datum is named).
+    """
+    return torch.cat(list(log_weight_chunks(pair, batch, num_particles, progress=progress)), dim=1)
+
+
+def log_weight_chunks(
+    pair: Any, batch: Batch, num_particles: int, *, progress: bool = False
+) -> Iterator[Tensor]:
+    """The columns of :func:`log_weights`, some data at a time, each (K, rows)."""
+    pair = as_pair(pair)
+    pair.prepare(*batch)
+    if num_particles < 1:
+        raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
+    program = Program(pair.model, pair.guide)
+    rows, block = _chunk_sizes(program, batch, num_particles)
+    for start in track(range(0, len(batch[0]), rows), "log-weights", progress):
+        part = tuple(tensor[start : start + rows] for tensor in batch)
+        blocks = [min(block, num_particles - done) for done in range(0, num_particles, block)]
+        log_w = torch.cat([_weights(program, part, size) for size in blocks])
+        if log_w.isnan().any():
+            datum = start + int(log_w.isnan().any(0).nonzero()[0])
+            raise UsageError(
+                f"the log-weight of datum {datum} is NaN: look at the guide's output for that datum."
+            )
+        yield log_w
+
+
+def _weights(program: Program, batch: Batch, num_particles: int) -> Tensor:
+    with torch.no_grad(), isolated(), pyro.validation_enabled(False):
+        particles = run_particles(program, batch, num_particles)
+        if particles.outside is not None:
+            names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
+            raise UsageError(
+                f"log-weights are per datum, but {names} stands outside the data plate: its weight belongs to the "
+                "whole data set; move it inside the plate, or read the bound that training reports."
+            )
+        return particles.log_w
+
+
+def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
+    """Data and particles of one chunk; the whole batch when the program has no data plate."""
+    with torch.no_grad(), isolated(), torch.random.fork_rng():
+        one = run_particles(program, tuple(tensor[:2] for tensor in batch), 1)
+    width = max(
+        site["fn"].event_shape.numel() for site in one.model_sites.values() if not site_is_subsample(site)
+    )
+    cells = max(1, _CELLS // width)
+    if one.log_w.shape[1] != min(2, len(batch[0])):
+        return len(batch[0]), max(1, cells // len(batch[0]))
+    block = min(num_particles, max(1, cells // 16))
+    return max(1, cells // block), block
