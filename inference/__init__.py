@@ -1,9 +1,7 @@
 """The objectives, one file a bound, a gradient estimator or a training principle."""
 
 if __name__ != "ppgen.inference":
-    raise ImportError(
-        f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'."
-    )
+    raise ImportError(f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'.")
 
 from ppgen.inference.analytic_kl import AnalyticKL
 from ppgen.inference.beta import Beta

@@ -7,8 +7,8 @@
 
 y is given, never inferred: the pair models p(x | y). It enters the networks as a one-hot vector.
 
-Reference: Learning Structured Output Representation using Deep Conditional Generative Models, Sohn, Lee and Yan,
-2015.
+Reference: Learning Structured Output Representation using Deep Conditional Generative Models,
+Sohn, Lee and Yan, 2015.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
 )
 class CVAE(Pair):
-    """Conditional variational autoencoder. One batch is ``(x, y)``, x of shape (B, num_features), labels y (B,).
+    """Conditional variational autoencoder. One batch is ``(x, y)``, x (B, num_features) and labels y (B,).
 
     Sites:
         z: (latent,), real, in the plate ``data``
@@ -52,8 +52,8 @@ class CVAE(Pair):
     Args:
         spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
         latent_dim: size of z.
-        hidden: sizes of the encoder's hidden layers; the decoder has them in reverse. The prior's network is a
-            linear map of the one-hot label, which gives each label a loc and scale of its own.
+        hidden: sizes of the encoder's hidden layers; the decoder has them in reverse. The prior's network
+            is a linear map of the one-hot label, which gives each label a loc and scale of its own.
         activation: a name in ``ppgen.networks.ACTIVATIONS``.
 
     Raises:
@@ -97,5 +97,5 @@ class CVAE(Pair):
             pyro.sample("z", self.encoder(torch.cat([x, label], dim=-1)))  # (K, B, latent)
 
     def _one_hot(self, x: Tensor, y: Tensor) -> Tensor:
-        """Rows of the identity, (B, num_classes), in x's dtype; torch's one_hot reads values and cannot be traced."""
+        """Rows of the identity, (B, num_classes), in x's dtype; torch's one_hot reads values: no tracing."""
         return torch.eye(self.num_classes, dtype=x.dtype, device=x.device)[y]

@@ -56,7 +56,7 @@ class IWAE(Pair):
     Args:
         spec: what one datum is: its size, its likelihood, the training mean at which the decoder starts.
         latent_dims: sizes of z1 and z2.
-        hidden: hidden layers between x and z1, and between z1 and z2, on the way up; reversed on the way down.
+        hidden: hidden layers between x and z1, and between z1 and z2, going up; reversed going down.
         activation: a name in ``ppgen.networks.ACTIVATIONS``.
 
     Raises:

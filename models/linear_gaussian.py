@@ -17,6 +17,7 @@ Reference: Probabilistic Principal Component Analysis, Tipping and Bishop, 1999.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, get_args
 
 import pyro
@@ -56,15 +57,15 @@ class LinearGaussian(Pair):
         x: (num_features,), observed, in the plate ``data``
 
     Parameters, in the symbols above: ``weight`` W, ``loc`` c, ``log_noise`` log s, ``prior_loc`` m;
-    ``guide_weight`` A, ``guide_loc`` b, ``guide_scale`` S with the logarithms of its diagonal ("full"), or these
-    alone ("mean_field"). The guide starts at N(0, I).
+    ``guide_weight`` A, ``guide_loc`` b, ``guide_scale`` S with the logarithms of its diagonal ("full"), or
+    these alone ("mean_field"). The guide starts at N(0, I).
 
     Args:
         spec: what one datum is: real.
         latent_dim: size of z.
         guide: ``"full"`` or ``"mean_field"``.
         noise: initial s.
-        learn_prior_loc: make the prior mean m a parameter; redundant with c, it is for models that hold c fixed.
+        learn_prior_loc: make the prior mean m a parameter; redundant with c, it serves where c is held fixed.
 
     Raises:
         UsageError: the data are not real, a size or the noise is not positive, or the guide is unknown.
@@ -88,7 +89,7 @@ class LinearGaussian(Pair):
             raise UsageError(
                 f"expected the kind of a guide, got {guide!r}{nearest(str(guide), get_args(Guide))}"
             )
-        if not noise > 0:
+        if not isinstance(noise, int | float) or not 0 < noise < math.inf:
             raise UsageError(f"noise must be a positive number, got {noise!r}.")
         self.latent_dim, features = check_size("latent_dim", latent_dim), spec.num_features
         self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)

@@ -24,9 +24,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     Raises:
         UsageError: the disk is full or the place cannot be written; the old file is untouched.
     """
-    data = save(
-        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, {"facts": json.dumps(facts)}
-    )
+    data = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, {"facts": json.dumps(facts)})
     write_whole(path, data)
 
 

@@ -8,7 +8,6 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
-from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
 __all__ = ["DiscretizedLogistic"]
@@ -45,7 +44,8 @@ class DiscretizedLogistic(TorchDistribution):
 
     Args:
         loc: location on the scale of x, any shape.
-        log_scale: log of the logistic scale s, broadcastable with ``loc``.
+        log_scale: log of the logistic scale s, any shape that broadcasts with it; kept as it is, so that one
+            scale for many locs costs its own size.
         levels: number of values, at least 2.
 
     Reference: Improved Variational Inference with Inverse Autoregressive Flow, Kingma et al., 2016.
@@ -58,12 +58,10 @@ class DiscretizedLogistic(TorchDistribution):
     arg_constraints = {"loc": constraints.real, "log_scale": constraints.real}  # noqa: RUF012  # torch's protocol
     has_rsample = False
 
-    def __init__(
-        self, loc: Tensor, log_scale: Tensor, levels: int, *, validate_args: bool | None = None
-    ) -> None:
-        self.loc, self.log_scale = broadcast_all(loc, log_scale)
-        self.levels = levels
-        super().__init__(self.loc.shape, validate_args=validate_args)
+    def __init__(self, loc: Tensor, log_scale: Tensor, levels: int, *, validate_args: bool | None = None) -> None:
+        batch_shape = torch.broadcast_shapes(loc.shape, log_scale.shape)
+        self.loc, self.log_scale, self.levels = loc.expand(batch_shape), log_scale, levels
+        super().__init__(batch_shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
@@ -104,8 +102,7 @@ class DiscretizedLogistic(TorchDistribution):
     ) -> DiscretizedLogistic:
         """The same distribution with its parameters expanded to ``batch_shape``."""
         new: DiscretizedLogistic = self._get_checked_instance(DiscretizedLogistic, _instance)  # type: ignore[no-untyped-call]
-        new.loc, new.log_scale = self.loc.expand(batch_shape), self.log_scale.expand(batch_shape)
-        new.levels = self.levels
+        new.loc, new.log_scale, new.levels = self.loc.expand(batch_shape), self.log_scale, self.levels
         super(DiscretizedLogistic, new).__init__(torch.Size(batch_shape), validate_args=False)
         new._validate_args = self._validate_args
         return new

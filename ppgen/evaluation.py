@@ -76,16 +76,13 @@ def evaluate(
     batch = data.split(split)
     total = len(batch[0]) if num_data is None else num_data
     if not 2 <= total <= len(batch[0]):
-        raise UsageError(
-            f"num_data must lie between 2 and {len(batch[0])} (the data in {split!r}), got {num_data!r}."
-        )
+        raise UsageError(f"num_data must lie between 2 and {len(batch[0])} (the data in {split!r}), got {num_data!r}.")
     batch = tuple(part[:total] for part in batch)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         sizes = _sizes(particles)
         columns = [
-            _bounds(log_w.double(), sizes)
-            for log_w in log_weight_chunks(pair, batch, particles, progress=progress)
+            _bounds(log_w.double(), sizes) for log_w in log_weight_chunks(pair, batch, particles, progress=progress)
         ]
     values = torch.cat(columns, dim=1)  # (len(sizes), B)
     curve = tuple(
@@ -94,13 +91,9 @@ def evaluate(
     )
     last = curve[-1]
     bits = (
-        -last.log_likelihood / (data.spec.num_features * math.log(2))
-        if data.spec.observation == "quantised"
-        else None
+        -last.log_likelihood / (data.spec.num_features * math.log(2)) if data.spec.observation == "quantised" else None
     )
-    return Evaluation(
-        last.log_likelihood, last.standard_error, particles, split, values.shape[1], curve, bits
-    )
+    return Evaluation(last.log_likelihood, last.standard_error, particles, split, values.shape[1], curve, bits)
 
 
 def _sizes(particles: int) -> list[int]:

@@ -98,9 +98,7 @@ def _class_from_file(name: str) -> Callable[..., Any]:
     path, _, attribute = name.rpartition(":")
     file = Path(path)
     if not file.is_file():
-        raise UsageError(
-            f"expected a Python file, got {path!r}, which does not exist: write path/to/file.py:Class."
-        )
+        raise UsageError(f"expected a Python file, got {path!r}, which does not exist: write path/to/file.py:Class.")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise UsageError(f"expected a Python file, got {path!r}, which cannot be imported.")

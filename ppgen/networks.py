@@ -77,8 +77,7 @@ class Networks:
             )
         if self.network == "conv" and self.spec.image_shape is None:
             raise UsageError(
-                f"network='conv' needs pictures, but data {self.spec.name!r} have no image_shape: "
-                "use network='mlp'."
+                f"network='conv' needs pictures, but data {self.spec.name!r} have no image_shape: use network='mlp'."
             )
         check_sizes("hidden", self.hidden)
         check_sizes("channels", self.channels, least=1)

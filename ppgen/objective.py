@@ -102,30 +102,34 @@ class Objective(PyroELBO, ABC):  # type: ignore[misc]  # pyro is untyped
         return {}
 
     def schedules(self, step: int) -> dict[str, float]:
-        """The value at ``step`` of every hyper-parameter that is a schedule."""
-        return {f.name: v(step) for f in fields(self) if callable(v := getattr(self, f.name))}  # type: ignore[arg-type]
+        """The value at ``step`` of every hyper-parameter that is a schedule; ``"bound.alpha"`` is that of an inner bound."""
+        values: dict[str, float] = {}
+        for name in (f.name for f in fields(self)):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, name)
+            if isinstance(value, Objective):
+                values |= {f"{name}.{inner}": v for inner, v in value.schedules(step).items()}
+            elif callable(value):
+                values[name] = value(step)
+        return values
 
     def holding(self, values: Mapping[str, Any]) -> Objective:
         """This objective with some hyper-parameters replaced, by numbers or by 0-dim tensors that a graph takes as inputs."""
         twin = copy.copy(self)
         for name, value in values.items():
-            object.__setattr__(twin, name, value)
+            name, _, inner = name.partition(".")
+            object.__setattr__(twin, name, getattr(twin, name).holding({inner: value}) if inner else value)
         return twin
 
     def at(self, step: int) -> Objective:
         """This objective as it is at ``step``: every schedule replaced by its value."""
         return self.holding(self.schedules(step))
 
-    def differentiable_loss(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any
-    ) -> Tensor:
+    def differentiable_loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> Tensor:
         """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro."""
-        scheduled = [f.name for f in fields(self) if callable(getattr(self, f.name))]  # type: ignore[arg-type]
+        scheduled = list(self.schedules(0))
         if scheduled or len(self.players()) > 1:
             what = f"{scheduled[0]} is a schedule" if scheduled else "it has several players"
-            raise UsageError(
-                f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit."
-            )
+            raise UsageError(f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit.")
         program = Program(model, guide)
         return self.play(self.players()[0].name, program, batch, self.initial_state(program, batch)).loss
 
@@ -214,7 +218,7 @@ class Estimator(Bound):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.reduction, Reduction):
+        if not isinstance(self.bound, str | Reduction) or not isinstance(self.reduction, Reduction):
             raise UsageError(
                 f"bound of {type(self).__name__} must be a function of log-weights such as 'elbo' or 'iwelbo', "
                 f"got {self.bound!r}."
@@ -252,9 +256,7 @@ def at_least(objective: Objective, name: str, least: float) -> None:
     if callable(value):
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-        raise UsageError(
-            f"{name} of {type(objective).__name__} must be a number of at least {least:g}, got {value!r}."
-        )
+        raise UsageError(f"{name} of {type(objective).__name__} must be a number of at least {least:g}, got {value!r}.")
     if isinstance(least, int) and int(value) != value:
         raise UsageError(f"{name} of {type(objective).__name__} must be a whole number, got {value!r}.")
 

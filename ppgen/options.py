@@ -60,9 +60,7 @@ class TrainingOptions:
 
     def rate(self, turn: int, total: int) -> float:
         """The learning rate at a turn of ``total``."""
-        return (
-            self.lr if self.schedule == "constant" else self.lr * 0.5 * (1 + math.cos(math.pi * turn / total))
-        )
+        return self.lr if self.schedule == "constant" else self.lr * 0.5 * (1 + math.cos(math.pi * turn / total))
 
 
 def choose_device(name: str) -> torch.device:

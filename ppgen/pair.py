@@ -11,6 +11,7 @@ from typing import Any, final
 
 import pyro
 import torch
+from pyro import poutine
 from pyro.nn import PyroModule, pyro_method
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
@@ -104,7 +105,7 @@ class _FunctionPair(Pair):
         if self._prepared:
             return
         model, guide = self._functions
-        with torch.random.fork_rng(), _ParameterLeaves() as found, _modules_called() as called:
+        with poutine.block(), torch.random.fork_rng(), _ParameterLeaves() as found, _modules_called() as called:
             guide(*batch)
             model(*batch)
         owned = {id(leaf) for leaf in found.leaves.values()}

@@ -19,9 +19,7 @@ def bar(shown: bool = True) -> Progress:
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), Bar(), TimeElapsedColumn(), TimeRemainingColumn()
     note = TextColumn("{task.fields[note]}")
-    return Progress(
-        *columns, note, console=console, disable=not (shown and console.is_terminal), transient=True
-    )
+    return Progress(*columns, note, console=console, disable=not (shown and console.is_terminal), transient=True)
 
 
 def track(items: Sequence[T], description: str, shown: bool) -> Iterator[T]:

@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 
 from ppgen.errors import UsageError, nearest
 
-__all__ = ["DATA", "MODELS", "OBJECTIVES", "Registry", "Spec", "register_data", "register_model", "register_objective"]
+__all__ = [
+    "DATA",
+    "MODELS",
+    "OBJECTIVES",
+    "Registry",
+    "Spec",
+    "register_data",
+    "register_model",
+    "register_objective",
+]
 
 T = TypeVar("T", bound=Callable[..., Any])
 

@@ -95,9 +95,7 @@ def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingO
         "data": {**data.config, "sha256": data.sha256},
         "objective": objective_config(objective),
         "training": dict(vars(options)),
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "versions": {
             "ppgen": ppgen.__version__,
             "torch": torch.__version__,
@@ -145,9 +143,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / CONFIG
     if not file.is_file():
-        raise UsageError(
-            f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`."
-        )
+        raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`.")
     try:
         config: dict[str, Any] = json.loads(file.read_text())
         for part in ("model", "spec", "data", "objective", "training"):
@@ -178,9 +174,7 @@ def claim_directory(out: str | Path | None, resume: bool) -> Path | None:
         return None
     folder = Path(out)
     if (folder / CONFIG).exists() and not resume:
-        raise UsageError(
-            f"{folder} holds a run already: add --resume to go on with it, or name another --out."
-        )
+        raise UsageError(f"{folder} holds a run already: add --resume to go on with it, or name another --out.")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(

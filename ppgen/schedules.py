@@ -108,4 +108,6 @@ def parse_schedule(value: Any) -> Any:
     try:
         return _KINDS[name](*ast.literal_eval(f"({arguments},)"))
     except (ValueError, SyntaxError, TypeError) as error:
-        raise UsageError(f"schedule {value!r} cannot be read ({error}): write numbers, as in linear(0, 1, 1000).") from error
+        raise UsageError(
+            f"schedule {value!r} cannot be read ({error}): write numbers, as in linear(0, 1, 1000)."
+        ) from error

@@ -31,9 +31,7 @@ class EarlyStopping:
         """Whether to stop."""
         means = self._means()
         return (
-            self.patience is not None and len(means) - 1 - means.index(max(means)) >= self.patience
-            if means
-            else False
+            self.patience is not None and len(means) - 1 - means.index(max(means)) >= self.patience if means else False
         )
 
     def see(self, bound: float, learner: nn.Module) -> None:
@@ -64,9 +62,7 @@ class EarlyStopping:
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Go on from :meth:`tensors` and :meth:`facts`."""
         self.bounds = list(facts["bounds"])
-        self.best = {
-            name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")
-        }
+        self.best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
 
     def _means(self) -> list[float]:
         ends = range(1, len(self.bounds) + 1)

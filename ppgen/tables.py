@@ -69,9 +69,7 @@ def pages(root: Path) -> list[Path]:
     """
     readme = root / "README.md"
     if not readme.is_file():
-        raise UsageError(
-            f"expected README.md in {root}, found none: run this from a checkout of the repository."
-        )
+        raise UsageError(f"expected README.md in {root}, found none: run this from a checkout of the repository.")
     return [readme, *sorted((root / "docs").glob("*.md"))]
 
 
@@ -89,9 +87,7 @@ def main(arguments: Sequence[str], root: Path) -> int:
         if not check:
             page.write_text(text, encoding="utf-8")
         name = page.relative_to(root)
-        print(
-            f"{name}: tables are stale: run python -m ppgen.tables" if check else f"{name}: tables rewritten"
-        )
+        print(f"{name}: tables are stale: run python -m ppgen.tables" if check else f"{name}: tables rewritten")
     return int(check and bool(found))
 
 

@@ -194,9 +194,7 @@ class _Given(Messenger):  # type: ignore[misc]  # pyro is untyped
             msg["value"], msg["done"] = self.values[msg["name"]], True
 
 
-def _run(
-    function: Callable[..., Any], batch: Batch, plate: pyro.plate, given: Mapping[str, Tensor]
-) -> dict[str, Site]:
+def _run(function: Callable[..., Any], batch: Batch, plate: pyro.plate, given: Mapping[str, Tensor]) -> dict[str, Site]:
     """Sample sites of one run, in order, subsampling sites included."""
     with poutine.trace() as tracer, _Given(given), plate:
         function(*batch)

@@ -53,9 +53,7 @@ class Trainer:
         with isolated():
             self.state: State = objective.initial_state(self.learner.program, batch)
         self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
-        self._values = {
-            name: value.detach() for name, value in self.learner.state_dict(keep_vars=True).items()
-        }
+        self._values = {name: value.detach() for name, value in self.learner.state_dict(keep_vars=True).items()}
         self.optimizers = {
             name: torch.optim.Adam(list(owned.values()), lr=options.lr, fused=True)
             for name, owned in self._owned.items()
@@ -116,9 +114,7 @@ class Trainer:
         found = {f"learner.{name}": value for name, value in self.learner.state_dict().items()}
         for player, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
-                found |= {
-                    f"optimizer.{player}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()
-                }
+                found |= {f"optimizer.{player}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()}
         found |= {f"state.{name}": value for name, value in self.state.items()}
         found["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
@@ -141,9 +137,7 @@ class Trainer:
             for name, value in _under(f"optimizer.{player}.", tensors).items():
                 index, slot = name.split(".")
                 slots.setdefault(int(index), {})[slot] = value
-            optimizer.load_state_dict(
-                {"state": slots, "param_groups": optimizer.state_dict()["param_groups"]}
-            )
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         state = _under("state.", tensors)
         for name, value in self.state.items():
             if name not in state or state[name].shape != value.shape:
@@ -263,10 +257,6 @@ def _first_line(error: Exception) -> str:
     while trace is not None:
         frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
-    own = [
-        f"{file}:{line}"
-        for file, line in frames
-        if not any(p in file for p in ("/torch/", "/pyro/", "/ppgen/"))
-    ]
+    own = [f"{file}:{line}" for file, line in frames if not any(p in file for p in ("/torch/", "/pyro/", "/ppgen/"))]
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"{own[-1]}: {first}" if own else first

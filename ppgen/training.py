@@ -143,9 +143,7 @@ class _Session:
         except (KeyError, ValueError) as error:
             if isinstance(error, UsageError):
                 raise
-            raise UsageError(
-                f"checkpoint {self.checkpoint} lacks {error}: it was edited; train again."
-            ) from error
+            raise UsageError(f"checkpoint {self.checkpoint} lacks {error}: it was edited; train again.") from error
 
     def elapsed(self) -> float:
         """Seconds of training, over all sessions."""

@@ -41,9 +41,7 @@ def log_weights(pair: Any, batch: Batch, num_particles: int, *, progress: bool =
     return torch.cat(list(log_weight_chunks(pair, batch, num_particles, progress=progress)), dim=1)
 
 
-def log_weight_chunks(
-    pair: Any, batch: Batch, num_particles: int, *, progress: bool = False
-) -> Iterator[Tensor]:
+def log_weight_chunks(pair: Any, batch: Batch, num_particles: int, *, progress: bool = False) -> Iterator[Tensor]:
     """The columns of :func:`log_weights`, some data at a time, each (K, rows)."""
     pair = as_pair(pair)
     pair.prepare(*batch)
@@ -57,9 +55,7 @@ def log_weight_chunks(
         log_w = torch.cat([_weights(program, part, size) for size in blocks])
         if log_w.isnan().any():
             datum = start + int(log_w.isnan().any(0).nonzero()[0])
-            raise UsageError(
-                f"the log-weight of datum {datum} is NaN: look at the guide's output for that datum."
-            )
+            raise UsageError(f"the log-weight of datum {datum} is NaN: look at the guide's output for that datum.")
         yield log_w
 
 
@@ -79,9 +75,7 @@ def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[in
     """Data and particles of one chunk; the whole batch when the program has no data plate."""
     with torch.no_grad(), isolated(), torch.random.fork_rng():
         one = run_particles(program, tuple(tensor[:2] for tensor in batch), 1)
-    width = max(
-        site["fn"].event_shape.numel() for site in one.model_sites.values() if not site_is_subsample(site)
-    )
+    width = max(site["fn"].event_shape.numel() for site in one.model_sites.values() if not site_is_subsample(site))
     cells = max(1, _CELLS // width)
     if one.log_w.shape[1] != min(2, len(batch[0])):
         return len(batch[0]), max(1, cells // len(batch[0]))

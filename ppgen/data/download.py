@@ -78,9 +78,7 @@ def _retrieve(url: str, remote: Remote) -> Path:
     with _Bar(remote.file) as bar:
         downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)
         folder = pooch.os_cache("ppgen")
-        return Path(
-            pooch.retrieve(url, remote.checksum, fname=remote.file, path=folder, downloader=downloader)
-        )
+        return Path(pooch.retrieve(url, remote.checksum, fname=remote.file, path=folder, downloader=downloader))
 
 
 def _what_came(error: Exception, remote: Remote) -> str:

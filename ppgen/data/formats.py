@@ -67,9 +67,7 @@ def read_mat(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
             raise ValueError(str(error)) from error
         missing = [name for name in names if name not in content]
         if missing:
-            raise UsageError(
-                f"{path} must hold the matrices {', '.join(names)}: {', '.join(missing)} missing."
-            )
+            raise UsageError(f"{path} must hold the matrices {', '.join(names)}: {', '.join(missing)} missing.")
         return tuple(np.asarray(content[name]) for name in names)
 
 
@@ -86,9 +84,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raw = path.read_bytes()
         content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
         if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-            raise ValueError(
-                f"its header is {content[:4].hex() or 'empty'}, expected 000008 and the dimensions"
-            )
+            raise ValueError(f"its header is {content[:4].hex() or 'empty'}, expected 000008 and the dimensions")
         shape = tuple(int(n) for n in np.frombuffer(content, ">u4", count=content[3], offset=4))
         start = 4 + 4 * len(shape)
         if len(content) - start != prod(shape):

@@ -40,9 +40,7 @@ def _complete(spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
     for option in options:
         if option == "labels" and "labels" not in known:
             labelled = [other.name for other in DATA.values() if "labels" in loader_options(other)]
-            raise UsageError(
-                f"data set {spec.name!r} has no labels: those that have are {', '.join(labelled)}."
-            )
+            raise UsageError(f"data set {spec.name!r} has no labels: those that have are {', '.join(labelled)}.")
         if option not in known:
             raise UsageError(f"data set {spec.name!r} has no option {option!r}{nearest(option, known)}")
     return known | options

@@ -79,9 +79,7 @@ def _archive() -> tuple[Part, Part] | None:
     images, alphabet, train, test = read_npz(path, ["images", "alphabet", "train_index", "test_index"])
     rows = ROWS[path.name]
     check_rows(path, images, (sum(rows), 28, 28))
-    everything = Part(
-        images.reshape(-1, 784).astype(np.float32) / 255, check_rows(path, alphabet, (sum(rows),))
-    )
+    everything = Part(images.reshape(-1, 784).astype(np.float32) / 255, check_rows(path, alphabet, (sum(rows),)))
     return everything[check_rows(path, train, rows[:1])], everything[check_rows(path, test, rows[1:])]
 
 

@@ -26,12 +26,7 @@ def flag(option: str, value: Any) -> None:
 def count(option: str, value: Any, *, least: int = 1, most: int | None = None) -> None:
     """Raise UsageError unless ``value`` is an integer from ``least`` to ``most``."""
     bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or value < least
-        or (most is not None and value > most)
-    ):
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         raise UsageError(f"{option} must be an integer {bounds}, got {value!r}.")
 
 

@@ -60,9 +60,7 @@ class DataSpec:
             if value is None and name != "num_features":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < lower:
-                raise UsageError(
-                    f"{name} of data {self.name!r} must be an integer of at least {lower}, got {value!r}."
-                )
+                raise UsageError(f"{name} of data {self.name!r} must be an integer of at least {lower}, got {value!r}.")
 
     def _check_observation(self) -> None:
         if self.observation not in get_args(Observation):
@@ -86,8 +84,7 @@ class DataSpec:
             )
         if self.mean is not None and self.mean.shape != (self.num_features,):
             raise UsageError(
-                f"mean of data {self.name!r} must have shape ({self.num_features},), "
-                f"got {tuple(self.mean.shape)}."
+                f"mean of data {self.name!r} must have shape ({self.num_features},), got {tuple(self.mean.shape)}."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -105,13 +102,9 @@ class DataSpec:
         known = [entry.name for entry in fields(cls) if entry.name != "mean"]
         for name in values:
             if name not in known:
-                raise UsageError(
-                    f"unknown entry {name!r} in the description of a datum{nearest(name, known)}"
-                )
+                raise UsageError(f"unknown entry {name!r} in the description of a datum{nearest(name, known)}")
         missing = [name for name in ("name", "num_features", "observation") if name not in values]
         if missing:
-            raise UsageError(
-                f"the description of a datum lacks {', '.join(missing)}: it has {', '.join(values)}."
-            )
+            raise UsageError(f"the description of a datum lacks {', '.join(missing)}: it has {', '.join(values)}.")
         shape = values.get("image_shape")
         return cls(**{**values, "image_shape": None if shape is None else tuple(shape)})

@@ -95,9 +95,7 @@ def _tensor(split: str, values: Any) -> Tensor:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise UsageError(
-            f"{split} must be an array of numbers, got rows of different lengths: {error}."
-        ) from error
+        raise UsageError(f"{split} must be an array of numbers, got rows of different lengths: {error}.") from error
     if array.dtype.kind not in "bifu":
         raise UsageError(f"{split} must be an array of numbers, got {array.dtype}.")
     return torch.from_numpy(np.array(array))
@@ -111,9 +109,7 @@ def _flat(part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (part[0].reshape(len(part[0]), part[0].shape[1:].numel()), *part[1:])  # (N, D)
 
 
-def _hold_out(
-    splits: dict[str, tuple[Tensor, ...]], held_out: float, seed: int
-) -> dict[str, tuple[Tensor, ...]]:
+def _hold_out(splits: dict[str, tuple[Tensor, ...]], held_out: float, seed: int) -> dict[str, tuple[Tensor, ...]]:
     """Take what is missing of valid and test from the permuted rows of train."""
     wanted = [split for split in ("valid", "test") if split not in splits]
     n = len(splits["train"][0])

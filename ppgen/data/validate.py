@@ -48,9 +48,7 @@ def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
 
 def _check_finite(where: str, split: tuple[Tensor, ...]) -> None:
     for part in split:
-        extremes = torch.stack(
-            torch.aminmax(part)
-        )  # NaN propagates; four times as fast as asking every entry
+        extremes = torch.stack(torch.aminmax(part))  # NaN propagates; four times as fast as asking every entry
         if bool(torch.isfinite(extremes).all()):
             continue
         _refuse(where, part, ~torch.isfinite(part), "finite numbers", "remove or impute it")
@@ -85,6 +83,4 @@ def _refuse(where: str, values: Tensor, bad: Tensor, expected: str, remedy: str)
         return
     index = tuple(int(i) for i in bad.nonzero()[0])
     column = f", column {index[1]}" if len(index) > 1 else ""
-    raise UsageError(
-        f"{where} must hold {expected}, got {values[index].item():g} in row {index[0]}{column}: {remedy}."
-    )
+    raise UsageError(f"{where} must hold {expected}, got {values[index].item():g} in row {index[0]}{column}: {remedy}.")
