@@ -1,9 +1,7 @@
 """The collection of model/guide pairs, one file a model."""
 
 if __name__ != "ppgen.models":
-    raise ImportError(
-        f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'."
-    )
+    raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'.")
 
 from ppgen.models.cvae import CVAE
 from ppgen.models.iwae import IWAE

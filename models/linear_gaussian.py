@@ -82,14 +82,10 @@ class LinearGaussian(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
-            raise UsageError(
-                f"LinearGaussian needs real data, but data {spec.name!r} are {spec.observation}."
-            )
+            raise UsageError(f"LinearGaussian needs real data, but data {spec.name!r} are {spec.observation}.")
         if guide not in get_args(Guide):
-            raise UsageError(
-                f"expected the kind of a guide, got {guide!r}{nearest(str(guide), get_args(Guide))}"
-            )
-        if not isinstance(noise, int | float) or not 0 < noise < math.inf:
+            raise UsageError(f"expected the kind of a guide, got {guide!r}{nearest(str(guide), get_args(Guide))}")
+        if not _is_positive(noise):
             raise UsageError(f"noise must be a positive number, got {noise!r}.")
         self.latent_dim, features = check_size("latent_dim", latent_dim), spec.num_features
         self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)
@@ -133,9 +129,7 @@ class LinearGaussian(Pair):
             UsageError: the guide is mean-field, which cannot hold it.
         """
         if self.guide_scale.dim() == 1:
-            raise UsageError(
-                "a mean-field guide cannot hold the exact posterior: make the pair with guide='full'."
-            )
+            raise UsageError("a mean-field guide cannot hold the exact posterior: make the pair with guide='full'.")
         weight, loc, scale_tril = self._exact_guide(self.weight)
         self.guide_weight.copy_(weight)
         self.guide_loc.copy_(loc)
@@ -158,3 +152,7 @@ class LinearGaussian(Pair):
         if scale.dim() == 1:
             return dist.Normal(loc, scale.exp()).to_event(1)
         return dist.MultivariateNormal(loc, scale_tril=scale.tril(-1) + scale.diagonal().exp().diag())
+
+
+def _is_positive(number: Any) -> bool:
+    return isinstance(number, int | float) and 0 < number < math.inf
