@@ -2,13 +2,13 @@
 
     L(x) = E_q [ log p(x | z) ] - b sum_s max( f, KL_s ),        KL_s = KL( q(z_s | .) || p(z_s | .) ),
 
-with weight b (a number, or a schedule such as ``linear(0, 1, 10_000)`` for annealing) and f free nats for each latent site
-s. b = 1 and f = 0 is the ELBO; for b >= 1 the value is a lower bound on log p(x), for b < 1 it is not. With f > 0 the KL
-is averaged over the batch before the maximum (Kingma et al. 2016, eq. 15), so the objective is no sum over data: its
-value depends on who shares a batch.
+with weight b (a number, or a schedule such as ``linear(0, 1, 10_000)`` for annealing) and f free nats for each latent
+site s. b = 1 and f = 0 is the ELBO; for b >= 1 the value is a lower bound on log p(x), for b < 1 it is not. With f > 0
+the KL is averaged over the batch before the maximum (Kingma et al. 2016, eq. 15), so the objective is no sum over
+data: its value depends on who shares a batch.
 
-Higgins et al.: beta-VAE, ICLR 2017, eq. 4; Bowman et al. 2016 (annealing); Kingma et al.: Improved Variational Inference
-with Inverse Autoregressive Flow, NeurIPS 2016 (free bits).
+Higgins et al.: beta-VAE, ICLR 2017, eq. 4; Bowman et al. 2016 (annealing); Kingma et al.: Improved Variational
+Inference with Inverse Autoregressive Flow, NeurIPS 2016 (free bits).
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ so that the guide's gradient is
 
 with q's own parameters held fixed. For the importance-weighted bound v = w~ and c = w~^2 (Tucker et al.); for the Renyi
 bound c = a w~ + (1 - a) w~^2; for the ELBO c = 1/K, sticking the landing. The model's gradient stays
-sum_k v_k d log p(x, z_k)/dtheta. Both are unbiased; the guide's signal-to-noise ratio grows as sqrt(K), and its variance
-is zero when the guide is the posterior.
+sum_k v_k d log p(x, z_k)/dtheta. Both are unbiased; the guide's signal-to-noise ratio grows as sqrt(K), and its
+variance is zero when the guide is the posterior.
 
 The two weights stand on two scorings of the same particles, one with all parameters fixed and one with the latents
 fixed, and not on a hook at each latent: along z1 -> z2 a hook would apply the weight twice.

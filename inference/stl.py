@@ -1,7 +1,7 @@
 """Sticking the landing: the pathwise gradient without the score of the guide.
 
-The gradient of log q(z_phi | x; phi) by phi has a part through z and a part through phi directly; the second, the score,
-has expectation zero and is left out:
+The gradient of log q(z_phi | x; phi) by phi has a part through z and a part through phi directly; the second, the
+score, has expectation zero and is left out:
 
     d/dphi log w = d/dz [ log p(x, z) - log q(z | x) ] dz/dphi,        with q's own parameters held fixed.
 
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ppgen.objective import Estimator
-from ppgen.registry import register_objective
+from ppgen.registry import OBJECTIVES, register_objective
 from ppgen.tracing import Particles
 
 __all__ = ["STL"]
@@ -47,7 +47,7 @@ class STL(Estimator):
     @property
     def unbiased_gradient(self) -> bool:  # type: ignore[override]  # depends on the bound
         """True for the ELBO (and one particle of any bound)."""
-        return self.bound == "elbo" or self.num_particles == 1
+        return self.num_particles == 1 or self.reduction == OBJECTIVES["elbo"].cls(num_particles=self.num_particles)
 
     def estimate(self, particles: Particles) -> Tensor:
         return self.reduction.reduce(particles.with_fixed(guide=True).log_w)

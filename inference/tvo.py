@@ -12,9 +12,10 @@ g(b) = log (1/K) sum_k w_k^b, so the left sum is at most g(1) - g(0), the K-part
 
 The gradient needs no reparameterization,
 
-    d/d E_{pi_b}[f] = E_{pi_b}[ df ] + Cov_{pi_b}( d log pi~_b, f ),        log pi~_b = b log p(x, z) + (1 - b) log q(z | x),
+    d/d E_{pi_b}[f] = E_{pi_b}[ df ] + Cov_{pi_b}( d log pi~_b, f ),
 
-with f = log w. Its self-normalised estimate has a bias of order 1/K.
+with f = log w and log pi~_b = b log p(x, z) + (1 - b) log q(z | x). Its self-normalised estimate
+has a bias of order 1/K.
 
 Masrani, Le, Wood: The Thermodynamic Variational Objective, NeurIPS 2019, eq. 5 and 11.
 """

@@ -19,7 +19,7 @@ __all__ = ["read_checkpoint", "write_checkpoint", "write_whole"]
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write ``tensors`` and JSON-able ``facts`` to ``path``; a kill at any instant leaves the old or the new file whole.
+    """Write ``tensors`` and JSON-able ``facts`` to ``path``; a kill leaves the old or the new file whole.
 
     Raises:
         UsageError: the disk is full or the place cannot be written; the old file is untouched.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ppgen.sites import is_latent
+from ppgen.sites import Site, is_latent
 from ppgen.tracing import Particles
 
 __all__ = ["site_kl"]
@@ -27,6 +29,6 @@ def site_kl(particles: Particles, name: str) -> Tensor:
     return particles.log_prob(name, particles.guide_sites) - particles.log_prob(name)
 
 
-def _before(sites: dict[str, dict[str, object]], name: str) -> set[str]:
+def _before(sites: Mapping[str, Site], name: str) -> set[str]:
     latents = [site for site in sites if is_latent(sites[site])]
     return set(latents[: latents.index(name)])

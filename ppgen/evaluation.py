@@ -32,8 +32,8 @@ class Point:
 class Evaluation:
     """A test log-likelihood: a lower bound on log p(x) in expectation, in nats per datum, tighter as K grows.
 
-    ``standard_error`` is over data: the standard deviation over sqrt(num_data). ``curve`` holds the bound at smaller K, from
-    the same log-weights. ``bits_per_dim`` is given where pixels are quantised.
+    ``standard_error`` is over data: the standard deviation over sqrt(num_data). ``curve`` holds the bound at smaller K,
+    from the same log-weights. ``bits_per_dim`` is given where pixels are quantised.
     """
 
     log_likelihood: float

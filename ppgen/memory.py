@@ -13,8 +13,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_large_blocks() -> None:
     """Have the C allocator reuse large blocks instead of returning each to the system.
 
-    By default glibc maps and unmaps every block of more than 32 MiB, so that a step with large activations takes thousands
-    of page faults. The setting is the process's; elsewhere than on Linux with glibc this does nothing.
+    By default glibc maps and unmaps every block of more than 32 MiB, so that a step with large activations takes
+    thousands of page faults. The setting is the process's; elsewhere than on Linux with glibc this does nothing.
     """
     if sys.platform != "linux":
         return

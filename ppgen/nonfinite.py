@@ -13,7 +13,7 @@ __all__ = ["first_nonfinite"]
 
 
 def first_nonfinite(program: Program, batch: Batch) -> str:
-    """A phrase that names the first site (guide's before model's, in order) whose value or log-probability is not finite."""
+    """Names the first site (guide's before model's, in order) whose value or log-probability is not finite."""
     with torch.no_grad(), isolated(), pyro.validation_enabled(False):
         particles = run_particles(program, batch, 1)
         for kind, sites in (("guide", particles.guide_sites), ("model", particles.model_sites)):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
 
+import pyro
 import torch
-from pyro.infer import ELBO as PyroELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.infer.util import torch_item
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ State: TypeAlias = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Player:
-    """A set of parameters with its own loss: ``owns`` are name prefixes (``"pair."``, ``"objective."``, ``""`` for all)."""
+    """A set of parameters with its own loss; ``owns`` are prefixes (``"pair."``, ``"objective."``; ``""``: all)."""
 
     name: str
     owns: tuple[str, ...] = ("",)
@@ -62,10 +62,11 @@ class Outcome:
     state: State = field(default_factory=dict)
 
 
-class Objective(PyroELBO, ABC):  # type: ignore[misc]  # pyro is untyped
+class Objective(pyro.infer.ELBO, ABC):
     """A training principle: frozen hyper-parameters and one method of mathematics.
 
-    Works in Pyro as it is: ``SVI(pair.model, pair.guide, optim, loss=objective)`` and ``objective(pair.model, pair.guide)``.
+    Works in Pyro as it is: ``SVI(pair.model, pair.guide, optim, loss=objective)`` and, in torch's own way,
+    ``objective(pair.model, pair.guide)``.
 
     Class attributes say what it is and needs, and are read by machinery and tests:
     ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
@@ -73,8 +74,8 @@ class Objective(PyroELBO, ABC):  # type: ignore[misc]  # pyro is untyped
     ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global).
 
     To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
-    frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective`` with a
-    ``tiny`` case, exported from ``inference/__init__.py``; the conformance suite then tests it.
+    frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
+    with a ``tiny`` case, exported from ``inference/__init__.py``; the conformance suite then tests it.
     """
 
     is_bound: ClassVar[bool] = True
@@ -83,7 +84,7 @@ class Objective(PyroELBO, ABC):  # type: ignore[misc]  # pyro is untyped
     needs_discrete: ClassVar[bool] = False
     min_particles: ClassVar[int] = 1
     per_datum: ClassVar[bool] = False
-    max_plate_nesting: ClassVar[float] = float("inf")
+    max_plate_nesting = float("inf")
 
     @abstractmethod
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
@@ -102,7 +103,7 @@ class Objective(PyroELBO, ABC):  # type: ignore[misc]  # pyro is untyped
         return {}
 
     def schedules(self, step: int) -> dict[str, float]:
-        """The value at ``step`` of every hyper-parameter that is a schedule; ``"bound.alpha"`` is that of an inner bound."""
+        """The value at ``step`` of every hyper-parameter that is a schedule (``"bound.alpha"``: an inner bound's)."""
         values: dict[str, float] = {}
         for name in (f.name for f in fields(self)):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, name)
@@ -113,7 +114,7 @@ class Objective(PyroELBO, ABC):  # type: ignore[misc]  # pyro is untyped
         return values
 
     def holding(self, values: Mapping[str, Any]) -> Objective:
-        """This objective with some hyper-parameters replaced, by numbers or by 0-dim tensors that a graph takes as inputs."""
+        """This objective with some hyper-parameters replaced, by numbers or by 0-dim tensors (inputs of a graph)."""
         twin = copy.copy(self)
         for name, value in values.items():
             name, _, inner = name.partition(".")

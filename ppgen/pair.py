@@ -35,13 +35,14 @@ class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is unt
         return instance
 
 
-class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[misc]  # pyro is untyped
+class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(PyroModule) is not seen
     """A generative model p(x, z) and its guide q(z | x).
 
     ``model(*batch)`` and ``guide(*batch)`` have the same signature and the same latent site names. Whatever belongs
     to one datum stands under ``with self.data_plate(x):``; what stands outside it is a global latent. Parameters are
     the module's own: no decorators, no ``pyro.module``, no names for the param store. Pyro's ``SVI``, ``Predictive``
-    and ``ELBO`` classes take ``pair.model`` and ``pair.guide`` as they are; sampling is ``poutine.uncondition(pair.model)``.
+    and ``ELBO`` classes take ``pair.model`` and ``pair.guide`` as they are; sampling is
+    ``poutine.uncondition(pair.model)``.
 
     Args:
         data_size: N, the number of training data, for the scale N / B of a minibatch; None: a batch is all the data.
@@ -71,11 +72,11 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[misc]  # pyro is un
             )
 
     @abstractmethod
-    def model(self, *batch: Tensor) -> Any:
+    def model(self, *batch: Any, **options: Any) -> Any:
         """The joint p(x, z); observed sites are given ``obs=``."""
 
     @abstractmethod
-    def guide(self, *batch: Tensor) -> Any:
+    def guide(self, *batch: Any, **options: Any) -> Any:
         """The approximation q(z | x), with the model's latent sites."""
 
     def data_plate(self, x: Tensor) -> pyro.plate:
@@ -85,7 +86,7 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[misc]  # pyro is un
         return pyro.plate("data", self.data_size, subsample=torch.arange(len(x), device=x.device), dim=-1)
 
     def prepare(self, *batch: Tensor) -> None:
-        """Create what only a first batch can tell (the parameters of a pair of functions). Most pairs have nothing to do."""
+        """Create what only a first batch can tell (the parameters of a pair of functions); most pairs need nothing."""
 
 
 @final
@@ -145,7 +146,7 @@ class _FunctionPair(Pair):
         return values
 
 
-class _ParameterLeaves(Messenger):  # type: ignore[misc]  # pyro is untyped
+class _ParameterLeaves(Messenger):
     """Collects the leaf tensor behind every ``pyro.param``: the module's own parameter, or the store's."""
 
     def __init__(self) -> None:

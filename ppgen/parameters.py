@@ -14,6 +14,7 @@ from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.nn.utils import stateless
@@ -23,7 +24,7 @@ from ppgen.errors import UsageError
 __all__ = ["GivenParameters", "detached", "isolated", "owner", "swapped"]
 
 
-class GivenParameters(Messenger):  # type: ignore[misc]  # pyro is untyped
+class GivenParameters(Messenger):
     """Answers ``pyro.param(name, init)`` with ``values[name]``, or with ``init`` itself where no value is given."""
 
     def __init__(self, values: Mapping[str, Tensor] | None = None) -> None:
@@ -41,9 +42,24 @@ class GivenParameters(Messenger):  # type: ignore[misc]  # pyro is untyped
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Within it Pyro's parameters are those of the modules that run; the global store is left as it was."""
-    with pyro.get_param_store().scope(), GivenParameters():
+    """Within it Pyro's parameters are those of the modules that run; the global store is left as it was.
+
+    Handlers outside it, such as the one by which ``SVI`` finds what to optimize, do not see those parameters.
+    """
+    with poutine.block(hide_types=["param"]), _empty_store(), GivenParameters():
         yield
+
+
+@contextmanager
+def _empty_store() -> Iterator[None]:
+    """The global store is empty within, and as it was after (its ``scope()`` strips parameters of references)."""
+    store = pyro.get_param_store()
+    kept = dict(vars(store))
+    vars(store).update(vars(type(store)()))
+    try:
+        yield
+    finally:
+        vars(store).update(kept)
 
 
 @contextmanager

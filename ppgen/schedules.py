@@ -1,7 +1,7 @@
 """Schedules: hyper-parameters that are functions of the step.
 
-A schedule is any callable ``step -> number``; those here are frozen dataclasses whose text form, ``linear(0, 1, 1000)``,
-is also how the command line and ``config.json`` write them.
+A schedule is any callable ``step -> number``; those here are frozen dataclasses whose text form,
+``linear(0, 1, 1000)``, is also how the command line and ``config.json`` write them.
 """
 
 from __future__ import annotations

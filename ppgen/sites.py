@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from pyro.distributions.hmm import HiddenMarkovModel
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.errors import UsageError
 
-__all__ = ["Site", "check_reparameterized", "check_same_latents", "check_site", "data_frame", "is_latent"]
+__all__ = [
+    "Site",
+    "check_log_prob",
+    "check_observed",
+    "check_plates",
+    "check_reparameterized",
+    "check_same_latents",
+    "data_frame",
+    "is_latent",
+]
 
-Site = dict[str, Any]
+Site: TypeAlias = Any
 """One node of a Pyro trace (``pyro.poutine.runtime.Message``)."""
 
 
@@ -51,22 +61,34 @@ def check_same_latents(model_sites: Mapping[str, Site], guide_sites: Mapping[str
             )
 
 
-def check_site(site: Site, log_prob: Tensor, particle_dim: int, num_particles: int) -> None:
+def check_plates(site: Site) -> None:
+    """Every batch dim of a site's distribution is a plate's; checked before particles are added to the left."""
+    batch_shape, sizes = site["fn"].batch_shape, _plate_sizes(site)
+    for dim in range(-len(batch_shape), 0):
+        if batch_shape[dim] != sizes.get(dim, 1):
+            raise _shape_error(site, f"dim {dim} of its batch shape, of size {batch_shape[dim]}, is not that of a plate")
+
+
+def check_observed(site: Site, particle_dim: int) -> None:
+    """An observation has its site's event shape, and the sizes of its plates."""
+    value, fn, sizes = site["value"], site["fn"], _plate_sizes(site)
+    if not (site["is_observed"] and torch.is_tensor(value)) or isinstance(fn, HiddenMarkovModel):
+        return  # a hidden Markov model takes series of any length
+    batch_dim = max(value.dim() - fn.event_dim, 0)
+    fits = [
+        size == sizes.get(dim, 1) or (dim == particle_dim and size == 1)
+        for dim, size in zip(range(-batch_dim, 0), value.shape[:batch_dim], strict=True)
+    ]
+    if value.shape[batch_dim:] != fn.event_shape or not all(fits):
+        raise _shape_error(site, f"its observed value has shape {tuple(value.shape)}")
+
+
+def check_log_prob(site: Site, log_prob: Tensor) -> None:
     """A site's log-probability varies over its plates and over nothing else: no silent broadcasting."""
-    sizes = {frame.dim: frame.size for frame in site["cond_indep_stack"] if frame.vectorized}
+    sizes = _plate_sizes(site)
     for dim in range(-log_prob.dim(), 0):
         if log_prob.shape[dim] not in (1, sizes.get(dim, 1)):
-            raise _shape_error(site, f"its log_prob has shape {tuple(log_prob.shape)}", sizes)
-    event_dim = site["fn"].event_dim
-    if site["is_observed"] and torch.is_tensor(site["value"]) and site["value"].dim() > event_dim:
-        batch_shape = site["value"].shape[: site["value"].dim() - event_dim]
-        for dim, size in sizes.items():
-            if -dim <= len(batch_shape) and dim != particle_dim and batch_shape[dim] != size:
-                raise _shape_error(site, f"its observed value has shape {tuple(site['value'].shape)}", sizes)
-        if len(batch_shape) > -particle_dim or (
-            len(batch_shape) == -particle_dim and batch_shape[0] not in (1, num_particles)
-        ):
-            raise _shape_error(site, f"its observed value has shape {tuple(site['value'].shape)}", sizes)
+            raise _shape_error(site, f"its log_prob has shape {tuple(log_prob.shape)}")
 
 
 def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> None:
@@ -80,7 +102,11 @@ def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> No
             )
 
 
-def _shape_error(site: Site, what: str, sizes: Mapping[int, int]) -> UsageError:
+def _plate_sizes(site: Site) -> dict[int, int]:
+    return {frame.dim: frame.size for frame in site["cond_indep_stack"] if frame.vectorized}
+
+
+def _shape_error(site: Site, what: str) -> UsageError:
     plates = {f.name: f"size {f.size} at dim {f.dim}" for f in site["cond_indep_stack"] if f.vectorized}
     fn = site["fn"]
     return UsageError(

@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree
 
 from ppgen.errors import UsageError
 from ppgen.objective import Objective, Outcome, Player, State
+from ppgen.pair import Pair
 from ppgen.parameters import isolated, swapped
 from ppgen.tracing import Batch, Program
 
@@ -37,7 +38,9 @@ StepFunction = Callable[[dict[str, Tensor], dict[str, Tensor], State, dict[str, 
 class Learner(nn.Module):
     """A pair and its objective's own module: all that training changes. Names are ``pair.*`` and ``objective.*``."""
 
-    def __init__(self, pair: nn.Module, own: nn.Module) -> None:
+    pair: Pair
+
+    def __init__(self, pair: Pair, own: nn.Module) -> None:
         super().__init__()
         self.pair = pair
         self.objective = own
@@ -128,7 +131,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
         made.append(out_structure)
         return outputs
 
-    with _tracing(), torch.random.fork_rng(), torch.no_grad():
+    with _Tracing(), torch.random.fork_rng(), torch.no_grad():
         graph = make_fx(flat)(*leaves)
     run = _inductor(_without_detach(graph), leaves)
 
@@ -140,7 +143,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
     return fast
 
 
-class _tracing:
+class _Tracing:
     """Within it Pyro's validation is off: it branches on values."""
 
     def __enter__(self) -> None:
@@ -173,8 +176,7 @@ def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., 
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
 
 
 def _detached(outcome: Outcome) -> Mapping[str, Tensor]:

@@ -13,8 +13,8 @@ __all__ = ["EarlyStopping"]
 class EarlyStopping:
     """Says when the validation bound has stopped rising, and keeps the parameters of its best.
 
-    Single bounds are noisy, so means over the last ``window`` validations are compared: training is done when ``patience``
-    validations have passed without a new best mean.
+    Single bounds are noisy, so means over the last ``window`` validations are compared: training is done when
+    ``patience`` validations have passed without a new best mean.
 
     Args:
         patience: None: never stop, keep nothing.

@@ -26,8 +26,17 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from ppgen.errors import UsageError
+from ppgen.pair import Pair
 from ppgen.parameters import detached, isolated, owner
-from ppgen.sites import Site, check_same_latents, check_site, data_frame, is_latent
+from ppgen.sites import (
+    Site,
+    check_log_prob,
+    check_observed,
+    check_plates,
+    check_same_latents,
+    data_frame,
+    is_latent,
+)
 
 __all__ = ["Particles", "Program", "run_particles"]
 
@@ -107,12 +116,13 @@ class Particles:
     def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:
         """Log-probability of one site under the model (or under ``sites``), shape (K, B)."""
         site = (self.model_sites if sites is None else sites)[name]
+        check_observed(site, self.particle_dim)
         return self.reduced(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]))
 
     def reduced(self, site: Site, log_prob: Tensor) -> Tensor:
         """A site's log-probability (or KL) of its batch shape, summed to (K, B), with mask and scale less N / B."""
         frame = data_frame(site, self.program.plate)
-        check_site(site, log_prob, self.particle_dim, self.num_particles)
+        check_log_prob(site, log_prob)
         scale = site["scale"] if frame is None else site["scale"] * frame.size / frame.full_size
         log_prob = scale_and_mask(log_prob, scale, site["mask"])
         keep = {self.particle_dim} | (set() if frame is None else {frame.dim})
@@ -128,7 +138,7 @@ class Particles:
         """
         given = {n: s["value"] for n, s in self.guide_sites.items() if not s["is_observed"]}
         given = {n: v.detach() for n, v in given.items()} if latents else given
-        sites = {"guide_sites": self.guide_sites, "model_sites": self.model_sites}
+        sites: dict[str, Any] = {"guide_sites": self.guide_sites, "model_sites": self.model_sites}
         for kind, fixed in (("guide", guide), ("model", model)):
             if fixed or latents:
                 function = getattr(self.program, kind)
@@ -173,6 +183,9 @@ def run_particles(
     """
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
+    for function in (program.model, program.guide):
+        if isinstance(pair := owner(function), Pair):
+            pair.prepare(*batch)
     dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
     plate = pyro.plate("particles", num_particles, dim=dim)
     guide_sites = _run(program.guide, batch, plate, given or {})
@@ -182,7 +195,7 @@ def run_particles(
     return Particles(program, batch, num_particles, dim, guide_sites, model_sites)
 
 
-class _Given(Messenger):  # type: ignore[misc]  # pyro is untyped
+class _Given(Messenger):
     """Gives latent sites the values at hand; sites without one are drawn."""
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
@@ -211,6 +224,9 @@ def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     if name not in known:
         with torch.random.fork_rng(), torch.no_grad(), isolated(), poutine.block(), poutine.trace() as tracer:
             function(*batch)
+        for site in tracer.trace.nodes.values():
+            if site["type"] == "sample" and not site_is_subsample(site):
+                check_plates(site)
         known[name] = max((-frame.dim for frame in _frames(tracer.trace)), default=0)
     return known[name]
 

@@ -1,7 +1,7 @@
 """The one training loop: turns of players, each with one fused optimizer, over compiled steps.
 
-All that changes in training is here and in :meth:`Trainer.tensors`, :meth:`Trainer.facts`, so that a run that is stopped
-and restored goes on with the same bits as one that never stopped.
+All that changes in training is here and in :meth:`Trainer.tensors`, :meth:`Trainer.facts`, so that a run that is
+stopped and restored goes on with the same bits as one that never stopped.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class Trainer:
         where = first_nonfinite(self.learner.program, self.data.draw(batch))
         return (
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
-            f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound the scales of that site."
+            f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
         )
 
 

@@ -50,7 +50,7 @@ def fit(
         resume: go on with the run in ``out``; one that has no checkpoint yet starts from the beginning.
         device: ``auto``, ``cpu``, ``cuda``.
         progress: show a progress bar with the bound's trend.
-        options: see :class:`ppgen.options.TrainingOptions`: ``epochs``, ``steps``, ``batch_size``, ``lr``, ``seed``, ...
+        options: see :class:`ppgen.options.TrainingOptions`: ``epochs``, ``batch_size``, ``lr``, ``seed``, ...
 
     Raises:
         UsageError: anything in the arguments that cannot work, before anything is written; a number that is not
