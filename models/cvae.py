@@ -37,17 +37,17 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
 @register_model(
     "cvae",
     summary="VAE of data given their labels, with a learned prior for each label",
-    reference="Sohn, Lee and Yan 2015",
+    reference="Sohn, Lee and Yan, Learning structured output representation using deep conditional generative models",
     year=2015,
     tags=("continuous", "amortised", "conditional"),
     tiny=_tiny,
 )
 class CVAE(Pair):
-    """Conditional variational autoencoder. One batch is ``(x, y)``, x (B, num_features) and labels y (B,).
+    """Conditional variational autoencoder. One batch is ``(x, y)``, x of shape (B, D), labels y of shape (B,).
 
     Sites:
         z: (latent,), real, in the plate ``data``
-        x: (num_features,), observed, in the plate ``data``
+        x: (D,), observed, in the plate ``data``
 
     Args:
         spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
@@ -84,18 +84,18 @@ class CVAE(Pair):
         self.decoder = MLP(latent_dim + self.num_classes, outputs, hidden[::-1], activation, bias)
 
     def model(self, x: Tensor, y: Tensor) -> None:
-        label = self._one_hot(x, y)  # (B, num_classes)
+        label = self._one_hot(x, y)  # (B, classes)
         with self.data_plate(x):
             z = pyro.sample("z", self.prior(label))  # (K, B, latent)
-            label = label.expand(*z.shape[:-1], -1)  # (K, B, num_classes)
-            outputs = self.decoder(torch.cat([z, label], dim=-1))  # (K, B, num_outputs)
-            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, num_features)
+            label = label.expand(*z.shape[:-1], -1)  # (K, B, classes)
+            outputs = self.decoder(torch.cat([z, label], dim=-1))  # (K, B, D)
+            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, D)
 
     def guide(self, x: Tensor, y: Tensor) -> None:
-        label = self._one_hot(x, y)  # (B, num_classes)
+        label = self._one_hot(x, y)  # (B, classes)
         with self.data_plate(x):
             pyro.sample("z", self.encoder(torch.cat([x, label], dim=-1)))  # (K, B, latent)
 
     def _one_hot(self, x: Tensor, y: Tensor) -> Tensor:
-        """Rows of the identity, (B, num_classes), in x's dtype; torch's one_hot reads values: no tracing."""
+        """Rows of the identity, (B, classes), in x's dtype; torch's one_hot reads values: no tracing."""
         return torch.eye(self.num_classes, dtype=x.dtype, device=x.device)[y]

@@ -40,18 +40,18 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
 @register_model(
     "iwae",
     summary="two Gaussian stochastic layers, dense networks",
-    reference="Burda, Grosse and Salakhutdinov 2016",
+    reference="Burda, Grosse and Salakhutdinov, Importance weighted autoencoders",
     year=2016,
     tags=("continuous", "amortised", "hierarchical"),
     tiny=_tiny,
 )
 class IWAE(Pair):
-    """Autoencoder with two stochastic layers. One batch is ``(x,)``, x of shape (B, num_features).
+    """Autoencoder with two stochastic layers. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
         z1: (latent1,), real, in the plate ``data``; next to x
         z2: (latent2,), real, in the plate ``data``; the top
-        x: (num_features,), observed, in the plate ``data``
+        x: (D,), observed, in the plate ``data``
 
     Args:
         spec: what one datum is: its size, its likelihood, the training mean at which the decoder starts.
@@ -93,8 +93,8 @@ class IWAE(Pair):
             prior = dist.Normal(x.new_zeros(latent2), x.new_ones(latent2)).to_event(1)
             z2 = pyro.sample("z2", prior)  # (K, B, latent2)
             z1 = pyro.sample("z1", self.decoder2(z2))  # (K, B, latent1)
-            outputs = self.decoder1(z1)  # (K, B, num_outputs)
-            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, num_features)
+            outputs = self.decoder1(z1)  # (K, B, D)
+            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):

@@ -1,7 +1,7 @@
 """The linear-Gaussian model, whose evidence and posterior are known: the yardstick of all objectives.
 
     p(z)     = N(m, I)                              z: (latent,); m is zero unless it is learned
-    p(x | z) = N(W z + c, s^2 I)                    x: (num_features,)
+    p(x | z) = N(W z + c, s^2 I)                    x: (D,)
 
     q(z | x) = N(A x + b, S S')                     S lower triangular ("full") or diagonal ("mean_field")
 
@@ -44,17 +44,17 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
 @register_model(
     "linear_gaussian",
     summary="probabilistic PCA with an amortised guide; evidence and posterior are exact",
-    reference="Tipping and Bishop 1999",
+    reference="Tipping and Bishop, Probabilistic principal component analysis",
     year=1999,
     tags=("continuous", "amortised", "exact"),
     tiny=_tiny,
 )
 class LinearGaussian(Pair):
-    """Linear-Gaussian pair. One batch is ``(x,)``, x of shape (B, num_features).
+    """Linear-Gaussian pair. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
         z: (latent,), real, in the plate ``data``
-        x: (num_features,), observed, in the plate ``data``
+        x: (D,), observed, in the plate ``data``
 
     Parameters, in the symbols above: ``weight`` W, ``loc`` c, ``log_noise`` log s, ``prior_loc`` m;
     ``guide_weight`` A, ``guide_loc`` b, ``guide_scale`` S with the logarithms of its diagonal ("full"), or
@@ -101,8 +101,8 @@ class LinearGaussian(Pair):
             z = pyro.sample(
                 "z", self._gaussian(self._prior_loc(x), torch.zeros_like(self.guide_scale))
             )  # (K, B, latent)
-            mean = linear(z, self.weight, self.loc)  # (K, B, num_features)
-            pyro.sample("x", dist.Normal(mean, self.log_noise.exp()).to_event(1), obs=x)  # (B, num_features)
+            mean = linear(z, self.weight, self.loc)  # (K, B, D)
+            pyro.sample("x", dist.Normal(mean, self.log_noise.exp()).to_event(1), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
@@ -110,8 +110,8 @@ class LinearGaussian(Pair):
             pyro.sample("z", self._gaussian(loc, self.guide_scale))  # (K, B, latent)
 
     def log_evidence(self, x: Tensor) -> Tensor:
-        """The exact log p(x), (B, num_features) to (B,), in nats."""
-        loc = linear(self._prior_loc(x), self.weight, self.loc)  # (num_features,)
+        """The exact log p(x), (B, D) to (B,), in nats."""
+        loc = linear(self._prior_loc(x), self.weight, self.loc)  # (D,)
         noise = (2 * self.log_noise).exp().expand_as(loc)
         evidence: Tensor = dist.LowRankMultivariateNormal(loc, self.weight, noise).log_prob(x)
         return evidence
@@ -140,7 +140,7 @@ class LinearGaussian(Pair):
         eye, noise = torch.eye(self.latent_dim).to(like), (2 * self.log_noise).exp()
         precision = eye + self.weight.T @ self.weight / noise  # (latent, latent)
         covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
-        weight = covariance @ self.weight.T / noise  # (latent, num_features)
+        weight = covariance @ self.weight.T / noise  # (latent, D)
         loc = covariance @ self._prior_loc(like) - weight @ self.loc
         return weight, loc, torch.linalg.cholesky(covariance)
 

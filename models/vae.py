@@ -5,6 +5,9 @@
 
     q(z | x) = N(loc(x), diag(scale(x))^2),             (loc, log scale) = encoder(x)
 
+x is (B, D): B data of D features. The engine runs the pair with K particles, and z is (K, B, latent); Pyro alone runs
+it without, and z is (B, latent). Networks map the last dim and serve both; sums over K or B are the engine's.
+
 Reference: Auto-Encoding Variational Bayes, Kingma and Welling, 2014. Networks and initial values follow
 Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016 (one stochastic layer).
 """
@@ -36,20 +39,21 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
 @register_model(
     "vae",
     summary="one Gaussian latent vector, dense or convolutional networks",
-    reference="Kingma and Welling 2014",
+    reference="Kingma and Welling, Auto-encoding variational Bayes",
     year=2014,
     tags=("continuous", "amortised"),
     tiny=_tiny,
 )
 class VAE(Pair):
-    """Variational autoencoder. One batch is ``(x,)``, x of shape (B, num_features).
+    """Variational autoencoder. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
         z: (latent,), real, in the plate ``data``
-        x: (num_features,), observed, in the plate ``data``
+        x: (D,), observed, in the plate ``data``
 
     Args:
-        spec: what one datum is: its size, its likelihood, the training mean at which the decoder starts.
+        spec: what one datum is: its size, its likelihood, the number of training data, and their mean, at which the
+            decoder's output starts.
         latent_dim: size of z.
         hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.
         activation: a name in ``ppgen.networks.ACTIVATIONS``.
@@ -57,8 +61,7 @@ class VAE(Pair):
         channels: channels of the convolutions of ``"conv"``.
 
     Raises:
-        UsageError: a size is not positive, a name is unknown, or ``"conv"`` is asked for data without
-            an image shape.
+        UsageError: a size is not positive, a name is unknown, or ``"conv"`` is asked for data without an image shape.
     """
 
     def __init__(
@@ -84,8 +87,8 @@ class VAE(Pair):
         with self.data_plate(x):
             prior = dist.Normal(x.new_zeros(self.latent_dim), x.new_ones(self.latent_dim)).to_event(1)
             z = pyro.sample("z", prior)  # (K, B, latent)
-            outputs = self.decoder(z)  # (K, B, num_features)
-            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, num_features)
+            outputs = self.decoder(z)  # (K, B, D)
+            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):

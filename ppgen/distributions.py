@@ -59,9 +59,9 @@ class DiscretizedLogistic(TorchDistribution):
     has_rsample = False
 
     def __init__(self, loc: Tensor, log_scale: Tensor, levels: int, *, validate_args: bool | None = None) -> None:
-        batch_shape = torch.broadcast_shapes(loc.shape, log_scale.shape)
-        self.loc, self.log_scale, self.levels = loc.expand(batch_shape), log_scale, levels
-        super().__init__(batch_shape, validate_args=validate_args)
+        self.loc, _ = torch.broadcast_tensors(loc, log_scale)
+        self.log_scale, self.levels = log_scale, levels
+        super().__init__(self.loc.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
@@ -95,7 +95,8 @@ class DiscretizedLogistic(TorchDistribution):
         with torch.no_grad():
             loc, v = self.loc.expand(self._extended_shape(torch.Size(sample_shape))), self.levels - 1
             x = loc + self.log_scale.exp() * torch.rand_like(loc).logit()
-            return (x * v).round().clamp(0, v) / v
+            k: Tensor = (x * v).round().clamp(0, v)
+            return k / v
 
     def expand(
         self, batch_shape: torch.Size | list[int] | tuple[int, ...], _instance: Any = None
