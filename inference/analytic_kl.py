@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ppgen.divergence import site_kl
+from ppgen.divergence import divergences
 from ppgen.objective import Bound
 from ppgen.registry import register_objective
 from ppgen.tracing import Particles
@@ -42,5 +42,5 @@ class AnalyticKL(Bound):
     num_particles: int = 1
 
     def estimate(self, particles: Particles) -> Tensor:
-        divergence = sum(site_kl(particles, name) for name in particles.latents)  # (K, B)
+        divergence = sum(divergences(particles))  # (K, B)
         return (particles.log_likelihood - divergence).mean(0)

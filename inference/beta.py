@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ppgen.divergence import site_kl
+from ppgen.divergence import divergences
 from ppgen.objective import Bound, Scheduled, at_least
 from ppgen.registry import register_objective
 from ppgen.tracing import Particles
@@ -60,7 +60,7 @@ class Beta(Bound):
         return self.free_bits == 0
 
     def estimate(self, particles: Particles) -> Tensor:
-        divergence = sum(self._freed(site_kl(particles, name)) for name in particles.latents)  # (K, B)
+        divergence = sum(self._freed(kl) for kl in divergences(particles))  # (K, B)
         return (particles.log_likelihood - self.beta * divergence).mean(0)  # type: ignore[operator]
 
     def _freed(self, kl: Tensor) -> Tensor:

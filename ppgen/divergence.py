@@ -10,7 +10,19 @@ from torch.distributions import kl_divergence
 from ppgen.sites import Site, is_latent
 from ppgen.tracing import Particles
 
-__all__ = ["site_kl"]
+__all__ = ["divergences", "site_kl"]
+
+
+def divergences(particles: Particles) -> list[Tensor]:
+    """KL( q || p ) of the latents given those before them, (K, B) each, in nats: exact where they can be.
+
+    One for each latent site. A guide that draws its latents through auxiliary sites, as autoguides do, has a density of
+    all of them together only: then there is one divergence, log q - log p at the particles.
+    """
+    if any(site["infer"].get("is_auxiliary", False) for site in particles.guide_sites.values()):
+        prior = sum(particles.log_prob(name) for name in particles.latents)
+        return [particles.log_q - prior]
+    return [site_kl(particles, name) for name in particles.latents]
 
 
 def site_kl(particles: Particles, name: str) -> Tensor:

@@ -66,7 +66,9 @@ def check_plates(site: Site) -> None:
     batch_shape, sizes = site["fn"].batch_shape, _plate_sizes(site)
     for dim in range(-len(batch_shape), 0):
         if batch_shape[dim] != sizes.get(dim, 1):
-            raise _shape_error(site, f"dim {dim} of its batch shape, of size {batch_shape[dim]}, is not that of a plate")
+            raise _shape_error(
+                site, f"dim {dim} of its batch shape, of size {batch_shape[dim]}, is not that of a plate"
+            )
 
 
 def check_observed(site: Site, particle_dim: int) -> None:

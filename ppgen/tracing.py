@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
-from ppgen.parameters import detached, isolated, owner
+from ppgen.parameters import detached, isolated, owner, swapped
 from ppgen.sites import (
     Site,
     check_log_prob,
@@ -219,10 +219,20 @@ _NESTING: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
 
 def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     """How many dims the function's own plates take, found by one run the first time the function is seen."""
-    known = _NESTING.setdefault(owner(function) or function, {})
+    module = owner(function)
+    known = _NESTING.setdefault(function if module is None else module, {})
     name = getattr(function, "__name__", "")
     if name not in known:
-        with torch.random.fork_rng(), torch.no_grad(), isolated(), poutine.block(), poutine.trace() as tracer:
+        buffers = {} if module is None else {n: b.clone() for n, b in module.named_buffers()}
+        unchanged = nullcontext() if module is None else swapped(module, buffers)
+        with (
+            unchanged,
+            torch.random.fork_rng(),
+            torch.no_grad(),
+            isolated(),
+            poutine.block(),
+            poutine.trace() as tracer,
+        ):
             function(*batch)
         for site in tracer.trace.nodes.values():
             if site["type"] == "sample" and not site_is_subsample(site):
