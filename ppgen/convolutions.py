@@ -40,7 +40,7 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.image_shape = image_shape
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise([image_shape[0], *check_sizes("channels", channels)]):
+        for inputs, outputs in pairwise([image_shape[0], *check_sizes("channels", channels, least=1)]):
             layers += [
                 glorot(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)),
                 make_activation(activation),
@@ -77,7 +77,7 @@ class ConvDecoder(nn.Module):
         bias: Tensor | None = None,
     ) -> None:
         super().__init__()
-        sizes = [*check_sizes("channels", channels), image_shape[0]]
+        sizes = [*check_sizes("channels", channels, least=1), image_shape[0]]
         extents = _halvings(image_shape, len(channels))[::-1]
         self.seed_shape = (sizes[0], *extents[0])
         dense = MLP(num_inputs, sizes[0] * extents[0][0] * extents[0][1], hidden, activation)

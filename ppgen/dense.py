@@ -67,8 +67,8 @@ def check_sizes(name: str, sizes: Any, *, least: int = 0, most: int | None = Non
     """
     count = len(sizes) if isinstance(sizes, list | tuple) else -1
     if not least <= count <= (count if most is None else most) or not all(map(_is_size, sizes)):
-        number = "" if least == 0 else f"{least} " if least == most else f"at least {least} "
-        raise UsageError(f"{name} must be a list of {number}positive integers, got {sizes!r}.")
+        number = "" if least == 0 else f", {least} of them" if least == most else f", at least {least}"
+        raise UsageError(f"{name} must be a list of positive integers{number}, got {sizes!r}.")
     return tuple(sizes)
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from ppgen.errors import UsageError
+
 __all__ = ["DiscretizedLogistic"]
 
 
@@ -48,6 +50,9 @@ class DiscretizedLogistic(TorchDistribution):
             scale for many locs costs its own size.
         levels: number of values, at least 2.
 
+    Raises:
+        UsageError: there are fewer than two levels.
+
     Reference: Improved Variational Inference with Inverse Autoregressive Flow, Kingma et al., 2016.
 
     >>> x = torch.linspace(0, 1, 4)
@@ -59,6 +64,8 @@ class DiscretizedLogistic(TorchDistribution):
     has_rsample = False
 
     def __init__(self, loc: Tensor, log_scale: Tensor, levels: int, *, validate_args: bool | None = None) -> None:
+        if levels < 2:
+            raise UsageError(f"levels of DiscretizedLogistic must be at least 2, got {levels!r}.")
         self.loc, _ = torch.broadcast_tensors(loc, log_scale)
         self.log_scale, self.levels = log_scale, levels
         super().__init__(self.loc.shape, validate_args=validate_args)

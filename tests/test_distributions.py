@@ -9,6 +9,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from ppgen.distributions import DiscretizedLogistic
+from ppgen.errors import UsageError
 
 LOCS = torch.tensor([-2.0, 0.0, 0.1, 0.5, 0.98, 1.0, 3.0], dtype=torch.float64)
 LOG_SCALES = torch.tensor([-6.0, -3.0, -1.0, 0.0, 4.0], dtype=torch.float64)
@@ -118,3 +119,8 @@ def test_a_value_between_levels_or_beyond_is_refused(value: float) -> None:
     logistic = DiscretizedLogistic(torch.tensor(0.5), torch.tensor(0.0), 256)
     with pytest.raises(ValueError, match="support"):
         logistic.log_prob(torch.tensor(value))
+
+
+def test_one_level_is_refused() -> None:
+    with pytest.raises(UsageError, match="levels of DiscretizedLogistic must be at least 2, got 1"):
+        DiscretizedLogistic(torch.tensor(0.5), torch.tensor(0.0), 1)

@@ -109,7 +109,7 @@ def test_the_convolutional_decoder_restores_odd_extents() -> None:
         ({"hidden": (200, 0)}, "hidden must be a list of positive integers, got (200, 0)."),
         ({"hidden": (2.5,)}, "hidden must be a list of positive integers, got (2.5,)."),
         ({"hidden": "200"}, "hidden must be a list of positive integers, got '200'."),
-        ({"channels": ()}, "channels must be a list of at least 1 positive integers, got ()."),
+        ({"channels": ()}, "channels must be a list of positive integers, at least 1, got ()."),
         ({"activation": "tahn"}, "expected the name of an activation, got 'tahn': did you mean 'tanh'?"),
     ],
 )
