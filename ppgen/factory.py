@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def make_objective(name: str, **options: Any) -> Objective:
 def objective_config(objective: Objective) -> dict[str, Any]:
     """``{"name", "options"}`` from which :func:`make_objective` makes the objective again."""
     name = next((n for n, spec in OBJECTIVES.items() if spec.cls is type(objective)), None)
-    options = {key: getattr(objective, key) for key in getattr(objective, "__dataclass_fields__", {})}
+    options = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]
     return {"name": name, "options": {key: _plain(value) for key, value in options.items()}}
 
 

@@ -38,7 +38,7 @@ class EarlyStopping:
         """Take note of one validation."""
         self.bounds.append(bound)
         means = self._means()
-        if self.patience is not None and means[-1] >= max(means):
+        if self.patience is not None and means and means[-1] == max(means):
             self.best = {name: value.clone() for name, value in learner.state_dict().items()}
 
     def trend(self, bound: float) -> str:
@@ -65,5 +65,5 @@ class EarlyStopping:
         self.best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
 
     def _means(self) -> list[float]:
-        ends = range(1, len(self.bounds) + 1)
-        return [sum(self.bounds[max(0, end - self.window) : end]) / min(end, self.window) for end in ends]
+        ends = range(self.window, len(self.bounds) + 1)
+        return [sum(self.bounds[end - self.window : end]) / self.window for end in ends]

@@ -162,7 +162,7 @@ def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
     """A run goes on with what it was begun with; only its length may change."""
     new = json.loads(json.dumps(new, default=str))
     for part in ("model", "spec", "data", "objective", "training"):
-        for key in old[part].keys() | new[part].keys():
+        for key in sorted(old[part].keys() | new[part].keys()):
             was, now = old[part].get(key), new[part].get(key)
             if was != now and key not in ("epochs", "steps", "checkpoint_seconds"):
                 raise UsageError(

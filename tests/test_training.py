@@ -1,0 +1,316 @@
+"""Training: the loop, resuming to the bit, early stopping, what cannot go on."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ppgen
+from ppgen.batches import Batches
+from ppgen.checkpoint import read_checkpoint
+from ppgen.inference import ELBO, IWELBO, Beta
+from ppgen.models import VAE
+from ppgen.schedules import linear, stepwise
+from ppgen.stopping import EarlyStopping
+
+QUICK: dict[str, Any] = {"eager": True, "batch_size": 10, "lr": 1e-2, "validate_every": 5, "checkpoint_seconds": 0.0}
+
+
+def _data(rows: int = 60) -> ppgen.Dataset:
+    generator = torch.Generator().manual_seed(7)
+    x = (torch.rand(rows, 6, generator=generator) < torch.linspace(0.1, 0.9, 6)).float()
+    return ppgen.dataset_from(x, observation="binary")
+
+
+def _pair(data: ppgen.Dataset, seed: int = 0) -> VAE:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return VAE(data.spec, 2, hidden=(4,))
+
+
+def test_batches_show_every_datum_once_an_epoch_and_repeat_from_their_cursor() -> None:
+    data = (torch.arange(10.0), torch.arange(10))
+    batches = Batches(data, 3, seed=1)
+    shown = torch.cat([batches[n][0] for n in range(3)])
+    assert len(shown.unique()) == 9
+    assert not torch.equal(shown, torch.cat([batches[n][0] for n in range(3, 6)]))
+    assert all(torch.equal(a, b) for a, b in zip(batches[4], Batches(data, 3, seed=1)[4], strict=True))
+    assert not torch.equal(batches[0][0], Batches(data, 3, seed=2)[0][0])
+
+
+def test_fit_raises_the_bound_and_leaves_global_state_alone() -> None:
+    data = _data(300)
+    pair = _pair(data)
+    before = torch.get_rng_state()
+    run = ppgen.fit(pair, data, ELBO(), steps=200, **{**QUICK, "validate_every": 50})
+    bounds = [line["bound"] for line in run.metrics if line["split"] == "valid"]
+    assert bounds[-1] > bounds[0]
+    assert run.directory is None
+    assert torch.equal(before, torch.get_rng_state())
+    assert not dict(pyro.get_param_store())
+
+
+def test_metrics_hold_the_train_report_and_the_validation_bound(tmp_path: Path) -> None:
+    data = _data()
+    run = ppgen.fit(_pair(data), data, ELBO(), steps=10, out=tmp_path / "run", **QUICK)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines == run.metrics
+    assert [(line["step"], line["split"]) for line in lines] == [
+        (5, "train"),
+        (5, "valid"),
+        (10, "train"),
+        (10, "valid"),
+    ]
+    assert set(lines[0]) >= {"loss", "bound", "gradient_norm", "learning_rate", "epoch", "seconds"}
+    assert lines[0]["loss"] == pytest.approx(-lines[0]["bound"])
+
+
+@pytest.mark.parametrize(
+    "objective", [IWELBO(num_particles=3), Beta(beta=linear(0.0, 1.0, 20))], ids=["iwelbo", "beta"]
+)
+def test_a_run_that_was_stopped_ends_with_the_same_bits(
+    tmp_path: Path, objective: ppgen.Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _data()
+    whole = ppgen.fit(_pair(data), data, objective, steps=17, out=tmp_path / "whole", patience=50, **QUICK)
+    _stop_after(7, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        ppgen.fit(_pair(data), data, objective, steps=17, out=tmp_path / "cut", patience=50, **QUICK)
+    monkeypatch.undo()
+    again = ppgen.fit(
+        _pair(data, seed=5), data, objective, steps=17, out=tmp_path / "cut", resume=True, patience=50, **QUICK
+    )
+    one, two = (read_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "cut"))
+    assert one[0].keys() == two[0].keys()
+    assert all(torch.equal(one[0][name], two[0][name]) for name in one[0])
+    assert _untimed(whole.metrics) == _untimed(again.metrics)
+    assert {k: v for k, v in one[1].items() if k not in ("seconds", "metrics")} == {
+        k: v for k, v in two[1].items() if k not in ("seconds", "metrics")
+    }
+
+
+def test_what_was_recorded_after_the_checkpoint_is_cut_off_on_resume(tmp_path: Path) -> None:
+    data = _data()
+    ppgen.fit(_pair(data), data, ELBO(), steps=5, out=tmp_path, **QUICK)
+    file = tmp_path / "metrics.jsonl"
+    kept = file.read_text()
+    file.write_text(kept + '{"step": 6, "split": "tr')
+    run = ppgen.fit(_pair(data), data, ELBO(), steps=10, out=tmp_path, resume=True, **QUICK)
+    assert file.read_text().startswith(kept)
+    assert [line["step"] for line in run.metrics] == [5, 5, 10, 10]
+
+
+def test_a_run_is_not_resumed_with_another_objective_or_seed(tmp_path: Path) -> None:
+    data = _data()
+    ppgen.fit(_pair(data), data, ELBO(), steps=5, out=tmp_path, **QUICK)
+    with pytest.raises(ppgen.UsageError, match=r"objective name = 'elbo'.*'iwelbo'"):
+        ppgen.fit(_pair(data), data, IWELBO(), steps=5, out=tmp_path, resume=True, **QUICK)
+    with pytest.raises(ppgen.UsageError, match="training seed = 0, this one has 3"):
+        ppgen.fit(_pair(data), data, ELBO(), steps=5, out=tmp_path, resume=True, seed=3, **QUICK)
+    with pytest.raises(ppgen.UsageError, match="holds a run already"):
+        ppgen.fit(_pair(data), data, ELBO(), steps=5, out=tmp_path, **QUICK)
+
+
+def test_load_gives_the_trained_pair_back(tmp_path: Path) -> None:
+    data = ppgen.load_data("digits")
+    pair = VAE(data.spec, 2, hidden=(4,))
+    run = ppgen.fit(pair, data, ELBO(), steps=5, out=tmp_path, **QUICK)
+    loaded = ppgen.load(tmp_path)
+    assert loaded.metrics == run.metrics
+    assert loaded.objective == ELBO()
+    assert all(torch.equal(a, b) for a, b in zip(pair.parameters(), loaded.pair.parameters(), strict=True))
+    assert loaded.evaluate(particles=10, num_data=20) == run.evaluate(particles=10, num_data=20)
+
+
+def test_early_stopping_stops_and_keeps_the_best() -> None:
+    stopping, module = EarlyStopping(patience=2, window=1), nn.Linear(1, 1)
+    for bound, weight in ((0.0, 1.0), (2.0, 2.0), (1.0, 3.0), (1.5, 4.0)):
+        assert not stopping.done
+        nn.init.constant_(module.weight, weight)
+        stopping.see(bound, module)
+    assert stopping.done
+    stopping.take_best(module)
+    assert module.weight.item() == 2.0
+
+
+def test_a_window_smooths_a_noisy_bound() -> None:
+    stopping = EarlyStopping(patience=2, window=4)
+    for step in range(20):
+        stopping.see(step + 3.0 * (-1) ** step, nn.Linear(1, 1))
+        assert not stopping.done
+
+
+class _Explodes(ppgen.Pair):
+    """log scale = rate * a parameter that grows without bound."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(num_features))
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))  # (K, B)
+            pyro.sample("x", dist.Bernoulli(logits=self.logits + z[..., None]).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(self.logits.sum().exp().exp().log() * x.new_ones(len(x)), 1.0))
+
+
+def test_a_number_that_is_not_finite_stops_training_with_site_and_step(tmp_path: Path) -> None:
+    data = _data()
+    with pytest.raises(ppgen.UsageError, match=r"stopped at step \d+: the .*'z' of the guide is not finite"):
+        ppgen.fit(_Explodes(6), data, ELBO(), steps=200, out=tmp_path, **{**QUICK, "lr": 10.0, "validate_every": 1})
+    tensors, facts = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert all(value.isfinite().all() for name, value in tensors.items() if name.startswith("learner."))
+    assert facts["turn"] >= 0
+
+
+def test_clip_norm_bounds_the_gradient_that_the_optimizer_sees() -> None:
+    data = _data()
+    pair = _pair(data)
+    ppgen.fit(pair, data, ELBO(), steps=1, clip_norm=1e-3, **QUICK)
+    norm = torch.stack([p.grad.norm() for p in pair.parameters() if p.grad is not None]).norm()
+    assert float(norm) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    data = _data()
+    run = ppgen.fit(_pair(data), data, ELBO(), steps=10, schedule="cosine", **QUICK)
+    rates = [line["learning_rate"] for line in run.metrics if line["split"] == "train"]
+    assert rates == pytest.approx([0.5e-2, 0.0])
+
+
+def test_a_schedule_of_particles_and_one_of_beta_train() -> None:
+    data = _data()
+    run = ppgen.fit(_pair(data), data, IWELBO(num_particles=stepwise((0, 5), (1, 4))), steps=10, **QUICK)
+    assert len(run.metrics) == 4
+    ppgen.fit(_pair(data), data, Beta(beta=linear(0, 1, 5)), steps=10, **QUICK)
+
+
+def test_functions_with_pyro_param_and_module_train() -> None:
+    data = _data(200)
+    encoder = nn.Linear(6, 2)
+
+    def model(x: Tensor) -> None:
+        weight = pyro.param("weight", torch.zeros(1, 6))
+        spread = pyro.param("spread", torch.ones(()), constraint=dist.constraints.positive)
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, spread).expand([1]).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=z @ weight).to_event(1), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.module("encoder", encoder)
+        with pyro.plate("data", len(x), dim=-1):
+            loc, log_scale = encoder(x).chunk(2, -1)
+            pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+    before = encoder.weight.detach().clone()
+    run = ppgen.fit(ppgen.pair_from(model, guide), data, ELBO(), steps=50, **{**QUICK, "validate_every": 25})
+    bounds = [line["bound"] for line in run.metrics if line["split"] == "valid"]
+    assert bounds[-1] > bounds[0]
+    assert not torch.equal(before, encoder.weight)
+    assert len(list(run.pair.parameters())) == 4
+
+
+def test_an_autoguide_and_a_plain_module_train() -> None:
+    data = _data(200)
+
+    def model(x: Tensor) -> None:
+        rate = pyro.sample("rate", dist.Beta(x.new_ones(6), x.new_ones(6)).to_event(1))
+        with pyro.plate("data", 120, subsample=torch.arange(len(x)), dim=-1):
+            pyro.sample("x", dist.Bernoulli(rate).to_event(1), obs=x)
+
+    guide = pyro.infer.autoguide.AutoNormal(model)
+    ppgen.fit(ppgen.pair_from(model, guide), data, ELBO(), steps=1500, **{**QUICK, "validate_every": 500})
+    posterior = guide.median()["rate"]
+    rows = data.train[0]
+    exact = (1 + rows.sum(0)) / (2 + len(rows))
+    assert torch.allclose(posterior, exact, atol=0.1)  # the posterior's standard deviation is at most 0.045
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = VAE(data.spec, 2, hidden=(4,))
+
+        def model(self, x: Tensor) -> None:
+            self.inner.model(x)
+
+        def guide(self, x: Tensor) -> None:
+            self.inner.guide(x)
+
+    run = ppgen.fit(Plain(), data, ELBO(), steps=20, **QUICK)
+    assert len(list(run.pair.parameters())) == len(list(_pair(data).parameters()))
+
+
+class _Branches(ppgen.Pair):
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(6))
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            shift = 0.1 if x.sum() > 3 else 0.0
+            pyro.sample("x", dist.Bernoulli(logits=self.logits + shift).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        pass
+
+
+def test_a_pair_that_cannot_be_traced_trains_eagerly_and_says_where_once() -> None:
+    data = _data()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ppgen.fit(_Branches(), data, ELBO(), steps=3, **{**QUICK, "eager": False})
+    messages = [str(w.message) for w in caught if "trains eagerly" in str(w.message)]
+    assert len(messages) == 1
+    assert "test_training.py" in messages[0]
+
+
+@pytest.mark.slow
+def test_a_compiled_run_equals_an_eager_one_and_resumes_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, options = _data(), {**QUICK, "eager": False}
+    whole = _pair(data)
+    ppgen.fit(whole, data, IWELBO(num_particles=3), steps=12, out=tmp_path / "whole", **options)
+    eager = _pair(data)
+    ppgen.fit(eager, data, IWELBO(num_particles=3), steps=12, **QUICK)
+    for a, b in zip(whole.parameters(), eager.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)  # float32 rounding over twelve Adam steps of 1e-2
+    _stop_after(7, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        ppgen.fit(_pair(data), data, IWELBO(num_particles=3), steps=12, out=tmp_path / "cut", **options)
+    monkeypatch.undo()
+    ppgen.fit(_pair(data), data, IWELBO(num_particles=3), steps=12, out=tmp_path / "cut", resume=True, **options)
+    one, two = (read_checkpoint(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "cut"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def _stop_after(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C during a turn."""
+    import os
+    import signal
+
+    from ppgen.trainer import Trainer
+
+    take_turn = Trainer.take_turn
+
+    def interrupted(self: Trainer) -> None:
+        if self.turn + 1 == turns:
+            os.kill(os.getpid(), signal.SIGINT)
+        take_turn(self)
+
+    monkeypatch.setattr(Trainer, "take_turn", interrupted)
+
+
+def _untimed(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in metrics]
