@@ -1,0 +1,34 @@
+"""A bound that any pair can be trained with, so that a check of the pair is no check of an estimator's demands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ppgen.objective import Bound, with_gradient_of
+from ppgen.tracing import Particles
+
+__all__ = ["AnyBound"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyBound(Bound):
+    """The ELBO: pathwise gradient where the guide has one, score function with leave-one-out baseline elsewhere.
+
+    Unbiased for latents inside the data plate; a global latent without a pathwise gradient is scored by its own
+    part alone.
+    """
+
+    min_particles: ClassVar[int] = 2
+
+    num_particles: int = 8
+
+    def estimate(self, particles: Particles) -> Tensor:
+        log_w, sites = particles.log_w, particles.guide_sites  # (K, B)
+        scored = [name for name in particles.latents if not sites[name]["fn"].has_rsample]
+        signal = log_w.detach() - log_w.detach().mean(0)  # (K, B)
+        signal = signal * len(log_w) / (len(log_w) - 1)  # log w minus the mean of the others
+        surrogate = sum((signal * particles.log_prob(name, sites) for name in scored), log_w)
+        return with_gradient_of(log_w.mean(0), surrogate.mean(0))

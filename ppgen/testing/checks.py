@@ -1,0 +1,143 @@
+"""What a check is: a plain function that is silent when its rule holds and raises :class:`CheckFailed` when not.
+
+To add one: 1. write ``check_<rule>(pair, batch)`` (or ``(objective)``), one rule, in the file of its subject;
+2. decorate it with :func:`pair_check` (or :func:`objective_check`) and the rule as one sentence; 3. break a pair in
+``tests/test_testing.py`` so that this check alone catches it.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from ppgen.errors import UsageError
+from ppgen.objective import Objective
+from ppgen.pair import Pair
+from ppgen.testing.sandbox import prepared, untouched
+from ppgen.tracing import Batch
+
+__all__ = [
+    "OBJECTIVE_CHECKS",
+    "PAIR_CHECKS",
+    "Check",
+    "CheckFailed",
+    "NotApplicable",
+    "blame",
+    "objective_check",
+    "pair_check",
+]
+
+
+class CheckFailed(AssertionError):  # noqa: N818  # says what happened, as AssertionError does for pytest
+    """A rule is broken: what came instead (``message``), ``where``, and what to do (``advice``)."""
+
+    def __init__(self, message: str, *, where: str, advice: str) -> None:
+        super().__init__(f"{where}: {message}: {advice}.")
+        self.message, self.where, self.advice = message, where, advice
+
+
+class NotApplicable(Exception):  # noqa: N818  # no error: the reason why there is nothing to judge
+    """The rule says nothing about this pair or objective; the text is the reason."""
+
+    def __init__(self, reason: str, *, where: str = "") -> None:
+        super().__init__(f"{where}: {reason}" if where else reason)
+        self.message, self.where = reason, where
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule: its name, the rule as a sentence, and the function that judges it."""
+
+    name: str
+    rule: str
+    function: Callable[..., None]
+    gate: bool = False
+    """Whether nothing after it can be judged where it is broken."""
+    slow: bool = False
+    """Whether it takes more than a few seconds."""
+
+
+PAIR_CHECKS: dict[str, Check] = {}
+"""The rules of pairs by the name of their function, ``function(pair, batch)``."""
+
+OBJECTIVE_CHECKS: dict[str, Check] = {}
+"""The rules of objectives by the name of their function, ``function(objective)``."""
+
+PairRule = Callable[[Pair, Batch], None]
+ObjectiveRule = Callable[[Objective], None]
+
+
+def pair_check(
+    rule: str, *, gate: bool = False, slow: bool = False
+) -> Callable[[PairRule], Callable[[Any, Batch], None]]:
+    """Enter a check of pairs: it gets a prepared :class:`Pair`, and leaves it, and all global state, as they were."""
+
+    def enter(function: PairRule) -> Callable[[Any, Batch], None]:
+        @wraps(function)
+        def guarded(pair: Any, batch: Batch) -> None:
+            with _explained("the pair"):
+                ready = prepared(pair, batch)
+                with untouched(ready):
+                    function(ready, batch)
+
+        PAIR_CHECKS[function.__name__] = Check(function.__name__, rule, guarded, gate, slow)
+        return guarded
+
+    return enter
+
+
+def objective_check(rule: str, *, gate: bool = False) -> Callable[[ObjectiveRule], ObjectiveRule]:
+    """Enter a check of objectives, which brings pairs of its own and leaves all global state as it was."""
+
+    def enter(function: ObjectiveRule) -> ObjectiveRule:
+        @wraps(function)
+        def guarded(objective: Objective) -> None:
+            with _explained(type(objective).__name__), untouched():
+                function(objective)
+
+        OBJECTIVE_CHECKS[function.__name__] = Check(function.__name__, rule, guarded, gate)
+        return guarded
+
+    return enter
+
+
+def blame(error: BaseException, otherwise: str = "") -> str:
+    """The innermost line of an error's traceback that is neither torch's, Pyro's nor the engine's, as ``my.py:33``."""
+    frames = traceback.walk_tb(error.__traceback__)
+    own = [(frame, line) for frame, line in frames if not _is_machinery(frame.f_globals.get("__name__", ""))]
+    if not own:
+        return otherwise
+    summary = traceback.StackSummary.extract(iter(own[-1:]))[0]
+    return f"{summary.filename.rsplit('/', 1)[-1]}:{summary.lineno}, `{summary.line}`"
+
+
+def _is_machinery(module: str) -> bool:
+    if module.startswith("ppgen.models"):
+        return False
+    return module.split(".")[0] in {"contextlib", "functools", "ppgen", "pyro", "torch"}
+
+
+@contextmanager
+def _explained(subject: str) -> Iterator[None]:
+    """Whatever is raised within becomes a :class:`CheckFailed` that says where."""
+    try:
+        yield
+    except (CheckFailed, NotApplicable):
+        raise
+    except UsageError as error:
+        what, _, advice = str(error).rstrip(".").rpartition(": ")
+        site = re.search(r"site '[^']+'", what)
+        where = site[0] if site else subject
+        raise CheckFailed(what.removeprefix(f"{where}: "), where=where, advice=advice) from error
+    except Exception as error:
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        raise CheckFailed(
+            f"raised {type(error).__name__}: {first.rstrip('.')}",
+            where=blame(error, subject),
+            advice="mend that line, or what is given to it",
+        ) from error

@@ -1,0 +1,145 @@
+"""Rules of gradients: every parameter has one, none is hidden, a minibatch's averages to the whole's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from ppgen.pair import Pair
+from ppgen.parameters import isolated
+from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
+from ppgen.testing.sandbox import SEED, close, latents_of, or_zeros, particles, program_of, rows, unlike
+from ppgen.tracing import Batch, Particles, run_particles
+
+__all__ = ["check_gradients", "check_no_hidden_parameters", "check_subsampling_scale"]
+
+
+@pair_check("every parameter gets a finite gradient")
+def check_gradients(pair: Pair, batch: Batch) -> None:
+    """Each trainable parameter moves log p or log q, directly or through the latents that the guide draws."""
+    run = particles(pair, batch, unlike(len(batch[0])))
+    with isolated():
+        fixed = run.with_fixed(latents=True)
+    parameters = _trainable(pair)
+    found = [_gradients(_density(part), parameters.values()) for part in (run, fixed)]
+    for name, through_latents, direct in zip(parameters, *found, strict=True):
+        if through_latents is None and direct is None:
+            raise CheckFailed(
+                "neither log p(x, z) nor log q(z | x) depends on it",
+                where=f"parameter {name!r}",
+                advice="use it in the model or guide without detach() or .data, or do not make it a parameter",
+            )
+        if any(g is not None and not torch.isfinite(g).all() for g in (through_latents, direct)):
+            raise CheckFailed(
+                "its gradient is not finite",
+                where=f"parameter {name!r}",
+                advice="look for a division by zero, or a square root or logarithm at 0, on its way to log p or log q",
+            )
+
+
+@pair_check("every parameter is the pair's own: pair.parameters() has it")
+def check_no_hidden_parameters(pair: Pair, batch: Batch) -> None:
+    """Whatever requires a gradient in log p and log q is among the parameters that are trained and saved."""
+    torch.manual_seed(SEED)
+    run = run_particles(program_of(pair), batch, 2)  # not isolated: a stray pyro.param shows in the store
+    with pyro.validation_enabled(False):
+        leaves = _leaves(_density(run)) | _leaves(_density(run.with_fixed(latents=True)))
+    own = set(pair.parameters())
+    stored = {id(leaf): name for name, leaf in pyro.get_param_store().named_parameters()}
+    for leaf in leaves - own:
+        name = stored.get(id(leaf))
+        where = f"pyro.param {name!r}" if name else _attribute(pair, leaf)
+        raise CheckFailed(
+            f"the pair depends on it (shape {tuple(leaf.shape)}), and pair.parameters() lacks it",
+            where=where,
+            advice="make it an attribute (nn.Parameter, PyroParam(init, constraint=...), modules in nn.ModuleList), or "
+            "make the pair with ppgen.pair_from(model, guide)",
+        )
+
+
+@pair_check("the scale N / B reaches the loss: minibatches average to the whole")
+def check_subsampling_scale(pair: Pair, batch: Batch) -> None:
+    """Scaled log p + log q, and its gradient, averaged over two halves of a batch, are those of the whole."""
+    if pair.data_size is None:
+        raise NotApplicable("the pair does not know the size of its data set: a batch is all the data")
+    if len(batch[0]) < 2:
+        raise NotApplicable("the batch has one datum; give at least two")
+    pair.eval()
+    half = len(batch[0]) // 2
+    batch = rows(batch, torch.arange(2 * half))
+    run = particles(pair, batch, 2)
+    expected_scale = pair.data_size / (2 * half)
+    if run.scale != expected_scale:
+        raise CheckFailed(
+            f"its scale is {run.scale:g} on {2 * half} of {pair.data_size} data, expected {expected_scale:g}",
+            where=f"plate {run.program.plate!r}",
+            advice="open it with `with self.data_plate(x):`, and give Pair.__init__ the data_size",
+        )
+    parameters = _trainable(pair)
+    whole = _scaled(pair, batch, run, torch.arange(2 * half), parameters)
+    halves = [_scaled(pair, batch, run, index, parameters) for index in torch.arange(2 * half).split(half)]
+    for name, expected, first, second in zip(("log p + log q", *parameters), whole, *halves, strict=True):
+        mean = (first + second) / 2
+        if not close(mean, expected, slack=10_000).all():
+            raise CheckFailed(
+                f"its mean over two halves of a batch is off by {float((mean - expected).abs().max()):.2g}",
+                where=f"gradient of {name!r}" if name in parameters else name,
+                advice="leave scaling to the data plate: no poutine.scale or factor that depends on the batch size",
+            )
+
+
+def _trainable(pair: nn.Module) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {n: p for n, p in pair.named_parameters() if p.requires_grad}
+    if not found:
+        raise NotApplicable("the pair has no trainable parameters")
+    return found
+
+
+def _density(run: Particles) -> Tensor:
+    """log p + log q of all sites, summed: a number on which everything of the pair has a bearing."""
+    parts = [run] if run.outside is None else [run, run.outside]
+    return torch.stack([(part.log_p + part.log_q).sum() * part.scale for part in parts]).sum()
+
+
+def _gradients(value: Tensor, parameters: Iterable[Tensor]) -> tuple[Tensor | None, ...]:
+    wanted = list(parameters)
+    if not value.requires_grad:
+        return (None,) * len(wanted)
+    return torch.autograd.grad(value, wanted, allow_unused=True, retain_graph=True)
+
+
+def _scaled(pair: Pair, batch: Batch, run: Particles, index: Tensor, parameters: dict[str, Tensor]) -> list[Tensor]:
+    """The scaled density of some data of the run, and its gradients."""
+    part = particles(pair, rows(batch, index), run.num_particles, latents_of(run, data=index))
+    value = _density(part)
+    found = _gradients(value, parameters.values())
+    return [value.detach(), *(or_zeros(g, p) for g, p in zip(found, parameters.values(), strict=True))]
+
+
+def _leaves(value: Tensor) -> set[Tensor]:
+    """The tensors that require a gradient and that ``value`` was computed from."""
+    ahead, seen, found = [value.grad_fn], set(), set()
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(node.variable)
+        ahead.extend(following for following, _ in node.next_functions)
+    return found
+
+
+def _attribute(pair: nn.Module, leaf: Tensor) -> str:
+    """What a person calls a tensor that no module owns."""
+    for module in pair.modules():
+        for name, value in vars(module).items():
+            items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            for item in items:
+                tensors = item.parameters() if isinstance(item, nn.Module) else [item]
+                if any(tensor is leaf for tensor in tensors):
+                    return f"attribute {name!r} of {type(module).__name__}"
+    return "a tensor outside the pair"

@@ -1,0 +1,82 @@
+"""Rules of what may not touch: a datum and another, a particle and another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ppgen.pair import Pair
+from ppgen.sites import data_frame
+from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
+from ppgen.testing.sandbox import close, latents_of, particles, rows, unlike
+from ppgen.tracing import Batch, Particles
+
+__all__ = ["check_batch_independence", "check_particle_independence"]
+
+
+@pair_check("what a datum is given depends on that datum alone")
+def check_batch_independence(pair: Pair, batch: Batch) -> None:
+    """log p and log q of datum i, at the same latents, are the same whoever shares its batch (in ``eval()``)."""
+    size = len(batch[0])
+    if size < 2:
+        raise NotApplicable("the batch has one datum; give at least two")
+    pair.eval()
+    whole = particles(pair, batch, unlike(size))
+    for how, index in _companies(size):
+        drawn = latents_of(whole, data=index)
+        part = particles(pair, rows(batch, index), whole.num_particles, drawn)
+        for kind, name, before, after in _paired(whole, part):
+            agree = close(after, before[:, index])  # (K, b)
+            if not agree.all():
+                place = int((~agree).any(0).nonzero()[0])
+                raise CheckFailed(
+                    f"its log-probability at datum {int(index[place])} changes by "
+                    f"{float((after - before[:, index])[:, place].abs().max()):.2g} nats when {how}",
+                    where=f"site {name!r} of the {kind}",
+                    advice="compute what belongs to a datum from its own row: no mean, softmax or normalisation over "
+                    "the dimension of the data",
+                )
+
+
+@pair_check("a particle's log-weight depends on that particle alone")
+def check_particle_independence(pair: Pair, batch: Batch) -> None:
+    """log p and log q of particle k, at the same latents, are the same with one particle or many (in ``eval()``)."""
+    pair.eval()
+    whole = particles(pair, batch, unlike(len(batch[0])))
+    for particle in range(whole.num_particles):
+        index = torch.tensor([particle])
+        part = particles(pair, batch, 1, latents_of(whole, particle=index))
+        for kind, name, before, after in _paired(whole, part):
+            if not close(after, before[index]).all():
+                raise CheckFailed(
+                    f"its log-probability at particle {particle} changes by "
+                    f"{float((after - before[index]).abs().max()):.2g} nats when the other particles leave",
+                    where=f"site {name!r} of the {kind}",
+                    advice="latents come as (K, B, ...): reduce and index dimensions from the right",
+                )
+
+
+def _companies(size: int) -> list[tuple[str, Tensor]]:
+    """Ways to choose data of the batch anew; each datum has other company in at least one of them."""
+    return [
+        ("the batch is reversed", torch.arange(size).flip(0)),
+        ("the second half leaves the batch", torch.arange((size + 1) // 2)),
+        ("the first half leaves the batch", torch.arange(size // 2, size)),
+        ("each datum is given a copy of itself", torch.arange(size) // 2),
+    ]
+
+
+def _paired(whole: Particles, part: Particles) -> Iterator[tuple[str, str, Tensor, Tensor]]:
+    """Kind, name, and log-probabilities (K, B) of every site inside the data plate, in both runs."""
+    for kind in ("guide", "model"):
+        before, after = (getattr(run, f"{kind}_sites") for run in (whole, part))
+        for name, site in before.items():
+            if data_frame(site, whole.program.plate) is not None:
+                pair = [run.log_prob(name, sites).detach() for run, sites in ((whole, before), (part, after))]
+                yield kind, name, *[_full(value, run) for value, run in zip(pair, (whole, part), strict=True)]
+
+
+def _full(log_prob: Tensor, run: Particles) -> Tensor:
+    return log_prob.expand(run.num_particles, len(run.batch[0]))  # (K, B)

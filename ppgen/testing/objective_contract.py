@@ -1,0 +1,211 @@
+"""Rules of how an objective is made: registered, frozen, pure, three methods that agree, schedules."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import math
+import typing
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.errors import UsageError
+from ppgen.objective import Objective, Scheduled
+from ppgen.pair import Pair
+from ppgen.registry import OBJECTIVES
+from ppgen.steps import Learner, player_step
+from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
+from ppgen.testing.sandbox import SEED, or_zeros
+from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, data
+
+__all__ = [
+    "check_at_a_step",
+    "check_frozen",
+    "check_losses_agree",
+    "check_min_particles",
+    "check_pure",
+    "check_registered",
+    "fields_of",
+    "seeded",
+    "yardstick",
+]
+
+
+def yardstick(objective: Objective, data_size: int | None = None) -> GaussianYardstick | BernoulliYardstick:
+    """The known pair that the objective can be judged on.
+
+    Raises:
+        NotApplicable: it has several players, and wants a pair made for it.
+    """
+    if len(objective.players()) > 1:
+        raise NotApplicable("it has several players, and is judged by its own tests")
+    return (BernoulliYardstick if objective.needs_discrete else GaussianYardstick)(data_size)
+
+
+def seeded(method: Any, pair: Pair, batch: tuple[Tensor, ...]) -> Any:
+    """One of the objective's three losses, on the pair, under a seed."""
+    torch.manual_seed(SEED)
+    return method(pair.model, pair.guide, *batch)
+
+
+def fields_of(objective: Objective) -> dict[str, Any]:
+    """The hyper-parameters by name."""
+    return {field.name: getattr(objective, field.name) for field in _fields(objective)}
+
+
+@objective_check("its registry entry is complete: summary, reference, year, and a tiny case of its class")
+def check_registered(objective: Objective) -> None:
+    """What tables, the command line and the conformance suite read."""
+    spec = next((spec for spec in OBJECTIVES.values() if spec.cls is type(objective)), None)
+    if spec is None:
+        raise NotApplicable("its class is not registered")
+    wrong = {
+        "summary": not spec.summary,
+        "reference": not spec.reference,
+        "year": not 1900 < spec.year < 2100,
+        "tiny": spec.tiny is None or type(spec.tiny()) is not type(objective),
+    }
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        raise CheckFailed(
+            f"{name} is {getattr(spec, name)!r}",
+            where=f"the registry entry {spec.name!r}",
+            advice=f"give @register_objective a {name}" + (" that makes this class" if name == "tiny" else ""),
+        )
+
+
+@objective_check("it is a frozen keyword-only dataclass, made without arguments", gate=True)
+def check_frozen(objective: Objective) -> None:
+    """Hyper-parameters are its fields; each has a default and none can be set or given by position."""
+    name, advice = type(objective).__name__, "decorate the class with @dataclass(frozen=True, kw_only=True)"
+    if not getattr(getattr(objective, "__dataclass_params__", None), "frozen", False):
+        raise CheckFailed("it is no frozen dataclass", where=name, advice=advice)
+    for parameter in inspect.signature(type(objective)).parameters.values():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            raise CheckFailed("it can be given by position", where=f"argument {parameter.name!r}", advice=advice)
+        if parameter.default is parameter.empty:
+            raise CheckFailed(
+                "it has no default", where=f"argument {parameter.name!r}", advice="give it the literature's value"
+            )
+
+
+@objective_check("fewer particles than it needs are refused, with a sentence")
+def check_min_particles(objective: Objective) -> None:
+    """``num_particles = min_particles - 1`` raises UsageError when the objective is made."""
+    if "num_particles" not in fields_of(objective):
+        raise NotApplicable("it has no num_particles")
+    too_few = objective.min_particles - 1
+    try:
+        dataclasses.replace(objective, num_particles=too_few)  # type: ignore[type-var]
+    except UsageError:
+        return
+    raise CheckFailed(
+        f"{too_few} is accepted, and min_particles is {objective.min_particles}",
+        where="num_particles",
+        advice="call super().__post_init__() in __post_init__, or at_least(self, 'num_particles', self.min_particles)",
+    )
+
+
+@objective_check("loss, differentiable_loss and loss_and_grads agree")
+def check_losses_agree(objective: Objective) -> None:
+    """One number and one gradient from one seed."""
+    pair, batch = yardstick(objective), data(6)
+    parameters = list(pair.parameters())
+    differentiable = seeded(objective.differentiable_loss, pair, batch)
+    expected, of_loss = torch.autograd.grad(differentiable, parameters, allow_unused=True), differentiable.item()
+    values = {
+        "loss": seeded(objective.loss, pair, batch),
+        "loss_and_grads": seeded(objective.loss_and_grads, pair, batch),
+    }
+    for name, value in values.items():
+        if not math.isclose(value, of_loss, rel_tol=1e-9, abs_tol=1e-9):
+            raise CheckFailed(
+                f"it gives {value:.6g}, and differentiable_loss {of_loss:.6g} with the same seed",
+                where=name,
+                advice="override play() only, and derive nothing from whether gradients are on",
+            )
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        if not torch.allclose(found, or_zeros(gradient, parameter)):
+            raise CheckFailed(
+                "its gradient is not that of differentiable_loss",
+                where="loss_and_grads",
+                advice="override play() only",
+            )
+
+
+@objective_check("a step is pure: the same seed gives the same outcome, and nothing is changed")
+def check_pure(objective: Objective) -> None:
+    """Two plays agree to the bit; parameters, batch, state and hyper-parameters are what they were."""
+    pair, batch = yardstick(objective), data(6)
+    learner = Learner(pair, objective.parameters(pair))
+    before = {name: value.detach().clone() for name, value in learner.state_dict().items()}
+    state, options, kept = objective.initial_state(learner.program, batch), fields_of(objective), batch[0].clone()
+    state_before = copy.deepcopy(dict(state))
+    for player in objective.players():
+        step = player_step(learner, objective.at(0), player)
+        owned: dict[str, Tensor] = dict(learner.owned_by(player))
+        others = {n: v for n, v in learner.state_dict(keep_vars=True).items() if n not in owned}
+        outcomes = []
+        for _ in range(2):
+            torch.manual_seed(SEED)
+            outcomes.append(step(owned, others, state, {}, batch))
+        pairs = zip(outcomes[0][0], outcomes[1][0], strict=True)
+        if not all(torch.equal(first, second) for first, second in pairs):
+            raise CheckFailed(
+                "two steps from one seed give different gradients",
+                where=f"player {player.name!r}",
+                advice="draw with torch's global generator, and carry what changes in Outcome.state",
+            )
+    changed = {
+        "the parameters": not _equal(before, learner.state_dict()),
+        "the batch": not torch.equal(kept, batch[0]),
+        "the state": not _equal(state_before, state),
+        "the hyper-parameters": options != fields_of(objective),
+    }
+    for what in (what for what, is_changed in changed.items() if is_changed):
+        raise CheckFailed(
+            "a step changes it in place", where=what, advice="return what comes next in Outcome.state; assign nothing"
+        )
+
+
+@objective_check("a schedule may stand for a number, and a tensor for its value at a step")
+def check_at_a_step(objective: Objective) -> None:
+    """``at`` puts values for schedules, ``holding`` leaves the original alone, 0-dim tensors give the same loss."""
+    pair, batch = yardstick(objective), data(6)
+    hints = typing.get_type_hints(type(objective))
+    scheduled = [name for name in fields_of(objective) if hints.get(name) == Scheduled]
+    if not scheduled:
+        raise NotApplicable("none of its hyper-parameters takes a schedule")
+    plain = objective.at(0)
+    expected = seeded(plain.differentiable_loss, pair, batch)
+    for name in scheduled:
+        value = getattr(plain, name)
+        following = dataclasses.replace(objective, **{name: lambda step, value=value: value + step})  # type: ignore[type-var]
+        versions = {
+            "at(0)": following.at(0),
+            "holding a tensor": following.holding({name: torch.tensor(float(value), dtype=torch.float64)}),
+        }
+        wrong = [how for how, made in versions.items() if not _same_loss(made, pair, batch, expected)]
+        if getattr(following.at(2), name) != value + 2:
+            wrong.append("at(2)")
+        if wrong or not callable(getattr(following, name)):
+            raise CheckFailed(
+                f"{wrong[0] if wrong else 'at()'} does not hold the schedule's value",
+                where=f"hyper-parameter {name!r}",
+                advice="read it as self.<name> when the bound is taken, a number or 0-dim tensor; never branch on it",
+            )
+
+
+def _fields(objective: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(objective)
+
+
+def _same_loss(objective: Objective, pair: Pair, batch: tuple[Tensor, ...], expected: Tensor) -> bool:
+    return bool(torch.isclose(seeded(objective.differentiable_loss, pair, batch), expected, rtol=1e-9))
+
+
+def _equal(first: Any, second: Any) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,164 @@
+"""Rules of an objective's numbers: below the evidence, scaled outside, with the gradient they claim, traceable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from ppgen.objective import Objective
+from ppgen.pair import Pair
+from ppgen.steps import Learner, player_step
+from ppgen.testing.checks import CheckFailed, NotApplicable, blame, objective_check
+from ppgen.testing.objective_contract import yardstick
+from ppgen.testing.sandbox import SEED, close, or_zeros, program_of
+from ppgen.testing.yardsticks import data
+
+__all__ = [
+    "check_bound",
+    "check_scale_outside",
+    "check_traceable",
+    "check_unbiased_gradient",
+]
+
+_DRAWS = 40
+"""Batches drawn to estimate a mean; each holds many copies of two data."""
+
+_COPIES = 1000
+
+
+@objective_check("the scale N / B of a subsampled plate stands outside the bound")
+def check_scale_outside(objective: Objective) -> None:
+    """On 6 of 60 data the loss is ten times that on 6 of 6 with the same seed: inside a logarithm it would not be."""
+    with torch.no_grad():
+        whole, part = (_play(objective, yardstick(objective, size), 6) for size in (None, 60))
+    if not math.isclose(part.loss, 10 * whole.loss, rel_tol=1e-9) or part.num_data != 60 or whole.num_data != 6:
+        raise CheckFailed(
+            f"on 6 of 60 data it is {part.loss:.6g} for {part.num_data:g} data, expected {10 * whole.loss:.6g} for 60",
+            where="the loss",
+            advice="multiply the sum of the bounds by particles.scale, and give Outcome the scaled num_data",
+        )
+
+
+@objective_check("what is declared a bound is below the exact evidence")
+def check_bound(objective: Objective) -> None:
+    """The mean over draws is at most log p(x) plus four standard errors (false alarms: about 1 in 5,000)."""
+    pair = yardstick(objective)
+    if not objective.is_bound:
+        raise NotApplicable("it does not declare is_bound")
+    x = data(_COPIES)[0]
+    with torch.no_grad():
+        values = torch.stack([-_play(objective, pair, _COPIES, SEED + draw).loss for draw in range(_DRAWS)]) / _COPIES
+    error = float(values.std()) / math.sqrt(_DRAWS)
+    evidence = float(pair.log_evidence(x).mean())
+    if not float(values.mean()) <= evidence + 4 * error + 1e-9:
+        raise CheckFailed(
+            f"it is {float(values.mean()):.5f} nats per datum (standard error {error:.1g}), above the exact evidence "
+            f"{evidence:.5f}",
+            where="the bound",
+            advice="look for a term left out or a wrong sign, or declare is_bound = False",
+        )
+
+
+@objective_check("a gradient that is declared unbiased is that of the value's expectation")
+def check_unbiased_gradient(objective: Objective) -> None:
+    """A z-test per parameter against finite differences of the value with the same random numbers.
+
+    Paired draws leave only the estimator's own noise. With four parameters and |z| < 5 at 39 degrees of freedom the
+    rate of false alarms is about 1 in 20,000; differences below 1e-6 are rounding.
+    """
+    pair = yardstick(objective)
+    if not objective.unbiased_gradient:
+        raise NotApplicable("it does not declare unbiased_gradient")
+    if objective.needs_discrete:
+        raise NotApplicable("its value jumps with the parameters: it is judged by enumeration in its own tests")
+    seeds = range(SEED, SEED + _DRAWS)
+    parameters = dict(pair.named_parameters())
+    claimed = torch.stack([_gradient(objective, pair, seed) for seed in seeds])  # (draws, parameters)
+    for index, (name, parameter) in enumerate(parameters.items()):
+        exact = torch.stack([_difference(objective, pair, parameter, seed) for seed in seeds])  # (draws,)
+        off = claimed[:, index] - exact
+        error = float(off.std()) / math.sqrt(_DRAWS)
+        if not abs(float(off.mean())) <= 5 * error + 1e-6:
+            raise CheckFailed(
+                f"its mean is {float(claimed[:, index].mean()):.5f} and the exact one {float(exact.mean()):.5f} "
+                f"(standard error of the difference {error:.1g})",
+                where=f"the gradient of {_role(name)}",
+                advice="look for a missing term or a wrong weight, or declare unbiased_gradient = False",
+            )
+
+
+@objective_check("a step can be traced to one graph: it never looks at values")
+def check_traceable(objective: Objective) -> None:
+    """The traced graph gives loss and gradients of the eager step with the same random numbers, on other data too."""
+    learner = Learner(yardstick(objective), objective.parameters(yardstick(objective)))
+    for player in objective.players():
+        step = player_step(learner, objective.at(0), player)
+        owned: dict[str, Tensor] = dict(learner.owned_by(player))
+        others = {n: v for n, v in learner.state_dict(keep_vars=True).items() if n not in owned}
+        state = objective.initial_state(learner.program, data(6))
+        leaves, structure = pytree.tree_flatten((owned, others, state, {}, data(6)))
+        flat = _flat(step, structure)
+        moved = [*leaves[:-1], leaves[-1] + 0.5]
+        eager = _seeded(flat, moved)
+        try:
+            graph = make_fx(flat)(*leaves)
+        except Exception as error:
+            raise CheckFailed(
+                f"tracing raises {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}",
+                where=blame(error, f"player {player.name!r}"),
+                advice="use no .item(), float(tensor), or `if` on a tensor: torch.where, clamp and masks instead",
+            ) from error
+        for found, expected in zip(_seeded(graph, moved), eager, strict=True):
+            if not close(found, expected).all():
+                raise CheckFailed(
+                    "the graph gives other numbers than the step when the data change",
+                    where=f"player {player.name!r}",
+                    advice="compute from the batch, the state and the parameters: whatever else is read is a constant",
+                )
+
+
+def _play(objective: Objective, pair: Pair, size: int, seed: int = SEED) -> Any:
+    torch.manual_seed(seed)
+    objective = objective.at(0)
+    program, batch = program_of(pair), data(size)
+    return objective.play(objective.players()[0].name, program, batch, objective.initial_state(program, batch))
+
+
+def _gradient(objective: Objective, pair: Pair, seed: int) -> Tensor:
+    parameters = list(pair.parameters())
+    loss = _play(objective, pair, _COPIES, seed).loss / _COPIES
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return torch.stack([or_zeros(g, p) for p, g in zip(parameters, found, strict=True)])
+
+
+def _difference(objective: Objective, pair: Pair, parameter: Tensor, seed: int, step: float = 1e-4) -> Tensor:
+    """The loss's central difference in one parameter, (), with the random numbers of ``seed``."""
+    losses: list[Tensor] = []
+    with torch.no_grad():
+        for sign in (1, -1):
+            parameter.add_(sign * step)
+            losses.append(_play(objective, pair, _COPIES, seed).loss / _COPIES)
+            parameter.sub_(sign * step)
+    return (losses[0] - losses[1]) / (2 * step)
+
+
+def _role(name: str) -> str:
+    return f"the model's {name!r}" if name == "w" else f"the guide's {name!r}"
+
+
+def _flat(step: Any, structure: Any) -> Callable[..., list[Tensor]]:
+    def flat(*leaves: Tensor) -> list[Tensor]:
+        return pytree.tree_leaves(step(*pytree.tree_unflatten(leaves, structure)))
+
+    return flat
+
+
+def _seeded(function: Callable[..., Any], leaves: list[Tensor]) -> Any:
+    torch.manual_seed(SEED)
+    return function(*leaves)

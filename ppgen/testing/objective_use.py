@@ -1,0 +1,81 @@
+"""Rules of what an objective takes and refuses: discrete latents, global latents, Pyro's own SVI."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pyro.infer import SVI
+from pyro.optim import PyroOptim
+
+from ppgen.errors import UsageError
+from ppgen.objective import Objective
+from ppgen.pair import Pair
+from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
+from ppgen.testing.objective_contract import seeded, yardstick
+from ppgen.testing.sandbox import SEED, or_zeros
+from ppgen.testing.yardsticks import BernoulliYardstick, SharedYardstick, data
+
+__all__ = ["check_global_latents", "check_reparameterization", "check_stock_svi_takes_it"]
+
+
+@objective_check("a guide without reparameterized samples is refused, or gets a gradient")
+def check_reparameterization(objective: Objective) -> None:
+    """With ``needs_rsample`` the site is named in a UsageError; without it, the guide's gradient is not zero."""
+    yardstick(objective)
+    pair = BernoulliYardstick()
+    if objective.needs_rsample:
+        _refused(objective, pair, "z", "set needs_rsample and call check_reparameterized before taking the bound")
+        return
+    loss, guide = seeded(objective.differentiable_loss, pair, data(50)), [pair.a, pair.b]
+    found = torch.autograd.grad(loss, guide, allow_unused=True) if loss.requires_grad else (None, None)
+    if not any(or_zeros(g, p).any() for g, p in zip(found, guide, strict=True)):
+        raise CheckFailed(
+            "the gradient of the guide's parameters is zero when the latent is discrete",
+            where="a Bernoulli guide",
+            advice="add a score function term, or declare needs_rsample = True",
+        )
+
+
+@objective_check("a latent outside the data plate is refused by a bound per datum, and taken by others")
+def check_global_latents(objective: Objective) -> None:
+    """With ``per_datum`` the site is named in a UsageError; without it, the loss is finite."""
+    if objective.needs_discrete:
+        raise NotApplicable("it needs discrete latents")
+    yardstick(objective)
+    pair = SharedYardstick()
+    if objective.per_datum:
+        _refused(objective, pair, "m", "build on Bound, which refuses it, or declare per_datum = False")
+    elif not torch.isfinite(seeded(objective.differentiable_loss, pair, data(6))):
+        raise CheckFailed(
+            "the loss is not finite", where="a pair with a global latent", advice="declare per_datum = True"
+        )
+
+
+@objective_check("pyro.infer.SVI trains with it")
+def check_stock_svi_takes_it(objective: Objective) -> None:
+    """Two steps as Pyro's own users take them: finite losses, and the parameters move."""
+    pair = yardstick(objective)
+    before = [p.detach().clone() for p in pair.parameters()]
+    svi = SVI(pair.model, pair.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), loss=objective.at(0))
+    torch.manual_seed(SEED)
+    losses = [svi.step(*data(6)) for _ in range(2)]
+    moved = any(not torch.equal(p, old) for p, old in zip(pair.parameters(), before, strict=True))
+    if not moved or not all(math.isfinite(loss) for loss in losses):
+        raise CheckFailed(
+            f"two steps have the losses {losses}" + ("" if moved else " and move no parameter"),
+            where="SVI",
+            advice="return a scalar loss with a gradient from play()",
+        )
+
+
+def _refused(objective: Objective, pair: Pair, site: str, advice: str) -> None:
+    try:
+        objective.differentiable_loss(pair.model, pair.guide, *data(6))
+    except UsageError as error:
+        if f"'{site}'" in str(error):
+            return
+        raise CheckFailed(
+            f"it is refused with a sentence that does not name it ({error})", where=f"site {site!r}", advice=advice
+        ) from error
+    raise CheckFailed(f"{type(objective).__name__} takes it in silence", where=f"site {site!r}", advice=advice)

@@ -1,0 +1,124 @@
+"""All rules at once: what holds, what is broken, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from ppgen.errors import UsageError
+from ppgen.objective import Objective
+from ppgen.pair import as_pair
+from ppgen.testing.checks import OBJECTIVE_CHECKS, PAIR_CHECKS, Check, CheckFailed, NotApplicable
+from ppgen.tracing import Batch
+
+__all__ = ["Report", "Result", "check_objective", "check_pair"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found."""
+
+    check: str
+    """Name of the function, ``check_batch_independence``."""
+    rule: str
+    """The rule, as a sentence."""
+    verdict: Literal["held", "broken", "not applicable"]
+    message: str = ""
+    """What came instead, or why the rule does not apply."""
+    where: str = ""
+    advice: str = ""
+    """What to do."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What all checks found, in order."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no rule is broken."""
+        return not self.broken
+
+    @property
+    def broken(self) -> tuple[Result, ...]:
+        """The rules that are broken."""
+        return tuple(result for result in self.results if result.verdict == "broken")
+
+    def __str__(self) -> str:
+        return "\n".join(_line(result) for result in self.results)
+
+
+def check_pair(pair: Any, batch: Batch) -> Report:
+    """Every rule of pairs, judged on anybody's pair. It stops at no failure, and the pair is left as it was.
+
+    Args:
+        pair: a :class:`ppgen.Pair`, or any module with methods ``model`` and ``guide``.
+        batch: what the data set yields, ``(x,)``, ``(x, y)``, ...; a handful of data is enough, two are needed.
+
+    Returns:
+        A report; ``report.ok`` says whether no rule is broken, ``print(report)`` shows them.
+
+    Raises:
+        UsageError: there is no pair, or no batch, to judge.
+    """
+    return _judged(PAIR_CHECKS, as_pair(pair), _tensors(batch))
+
+
+def check_objective(objective: Any) -> Report:
+    """Every rule of objectives, judged on tiny pairs whose truth is known.
+
+    Raises:
+        UsageError: it is no objective.
+    """
+    if isinstance(objective, Objective):
+        return _judged(OBJECTIVE_CHECKS, objective)
+    raise UsageError(f"expected an objective, got {_kind(objective)}: subclass ppgen.Objective or ppgen.Bound.")
+
+
+def _tensors(batch: Any) -> Batch:
+    if not isinstance(batch, tuple | list) or not batch or not all(isinstance(t, Tensor) for t in batch):
+        raise UsageError(f"expected a batch, a tuple of tensors such as (x,), got {_kind(batch)}: write (x,).")
+    shape = tuple(batch[0].shape)
+    if not shape or not shape[0]:
+        raise UsageError(f"expected a batch with data, got x of shape {shape}: give at least two data.")
+    return tuple(batch)
+
+
+def _judged(checks: Mapping[str, Check], *subject: Any) -> Report:
+    """Gates come first; where one is broken, the rules after it are not judged."""
+    results: list[Result] = []
+    shut = ""
+    for check in sorted(checks.values(), key=lambda check: not check.gate):
+        if shut:
+            reason = f"cannot be judged until {shut} holds"
+            results.append(Result(check.name, check.rule, "not applicable", reason))
+            continue
+        results.append(_judge(check, *subject))
+        if check.gate and results[-1].verdict == "broken":
+            shut = check.name
+    return Report(tuple(results))
+
+
+def _judge(check: Check, *subject: Any) -> Result:
+    try:
+        check.function(*subject)
+    except CheckFailed as error:
+        return Result(check.name, check.rule, "broken", error.message, error.where, error.advice)
+    except NotApplicable as error:
+        return Result(check.name, check.rule, "not applicable", error.message, error.where)
+    return Result(check.name, check.rule, "held")
+
+
+def _line(result: Result) -> str:
+    start = f"{result.verdict:>14}  {result.rule}"
+    found = ": ".join(part for part in (result.where, result.message, result.advice) if part)
+    return f"{start}\n{'':16}{found}" if found else start
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"

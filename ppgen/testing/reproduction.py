@@ -1,0 +1,142 @@
+"""Rules of getting the same again: at another precision, from a seed, from a file, from a compiled graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ppgen.errors import UsageError
+from ppgen.pair import Pair
+from ppgen.parameters import isolated, swapped
+from ppgen.steps import Learner, StepFunction, compiled, player_step
+from ppgen.testing.bound import AnyBound
+from ppgen.testing.checks import CheckFailed, NotApplicable, blame, pair_check
+from ppgen.testing.samples import prior_sites
+from ppgen.testing.sandbox import SEED, close, particles, random_sites, unlike
+from ppgen.tracing import Batch
+
+__all__ = ["check_compiled_step", "check_precisions", "check_round_trip", "check_same_seed"]
+
+
+@pair_check("the pair computes in the precision of its parameters: float32 and float64")
+def check_precisions(pair: Pair, batch: Batch) -> None:
+    """With parameters and data of either precision, every site's draws and log-probabilities have that precision."""
+    named = [*pair.named_parameters(), *pair.named_buffers()]
+    for dtype in (torch.float32, torch.float64):
+        with swapped(pair, {name: _cast(value, dtype) for name, value in named}):
+            _check_precision(pair, tuple(_cast(value, dtype) for value in batch), dtype)
+
+
+@pair_check("the same seed gives the same draws and log-weights")
+def check_same_seed(pair: Pair, batch: Batch) -> None:
+    """Two runs after ``torch.manual_seed`` agree to the bit: nothing else is random, and no run changes the next."""
+    size = unlike(len(batch[0]))
+    first, second = (particles(pair, batch, size) for _ in range(2))
+    for kind in ("guide", "model"):
+        before, after = (getattr(run, f"{kind}_sites") for run in (first, second))
+        for name in before:
+            same = [
+                torch.equal(before[name]["value"], after[name]["value"]),
+                torch.equal(first.log_prob(name, before), second.log_prob(name, after)),
+            ]
+            if not all(same):
+                what = "log-probability" if same[0] else "value"
+                raise CheckFailed(
+                    f"its {what} differs between two runs with one seed",
+                    where=f"site {name!r} of the {kind}",
+                    advice="draw with pyro.sample or torch's global generator, and keep no state that a run changes",
+                )
+
+
+@pair_check("a safetensors file of the state dict restores the pair")
+def check_round_trip(pair: Pair, batch: Batch) -> None:
+    """Saved to bytes, all tensors disturbed, loaded again: the log-weights are those from before, to the bit."""
+    before = particles(pair, batch, 2).log_w
+    state = pair.state_dict()
+    strange = [name for name, value in state.items() if not torch.is_tensor(value)]
+    if strange:
+        raise CheckFailed(
+            f"the state dict holds {type(state[strange[0]]).__name__} there, and a checkpoint holds tensors",
+            where=f"state {strange[0]!r}",
+            advice="keep it as a buffer (register_buffer), or among the constructor's arguments",
+        )
+    data = save({name: value.detach().contiguous().clone() for name, value in state.items()})
+    with torch.no_grad():
+        for value in state.values():
+            value.copy_(torch.ones_like(value))
+    pair.load_state_dict(load(data))
+    if not torch.equal(particles(pair, batch, 2).log_w, before):
+        raise CheckFailed(
+            "log-weights differ after it was saved and loaded",
+            where="the state dict",
+            advice="keep every tensor that the pair computes with as a parameter or a buffer, and derive none from "
+            "another outside model and guide",
+        )
+
+
+@pair_check("a compiled training step equals the eager one", slow=True)
+def check_compiled_step(pair: Pair, batch: Batch) -> None:
+    """Loss and gradients of one traced and compiled step are the eager step's, with the same random numbers."""
+    objective = AnyBound(num_particles=2)
+    learner, player = Learner(pair, objective.parameters(pair)), objective.players()[0]
+    owned: dict[str, Tensor] = dict(learner.owned_by(player))
+    others = {n: v for n, v in learner.state_dict(keep_vars=True).items() if n not in owned}
+    arguments: tuple[Any, ...] = (owned, others, {}, {}, batch)
+    step = player_step(learner, objective, player)
+    slow_gradients, slow_report, *_ = _seeded(step, arguments)
+    try:
+        fast = compiled(step, *arguments)
+    except UsageError:
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise NotApplicable(
+            f"the step cannot be traced to one graph, so the pair trains eagerly ({first})", where=blame(error)
+        ) from error
+    fast_gradients, fast_report, *_ = _seeded(fast, arguments)
+    expected = {"the loss": slow_report["loss"], **dict(zip(owned, slow_gradients, strict=True))}
+    got = {"the loss": fast_report["loss"], **dict(zip(owned, fast_gradients, strict=True))}
+    for name, value in expected.items():
+        if not close(got[name], value, slack=10_000).all():
+            raise CheckFailed(
+                f"compiled and eager differ by {float((got[name] - value).abs().max()):.2g}",
+                where=name if name == "the loss" else f"gradient of {name.removeprefix('pair.')!r}",
+                advice="what changes between steps must be an input (parameter, buffer, batch): a graph holds all else "
+                "as a constant",
+            )
+
+
+def _check_precision(pair: Pair, batch: Batch, dtype: torch.dtype) -> None:
+    advice = "take dtype from x or a parameter: x.new_zeros(...), torch.ones_like(...), register_buffer for constants"
+    try:
+        run = particles(pair, batch, 2)
+        sites = [("guide", run.guide_sites), ("model", run.model_sites)]
+        with isolated():
+            sites.append(("prior", prior_sites(pair, batch)))
+    except RuntimeError as error:
+        first = str(error).splitlines()[0].rstrip(".")
+        raise CheckFailed(f"{dtype} fails: {first}", where=blame(error, "the pair"), advice=advice) from error
+    for kind, found in sites:
+        for name, site in random_sites(found).items():
+            tensors = [site["value"], site["fn"].log_prob(site["value"])]
+            wrong = [t.dtype for t in tensors if torch.is_floating_point(t) and t.dtype != dtype]
+            if wrong:
+                raise CheckFailed(
+                    f"with parameters and data in {dtype} it has {wrong[0]}",
+                    where=f"site {name!r} of the {kind}",
+                    advice=advice,
+                )
+
+
+def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    if not torch.is_floating_point(value):
+        return value
+    return value.detach().to(dtype).requires_grad_(value.requires_grad)
+
+
+def _seeded(step: StepFunction, arguments: tuple[Any, ...]) -> Any:
+    torch.manual_seed(SEED)
+    return step(*arguments)

@@ -1,0 +1,96 @@
+"""Rules of draws: from the prior by ``poutine.uncondition``, from the guide, and where they may lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from ppgen.pair import Pair
+from ppgen.parameters import isolated
+from ppgen.sites import Site, data_frame, is_latent
+from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
+from ppgen.testing.sandbox import SEED, particles, random_sites, unlike
+from ppgen.tracing import Batch
+
+__all__ = ["check_posterior_samples", "check_prior_samples", "check_support", "prior_sites"]
+
+
+def prior_sites(pair: Pair, batch: Batch) -> dict[str, Site]:
+    """The sites of one run of the model with nothing observed."""
+    torch.manual_seed(SEED)
+    with isolated(), poutine.trace() as tracer, poutine.uncondition():
+        pair.model(*batch)
+    return random_sites(tracer.trace.nodes)
+
+
+@pair_check("the prior can be drawn from, and its draws look like data")
+def check_prior_samples(pair: Pair, batch: Batch) -> None:
+    """Under ``poutine.uncondition(pair.model)`` every site, observed ones too, has the shape it has on data."""
+    with isolated(), poutine.trace() as tracer:
+        pair.model(*batch)
+    on_data = random_sites(tracer.trace.nodes)
+    if any(isinstance(site["fn"], dist.Unit) for site in on_data.values()):
+        raise NotApplicable("the model has factor statements: its density is not normalised, and has no direct draws")
+    for name, site in prior_sites(pair, batch).items():
+        expected, got = on_data[name]["value"].shape, site["value"].shape
+        if got != expected:
+            raise CheckFailed(
+                f"a draw has shape {tuple(got)}, and on data it has {tuple(expected)}",
+                where=f"site {name!r} of the model",
+                advice="give the distribution the shape of the data: .expand() or .to_event(), under the data plate",
+            )
+        if not _inside(site["fn"], site["value"]):
+            raise CheckFailed(
+                "a draw is outside its own distribution's support",
+                where=f"site {name!r} of the model",
+                advice="mend the distribution's parameters (NaN?), its sample(), or its support",
+            )
+
+
+@pair_check("the guide draws one latent for each particle and datum")
+def check_posterior_samples(pair: Pair, batch: Batch) -> None:
+    """A latent in the data plate has shape (K, ..., B) + event: K and B at the dimensions of their plates."""
+    run = particles(pair, batch, unlike(len(batch[0])))
+    for name, site in run.guide_sites.items():
+        if not is_latent(site):
+            continue
+        value, event, frame = site["value"], site["fn"].event_dim, data_frame(site, run.program.plate)
+        sizes = {run.particle_dim: run.num_particles} | ({} if frame is None else {frame.dim: frame.size})
+        wrong = [d for d, size in sizes.items() if value.dim() < event - d or value.shape[d - event] != size]
+        if wrong or value.shape != site["fn"].shape():
+            raise CheckFailed(
+                f"draws have shape {tuple(value.shape)}, expected {tuple(site['fn'].shape())} with "
+                f"{run.num_particles} particles and {len(batch[0])} data",
+                where=f"site {name!r} of the guide",
+                advice="let pyro.sample draw it, under the data plate",
+            )
+
+
+@pair_check("data, and what the guide draws, lie in the support of the model")
+def check_support(pair: Pair, batch: Batch) -> None:
+    """Elsewhere log p(x, z) would be minus infinity, or a number without meaning."""
+    run = particles(pair, batch, unlike(len(batch[0])))
+    for name, site in run.model_sites.items():
+        if site_is_subsample(site) or _inside(site["fn"], site["value"]):
+            continue
+        who = "the data" if site["is_observed"] else "the guide's draws"
+        raise CheckFailed(
+            f"{who} leave the support {site['fn'].support} of the model's distribution",
+            where=f"site {name!r}",
+            advice="choose a likelihood for this kind of data"
+            if site["is_observed"]
+            else "give the guide a distribution with the prior's support (transform it, or change the prior)",
+        )
+
+
+def _inside(distribution: Any, value: Tensor) -> bool:
+    """Whether all of ``value`` is in the distribution's support (which not every distribution declares)."""
+    try:
+        return bool(distribution.support.check(value).all())
+    except NotImplementedError:
+        return True

@@ -1,0 +1,151 @@
+"""Runs of a pair that leave no trace: parameters, buffers, random numbers, settings, param store are put back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro.poutine.util import site_is_subsample
+from pyro.util import get_rng_state, set_rng_state
+from torch import Tensor, nn
+
+from ppgen.pair import Pair, as_pair
+from ppgen.parameters import isolated
+from ppgen.sites import Site, data_frame
+from ppgen.tracing import Batch, Particles, Program, run_particles
+
+__all__ = [
+    "SEED",
+    "close",
+    "latents_of",
+    "or_zeros",
+    "particles",
+    "prepared",
+    "program_of",
+    "random_sites",
+    "rows",
+    "unlike",
+    "untouched",
+]
+
+SEED = 20_160_101
+
+
+def prepared(pair: Any, batch: Batch) -> Pair:
+    """``pair`` as a :class:`Pair` that has its parameters; the param store is read, and left as it was."""
+    made = as_pair(pair)
+    with _kept_store():
+        made.prepare(*batch)
+    return made
+
+
+@contextmanager
+def _kept_store() -> Iterator[None]:
+    """After it the param store is as it was; unlike its own ``scope()``, this leaves the references in place."""
+    store = pyro.get_param_store()
+    kept = {name: copy.copy(value) for name, value in vars(store).items()}
+    try:
+        yield
+    finally:
+        vars(store).update(kept)
+
+
+@contextmanager
+def untouched(pair: nn.Module | None = None) -> Iterator[None]:
+    """Within it Pyro's validation is off, and its param store empty; after it all is as before, and so is ``pair``."""
+    tensors = [] if pair is None else [*pair.parameters(), *pair.buffers()]
+    kept = [(t, t.detach().clone(), t.grad, t.requires_grad) for t in tensors]
+    modules = [] if pair is None else list(pair.modules())
+    held = [(m, m.training, dict(m._parameters), dict(m._buffers)) for m in modules]
+    random, devices = get_rng_state(), sorted({t.device.index for t in tensors if t.is_cuda})
+    dtype = torch.get_default_dtype()
+    try:
+        for tensor in tensors:
+            tensor.grad = None
+        with (
+            torch.random.fork_rng(devices),
+            torch.enable_grad(),
+            _kept_store(),
+            pyro.validation_enabled(False),
+        ):
+            pyro.get_param_store().clear()
+            yield
+    finally:
+        set_rng_state(random)
+        torch.set_default_dtype(dtype)
+        for module, training, parameters, buffers in held:
+            module.training = training
+            module._parameters.clear()
+            module._parameters.update(parameters)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+        for tensor, value, gradient, requires_grad in kept:
+            with torch.no_grad():
+                tensor.copy_(value)
+            tensor.grad = gradient
+            tensor.requires_grad_(requires_grad)
+
+
+def program_of(pair: Pair) -> Program:
+    """The pair's model and guide."""
+    return Program(pair.model, pair.guide)
+
+
+def particles(
+    pair: Pair,
+    batch: Batch,
+    num_particles: int,
+    given: Mapping[str, Tensor] | None = None,
+    seed: int = SEED,
+) -> Particles:
+    """``num_particles`` of the pair at the batch, under a seed."""
+    torch.manual_seed(seed)
+    with isolated():
+        return run_particles(program_of(pair), batch, num_particles, given)
+
+
+def unlike(size: int) -> int:
+    """A number of particles that differs from the size of the batch, so that no dimension passes for another."""
+    return 3 if size != 3 else 4
+
+
+def rows(batch: Batch, index: Tensor) -> Batch:
+    """The batch of the data at ``index``; a tensor of another length than the first is left as it is."""
+    size = len(batch[0])
+    return tuple(t[index.to(t.device)] if t.dim() > 0 and len(t) == size else t for t in batch)
+
+
+def latents_of(run: Particles, *, data: Tensor | None = None, particle: Tensor | None = None) -> dict[str, Tensor]:
+    """The guide's draws by site name, detached, at some data and some particles (all, where no index is given)."""
+    found = {}
+    for name, site in run.guide_sites.items():
+        if site["is_observed"] or site_is_subsample(site):
+            continue
+        value, frame, event = site["value"].detach(), data_frame(site, run.program.plate), site["fn"].event_dim
+        if data is not None and frame is not None:
+            value = value.index_select(frame.dim - event, data.to(value.device))
+        if particle is not None:
+            value = value.index_select(run.particle_dim - event, particle.to(value.device))
+        found[name] = value
+    return found
+
+
+def or_zeros(gradient: Tensor | None, parameter: Tensor) -> Tensor:
+    """The gradient; zeros where autograd found none."""
+    return torch.zeros_like(parameter) if gradient is None else gradient
+
+
+def random_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
+    """The sample sites of a trace, without those that subsample a plate."""
+    return {n: s for n, s in nodes.items() if s["type"] == "sample" and not site_is_subsample(s)}
+
+
+def close(found: Tensor, expected: Tensor, slack: float = 1000.0) -> Tensor:
+    """Where two results of the same sums agree, up to ``slack`` roundings of numbers of this size (at least 1)."""
+    eps = torch.finfo(expected.dtype).eps if expected.dtype.is_floating_point else 0.0
+    same = found.isclose(expected, rtol=slack * eps, atol=slack * eps, equal_nan=True)
+    return torch.as_tensor(same)
