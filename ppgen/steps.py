@@ -123,6 +123,8 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
     Raises:
         Exception: whatever tracing raised, when the step depends on values (``.item()``, ``if tensor > 0:``).
     """
+    with torch.random.fork_rng():
+        step(*arguments)  # with validation on, and so that nothing is left to find out while tracing
     leaves, structure = pytree.tree_flatten(arguments)
     made: list[Any] = []
 
