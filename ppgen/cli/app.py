@@ -1,0 +1,73 @@
+"""The commands in one application, and the one place where an error becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+import ppgen
+from ppgen.cli.check import check
+from ppgen.cli.errors import explain
+from ppgen.cli.evaluate import evaluate
+from ppgen.cli.listing import list_
+from ppgen.cli.output import one_line_warnings, say
+from ppgen.cli.report import report
+from ppgen.cli.sample import sample
+from ppgen.cli.train import train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="ppgen",
+    help="Deep generative models as Pyro model/guide pairs: train, evaluate, look.",
+    epilog="Start with: ppgen train vae --data digits --objective iwelbo -O num_particles=5",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+EXAMPLES: dict[Callable[..., None], list[str]] = {
+    list_: ["ppgen list", "ppgen list objectives --json"],
+    train: [
+        "ppgen train vae --data digits --objective iwelbo -O num_particles=5 --out runs/vae",
+        "ppgen train my.py:MyPair --data mnist --objective elbo -M hidden=[200,200] --steps 5000 --eager",
+        "ppgen train vae --data digits --objective iwelbo -O num_particles=5 --out runs/vae --resume",
+    ],
+    evaluate: ["ppgen evaluate runs/vae --particles 5000", "ppgen evaluate runs/vae --split valid --json"],
+    sample: ["ppgen sample runs/vae -n 100 --out samples.png", "ppgen sample runs/vae --out samples.csv"],
+    check: ["ppgen check my.py:MyPair --data digits"],
+    report: ["ppgen report runs/vae"],
+}
+for command, examples in EXAMPLES.items():
+    app.command(command.__name__.rstrip("_"), epilog="\n\n".join(["Examples:", *map(escape, examples)]))(command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere on the line.")
+    ] = False,
+) -> None:
+    if version:
+        print(ppgen.__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line on ``arguments`` (the process's own by default); returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with one_line_warnings():
+        try:
+            code = app([a for a in given if a != "--debug"], prog_name="ppgen", standalone_mode=False)
+        except Exception as error:
+            if "--debug" in given:
+                traceback.print_exc()
+            code, sentence = explain(error)
+            say(sentence)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,45 @@
+"""``ppgen check``: does a pair keep the contract?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from ppgen.cli.options import AsJson, DataName, DataSettings, ModelName, ModelSettings, load_pair_and_data
+from ppgen.cli.output import print_json, print_table, stdout_kept_for
+from ppgen.errors import UsageError
+
+__all__ = ["check"]
+
+
+def check(
+    model: ModelName,
+    data: DataName,
+    model_options: ModelSettings = None,
+    data_options: DataSettings = None,
+    batch_size: Annotated[int, typer.Option(help="Data in the batch that is checked.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Check that MODEL keeps the contract of a pair.
+
+    A table says which rule is broken, where, and what to do. The exit code is 1 if one is.
+    """
+    if batch_size < 1:
+        raise UsageError(f"--batch-size must be at least 1, got {batch_size}.")
+    from ppgen.testing import check_pair  # the checks are loaded for this command alone
+
+    torch.manual_seed(0)
+    with stdout_kept_for(as_json):
+        pair, dataset = load_pair_and_data(model, data, model_options, data_options)
+        with Console(stderr=True).status("checking"):
+            report = check_pair(pair, dataset.draw(tuple(part[:batch_size] for part in dataset.train)))
+    if as_json:
+        print_json({"model": model, "data": data, "ok": report.ok, "results": [asdict(r) for r in report.results]})
+    else:
+        rows = [(r.rule, r.verdict, ": ".join(filter(None, (r.where, r.message))), r.advice) for r in report.results]
+        print_table(("rule", "verdict", "where", "what to do"), rows)
+    raise typer.Exit(0 if report.ok else 1)

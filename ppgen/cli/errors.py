@@ -1,0 +1,75 @@
+"""What went wrong, as one sentence and an exit code."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+import torch
+import typer
+
+import ppgen
+from ppgen.errors import UsageError
+
+__all__ = ["BAD_INPUT", "DEFECT", "explain"]
+
+BAD_INPUT, DEFECT = 2, 70
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """The exit code and the sentence for an error.
+
+    Bad input is what the user can mend: a value, a file, the machine's memory, a line of their own model. Whatever else
+    comes is a defect of ppgen's own, and the sentence asks for a report.
+    """
+    if isinstance(error, UsageError):
+        return BAD_INPUT, _one_line(str(error))
+    if isinstance(error, typer.TyperException):
+        return (
+            BAD_INPUT,
+            f"{_one_line(error.format_message()).rstrip('.')}{_got(error)}; see `{_command(error)} --help`.",
+        )
+    if (line := _users_line(error)) is not None:
+        return BAD_INPUT, f"{line} raised {_described(error)}."
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return BAD_INPUT, f"cannot go on: {where}{error.strerror or error}."
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return BAD_INPUT, "out of memory: lower --batch-size, --particles or the objective's num_particles."
+    return DEFECT, f"{_described(error)}: this is a defect of ppgen; please report it with what --debug shows."
+
+
+def _one_line(text: str) -> str:
+    """``text`` without the table of shapes that Pyro adds to an error inside a trace, and without line breaks."""
+    return " ".join(text.partition("Trace Shapes:")[0].split())
+
+
+def _described(error: Exception) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}".rstrip(": .")
+
+
+def _got(error: typer.TyperException) -> str:
+    """What came, where Typer says only what it expected."""
+    details: list[dict[str, object]] = getattr(error.__cause__, "errors", list)()
+    return f", got {details[0]['input']!r}" if details else ""
+
+
+def _command(error: typer.TyperException) -> str:
+    context: typer.Context | None = getattr(error, "ctx", None)
+    return "ppgen" if context is None else context.command_path
+
+
+def _users_line(error: Exception) -> str | None:
+    """``file.py:line`` of the innermost frame that is neither ours nor an installed package's; None without one."""
+    lines = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
+    own = [(file, number) for file, number in lines if not file.startswith("<") and not _is_installed(Path(file))]
+    return f"{own[-1][0]}:{own[-1][1]}" if own else None
+
+
+def _is_installed(file: Path) -> bool:
+    home = Path(ppgen.__file__).parent
+    ours = [home, home / "models", home / "inference"]
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return any(file.resolve().is_relative_to(folder.resolve()) for folder in (*ours, *installed))

@@ -1,0 +1,158 @@
+"""The arguments and options that commands share, and how their text is read."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ppgen.data import Dataset, load_data
+from ppgen.errors import UsageError
+from ppgen.factory import make_pair, wants_labels
+from ppgen.pair import Pair
+from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
+
+__all__ = [
+    "AsJson",
+    "DataName",
+    "DataSettings",
+    "Device",
+    "ModelAgain",
+    "ModelName",
+    "ModelSettings",
+    "ObjectiveName",
+    "ObjectiveSettings",
+    "RunFolder",
+    "constructor_options",
+    "load_pair_and_data",
+    "settings",
+]
+
+Completion = Callable[..., list[tuple[str, str]]]
+
+
+def settings(flag: str, texts: Sequence[str] | None) -> dict[str, Any]:
+    """``["hidden=[200, 200]", "binarize=none"]`` as a dict: values are Python literals, anything else is a string.
+
+    Raises:
+        UsageError: a text is not ``key=value``, or a key comes twice.
+
+    >>> settings("-M", ["hidden=[200, 200]", "binarize=none", "beta=4.0"])
+    {'hidden': [200, 200], 'binarize': 'none', 'beta': 4.0}
+    """
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"{flag} expects key=value, got {text!r}: write for example {flag} latent_dim=20.")
+        if key in found:
+            raise UsageError(f"{flag} {key} is given twice, as {found[key]!r} and as {value!r}: give it once.")
+        found[key] = _literal(value)
+    return found
+
+
+def constructor_options(spec: Spec) -> dict[str, Any]:
+    """What -M, -O or -D can set, with its default; the data's spec, which has none, is not among it."""
+    made_by = spec.cls.__init__ if isinstance(spec.cls, type) else spec.cls  # type: ignore[misc]  # of this very class
+    return {p.name: p.default for p in inspect.signature(made_by).parameters.values() if p.default is not p.empty}
+
+
+def load_pair_and_data(
+    model: str, data: str, model_settings: Sequence[str] | None, data_settings: Sequence[str] | None
+) -> tuple[Pair, Dataset]:
+    """The pair and the data set that were named; labels are asked for where the model takes them."""
+    labels = {"labels": True} if wants_labels(model) else {}
+    loaded = load_data(data, **labels | settings("-D", data_settings))
+    return make_pair(model, loaded.spec, **settings("-M", model_settings)), loaded
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def _names(registry: Registry) -> Completion:
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return [(name, spec.summary) for name, spec in registry.items() if name.startswith(incomplete)]
+
+    return complete
+
+
+def _keys(registry: Registry, named_by: str) -> Completion:
+    """Completes the options of what the option or argument ``named_by`` names."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        name = ctx.params.get(named_by) or ""
+        known = constructor_options(registry[name]) if name in registry else {}
+        return [(f"{key}=", f"default {value!r}") for key, value in known.items() if key.startswith(incomplete)]
+
+    return complete
+
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name of `ppgen list models`, or path/to/file.py:Class for a pair of your own.",
+        autocompletion=_names(MODELS),
+        show_default=False,
+    ),
+]
+DataName = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="NAME",
+        help="A name of `ppgen list data`.",
+        autocompletion=_names(DATA),
+        show_default=False,
+    ),
+]
+ObjectiveName = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        metavar="NAME",
+        help="A name of `ppgen list objectives`.",
+        autocompletion=_names(OBJECTIVES),
+        show_default=False,
+    ),
+]
+
+
+def _settings_option(flag: str, whose: str, example: str, complete: Completion) -> Any:
+    return typer.Option(
+        flag,
+        metavar="KEY=VALUE",
+        help=f"An option of the {whose}, as often as needed: {flag} {example}. A Python literal, else a string.",
+        autocompletion=complete,
+        show_default=False,
+    )
+
+
+ModelSettings = Annotated[list[str] | None, _settings_option("-M", "model", "hidden=200,200", _keys(MODELS, "model"))]
+ObjectiveSettings = Annotated[
+    list[str] | None, _settings_option("-O", "objective", "num_particles=5", _keys(OBJECTIVES, "objective"))
+]
+DataSettings = Annotated[list[str] | None, _settings_option("-D", "data set", "binarize=none", _keys(DATA, "data"))]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="The directory that `ppgen train` wrote.", show_default=False),
+]
+ModelAgain = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FILE.py:CLASS",
+        help="The model's file again, for a run whose model is not a registered one.",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="auto takes a GPU where there is one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]

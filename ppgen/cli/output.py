@@ -1,0 +1,73 @@
+"""Where things are written: results on standard output, all else on standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["one_line_warnings", "print_json", "print_table", "say", "stdout_kept_for"]
+
+
+def say(sentence: str) -> None:
+    """One line to the user, on standard error."""
+    print(f"ppgen: {sentence}", file=sys.stderr, flush=True)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document; numbers that are not finite, which JSON lacks, are null."""
+    print(json.dumps(_plain(document), indent=2, allow_nan=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; a column whose name starts with ``>`` is aligned to the right."""
+    table = Table()
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: brackets are not markup
+    Console().print(table)
+
+
+@contextmanager
+def stdout_kept_for(json_document: bool) -> Iterator[None]:
+    """Within it, what anything prints (a model of the user's, say) goes to standard error if JSON is to come."""
+    if not json_document:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Within it each warning to users is one line on standard error, once."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in seen:
+            seen.add(text)
+            say(f"warning: {text}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

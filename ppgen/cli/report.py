@@ -1,0 +1,18 @@
+"""``ppgen report``: a run as one page."""
+
+from __future__ import annotations
+
+from ppgen.cli.options import Device, ModelAgain, RunFolder
+from ppgen.runs import load
+
+__all__ = ["report"]
+
+
+def report(run: RunFolder, model: ModelAgain = None, device: Device = "auto") -> None:
+    """Write report.html into a run: one self-contained page.
+
+    It shows the training curves, the likelihood, reconstructions and samples.
+    """
+    from ppgen.report import write_report  # what draws pictures is slow to load
+
+    print(write_report(load(run, pair=model, device=device)))

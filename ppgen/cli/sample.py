@@ -1,0 +1,35 @@
+"""``ppgen sample``: draws from a run's prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ppgen.cli.options import Device, ModelAgain, RunFolder
+from ppgen.runs import load
+
+__all__ = ["sample"]
+
+
+def sample(
+    run: RunFolder,
+    num_samples: Annotated[int, typer.Option("-n", "--num-samples", help="How many.")] = 64,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file to write: .png a picture, .csv or .npz the numbers.", show_default="samples.png in the run"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    model: ModelAgain = None,
+    device: Device = "auto",
+) -> None:
+    """Draw from the prior of a run's model, as a picture or a table of numbers."""
+    from ppgen.pictures import save_samples  # what draws pictures is slow to load
+
+    found = load(run, pair=model, device=device)
+    path = out or run / "samples.png"
+    save_samples(found, num_samples, path, seed=seed)
+    print(f"{path}: {num_samples} samples from the prior")

@@ -1,0 +1,118 @@
+"""``ppgen train``: a model, a data set and an objective, to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import torch
+import typer
+
+from ppgen.cli.options import (
+    DataName,
+    DataSettings,
+    Device,
+    ModelName,
+    ModelSettings,
+    ObjectiveName,
+    ObjectiveSettings,
+    load_pair_and_data,
+    settings,
+)
+from ppgen.cli.output import say
+from ppgen.errors import UsageError
+from ppgen.factory import make_objective
+from ppgen.options import TrainingOptions, choose_device
+from ppgen.runs import CONFIG, Run, claim_directory
+from ppgen.training import fit
+
+__all__ = ["train"]
+
+DEFAULTS = TrainingOptions()
+SCHEDULES = get_args(get_type_hints(TrainingOptions)["schedule"])
+
+
+def train(
+    model: ModelName,
+    data: DataName,
+    objective: ObjectiveName,
+    model_options: ModelSettings = None,
+    objective_options: ObjectiveSettings = None,
+    data_options: DataSettings = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training data.", show_default=f"{DEFAULTS.epochs}, unless --steps"),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Turns of the loop, instead of --epochs.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Data in a batch.")] = DEFAULTS.batch_size,
+    lr: Annotated[float, typer.Option(help="Adam's learning rate.")] = DEFAULTS.lr,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(SCHEDULES),
+            help="Of the learning rate; cosine falls to zero.",
+            autocompletion=lambda: list(SCHEDULES),
+        ),
+    ] = DEFAULTS.schedule,
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradient, per datum.", show_default="no limit")
+    ] = DEFAULTS.clip_norm,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Stop after so many validations without a better bound.", show_default="never stop early"),
+    ] = DEFAULTS.patience,
+    seed: Annotated[int, typer.Option(help="Of the initial parameters and of training.")] = DEFAULTS.seed,
+    device: Device = "auto",
+    eager: Annotated[bool, typer.Option("--eager", help="Do not compile the steps: no wait, but slower.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the run.", show_default="runs/MODEL-DATA-OBJECTIVE"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
+) -> None:
+    """Train MODEL on a data set with an objective.
+
+    The directory --out holds the run. Ctrl-C stops it, and the same command with --resume goes on with it, to the same
+    bits as if it had not been stopped.
+    """
+    options = {
+        **_length(epochs, steps),
+        "batch_size": batch_size,
+        "lr": lr,
+        "schedule": schedule,
+        "clip_norm": clip_norm,
+        "patience": patience,
+        "seed": seed,
+        "eager": eager,
+    }
+    TrainingOptions(**options)
+    folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")
+    claim_directory(folder, resume)
+    choose_device(device)
+    goal = make_objective(objective, **settings("-O", objective_options))
+    torch.manual_seed(seed)
+    pair, dataset = load_pair_and_data(model, data, model_options, data_options)
+    try:
+        run = fit(pair, dataset, goal, out=folder, resume=resume, device=device, progress=True, **options)
+    except KeyboardInterrupt:
+        if (folder / CONFIG).exists():
+            say(f"stopped; {folder} holds the run: go on with the same command and --resume.")
+        raise
+    print(_summary(run, f" --model {model}" if ".py:" in model else ""))
+
+
+def _length(epochs: int | None, steps: int | None) -> dict[str, Any]:
+    if epochs is not None and steps is not None:
+        raise UsageError(f"--epochs {epochs} and --steps {steps} both set the length of training: give one of them.")
+    return {name: value for name, value in (("epochs", epochs), ("steps", steps)) if value is not None}
+
+
+def _summary(run: Run, again: str) -> str:
+    """Where the run is, its last validation bound, and what to do next."""
+    last = [line for line in run.metrics if line["split"] == "valid"][-1]
+    return (
+        f"{run.directory}: validation bound {last['bound']:.2f} nats after {last['step']} steps; "
+        f"next: ppgen evaluate {run.directory}{again}"
+    )
