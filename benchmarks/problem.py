@@ -68,8 +68,8 @@ def first_values(seed: int = 0) -> tuple[Layers, Layers]:
 def index_batches(batch_size: int, seed: int = 0) -> Iterator[tuple[NDArray[np.int64] | None, int]]:
     """Endless (permutation, start): the batch is `data[permutation[start : start + batch_size]]`.
 
-    The permutation, (50000,), comes with the first batch of an epoch and is None after it, so that a peer moves
-    it to its device once an epoch. Data that do not fill a batch are left out, as with `drop_last`.
+    The permutation, (50000,), comes with the first batch of an epoch and is None after it, so that a peer
+    moves it to its device once an epoch. Data that do not fill a batch are left out, as with `drop_last`.
     """
     generator = np.random.default_rng(seed)
     while True:

@@ -43,9 +43,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; every peer has one turn a round.")] = 9,
     peers: Annotated[str | None, typer.Option(help="Peers, separated by commas.", show_default="all")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    check: Annotated[
-        bool, typer.Option("--check", help="Compare losses after 300 steps, not times.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare losses after 300 steps, not times.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the results here.")] = None,
 ) -> None:
     """Measure (or, with --check, compare) the peers; exit code 1 if a check finds a disagreement."""

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 __all__ = ["Case", "PeerError", "Worker"]
 
-WARM_UP = 5  # untimed steps after the first one
-SETTLE = 2  # untimed steps at the start of every turn: the caches held another peer's data
+WARM_UP = 5  # steps after the first one, which set the length of the first turn
+SETTLE = 1  # untimed step at the start of every turn: the caches held another peer's data
 
 
 class PeerError(RuntimeError):
@@ -93,9 +93,8 @@ class Server:
         self.step_seconds = 0.0
 
     def first_step(self) -> float:
-        """Trace, compile and run once, with what the peer did while it was built; then warm up untimed."""
+        """Trace, compile and run once, with what the peer did while it was built; then warm up and learn the pace."""
         first = self.seconds(1)
-        self.seconds(WARM_UP)
         self.step_seconds = self.seconds(WARM_UP) / WARM_UP
         return self.build_seconds + first
 

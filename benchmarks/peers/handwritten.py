@@ -1,7 +1,7 @@
 """Hand-written eager PyTorch: no probabilistic programming, one fused Adam.
 
-The particles share one run of the encoder; the likelihood is `binary_cross_entropy_with_logits`; log q(z | x) is
-taken from the standardized noise, without subtracting loc again.
+The particles share one run of the encoder; the likelihood is `binary_cross_entropy_with_logits`; log q(z | x)
+is taken from the standardized noise, without subtracting loc again.
 """
 
 import math
