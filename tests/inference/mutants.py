@@ -1,0 +1,111 @@
+"""Estimators with one mistake each, as people make them: a test that lets one pass proves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ppgen.inference import IWELBO
+from ppgen.objective import Bound, Reduction, with_gradient_of
+from ppgen.tracing import Particles
+
+__all__ = [
+    "DetachedDistributions",
+    "GuideScaled",
+    "HookedWeights",
+    "NoEntropy",
+    "OnceReparameterized",
+    "Scaled",
+    "WeightsNotSquared",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Mutant(Bound):
+    needs_rsample: ClassVar[bool] = True
+
+    num_particles: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(_Mutant):
+    """The gradient times a factor: a sign, a 2, a 1.02."""
+
+    bound: Any
+    factor: float
+
+    def estimate(self, particles: Particles) -> Tensor:
+        value = self.bound.estimate(particles)
+        return with_gradient_of(value, self.factor * value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuideScaled(_Mutant):
+    """The guide's part of the gradient times 1.02, the model's part right."""
+
+    bound: Reduction
+
+    def estimate(self, particles: Particles) -> Tensor:
+        value = self.bound.reduce(particles.log_w)
+        return with_gradient_of(value, value + 0.02 * self.bound.reduce(particles.with_fixed(model=True).log_w))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoEntropy(_Mutant):
+    """The ELBO without the gradient of log q."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return (particles.log_p - particles.log_q.detach()).mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsNotSquared(IWELBO):
+    """As the bound of DReG: sticking the landing, which the importance-weighted bound does not allow."""
+
+    def path_weights(self, log_w: Tensor) -> Tensor:
+        return self.weights(log_w)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnceReparameterized(_Mutant):
+    """DReG that forgets to hold the guide's parameters fixed."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        weight = particles.log_w.detach().softmax(0)
+        for_model = particles.with_fixed(latents=True).log_p
+        return (weight.square() * particles.with_fixed(model=True).log_w + weight * for_model).sum(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetachedDistributions(_Mutant):
+    """Sticking the landing (``square=False``) or DReG that detaches each q(z_s | .) whole: z1 -> z2 is lost."""
+
+    square: bool
+
+    def estimate(self, particles: Particles) -> Tensor:
+        log_q = torch.zeros(())
+        for name in particles.latents:
+            site = particles.guide_sites[name]
+            fixed = dist.Normal(site["fn"].mean.detach(), site["fn"].stddev.detach())
+            log_q = log_q + fixed.log_prob(site["value"])
+        log_w = particles.with_fixed(model=True).log_p - log_q
+        weight = log_w.detach().softmax(0).square() if self.square else 1 / len(log_w)
+        for_model = particles.with_fixed(latents=True).log_p
+        weight_of_model = log_w.detach().softmax(0) if self.square else 1 / len(log_w)
+        return (weight * log_w + weight_of_model * for_model).sum(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HookedWeights(_Mutant):
+    """DReG by a hook on each latent: along z1 -> z2 the weight is applied twice."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        log_w = particles.with_fixed(model=True, guide=True).log_w
+        weight = log_w.detach().softmax(0)
+        for name in particles.latents:
+            particles.guide_sites[name]["value"].register_hook(lambda gradient: weight * gradient)
+        return (weight * (log_w + particles.with_fixed(latents=True).log_p)).sum(0)
