@@ -1,5 +1,7 @@
 """The thermodynamic objective against quadrature along the path from guide to posterior."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,10 +27,8 @@ POINTS, WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegau
 
 def partition(objective: TVO) -> list[float]:
     """b_0, ..., b_P from the definition."""
-    first, intervals = objective.log10_beta_1, objective.num_partitions
-    return (
-        [0.0, *(10 ** (first * (1 - p / (intervals - 1))) for p in range(intervals))] if intervals > 1 else [0.0, 1.0]
-    )
+    last = objective.num_partitions - 1
+    return [0.0, *(10 ** (objective.log10_beta_1 * (1 - p / last)) for p in range(last)), 1.0]
 
 
 def exact(objective: TVO, parameters: Parameters) -> Tensor:
@@ -43,7 +43,7 @@ def exact(objective: TVO, parameters: Parameters) -> Tensor:
     log_w = line_log_w(parameters, noise[:, None])
     log_q = -noise.square() / 2 - parameters["log_scale"]
     measure = log_q - log_q.detach() + WEIGHTS.log()  # q(z) dz at the fixed points
-    for left, right in zip(betas, betas[1:], strict=False):
+    for left, right in pairwise(betas):
         value = value + (right - left) * ((left * log_w + measure).softmax(0) * log_w).sum()
     return value
 
