@@ -1,0 +1,159 @@
+"""Curves and vectors as drawings: SVG that takes its colours from the page it stands in, or PNG.
+
+Matplotlib is imported where it draws, and without ``pyplot``: no figure outlives its chart and no setting is changed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Chart", "Curve", "Vectors", "draw_curves", "draw_panels"]
+
+INK, FAINT = "#3d3a36", "#dcd7ce"
+SERIES = ("#0f6b8f", "#b8501b", "#5d7a1f", "#7a4fa3")
+_VARIABLES = {INK: "--ink-2", FAINT: "--rule"} | {colour: f"--series-{i}" for i, colour in enumerate(SERIES, 1)}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """y against x; ``error`` is drawn as a bar of one standard error to each side."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    error: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Data that are no pictures, (num, D): for D = 1 a histogram, for D = 2 points, else a line each."""
+
+    values: Tensor
+    series: int = 0
+    opacity: float = 1.0
+    marker: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A finished figure."""
+
+    figure: Figure
+
+    def png(self) -> bytes:
+        """The chart as a PNG file, on white."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=150)
+        return buffer.getvalue()
+
+    def svg(self) -> str:
+        """An ``<svg>`` element whose colours and typeface are the page's CSS variables; the same text every time."""
+        import matplotlib
+
+        buffer = io.StringIO()
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ppgen"}):
+            self.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        text = buffer.getvalue()
+        text = text[text.index("<svg") :]
+        for pattern, replacement in _FOR_PAGES.items():
+            text = re.sub(pattern, replacement, text, flags=re.DOTALL)
+        return text
+
+
+_FOR_PAGES = {
+    r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>": r"<svg \1>",
+    r"<metadata>.*?</metadata>|<style.*?</style>": "",
+    r"<g id=\"[^\"]*\"": "<g",  # names of parts, the same in every figure
+    r"font-family: [^;\"]*": "font-family: var(--sans)",
+    r"\s*\n\s*": "\n",
+} | {colour: f"var({variable})" for colour, variable in _VARIABLES.items()}
+"""What turns matplotlib's file into an element of a page: pattern to replacement."""
+
+
+def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: bool = False) -> Chart:
+    """Curves in one panel, with their names above it."""
+    figure, (axes,) = _figure(1, 1)
+    for colour, curve in zip(SERIES, curves, strict=False):
+        style: dict[str, Any] = {"color": colour, "label": curve.label, "linewidth": 1.6, "markersize": 3.5}
+        if curve.error is None:
+            axes.plot(curve.x, curve.y, **style, marker="o" if len(curve.x) == 1 else "")
+        else:
+            axes.errorbar(curve.x, curve.y, curve.error, **style, marker="o", capsize=2.5, elinewidth=1)
+    if log_x:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.minorticks_off()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    _legend(axes)
+    _leave_out_the_start(axes, curves)
+    return Chart(figure)
+
+
+def draw_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 3) -> Chart:
+    """A panel for each title, all on the same scales; at most ``columns`` in a row."""
+    columns = min(columns, len(panels))
+    figure, cells = _figure(-(-len(panels) // columns), columns)
+    for axes, (title, groups) in zip(cells, panels.items(), strict=False):
+        axes.set_title(title, fontsize=9, color=INK, loc="left")
+        for group in groups:
+            _draw_vectors(axes, group)
+    for axes in cells[len(panels) :]:
+        axes.remove()
+    return Chart(figure)
+
+
+def _figure(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """An empty figure in the house style, and its panels row by row."""
+    from matplotlib.figure import Figure
+
+    width, height = (4.6, 3.0) if rows * columns == 1 else (1.9 * columns + 0.4, 1.7 * rows + 0.2)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    cells = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for axes in cells:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(FAINT)
+        axes.tick_params(colors=INK, labelsize=9, color=FAINT)
+        axes.xaxis.label.set(color=INK, size=9)
+        axes.yaxis.label.set(color=INK, size=9)
+        axes.grid(axis="y", color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure, cells
+
+
+def _draw_vectors(axes: Axes, group: Vectors) -> None:
+    values = group.values.detach().cpu().numpy()  # (num, D)
+    style: dict[str, Any] = {"color": SERIES[group.series], "alpha": group.opacity}
+    if values.shape[1] == 1:
+        axes.hist(values[:, 0], bins=30, density=True, histtype="step", **style)
+    elif values.shape[1] == 2:
+        axes.plot(values[:, 0], values[:, 1], ".", markersize=4, **style)
+    else:
+        axes.plot(values.T, linewidth=1.2, marker=group.marker, markersize=3.5, **style)
+
+
+def _legend(axes: Axes) -> None:
+    """The names of what is drawn, above the panel; none for a single thing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) > 1:
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": len(handles)}
+        axes.legend(handles, labels, **place, frameon=False, fontsize=9, labelcolor=INK, borderpad=0.2)
+
+
+def _leave_out_the_start(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Where the first tenth of the curves would flatten all the rest, the frame is that of the rest."""
+    every = [y for curve in curves for y in curve.y]
+    rest = [y for curve in curves for y in curve.y[len(curve.y) // 10 :]]
+    room = 0.06 * (max(rest) - min(rest))
+    if max(every) - min(every) > 2 * (max(rest) - min(rest)) > 0:
+        axes.set_ylim(min(rest) - room, max(rest) + room)

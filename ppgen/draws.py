@@ -1,0 +1,215 @@
+"""What a pair makes: draws from its prior, reconstructions of data, walks along its latents; as tensors.
+
+Everything is read off traces of the pair's own model and guide: sampling is ``poutine.uncondition(pair.model)``, a
+reconstruction replays the guide's trace in the model, a traversal conditions the model on moved latents. So every pair
+has them, whatever its sites are called. The pair, its training mode and the random state are left as they were.
+
+Latents outside the data plate belong to the whole data set; wherever they are needed, the guide draws them, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ppgen.errors import UsageError
+from ppgen.pair import Pair, as_pair
+from ppgen.parameters import isolated
+from ppgen.sites import Site, data_frame, is_latent
+from ppgen.tracing import Batch, Program, run_particles
+
+__all__ = ["Draws", "Traversal", "latent_traversal", "prior_samples", "reconstructions"]
+
+_PARTICLES = 64
+"""Draws for each datum from which a traversal takes the moments of guide and prior."""
+
+_PRIOR_DRAWS = 1000
+"""Draws from the prior whose quantiles a traversal walks along."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Data made by a model, (B, D): ``x`` drawn from p(x | z), and p(x | z)'s ``mean`` (x where it has none)."""
+
+    x: Tensor
+    mean: Tensor
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """One datum with its latents moved, one dimension a row, along quantiles of the prior.
+
+    ``means`` (rows, columns, D) of p(x | z); ``labels`` of the rows, such as ``z[3]``; ``kl`` (rows,) in nats,
+    falling; ``quantiles`` (columns,), probabilities.
+    """
+
+    means: Tensor
+    labels: tuple[str, ...]
+    kl: Tensor
+    quantiles: Tensor
+
+
+def prior_samples(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> Draws:
+    """``num`` data from the model: z ~ p(z), x ~ p(x | z).
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``, trained or not.
+        batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
+        num: how many.
+        seed: of the draws.
+
+    Raises:
+        UsageError: num < 1, or no observed site has the shape of x.
+    """
+    if num < 1:
+        raise UsageError(f"the number of samples must be at least 1, got {num}.")
+    rows = torch.arange(num, device=batch[0].device) % len(batch[0])
+    wanted = tuple(part[rows] for part in batch)
+    with _looking(pair, batch, seed) as pair:
+        return _draws(_generate(pair, wanted, _global_latents(pair, batch)), wanted[0])
+
+
+def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
+    """Every datum of ``batch`` made again: one z ~ q(z | x), then x' ~ p(x' | z).
+
+    Raises:
+        UsageError: no observed site has the shape of x.
+    """
+    with _looking(pair, batch, seed) as pair:
+        guide = poutine.trace(pair.guide).get_trace(*batch)
+        return _draws(_sites(poutine.replay(poutine.uncondition(pair.model), trace=guide), batch), batch[0])
+
+
+def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9, seed: int = 0) -> Traversal:
+    """The first datum of ``batch``, made again with one latent dimension at a time moved along the prior's quantiles.
+
+    The rows are the dimensions of most use over ``batch``: those of largest KL(q(z_d | x) || p(z_d)), taken between
+    Gaussians with the moments of draws (exact up to Monte Carlo error where both are Gaussian). Latents that the
+    model draws before the moved one keep their values; those it draws after it follow, with the same random numbers.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``, trained or not.
+        batch: the data over which the KL is averaged; a hundred are plenty.
+        rows: at most so many dimensions.
+        columns: so many quantiles, from 0.02 to 0.98.
+        seed: of the draws.
+
+    Raises:
+        UsageError: no latent belongs to a datum, or no observed site has the shape of x.
+    """
+    quantiles = torch.linspace(0.02, 0.98, columns, dtype=torch.float64)
+    one = tuple(part[:1] for part in batch)
+    with _looking(pair, batch, seed) as pair:
+        shared = _global_latents(pair, batch)
+        ranked = _ranked_dimensions(pair, batch, shared)[:rows]
+        if not ranked:
+            raise UsageError("no latent vector stands in the data plate alone: there is nothing to traverse.")
+        guide = {name: site for name, site in _sites(pair.guide, one).items() if is_latent(site)}
+        base = {name: site["value"] for name, site in guide.items() if name not in shared}
+        many = tuple(part.expand(_PRIOR_DRAWS, *part.shape[1:]) for part in one)
+        prior = {name: site["value"] for name, site in _generate(pair, many, shared).items()}
+        means = []
+        for _, name, dim in ranked:
+            for value in _quantiles(prior[name].reshape(_PRIOR_DRAWS, -1)[:, dim], quantiles):
+                torch.manual_seed(seed)
+                held = shared | _moved(base, list(prior), name, dim, value)
+                means.append(_draws(_generate(pair, one, held), one[0]).mean)
+    labels = tuple(f"{name}[{dim}]" if base[name].numel() > 1 else name for _, name, dim in ranked)
+    shape = (len(ranked), columns, *batch[0].shape[1:])
+    return Traversal(torch.cat(means).view(shape), labels, torch.tensor([kl for kl, *_ in ranked]), quantiles)
+
+
+@contextmanager
+def _looking(pair: Any, batch: Batch, seed: int) -> Iterator[Pair]:
+    """The pair without gradients, seeded, in evaluation mode; all of it is put back."""
+    pair = as_pair(pair)
+    pair.prepare(*batch)
+    training = [module for module in pair.modules() if module.training]
+    with torch.no_grad(), isolated(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        pair.eval()
+        try:
+            yield pair
+        finally:
+            for module in training:
+                module.training = True
+
+
+def _sites(function: Callable[..., Any], batch: Batch) -> dict[str, Site]:
+    nodes: Mapping[str, Any] = poutine.trace(function).get_trace(*batch).nodes
+    return {name: site for name, site in nodes.items() if site["type"] == "sample"}
+
+
+def _generate(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> dict[str, Site]:
+    """The model's sites, in its order, with nothing observed; the latents ``given`` are held."""
+    return _sites(poutine.condition(poutine.uncondition(pair.model), data=dict(given)), batch)
+
+
+def _draws(sites: Mapping[str, Site], x: Tensor) -> Draws:
+    """What a run of the unconditioned model gave at the site where x is observed."""
+    observed = {name: site for name, site in sites.items() if site["infer"].get("was_observed")}
+    site = next((site for site in observed.values() if site["value"].shape == x.shape), None)
+    if site is None:
+        shapes = ", ".join(f"{name!r} {tuple(site['value'].shape)}" for name, site in observed.items()) or "none"
+        raise UsageError(f"expected an observed site of x's shape {tuple(x.shape)} to draw from, found {shapes}.")
+    try:
+        mean = site["fn"].mean.expand(x.shape)
+    except NotImplementedError:
+        mean = site["value"]
+    return Draws(site["value"], mean)
+
+
+def _global_latents(pair: Pair, batch: Batch) -> dict[str, Tensor]:
+    """The guide's draw of the latents outside the data plate; none for a pair without such a plate."""
+    sites = _sites(pair.model, batch)
+    inside = {name for name, site in sites.items() if data_frame(site, pair.plate_name) is not None}
+    outside = {name for name, site in sites.items() if is_latent(site)} - inside
+    if not inside or not outside:
+        return {}
+    return {name: site["value"] for name, site in _sites(pair.guide, batch).items() if name in outside}
+
+
+def _ranked_dimensions(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -> list[tuple[float, str, int]]:
+    """(KL in nats, site, dimension) for every dimension of the latents of a datum, the largest KL first."""
+    size = (_PARTICLES, len(batch[0]))
+    guide = run_particles(Program(pair.model, pair.guide), batch, _PARTICLES, shared).guide_sites
+    model = _generate(pair, tuple(torch.cat([part] * _PARTICLES) for part in batch), shared)
+    ranked = []
+    for name, site in guide.items():
+        if is_latent(site) and name not in shared and _plates(site) == size:
+            kl = _moment_kl(site["value"].reshape(*size, -1), model[name]["value"].reshape(*size, -1))
+            ranked += [(value, name, dim) for dim, value in enumerate(kl.tolist())]
+    return sorted(ranked, key=lambda entry: -entry[0])
+
+
+def _plates(site: Site) -> tuple[int, ...]:
+    """The sizes of the plates around a site's value."""
+    return tuple(site["value"].shape[: site["value"].dim() - site["fn"].event_dim])
+
+
+def _moment_kl(q: Tensor, p: Tensor) -> Tensor:
+    """KL(q || p) of Gaussians with the moments of draws (K, B, E), in nats, mean over B: (E,). 0 where p is fixed."""
+    q_loc, q_var, p_loc, p_var = q.double().mean(0), q.double().var(0), p.double().mean(0), p.double().var(0)
+    ratio = (q_var / p_var).clamp_min(1e-12)
+    kl = 0.5 * (ratio - 1 - ratio.log() + (q_loc - p_loc).square() / p_var)  # (B, E)
+    return kl.where(p_var > 0, 0).mean(0)
+
+
+def _moved(base: Mapping[str, Tensor], order: list[str], name: str, dim: int, value: Tensor) -> dict[str, Tensor]:
+    """The latents of ``base`` up to ``name`` in ``order``, with one number of ``name`` replaced."""
+    flat = base[name].reshape(1, -1).clone()
+    flat[:, dim] = value
+    earlier = {other: base[other] for other in order[: order.index(name)] if other in base}
+    return earlier | {name: flat.view_as(base[name])}
+
+
+def _quantiles(values: Tensor, probabilities: Tensor) -> Tensor:
+    """Order statistics: values that were drawn, of whatever type."""
+    places = (probabilities * (len(values) - 1)).round().long()
+    return values.sort().values[places.to(values.device)]
