@@ -15,15 +15,16 @@ from ppgen.testing.checks import (
     pair_check,
 )
 from ppgen.testing.contract import (
-    check_batch_sizes,
     check_log_weights,
     check_runs,
+    check_same_seed,
     check_shapes_fit_plates,
     check_sites_match,
     check_structure_is_fixed,
+    check_support,
 )
 from ppgen.testing.gradients import check_gradients, check_no_hidden_parameters, check_subsampling_scale
-from ppgen.testing.independence import check_batch_independence, check_particle_independence
+from ppgen.testing.independence import check_batch_independence, check_batch_sizes, check_particle_independence
 from ppgen.testing.learning import check_loss_falls, check_stock_svi
 from ppgen.testing.objective_contract import (
     check_at_a_step,
@@ -36,8 +37,8 @@ from ppgen.testing.objective_contract import (
 from ppgen.testing.objective_truth import check_bound, check_scale_outside, check_traceable, check_unbiased_gradient
 from ppgen.testing.objective_use import check_global_latents, check_reparameterization, check_stock_svi_takes_it
 from ppgen.testing.report import Report, Result, check_objective, check_pair
-from ppgen.testing.reproduction import check_compiled_step, check_precisions, check_round_trip, check_same_seed
-from ppgen.testing.samples import check_posterior_samples, check_prior_samples, check_support
+from ppgen.testing.reproduction import check_compiled_step, check_precisions, check_round_trip
+from ppgen.testing.samples import check_posterior_samples, check_prior_samples
 
 __all__ = [
     "OBJECTIVE_CHECKS",

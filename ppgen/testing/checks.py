@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from types import FrameType
 from typing import Any
 
 from ppgen.errors import UsageError
@@ -28,6 +29,7 @@ __all__ = [
     "CheckFailed",
     "NotApplicable",
     "blame",
+    "first_sentence",
     "objective_check",
     "pair_check",
 ]
@@ -107,19 +109,35 @@ def objective_check(rule: str, *, gate: bool = False) -> Callable[[ObjectiveRule
 
 
 def blame(error: BaseException, otherwise: str = "") -> str:
-    """The innermost line of an error's traceback that is neither torch's, Pyro's nor the engine's, as ``my.py:33``."""
-    frames = traceback.walk_tb(error.__traceback__)
-    own = [(frame, line) for frame, line in frames if not _is_machinery(frame.f_globals.get("__name__", ""))]
-    if not own:
-        return otherwise
-    summary = traceback.StackSummary.extract(iter(own[-1:]))[0]
-    return f"{summary.filename.rsplit('/', 1)[-1]}:{summary.lineno}, `{summary.line}`"
+    """The line that an error came from, as ``my.py:33, `z.item()```: innermost outside torch, Pyro, the engine.
+
+    Where there is none, the innermost one of Pyro or torch's distributions.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    for belongs in (_is_users, _is_pyros):
+        found = [(frame, line) for frame, line in frames if belongs(frame)]
+        if found:
+            summary = traceback.StackSummary.extract(iter(found[-1:]))[0]
+            return f"{summary.filename.rsplit('/', 1)[-1]}:{summary.lineno}, `{summary.line}`"
+    return otherwise
 
 
-def _is_machinery(module: str) -> bool:
+def first_sentence(error: BaseException) -> str:
+    """What an error says, in short, without its full stop."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.split(r"[.!] |\.$| - erroring out", line)[0]
+
+
+def _is_users(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__", "")
     if module.startswith("ppgen.models"):
-        return False
-    return module.split(".")[0] in {"contextlib", "functools", "ppgen", "pyro", "torch"}
+        return True
+    generated = frame.f_code.co_filename.startswith("<")
+    return not generated and module.split(".")[0] not in {"contextlib", "functools", "ppgen", "pyro", "torch"}
+
+
+def _is_pyros(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(("pyro.", "torch.distributions."))
 
 
 @contextmanager
@@ -135,9 +153,8 @@ def _explained(subject: str) -> Iterator[None]:
         where = site[0] if site else subject
         raise CheckFailed(what.removeprefix(f"{where}: "), where=where, advice=advice) from error
     except Exception as error:
-        first = (str(error).strip().splitlines() or ["no message"])[0]
         raise CheckFailed(
-            f"raised {type(error).__name__}: {first.rstrip('.')}",
+            f"raised {type(error).__name__}: {first_sentence(error)}",
             where=blame(error, subject),
             advice="mend that line, or what is given to it",
         ) from error

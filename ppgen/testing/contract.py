@@ -1,4 +1,4 @@
-"""Rules that all others rest on: the pair runs, its sites match, its shapes fit, its log-weights are numbers."""
+"""Rules that all others rest on: the pair runs, sites match, shapes fit, log-weights are numbers and come again."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.nonfinite import first_nonfinite
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
-from ppgen.testing.checks import CheckFailed, NotApplicable, blame, pair_check
-from ppgen.testing.sandbox import SEED, particles, program_of, random_sites, rows, unlike
+from ppgen.testing.checks import CheckFailed, blame, first_sentence, pair_check
+from ppgen.testing.sandbox import SEED, particles, program_of, random_sites, unlike
 from ppgen.tracing import Batch
 
 __all__ = [
-    "check_batch_sizes",
     "check_log_weights",
     "check_runs",
+    "check_same_seed",
     "check_shapes_fit_plates",
     "check_sites_match",
     "check_structure_is_fixed",
+    "check_support",
+    "inside",
 ]
 
 
@@ -39,8 +42,7 @@ def check_runs(pair: Pair, batch: Batch) -> None:
         return  # what does not fit is named by the rules of sites and shapes
     except Exception as error:
         raise CheckFailed(
-            f"runs alone, and under a plate of {size} particles raises {type(error).__name__}: "
-            f"{str(error).splitlines()[0].rstrip('.')}",
+            f"runs alone, and under a plate of {size} particles raises {type(error).__name__}: {first_sentence(error)}",
             where=blame(error, "the pair"),
             advice="latents come as (K, B, ...): count dimensions from the right, and expand x to z.shape[:-1] "
             "before torch.cat",
@@ -70,28 +72,6 @@ def check_structure_is_fixed(pair: Pair, batch: Batch) -> None:
                 )
 
 
-@pair_check("the pair runs on batches of any size", gate=True)
-def check_batch_sizes(pair: Pair, batch: Batch) -> None:
-    """One datum alone, and all but one, run as the whole batch does."""
-    size = len(batch[0])
-    if size < 2:
-        raise NotApplicable("the batch has one datum; give at least two")
-    pair.eval()
-    for part in {1, size - 1}:
-        smaller = rows(batch, torch.arange(part))
-        try:
-            particles(pair, smaller, unlike(part))
-        except UsageError:
-            return  # named by the rules of sites and shapes
-        except Exception as error:
-            raise CheckFailed(
-                f"runs on {size} data, and on {part} raises {type(error).__name__}: {str(error).splitlines()[0]}",
-                where=blame(error, "the pair"),
-                advice="take the number of data from the batch (len(x)), and declare dimensions of one datum with "
-                ".to_event()",
-            ) from error
-
-
 @pair_check("guide and model have the same latent sites, with the same shapes", gate=True)
 def check_sites_match(pair: Pair, batch: Batch) -> None:
     """What the model leaves latent, the guide draws, and nothing else."""
@@ -105,6 +85,23 @@ def check_shapes_fit_plates(pair: Pair, batch: Batch) -> None:
     for part in (run, run.outside):
         if part is not None:
             _ = part.log_w
+
+
+@pair_check("data, and what the guide draws, lie in the support of the model", gate=True)
+def check_support(pair: Pair, batch: Batch) -> None:
+    """Elsewhere log p(x, z) would be minus infinity, or a number without meaning."""
+    run = particles(pair, batch, unlike(len(batch[0])))
+    for name, site in run.model_sites.items():
+        if site_is_subsample(site) or inside(site["fn"], site["value"]):
+            continue
+        who = "the data" if site["is_observed"] else "the guide's draws"
+        raise CheckFailed(
+            f"{who} leave the support {site['fn'].support} of the model's distribution",
+            where=f"site {name!r}",
+            advice="choose a likelihood for this kind of data"
+            if site["is_observed"]
+            else "give the guide a distribution with the prior's support (transform it, or change the prior)",
+        )
 
 
 @pair_check("log-weights are finite, one for each particle and datum: shape (K, B)", gate=True)
@@ -125,6 +122,35 @@ def check_log_weights(pair: Pair, batch: Batch) -> None:
             where="log-weights",
             advice="keep scales positive and away from zero (exp or softplus), and logits bounded, at that site",
         )
+
+
+@pair_check("the same seed gives the same draws and log-weights", gate=True)
+def check_same_seed(pair: Pair, batch: Batch) -> None:
+    """Two runs after ``torch.manual_seed`` agree to the bit: nothing else is random, and no run changes the next."""
+    size = unlike(len(batch[0]))
+    first, second = (particles(pair, batch, size) for _ in range(2))
+    for kind in ("guide", "model"):
+        before, after = (getattr(run, f"{kind}_sites") for run in (first, second))
+        for name in before:
+            same = [
+                torch.equal(before[name]["value"], after[name]["value"]),
+                torch.equal(first.log_prob(name, before), second.log_prob(name, after)),
+            ]
+            if not all(same):
+                what = "log-probability" if same[0] else "value"
+                raise CheckFailed(
+                    f"its {what} differs between two runs with one seed",
+                    where=f"site {name!r} of the {kind}",
+                    advice="draw with pyro.sample or torch's global generator, and keep no state that a run changes",
+                )
+
+
+def inside(distribution: Any, value: Tensor) -> bool:
+    """Whether all of ``value`` is in the distribution's support (which not every distribution declares)."""
+    try:
+        return bool(distribution.support.check(value).all())
+    except NotImplementedError:
+        return True
 
 
 def _structure(function: Any, batch: Batch, seed: int) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
-from ppgen.testing.sandbox import SEED, close, latents_of, or_zeros, particles, program_of, rows, unlike
+from ppgen.testing.independence import check_batch_independence, part_of
+from ppgen.testing.sandbox import SEED, close, or_zeros, particles, program_of, rows, unlike
 from ppgen.tracing import Batch, Particles, run_particles
 
 __all__ = ["check_gradients", "check_no_hidden_parameters", "check_subsampling_scale"]
@@ -79,16 +80,25 @@ def check_subsampling_scale(pair: Pair, batch: Batch) -> None:
             advice="open it with `with self.data_plate(x):`, and give Pair.__init__ the data_size",
         )
     parameters = _trainable(pair)
-    whole = _scaled(pair, batch, run, torch.arange(2 * half), parameters)
-    halves = [_scaled(pair, batch, run, index, parameters) for index in torch.arange(2 * half).split(half)]
+    whole = _scaled(pair, run, torch.arange(2 * half), parameters)
+    halves = [_scaled(pair, run, index, parameters) for index in torch.arange(2 * half).split(half)]
     for name, expected, first, second in zip(("log p + log q", *parameters), whole, *halves, strict=True):
         mean = (first + second) / 2
         if not close(mean, expected, slack=10_000).all():
+            _refuse_dependent(pair, batch)
             raise CheckFailed(
                 f"its mean over two halves of a batch is off by {float((mean - expected).abs().max()):.2g}",
                 where=f"gradient of {name!r}" if name in parameters else name,
                 advice="leave scaling to the data plate: no poutine.scale or factor that depends on the batch size",
             )
+
+
+def _refuse_dependent(pair: Pair, batch: Batch) -> None:
+    """Where data depend on each other, no scale makes halves average to the whole."""
+    try:
+        check_batch_independence(pair, batch)
+    except CheckFailed as error:
+        raise NotApplicable("cannot be judged until check_batch_independence holds", where=error.where) from error
 
 
 def _trainable(pair: nn.Module) -> dict[str, Tensor]:
@@ -111,10 +121,9 @@ def _gradients(value: Tensor, parameters: Iterable[Tensor]) -> tuple[Tensor | No
     return torch.autograd.grad(value, wanted, allow_unused=True, retain_graph=True)
 
 
-def _scaled(pair: Pair, batch: Batch, run: Particles, index: Tensor, parameters: dict[str, Tensor]) -> list[Tensor]:
+def _scaled(pair: Pair, run: Particles, index: Tensor, parameters: dict[str, Tensor]) -> list[Tensor]:
     """The scaled density of some data of the run, and its gradients."""
-    part = particles(pair, rows(batch, index), run.num_particles, latents_of(run, data=index))
-    value = _density(part)
+    value = _density(part_of(pair, run, index))
     found = _gradients(value, parameters.values())
     return [value.detach(), *(or_zeros(g, p) for g, p in zip(found, parameters.values(), strict=True))]
 

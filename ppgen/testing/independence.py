@@ -1,32 +1,47 @@
-"""Rules of what may not touch: a datum and another, a particle and another."""
+"""Rules of what may not touch: a datum and its batch, a particle and the others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import torch
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from ppgen.pair import Pair
 from ppgen.sites import data_frame
-from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
+from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, pair_check
 from ppgen.testing.sandbox import close, latents_of, particles, rows, unlike
 from ppgen.tracing import Batch, Particles
 
-__all__ = ["check_batch_independence", "check_particle_independence"]
+__all__ = ["check_batch_independence", "check_batch_sizes", "check_particle_independence", "part_of"]
+
+
+@pair_check("the pair runs on batches of any size")
+def check_batch_sizes(pair: Pair, batch: Batch) -> None:
+    """One datum alone, and all but one, run as the whole batch does (in ``eval()``)."""
+    size = _divisible(pair, batch)
+    pair.eval()
+    for part in sorted({1, size - 1}):
+        try:
+            particles(pair, rows(batch, torch.arange(part)), unlike(part))
+        except Exception as error:
+            raise CheckFailed(
+                f"runs on {size} data, and on {part} raises {type(error).__name__}: {first_sentence(error)}",
+                where=blame(error, "the pair"),
+                advice="take the number of data from the batch (len(x)), and declare the dimensions of one datum with "
+                ".to_event()",
+            ) from error
 
 
 @pair_check("what a datum is given depends on that datum alone")
 def check_batch_independence(pair: Pair, batch: Batch) -> None:
     """log p and log q of datum i, at the same latents, are the same whoever shares its batch (in ``eval()``)."""
-    size = len(batch[0])
-    if size < 2:
-        raise NotApplicable("the batch has one datum; give at least two")
+    size = _divisible(pair, batch)
     pair.eval()
     whole = particles(pair, batch, unlike(size))
     for how, index in _companies(size):
-        drawn = latents_of(whole, data=index)
-        part = particles(pair, rows(batch, index), whole.num_particles, drawn)
+        part = part_of(pair, whole, index)
         for kind, name, before, after in _paired(whole, part):
             agree = close(after, before[:, index])  # (K, b)
             if not agree.all():
@@ -56,6 +71,25 @@ def check_particle_independence(pair: Pair, batch: Batch) -> None:
                     where=f"site {name!r} of the {kind}",
                     advice="latents come as (K, B, ...): reduce and index dimensions from the right",
                 )
+
+
+def part_of(pair: Pair, whole: Particles, index: Tensor) -> Particles:
+    """The run again, on the data at ``index`` alone and with their latents."""
+    try:
+        return particles(pair, rows(whole.batch, index), whole.num_particles, latents_of(whole, data=index))
+    except Exception as error:
+        raise NotApplicable("cannot be judged until check_batch_sizes holds", where=blame(error)) from error
+
+
+def _divisible(pair: Pair, batch: Batch) -> int:
+    """The size of a batch of which parts may be given to the pair."""
+    size = len(batch[0])
+    if size < 2:
+        raise NotApplicable("the batch has one datum; give at least two")
+    guides = [module for module in pair.modules() if isinstance(module, AutoGuide)]
+    if guides and particles(pair, batch, 2).latents:
+        raise NotApplicable(f"{type(guides[0]).__name__} has parameters for each datum: a batch is all the data")
+    return size
 
 
 def _companies(size: int) -> list[tuple[str, Tensor]]:

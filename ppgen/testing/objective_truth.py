@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from ppgen.objective import Objective
 from ppgen.pair import Pair
 from ppgen.steps import Learner, player_step
-from ppgen.testing.checks import CheckFailed, NotApplicable, blame, objective_check
+from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, objective_check
 from ppgen.testing.objective_contract import yardstick
 from ppgen.testing.sandbox import SEED, close, or_zeros, program_of
 from ppgen.testing.yardsticks import data
@@ -110,7 +110,7 @@ def check_traceable(objective: Objective) -> None:
             graph = make_fx(flat)(*leaves)
         except Exception as error:
             raise CheckFailed(
-                f"tracing raises {type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}",
+                f"tracing raises {type(error).__name__}: {first_sentence(error)}",
                 where=blame(error, f"player {player.name!r}"),
                 advice="use no .item(), float(tensor), or `if` on a tensor: torch.where, clamp and masks instead",
             ) from error

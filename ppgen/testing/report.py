@@ -66,7 +66,8 @@ def check_pair(pair: Any, batch: Batch) -> Report:
     Raises:
         UsageError: there is no pair, or no batch, to judge.
     """
-    return _judged(PAIR_CHECKS, as_pair(pair), _tensors(batch))
+    as_pair(pair)  # refuses what is none; each check makes its own, so that what it prepares is undone
+    return _judged(PAIR_CHECKS, pair, _tensors(batch))
 
 
 def check_objective(objective: Any) -> Report:

@@ -1,23 +1,20 @@
-"""Rules of draws: from the prior by ``poutine.uncondition``, from the guide, and where they may lie."""
+"""Rules of draws: from the prior, by ``poutine.uncondition``, and from the guide."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.poutine.util import site_is_subsample
-from torch import Tensor
 
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.sites import Site, data_frame, is_latent
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
+from ppgen.testing.contract import inside
 from ppgen.testing.sandbox import SEED, particles, random_sites, unlike
 from ppgen.tracing import Batch
 
-__all__ = ["check_posterior_samples", "check_prior_samples", "check_support", "prior_sites"]
+__all__ = ["check_posterior_samples", "check_prior_samples", "prior_sites"]
 
 
 def prior_sites(pair: Pair, batch: Batch) -> dict[str, Site]:
@@ -44,7 +41,7 @@ def check_prior_samples(pair: Pair, batch: Batch) -> None:
                 where=f"site {name!r} of the model",
                 advice="give the distribution the shape of the data: .expand() or .to_event(), under the data plate",
             )
-        if not _inside(site["fn"], site["value"]):
+        if not inside(site["fn"], site["value"]):
             raise CheckFailed(
                 "a draw is outside its own distribution's support",
                 where=f"site {name!r} of the model",
@@ -69,28 +66,3 @@ def check_posterior_samples(pair: Pair, batch: Batch) -> None:
                 where=f"site {name!r} of the guide",
                 advice="let pyro.sample draw it, under the data plate",
             )
-
-
-@pair_check("data, and what the guide draws, lie in the support of the model")
-def check_support(pair: Pair, batch: Batch) -> None:
-    """Elsewhere log p(x, z) would be minus infinity, or a number without meaning."""
-    run = particles(pair, batch, unlike(len(batch[0])))
-    for name, site in run.model_sites.items():
-        if site_is_subsample(site) or _inside(site["fn"], site["value"]):
-            continue
-        who = "the data" if site["is_observed"] else "the guide's draws"
-        raise CheckFailed(
-            f"{who} leave the support {site['fn'].support} of the model's distribution",
-            where=f"site {name!r}",
-            advice="choose a likelihood for this kind of data"
-            if site["is_observed"]
-            else "give the guide a distribution with the prior's support (transform it, or change the prior)",
-        )
-
-
-def _inside(distribution: Any, value: Tensor) -> bool:
-    """Whether all of ``value`` is in the distribution's support (which not every distribution declares)."""
-    try:
-        return bool(distribution.support.check(value).all())
-    except NotImplementedError:
-        return True

@@ -36,10 +36,13 @@ SEED = 20_160_101
 
 
 def prepared(pair: Any, batch: Batch) -> Pair:
-    """``pair`` as a :class:`Pair` that has its parameters; the param store is read, and left as it was."""
+    """``pair`` as a :class:`Pair` that has its parameters; param store and buffers are left as they were."""
     made = as_pair(pair)
+    buffers = [(b, b.clone()) for b in pair.buffers()] if isinstance(pair, nn.Module) else []
     with _kept_store():
         made.prepare(*batch)
+    for buffer, value in buffers:
+        buffer.copy_(value)
     return made
 
 
@@ -125,7 +128,8 @@ def latents_of(run: Particles, *, data: Tensor | None = None, particle: Tensor |
     for name, site in run.guide_sites.items():
         if site["is_observed"] or site_is_subsample(site):
             continue
-        value, frame, event = site["value"].detach(), data_frame(site, run.program.plate), site["fn"].event_dim
+        frame, event = data_frame(site, run.program.plate), site["fn"].event_dim
+        value = site["value"].detach().expand(site["fn"].shape())
         if data is not None and frame is not None:
             value = value.index_select(frame.dim - event, data.to(value.device))
         if particle is not None:
