@@ -198,12 +198,23 @@ class Reduction(Bound):
         """The bound, (K, B) -> (B,)."""
 
     def weights(self, log_w: Tensor) -> Tensor:
-        """v_k = d bound / d log w_k, (K, B) -> (K, B); they sum to 1 over K."""
-        raise NotImplementedError
+        """v_k = d bound / d log w_k, (K, B) -> (K, B); here by differentiation, in closed form where a bound has one."""
+        derivative: Tensor = torch.func.grad(lambda log_w: self.reduce(log_w).sum())(log_w)
+        return derivative
 
     def path_weights(self, log_w: Tensor) -> Tensor:
-        """c_k = v_k - d v_k / d log w_k, (K, B) -> (K, B): the weights of the doubly reparameterized gradient."""
-        raise NotImplementedError
+        """c_k = v_k - d v_k / d log w_k, (K, B) -> (K, B): the weights of the doubly reparameterized gradient.
+
+        Here by K forward derivatives; bounds with a closed form override it.
+        """
+
+        def own_slope(direction: Tensor) -> Tensor:  # d v_k / d log w_k, (B,)
+            slope: Tensor = torch.func.jvp(self.weights, (log_w,), (direction,))[1]
+            return (slope * direction).sum(0)
+
+        each = torch.eye(len(log_w), dtype=log_w.dtype, device=log_w.device)[..., None].expand(-1, -1, log_w.shape[1])
+        slopes: Tensor = torch.func.vmap(own_slope)(each)  # (K, B)
+        return self.weights(log_w) - slopes
 
     def estimate(self, particles: Particles) -> Tensor:
         return self.reduce(particles.log_w)

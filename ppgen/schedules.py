@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from abc import ABC, abstractmethod
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -17,11 +18,12 @@ from ppgen.errors import UsageError, nearest
 __all__ = ["Schedule", "cyclical", "exponential", "linear", "parse_schedule", "stepwise"]
 
 
-class Schedule:
+class Schedule(ABC):
     """Base of the schedules below; ``str`` gives the text that :func:`parse_schedule` reads."""
 
+    @abstractmethod
     def __call__(self, step: int) -> float:
-        raise NotImplementedError
+        """The value at ``step``."""
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, astuple(self)))})"  # type: ignore[call-overload]
@@ -47,7 +49,7 @@ class linear(Schedule):  # noqa: N801  # reads as a function
 class exponential(Schedule):  # noqa: N801
     """From ``start`` to ``end`` at a constant ratio over ``steps`` steps, then ``end``.
 
-    >>> exponential(1.0, 0.01, 2)(1)
+    >>> round(exponential(1.0, 0.01, 2)(1), 6)
     0.1
     """
 

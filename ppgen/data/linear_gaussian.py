@@ -28,7 +28,7 @@ class LinearGaussianTruth:
     def log_prob(self, x: Tensor) -> Tensor:
         """The exact evidence log N(x; loc, W W' + noise^2 I) in nats: (B, D) -> (B,)."""
         diagonal = torch.full_like(self.loc, self.noise**2)
-        log_prob: Tensor = LowRankMultivariateNormal(self.loc, self.weight, diagonal).log_prob(x)  # type: ignore[no-untyped-call]
+        log_prob: Tensor = LowRankMultivariateNormal(self.loc, self.weight, diagonal).log_prob(x)
         return log_prob
 
 
