@@ -55,7 +55,8 @@ def _root(
 ) -> None:
     if version:
         print(ppgen.__version__)
-    elif context.invoked_subcommand is None:
+        raise typer.Exit
+    if context.invoked_subcommand is None:
         print(context.get_help())
 
 

@@ -40,6 +40,10 @@ def check(
     if as_json:
         print_json({"model": model, "data": data, "ok": report.ok, "results": [asdict(r) for r in report.results]})
     else:
-        rows = [(r.rule, r.verdict, ": ".join(filter(None, (r.where, r.message))), r.advice) for r in report.results]
+        rows = [(r.rule, r.verdict, _place(r.where, r.message), r.advice) for r in report.results]
         print_table(("rule", "verdict", "where", "what to do"), rows)
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _place(where: str, message: str) -> str:
+    return message if message.startswith(where) else f"{where}: {message}"

@@ -85,12 +85,13 @@ def _names(registry: Registry) -> Completion:
 
 
 def _keys(registry: Registry, named_by: str) -> Completion:
-    """Completes the options of what the option or argument ``named_by`` names."""
+    """Completes the options of what ``named_by`` names; of all that is registered while the shell does not say."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         name = ctx.params.get(named_by) or ""
-        known = constructor_options(registry[name]) if name in registry else {}
-        return [(f"{key}=", f"default {value!r}") for key, value in known.items() if key.startswith(incomplete)]
+        specs = [registry[name]] if name in registry else registry.values()
+        keys = {key: value for spec in specs for key, value in constructor_options(spec).items()}
+        return [(f"{key}=", f"such as {value!r}") for key, value in keys.items() if key.startswith(incomplete)]
 
     return complete
 

@@ -1,0 +1,116 @@
+"""What the tests of the command line share: a quick training, a pair of the user's own, and what a command gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ppgen.cli import main
+
+__all__ = ["QUICK", "SMALL", "USER_FILE", "Given", "files", "run"]
+
+SMALL = ["-M", "latent_dim=2", "-M", "hidden=[4]"]
+QUICK = ["train", "vae", "--data", "digits", "--objective", "iwelbo", "--steps", "3", "--eager", *SMALL]
+"""A training of under a second; add ``--out``."""
+
+USER_FILE = """
+import warnings
+
+import pyro
+import pyro.distributions as dist
+import torch
+
+import ppgen
+
+
+class Mine(ppgen.Pair):
+    def __init__(self, spec, latent_dim=2):
+        super().__init__(spec.num_data)
+        self.latent_dim = latent_dim
+        self.encoder = torch.nn.Linear(spec.num_features, latent_dim)
+        self.decoder = torch.nn.Linear(latent_dim, spec.num_features)
+
+    def model(self, x):
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(self.latent_dim), 1.0).to_event(1))
+            self.observe(z, x)
+
+    def guide(self, x):
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(self.encoder(x), 1.0).to_event(1))
+
+    def observe(self, z, x):
+        pyro.sample("x", dist.Bernoulli(logits=self.decoder(z)).to_event(1), obs=x)
+
+
+class Talks(Mine):
+    def observe(self, z, x):
+        print("hello from the model")
+        warnings.warn("mind\\nthe gap")
+        super().observe(z, x)
+
+
+class NoSite(Mine):
+    def guide(self, x):
+        pass
+
+
+class Broadcasts(Mine):
+    def observe(self, z, x):
+        pyro.sample("x", dist.Normal(self.decoder(z)[..., 0], 1.0), obs=x[:, :1])  # (N,) against (N, 1)
+
+
+class Diverges(Mine):
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.weight = torch.nn.Parameter(torch.tensor(0.0))
+
+    def observe(self, z, x):
+        super().observe(z, x)
+        pyro.factor("runaway", self.weight + 1e-3 * (1 - self.weight).log())
+
+
+class Raises(Mine):
+    def observe(self, z, x):
+        raise KeyError("no such thing")
+
+
+class NotAPair:
+    def __init__(self, spec):
+        pass
+"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line on standard error of a command that was given bad input."""
+        assert self.code == 2, f"exit code {self.code}, expected 2: {self.err}"
+        assert self.out == ""
+        assert self.err.startswith("ppgen: ")
+        assert self.err.endswith(".\n") or self.err.endswith("--help`.\n")
+        assert self.err.count("\n") == 1
+        assert "Traceback" not in self.err
+        return self.err.removeprefix("ppgen: ").rstrip("\n")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Given:
+    """Run the command line in this process."""
+    capsys.readouterr()
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return Given(code, captured.out, captured.err)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones too, by its path."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
