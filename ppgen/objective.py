@@ -198,7 +198,7 @@ class Reduction(Bound):
         """The bound, (K, B) -> (B,)."""
 
     def weights(self, log_w: Tensor) -> Tensor:
-        """v_k = d bound / d log w_k, (K, B) -> (K, B); here by differentiation, in closed form where a bound has one."""
+        """v_k = d bound / d log w_k, (K, B) -> (K, B); here by differentiation; bounds override it."""
         derivative: Tensor = torch.func.grad(lambda log_w: self.reduce(log_w).sum())(log_w)
         return derivative
 

@@ -96,18 +96,18 @@ class Trainer:
         self.sums = {}
         return means
 
-    def validate(self, rows: int = 500) -> float:
-        """The objective's bound (or minus its loss) on the validation data, per datum, under fixed random numbers."""
+    def validate(self, rows: int = 500) -> dict[str, float]:
+        """The first player's loss and metrics on the validation data, per datum, under fixed random numbers."""
         player, objective, valid = self.players[0].name, self.objective.at(self.turn), self.data.valid
-        total = count = 0.0
+        sums: dict[str, float] = {}
         with torch.no_grad(), torch.random.fork_rng(), isolated():
             torch.manual_seed(self.options.seed)
             for start in range(0, len(valid[0]), rows):
                 batch = tuple(part[start : start + rows] for part in valid)
                 outcome = objective.play(player, self.learner.program, batch, self.state)
-                value = outcome.metrics.get("bound", -outcome.loss / outcome.num_data)
-                total, count = total + float(value) * len(batch[0]), count + len(batch[0])
-        return total / count
+                for name, value in {"loss": outcome.loss / outcome.num_data, **outcome.metrics}.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch[0]) / len(valid[0])
+        return sums
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""

@@ -112,11 +112,12 @@ class _Session:
         place = {"step": trainer.turn, "epoch": round(trainer.epoch, 4), "seconds": round(self.elapsed(), 3)}
         rate = self.options.rate(trainer.turn, trainer.total_turns)
         self.log.add({**place, "split": "train", "learning_rate": rate, **trainer.report()})
-        bound = trainer.validate()
-        self.log.add({**place, "split": "valid", "bound": bound})
-        trend = self.stopping.trend(bound)
-        self.stopping.see(bound, trainer.learner)
-        return f"valid bound {bound:.2f} {trend}"
+        report = trainer.validate()
+        self.log.add({**place, "split": "valid", **report})
+        score = report.get("bound", -report["loss"])
+        trend = self.stopping.trend(score)
+        self.stopping.see(score, trainer.learner)
+        return f"valid {'bound' if 'bound' in report else 'minus loss'} {score:.2f} {trend}"
 
     def save(self) -> None:
         """Write the checkpoint."""

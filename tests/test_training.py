@@ -18,7 +18,7 @@ from ppgen.batches import Batches
 from ppgen.checkpoint import read_checkpoint
 from ppgen.inference import ELBO, IWELBO, Beta
 from ppgen.models import VAE
-from ppgen.schedules import linear, stepwise
+from ppgen.schedules import linear
 from ppgen.stopping import EarlyStopping
 
 QUICK: dict[str, Any] = {"eager": True, "batch_size": 10, "lr": 1e-2, "validate_every": 5, "checkpoint_seconds": 0.0}
@@ -191,7 +191,8 @@ def test_the_learning_rate_follows_its_schedule() -> None:
 
 def test_a_schedule_of_particles_and_one_of_beta_train() -> None:
     data = _data()
-    run = ppgen.fit(_pair(data), data, IWELBO(num_particles=stepwise((0, 5), (1, 4))), steps=10, **QUICK)
+    growing = ppgen.make_objective("iwelbo", num_particles="stepwise((0, 5), (1, 4))")
+    run = ppgen.fit(_pair(data), data, growing, steps=10, **QUICK)
     assert len(run.metrics) == 4
     ppgen.fit(_pair(data), data, Beta(beta=linear(0, 1, 5)), steps=10, **QUICK)
 
