@@ -66,7 +66,7 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
             if name in cls.__dict__:
                 setattr(cls, name, pyro_method(cls.__dict__[name]))
         model, guide = (list(inspect.signature(getattr(cls, name)).parameters) for name in ("model", "guide"))
-        if model != guide:
+        if model != guide and not inspect.isabstract(cls):
             raise TypeError(
                 f"{cls.__name__}: model{tuple(model)} and guide{tuple(guide)} must have the same signature."
             )

@@ -8,6 +8,7 @@ re-scoring needs other tensors in their place, so everything the engine runs goe
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -37,7 +38,10 @@ class GivenParameters(Messenger):
         if msg["name"] in self.values:
             msg["value"], msg["done"] = self.values[msg["name"]], True
         elif len(msg["args"]) > 1 and torch.is_tensor(msg["args"][1]):
-            msg["value"], msg["done"] = msg["args"][1], True
+            value: Any = msg["args"][1]
+            msg["value"], msg["done"] = value, True
+            if isinstance(value, nn.Parameter):
+                value.__dict__["unconstrained"] = weakref.ref(value)  # what SVI asks a parameter for
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from ppgen.errors import UsageError
 
 __all__ = [
     "Site",
+    "check_given",
     "check_log_prob",
     "check_observed",
     "check_plates",
@@ -52,13 +53,16 @@ def check_same_latents(model_sites: Mapping[str, Site], guide_sites: Mapping[str
             f"site {name!r} is in the guide and {what} in the model (whose latents are {_names(model)}): "
             "remove it from the guide, or rename it to the model's site."
         )
-    for name, site in model.items():
-        expected, got = site["fn"].shape(), guide[name]["fn"].shape()
-        if expected != got:
-            raise UsageError(
-                f"site {name!r} has shape {tuple(got)} in the guide and {tuple(expected)} in the model "
-                "(particles first, then plates, then event): give both the same plates and .to_event()."
-            )
+
+
+def check_given(site: Site, value: Tensor) -> None:
+    """A latent's value, drawn by the guide or given, has the shape of the site it is scored at."""
+    if not site_is_subsample(site) and value.shape != site["fn"].shape():
+        raise UsageError(
+            f"site {site['name']!r} is given values of shape {tuple(value.shape)}, and its distribution has shape "
+            f"{tuple(site['fn'].shape())} (particles first, then plates, then event): "
+            "give model and guide the same plates and .to_event()."
+        )
 
 
 def check_plates(site: Site) -> None:

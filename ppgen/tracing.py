@@ -30,6 +30,7 @@ from ppgen.pair import Pair
 from ppgen.parameters import detached, isolated, owner, swapped
 from ppgen.sites import (
     Site,
+    check_given,
     check_log_prob,
     check_observed,
     check_plates,
@@ -204,6 +205,7 @@ class _Given(Messenger):
 
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         if msg["name"] in self.values and not msg["is_observed"]:
+            check_given(msg, self.values[msg["name"]])
             msg["value"], msg["done"] = self.values[msg["name"]], True
 
 

@@ -135,7 +135,7 @@ def test_with_the_guides_parameters_fixed_the_path_through_the_first_latent_surv
     particles = particles_of(pair := Chain(), num_particles=1, size=1)
     held = particles.with_fixed(guide=True)
     found = gradients(held.log_prob("z2", held.guide_sites), pair)["shift1"]
-    # z2 - slope2 z1 - shift2 does not change with z1: the two ways cancel, which with distributions detached they do not
+    # z2 - slope2 z1 - shift2 does not change with z1: both ways cancel; with distributions detached they would not
     assert found is not None
     torch.testing.assert_close(found, torch.zeros_like(found))
 
