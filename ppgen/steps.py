@@ -137,9 +137,14 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
         graph = make_fx(flat)(*leaves)
     run = _inductor(_without_detach(graph), leaves)
 
+    names = [tuple(argument) if isinstance(argument, Mapping) else None for argument in arguments]
+
     def fast(*arguments: Any) -> StepResult:
+        ordered = [
+            a if keys is None else {key: a[key] for key in keys} for keys, a in zip(names, arguments, strict=True)
+        ]
         with torch.no_grad():
-            result: StepResult = pytree.tree_unflatten(run(*pytree.tree_leaves(arguments)), made[0])
+            result: StepResult = pytree.tree_unflatten(run(*pytree.tree_leaves(ordered)), made[0])
         return result
 
     return fast
