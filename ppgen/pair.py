@@ -109,15 +109,14 @@ class _FunctionPair(Pair):
         with poutine.block(), torch.random.fork_rng(), _ParameterLeaves() as found, _modules_called() as called:
             guide(*batch)
             model(*batch)
-        owned = {id(leaf) for leaf in found.leaves.values()}
-        roots = {id(m): m for f in (model, guide) if (m := owner(f)) is not None}
-        users = {id(m): m for m in called if any(id(p) in owned for p in m.parameters(recurse=False))}
-        inside = {id(m) for root in roots.values() for m in root.modules()}
-        self.modules_used.extend([*roots.values(), *(m for key, m in users.items() if key not in inside)])
+        roots = [m for f in (model, guide) if (m := owner(f)) is not None]
+        seen = [*_modules_named(model), *_modules_named(guide), *called]
+        self.modules_used.extend(_outermost(roots, seen, {id(leaf) for leaf in found.leaves.values()}))
         held = {id(p) for p in self.modules_used.parameters()}
         store = pyro.get_param_store()
         for name, leaf in found.leaves.items():
             if id(leaf) not in held:
+                _check_reachable(name)
                 key = name.replace(".", "_")
                 self.values[key] = leaf if isinstance(leaf, nn.Parameter) else nn.Parameter(leaf)
                 self._constraints[name] = (
@@ -171,6 +170,32 @@ def _modules_called() -> Iterator[list[nn.Module]]:
         yield called
     finally:
         hook.remove()
+
+
+def _modules_named(function: Callable[..., Any]) -> list[nn.Module]:
+    """The modules among the variables that a function reads from outside it."""
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        return []
+    outside = inspect.getclosurevars(function)
+    return [v for v in (*outside.nonlocals.values(), *outside.globals.values()) if isinstance(v, nn.Module)]
+
+
+def _outermost(roots: list[nn.Module], seen: list[nn.Module], owned: set[int]) -> list[nn.Module]:
+    """``roots``, and those of ``seen`` that have an owned parameter of their own; none that lies inside another."""
+    users = [m for m in seen if any(id(p) in owned for p in m.parameters(recurse=False))]
+    every = {id(m): m for m in (*roots, *users)}
+    inside = {id(part) for m in every.values() for part in m.modules() if part is not m}
+    return [m for key, m in every.items() if key not in inside]
+
+
+def _check_reachable(name: str) -> None:
+    """A parameter that ``pyro.module`` registered is read from its module, which must have been found."""
+    module, registered, parameter = name.partition("$$$")
+    if registered:
+        raise UsageError(
+            f"parameter {parameter!r} of the module registered as {module!r} is read by no call of it: call the "
+            "module (its forward), or make model and guide methods of one torch.nn.Module that holds it."
+        )
 
 
 def pair_from(model: Callable[..., Any], guide: Callable[..., Any], *, data_plate: str = "data") -> Pair:

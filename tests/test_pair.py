@@ -20,6 +20,7 @@ from ppgen.errors import UsageError
 from ppgen.inference import ELBO, STL, DReG
 from ppgen.objective import Objective
 from ppgen.pair import Pair, as_pair, pair_from
+from ppgen.steps import Learner, player_step
 from ppgen.tracing import Program, run_particles
 from tests.doubles import Chain, Line, Shared, data
 
@@ -280,6 +281,57 @@ def test_modules_of_functions_are_found_where_they_are_registered() -> None:
     STL().differentiable_loss(pair.model, pair.guide, data(4)).backward()
     assert {id(p) for p in pair.parameters()} == {id(p) for m in (decoder, encoder) for p in m.parameters()}
     assert all(p.grad is not None and p.grad.isfinite().all() for p in pair.parameters())
+
+
+class _Decoder(nn.Module):
+    """A parameter of its own and a part, both used by a method that is not ``forward``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, 1).double()
+        self.shift = nn.Parameter(torch.tensor(0.1).double())
+
+    def decode(self, z: Tensor) -> Tensor:
+        return torch.as_tensor(self.linear(z)) + self.shift
+
+
+def _decoding(decode: Callable[[Tensor], Tensor], register: Callable[[], object]) -> Part:
+    def model(x: Tensor) -> None:
+        register()
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(decode(prior(x)[..., None]), 1.0).to_event(1), obs=x)
+
+    return model
+
+
+def _guide_in_plate(x: Tensor) -> None:
+    with pyro.plate("data", len(x), dim=-1):
+        right_guide(x)
+
+
+def test_a_module_that_is_used_by_a_method_is_found_whole() -> None:
+    decoder = _Decoder()
+
+    def model(x: Tensor) -> None:
+        pyro.module("decoder", decoder)
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(decoder.decode(prior(x)[..., None]), 1.0).to_event(1), obs=x)
+
+    pair, x = pair_from(model, _guide_in_plate), data(4)
+    pair.prepare(x)
+    assert list(pair.modules_used) == [decoder]
+    learner = Learner(pair, nn.Module())
+    step = player_step(learner, objective := ELBO(), objective.players()[0])
+    owned = {name: p.detach() for name, p in learner.named_parameters()}
+    gradients, _, _, _ = step(owned, {}, {}, {}, (x,))
+    assert all((g != 0).all() for g in gradients)
+
+
+def test_a_module_whose_parameters_cannot_be_found_is_a_sentence() -> None:
+    decoder = _Decoder()
+    pair = pair_from(_decoding(decoder.decode, lambda: pyro.module("decoder", decoder)), _guide_in_plate)
+    with pytest.raises(UsageError, match="parameter 'shift' of the module registered as 'decoder' is read by no call"):
+        pair.prepare(data(4))
 
 
 @pytest.mark.parametrize("kind", [AutoNormal, AutoMultivariateNormal])
