@@ -11,6 +11,7 @@ from ppgen.objective import Bound, Estimator, Objective, Outcome, Player, Reduct
 from ppgen.pair import Pair, pair_from
 from ppgen.registry import register_data, register_model, register_objective
 from ppgen.runs import Run, load
+from ppgen.testing import check_pair
 from ppgen.training import fit
 from ppgen.weights import log_weights
 
@@ -27,6 +28,7 @@ __all__ = [
     "Reduction",
     "Run",
     "UsageError",
+    "check_pair",
     "dataset_from",
     "fit",
     "inference",

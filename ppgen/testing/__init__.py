@@ -34,8 +34,14 @@ from ppgen.testing.objective_contract import (
     check_pure,
     check_registered,
 )
-from ppgen.testing.objective_truth import check_bound, check_scale_outside, check_traceable, check_unbiased_gradient
-from ppgen.testing.objective_use import check_global_latents, check_reparameterization, check_stock_svi_takes_it
+from ppgen.testing.objective_truth import (
+    check_bound,
+    check_reparameterization,
+    check_scale_outside,
+    check_traceable,
+    check_unbiased_gradient,
+)
+from ppgen.testing.objective_use import check_global_latents, check_stock_svi_takes_it
 from ppgen.testing.report import Report, Result, check_objective, check_pair
 from ppgen.testing.reproduction import check_compiled_step, check_precisions, check_round_trip
 from ppgen.testing.samples import check_posterior_samples, check_prior_samples

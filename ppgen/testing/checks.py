@@ -151,7 +151,7 @@ def _explained(subject: str) -> Iterator[None]:
         what, _, advice = str(error).rstrip(".").rpartition(": ")
         site = re.search(r"site '[^']+'", what)
         where = site[0] if site else subject
-        raise CheckFailed(what.removeprefix(f"{where}: "), where=where, advice=advice) from error
+        raise CheckFailed(what.removeprefix(where).lstrip(": "), where=where, advice=advice) from error
     except Exception as error:
         raise CheckFailed(
             f"raised {type(error).__name__}: {first_sentence(error)}",

@@ -12,7 +12,7 @@ from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.independence import check_batch_independence, part_of
-from ppgen.testing.sandbox import SEED, close, or_zeros, particles, program_of, rows, unlike
+from ppgen.testing.sandbox import SEED, apart, close, or_zeros, particles, program_of, rows, unlike
 from ppgen.tracing import Batch, Particles, run_particles
 
 __all__ = ["check_gradients", "check_no_hidden_parameters", "check_subsampling_scale"]
@@ -87,7 +87,7 @@ def check_subsampling_scale(pair: Pair, batch: Batch) -> None:
         if not close(mean, expected, slack=10_000).all():
             _refuse_dependent(pair, batch)
             raise CheckFailed(
-                f"its mean over two halves of a batch is off by {float((mean - expected).abs().max()):.2g}",
+                f"its mean over two halves of a batch is off by {apart(mean, expected):.2g}",
                 where=f"gradient of {name!r}" if name in parameters else name,
                 advice="leave scaling to the data plate: no poutine.scale or factor that depends on the batch size",
             )

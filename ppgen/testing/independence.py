@@ -9,9 +9,9 @@ from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from ppgen.pair import Pair
-from ppgen.sites import data_frame
+from ppgen.sites import Site, data_frame
 from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, pair_check
-from ppgen.testing.sandbox import close, latents_of, particles, rows, unlike
+from ppgen.testing.sandbox import apart, close, latents_of, particles, rows, unlike
 from ppgen.tracing import Batch, Particles
 
 __all__ = ["check_batch_independence", "check_batch_sizes", "check_particle_independence", "part_of"]
@@ -48,7 +48,7 @@ def check_batch_independence(pair: Pair, batch: Batch) -> None:
                 place = int((~agree).any(0).nonzero()[0])
                 raise CheckFailed(
                     f"its log-probability at datum {int(index[place])} changes by "
-                    f"{float((after - before[:, index])[:, place].abs().max()):.2g} nats when {how}",
+                    f"{apart(after[:, place], before[:, index[place]]):.2g} nats when {how}",
                     where=f"site {name!r} of the {kind}",
                     advice="compute what belongs to a datum from its own row: no mean, softmax or normalisation over "
                     "the dimension of the data",
@@ -67,7 +67,7 @@ def check_particle_independence(pair: Pair, batch: Batch) -> None:
             if not close(after, before[index]).all():
                 raise CheckFailed(
                     f"its log-probability at particle {particle} changes by "
-                    f"{float((after - before[index]).abs().max()):.2g} nats when the other particles leave",
+                    f"{apart(after, before[index]):.2g} nats when the other particles leave",
                     where=f"site {name!r} of the {kind}",
                     advice="latents come as (K, B, ...): reduce and index dimensions from the right",
                 )
@@ -108,9 +108,13 @@ def _paired(whole: Particles, part: Particles) -> Iterator[tuple[str, str, Tenso
         before, after = (getattr(run, f"{kind}_sites") for run in (whole, part))
         for name, site in before.items():
             if data_frame(site, whole.program.plate) is not None:
-                pair = [run.log_prob(name, sites).detach() for run, sites in ((whole, before), (part, after))]
-                yield kind, name, *[_full(value, run) for value, run in zip(pair, (whole, part), strict=True)]
+                yield kind, name, _unscaled(whole, site), _unscaled(part, after[name])
 
 
-def _full(log_prob: Tensor, run: Particles) -> Tensor:
-    return log_prob.expand(run.num_particles, len(run.batch[0]))  # (K, B)
+def _unscaled(run: Particles, site: Site) -> Tensor:
+    """The site's log-probability (K, B) without any scale: what a scale may do is another rule's."""
+    frame = data_frame(site, run.program.plate)
+    assert frame is not None
+    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    plain = {**site, "scale": frame.full_size / frame.size}  # reduced() takes the plate's N / B out again
+    return run.reduced(plain, log_prob).detach().expand(run.num_particles, len(run.batch[0]))

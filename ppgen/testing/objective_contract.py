@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
-from ppgen.objective import Objective, Scheduled
+from ppgen.objective import Objective, Scheduled, State
 from ppgen.pair import Pair
 from ppgen.registry import OBJECTIVES
-from ppgen.steps import Learner, player_step
+from ppgen.steps import Learner
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.sandbox import SEED, or_zeros
 from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, data
@@ -142,33 +142,28 @@ def check_pure(objective: Objective) -> None:
     pair, batch = yardstick(objective), data(6)
     learner = Learner(pair, objective.parameters(pair))
     before = {name: value.detach().clone() for name, value in learner.state_dict().items()}
-    state, options, kept = objective.initial_state(learner.program, batch), fields_of(objective), batch[0].clone()
+    plain, kept = objective.at(0), batch[0].clone()
+    state, options = plain.initial_state(learner.program, batch), fields_of(plain)
     state_before = copy.deepcopy(dict(state))
-    for player in objective.players():
-        step = player_step(learner, objective.at(0), player)
-        owned: dict[str, Tensor] = dict(learner.owned_by(player))
-        others = {n: v for n, v in learner.state_dict(keep_vars=True).items() if n not in owned}
-        outcomes = []
-        for _ in range(2):
-            torch.manual_seed(SEED)
-            outcomes.append(step(owned, others, state, {}, batch))
-        pairs = zip(outcomes[0][0], outcomes[1][0], strict=True)
-        if not all(torch.equal(first, second) for first, second in pairs):
-            raise CheckFailed(
-                "two steps from one seed give different gradients",
-                where=f"player {player.name!r}",
-                advice="draw with torch's global generator, and carry what changes in Outcome.state",
-            )
+    names = [player.name for player in plain.players()]
+    first, second = ([_gradients(plain, name, learner, batch, state) for name in names] for _ in range(2))
     changed = {
         "the parameters": not _equal(before, learner.state_dict()),
         "the batch": not torch.equal(kept, batch[0]),
         "the state": not _equal(state_before, state),
-        "the hyper-parameters": options != fields_of(objective),
+        "the hyper-parameters": options != fields_of(plain),
     }
     for what in (what for what, is_changed in changed.items() if is_changed):
         raise CheckFailed(
             "a step changes it in place", where=what, advice="return what comes next in Outcome.state; assign nothing"
         )
+    for name, *both in zip(names, first, second, strict=True):
+        if not all(torch.equal(one, other) for one, other in zip(*both, strict=True)):
+            raise CheckFailed(
+                "two steps from one seed give different gradients",
+                where=f"player {name!r}",
+                advice="draw with torch's global generator, and carry what changes in Outcome.state",
+            )
 
 
 @objective_check("a schedule may stand for a number, and a tensor for its value at a step")
@@ -205,6 +200,16 @@ def _fields(objective: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 def _same_loss(objective: Objective, pair: Pair, batch: tuple[Tensor, ...], expected: Tensor) -> bool:
     return bool(torch.isclose(seeded(objective.differentiable_loss, pair, batch), expected, rtol=1e-9))
+
+
+def _gradients(
+    objective: Objective, player: str, learner: Learner, batch: tuple[Tensor, ...], state: State
+) -> list[Tensor]:
+    parameters = list(learner.parameters())
+    torch.manual_seed(SEED)
+    loss = objective.play(player, learner.program, batch, state).loss
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [or_zeros(gradient, parameter) for gradient, parameter in zip(found, parameters, strict=True)]
 
 
 def _equal(first: Any, second: Any) -> bool:

@@ -16,11 +16,13 @@ from ppgen.pair import Pair
 from ppgen.steps import Learner, player_step
 from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, objective_check
 from ppgen.testing.objective_contract import yardstick
+from ppgen.testing.objective_use import refused
 from ppgen.testing.sandbox import SEED, close, or_zeros, program_of
-from ppgen.testing.yardsticks import data
+from ppgen.testing.yardsticks import BernoulliYardstick, data
 
 __all__ = [
     "check_bound",
+    "check_reparameterization",
     "check_scale_outside",
     "check_traceable",
     "check_unbiased_gradient",
@@ -30,6 +32,9 @@ _DRAWS = 40
 """Batches drawn to estimate a mean; each holds many copies of two data."""
 
 _COPIES = 1000
+
+_GUIDE = slice(1, 3)
+"""Where a and b, which a Bernoulli guide has, stand among the yardstick's parameters."""
 
 
 @objective_check("the scale N / B of a subsampled plate stands outside the bound")
@@ -91,6 +96,36 @@ def check_unbiased_gradient(objective: Objective) -> None:
                 where=f"the gradient of {_role(name)}",
                 advice="look for a missing term or a wrong weight, or declare unbiased_gradient = False",
             )
+
+
+@objective_check("a guide without reparameterized samples is refused, or gets the right gradient")
+def check_reparameterization(objective: Objective) -> None:
+    """With ``needs_rsample`` the site is named in a UsageError; without it, the guide's gradient has the right share.
+
+    The share of the mean gradient in finite differences of the value is 1 if unbiased. Flips of a discrete latent make
+    these noisy (about 3 %): a share of 0.75 to 1.25 passes, and above 0.1 where the gradient is declared biased.
+    """
+    yardstick(objective)
+    pair = BernoulliYardstick()
+    if objective.needs_rsample:
+        refused(objective, pair, "z", "call check_reparameterized before the bound is taken, as Bound does")
+        return
+    seeds = range(SEED, SEED + _DRAWS)
+    claimed = torch.stack([_gradient(objective, pair, seed) for seed in seeds]).mean(0)[_GUIDE]  # (2,)
+    exact = torch.stack(
+        [
+            torch.stack([_difference(objective, pair, p, seed, step=0.1) for seed in seeds]).mean()
+            for p in (pair.a, pair.b)
+        ]
+    )  # (2,)
+    share = float(claimed @ exact / (exact @ exact))
+    least, most = (0.75, 1.25) if objective.unbiased_gradient else (0.1, math.inf)
+    if not least < share < most:
+        raise CheckFailed(
+            f"the mean gradient is {share:.2g} times the exact one",
+            where="the parameters of a Bernoulli guide",
+            advice="add the score function term that the draws need, or declare needs_rsample = True",
+        )
 
 
 @objective_check("a step can be traced to one graph: it never looks at values")

@@ -1,4 +1,4 @@
-"""Rules of what an objective takes and refuses: discrete latents, global latents, Pyro's own SVI."""
+"""Rules of what an objective takes and refuses: global latents, Pyro's own SVI."""
 
 from __future__ import annotations
 
@@ -13,28 +13,10 @@ from ppgen.objective import Objective
 from ppgen.pair import Pair
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.objective_contract import seeded, yardstick
-from ppgen.testing.sandbox import SEED, or_zeros
-from ppgen.testing.yardsticks import BernoulliYardstick, SharedYardstick, data
+from ppgen.testing.sandbox import SEED
+from ppgen.testing.yardsticks import SharedYardstick, data
 
-__all__ = ["check_global_latents", "check_reparameterization", "check_stock_svi_takes_it"]
-
-
-@objective_check("a guide without reparameterized samples is refused, or gets a gradient")
-def check_reparameterization(objective: Objective) -> None:
-    """With ``needs_rsample`` the site is named in a UsageError; without it, the guide's gradient is not zero."""
-    yardstick(objective)
-    pair = BernoulliYardstick()
-    if objective.needs_rsample:
-        _refused(objective, pair, "z", "set needs_rsample and call check_reparameterized before taking the bound")
-        return
-    loss, guide = seeded(objective.differentiable_loss, pair, data(50)), [pair.a, pair.b]
-    found = torch.autograd.grad(loss, guide, allow_unused=True) if loss.requires_grad else (None, None)
-    if not any(or_zeros(g, p).any() for g, p in zip(found, guide, strict=True)):
-        raise CheckFailed(
-            "the gradient of the guide's parameters is zero when the latent is discrete",
-            where="a Bernoulli guide",
-            advice="add a score function term, or declare needs_rsample = True",
-        )
+__all__ = ["check_global_latents", "check_stock_svi_takes_it", "refused"]
 
 
 @objective_check("a latent outside the data plate is refused by a bound per datum, and taken by others")
@@ -45,7 +27,7 @@ def check_global_latents(objective: Objective) -> None:
     yardstick(objective)
     pair = SharedYardstick()
     if objective.per_datum:
-        _refused(objective, pair, "m", "build on Bound, which refuses it, or declare per_datum = False")
+        refused(objective, pair, "m", "build on Bound, which refuses it, or declare per_datum = False")
     elif not torch.isfinite(seeded(objective.differentiable_loss, pair, data(6))):
         raise CheckFailed(
             "the loss is not finite", where="a pair with a global latent", advice="declare per_datum = True"
@@ -69,7 +51,8 @@ def check_stock_svi_takes_it(objective: Objective) -> None:
         )
 
 
-def _refused(objective: Objective, pair: Pair, site: str, advice: str) -> None:
+def refused(objective: Objective, pair: Pair, site: str, advice: str) -> None:
+    """Check that the objective refuses the pair, with a sentence that names the site."""
     try:
         objective.differentiable_loss(pair.model, pair.guide, *data(6))
     except UsageError as error:

@@ -16,7 +16,7 @@ from ppgen.steps import Learner, StepFunction, compiled, player_step
 from ppgen.testing.bound import AnyBound
 from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, pair_check
 from ppgen.testing.samples import prior_sites
-from ppgen.testing.sandbox import SEED, close, particles, random_sites
+from ppgen.testing.sandbox import SEED, apart, close, particles, random_sites
 from ppgen.tracing import Batch
 
 __all__ = ["check_compiled_step", "check_precisions", "check_round_trip"]
@@ -47,7 +47,14 @@ def check_round_trip(pair: Pair, batch: Batch) -> None:
     with torch.no_grad():
         for value in state.values():
             value.copy_(torch.ones_like(value))
-    pair.load_state_dict(load(data))
+    try:
+        pair.load_state_dict(load(data))
+    except RuntimeError as error:
+        raise CheckFailed(
+            str(error).splitlines()[-1].strip().rstrip("."),
+            where="the state dict",
+            advice="let it hold every parameter and buffer under the name that the pair has for it",
+        ) from error
     if not torch.equal(particles(pair, batch, 2).log_w, before):
         raise CheckFailed(
             "log-weights differ after it was saved and loaded",
@@ -80,7 +87,7 @@ def check_compiled_step(pair: Pair, batch: Batch) -> None:
     for name, value in expected.items():
         if not close(got[name], value, slack=10_000).all():
             raise CheckFailed(
-                f"compiled and eager differ by {float((got[name] - value).abs().max()):.2g}",
+                f"compiled and eager differ by {apart(got[name], value):.2g}",
                 where=name if name == "the loss" else f"gradient of {name.removeprefix('pair.')!r}",
                 advice="what changes between steps must be an input (parameter, buffer, batch): a graph holds all else "
                 "as a constant",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from pyro import poutine
+from torch import Tensor
 
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.sites import Site, data_frame, is_latent
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.contract import inside
-from ppgen.testing.sandbox import SEED, particles, random_sites, unlike
+from ppgen.testing.sandbox import SEED, particles, random_sites, rows, unlike
 from ppgen.tracing import Batch
 
 __all__ = ["check_posterior_samples", "check_prior_samples", "prior_sites"]
@@ -51,18 +54,29 @@ def check_prior_samples(pair: Pair, batch: Batch) -> None:
 
 @pair_check("the guide draws one latent for each particle and datum")
 def check_posterior_samples(pair: Pair, batch: Batch) -> None:
-    """A latent in the data plate has shape (K, ..., B) + event: K and B at the dimensions of their plates."""
-    run = particles(pair, batch, unlike(len(batch[0])))
+    """A continuous latent differs between particles, and in the data plate between data too (copies of one datum)."""
+    copies = rows(batch, torch.zeros(len(batch[0]), dtype=torch.long))
+    run = particles(pair, copies, unlike(len(batch[0])))
     for name, site in run.guide_sites.items():
-        if not is_latent(site):
+        if not is_latent(site) or not _is_spread(site["fn"]):
             continue
-        value, event, frame = site["value"], site["fn"].event_dim, data_frame(site, run.program.plate)
-        sizes = {run.particle_dim: run.num_particles} | ({} if frame is None else {frame.dim: frame.size})
-        wrong = [d for d, size in sizes.items() if value.dim() < event - d or value.shape[d - event] != size]
-        if wrong or value.shape != site["fn"].shape():
-            raise CheckFailed(
-                f"draws have shape {tuple(value.shape)}, expected {tuple(site['fn'].shape())} with "
-                f"{run.num_particles} particles and {len(batch[0])} data",
-                where=f"site {name!r} of the guide",
-                advice="let pyro.sample draw it, under the data plate",
-            )
+        frame, event = data_frame(site, run.program.plate), site["fn"].event_dim
+        dims = {"particles": run.particle_dim} | ({} if frame is None else {run.program.plate: frame.dim})
+        for plate, dim in dims.items():
+            if _is_constant(site["value"], dim - event):
+                raise CheckFailed(
+                    f"its draws are the same all along plate {plate!r}",
+                    where=f"site {name!r} of the guide",
+                    advice="let pyro.sample draw it under its plates, and expand no draw by hand",
+                )
+
+
+def _is_spread(distribution: Any) -> bool:
+    """Whether two draws of the distribution differ with probability one."""
+    while hasattr(distribution, "base_dist"):
+        distribution = distribution.base_dist
+    return not isinstance(distribution, dist.Delta) and not distribution.support.is_discrete
+
+
+def _is_constant(value: Tensor, dim: int) -> bool:
+    return value.shape[dim] > 1 and bool((value == value.narrow(dim, 0, 1)).all())

@@ -20,6 +20,7 @@ from ppgen.tracing import Batch, Particles, Program, run_particles
 
 __all__ = [
     "SEED",
+    "apart",
     "close",
     "latents_of",
     "or_zeros",
@@ -146,6 +147,11 @@ def or_zeros(gradient: Tensor | None, parameter: Tensor) -> Tensor:
 def random_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
     """The sample sites of a trace, without those that subsample a plate."""
     return {n: s for n, s in nodes.items() if s["type"] == "sample" and not site_is_subsample(s)}
+
+
+def apart(found: Tensor, expected: Tensor) -> float:
+    """The largest difference between two results."""
+    return float((found - expected).detach().abs().max())
 
 
 def close(found: Tensor, expected: Tensor, slack: float = 1000.0) -> Tensor:
