@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -56,22 +57,27 @@ class Chart:
         self.figure.savefig(buffer, format="png", dpi=150)
         return buffer.getvalue()
 
-    def svg(self) -> str:
-        """An ``<svg>`` element whose colours and typeface are the page's CSS variables; the same text every time."""
+    def svg(self, label: str) -> str:
+        """An ``<svg>`` element whose colours and typeface are the page's CSS variables; the same text every time.
+
+        Args:
+            label: what a reader who cannot see it is told; of two charts on a page each has its own.
+        """
         import matplotlib
 
         buffer = io.StringIO()
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ppgen"}):
-            self.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+            self.figure.savefig(buffer, format="svg", transparent=True)
         text = buffer.getvalue()
         text = text[text.index("<svg") :]
+        text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(label, quote=True)}" ', 1)
         for pattern, replacement in _FOR_PAGES.items():
             text = re.sub(pattern, replacement, text, flags=re.DOTALL)
         return text
 
 
 _FOR_PAGES = {
-    r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>": r"<svg \1>",
+    r"(<svg role=\"img\" aria-label=\"[^\"]*\")[^>]*?( viewBox=\"[^\"]*\")[^>]*>": r"\1\2>",
     r"<metadata>.*?</metadata>|<style.*?</style>": "",
     r"<g id=\"[^\"]*\"": "<g",  # names of parts, the same in every figure
     r"font-family: [^;\"]*": "font-family: var(--sans)",
@@ -108,6 +114,8 @@ def draw_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 3) ->
         axes.set_title(title, fontsize=9, color=INK, loc="left")
         for group in groups:
             _draw_vectors(axes, group)
+            if group.values.shape[1] > 2:
+                figure.supxlabel("feature", color=INK, fontsize=9)
     for axes in cells[len(panels) :]:
         axes.remove()
     return Chart(figure)

@@ -178,7 +178,7 @@ def _global_latents(pair: Pair, batch: Batch) -> dict[str, Tensor]:
 def _ranked_dimensions(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -> list[tuple[float, str, int]]:
     """(KL in nats, site, dimension) for every dimension of the latents of a datum, the largest KL first."""
     size = (_PARTICLES, len(batch[0]))
-    guide = run_particles(Program(pair.model, pair.guide), batch, _PARTICLES, shared).guide_sites
+    guide = run_particles(Program(pair.model, pair.guide), batch, _PARTICLES).guide_sites
     model = _generate(pair, tuple(torch.cat([part] * _PARTICLES) for part in batch), shared)
     ranked = []
     for name, site in guide.items():

@@ -116,7 +116,8 @@ def conditions(run: Run, num: int) -> Batch:
 def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0) -> None:
     """Draw from the run's model and write it; the suffix of ``path`` says as what.
 
-    ``.png``: for images the means of p(x | z), in a grid; for other data the draws, as cells, lines or points.
+    ``.png``: for images the means of p(x | z), in a grid; for other data the draws, as cells,
+    or as lines or points beside test data.
     ``.csv``: a draw of x a line, below a header. ``.npz``: arrays ``x`` and ``mean``. Labels go along as ``y``.
 
     Raises:

@@ -14,9 +14,11 @@ from ppgen.sections import (
     configuration,
     likelihood,
     name_of,
+    name_of_value,
     number,
     reconstruction,
     samples,
+    texts,
     training,
     traversal,
     versions,
@@ -52,7 +54,7 @@ class Headline:
 
 
 def headline(run: Run) -> Headline:
-    """The test log-likelihood; where there is none the last validation bound, and how to come by the former.
+    """The test log-likelihood; where there is none, the last validation value and how to come by the former.
 
     A report evaluates nothing itself, so that the number on the page is the one that ``ppgen evaluate`` printed.
     """
@@ -62,7 +64,7 @@ def headline(run: Run) -> Headline:
         command = f"ppgen evaluate {run.directory or 'RUN'}"
         advice = f"The run has not been evaluated: {command} gives its test log-likelihood, then write this page again."
         value = number(bounds[-1]) if bounds else "none yet"
-        return Headline("Last validation bound", value, "", ("as the objective estimates it", advice))
+        return Headline(f"Last validation {name_of_value(run)}", value, "", (advice,))
     K, num_data = found["num_particles"], found["num_data"]
     notes = [f"bound of K = {K:,} particles, one standard error over {num_data:,} {found['split']} data"]
     if found["bits_per_dim"] is not None:
@@ -101,7 +103,7 @@ def render(run: Run) -> str:
         model=name_of(config["model"]),
         data=run.data.spec.name,
         objective=name_of(config["objective"]),
-        options=config["objective"]["options"],
+        options=texts(config["objective"]["options"]),
         headline=headline(run),
         sections=sections,
     )

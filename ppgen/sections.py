@@ -27,9 +27,11 @@ __all__ = [
     "configuration",
     "likelihood",
     "name_of",
+    "name_of_value",
     "number",
     "reconstruction",
     "samples",
+    "texts",
     "training",
     "traversal",
     "versions",
@@ -93,16 +95,16 @@ def pictured(title: str) -> Callable[[Callable[[Run], Iterator[Figure]]], Callab
 
 
 def training(run: Run) -> Section | None:
-    """What training reported and the bound on the validation data, against steps and against seconds."""
+    """What training reported, and the objective's value on the validation data, against steps and against seconds."""
     if not run.metrics:
         return None
     last = run.metrics[-1]
     text = (
         f"{last['step']:,} steps, {number(last['epoch'], 1)} passes over the training data, "
         f"{number(last['seconds'], 1)} seconds. A point of the training curve is the mean over the steps since the one "
-        "before; the validation bound is taken under fixed random numbers."
+        "before; validation is under fixed random numbers."
     )
-    return Section("Training", text, tuple(_training_chart(run, place) for place in ("step", "seconds")))
+    return Section("Training", text, tuple(_training_chart(run, place) for place in ("steps", "seconds")))
 
 
 def likelihood(run: Run) -> Section | None:
@@ -192,13 +194,13 @@ def configuration(run: Run) -> Section:
         "objective": {"name": name_of(config["objective"]), **config["objective"]["options"]},
         "training": config["training"],
     }
-    return Section("Configuration", facts={title: _texts(group) for title, group in groups.items()})
+    return Section("Configuration", facts={title: texts(group) for title, group in groups.items()})
 
 
 def versions(run: Run) -> Section:
     """What it ran on."""
     facts = {**run.config["versions"], "device": run.config["device"], "data (SHA-256)": run.config["data"]["sha256"]}
-    return Section("Versions", facts={"": _texts(facts)})
+    return Section("Versions", facts={"": texts(facts)})
 
 
 def name_of(config: Mapping[str, Any]) -> str:
@@ -206,19 +208,33 @@ def name_of(config: Mapping[str, Any]) -> str:
     return str(config.get("name") or config.get("class") or "not registered")
 
 
-def _texts(group: Mapping[str, Any]) -> dict[str, str]:
-    shown = {key: "–" if value is None else value for key, value in group.items()}
-    return {k.replace("_", " "): v if isinstance(v, str) else json.dumps(v, default=str) for k, v in shown.items()}
+def name_of_value(run: Run) -> str:
+    """What the objective's value may be called: a bound on log p(x), or just the objective."""
+    return "bound" if run.objective.is_bound else "objective"
 
 
-def _training_chart(run: Run, place: str) -> Figure:
+def texts(group: Mapping[str, Any]) -> dict[str, str]:
+    """Names and values as the page shows them."""
+    return {key.replace("_", " "): _text(value) for key, value in group.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping) and "options" in value:
+        return ", ".join([name_of(value), *(f"{k} = {v}" for k, v in texts(value["options"]).items())])
+    return "–" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _training_chart(run: Run, unit: str) -> Figure:
+    place = {"steps": "step"}.get(unit, unit)
     train = [line for line in run.metrics if line["split"] == "train"]
-    shown = [key for key in train[-1] if key.endswith("bound")] or [key for key in train[-1] if key.endswith("loss")]
-    curves = [Curve(f"train {key}", [line[place] for line in train], [line[key] for line in train]) for key in shown]
+    keys = [key for key in train[-1] if key.endswith("bound")] or [key for key in train[-1] if key.endswith("loss")]
+    curves = [Curve(f"train {key}", [line[place] for line in train], [line[key] for line in train]) for key in keys]
     valid = [line for line in run.metrics if line["split"] == "valid"]
-    curves.append(Curve("valid bound", [line[place] for line in valid], [line["bound"] for line in valid]))
-    alt = " ".join(f"{c.label}: {number(c.y[0])} at first, {number(c.y[-1])} at last." for c in curves)
-    return _chart(draw_curves(curves, x_label=place, y_label="nats per datum"), alt)
+    name = f"valid {name_of_value(run)}"
+    curves.append(Curve(name, [line[place] for line in valid], [line["bound"] for line in valid]))
+    ends = [f"{c.label}: {number(c.y[0])} at first, {number(c.y[-1])} at last." for c in curves if c.y]
+    alt = f"Nats per datum against {unit}. {' '.join(ends)}"
+    return _chart(draw_curves(curves, x_label=unit, y_label="nats per datum"), alt)
 
 
 def _layout(run: Run) -> tuple[tuple[int, ...] | None, int]:
@@ -233,10 +249,8 @@ def _grey(run: Run) -> tuple[float, float]:
 
 def _chart(chart: Chart, alt: str, caption: str = "") -> Figure:
     """The SVG itself: it takes its colours, light or dark, from the page."""
-    opening, rest = map(Markup, chart.svg().split(">", 1))
     width = round(_CHART_SCALE * 72 * chart.figure.get_figwidth())
-    body = Markup('{} role="img" aria-label="{}" style="max-width: {}px">{}').format(opening, alt, width, rest)
-    return Figure(body, caption)
+    return Figure(Markup('<div style="max-width: {}px">{}</div>').format(width, Markup(chart.svg(alt))), caption)
 
 
 def _image(pixels: NDArray[np.uint8], columns: int, alt: str) -> Markup:

@@ -1,0 +1,286 @@
+"""The report is one page that needs nothing else, says what the run says, and changes nothing."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer.autoguide import AutoNormal
+from torch import Tensor, nn
+
+import ppgen
+from ppgen import Pair, report
+from ppgen.data import Dataset, DataSpec
+from ppgen.errors import UsageError
+from ppgen.inference import ELBO, IWELBO
+from ppgen.models import VAE
+from ppgen.options import TrainingOptions
+from ppgen.registry import MODELS
+from ppgen.runs import Run, describe
+from ppgen.sections import Section, number
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+EVERYWHERE = ["Training", "Reconstructions", "Samples", "Latent traversal", "Configuration", "Versions"]
+METRICS = [
+    {"step": step, "epoch": step / 2, "seconds": step / 10, "split": split, "bound": -5.0 - 1 / step}
+    for step in (1, 2, 3)
+    for split in ("train", "valid")
+]
+
+
+class Page(HTMLParser):
+    """The elements of a page; it refuses one that is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open += [] if tag in VOID else [tag]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += [data.strip()] if data.strip() else []
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of every element of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def run_of(pair: Pair, spec: DataSpec, batch: tuple[Tensor, ...], directory: Path | None = None) -> Run:
+    """A run of an untrained pair, with a made-up record."""
+    spec = dataclasses.replace(spec, num_data=None)
+    data, objective = Dataset(spec, batch, batch, batch), ELBO()
+    return Run(pair, data, objective, describe(pair, data, objective, TrainingOptions()), list(METRICS), directory)
+
+
+def tiny_run(name: str, directory: Path | None = None) -> Run:
+    """The tiny case of a registered pair as a run."""
+    pair, batch = MODELS[name].tiny()  # type: ignore[misc]  # registered with one
+    spec = next(value for value in pair.arguments.values() if isinstance(value, DataSpec))
+    return run_of(pair, spec, batch, directory)
+
+
+def pictures_run(directory: Path | None = None) -> Run:
+    """A run on pictures of 3 x 4 pixels."""
+    spec = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
+    return run_of(VAE(spec, 2, hidden=(4,)), spec, (torch.randint(5, (12, 12)) / 4,), directory)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_registered_pair_gets_every_section(name: str) -> None:
+    text = report.render(tiny_run(name))
+    assert re.findall(r"<h2 id=.*?>(.*?)</h2>", text) == EVERYWHERE
+    assert "no such picture" not in text
+
+
+def test_a_run_on_pictures_shows_them() -> None:
+    images = Page(report.render(pictures_run())).all("img")
+    assert len(images) == 2 + 2  # reconstructions, samples, and two latents
+
+
+@pytest.mark.parametrize("name", [*MODELS, "pictures"])
+def test_the_page_is_whole_and_loads_nothing(name: str) -> None:
+    text = report.render(pictures_run() if name == "pictures" else tiny_run(name))
+    page = Page(text)
+    links = [
+        str(a[key]) for _, a in page.elements for key in ("src", "href", "xlink:href", "srcset", "data") if key in a
+    ]
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert not re.search(r"https?:|<script|@import|url\((?!#)", text)
+    ids = re.findall(r"\sid=\"([^\"]*)\"", text)
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+
+
+@pytest.mark.parametrize("name", [*MODELS, "pictures"])
+def test_every_picture_is_told_in_words(name: str) -> None:
+    page = Page(report.render(pictures_run() if name == "pictures" else tiny_run(name)))
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(chart["role"] == "img" and chart["aria-label"] for chart in page.all("svg"))
+    assert len(page.all("svg")) >= 2
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_colours_follow_the_reader_and_none_is_left_fixed() -> None:
+    text = report.render(tiny_run("linear_gaussian"))
+    assert "prefers-color-scheme: dark" in text
+    body = text[text.index("<body>") :]
+    assert not re.search(r"(fill|stroke): #(?!ffffff)", body)
+    defined = set(re.findall(r"(--[\w-]+):", text))
+    assert set(re.findall(r"var\((--[\w-]+)\)", text)) <= defined
+
+
+def test_the_headline_is_the_evaluation(tmp_path: Path) -> None:
+    run = pictures_run(tmp_path)
+    found = run.evaluate(particles=20)
+    page = Page(report.render(run))
+    assert number(found.log_likelihood) in page.text
+    assert f"± {number(found.standard_error)}" in page.text
+    assert "bound of K = 20 particles, one standard error over 12 test data" in page.text
+    assert f"{number(found.bits_per_dim or 0, 3)} bits per dimension" in page.text
+    rows = [cell for point in found.curve for cell in (number(point.log_likelihood), number(point.standard_error))]
+    assert all(row in page.text for row in rows)
+    assert "Likelihood" in page.text
+
+
+def test_a_run_without_evaluation_says_how_to_get_one(tmp_path: Path) -> None:
+    page = Page(report.render(pictures_run(tmp_path)))
+    assert "Last validation bound" in page.text
+    assert "−5.33" in page.text
+    assert any(f"ppgen evaluate {tmp_path}" in part for part in page.text)
+    assert "Likelihood" not in page.text
+
+
+def test_a_run_without_a_record_has_a_page() -> None:
+    run = pictures_run()
+    run.metrics = []
+    page = Page(report.render(run))
+    assert "Training" not in page.text
+    assert "none yet" in page.text
+
+
+def test_a_record_cut_before_its_first_validation_has_a_page() -> None:
+    run = pictures_run()
+    run.metrics = run.metrics[:1]
+    assert "Training" in Page(report.render(run)).text
+
+
+def test_an_objective_that_is_no_bound_is_not_called_one() -> None:
+    class NoBound(ELBO):
+        is_bound = False
+
+    run = pictures_run()
+    run.objective = NoBound()
+    assert "Last validation objective" in Page(report.render(run)).text
+
+
+def test_the_configuration_is_all_of_it() -> None:
+    run = pictures_run()
+    page = Page(report.render(run))
+    options = {**run.config["training"], **run.config["versions"]}
+    assert {key.replace("_", " ") for key in options} <= set(page.text)
+    assert run.config["data"]["sha256"] in page.text
+    assert f"{sum(p.numel() for p in run.pair.parameters()):,}" in page.text
+
+
+def test_a_report_changes_nothing(tmp_path: Path) -> None:
+    run = pictures_run(tmp_path)
+    run.evaluate(particles=5)
+    before = {key: value.clone() for key, value in run.pair.state_dict().items()}
+    state, files = torch.get_rng_state(), {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    where = report.write_report(run)
+    assert where == tmp_path / "report.html"
+    assert {file.name for file in tmp_path.iterdir()} == {*files, "report.html"}
+    assert all((tmp_path / name).read_bytes() == content for name, content in files.items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[key]) for key, value in run.pair.state_dict().items())
+    assert run.pair.training
+    assert run.metrics == METRICS
+    assert not pyro.get_param_store().keys()
+
+
+def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
+    run = tiny_run("linear_gaussian", tmp_path)
+    first = report.write_report(run).read_bytes()
+    assert report.write_report(run, tmp_path / "again.html").read_bytes() == first
+
+
+def test_a_run_without_a_directory_needs_a_path(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no directory"):
+        report.write_report(pictures_run())
+    assert report.write_report(pictures_run(), tmp_path / "page.html").is_file()
+
+
+def test_names_are_text_and_not_markup() -> None:
+    spec = DataSpec("<b>&amp;</b>", 12, "binary", image_shape=(3, 4))
+    run = run_of(VAE(spec, 2, hidden=(4,)), spec, (torch.rand(3, 12).round(),))
+    page = Page(report.render(run))
+    assert not page.all("b")
+    assert "<b>&amp;</b>" in page.text
+
+
+def test_a_new_section_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weather(run: Run) -> Section:
+        return Section("Weather", "fair", table=(("wind", "calm"),))
+
+    monkeypatch.setattr(report, "SECTIONS", [weather, lambda run: None])
+    page = Page(report.render(pictures_run()))
+    assert {"Weather", "fair", "wind", "calm"} <= set(page.text)
+    assert len(page.all("section")) == 1
+
+
+class Regression(Pair):
+    """Nothing but a number is observed, and x is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(12))
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("total", dist.Normal(z + x @ self.weight, 1.0), obs=x.sum(-1))
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(x @ self.weight, 1.0))
+
+
+def test_a_pair_that_makes_no_x_says_so_where_pictures_would_be() -> None:
+    run = pictures_run()
+    run.pair = Regression()
+    text = report.render(run)
+    assert text.count("There is no such picture of this pair: expected an observed site") == 3
+
+
+def test_functions_with_an_autoguide_get_a_page() -> None:
+    def model(x: Tensor) -> None:
+        loc = pyro.sample("loc", dist.Normal(torch.zeros(12), 1.0).to_event(1))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    spec = DataSpec("numbers", 12, "real")
+    run = run_of(ppgen.pair_from(model, AutoNormal(model)), spec, (torch.randn(7, 12),))
+    text = report.render(run)
+    assert text.count("There is no such picture of this pair") == 1  # a traversal: no datum has a latent
+    assert "nothing to traverse" in text
+
+
+def test_the_page_of_a_trained_run_tells_its_training(tmp_path: Path) -> None:
+    data = ppgen.load_data("digits")
+    pair = VAE(data.spec, 2, hidden=(4,))
+    run = ppgen.fit(pair, data, IWELBO(num_particles=2), steps=3, eager=True, out=tmp_path / "run")
+    page = Page(report.write_report(run).read_text(encoding="utf-8"))
+    assert any(part.startswith("3 steps, 0.0 passes") for part in page.text)
+    assert f"{number(run.metrics[-1]['bound'])}" in page.text
+    assert any("iwelbo" in part and "num particles = 2" in part for part in page.text)
+
+
+def test_a_report_imports_matplotlib_late_and_never_pyplot() -> None:
+    code = (
+        "import sys, ppgen.report, ppgen.pictures, torch\n"
+        "assert 'matplotlib' not in sys.modules and 'jinja2' not in sys.modules\n"
+        "ppgen.pictures.png(ppgen.pictures.grid(torch.ones(1, 4), (2, 2), 1))\n"
+        "from ppgen.charts import Curve, draw_curves\n"
+        "draw_curves([Curve('', [1], [1])], x_label='', y_label='').svg('one point')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)
