@@ -65,6 +65,16 @@ def test_a_healthy_pair_breaks_nothing() -> None:
 
 
 @pytest.mark.usefixtures("without_slow_checks")
+@pytest.mark.parametrize(
+    ("name", "options"), [("vae", {}), ("vae", {"network": "conv"}), ("iwae", {}), ("cvae", {})], ids=str
+)
+def test_a_registered_pair_of_real_size_breaks_nothing(name: str, options: dict[str, Any]) -> None:
+    dataset = ppgen.load_data("digits", labels=name == "cvae")
+    report = check_pair(ppgen.make_pair(name, dataset.spec, **options), dataset.draw(dataset.valid))
+    assert report.ok, str(report)
+
+
+@pytest.mark.usefixtures("without_slow_checks")
 @pytest.mark.parametrize(("mutant", "expected"), MUTANTS, ids=[mutant.__name__ for mutant, _ in MUTANTS])
 def test_a_broken_pair_is_caught_by_its_check(mutant: type[Toy], expected: set[str]) -> None:
     report = check_pair(mutant(), data())

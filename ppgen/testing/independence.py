@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ppgen.pair import Pair
 from ppgen.sites import Site, data_frame
+from ppgen.testing.agreement import apart, close
 from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, pair_check
-from ppgen.testing.sandbox import apart, close, latents_of, particles, rows, unlike
+from ppgen.testing.sandbox import latents_of, particles, rows, unlike
 from ppgen.tracing import Batch, Particles
 
 __all__ = ["check_batch_independence", "check_batch_sizes", "check_particle_independence", "part_of"]

@@ -17,8 +17,9 @@ from ppgen.objective import Objective, Scheduled, State
 from ppgen.pair import Pair
 from ppgen.registry import OBJECTIVES
 from ppgen.steps import Learner
+from ppgen.testing.agreement import or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
-from ppgen.testing.sandbox import SEED, or_zeros
+from ppgen.testing.sandbox import SEED
 from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, data
 
 __all__ = [

@@ -14,10 +14,11 @@ from torch.utils import _pytree as pytree
 from ppgen.objective import Objective
 from ppgen.pair import Pair
 from ppgen.steps import Learner, player_step
+from ppgen.testing.agreement import close, or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, objective_check
 from ppgen.testing.objective_contract import yardstick
 from ppgen.testing.objective_use import refused
-from ppgen.testing.sandbox import SEED, close, or_zeros, program_of
+from ppgen.testing.sandbox import SEED, program_of
 from ppgen.testing.yardsticks import BernoulliYardstick, data
 
 __all__ = [

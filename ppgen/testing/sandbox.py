@@ -20,10 +20,7 @@ from ppgen.tracing import Batch, Particles, Program, run_particles
 
 __all__ = [
     "SEED",
-    "apart",
-    "close",
     "latents_of",
-    "or_zeros",
     "particles",
     "prepared",
     "program_of",
@@ -139,23 +136,6 @@ def latents_of(run: Particles, *, data: Tensor | None = None, particle: Tensor |
     return found
 
 
-def or_zeros(gradient: Tensor | None, parameter: Tensor) -> Tensor:
-    """The gradient; zeros where autograd found none."""
-    return torch.zeros_like(parameter) if gradient is None else gradient
-
-
 def random_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
     """The sample sites of a trace, without those that subsample a plate."""
     return {n: s for n, s in nodes.items() if s["type"] == "sample" and not site_is_subsample(s)}
-
-
-def apart(found: Tensor, expected: Tensor) -> float:
-    """The largest difference between two results."""
-    return float((found - expected).detach().abs().max())
-
-
-def close(found: Tensor, expected: Tensor, slack: float = 1000.0) -> Tensor:
-    """Where two results of the same sums agree, up to ``slack`` roundings of numbers of this size (at least 1)."""
-    eps = torch.finfo(expected.dtype).eps if expected.dtype.is_floating_point else 0.0
-    same = found.isclose(expected, rtol=slack * eps, atol=slack * eps, equal_nan=True)
-    return torch.as_tensor(same)
