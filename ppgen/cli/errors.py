@@ -26,17 +26,15 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, UsageError):
         return BAD_INPUT, _one_line(str(error))
     if isinstance(error, typer.TyperException):
-        return (
-            BAD_INPUT,
-            f"{_one_line(error.format_message()).rstrip('.')}{_got(error)}; see `{_command(error)} --help`.",
-        )
+        what = _one_line(error.format_message()).rstrip(".")
+        return BAD_INPUT, f"{what}{_got(error)}; see `{_command(error)} --help`."
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return BAD_INPUT, "out of memory: lower --batch-size, --particles or the objective's num_particles."
     if (line := _users_line(error)) is not None:
         return BAD_INPUT, f"{line} raised {_described(error)}."
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return BAD_INPUT, f"cannot go on: {where}{error.strerror or error}."
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return BAD_INPUT, "out of memory: lower --batch-size, --particles or the objective's num_particles."
     return DEFECT, f"{_described(error)}: this is a defect of ppgen; please report it with what --debug shows."
 
 

@@ -111,8 +111,6 @@ def _length(epochs: int | None, steps: int | None) -> dict[str, Any]:
 
 def _summary(run: Run, again: str) -> str:
     """Where the run is, its last validation bound, and what to do next."""
-    last = [line for line in run.metrics if line["split"] == "valid"][-1]
-    return (
-        f"{run.directory}: validation bound {last['bound']:.2f} nats after {last['step']} steps; "
-        f"next: ppgen evaluate {run.directory}{again}"
-    )
+    bounds = [f"{m['bound']:.2f} nats after {m['step']} steps" for m in run.metrics if m["split"] == "valid"]
+    last = bounds[-1] if bounds else "not reached"
+    return f"{run.directory}: validation bound {last}; next: ppgen evaluate {run.directory}{again}"

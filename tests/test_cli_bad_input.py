@@ -1,0 +1,544 @@
+"""Bad input on the command line: exit code 2, one sentence, nothing half-written, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ppgen.checkpoint import read_checkpoint
+from ppgen.cli import main
+from ppgen.data import Dataset, DataSpec
+from ppgen.registry import DATA
+from tests.cli_cases import QUICK, USER_FILE, files, run
+
+Capture: TypeAlias = pytest.CaptureFixture[str]
+Tensors: TypeAlias = dict[str, Tensor]
+Facts: TypeAlias = dict[str, Any]
+TRAIN = ["train", "vae", "--data", "digits", "--objective", "elbo", "--steps", "3", "--eager"]
+RESUME = ["6" if argument == "3" else argument for argument in QUICK] + ["--resume"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three steps, to be copied."""
+    folder = tmp_path_factory.mktemp("finished") / "r"
+    assert main([*QUICK, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def a_run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "r"))
+
+
+NAMES: dict[str, tuple[list[str], str]] = {
+    "model": (["train", "vea", *TRAIN[2:]], "got 'vea': did you mean 'vae'? Known names: "),
+    "objective": ([*QUICK, "--objective", "iwlbo"], "got 'iwlbo': did you mean 'iwelbo'? Known names: analytic_kl, "),
+    "data": ([*QUICK, "--data", "digit"], "got 'digit': did you mean 'digits'? Known names: "),
+    "data to check": (["check", "vae", "--data", "digit"], "got 'digit': did you mean 'digits'? Known names: "),
+    "kind": (["list", "moddels"], "got 'moddels': did you mean 'models'? Known names: data, models, objectives."),
+    "command": (["trian"], "No such command 'trian'. Did you mean 'train'?; see `ppgen --help`."),
+    "option": ([*QUICK, "--epoch", "3"], "No such option: --epoch (Possible options: --epochs"),
+    "file": (["train", "none.py:A", *TRAIN[2:]], "expected a Python file, got 'none.py', which does not exist"),
+}
+OPTIONS: dict[str, tuple[list[str], str]] = {
+    "model": (
+        [*TRAIN, "-M", "latentdim=3"],
+        "no option 'latentdim': did you mean 'latent_dim'? Known names: activation",
+    ),
+    "objective": ([*TRAIN, "-O", "particles=3"], "'elbo' has no option 'particles'"),
+    "data": (
+        [*TRAIN, "-D", "binarise=none"],
+        "has no option 'binarise': did you mean 'binarize'? Known names: binarize",
+    ),
+    "no value": ([*TRAIN, "-M", "latent_dim"], "-M expects key=value, got 'latent_dim': write for example -M latent_"),
+    "twice": ([*TRAIN, "-M", "latent_dim=2", "-M", "latent_dim=3"], "-M latent_dim is given twice, as 2 and as '3'"),
+    "wrong type": ([*TRAIN, "-M", "latent_dim=two"], "latent_dim must be a positive integer, got 'two'."),
+    "labels that the model does not take": ([*TRAIN, "-D", "labels=True"], "y"),
+    "labels that the data lack": (
+        ["train", "cvae", "--data", "linear_gaussian", *TRAIN[4:]],
+        "data set 'linear_gaussian' has no labels",
+    ),
+}
+NUMBERS: dict[str, tuple[list[str], str]] = {
+    "K = 0 in training": (
+        [*QUICK, "-O", "num_particles=0"],
+        "num_particles of IWELBO must be a number of at least 1, got 0.",
+    ),
+    "K that is no number": ([*QUICK, "-O", "num_particles=many"], "must be a number of at least 1, got 'many'."),
+    "order that is no number": ([*QUICK, "--objective", "renyi", "-O", "alpha=half"], "got 'half'"),
+    "negative epochs": (
+        ["train", "vae", "--data", "digits", "--objective", "elbo", "--epochs", "-1"],
+        "epochs must be a whole number of at least 1, got -1.",
+    ),
+    "epochs that are no number": ([*TRAIN[:6], "--epochs", "few"], "Invalid value for '--epochs'"),
+    "epochs and steps": (
+        [*TRAIN, "--epochs", "2"],
+        "--epochs 2 and --steps 3 both set the length of training: give one",
+    ),
+    "no steps": ([*QUICK, "--steps", "0"], "steps must be a whole number of at least 1, got 0."),
+    "empty batch": ([*QUICK, "--batch-size", "0"], "batch_size must be a whole number of at least 1, got 0."),
+    "learning rate": ([*QUICK, "--lr", "nan"], "lr must be positive and finite, got nan."),
+    "schedule": ([*QUICK, "--schedule", "cosin"], "schedule must be 'constant' or 'cosine', got 'cosin'."),
+    "device": ([*QUICK, "--device", "tpu"], "expected a device (auto, cpu, cuda), got 'tpu'."),
+    "device without memory": ([*QUICK, "--device", "meta"], "expected a device (auto, cpu, cuda), got 'meta'."),
+    "missing objective": (TRAIN[:4], "Missing option '--objective'; see `ppgen train --help`."),
+    "missing model": (["train"], "Missing argument 'MODEL'; see `ppgen train --help`."),
+    "batch to check": (
+        ["check", "vae", "--data", "digits", "--batch-size", "0"],
+        "--batch-size must be at least 1, got 0.",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "case", [*NAMES.values(), *OPTIONS.values(), *NUMBERS.values()], ids=[*NAMES, *OPTIONS, *NUMBERS]
+)
+def test_a_command_with_a_wrong_word_says_what_is_right_and_writes_nothing(
+    capsys: Capture, tmp_path: Path, case: tuple[list[str], str]
+) -> None:
+    arguments, expected = case
+    assert expected in run(capsys, *arguments).sentence
+    assert files(tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said_to_be_missing(capsys: Capture, tmp_path: Path) -> None:
+    assert "torch sees no GPU here: use --device cpu." in run(capsys, *QUICK, "--device", "cuda").sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--particles", "0"], "particles must be at least 1, got 0."),
+        (["--split", "tets"], "unknown split 'tets': did you mean 'test'? Known names: test, train, valid."),
+        (["--num-data", "0"], "num_data must lie between 2 and 300"),
+        (["--num-data", "301"], "num_data must lie between 2 and 300"),
+    ],
+)
+def test_an_evaluation_that_makes_no_sense_is_refused(
+    capsys: Capture, a_run: Path, arguments: list[str], expected: str
+) -> None:
+    before = files(a_run)
+    assert expected in run(capsys, "evaluate", a_run, *arguments).sentence
+    assert files(a_run) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-n", "0"], "samples must be at least 1, got 0."),
+        (["--out", "samples.gif"], "samples are written as .png, .csv, .npz, got 'samples.gif'"),
+        (["--out", "r/config.json/samples.png"], "cannot make the folder r/config.json"),
+    ],
+)
+def test_samples_that_cannot_be_written_are_refused(
+    capsys: Capture, a_run: Path, arguments: list[str], expected: str
+) -> None:
+    before = files(a_run)
+    assert expected in run(capsys, "sample", a_run, *arguments).sentence
+    assert files(a_run) == before
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sample", "report"])
+@pytest.mark.parametrize("place", ["nowhere", "empty", "a_file"])
+def test_a_place_that_holds_no_run_is_refused(capsys: Capture, tmp_path: Path, command: str, place: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a_file").write_text("{}")
+    expected = f"expected a run at {place}, found no config.json in it: name the --out of a `ppgen train`."
+    assert run(capsys, command, place).sentence == expected
+    assert files(tmp_path) == {"a_file": b"{}"}
+
+
+def test_an_out_that_holds_a_run_is_refused(capsys: Capture, a_run: Path) -> None:
+    before = files(a_run)
+    assert "r holds a run already: add --resume" in run(capsys, *QUICK, "--out", "r").sentence
+    assert files(a_run) == before
+
+
+def test_a_resume_with_other_options_is_refused(capsys: Capture, a_run: Path) -> None:
+    before = files(a_run)
+    said = run(capsys, *RESUME, "--out", "r", "--lr", "0.5").sentence
+    assert "the run to resume was begun with training lr = 0.001, this one has 0.5" in said
+    assert files(a_run) == before
+
+
+@pytest.mark.parametrize("out", ["a_file", "a_file/r", "/proc/r", "/proc/self/cmdline/r", "long" * 100])
+def test_an_out_that_cannot_be_written_is_refused(capsys: Capture, tmp_path: Path, out: str) -> None:
+    (tmp_path / "a_file").write_text("mine")
+    assert out.split("/")[-1] in run(capsys, *QUICK, "--out", out).sentence
+    assert files(tmp_path) == {"a_file": b"mine"}
+
+
+PAIRS = {
+    "NoSite": "site 'z' is latent in the model and missing in the guide",
+    "Broadcasts": "site 'x': its observed value has shape (200, 1), which does not fit its plates",
+    "NotAPair": "expected a pair, an object with methods model(*batch) and guide(*batch), got NotAPair",
+    "Raises": "raised KeyError: 'no such thing'.",
+    "Mien": "my.py has no class 'Mien': did you mean 'Mine'? Known names: ",
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_pair_that_cannot_be_trained_is_refused(capsys: Capture, tmp_path: Path, name: str) -> None:
+    (tmp_path / "my.py").write_text(USER_FILE)
+    before = files(tmp_path)
+    assert PAIRS[name] in run(capsys, "train", f"my.py:{name}", *TRAIN[2:]).sentence
+    assert {path: data for path, data in files(tmp_path).items() if "__pycache__" not in path} == before
+
+
+def test_an_error_in_the_users_file_is_told_with_its_line(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(USER_FILE)
+    line = USER_FILE[: USER_FILE.index("raise KeyError")].count("\n") + 1
+    said = run(capsys, "train", "my.py:Raises", *TRAIN[2:]).sentence
+    assert said == f"{tmp_path / 'my.py'}:{line} raised KeyError: 'no such thing'."
+
+
+def test_a_file_that_is_no_python_is_told_with_its_line(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text("\ndef f(:\n")
+    assert "my.py cannot be imported (SyntaxError: " in run(capsys, "train", "my.py:A", *TRAIN[2:]).sentence
+
+
+def test_numbers_that_are_not_finite_stop_training_and_leave_the_checkpoint(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(USER_FILE)
+    quick = [*TRAIN[2:6], "--steps", "5000", "--eager", "--lr", "0.3", "--schedule", "constant", "--out", "r"]
+    said = run(capsys, "train", "my.py:Diverges", *quick).sentence
+    assert "training stopped at step " in said
+    assert "the log-probability of site 'runaway' of the model is not finite" in said
+    tensors, facts = read_checkpoint(tmp_path / "r" / "checkpoint.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+    assert facts["turn"] < int(said.split("stopped at step ")[1].split(":")[0])
+    assert set(files(tmp_path / "r")) <= {"config.json", "metrics.jsonl", "checkpoint.safetensors"}
+
+
+def _vectors(rows: int, bad: float = 0.0) -> Tensor:
+    x = torch.zeros(rows, 4)
+    x[2:3, 1] = bad
+    return x
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        (_vectors(5, float("nan")), "train of data 'broken' must hold finite numbers, got nan in row 2, column 1"),
+        (_vectors(5, float("inf")), "train of data 'broken' must hold finite numbers, got inf in row 2, column 1"),
+        (_vectors(5, 0.5), "train of data 'broken' must hold 0 or 1, got 0.5 in row 2, column 1"),
+        (_vectors(0), "train of data 'broken' is empty: give it at least one row."),
+        (torch.zeros(5, 3), "x in train of data 'broken' must be a floating-point tensor of shape (B, 4), got (5, 3)"),
+    ],
+    ids=["NaN", "infinity", "not binary", "empty", "shape"],
+)
+def test_data_that_is_not_what_it_says_is_refused(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Tensor, expected: str
+) -> None:
+    def broken() -> Dataset:
+        return Dataset(DataSpec("broken", 4, "binary"), (train,), (_vectors(2),), (_vectors(2),))
+
+    monkeypatch.setitem(DATA._specs, "broken", replace(DATA["digits"], name="broken", cls=broken))
+    assert expected in run(capsys, *QUICK, "--data", "broken").sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_data_that_is_cut_is_named(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("PPGEN_DATA", str(tmp_path / "data"))
+    for name in ("binarized_mnist.npz", "binarized_mnist_train.amat"):
+        (tmp_path / "data" / name).write_bytes(b"PK\x03\x04 cut")
+    assert "binarized_mnist" in run(capsys, *QUICK, "--data", "binarized_mnist", "--out", "r").sentence
+    assert not (tmp_path / "r").exists()
+
+
+def _bytes(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+    return edit
+
+
+def _checkpoint(change: Callable[[Tensors, Facts], tuple[Tensors, Any]]) -> Callable[[Path], None]:
+    """Tensors and facts of the checkpoint, changed by hand."""
+
+    def edit(folder: Path) -> None:
+        file = folder / "checkpoint.safetensors"
+        with safe_open(file, "pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no iterator
+            facts = json.loads(opened.metadata()["facts"])
+        tensors, facts = change(tensors, facts)
+        save_file(tensors, file, {"facts": json.dumps(facts)})
+
+    return edit
+
+
+def _config(*path: str, value: Any) -> Callable[[Path], None]:
+    """One entry of config.json, changed by hand."""
+
+    def edit(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        *parents, last = path
+        place = config
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return edit
+
+
+def _without(prefix: str) -> Callable[[Path], None]:
+    return _checkpoint(lambda t, f: ({name: v for name, v in t.items() if not name.startswith(prefix)}, f))
+
+
+def _with_fact(name: str, value: Any) -> Callable[[Path], None]:
+    return _checkpoint(lambda t, f: (t, {**f, name: value}))
+
+
+def _each(prefix: str, change: Callable[[Tensor], Tensor]) -> Callable[[Path], None]:
+    return _checkpoint(lambda t, f: ({n: change(v) if n.startswith(prefix) else v for n, v in t.items()}, f))
+
+
+DAMAGE_TO_ALL: dict[str, Callable[[Path], None]] = {
+    "checkpoint cut": _bytes("checkpoint.safetensors", lambda b: b[: len(b) // 2]),
+    "checkpoint cut in its header": _bytes("checkpoint.safetensors", lambda b: b[:100]),
+    "checkpoint empty": _bytes("checkpoint.safetensors", lambda b: b""),
+    "checkpoint of noise": _bytes("checkpoint.safetensors", lambda b: b"noise" * 1000),
+    "checkpoint a pickle": _bytes("checkpoint.safetensors", lambda b: b"\x80\x04N."),
+    "checkpoint header edited": _bytes("checkpoint.safetensors", lambda b: b.replace(b"facts", b"fatcs", 1)),
+    "checkpoint without parameters": _without("learner."),
+    "checkpoint of other shapes": _each("learner.", lambda v: v[..., :1].clone()),
+    "checkpoint with NaN": _each("learner.", lambda v: v * float("nan")),
+    "config cut": _bytes("config.json", lambda b: b[:50]),
+    "config empty": _bytes("config.json", lambda b: b""),
+    "config of noise": _bytes("config.json", lambda b: b"\xff\xfe\x00"),
+    "config a list": _bytes("config.json", lambda b: b"[1]"),
+    "config's model a list": _config("model", value=[1]),
+    "config's model without options": _config("model", value={"name": "vae"}),
+    "config's model unknown": _config("model", "name", value="vea"),
+    "config's model a file": _config("model", "name", value="elsewhere.py:Pair"),
+    "config's model with another option": _config("model", "options", "latentdim", value=3),
+    "config's model of another size": _config("model", "options", "latent_dim", value=3),
+    "config's model options a list": _config("model", "options", value=[1]),
+    "config's data unknown": _config("data", "name", value="digit"),
+    "config's data with another option": _config("data", "options", "size", value=3),
+    "config's data options a word": _config("data", "options", value="all"),
+    "config's objective empty": _config("objective", value={}),
+    "config's objective unknown": _config("objective", "name", value="iwlbo"),
+    "config's objective K = 0": _config("objective", "options", "num_particles", value=0),
+    "config's spec empty": _config("spec", value={}),
+    "config's spec a list": _config("spec", value=[1]),
+    "config's spec of another size": _config("spec", "num_features", value=10),
+    "metrics of noise": _bytes("metrics.jsonl", lambda b: b"\xff" * len(b)),
+    "metrics of braces": _bytes("metrics.jsonl", lambda b: b"}" * len(b)),
+}
+DAMAGE_TO_RESUME: dict[str, Callable[[Path], None]] = {
+    "checkpoint without random numbers": _without("random."),
+    "checkpoint with other random numbers": _each("random.", torch.zeros_like),
+    "checkpoint without optimizer": _without("optimizer."),
+    "checkpoint with an optimizer of other shapes": _each("optimizer.", lambda v: v.reshape(-1)[:1].clone()),
+    "checkpoint without turn": _checkpoint(lambda t, f: (t, {n: v for n, v in f.items() if n != "turn"})),
+    "checkpoint with a turn in words": _with_fact("turn", "three"),
+    "checkpoint with a negative turn": _with_fact("turn", -3),
+    "checkpoint with other sums": _with_fact("sums", 3),
+    "checkpoint with other metrics": _with_fact("metrics", "all"),
+    "checkpoint with a list of facts": _checkpoint(lambda t, f: (t, [1, 2])),
+    "config's training a list": _config("training", value=[1]),
+    "metrics cut": _bytes("metrics.jsonl", lambda b: b[:20]),
+    "metrics shifted": _bytes("metrics.jsonl", lambda b: b'{"step": 1}\n' + b),
+    "metrics gone": lambda folder: (folder / "metrics.jsonl").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE_TO_ALL)
+def test_a_damaged_run_is_refused_and_left_alone(capsys: Capture, a_run: Path, damage: str) -> None:
+    DAMAGE_TO_ALL[damage](a_run)
+    before = files(a_run)
+    assert run(capsys, "evaluate", "r", "--particles", "2", "--num-data", "3").sentence
+    assert files(a_run) == before
+
+
+@pytest.mark.parametrize("damage", DAMAGE_TO_ALL | DAMAGE_TO_RESUME)
+def test_a_damaged_run_is_not_gone_on_with_and_left_alone(capsys: Capture, a_run: Path, damage: str) -> None:
+    (DAMAGE_TO_ALL | DAMAGE_TO_RESUME)[damage](a_run)
+    before = files(a_run)
+    assert run(capsys, *RESUME, "--out", "r").sentence
+    assert files(a_run) == before
+
+
+def test_a_run_without_its_checkpoint_cannot_be_evaluated_and_resumes_from_the_beginning(
+    capsys: Capture, a_run: Path
+) -> None:
+    whole = read_checkpoint(a_run / "checkpoint.safetensors")[0]
+    (a_run / "checkpoint.safetensors").unlink()
+    assert "found none: train first, or name another run." in run(capsys, "evaluate", "r").sentence
+    assert run(capsys, *QUICK, "--out", "r", "--resume").code == 0
+    again = read_checkpoint(a_run / "checkpoint.safetensors")[0]
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_debug_adds_the_traceback_wherever_it_stands(capsys: Capture) -> None:
+    for arguments in (["--debug", *QUICK, "--lr", "0"], [*QUICK, "--lr", "0", "--debug"]):
+        given = run(capsys, *arguments)
+        assert given.code == 2
+        assert given.err.startswith("Traceback (most recent call last)")
+        assert given.err.endswith("ppgen: lr must be positive and finite, got 0.0.\n")
+
+
+def test_a_defect_of_ours_asks_for_a_report(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    monkeypatch.setattr("ppgen.cli.listing.print_table", json.loads)
+    given = run(capsys, "list")
+    assert given.code == 70
+    assert "this is a defect of ppgen; please report it with what --debug shows." in given.err
+    assert given.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 TB")])
+def test_too_little_memory_says_what_to_lower(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, a_run: Path, error: Exception
+) -> None:
+    def too_much(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ppgen.evaluation.log_weight_chunks", too_much)
+    said = run(capsys, "evaluate", "r").sentence
+    assert said == "out of memory: lower --batch-size, --particles or the objective's num_particles."
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if mount is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_is_too_small_is_said_to_be_full(capsys: Capture, small_disk: Path) -> None:
+    said = run(capsys, *TRAIN, "--out", small_disk / "r").sentence
+    assert "cannot write" in said
+    assert "the disk is full" in said
+    assert set(files(small_disk)) == {"r/config.json"}
+    assert "found none: train first" in run(capsys, "evaluate", small_disk / "r").sentence
+
+
+def test_a_disk_that_fills_leaves_the_run_whole_and_it_goes_on_when_there_is_room(
+    capsys: Capture, small_disk: Path
+) -> None:
+    folder = small_disk / "r"
+    assert run(capsys, *QUICK, "--out", folder).code == 0
+    before = files(folder)
+    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+        filler.writelines([b"0" * 4096] * 1000)
+    assert "with --resume." in run(capsys, *RESUME, "--out", folder).sentence
+    assert files(folder)["checkpoint.safetensors"] == before["checkpoint.safetensors"]
+    assert set(files(folder)) == set(before)
+    (small_disk / "filler").unlink()
+    assert "after 6 steps" in run(capsys, *RESUME, "--out", folder).out
+
+
+KILLER = """
+import json, os, random, signal, sys, time
+import torch
+import ppgen.checkpoint, ppgen.metrics
+from ppgen.cli import main
+from ppgen.options import TrainingOptions
+
+TrainingOptions.__init__.__kwdefaults__.update(checkpoint_seconds=0.0, validate_every=2)
+torch.set_num_threads(1)
+arguments, moments = json.loads(sys.argv[1]), ("fsync", "replace", "_sync_folder", "any")
+assert main([*arguments, "--out", "straight"]) == 0
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(number):
+    "Go on with the run, and die at the n-th checkpoint, in the midst of writing it."
+    moment, count = moments[number % len(moments)], 0
+
+    def at(function, owner, name):
+        def counted(*given):
+            nonlocal count
+            count += 1
+            return die() if count > number // 2 + 2 else function(*given)
+
+        setattr(owner, name, counted)
+
+    if moment == "fsync":
+        at(os.fsync, os, "fsync")
+    elif moment == "replace":
+        at(ppgen.checkpoint.Path.replace, ppgen.checkpoint.Path, "replace")
+    elif moment == "_sync_folder":
+        at(ppgen.checkpoint._sync_folder, ppgen.checkpoint, "_sync_folder")
+    os._exit(main([*arguments, "--out", "killed", "--resume"]))
+
+
+random.seed(0)
+for number in range(12):
+    child = os.fork()
+    if child == 0:
+        train(number)
+    if moments[number % len(moments)] == "any":
+        time.sleep(random.uniform(0.0, 0.2))
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    file = ppgen.checkpoint.Path("killed/checkpoint.safetensors")
+    turn = ppgen.checkpoint.read_checkpoint(file)[1]["turn"] if file.exists() else None
+    print(json.dumps([os.waitstatus_to_exitcode(status), turn]), flush=True)
+sys.exit(main([*arguments, "--out", "killed", "--resume"]))
+"""
+
+
+def test_a_run_killed_at_any_instant_is_whole_and_ends_with_the_bits_of_one_that_was_not(tmp_path: Path) -> None:
+    arguments = ["600" if argument == "3" else argument for argument in QUICK]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, json.dumps(arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    deaths = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    turns = [turn for _, turn in deaths if turn is not None]
+    assert len([code for code, _ in deaths if code == -9]) >= 9
+    assert turns == sorted(turns)
+    assert turns[0] < turns[-1]
+    (straight, facts), (killed, same) = (
+        read_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "killed")
+    )
+    assert straight.keys() == killed.keys()
+    assert all(torch.equal(straight[name], killed[name]) for name in straight)
+    assert facts["turn"] == same["turn"] == 600
+    told, retold = (_told(tmp_path / name / "metrics.jsonl") for name in ("straight", "killed"))
+    assert told == retold
+
+
+def _told(file: Path) -> list[dict[str, Any]]:
+    """The record of a run, less the time it took."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
