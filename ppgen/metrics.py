@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ppgen.errors import UsageError
 
-__all__ = ["MetricsLog"]
+__all__ = ["MetricsLog", "score"]
+
+
+def score(report: Mapping[str, float]) -> float:
+    """The number a validation is judged by, more is better: the bound, or minus the loss where there is none."""
+    return report["bound"] if "bound" in report else -report["loss"]
 
 
 class MetricsLog:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ppgen.checkpoint import write_whole
 from ppgen.errors import UsageError
+from ppgen.metrics import score
 from ppgen.sections import (
     Section,
     configuration,
@@ -60,7 +61,7 @@ def headline(run: Run) -> Headline:
     """
     found = run.evaluation
     if found is None:
-        bounds = [line["bound"] for line in run.metrics if line["split"] == "valid"]
+        bounds = [score(line) for line in run.metrics if line["split"] == "valid"]
         command = f"ppgen evaluate {run.directory or 'RUN'}"
         advice = f"The run has not been evaluated: {command} gives its test log-likelihood, then write this page again."
         value = number(bounds[-1]) if bounds else "none yet"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ppgen.charts import Chart, Curve, Vectors, draw_curves, draw_panels
 from ppgen.draws import Traversal, latent_traversal, prior_samples, reconstructions
+from ppgen.metrics import score
 from ppgen.pictures import conditions, grey_range, grid, picture_shape, png
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _training_chart(run: Run, unit: str) -> Figure:
     curves = [Curve(f"train {key}", [line[place] for line in train], [line[key] for line in train]) for key in keys]
     valid = [line for line in run.metrics if line["split"] == "valid"]
     name = f"valid {name_of_value(run)}"
-    curves.append(Curve(name, [line[place] for line in valid], [line["bound"] for line in valid]))
+    curves.append(Curve(name, [line[place] for line in valid], [score(line) for line in valid]))
     ends = [f"{c.label}: {number(c.y[0])} at first, {number(c.y[-1])} at last." for c in curves if c.y]
     alt = f"Nats per datum against {unit}. {' '.join(ends)}"
     return _chart(draw_curves(curves, x_label=unit, y_label="nats per datum"), alt)

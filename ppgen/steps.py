@@ -22,6 +22,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from ppgen.errors import UsageError
+from ppgen.graphs import faster_products, without_detach
 from ppgen.objective import Objective, Outcome, Player, State
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, swapped
@@ -135,7 +136,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
 
     with _Tracing(), torch.random.fork_rng(), torch.no_grad():
         graph = make_fx(flat)(*leaves)
-    run = _inductor(_without_detach(graph), leaves)
+    run = _inductor(faster_products(without_detach(graph)), leaves)
 
     names = [tuple(argument) if isinstance(argument, Mapping) else None for argument in arguments]
 
@@ -159,17 +160,6 @@ class _Tracing:
 
     def __exit__(self, *exception: object) -> None:
         pyro.enable_validation(self.was)
-
-
-def _without_detach(graph: fx.GraphModule) -> fx.GraphModule:
-    """The gradient is in the graph already, so ``detach`` is the identity; without it equal subgraphs are merged."""
-    for node in list(graph.graph.nodes):
-        if node.op == "call_function" and node.target is torch.ops.aten.detach.default:
-            node.replace_all_uses_with(node.args[0])
-            graph.graph.erase_node(node)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return graph
 
 
 def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:

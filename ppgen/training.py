@@ -17,12 +17,12 @@ from torch import Tensor
 from ppgen.checkpoint import read_checkpoint, write_checkpoint, write_whole
 from ppgen.data import Dataset, dataset_from
 from ppgen.errors import UsageError
-from ppgen.metrics import MetricsLog
+from ppgen.metrics import MetricsLog, score
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import as_pair
 from ppgen.progress import bar
-from ppgen.runs import CHECKPOINT, CONFIG, METRICS, Run, claim_directory, describe, read_config
+from ppgen.runs import CHECKPOINT, CONFIG, EVALUATION, METRICS, Run, claim_directory, describe, read_config
 from ppgen.stopping import EarlyStopping
 from ppgen.trainer import Trainer
 
@@ -71,6 +71,7 @@ def fit(
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / CONFIG, json.dumps(config, indent=2, default=str).encode())
+            (folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
             session.go_on() if (folder / CHECKPOINT).exists() else session.save()
         session.run(stop, progress)
     return Run(pair, data, objective, config, session.log.lines, folder)
@@ -114,10 +115,9 @@ class _Session:
         self.log.add({**place, "split": "train", "learning_rate": rate, **trainer.report()})
         report = trainer.validate()
         self.log.add({**place, "split": "valid", **report})
-        score = report.get("bound", -report["loss"])
-        trend = self.stopping.trend(score)
-        self.stopping.see(score, trainer.learner)
-        return f"valid {'bound' if 'bound' in report else 'minus loss'} {score:.2f} {trend}"
+        trend = self.stopping.trend(score(report))
+        self.stopping.see(score(report), trainer.learner)
+        return f"valid {'bound' if 'bound' in report else 'minus loss'} {score(report):.2f} {trend}"
 
     def save(self) -> None:
         """Write the checkpoint."""

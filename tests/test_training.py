@@ -315,3 +315,11 @@ def _stop_after(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _untimed(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in metrics]
+
+
+def test_an_evaluation_of_the_parameters_before_is_not_kept_when_training_goes_on(tmp_path: Path) -> None:
+    data = _data()
+    run = ppgen.fit(_pair(data), data, ELBO(), steps=2, out=tmp_path, **QUICK)
+    run.evaluate(particles=2)
+    assert run.evaluation is not None
+    assert ppgen.fit(_pair(data), data, ELBO(), steps=4, out=tmp_path, resume=True, **QUICK).evaluation is None

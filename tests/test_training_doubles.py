@@ -14,6 +14,7 @@ from ppgen.data import DataSpec
 from ppgen.inference import ELBO
 from tests import doubles
 
+ENUMERATED = doubles.Enumerated()  # type: ignore[no-untyped-call]  # a dataclass without fields
 OPTIONS: dict[str, Any] = {"eager": True, "batch_size": 20, "lr": 3e-2, "validate_every": 50}
 
 
@@ -28,7 +29,7 @@ def _valid(run: ppgen.Run, name: str) -> list[float]:
 
 
 def test_an_enumerable_latent_trains() -> None:
-    run = ppgen.fit(doubles.Mixture(200), _data(), doubles.Enumerated(), steps=150, **OPTIONS)
+    run = ppgen.fit(doubles.Mixture(200), _data(), ENUMERATED, steps=150, **OPTIONS)
     bounds = _valid(run, "bound")
     assert bounds[-1] > bounds[0]
 
@@ -69,7 +70,7 @@ def test_two_players_take_unequal_steps_on_parameters_of_their_own() -> None:
     [
         (doubles.Energy, doubles.Contrast()),
         (doubles.Line, doubles.Adversarial()),
-        (doubles.Mixture, doubles.Enumerated()),
+        (doubles.Mixture, ENUMERATED),
     ],
     ids=["state", "players", "discrete"],
 )
