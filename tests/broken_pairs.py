@@ -98,6 +98,11 @@ class NotANumber(Toy):
         return dist.Normal((self.decoder(z) - 100).log(), 1.0).to_event(1)
 
 
+class NotANumberDrawn(Toy):
+    def posterior(self, x: Tensor) -> Any:
+        return dist.Normal((self.encoder(x) - 100).log()[..., :2], 1.0).to_event(1)
+
+
 class NoPlate(Toy):
     def model(self, x: Tensor) -> None:
         z = pyro.sample("z", self.prior(x).expand([len(x)]).to_event(1))
@@ -280,6 +285,7 @@ MUTANTS: list[tuple[type[Toy], set[str]]] = [
     (SilentBroadcast, {"check_shapes_fit_plates"}),
     (WrongLikelihood, {"check_support"}),
     (NotANumber, {"check_log_weights"}),
+    (NotANumberDrawn, {"check_log_weights"}),
     (NoPlate, {"check_log_weights"}),
     (OtherRandomness, {"check_same_seed"}),
     (FixedSize, {"check_batch_sizes"}),

@@ -92,8 +92,8 @@ def check_support(pair: Pair, batch: Batch) -> None:
     """Elsewhere log p(x, z) would be minus infinity, or a number without meaning."""
     run = particles(pair, batch, unlike(len(batch[0])))
     for name, site in run.model_sites.items():
-        if site_is_subsample(site) or inside(site["fn"], site["value"]):
-            continue
+        if site_is_subsample(site) or torch.isnan(site["value"]).any() or inside(site["fn"], site["value"]):
+            continue  # what is no number is named by the rule of log-weights
         who = "the data" if site["is_observed"] else "the guide's draws"
         raise CheckFailed(
             f"{who} leave the support {site['fn'].support} of the model's distribution",
