@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -110,7 +111,11 @@ def _length(epochs: int | None, steps: int | None) -> dict[str, Any]:
 
 
 def _summary(run: Run, again: str) -> str:
-    """Where the run is, its last validation bound, and what to do next."""
-    bounds = [f"{m['bound']:.2f} nats after {m['step']} steps" for m in run.metrics if m["split"] == "valid"]
-    last = bounds[-1] if bounds else "not reached"
-    return f"{run.directory}: validation bound {last}; next: ppgen evaluate {run.directory}{again}"
+    """Where the run is, its last validation bound (or loss, of an objective that is no bound), and what to do next."""
+    checked = [line for line in run.metrics if line["split"] == "valid"]
+    return f"{run.directory}: {_measured(checked[-1]) if checked else 'trained'}; next: ppgen evaluate {run.directory}{again}"
+
+
+def _measured(line: Mapping[str, Any]) -> str:
+    what = "bound" if "bound" in line else "loss"
+    return f"validation {what} {line[what]:.2f} nats after {line['step']} steps"
