@@ -113,7 +113,8 @@ def _length(epochs: int | None, steps: int | None) -> dict[str, Any]:
 def _summary(run: Run, again: str) -> str:
     """Where the run is, its last validation bound (or loss, of an objective that is no bound), and what to do next."""
     checked = [line for line in run.metrics if line["split"] == "valid"]
-    return f"{run.directory}: {_measured(checked[-1]) if checked else 'trained'}; next: ppgen evaluate {run.directory}{again}"
+    result = _measured(checked[-1]) if checked else "trained"
+    return f"{run.directory}: {result}; next: ppgen evaluate {run.directory}{again}"
 
 
 def _measured(line: Mapping[str, Any]) -> str:
