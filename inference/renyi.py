@@ -11,13 +11,14 @@ Li, Turner: Renyi Divergence Variational Inference, NeurIPS 2016, eq. 6 and 9.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from ppgen.errors import UsageError
-from ppgen.objective import Reduction, Scheduled
+from ppgen.objective import Reduction, Scheduled, at_least
 from ppgen.reductions import log_mean_exp
 from ppgen.registry import register_objective
 
@@ -44,6 +45,7 @@ class Renyi(Reduction):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_least(self, "alpha", -math.inf)
         if self.alpha == 1.0:
             raise UsageError("alpha must differ from 1, got 1.0: use ELBO() for alpha = 1.")
 

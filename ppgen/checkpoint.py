@@ -62,8 +62,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no iterator
-            facts = json.loads((file.metadata() or {})["facts"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+            facts = dict(json.loads((file.metadata() or {})["facts"]))
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         raise UsageError(
             f"checkpoint {path} cannot be read ({error}): it is truncated or was edited; restore it from a copy, "
             "or train again into another --out."

@@ -60,5 +60,6 @@ class MetricsLog:
         found = self.path.stat().st_size if self.path is not None and self.path.exists() else 0
         if self.path is None or found < size:
             raise UsageError(f"{self.path} has {found} bytes, the checkpoint knows {size}: it was cut; restore it.")
+        kept = self.path.read_bytes()[:size].decode()
+        self.lines, self.size = [json.loads(line) for line in kept.splitlines()], size
         os.truncate(self.path, size)
-        self.lines, self.size = [json.loads(line) for line in self.path.read_text().splitlines()], size

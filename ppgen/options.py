@@ -75,6 +75,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"expected a device (auto, cpu, cuda), got {name!r}.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"expected a device (auto, cpu, cuda), got {name!r}.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {name!r} was asked for, but torch sees no GPU here: use --device cpu.")
     return device

@@ -21,7 +21,7 @@ from torch.distributions.constraints import Constraint
 from ppgen.errors import UsageError
 from ppgen.parameters import GivenParameters, owner
 
-__all__ = ["Pair", "as_pair", "pair_from"]
+__all__ = ["Pair", "as_pair", "check_takes", "pair_from"]
 
 
 class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
@@ -33,6 +33,12 @@ class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is unt
         bound.apply_defaults()
         instance.arguments = dict(list(bound.arguments.items())[1:])
         return instance
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's, which ``__call__`` above would hide from ``inspect.signature(cls)``."""
+        made_by = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return made_by.replace(parameters=list(made_by.parameters.values())[1:])
 
 
 class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(PyroModule) is not seen
@@ -226,3 +232,23 @@ def as_pair(pair: Any) -> Pair:
         f"expected a pair, an object with methods model(*batch) and guide(*batch), got {type(pair).__name__}: "
         "subclass ppgen.Pair, or make one with ppgen.pair_from(model, guide)."
     )
+
+
+def check_takes(pair: Pair, batch: tuple[Tensor, ...]) -> None:
+    """The pair's model can be called with a batch of so many tensors.
+
+    Raises:
+        UsageError: it takes another number.
+    """
+    model = pair._functions[0] if isinstance(pair, _FunctionPair) else pair.model
+    try:
+        inspect.signature(model).bind(*batch)
+    except TypeError as error:
+        raise UsageError(
+            f"the data yield batches of {len(batch)} tensors, and the model takes ({_arguments(model)}): load the data "
+            f"with labels={len(batch) == 1}, or choose another model."
+        ) from error
+
+
+def _arguments(model: Callable[..., Any]) -> str:
+    return ", ".join(inspect.signature(model).parameters)

@@ -81,7 +81,7 @@ class Registry(Mapping[str, Spec]):
         try:
             return self._specs[name]
         except KeyError:
-            raise UsageError(f"expected the name of a {self.kind}, got {name!r}{nearest(name, self)}") from None
+            raise UsageError(f"expected a registered {self.kind}, got {name!r}{nearest(name, self)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._specs))

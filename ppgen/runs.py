@@ -146,9 +146,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`.")
     try:
         config: dict[str, Any] = json.loads(file.read_text())
-        for part in ("model", "spec", "data", "objective", "training"):
-            config[part]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        parts = [config[part] for part in ("model", "spec", "data", "objective", "training")]
+        parts += [config["model"]["options"], config["objective"]["options"], config["data"].get("options", {})]
+        if not all(isinstance(part, dict) for part in parts) or "name" not in config["objective"]:
+            raise ValueError("an entry is not what training writes")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UsageError(
             f"{file} cannot be read ({error!r}): it was edited or cut; restore it, or train again."
         ) from error
@@ -158,8 +160,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """``metrics.jsonl`` as a list; a last line cut by a kill is left out."""
     file = folder / METRICS
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    try:
+        lines = file.read_text().splitlines() if file.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+    except ValueError as error:
+        raise UsageError(f"{file} cannot be read ({error}): it was edited; restore it, or train again.") from error
 
 
 def claim_directory(out: str | Path | None, resume: bool) -> Path | None:

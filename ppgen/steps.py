@@ -86,7 +86,8 @@ class _Step:
     ) -> StepResult:
         owned = {name: value.detach().requires_grad_() for name, value in owned.items()}
         buffers = {name: others[name].clone() for name, _ in self.learner.named_buffers()}
-        with torch.enable_grad(), swapped(self.learner, {**others, **owned, **buffers}), isolated():
+        swap = swapped(self.learner, {**others, **owned, **buffers})
+        with torch.enable_grad(), swap, isolated(), pyro.validation_enabled(False):  # NaN is for the loop to report
             objective = self.objective.holding(values)
             outcome = objective.play(self.player, self.learner.program, self.present(batch), state)
             loss = outcome.loss / outcome.num_data

@@ -137,6 +137,7 @@ class Trainer:
             for name, value in _under(f"optimizer.{player}.", tensors).items():
                 index, slot = name.split(".")
                 slots.setdefault(int(index), {})[slot] = value
+            _check_slots(player, slots, list(self._owned[player].values()), facts["turn"])
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         state = _under("state.", tensors)
         for name, value in self.state.items():
@@ -217,6 +218,17 @@ class Trainer:
         )
 
 
+def _check_slots(player: str, slots: Mapping[int, Mapping[str, Tensor]], owned: list[Tensor], turn: int) -> None:
+    """The optimizer's state is that of the parameters, and there is one for each once a turn was taken."""
+    shapes = [{name: v.shape for name, v in slots.get(i, {}).items() if name != "step"} for i in range(len(owned))]
+    fits = all(shape == p.shape for found, p in zip(shapes, owned, strict=True) for shape in found.values())
+    if turn < 0 or not fits or (turn > 0 and not all(shapes)) or not set(slots) <= set(range(len(owned))):
+        raise UsageError(
+            f"the checkpoint's optimizer of player {player!r}, at turn {turn}, is not that of its {len(owned)} "
+            "parameters: the checkpoint was edited; restore it, or train again into another --out."
+        )
+
+
 def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor]) -> Learner:
     """The pair, and the objective's own module, with the parameters of a checkpoint.
 
@@ -243,6 +255,9 @@ def load_state(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
                 f"the checkpoint does not fit: parameter {name!r} should be {expected} and is {got}; "
                 "load it with the model and options it was trained with."
             )
+    for name, _ in module.named_parameters():
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise UsageError(f"the checkpoint's parameter {name!r} is not finite: it was edited; restore a copy.")
     module.load_state_dict(dict(tensors))
 
 

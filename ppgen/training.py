@@ -20,7 +20,7 @@ from ppgen.errors import UsageError
 from ppgen.metrics import MetricsLog, score
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
-from ppgen.pair import as_pair
+from ppgen.pair import as_pair, check_takes
 from ppgen.progress import bar
 from ppgen.runs import CHECKPOINT, CONFIG, EVALUATION, METRICS, Run, claim_directory, describe, read_config
 from ppgen.stopping import EarlyStopping
@@ -62,6 +62,7 @@ def fit(
     place = choose_device(device)
     data = (data if isinstance(data, Dataset) else dataset_from(data)).to(place)
     pair = as_pair(pair).to(place)
+    check_takes(pair, data.train)
     config = describe(pair, data, objective, chosen)
     if folder is not None and (folder / CONFIG).exists():
         _check_same(read_config(folder), config)
@@ -69,10 +70,14 @@ def fit(
         torch.manual_seed(chosen.seed)
         session = _Session(Trainer(pair, data, objective, chosen), folder)
         if folder is not None:
+            begun = (folder / CHECKPOINT).exists()
+            if begun:
+                session.go_on()  # before anything is written: a run that cannot go on is left as it was
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / CONFIG, json.dumps(config, indent=2, default=str).encode())
             (folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
-            session.go_on() if (folder / CHECKPOINT).exists() else session.save()
+            if not begun:
+                session.save()
         session.run(stop, progress)
     return Run(pair, data, objective, config, session.log.lines, folder)
 
@@ -141,10 +146,13 @@ class _Session:
             self.stopping.restore(tensors, facts)
             self.log.cut(facts["metrics"])
             self.seconds, self._started = facts["seconds"], time.perf_counter()
-        except (KeyError, ValueError) as error:
-            if isinstance(error, UsageError):
-                raise
-            raise UsageError(f"checkpoint {self.checkpoint} lacks {error}: it was edited; train again.") from error
+        except UsageError:
+            raise
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise UsageError(
+                f"checkpoint {self.checkpoint} cannot be gone on from ({error!r}): it was edited; restore it, or train "
+                "again into another --out."
+            ) from error
 
     def elapsed(self) -> float:
         """Seconds of training, over all sessions."""
