@@ -19,7 +19,6 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils import _pytree as pytree
 
 from ppgen.errors import UsageError
 from ppgen.graphs import faster_products, without_detach
@@ -126,30 +125,51 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
         Exception: whatever tracing raised, when the step depends on values (``.item()``, ``if tensor > 0:``).
     """
     with torch.random.fork_rng():
-        step(*arguments)  # with validation on, and so that nothing is left to find out while tracing
-    leaves, structure = pytree.tree_flatten(arguments)
-    made: list[Any] = []
+        example = step(*arguments)  # also: so that nothing is left to find out while tracing
+    takes, gives = _layout(arguments), _layout(example)
 
     def flat(*leaves: Tensor) -> list[Tensor]:
-        outputs, out_structure = pytree.tree_flatten(step(*pytree.tree_unflatten(leaves, structure)))
-        made.append(out_structure)
-        return outputs
+        return _leaves(step(*_packed(leaves, takes)), gives)
 
+    leaves = _leaves(arguments, takes)
     with _Tracing(), torch.random.fork_rng(), torch.no_grad():
         graph = make_fx(flat)(*leaves)
     run = _inductor(faster_products(without_detach(graph)), leaves)
 
-    names = [tuple(argument) if isinstance(argument, Mapping) else None for argument in arguments]
-
     def fast(*arguments: Any) -> StepResult:
-        ordered = [
-            a if keys is None else {key: a[key] for key in keys} for keys, a in zip(names, arguments, strict=True)
-        ]
         with torch.no_grad():
-            result: StepResult = pytree.tree_unflatten(run(*pytree.tree_leaves(ordered)), made[0])
-        return result
+            results: StepResult = _packed(run(*_leaves(arguments, takes)), gives)
+        return results
 
     return fast
+
+
+Layout = list[tuple[str, ...] | int]
+"""Of a tuple of dicts and sequences of tensors: the keys of each dict, the length of each sequence."""
+
+
+def _layout(groups: Sequence[Any]) -> Layout:
+    return [tuple(group) if isinstance(group, Mapping) else len(group) for group in groups]
+
+
+def _leaves(groups: Sequence[Any], layout: Layout) -> list[Tensor]:
+    """The tensors in the layout's order, whatever the order of the dicts."""
+    pairs = zip(groups, layout, strict=True)
+    return [
+        leaf for group, keys in pairs for leaf in (group if isinstance(keys, int) else map(group.__getitem__, keys))
+    ]
+
+
+def _packed(leaves: Sequence[Tensor], layout: Layout) -> Any:
+    """The groups again."""
+    groups: list[Any] = []
+    start = 0
+    for keys in layout:
+        end = start + (keys if isinstance(keys, int) else len(keys))
+        part = leaves[start:end]
+        groups.append(list(part) if isinstance(keys, int) else dict(zip(keys, part, strict=True)))
+        start = end
+    return tuple(groups)
 
 
 class _Tracing:

@@ -45,9 +45,7 @@ def folders() -> dict[str, Path]:
 def modules() -> set[str]:
     """Every Python file as its path in an installation."""
     return {
-        f"{name.replace('.', '/')}/{file.name}"
-        for name, folder in folders().items()
-        for file in folder.glob("*.py")
+        f"{name.replace('.', '/')}/{file.name}" for name, folder in folders().items() for file in folder.glob("*.py")
     }
 
 
@@ -64,9 +62,7 @@ def copy_of_the_tree(folder: Path) -> Path:
 
 def run(*command: str | Path, cwd: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -113,9 +109,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory, sdist: Path) -> dict[str, P
 
 def test_the_package_list_equals_the_tree() -> None:
     listed = setuptools_table()["packages"]
-    assert sorted(listed) == sorted(folders()), (
-        "pyproject.toml: [tool.setuptools] packages must list every folder"
-    )
+    assert sorted(listed) == sorted(folders()), "pyproject.toml: [tool.setuptools] packages must list every folder"
 
 
 def test_every_folder_with_modules_is_a_package() -> None:
@@ -138,9 +132,7 @@ def test_a_folder_refuses_another_import_name(name: str) -> None:
 
 
 def test_constraints_pin_every_direct_dependency() -> None:
-    pinned = dict(
-        re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text().lower(), re.MULTILINE)
-    )
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text().lower(), re.MULTILINE))
     table = project()["project"]
     wanted = list(chain(table["dependencies"], *table["optional-dependencies"].values()))
     names = {match.group() for match in (re.match(r"[\w.-]+", line) for line in wanted) if match}
@@ -174,9 +166,7 @@ def test_the_sdist_holds_every_file_once(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = Counter(member.name.split("/", 1)[-1] for member in archive.getmembers() if member.isfile())
     sources = {
-        str(folder.relative_to(ROOT) / file.name)
-        for folder in folders().values()
-        for file in folder.glob("*.py")
+        str(folder.relative_to(ROOT) / file.name) for folder in folders().values() for file in folder.glob("*.py")
     }
     packed = {name for name in names if name.split("/")[0] in {"ppgen", "models", "inference"}}
     assert packed == sources | data_files()
@@ -194,8 +184,6 @@ def test_an_installation_imports_every_module(wheels: dict[str, Path], kind: str
     zipfile.ZipFile(wheels[kind]).extractall(site)
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     names = sorted(re.sub(r"(/__init__)?\.py$", "", name).replace("/", ".") for name in modules())
-    script = (
-        "import importlib, sys; print(*(importlib.import_module(name).__name__ for name in sys.argv[1:]))"
-    )
+    script = "import importlib, sys; print(*(importlib.import_module(name).__name__ for name in sys.argv[1:]))"
     imported = run(tmp_path / "venv" / "bin" / "python", "-c", script, *names, cwd=tmp_path).split()
     assert imported == names

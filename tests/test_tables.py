@@ -56,9 +56,7 @@ def test_rewriting_twice_changes_nothing(checkout: Path) -> None:
     assert tables.main(["--check"], checkout) == 0
 
 
-def test_checking_names_the_stale_pages_and_writes_nothing(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checking_names_the_stale_pages_and_writes_nothing(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tables.main(["--check"], checkout) == 1
     assert capsys.readouterr().out.count("tables are stale") == 2
     assert (checkout / "README.md").read_text() == PAGE

@@ -13,9 +13,7 @@ from ppgen.errors import UsageError
 NAN, INF = float("nan"), float("inf")
 
 
-def dataset(
-    x: Any = None, y: Any = None, *, split: str = "train", dynamic: bool = False, **spec: Any
-) -> Dataset:
+def dataset(x: Any = None, y: Any = None, *, split: str = "train", dynamic: bool = False, **spec: Any) -> Dataset:
     """Four rows of three features in every split, with ``x`` and ``y`` put into one of them."""
     described: dict[str, Any] = {"num_features": 3, "observation": "real"} | spec
     facts = DataSpec("toy", **described)

@@ -97,9 +97,7 @@ def test_a_whole_file_is_downloaded_once(site: Site, cache: Path) -> None:
         ("missing", "answered 404 Not Found"),
     ],
 )
-def test_a_failed_download_says_what_came_and_leaves_nothing(
-    site: Site, cache: Path, place: str, came: str
-) -> None:
+def test_a_failed_download_says_what_came_and_leaves_nothing(site: Site, cache: Path, place: str, came: str) -> None:
     with pytest.raises(UsageError) as caught:
         obtain(site.remote(place))
     message = str(caught.value)
@@ -138,9 +136,7 @@ def test_a_cache_that_cannot_be_written_is_named(site: Site, cache: Path) -> Non
         obtain(site.remote("whole"))
 
 
-def test_a_loader_downloads_what_it_needs(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loader_downloads_what_it_needs(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     savemat(tmp_path / "faces.mat", {"ff": np.arange(5600, dtype=np.uint8).reshape(560, 10)})
     site.bodies["faces.mat"] = (tmp_path / "faces.mat").read_bytes()
     checksum = f"md5:{hashlib.md5(site.bodies['faces.mat']).hexdigest()}"

@@ -19,9 +19,7 @@ def test_load_data_suggests_the_nearest_name() -> None:
 
 
 def test_load_data_lists_the_options() -> None:
-    with pytest.raises(
-        UsageError, match=r"has no option 'binarise': did you mean 'binarize'\? .*binarize, labels"
-    ):
+    with pytest.raises(UsageError, match=r"has no option 'binarise': did you mean 'binarize'\? .*binarize, labels"):
         load_data("digits", binarise="none")
 
 

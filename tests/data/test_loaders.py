@@ -23,8 +23,7 @@ from ppgen.errors import UsageError
 RANDOM = np.random.RandomState(0)
 GREY = RANDOM.randint(0, 256, (20, 28, 28)).astype(np.uint8)
 BITS = {
-    split: RANDOM.randint(0, 2, (n, 784)).astype(np.uint8)
-    for split, n in (("train", 8), ("valid", 4), ("test", 6))
+    split: RANDOM.randint(0, 2, (n, 784)).astype(np.uint8) for split, n in (("train", 8), ("valid", 4), ("test", 6))
 }
 FACES = RANDOM.randint(0, 256, (10, 28, 20)).astype(np.uint8)
 

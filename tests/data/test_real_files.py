@@ -85,9 +85,7 @@ def test_the_first_test_rows_of_binarized_mnist_are_a_fair_sample(require_data: 
     assert abs(z) < 3  # grouped by digit, the first 1000 are zeros, and z is over 40
 
 
-@pytest.mark.parametrize(
-    ("name", "num_classes"), [("mnist", 10), ("caltech101_silhouettes", 101), ("omniglot", 50)]
-)
+@pytest.mark.parametrize(("name", "num_classes"), [("mnist", 10), ("caltech101_silhouettes", 101), ("omniglot", 50)])
 def test_every_class_is_in_train_and_test(name: str, num_classes: int, require_data: Require) -> None:
     require_data(CASES[name][0])
     data = load_data(name, labels=True)
