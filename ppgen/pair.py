@@ -139,6 +139,7 @@ class _FunctionPair(Pair):
 
     def _call(self, which: int, batch: tuple[Tensor, ...]) -> Any:
         self.prepare(*batch)
+        _ = self.modules_used  # reading it here tells Pyro of the parameters, so that SVI trains those of plain modules
         with GivenParameters(self._constrained()):
             return self._functions[which](*batch)
 
