@@ -28,7 +28,7 @@ __all__ = ["AnalyticKL"]
 @register_objective(
     "analytic_kl",
     summary="evidence lower bound with exact KL where Pyro has one",
-    reference="Kingma, Welling: Auto-Encoding Variational Bayes",
+    reference="Kingma and Welling, Auto-encoding variational Bayes",
     year=2014,
     tags=("bound", "pathwise"),
     tiny=lambda: AnalyticKL(num_particles=2),

@@ -29,7 +29,7 @@ __all__ = ["Beta"]
 @register_objective(
     "beta",
     summary="beta-VAE: weighted KL, annealing by schedule, free bits",
-    reference="Higgins et al.: beta-VAE",
+    reference="Higgins et al., beta-VAE",
     year=2017,
     tags=("pathwise",),
     tiny=lambda: Beta(beta=2.0, num_particles=2),

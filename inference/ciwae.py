@@ -26,7 +26,7 @@ __all__ = ["CIWAE"]
 @register_objective(
     "ciwae",
     summary="convex combination of ELBO and importance-weighted bound",
-    reference="Rainforth et al.: Tighter Variational Bounds are Not Necessarily Better",
+    reference="Rainforth et al., Tighter variational bounds are not necessarily better",
     year=2018,
     tags=("bound", "pathwise"),
     tiny=lambda: CIWAE(num_particles=3, beta=0.5),

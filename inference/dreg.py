@@ -38,7 +38,7 @@ __all__ = ["DReG"]
 @register_objective(
     "dreg",
     summary="doubly reparameterized gradient of the importance-weighted (or another) bound",
-    reference="Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives",
+    reference="Tucker et al., Doubly reparameterized gradient estimators for Monte Carlo objectives",
     year=2019,
     tags=("estimator", "pathwise"),
     tiny=lambda: DReG(num_particles=3),

@@ -25,7 +25,7 @@ __all__ = ["ELBO"]
 @register_objective(
     "elbo",
     summary="evidence lower bound, pathwise gradient",
-    reference="Kingma, Welling: Auto-Encoding Variational Bayes",
+    reference="Kingma and Welling, Auto-encoding variational Bayes",
     year=2014,
     tags=("bound", "pathwise"),
     tiny=lambda: ELBO(num_particles=2),

@@ -26,7 +26,7 @@ __all__ = ["IWELBO"]
 @register_objective(
     "iwelbo",
     summary="importance-weighted bound, pathwise gradient",
-    reference="Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders",
+    reference="Burda, Grosse and Salakhutdinov, Importance weighted autoencoders",
     year=2016,
     tags=("bound", "pathwise"),
     tiny=lambda: IWELBO(num_particles=3),

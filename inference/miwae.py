@@ -25,7 +25,7 @@ __all__ = ["MIWAE"]
 @register_objective(
     "miwae",
     summary="mean of several importance-weighted bounds",
-    reference="Rainforth et al.: Tighter Variational Bounds are Not Necessarily Better",
+    reference="Rainforth et al., Tighter variational bounds are not necessarily better",
     year=2018,
     tags=("bound", "pathwise"),
     tiny=lambda: MIWAE(num_groups=2, num_particles=3),

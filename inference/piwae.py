@@ -28,7 +28,7 @@ __all__ = ["PIWAE"]
 @register_objective(
     "piwae",
     summary="importance-weighted bound for the model, mean of smaller ones for the guide",
-    reference="Rainforth et al.: Tighter Variational Bounds are Not Necessarily Better",
+    reference="Rainforth et al., Tighter variational bounds are not necessarily better",
     year=2018,
     tags=("bound", "pathwise"),
     tiny=lambda: PIWAE(num_groups=2, num_particles=3),

@@ -28,7 +28,7 @@ __all__ = ["Renyi"]
 @register_objective(
     "renyi",
     summary="variational Renyi bound of order alpha",
-    reference="Li, Turner: Renyi Divergence Variational Inference",
+    reference="Li and Turner, Rényi divergence variational inference",
     year=2016,
     tags=("bound", "pathwise"),
     tiny=lambda: Renyi(num_particles=3, alpha=0.5),

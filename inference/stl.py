@@ -30,7 +30,7 @@ __all__ = ["STL"]
 @register_objective(
     "stl",
     summary="sticking the landing: pathwise gradient without the guide's score",
-    reference="Roeder, Wu, Duvenaud: Sticking the Landing",
+    reference="Roeder, Wu and Duvenaud, Sticking the landing",
     year=2017,
     tags=("estimator", "pathwise"),
     tiny=lambda: STL(num_particles=2),

@@ -39,7 +39,7 @@ __all__ = ["TVO"]
 @register_objective(
     "tvo",
     summary="thermodynamic variational objective, covariance gradient",
-    reference="Masrani, Le, Wood: The Thermodynamic Variational Objective",
+    reference="Masrani, Le and Wood, The thermodynamic variational objective",
     year=2019,
     tags=("bound", "score function"),
     tiny=lambda: TVO(num_particles=4, num_partitions=2),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pyro
 import torch
 from torch import Tensor
@@ -12,8 +15,11 @@ from ppgen.tracing import Batch, Program, run_particles
 __all__ = ["first_nonfinite"]
 
 
-def first_nonfinite(program: Program, batch: Batch) -> str:
-    """Names the first site (guide's before model's, in order) whose value or log-probability is not finite."""
+def first_nonfinite(program: Program, batch: Batch, gradients: Mapping[str, Tensor] = MappingProxyType({})) -> str:
+    """Names the first site (guide's before model's, in order) whose value or log-probability is not finite.
+
+    Where all are finite, the first parameter whose gradient is not.
+    """
     with torch.no_grad(), isolated(), pyro.validation_enabled(False):
         particles = run_particles(program, batch, 1)
         for kind, sites in (("guide", particles.guide_sites), ("model", particles.model_sites)):
@@ -22,7 +28,9 @@ def first_nonfinite(program: Program, batch: Batch) -> str:
                     return f"the value of site {name!r} of the {kind} is not finite"
                 if not _finite(site["fn"].log_prob(site["value"])):
                     return f"the log-probability of site {name!r} of the {kind} is not finite"
-    return "the loss or its gradient is not finite, though every site of the pair is"
+    names = [name for name, gradient in gradients.items() if not _finite(gradient)]
+    what = f"the gradient of parameter {names[0]!r}" if names else "the loss"
+    return f"{what} is not finite, though every site of the pair is"
 
 
 def _finite(value: Tensor) -> bool:

@@ -171,7 +171,7 @@ class Trainer:
         gradients, report, self.state, buffers = self._step(player, fixed, arguments)(*arguments)
         if not math.isfinite(float(report["loss"]) + float(report["gradient_norm"])):
             torch.set_rng_state(random)
-            raise UsageError(self._diverged(batch))
+            raise UsageError(self._diverged(batch, dict(zip(owned, gradients, strict=True))))
         for parameter, gradient in zip(owned.values(), gradients, strict=True):
             parameter.grad = gradient
         optimizer = self.optimizers[player.name]
@@ -210,8 +210,8 @@ class Trainer:
             self.sums[key] = self.sums.get(key, 0.0) + float(value)
             self.sums[f"{key}/count"] = self.sums.get(f"{key}/count", 0.0) + 1
 
-    def _diverged(self, batch: Batch) -> str:
-        where = first_nonfinite(self.learner.program, self.data.draw(batch))
+    def _diverged(self, batch: Batch, gradients: Mapping[str, Tensor]) -> str:
+        where = first_nonfinite(self.learner.program, self.data.draw(batch), gradients)
         return (
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
             f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."

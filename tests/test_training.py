@@ -323,3 +323,18 @@ def test_an_evaluation_of_the_parameters_before_is_not_kept_when_training_goes_o
     run.evaluate(particles=2)
     assert run.evaluation is not None
     assert ppgen.fit(_pair(data), data, ELBO(), steps=4, out=tmp_path, resume=True, **QUICK).evaluation is None
+
+
+class _Overflows(_Explodes):
+    """sqrt(0) has a finite value and an infinite derivative."""
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            shift = (self.logits.sum() * 0.0).sqrt()
+            pyro.sample("z", dist.Normal(shift * x.new_ones(len(x)), 1.0))
+
+
+def test_a_gradient_that_is_not_finite_is_named_by_its_parameter() -> None:
+    data = _data()
+    with pytest.raises(ppgen.UsageError, match=r"gradient of parameter 'pair.logits' is not finite"):
+        ppgen.fit(_Overflows(6), data, ELBO(), steps=3, **QUICK)
