@@ -186,7 +186,7 @@ class _Tracing:
 def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
     from torch._inductor import compile as compile_graph  # slow to import, and not needed to run eagerly
 
-    options = {"fallback_random": True, "triton.cudagraphs": any(value.is_cuda for value in inputs)}
+    options = {"fallback_random": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run: Callable[..., Sequence[Tensor]] = compile_graph(graph, list(inputs), options=options)
