@@ -16,7 +16,6 @@ from typing import Any
 
 import pyro
 import torch
-from pyro.infer.util import is_validation_enabled
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -132,7 +131,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
         return _leaves(step(*_packed(leaves, takes)), gives)
 
     leaves = _leaves(arguments, takes)
-    with _Tracing(), torch.random.fork_rng(), torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
         graph = make_fx(flat)(*leaves)
     run = _inductor(faster_products(without_detach(graph)), leaves)
 
@@ -170,17 +169,6 @@ def _packed(leaves: Sequence[Tensor], layout: Layout) -> Any:
         groups.append(list(part) if isinstance(keys, int) else dict(zip(keys, part, strict=True)))
         start = end
     return tuple(groups)
-
-
-class _Tracing:
-    """Within it Pyro's validation is off: it branches on values."""
-
-    def __enter__(self) -> None:
-        self.was = is_validation_enabled()
-        pyro.enable_validation(False)
-
-    def __exit__(self, *exception: object) -> None:
-        pyro.enable_validation(self.was)
 
 
 def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
