@@ -7,7 +7,7 @@ import weakref
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import pyro
 import torch
@@ -59,6 +59,8 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
     """
 
     plate_name = "data"
+    normalised: ClassVar[bool] = True
+    """Whether the model is a density; False for one that is known up to a constant (:mod:`ppgen.energy`)."""
     origin: dict[str, Any] | None = None
     """The name and options it was made from, when ``make_pair`` made it."""
 
