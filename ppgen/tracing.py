@@ -153,7 +153,8 @@ class Particles:
     def _counts(self, site: Site) -> bool:
         if site_is_subsample(site):
             return False
-        return (data_frame(site, self.program.plate) is not None) == self.inside or not self._has_data_plate
+        within = data_frame(site, self.program.plate) is not None or not self._has_data_plate
+        return within == self.inside
 
     @cached_property
     def _has_data_plate(self) -> bool:

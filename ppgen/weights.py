@@ -11,6 +11,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.errors import UsageError
+from ppgen.memory import keep_large_blocks
 from ppgen.pair import as_pair
 from ppgen.parameters import isolated
 from ppgen.progress import track
@@ -48,6 +49,7 @@ def log_weight_chunks(pair: Any, batch: Batch, num_particles: int, *, progress: 
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
     program = Program(pair.model, pair.guide)
+    keep_large_blocks()
     rows, block = _chunk_sizes(program, batch, num_particles)
     for start in track(range(0, len(batch[0]), rows), "log-weights", progress):
         part = tuple(tensor[start : start + rows] for tensor in batch)
@@ -74,10 +76,10 @@ def _weights(program: Program, batch: Batch, num_particles: int) -> Tensor:
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
     """Data and particles of one chunk; the whole batch when the program has no data plate."""
     with torch.no_grad(), isolated(), torch.random.fork_rng():
-        one = run_particles(program, tuple(tensor[:2] for tensor in batch), 1)
+        one = run_particles(program, batch, 1)
     width = max(site["fn"].event_shape.numel() for site in one.model_sites.values() if not site_is_subsample(site))
     cells = max(1, _CELLS // width)
-    if one.log_w.shape[1] != min(2, len(batch[0])):
+    if one.log_w.shape[1] != len(batch[0]):
         return len(batch[0]), max(1, cells // len(batch[0]))
     block = min(num_particles, max(1, cells // 16))
     return max(1, cells // block), block

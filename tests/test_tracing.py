@@ -172,3 +172,25 @@ def test_looking_at_the_plates_leaves_batch_statistics_alone() -> None:
     particles_of(pair)
     expected = 0.1 * x.mean()  # one update, not two
     torch.testing.assert_close(pair.normalise.running_mean, expected.reshape(1))
+
+
+def test_a_program_without_a_data_plate_is_one_datum() -> None:
+    y = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0], dtype=torch.float64)
+
+    def model(y: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(y.new_zeros(()), 5.0))
+        with pyro.plate("schools", 8, dim=-1):
+            effect = pyro.sample("effect", dist.Normal(mean, 3.0))
+            pyro.sample("y", dist.Normal(effect, 10.0), obs=y)
+
+    def guide(y: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(y.new_ones(()), 2.0))
+        with pyro.plate("schools", 8, dim=-1):
+            pyro.sample("effect", dist.Normal(mean, 3.0))
+
+    particles = run_particles(Program(model, guide), (y,), 4)
+    assert particles.outside is None
+    assert particles.log_w.shape == (4, 1)
+    means, effects = (particles.guide_sites[name]["value"] for name in ("mean", "effect"))  # (4, 1), (4, 8)
+    prior = dist.Normal(0.0, 5.0).log_prob(means) - dist.Normal(1.0, 2.0).log_prob(means)
+    assert torch.allclose(particles.log_w, prior + dist.Normal(effects, 10.0).log_prob(y).sum(-1, keepdim=True))

@@ -1,0 +1,114 @@
+"""Log-weights in chunks, and the test likelihood that is read from them."""
+
+from __future__ import annotations
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor
+
+import ppgen
+from ppgen import weights
+from ppgen.evaluation import evaluate
+from ppgen.models import VAE, LinearGaussian
+from tests import doubles
+
+
+def _linear_gaussian(exact: bool) -> tuple[LinearGaussian, ppgen.Dataset]:
+    data = ppgen.load_data("linear_gaussian", num_features=4, num_data=200)
+    pair = LinearGaussian(data.spec, 2)
+    if exact:
+        pair.set_exact_guide()
+    return pair, data
+
+
+@pytest.mark.parametrize("cells", [8, 100, 10**6])
+def test_log_weights_under_the_exact_guide_are_the_evidence_in_every_chunking(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_CELLS", cells)
+    pair, data = _linear_gaussian(exact=True)
+    log_w = ppgen.log_weights(pair, data.test, 7)
+    exact = pair.log_evidence(*data.test).detach()
+    assert log_w.shape == (7, len(data.test[0]))
+    assert torch.allclose(log_w, exact.expand_as(log_w), atol=1e-4)  # float32
+
+
+def test_the_same_seed_gives_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, data = _linear_gaussian(exact=False)
+    monkeypatch.setattr(weights, "_CELLS", 64)
+    torch.manual_seed(1)
+    one = ppgen.log_weights(pair, data.test, 5)
+    torch.manual_seed(1)
+    assert torch.equal(one, ppgen.log_weights(pair, data.test, 5))
+    assert not torch.equal(one, ppgen.log_weights(pair, data.test, 5))
+
+
+def test_a_global_latent_has_no_weight_of_a_datum() -> None:
+    with pytest.raises(ppgen.UsageError, match="'mean' stands outside the data plate"):
+        ppgen.log_weights(doubles.Shared(), (doubles.data(5),), 3)
+
+
+def test_without_a_data_plate_the_batch_is_one_datum() -> None:
+    def model(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        with pyro.plate("rows", 3, dim=-1):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("z", dist.Normal(0.0, 1.0))
+
+    assert ppgen.log_weights(ppgen.pair_from(model, guide), (torch.ones(3),), 6).shape == (6, 1)
+
+
+def test_a_weight_that_is_nan_names_its_datum() -> None:
+    pair, data = _linear_gaussian(exact=False)
+    x = data.test[0].clone()
+    x[3, 0] = math.nan
+    with pytest.raises(ppgen.UsageError, match="datum 3 is NaN"):
+        ppgen.log_weights(pair, (x,), 2)
+
+
+@pytest.mark.parametrize("num_particles", [0, -1])
+def test_at_least_one_particle_is_asked_for(num_particles: int) -> None:
+    pair, data = _linear_gaussian(exact=False)
+    with pytest.raises(ppgen.UsageError, match=f"num_particles must be at least 1, got {num_particles}"):
+        ppgen.log_weights(pair, data.test, num_particles)
+
+
+def test_the_evaluation_of_the_exact_guide_is_the_mean_evidence_with_its_error_over_data() -> None:
+    pair, data = _linear_gaussian(exact=True)
+    exact = pair.log_evidence(*data.test).detach()
+    before = torch.get_rng_state()
+    result = evaluate(pair, data, particles=12)
+    assert result.log_likelihood == pytest.approx(exact.mean().item(), abs=1e-4)
+    assert result.standard_error == pytest.approx(exact.std().item() / len(exact) ** 0.5, rel=1e-3)
+    assert [point.num_particles for point in result.curve] == [1, 2, 5, 10, 12]
+    assert result.bits_per_dim is None
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_curve_rises_with_k_and_ends_at_the_result() -> None:
+    pair, data = _linear_gaussian(exact=False)
+    result = evaluate(pair, data, particles=200)
+    values = [point.log_likelihood for point in result.curve]
+    assert values == sorted(values)
+    assert values[-1] == result.log_likelihood
+    assert result == evaluate(pair, data, particles=200)
+
+
+def test_bits_per_dimension_are_minus_nats_over_dims_and_log_two() -> None:
+    data = ppgen.load_data("digits", binarize="none")
+    pair = VAE(data.spec, 2, hidden=(4,))
+    result = evaluate(pair, data, particles=2, num_data=10)
+    assert result.bits_per_dim == pytest.approx(-result.log_likelihood / (64 * math.log(2)))
+
+
+@pytest.mark.parametrize("num_data", [1, 10_000])
+def test_num_data_lies_within_the_split(num_data: int) -> None:
+    pair, data = _linear_gaussian(exact=False)
+    with pytest.raises(ppgen.UsageError, match=f"got {num_data}"):
+        evaluate(pair, data, particles=1, num_data=num_data)
