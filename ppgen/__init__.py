@@ -9,6 +9,7 @@ from ppgen.evaluation import Evaluation
 from ppgen.factory import make_objective, make_pair
 from ppgen.objective import Bound, Estimator, Objective, Outcome, Player, Reduction
 from ppgen.pair import Pair, pair_from
+from ppgen.partition import LogZ, log_z
 from ppgen.registry import register_data, register_model, register_objective
 from ppgen.runs import Run, load
 from ppgen.testing import check_pair
@@ -21,6 +22,7 @@ __all__ = [
     "Dataset",
     "Estimator",
     "Evaluation",
+    "LogZ",
     "Objective",
     "Outcome",
     "Pair",
@@ -35,6 +37,7 @@ __all__ = [
     "load",
     "load_data",
     "log_weights",
+    "log_z",
     "make_objective",
     "make_pair",
     "models",

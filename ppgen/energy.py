@@ -35,6 +35,7 @@ class EnergyPair(Pair):
     """
 
     normalised: ClassVar[bool] = False
+    exact_guide: ClassVar[bool] = True
 
     @abstractmethod
     def free_energy(self, v: Tensor) -> Tensor:

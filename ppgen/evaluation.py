@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,10 @@ from torch import Tensor
 from ppgen.data import Dataset
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
+from ppgen.partition import LogZ
+from ppgen.partition import log_z as estimate_log_z
 from ppgen.reductions import log_mean_exp
+from ppgen.tracing import Batch
 from ppgen.weights import log_weight_chunks
 
 __all__ = ["Evaluation", "Point", "evaluate"]
@@ -34,6 +37,10 @@ class Evaluation:
 
     ``standard_error`` is over data: the standard deviation over sqrt(num_data). ``curve`` holds the bound at smaller K,
     from the same log-weights. ``bits_per_dim`` is given where pixels are quantised.
+
+    Of an unnormalised pair the log-weights are those of p~(x) = Z p(x): ``log_z`` is what was subtracted, and
+    ``standard_error`` holds its error too, the root of the sum of squares. An estimate of log Z is below it in
+    expectation, so that the log-likelihood errs upward, by little where its error bar is small.
     """
 
     log_likelihood: float
@@ -43,6 +50,7 @@ class Evaluation:
     num_data: int
     curve: tuple[Point, ...]
     bits_per_dim: float | None = None
+    log_z: LogZ | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the fields."""
@@ -56,6 +64,7 @@ def evaluate(
     split: str = "test",
     particles: int = 1000,
     num_data: int | None = None,
+    log_z: LogZ | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
@@ -67,6 +76,7 @@ def evaluate(
         split: ``train``, ``valid`` or ``test``.
         particles: K of the bound.
         num_data: only the first so many data; None: all.
+        log_z: of an unnormalised pair, from :func:`ppgen.log_z` with options of one's own; None: with its defaults.
         seed: of the draws; the global random state is left as it was.
         progress: show a progress bar.
 
@@ -81,19 +91,20 @@ def evaluate(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         sizes = _sizes(particles)
-        columns = [
-            _bounds(log_w.double(), sizes) for log_w in log_weight_chunks(pair, batch, particles, progress=progress)
-        ]
+        columns = [_bounds(log_w, sizes) for log_w in _weights(pair, batch, particles, progress)]
     values = torch.cat(columns, dim=1)  # (len(sizes), B)
-    curve = tuple(
+    points = [
         Point(size, float(row.mean()), float(row.std() / math.sqrt(len(row))))
         for size, row in zip(sizes, values, strict=True)
-    )
-    last = curve[-1]
+    ]
+    if not pair.normalised:
+        log_z = log_z or estimate_log_z(pair, seed=seed, progress=progress)
+        points = [_normalised(point, log_z) for point in points]
+    last = points[-1]
     bits = (
         -last.log_likelihood / (data.spec.num_features * math.log(2)) if data.spec.observation == "quantised" else None
     )
-    return Evaluation(last.log_likelihood, last.standard_error, particles, split, values.shape[1], curve, bits)
+    return Evaluation(last.log_likelihood, last.standard_error, particles, split, total, tuple(points), bits, log_z)
 
 
 def _sizes(particles: int) -> list[int]:
@@ -102,6 +113,21 @@ def _sizes(particles: int) -> list[int]:
         raise UsageError(f"particles must be at least 1, got {particles}.")
     steps = [m * 10**e for e in range(10) for m in (1, 2, 5)]
     return [*(size for size in steps if size < particles), particles]
+
+
+def _weights(pair: Pair, batch: Batch, particles: int, progress: bool) -> Iterator[Tensor]:
+    """Columns of log-weights, (K, rows), float64; under an exact guide all particles weigh the same: one is run."""
+    for log_w in log_weight_chunks(pair, batch, 1 if pair.exact_guide else particles, progress=progress):
+        yield log_w.double().expand(particles, -1)
+
+
+def _normalised(point: Point, log_z: LogZ) -> Point:
+    """The point of p = p~ / Z; the errors over data and of log Z are independent."""
+    return replace(
+        point,
+        log_likelihood=point.log_likelihood - log_z.value,
+        standard_error=math.hypot(point.standard_error, log_z.standard_error),
+    )
 
 
 def _bounds(log_w: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -61,6 +61,8 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
     plate_name = "data"
     normalised: ClassVar[bool] = True
     """Whether the model is a density; False for one that is known up to a constant (:mod:`ppgen.energy`)."""
+    exact_guide: ClassVar[bool] = False
+    """Whether the guide is p(z | x) whatever the parameters, so that all particles of a datum weigh the same."""
     origin: dict[str, Any] | None = None
     """The name and options it was made from, when ``make_pair`` made it."""
 
