@@ -75,7 +75,7 @@ def _weights(program: Program, batch: Batch, num_particles: int) -> Tensor:
 
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
     """Data and particles of one chunk; the whole batch when the program has no data plate."""
-    with torch.no_grad(), isolated(), torch.random.fork_rng():
+    with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False):
         one = run_particles(program, batch, 1)
     width = max(site["fn"].event_shape.numel() for site in one.model_sites.values() if not site_is_subsample(site))
     cells = max(1, _CELLS // width)
