@@ -102,6 +102,10 @@ class Objective(pyro.infer.ELBO, ABC):
         """What the first step gets as ``state``."""
         return {}
 
+    def chains(self, state: State) -> Tensor | None:
+        """The persistent chains in ``state`` that follow the pair's own distribution, (num, D); None: it keeps none."""
+        return None
+
     def schedules(self, step: int) -> dict[str, float]:
         """The value at ``step`` of every hyper-parameter that is a schedule (``"bound.alpha"``: an inner bound's)."""
         values: dict[str, float] = {}

@@ -12,12 +12,13 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
+from torch import Tensor
 
 import ppgen
 from ppgen.checkpoint import read_checkpoint, write_whole
@@ -25,11 +26,11 @@ from ppgen.data import Dataset, DataSpec, load_data
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.factory import make_objective, make_pair, objective_config
-from ppgen.objective import Objective
+from ppgen.objective import Objective, State
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair
 from ppgen.registry import MODELS
-from ppgen.trainer import load_learner
+from ppgen.trainer import load_learner, state_of
 
 __all__ = [
     "CHECKPOINT",
@@ -62,6 +63,7 @@ class Run:
         config: what ``config.json`` holds.
         metrics: what ``metrics.jsonl`` holds: training reports and validation bounds, per datum, in nats.
         directory: None for a run that was not written.
+        state: what the last step handed on.
     """
 
     pair: Pair
@@ -70,6 +72,12 @@ class Run:
     config: Mapping[str, Any]
     metrics: list[dict[str, Any]]
     directory: Path | None = None
+    state: State = field(default_factory=dict)
+
+    @property
+    def chains(self) -> Tensor | None:
+        """Where the objective's persistent chains stand, (num, D); None: it keeps none."""
+        return self.objective.chains(self.state)
 
     def evaluate(self, split: str = "test", particles: int = 1000, **options: Any) -> Evaluation:
         """Test log-likelihood in nats with its standard error; see :func:`ppgen.evaluation.evaluate`."""
@@ -132,7 +140,8 @@ def load(
     rebuilt.prepare(*data.draw(tuple(part[:2] for part in data.train)))
     objective = make_objective(config["objective"]["name"], **config["objective"]["options"])
     load_learner(rebuilt, objective, tensors)
-    return Run(rebuilt, data, objective, config, read_metrics(folder), folder)
+    state = {name: value.to(place) for name, value in state_of(tensors).items()}
+    return Run(rebuilt, data, objective, config, read_metrics(folder), folder, state)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

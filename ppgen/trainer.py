@@ -26,7 +26,7 @@ from ppgen.parameters import isolated
 from ppgen.steps import Learner, StepFunction, compiled, player_step
 from ppgen.tracing import Batch
 
-__all__ = ["Trainer", "load_learner", "load_state"]
+__all__ = ["Trainer", "load_learner", "load_state", "state_of"]
 
 
 class Trainer:
@@ -139,7 +139,7 @@ class Trainer:
                 slots.setdefault(int(index), {})[slot] = value
             _check_slots(player, slots, list(self._owned[player].values()), facts["turn"])
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-        state = _under("state.", tensors)
+        state = state_of(tensors)
         for name, value in self.state.items():
             if name not in state or state[name].shape != value.shape:
                 got = tuple(state[name].shape) if name in state else "nothing"
@@ -238,6 +238,11 @@ def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor]
     learner = Learner(pair, objective.parameters(pair))
     load_state(learner, _under("learner.", tensors))
     return learner
+
+
+def state_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a checkpoint's steps would hand to the next one."""
+    return _under("state.", tensors)
 
 
 def load_state(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -79,7 +79,7 @@ def fit(
             if not begun:
                 session.save()
         session.run(stop, progress)
-    return Run(pair, data, objective, config, session.log.lines, folder)
+    return Run(pair, data, objective, config, session.log.lines, folder, session.trainer.state)
 
 
 class _Session:
