@@ -1,8 +1,9 @@
 """What a pair makes: draws from its prior, reconstructions of data, walks along its latents; as tensors.
 
-Everything is read off traces of the pair's own model and guide: sampling is ``poutine.uncondition(pair.model)``, a
-reconstruction replays the guide's trace in the model, a traversal conditions the model on moved latents. So every pair
-has them, whatever its sites are called. The pair, its training mode and the random state are left as they were.
+Of a normalised pair everything is read off traces of the pair's own model and guide: sampling is
+``poutine.uncondition(pair.model)``, a reconstruction replays the guide's trace in the model, a traversal conditions the
+model on moved latents. So every pair has them, whatever its sites are called. An energy-based pair is drawn from by its
+Markov chains, and reconstructs by a sweep. The pair, its training mode and the random state are left as they were.
 
 Latents outside the data plate belong to the whole data set; wherever they are needed, the guide draws them, once.
 """
@@ -18,6 +19,8 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.chains import chain_states
+from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import isolated
@@ -55,13 +58,14 @@ class Traversal:
     quantiles: Tensor
 
 
-def prior_samples(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> Draws:
-    """``num`` data from the model: z ~ p(z), x ~ p(x | z).
+def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = None, seed: int = 0) -> Draws:
+    """``num`` data from the model: z ~ p(z), x ~ p(x | z); of an energy-based pair by 1,000 sweeps of as many chains.
 
     Args:
         pair: a pair, or any module with ``model`` and ``guide``, trained or not.
         batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
         num: how many.
+        start: where the chains of an energy-based pair begin, (M, D); None: at its base distribution.
         seed: of the draws.
 
     Raises:
@@ -69,6 +73,9 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> Draws:
     """
     if num < 1:
         raise UsageError(f"the number of samples must be at least 1, got {num}.")
+    if isinstance(pair, EnergyPair):
+        x = chain_states(pair, num, start=start, seed=seed)[-1]
+        return Draws(x, x)
     rows = torch.arange(num, device=batch[0].device) % len(batch[0])
     wanted = tuple(part[rows] for part in batch)
     with _looking(pair, batch, seed) as pair:
@@ -81,6 +88,9 @@ def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
     Raises:
         UsageError: no observed site has the shape of x.
     """
+    if isinstance(pair, EnergyPair):
+        x = chain_states(pair, len(batch[0]), start=batch[0], after=(1,), seed=seed)[-1]
+        return Draws(x, x)
     with _looking(pair, batch, seed) as pair:
         guide = poutine.trace(pair.guide).get_trace(*batch)
         return _draws(_sites(poutine.replay(poutine.uncondition(pair.model), trace=guide), batch), batch[0])

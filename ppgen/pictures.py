@@ -116,6 +116,8 @@ def conditions(run: Run, num: int) -> Batch:
 def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0) -> None:
     """Draw from the run's model and write it; the suffix of ``path`` says as what.
 
+    An energy-based pair is drawn from by its chains, which begin where the run's persistent chains stand.
+
     ``.png``: for images the means of p(x | z), in a grid; for other data the draws, as cells,
     or as lines or points beside test data.
     ``.csv``: a draw of x a line, below a header. ``.npz``: arrays ``x`` and ``mean``. Labels go along as ``y``.
@@ -128,7 +130,7 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
     if target.suffix not in writers:
         raise UsageError(f"samples are written as {', '.join(writers)}, got {str(path)!r}: name a file that ends so.")
     batch = conditions(run, max(1, num_samples))
-    draws = prior_samples(run.pair, batch, num_samples, seed=seed)
+    draws = prior_samples(run.pair, batch, num_samples, start=run.chains, seed=seed)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

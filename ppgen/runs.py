@@ -77,7 +77,7 @@ class Run:
     @property
     def chains(self) -> Tensor | None:
         """Where the objective's persistent chains stand, (num, D); None: it keeps none."""
-        return self.objective.chains(self.state)
+        return self.objective.chains(self.state) if self.state else None
 
     def evaluate(self, split: str = "test", particles: int = 1000, **options: Any) -> Evaluation:
         """Test log-likelihood in nats with its standard error; see :func:`ppgen.evaluation.evaluate`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,8 @@ from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
 from ppgen.evaluation import Evaluation
+from ppgen.partition import LogZ
+from ppgen.partition import log_z as estimate_log_z
 from ppgen.runs import load
 
 __all__ = ["evaluate"]
@@ -24,6 +26,15 @@ def evaluate(
     num_data: Annotated[
         int | None, typer.Option(help="Only the first so many data.", show_default="the whole split")
     ] = None,
+    exact_log_z: Annotated[
+        bool, typer.Option("--exact-log-z", help="Unnormalised models: log Z by enumeration, up to 2^22 states.")
+    ] = False,
+    temperatures: Annotated[
+        int | None, typer.Option(help="Unnormalised models: steps of annealing to log Z.", show_default="10000")
+    ] = None,
+    chains: Annotated[
+        int | None, typer.Option(help="Unnormalised models: chains that anneal to log Z.", show_default="100")
+    ] = None,
     model: ModelAgain = None,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -31,21 +42,37 @@ def evaluate(
     """Estimate the log-likelihood of a run's data by the K-sample bound.
 
     Its mean over data, in nats, with its standard error, and its curve over K; evaluation.json in the run keeps them.
+    From an unnormalised model log Z is subtracted, and its error counts in the standard error.
     """
+    given = {"exact": exact_log_z or None, "num_temperatures": temperatures, "num_chains": chains}
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with stdout_kept_for(as_json):
         found = load(run, pair=model, device=device)
-        result = found.evaluate(split=split, particles=particles, num_data=num_data, progress=True)
+        log_z = estimate_log_z(found.pair, **asked, progress=True) if asked else None
+        result = found.evaluate(split=split, particles=particles, num_data=num_data, log_z=log_z, progress=True)
     if as_json:
         print_json(result.to_json())
     else:
         rows = [(f"{p.num_particles:,}", f"{p.log_likelihood:.3f}", f"{p.standard_error:.3f}") for p in result.curve]
         print(_headline(result))
-        print_table((">K", ">log-likelihood", ">standard error"), rows)
+        if not found.pair.exact_guide:
+            print_table((">K", ">log-likelihood", ">standard error"), rows)
 
 
 def _headline(result: Evaluation) -> str:
+    log_z = result.log_z
     bits = "" if result.bits_per_dim is None else f", {result.bits_per_dim:.3f} bits per dimension"
+    relation, how = ("≥", f"K = {result.num_particles:,}") if log_z is None else ("≈", _how(log_z))
     return (
-        f"{result.split}: log p(x) ≥ {result.log_likelihood:.2f} ± {result.standard_error:.2f} nats per datum "
-        f"(K = {result.num_particles:,}, {result.num_data:,} data){bits}"
+        f"{result.split}: log p(x) {relation} {result.log_likelihood:.2f} ± {result.standard_error:.2f} nats per datum "
+        f"({how}, {result.num_data:,} data){bits}"
+    )
+
+
+def _how(log_z: LogZ) -> str:
+    if log_z.exact:
+        return f"log Z = {log_z.value:.2f}, exact"
+    return (
+        f"log Z ≈ {log_z.value:.2f} ± {log_z.standard_error:.2f}: {log_z.num_temperatures:,} temperatures, "
+        f"{log_z.num_chains:,} chains of effective size {log_z.effective_sample_size:.0f}"
     )

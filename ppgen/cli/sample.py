@@ -1,4 +1,4 @@
-"""``ppgen sample``: draws from a run's prior."""
+"""``ppgen sample``: draws from a run's model."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ def sample(
     model: ModelAgain = None,
     device: Device = "auto",
 ) -> None:
-    """Draw from the prior of a run's model, as a picture or a table of numbers."""
+    """Draw from the prior of a run's model, as a picture or a table of numbers.
+
+    An energy-based model is drawn from by Markov chains: 1,000 sweeps from where training left them.
+    """
     from ppgen.pictures import save_samples  # what draws pictures is slow to load
 
     found = load(run, pair=model, device=device)
     path = out or run / "samples.png"
     save_samples(found, num_samples, path, seed=seed)
-    print(f"{path}: {num_samples} samples from the prior")
+    print(f"{path}: {num_samples} samples from the {'prior' if found.pair.normalised else 'Markov chains'}")
