@@ -6,6 +6,7 @@ if __name__ != "ppgen.models":
 from ppgen.models.cvae import CVAE
 from ppgen.models.iwae import IWAE
 from ppgen.models.linear_gaussian import LinearGaussian
+from ppgen.models.rbm import RBM
 from ppgen.models.vae import VAE
 
-__all__ = ["CVAE", "IWAE", "VAE", "LinearGaussian"]
+__all__ = ["CVAE", "IWAE", "RBM", "VAE", "LinearGaussian"]

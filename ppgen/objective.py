@@ -15,6 +15,7 @@ from pyro.infer.util import torch_item
 from torch import Tensor, nn
 
 from ppgen.errors import UsageError
+from ppgen.pair import check_density
 from ppgen.registry import OBJECTIVES
 from ppgen.sites import check_reparameterized
 from ppgen.tracing import Batch, Particles, Program, run_particles
@@ -71,7 +72,8 @@ class Objective(pyro.infer.ELBO, ABC):
     Class attributes say what it is and needs, and are read by machinery and tests:
     ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
     value's expectation), ``needs_rsample`` (every guide site must be reparameterizable), ``needs_discrete``,
-    ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global).
+    ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global),
+    ``needs_density`` (the model must be normalised), ``needs_energy`` (the pair must have a free energy and chains).
 
     To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
     frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
@@ -84,6 +86,8 @@ class Objective(pyro.infer.ELBO, ABC):
     needs_discrete: ClassVar[bool] = False
     min_particles: ClassVar[int] = 1
     per_datum: ClassVar[bool] = False
+    needs_density: ClassVar[bool] = False
+    needs_energy: ClassVar[bool] = False
     max_plate_nesting = float("inf")
 
     @abstractmethod
@@ -160,6 +164,8 @@ class Bound(Objective):
     Subclasses declare ``num_particles`` among their hyper-parameters.
     """
 
+    needs_density: ClassVar[bool] = True
+
     num_particles: Any
 
     def __post_init__(self) -> None:
@@ -170,6 +176,8 @@ class Bound(Objective):
         """The bound of each datum, (K, B) -> (B,), in nats; its gradient is the estimator."""
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        if self.needs_density:
+            check_density(program.model, type(self).__name__)
         particles = run_particles(program, batch, self.total_particles)
         self._check(particles)
         value = self.estimate(particles)  # (B,)

@@ -21,7 +21,7 @@ from torch.distributions.constraints import Constraint
 from ppgen.errors import UsageError
 from ppgen.parameters import GivenParameters, owner
 
-__all__ = ["Pair", "as_pair", "check_takes", "pair_from"]
+__all__ = ["Pair", "as_pair", "check_density", "check_takes", "pair_from"]
 
 
 class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
@@ -253,6 +253,20 @@ def check_takes(pair: Pair, batch: tuple[Tensor, ...]) -> None:
             f"the data yield batches of {len(batch)} tensors, and the model takes ({_arguments(model)}): load the data "
             f"with labels={len(batch) == 1}, or choose another model."
         ) from error
+
+
+def check_density(model: Callable[..., Any], needed_by: str) -> None:
+    """The model is a density, not known up to a constant only.
+
+    Raises:
+        UsageError: it belongs to an unnormalised pair.
+    """
+    pair = owner(model)
+    if isinstance(pair, Pair) and not pair.normalised:
+        raise UsageError(
+            f"{needed_by} needs a normalised model, and {type(pair).__name__} is unnormalised: log p(x, z) is known up "
+            "to a constant that training would raise without end; choose an objective for energy-based pairs, 'pcd'."
+        )
 
 
 def _arguments(model: Callable[..., Any]) -> str:

@@ -12,10 +12,11 @@ import pytest
 import torch
 from pyro import poutine
 
+from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.objective import Objective
 from ppgen.pair import Pair
-from ppgen.parameters import isolated
+from ppgen.parameters import isolated, owner
 from ppgen.registry import MODELS, OBJECTIVES, Registry, Spec
 from ppgen.sites import is_latent
 from ppgen.steps import Learner, player_step
@@ -96,6 +97,10 @@ def test_every_file_registers_a_class_and_the_package_exports_it(package: str, r
 def refusal(objective: Objective, run: Particles) -> str | None:
     """Why the objective must refuse the pair, by what it declares; None where it must take it."""
     latents = [site for site in run.guide_sites.values() if is_latent(site)]
+    if objective.needs_energy and not isinstance(owner(run.program.model), EnergyPair):
+        return "energy-based pair"
+    if objective.needs_density and not getattr(owner(run.program.model), "normalised", True):
+        return "unnormalised"
     if objective.needs_rsample and not all(site["fn"].has_rsample for site in latents):
         return "reparameterized"
     if objective.per_datum and run.outside is not None:

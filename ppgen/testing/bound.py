@@ -22,6 +22,7 @@ class AnyBound(Bound):
     """
 
     min_particles: ClassVar[int] = 2
+    needs_density: ClassVar[bool] = False
 
     num_particles: int = 8
 

@@ -20,7 +20,7 @@ from ppgen.steps import Learner
 from ppgen.testing.agreement import or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.sandbox import SEED
-from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, data
+from ppgen.testing.yardsticks import BernoulliYardstick, EnergyYardstick, GaussianYardstick, data
 
 __all__ = [
     "check_at_a_step",
@@ -35,7 +35,9 @@ __all__ = [
 ]
 
 
-def yardstick(objective: Objective, data_size: int | None = None) -> GaussianYardstick | BernoulliYardstick:
+def yardstick(
+    objective: Objective, data_size: int | None = None
+) -> GaussianYardstick | BernoulliYardstick | EnergyYardstick:
     """The known pair that the objective can be judged on.
 
     Raises:
@@ -43,6 +45,8 @@ def yardstick(objective: Objective, data_size: int | None = None) -> GaussianYar
     """
     if len(objective.players()) > 1:
         raise NotApplicable("it has several players, and is judged by its own tests")
+    if objective.needs_energy:
+        return EnergyYardstick(data_size)
     return (BernoulliYardstick if objective.needs_discrete else GaussianYardstick)(data_size)
 
 

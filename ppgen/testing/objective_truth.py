@@ -107,6 +107,8 @@ def check_reparameterization(objective: Objective) -> None:
     these noisy (about 3 %): a share of 0.75 to 1.25 passes, and above 0.1 where the gradient is declared biased.
     """
     yardstick(objective)
+    if objective.needs_energy:
+        raise NotApplicable("it sums latents out, and draws none from the guide")
     pair = BernoulliYardstick()
     if objective.needs_rsample:
         refused(objective, pair, "z", "call check_reparameterized before the bound is taken, as Bound does")

@@ -24,6 +24,8 @@ def check_global_latents(objective: Objective) -> None:
     """With ``per_datum`` the site is named in a UsageError; without it, the loss is finite."""
     if objective.needs_discrete:
         raise NotApplicable("it needs discrete latents")
+    if objective.needs_energy:
+        raise NotApplicable("it needs a free energy, in which no latent is global")
     yardstick(objective)
     pair = SharedYardstick()
     if objective.per_datum:

@@ -3,8 +3,9 @@
     gaussian:   z ~ N(0, 1),        x | z ~ N(w z, 1),          q(z | x) = N(a x + b, s^2)
     bernoulli:  z ~ Bernoulli(1/2), x | z ~ N(w z, 1),          q(z | x) = Bernoulli(sigmoid(a x + b))
     shared:     the gaussian pair with one more latent outside the data plate, m ~ N(0, 1), x | z, m ~ N(w z + m, 1)
+    energy:     log p~(x, h) = -(x - a)^2 / (2 s^2) + h (w x + b),  h in {0, 1}, unnormalised, with the exact guide
 
-The guides are wrong on purpose: at the exact posterior all bounds agree, and none can be told from another.
+The other guides are wrong on purpose: at the exact posterior all bounds agree, and none can be told from another.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
+from ppgen.energy import EnergyPair
 from ppgen.pair import Pair
 
-__all__ = ["BernoulliYardstick", "GaussianYardstick", "SharedYardstick", "data"]
+__all__ = ["BernoulliYardstick", "EnergyYardstick", "GaussianYardstick", "SharedYardstick", "data"]
+
+_VALUES = {"w": 1.2, "a": 0.3, "b": 0.2, "log_s": -0.2}
 
 
 def data(size: int) -> tuple[Tensor]:
@@ -31,8 +36,7 @@ class _Yardstick(Pair):
 
     def __init__(self, data_size: int | None = None) -> None:
         super().__init__(data_size)
-        for name, value in {"w": 1.2, "a": 0.3, "b": 0.2, "log_s": -0.2}.items():
-            setattr(self, name, nn.Parameter(torch.tensor(value, dtype=torch.float64)))
+        _set_parameters(self)
 
 
 class GaussianYardstick(_Yardstick):
@@ -84,3 +88,64 @@ class SharedYardstick(_Yardstick):
         pyro.sample("m", dist.Normal(self.b, self.log_s.exp()))  # (K, 1)
         with self.data_plate(x):
             pyro.sample("z", dist.Normal(self.a * x, self.log_s.exp()))  # (K, B)
+
+
+class EnergyYardstick(EnergyPair):
+    """See the module. Sites: h (), energy () a factor, both in the plate ``data``. A datum is one number, x (B,)."""
+
+    w: Tensor
+    a: Tensor
+    b: Tensor
+    log_s: Tensor
+
+    def __init__(self, data_size: int | None = None) -> None:
+        super().__init__(data_size)
+        _set_parameters(self)
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            h = pyro.sample("h", dist.Bernoulli(logits=torch.zeros_like(self.w)))  # (K, B)
+            pyro.factor("energy", self._log_base(x) + h * self._logit(x) + math.log(2))  # (K, B)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("h", dist.Bernoulli(logits=self._logit(x)))  # (K, B)
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        return -self._log_base(v) - softplus(self._logit(v))
+
+    def sweep(self, v: Tensor) -> Tensor:
+        return self.tempered_sweep(v, 1.0)
+
+    def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
+        return self._log_base(v) + softplus(b * self._logit(v))
+
+    def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
+        h = torch.bernoulli((b * self._logit(v)).sigmoid())
+        scale = self.log_s.exp()
+        return self.a + scale.square() * b * self.w * h + scale * torch.randn_like(v)
+
+    def base_sample(self, num: int) -> Tensor:
+        return self.a + self.log_s.exp() * torch.randn(num).to(self.a)
+
+    def base_log_z(self) -> Tensor:
+        return self.log_s + 0.5 * math.log(2 * math.pi) + math.log(2)
+
+    def exact_log_z(self) -> Tensor:
+        with_h = self.w * self.a + 0.5 * (self.w * self.log_s.exp()).square() + self.b
+        return self.log_s + 0.5 * math.log(2 * math.pi) + softplus(with_h)
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """log p(x), exact, (B,), in nats."""
+        return (-self.free_energy(x) - self.exact_log_z()).detach()
+
+    def _log_base(self, v: Tensor) -> Tensor:
+        return -0.5 * ((v - self.a) / self.log_s.exp()).square()
+
+    def _logit(self, v: Tensor) -> Tensor:
+        return self.w * v + self.b
+
+
+def _set_parameters(pair: Pair) -> None:
+    for name, value in _VALUES.items():
+        setattr(pair, name, nn.Parameter(torch.tensor(value, dtype=torch.float64)))
