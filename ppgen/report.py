@@ -24,6 +24,7 @@ from ppgen.sections import (
     traversal,
     versions,
 )
+from ppgen.sections_energy import chains, energies, filters, normaliser
 
 if TYPE_CHECKING:
     from ppgen.runs import Run
@@ -35,8 +36,12 @@ REPORT = "report.html"
 SECTIONS: list[Callable[[Run], Section | None]] = [
     training,
     likelihood,
+    normaliser,
     reconstruction,
     samples,
+    chains,
+    energies,
+    filters,
     traversal,
     configuration,
     versions,
@@ -67,7 +72,11 @@ def headline(run: Run) -> Headline:
         value = number(bounds[-1]) if bounds else "none yet"
         return Headline(f"Last validation {name_of_value(run)}", value, "", (advice,))
     K, num_data = found["num_particles"], found["num_data"]
-    notes = [f"bound of K = {K:,} particles, one standard error over {num_data:,} {found['split']} data"]
+    error_of = f"one standard error over {num_data:,} {found['split']} data"
+    if found.get("log_z") is None:
+        notes = [f"bound of K = {K:,} particles, {error_of}"]
+    else:
+        notes = [f"less log Z = {number(found['log_z']['value'])}, {error_of} and of log Z"]
     if found["bits_per_dim"] is not None:
         notes.append(f"{number(found['bits_per_dim'], 3)} bits per dimension")
     value, error = number(found["log_likelihood"]), number(found["standard_error"])

@@ -14,6 +14,7 @@ import torch
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from ppgen.chains import SWEEPS
 from ppgen.charts import Chart, Curve, Vectors, draw_curves, draw_panels
 from ppgen.draws import Traversal, latent_traversal, prior_samples, reconstructions
 from ppgen.metrics import score
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
     from ppgen.runs import Run
 
 __all__ = [
+    "COLUMNS",
     "Figure",
     "Section",
     "configuration",
+    "drawn",
+    "grey",
+    "layout",
     "likelihood",
     "name_of",
     "name_of_value",
     "number",
+    "picture",
+    "pictured",
     "reconstruction",
     "samples",
     "texts",
@@ -38,7 +45,7 @@ __all__ = [
     "versions",
 ]
 
-_COLUMNS = 10
+COLUMNS = 10
 """Pictures side by side, at most."""
 
 _CHART_SCALE = 1.4
@@ -79,12 +86,19 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
-def pictured(title: str) -> Callable[[Callable[[Run], Iterator[Figure]]], Callable[[Run], Section]]:
-    """Make a section of a function that yields figures. Where the pair cannot give them, the section says why."""
+def pictured(
+    title: str, applies: Callable[[Run], bool] = lambda run: True
+) -> Callable[[Callable[[Run], Iterator[Figure]]], Callable[[Run], Section | None]]:
+    """Make a section of a function that yields figures: None for a run to which it does not apply.
 
-    def decorate(figures: Callable[[Run], Iterator[Figure]]) -> Callable[[Run], Section]:
+    Where the pair cannot give the figures, the section says why.
+    """
+
+    def decorate(figures: Callable[[Run], Iterator[Figure]]) -> Callable[[Run], Section | None]:
         @wraps(figures)
-        def section(run: Run) -> Section:
+        def section(run: Run) -> Section | None:
+            if not applies(run):
+                return None
             try:
                 return Section(title, figures=tuple(figures(run)))
             except (RuntimeError, ValueError) as error:
@@ -109,8 +123,8 @@ def training(run: Run) -> Section | None:
 
 
 def likelihood(run: Run) -> Section | None:
-    """The bound against the number of particles, with standard errors; None for a run that was not evaluated."""
-    if run.evaluation is None:
+    """The bound against the number of particles, with standard errors; None where it was not evaluated or is flat."""
+    if run.evaluation is None or run.pair.exact_guide:
         return None
     split, points = run.evaluation["split"], run.evaluation["curve"]
     K, bound, error = ([p[key] for p in points] for key in ("num_particles", "log_likelihood", "standard_error"))
@@ -122,50 +136,50 @@ def likelihood(run: Run) -> Section | None:
         f"{run.evaluation['num_data']:,} data."
     )
     rows = [(f"{k:,}", number(value), number(se)) for k, value, se in zip(K, bound, error, strict=True)]
-    return Section("Likelihood", text, (_chart(chart, alt),), table=(("K", "nats per datum", "standard error"), *rows))
+    return Section("Likelihood", text, (drawn(chart, alt),), table=(("K", "nats per datum", "standard error"), *rows))
 
 
 @pictured("Reconstructions")
 def reconstruction(run: Run) -> Iterator[Figure]:
     """Test data and what the pair makes of them."""
-    shape, columns = _layout(run)
-    num = min(2 * _COLUMNS, len(run.data.test[0])) // columns * columns
+    shape, columns = layout(run)
+    num = min(2 * COLUMNS, len(run.data.test[0])) // columns * columns
     batch = tuple(part[:num] for part in run.data.test)
     x, mean = batch[0], reconstructions(run.pair, batch).mean
     if shape is None:
         panels = {f"datum {i}": [Vectors(x[[i]], 1, marker="o"), Vectors(mean[[i]])] for i in range(min(6, num))}
-        caption = "Test data (with points), and the mean of p(x | z) at one draw z of the guide for each."
-        yield _chart(draw_panels(panels), f"{len(panels)} test data and their reconstructions.", caption)
+        caption = f"Test data (with points), and {_again(run)} for each."
+        yield drawn(draw_panels(panels), f"{len(panels)} test data and their reconstructions.", caption)
     else:
         both = zip(x.split(columns), mean.split(columns), strict=True)
-        pixels = grid(torch.cat([row for rows in both for row in rows]), shape, columns, grey=_grey(run), band=2)
-        caption = "Test data; below each, the mean of p(x | z) at one draw z of the guide."
-        yield Figure(_image(pixels, columns, f"{num} test data, each above its reconstruction."), caption)
+        pixels = grid(torch.cat([row for rows in both for row in rows]), shape, columns, grey=grey(run), band=2)
+        caption = f"Test data; below each, {_again(run)}."
+        yield Figure(picture(pixels, columns, f"{num} test data, each above its reconstruction."), caption)
 
 
 @pictured("Samples")
 def samples(run: Run) -> Iterator[Figure]:
     """What the model makes by itself."""
-    shape, columns = _layout(run)
+    shape, columns = layout(run)
     classes = run.data.spec.num_classes
     columns = columns if classes is None else min(classes, columns)
     num = 24 if columns == 1 else 6 * columns
-    draws = prior_samples(run.pair, conditions(run, num), num)
+    draws = prior_samples(run.pair, conditions(run, num), num, start=run.chains)
     if shape is None:
         x = run.data.test[0][:num]
         panels = {"test data": [Vectors(x, 1, 0.5)], "samples": [Vectors(draws.x, 0, 0.5)]}
-        caption = "Test data, and as many draws of the model: z ~ p(z), x ~ p(x | z)."
-        yield _chart(draw_panels(panels), f"{len(x)} test data beside {num} samples.", caption)
+        caption = f"Test data, and as many draws of the model: {_how(run, 'z ~ p(z), x ~ p(x | z)')}."
+        yield drawn(draw_panels(panels), f"{len(x)} test data beside {num} samples.", caption)
     else:
         labels = "" if classes is None else f" Labels 0 to {classes - 1} in turn, row by row."
-        caption = f"Means of p(x | z), z ~ p(z).{labels}"
-        yield Figure(_image(grid(draws.mean, shape, columns, grey=_grey(run)), columns, f"{num} samples."), caption)
+        caption = f"{_how(run, 'Means of p(x | z), z ~ p(z)')}.{labels}"
+        yield Figure(picture(grid(draws.mean, shape, columns, grey=grey(run)), columns, f"{num} samples."), caption)
 
 
-@pictured("Latent traversal")
+@pictured("Latent traversal", applies=lambda run: run.pair.normalised)
 def traversal(run: Run) -> Iterator[Figure]:
     """What single latents do."""
-    shape, _ = _layout(run)
+    shape, _ = layout(run)
     walk = latent_traversal(run.pair, tuple(part[:64] for part in run.data.test))
     use = [f"{number(float(kl))} nats" for kl in walk.kl]
     first, last = (f"{float(q):g}" for q in walk.quantiles[[0, -1]])
@@ -180,7 +194,7 @@ def traversal(run: Run) -> Iterator[Figure]:
             f"{label}, {kl}": [Vectors(mean[None], 0, step) for mean, step in zip(row, steps, strict=True)]
             for label, kl, row in zip(walk.labels, use, walk.means, strict=True)
         }
-        yield _chart(draw_panels(panels), alt, f"{caption} The stronger the line, the higher the quantile.")
+        yield drawn(draw_panels(panels), alt, f"{caption} The stronger the line, the higher the quantile.")
     else:
         yield Figure(_strips(run, shape, walk, use), caption)
 
@@ -235,26 +249,37 @@ def _training_chart(run: Run, unit: str) -> Figure:
     curves.append(Curve(name, [line[place] for line in valid], [score(line) for line in valid]))
     ends = [f"{c.label}: {number(c.y[0])} at first, {number(c.y[-1])} at last." for c in curves if c.y]
     alt = f"Nats per datum against {unit}. {' '.join(ends)}"
-    return _chart(draw_curves(curves, x_label=unit, y_label="nats per datum"), alt)
+    return drawn(draw_curves(curves, x_label=unit, y_label="nats per datum"), alt)
 
 
-def _layout(run: Run) -> tuple[tuple[int, ...] | None, int]:
+def _how(run: Run, by_prior: str) -> str:
+    """How samples were drawn."""
+    start = "draws of its base distribution" if run.chains is None else "its persistent chains"
+    return by_prior if run.pair.normalised else f"Markov chains after {SWEEPS:,} sweeps from {start}"
+
+
+def _again(run: Run) -> str:
+    """How a datum was made again."""
+    return "the mean of p(x | z) at one draw z of the guide" if run.pair.normalised else "a draw by one sweep from it"
+
+
+def layout(run: Run) -> tuple[tuple[int, ...] | None, int]:
     """How a datum is drawn, and how many stand side by side."""
-    columns = 1 if run.data.spec.image_shape is None else min(_COLUMNS, len(run.data.test[0]))
+    columns = 1 if run.data.spec.image_shape is None else min(COLUMNS, len(run.data.test[0]))
     return picture_shape(run.data.spec), columns
 
 
-def _grey(run: Run) -> tuple[float, float]:
+def grey(run: Run) -> tuple[float, float]:
     return grey_range(run.data.spec, run.data.test[0])
 
 
-def _chart(chart: Chart, alt: str, caption: str = "") -> Figure:
+def drawn(chart: Chart, alt: str, caption: str = "") -> Figure:
     """The SVG itself: it takes its colours, light or dark, from the page."""
     width = round(_CHART_SCALE * 72 * chart.figure.get_figwidth())
     return Figure(Markup('<div style="max-width: {}px">{}</div>').format(width, Markup(chart.svg(alt))), caption)
 
 
-def _image(pixels: NDArray[np.uint8], columns: int, alt: str) -> Markup:
+def picture(pixels: NDArray[np.uint8], columns: int, alt: str) -> Markup:
     """An ``<img>`` that holds its own file."""
     height, width, _ = pixels.shape
     shown = columns * _TILE
@@ -267,8 +292,8 @@ def _image(pixels: NDArray[np.uint8], columns: int, alt: str) -> Markup:
 def _strips(run: Run, shape: tuple[int, ...], walk: Traversal, use: list[str]) -> Markup:
     """A row for each latent: its name and use, and the pictures along it."""
     strip = Markup('<div class="strip"><p>{} <small>{}</small></p>{}</div>')
-    rows = [grid(row, shape, len(row), grey=_grey(run)) for row in walk.means]
+    rows = [grid(row, shape, len(row), grey=grey(run)) for row in walk.means]
     images = [
-        _image(row, len(walk.quantiles), f"{label}, low to high") for row, label in zip(rows, walk.labels, strict=True)
+        picture(row, len(walk.quantiles), f"{label}, low to high") for row, label in zip(rows, walk.labels, strict=True)
     ]
     return Markup("").join(map(strip.format, walk.labels, use, images))

@@ -19,7 +19,7 @@ from ppgen import Pair, report
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO
-from ppgen.models import VAE
+from ppgen.models import RBM, VAE
 from ppgen.options import TrainingOptions
 from ppgen.registry import MODELS
 from ppgen.runs import Run, describe
@@ -27,6 +27,7 @@ from ppgen.sections import Section, number
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 EVERYWHERE = ["Training", "Reconstructions", "Samples", "Latent traversal", "Configuration", "Versions"]
+ENERGY_BASED = ["Training", "Reconstructions", "Samples", "Chains", "Free energies", "Configuration", "Versions"]
 METRICS = [
     {"step": step, "epoch": step / 2, "seconds": step / 10, "split": split, "bound": -5.0 - 1 / step}
     for step in (1, 2, 3)
@@ -86,14 +87,29 @@ def pictures_run(directory: Path | None = None) -> Run:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_registered_pair_gets_every_section(name: str) -> None:
-    text = report.render(tiny_run(name))
-    assert re.findall(r"<h2 id=.*?>(.*?)</h2>", text) == EVERYWHERE
+    run = tiny_run(name)
+    text = report.render(run)
+    assert re.findall(r"<h2 id=.*?>(.*?)</h2>", text) == (EVERYWHERE if run.pair.normalised else ENERGY_BASED)
     assert "no such picture" not in text
 
 
 def test_a_run_on_pictures_shows_them() -> None:
     images = Page(report.render(pictures_run())).all("img")
     assert len(images) == 2 + 2  # reconstructions, samples, and two latents
+
+
+def test_an_energy_based_run_shows_its_log_z_chains_energies_and_filters(tmp_path: Path) -> None:
+    spec = DataSpec("bits", 12, "binary", image_shape=(3, 4))
+    run = run_of(RBM(spec, 4), spec, (torch.rand(12, 12).round(),), tmp_path)
+    found = run.evaluate(particles=3, log_z=ppgen.log_z(run.pair, num_temperatures=20, num_chains=10))
+    page = Page(report.render(run))
+    assert {"Normalising constant", "Chains", "Free energies", "Filters"} <= set(page.text)
+    assert "Latent traversal" not in page.text
+    assert "Likelihood" not in page.text
+    assert found.log_z is not None
+    assert any(f"less log Z = {number(found.log_z.value)}, one standard error" in text for text in page.text)
+    assert f"{number(found.log_z.effective_sample_size or 0, 1)} of 10" in page.text
+    assert "4 filters." in [image["alt"] for image in page.all("img")]
 
 
 @pytest.mark.parametrize("name", [*MODELS, "pictures"])
