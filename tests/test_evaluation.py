@@ -1,0 +1,72 @@
+"""Evaluation of a pair that is known up to log Z."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import ppgen
+from ppgen.data import Dataset, DataSpec
+from ppgen.evaluation import evaluate
+from ppgen.models import RBM, VAE
+from ppgen.partition import LogZ
+
+SPEC = DataSpec("bits", 6, "binary")
+
+
+def dataset(x: Tensor) -> Dataset:
+    """All splits the same."""
+    return Dataset(SPEC, (x,), (x,), (x,))
+
+
+def data(num: int = 40) -> Dataset:
+    """Random bits."""
+    return dataset(torch.rand(num, 6).round())
+
+
+def machine() -> RBM:
+    """A random machine of 6 visible and 4 hidden units."""
+    pair = RBM(SPEC, 4)
+    torch.nn.init.normal_(pair.weight)
+    return pair
+
+
+def test_the_log_likelihood_of_every_state_is_that_of_a_distribution() -> None:
+    """Each state twice as often as p says it is: the probabilities that evaluate gives sum to one."""
+    pair = machine()
+    states = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 6)  # (64, 6)
+    log_z = ppgen.log_z(pair, exact=True)
+    each = [evaluate(pair, dataset(state.expand(2, -1)), particles=1, log_z=log_z).log_likelihood for state in states]
+    assert math.fsum(map(math.exp, each)) == pytest.approx(1, abs=1e-5)
+
+
+def test_it_is_minus_the_free_energy_less_log_z_at_any_number_of_particles() -> None:
+    pair, bits, log_z = machine(), data(), LogZ(3.0, 0.4, False)
+    one, many = (evaluate(pair, bits, particles=K, log_z=log_z) for K in (1, 50))
+    truth = -float(pair.free_energy(bits.test[0]).detach().mean()) - 3.0
+    assert one.log_likelihood == pytest.approx(truth, abs=1e-5)
+    assert many.log_likelihood == pytest.approx(truth, abs=1e-5)
+    assert [point.num_particles for point in many.curve] == [1, 2, 5, 10, 20, 50]
+    assert all(point.log_likelihood == pytest.approx(truth, abs=1e-5) for point in many.curve)
+
+
+def test_the_standard_error_holds_that_of_log_z() -> None:
+    pair, bits = machine(), data()
+    without = evaluate(pair, bits, particles=1, log_z=LogZ(3.0, 0.0, True)).standard_error
+    assert without == pytest.approx(float(pair.free_energy(bits.test[0]).detach().std()) / math.sqrt(40), rel=1e-4)
+    found = evaluate(pair, bits, particles=1, log_z=LogZ(3.0, 0.4, False))
+    assert found.standard_error == pytest.approx(math.hypot(without, 0.4))
+
+
+def test_log_z_is_estimated_where_none_is_given() -> None:
+    pair = machine()
+    found = evaluate(pair, data(), particles=1, num_data=10)
+    assert found.log_z is not None
+    assert found.log_z.num_temperatures == 10_000
+    assert abs(found.log_z.value - ppgen.log_z(pair, exact=True).value) < 4 * found.log_z.standard_error + 1e-4
+    assert set(found.to_json()["log_z"]) >= {"value", "standard_error", "exact"}
+
+
+def test_a_normalised_pair_has_none() -> None:
+    assert evaluate(VAE(SPEC, 2), data(), particles=2).to_json()["log_z"] is None
