@@ -59,12 +59,12 @@ def chains(run: Run) -> Iterator[Figure]:
     assert isinstance(run.pair, EnergyPair)
     states = chain_states(run.pair, columns if shape is not None else COLUMNS, start=run.chains, after=_AFTER)
     places = f"{', '.join(f'{n:,}' for n in _AFTER[:-1])} and {_AFTER[-1]:,}"
-    start = "a draw of the base distribution" if run.chains is None else "where training left it"
-    caption = f"Each column is a chain that starts at {start}; its rows are its states after {places} sweeps."
+    start = "at a draw of the base distribution" if run.chains is None else "where training left it"
+    caption = f"Each column is a chain that starts {start}; its rows are its states after {places} sweeps."
     alt = f"{states.shape[1]} chains after {places} sweeps."
     if shape is None:
         panels = {f"{n:,} sweeps": [Vectors(v, 0, 0.5)] for n, v in zip(_AFTER, states, strict=True)}
-        yield drawn(draw_panels(panels), alt, f"Chains that start at {start}, after {places} sweeps.")
+        yield drawn(draw_panels(panels), alt, f"Chains that start {start}, after {places} sweeps.")
     else:
         pixels = grid(states.flatten(0, 1), shape, columns, grey=grey(run))
         yield Figure(picture(pixels, columns, alt), caption)
