@@ -24,6 +24,7 @@ import math
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -86,6 +87,11 @@ class RBM(EnergyPair):
         self.visible_bias = nn.Parameter(self.layer.initial_bias(spec.mean))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         self.register_buffer("base_bias", self.visible_bias.detach().clone())
+
+    def prepare(self, *batch: Tensor) -> None:
+        """Check the batch, as Pyro's distributions do theirs: while its validation is on."""
+        if is_validation_enabled():
+            self.layer.check(batch[0])
 
     def model(self, x: Tensor) -> None:
         logits, own = self._terms(x)  # (B, H), (B,)

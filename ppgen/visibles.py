@@ -55,6 +55,13 @@ class VisibleLayer(nn.Module, ABC):
         """log m(v), (..., D) -> (...,)."""
         return v.new_zeros(v.shape[:-1])
 
+    def check(self, v: Tensor) -> None:
+        """Whether v, (..., D), holds data of this kind.
+
+        Raises:
+            UsageError: a number is none of those that the layer can produce.
+        """
+
     def size(self, v: Tensor) -> Tensor:
         """n of each datum, of a shape that broadcasts to (..., 1)."""
         return v.new_ones(())
@@ -69,6 +76,9 @@ class BernoulliLayer(VisibleLayer):
 
     def statistics(self, v: Tensor) -> Tensor:
         return v
+
+    def check(self, v: Tensor) -> None:
+        _refuse(v, (v != 0) & (v != 1), "bernoulli", "0 or 1", "binarize the data, or choose another visible layer")
 
     def log_normaliser(self, eta: Tensor, size: Tensor) -> Tensor:
         return softplus(eta).sum(-1)
@@ -119,6 +129,11 @@ class CategoricalLayer(VisibleLayer):
         is_level = level == torch.arange(self.levels, device=v.device)  # (..., D, L)
         return is_level.to(v.dtype).flatten(-2)
 
+    def check(self, v: Tensor) -> None:
+        level = v * (self.levels - 1)
+        off = ((level - level.round()).abs() > 1e-3) | (v < 0) | (v > 1)
+        _refuse(v, off, "categorical", f"k / {self.levels - 1}, k = 0..{self.levels - 1}", "rescale the data")
+
     def log_normaliser(self, eta: Tensor, size: Tensor) -> Tensor:
         return self._by_feature(eta).logsumexp(-1).sum(-1)
 
@@ -148,6 +163,11 @@ class CountsLayer(VisibleLayer):
 
     def statistics(self, v: Tensor) -> Tensor:
         return v
+
+    def check(self, v: Tensor) -> None:
+        _refuse(v, (v < 0) | (v != v.round()), "counts", "whole numbers of at least 0", "give word counts")
+        empty = (v.sum(-1, keepdim=True) == 0).expand_as(v)
+        _refuse(v, empty, "counts", "documents of at least one word", "leave out the empty documents")
 
     def log_measure(self, v: Tensor) -> Tensor:
         return (v.sum(-1) + 1).lgamma() - (v + 1).lgamma().sum(-1)
@@ -221,3 +241,10 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
             raise UsageError(f"length is that of documents, for visible='counts'; the visible layer is {kind}.")
         return LAYERS[kind](spec)
     return CountsLayer(spec, None if length is None else check_size("length", length))
+
+
+def _refuse(v: Tensor, bad: Tensor, layer: str, expected: str, remedy: str) -> None:
+    """Raise for the first number that is ``bad``, if one is."""
+    if bool(bad.any()):
+        place = tuple(int(index) for index in bad.nonzero()[0])
+        raise UsageError(f"a {layer} layer takes {expected}, got {v[place].item():g} at {place}: {remedy}.")

@@ -1,0 +1,81 @@
+"""Exchanges between temperatures: they leave the product of all tempered distributions alone, and help chains mix."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from ppgen.data import DataSpec
+from ppgen.inference import PCD, ParallelTempering
+from ppgen.models import RBM
+from ppgen.testing.sandbox import program_of
+from tests.machines import FALSE_ALARM, Machine, bernoulli, p_value
+
+DRAWS = 20_000
+
+
+def product_draws(machine: Machine, tempering: ParallelTempering) -> tuple[Tensor, Tensor]:
+    """Independent draws of every p_b, (T, M, D), and the probabilities of their joint states, (S ** T,)."""
+    ladder = [float(b) for b in tempering.ladder(machine.states)]
+    joint = torch.ones(1, dtype=torch.float64)
+    for b in ladder:
+        joint = (joint[:, None] * machine.probabilities(b)).flatten()
+    return torch.stack([machine.draw(DRAWS, b) for b in ladder]), joint
+
+
+def joint_index(machine: Machine, chains: Tensor) -> Tensor:
+    """The number of the joint state of all temperatures, (M,)."""
+    index = torch.zeros(chains.shape[1], dtype=torch.long)
+    for level in chains:
+        index = index * len(machine.states) + machine.index(level)
+    return index
+
+
+@pytest.mark.parametrize(("first", "num_temperatures"), list(itertools.product((0, 1), (2, 3, 4))))
+def test_exchanges_leave_the_product_of_all_distributions_invariant(first: int, num_temperatures: int) -> None:
+    machine = bernoulli(features=2, scale=2.0)
+    tempering = ParallelTempering(num_chains=DRAWS, num_temperatures=num_temperatures)
+    chains, joint = product_draws(machine, tempering)
+    after, rate = tempering.exchange(machine.pair, chains, first)
+    assert p_value(joint_index(machine, after), joint) > FALSE_ALARM
+    pairs = (num_temperatures - first) // 2
+    assert 0.1 * pairs <= float(rate) <= pairs
+
+
+def test_a_rejected_state_stays_and_an_accepted_one_changes_places() -> None:
+    machine = bernoulli(features=2, scale=2.0)
+    tempering = ParallelTempering(num_chains=DRAWS, num_temperatures=3)
+    chains, _ = product_draws(machine, tempering)
+    after, _ = tempering.exchange(machine.pair, chains, 0)
+    stayed = (after == chains).all(-1)  # (T, M)
+    exchanged = (after[0] == chains[1]).all(-1) & (after[1] == chains[0]).all(-1)
+    assert bool(stayed[2].all())
+    assert bool(((stayed[0] & stayed[1]) | exchanged).all())
+    assert 0 < int((~stayed[0]).sum()) < DRAWS
+
+
+def two_modes() -> RBM:
+    """All units on, or all off, with the same probability, and nearly nothing between."""
+    pair = RBM(DataSpec("bits", 6, "binary"), 6).double()
+    with torch.no_grad():
+        pair.weight.fill_(2.5)
+        pair.visible_bias.fill_(-7.5)
+        pair.hidden_bias.fill_(-7.5)
+    return pair
+
+
+def share_on(objective: PCD | ParallelTempering, steps: int) -> float:
+    """The share of the model's own chains that are in the mode ``on``, having started at ``off``."""
+    pair, off = two_modes(), torch.zeros(1, 6, dtype=torch.float64)
+    state = objective.initial_state(program_of(pair), (off,))
+    for _ in range(steps):
+        state = objective.play("all", program_of(pair), (off,), state).state
+    chains = objective.chains(state)
+    assert chains is not None
+    return float((chains.mean(1) > 0.5).double().mean())
+
+
+def test_tempered_chains_find_the_mode_that_plain_ones_miss() -> None:
+    assert share_on(PCD(num_chains=200), 100) < 0.1
+    assert share_on(ParallelTempering(num_chains=200), 100) == pytest.approx(0.5, abs=0.15)  # four standard errors
