@@ -134,6 +134,9 @@ class RBM(EnergyPair):
         size = self.layer.usual_size(self.base_bias)
         return self.layer.log_normaliser(self.base_bias, size.reshape(1)).squeeze() + self.hidden * math.log(2)
 
+    def check_one_log_z(self, v: Tensor) -> None:
+        self.layer.check_size(v)
+
     @torch.no_grad()
     def exact_log_z(self) -> Tensor:
         """Binary machines sum over the side with fewer units, others over the hidden units."""

@@ -61,6 +61,13 @@ class EnergyPair(Pair):
     def base_log_z(self) -> Tensor:
         """log of the integral of p~_0, a scalar, in nats."""
 
+    def check_one_log_z(self, v: Tensor) -> None:
+        """Whether the data v, (B, D), all have the log Z of the methods here; they do unless a pair says otherwise.
+
+        Raises:
+            UsageError: some have another one, such as documents of another length.
+        """
+
     @abstractmethod
     def exact_log_z(self) -> Tensor:
         """log Z by enumeration, a scalar, in nats.

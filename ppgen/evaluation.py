@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset
+from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
 from ppgen.partition import LogZ
@@ -81,13 +82,16 @@ def evaluate(
         progress: show a progress bar.
 
     Raises:
-        UsageError: K < 1, an unknown split, num_data not between 2 and the split's size.
+        UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, data that do not share the
+            pair's log Z.
     """
     batch = data.split(split)
     total = len(batch[0]) if num_data is None else num_data
     if not 2 <= total <= len(batch[0]):
         raise UsageError(f"num_data must lie between 2 and {len(batch[0])} (the data in {split!r}), got {num_data!r}.")
     batch = tuple(part[:total] for part in batch)
+    if isinstance(pair, EnergyPair):
+        pair.check_one_log_z(batch[0])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         sizes = _sizes(particles)

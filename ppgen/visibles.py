@@ -62,6 +62,13 @@ class VisibleLayer(nn.Module, ABC):
             UsageError: a number is none of those that the layer can produce.
         """
 
+    def check_size(self, v: Tensor) -> None:
+        """Whether all of v, (B, D), have the usual size.
+
+        Raises:
+            UsageError: a datum has another one.
+        """
+
     def size(self, v: Tensor) -> Tensor:
         """n of each datum, of a shape that broadcasts to (..., 1)."""
         return v.new_ones(())
@@ -174,6 +181,15 @@ class CountsLayer(VisibleLayer):
 
     def size(self, v: Tensor) -> Tensor:
         return v.sum(-1, keepdim=True)
+
+    def check_size(self, v: Tensor) -> None:
+        words, usual = v.sum(-1), float(self.usual_size(v))
+        if bool((words != usual).any()):
+            other = int((words != usual).nonzero()[0])
+            raise UsageError(
+                f"log Z is that of documents of {usual:g} words, and document {other} has {words[other].item():g}: "
+                "a likelihood takes documents of one length; make the pair with length= and evaluate those."
+            )
 
     def usual_size(self, like: Tensor) -> Tensor:
         if self.length is None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen.data import Dataset, DataSpec
+from ppgen.errors import UsageError
 from ppgen.evaluation import evaluate
 from ppgen.models import RBM, VAE
 from ppgen.partition import LogZ
@@ -66,6 +67,15 @@ def test_log_z_is_estimated_where_none_is_given() -> None:
     assert found.log_z.num_temperatures == 10_000
     assert abs(found.log_z.value - ppgen.log_z(pair, exact=True).value) < 4 * found.log_z.standard_error + 1e-4
     assert set(found.to_json()["log_z"]) >= {"value", "standard_error", "exact"}
+
+
+def test_documents_of_several_lengths_do_not_share_a_log_z() -> None:
+    spec = DataSpec("words", 6, "real")
+    x = torch.tensor([[1.0, 2, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 2, 1, 1, 0, 0]])
+    pair = RBM(spec, 4, visible="counts", length=3)
+    evaluate(pair, Dataset(spec, (x,), (x,), (x,)), particles=1, num_data=2, log_z=LogZ(1.0, 0.1, False))
+    with pytest.raises(UsageError, match="documents of 3 words, and document 2 has 4"):
+        evaluate(pair, Dataset(spec, (x,), (x,), (x,)), particles=1)
 
 
 def test_a_normalised_pair_has_none() -> None:
