@@ -47,7 +47,7 @@ class EnergyPair(Pair):
 
     @abstractmethod
     def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
-        """log p~_b(v), (..., D) -> (...,), in nats, with b in [0, 1] of a shape that broadcasts to (...,)."""
+        """log p~_b(v), (..., D) -> (...,), in nats; b in [0, 1], of a shape that broadcasts with v's leading dims."""
 
     @abstractmethod
     def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -111,10 +110,11 @@ def annealed_log_weights(pair: EnergyPair, betas: Tensor, num_chains: int, *, pr
     """log w of each chain along ``betas``, relative to the base's Z: (num_chains,), float64, nats."""
     v = pair.base_sample(num_chains)  # (M, D)
     log_w = torch.zeros(num_chains, dtype=torch.float64, device=v.device)
-    rungs = list(betas.to(v).unbind())
-    for before, after in track(list(pairwise(rungs)), "annealing", progress):
-        log_w += (pair.log_tempered(v, after) - pair.log_tempered(v, before)).double()
-        v = pair.tempered_sweep(v, after)
+    rungs = betas.to(v).unfold(0, 2, 1)[..., None]  # (T, 2, 1)
+    for rung in track(list(rungs), "annealing", progress):
+        before, after = pair.log_tempered(v[None], rung)  # (M,) each
+        log_w += (after - before).double()
+        v = pair.tempered_sweep(v, rung[1, 0])
     return log_w
 
 
