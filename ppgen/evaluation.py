@@ -94,7 +94,7 @@ def evaluate(
         pair.check_one_log_z(batch[0])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        sizes = _sizes(particles)
+        sizes, batch = _sizes(particles), data.draw(batch)
         columns = [_bounds(log_w, sizes) for log_w in _weights(pair, batch, particles, progress)]
     values = torch.cat(columns, dim=1)  # (len(sizes), B)
     points = [

@@ -74,8 +74,11 @@ def chains(run: Run) -> Iterator[Figure]:
 def energies(run: Run) -> Iterator[Figure]:
     """Free energies of data against those of samples."""
     assert isinstance(run.pair, EnergyPair)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        train, test = (run.data.draw((split[0][:_DATA],))[0] for split in (run.data.train, run.data.test))
     samples = chain_states(run.pair, _SAMPLES, start=run.chains)[-1]
-    groups = {"training data": run.data.train[0][:_DATA], "test data": run.data.test[0][:_DATA], "samples": samples}
+    groups = {"training data": train, "test data": test, "samples": samples}
     found = {name: _free_energies(run.pair, v) for name, v in groups.items()}
     panels = {name: [Vectors(value[:, None], series)] for series, (name, value) in enumerate(found.items())}
     means = ", ".join(f"{name} {number(float(value.mean()))}" for name, value in found.items())

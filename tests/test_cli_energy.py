@@ -35,6 +35,15 @@ def test_evaluate_subtracts_the_log_z_it_is_asked_for(capsys: pytest.CaptureFixt
     assert json.loads(Path("r/evaluation.json").read_text()) == found
 
 
+def test_training_data_are_evaluated_as_they_were_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Grey levels drawn as 0 or 1, which alone the visible layer takes."""
+    run(capsys, *TRAIN, "cd", "--out", "r")
+    found = json.loads(run(capsys, "evaluate", "r", "--split", "train", "--exact-log-z", "--json").out)
+    test = json.loads(run(capsys, "evaluate", "r", "--exact-log-z", "--json").out)
+    assert found["split"] == "train"
+    assert abs(found["log_likelihood"] - test["log_likelihood"]) < 2
+
+
 def test_evaluate_says_how_log_z_was_come_by(capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, *TRAIN, "cd", "--out", "r")
     exact = run(capsys, "evaluate", "r", "--exact-log-z").out
