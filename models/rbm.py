@@ -34,7 +34,7 @@ from ppgen.enumeration import binary_states, check_states
 from ppgen.networks import check_size
 from ppgen.pair import Pair
 from ppgen.registry import register_model
-from ppgen.visibles import BernoulliLayer, visible_layer
+from ppgen.visibles import BernoulliLayer, draw_binary, visible_layer
 
 __all__ = ["RBM"]
 
@@ -109,7 +109,7 @@ class RBM(EnergyPair):
 
     @torch.no_grad()
     def sweep(self, v: Tensor) -> Tensor:
-        h = torch.bernoulli(self._terms(v)[0].sigmoid())  # (..., H)
+        h = draw_binary(self._terms(v)[0])  # (..., H)
         return self.layer.sample(self.visible_bias + h @ self.weight.T, self.layer.size(v))
 
     def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
@@ -121,7 +121,7 @@ class RBM(EnergyPair):
     @torch.no_grad()
     def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
         b = torch.as_tensor(b, dtype=v.dtype, device=v.device).unsqueeze(-1)
-        h = torch.bernoulli((b * self._logits(v, self.layer.statistics(v))).sigmoid())  # (..., H)
+        h = draw_binary(b * self._logits(v, self.layer.statistics(v)))  # (..., H)
         eta = (1 - b) * self.base_bias + b * (self.visible_bias + h @ self.weight.T)
         return self.layer.sample(eta, self.layer.size(v))
 
