@@ -111,8 +111,14 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
         seed: of the draws.
 
     Raises:
-        UsageError: no latent belongs to a datum, or no observed site has the shape of x.
+        UsageError: no latent belongs to a datum, no observed site has the shape of x, or the latents have no prior to
+            walk along, as those of an energy-based pair.
     """
+    if isinstance(pair, EnergyPair):
+        raise UsageError(
+            f"expected a pair whose latents have a prior to walk along, got {type(pair).__name__}, which is "
+            "energy-based: look at its chains and filters, which the report shows."
+        )
     quantiles = torch.linspace(0.02, 0.98, columns, dtype=torch.float64)
     one = tuple(part[:1] for part in batch)
     with _looking(pair, batch, seed) as pair:

@@ -1,12 +1,19 @@
 """Chains of an energy-based pair: where they start, where they stand, and that they come to the pair's distribution."""
 
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
 from scipy.stats import chi2
 from torch import Tensor
 
+import ppgen
 from ppgen import pictures
 from ppgen.chains import SWEEPS, chain_states
 from ppgen.data import DataSpec
+from ppgen.errors import UsageError
+from ppgen.inference import CD, PCD, ParallelTempering
 from ppgen.models import RBM
 
 
@@ -58,3 +65,29 @@ def test_pictures_draw_by_chains_and_reconstruct_by_a_sweep() -> None:
     assert torch.equal(drawn.x, chain_states(pair, 6, start=x, after=(SWEEPS,), seed=3)[0])
     again = pictures.reconstructions(pair, (x,), seed=3)
     assert torch.equal(again.x, chain_states(pair, 9, start=x, after=(1,), seed=3)[0])
+
+
+def test_a_run_keeps_its_chains_and_a_loaded_one_has_them_again(tmp_path: Path) -> None:
+    data = ppgen.load_data("digits")
+    options: dict[str, Any] = {"steps": 3, "eager": True}
+    run = ppgen.fit(RBM(data.spec, 3), data, PCD(num_chains=7), out=tmp_path, **options)
+    assert run.chains is not None
+    assert run.chains.shape == (7, 64)
+    again = ppgen.load(tmp_path).chains
+    assert again is not None
+    assert torch.equal(again, run.chains)
+    assert ppgen.fit(RBM(data.spec, 3), data, CD(), **options).chains is None
+
+
+def test_tempered_chains_of_a_run_are_those_of_the_model_itself() -> None:
+    data = ppgen.load_data("digits")
+    tempered = ParallelTempering(num_chains=5, num_temperatures=3)
+    run = ppgen.fit(RBM(data.spec, 3), data, tempered, steps=2, eager=True)
+    assert run.chains is not None
+    assert torch.equal(run.chains, run.state["chains"][-1])
+    assert run.chains.shape == (5, 64)
+
+
+def test_there_is_no_prior_to_walk_along() -> None:
+    with pytest.raises(UsageError, match="got RBM, which is energy-based: look at its chains and filters"):
+        pictures.latent_traversal(machine(), (torch.rand(9, 4).round(),))
