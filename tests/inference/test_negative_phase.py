@@ -15,10 +15,11 @@ from ppgen.errors import UsageError
 from ppgen.inference import CD, ELBO, IWELBO, PCD, ParallelTempering
 from ppgen.models import RBM, VAE
 from ppgen.negative_phase import NegativePhase
-from ppgen.objective import Outcome
+from ppgen.objective import Outcome, Player
 from ppgen.pair import pair_from
+from ppgen.steps import Learner, compiled, player_step
 from ppgen.testing.sandbox import program_of
-from tests.machines import Machine, bernoulli
+from tests.machines import KINDS, Machine, bernoulli
 
 REPEATS = 60
 """Gradients averaged in a z-test; with |z| < 5 for each of 19 parameters false alarms are below 1 in 10,000."""
@@ -217,3 +218,26 @@ def test_a_bound_refuses_an_unnormalised_pair(objective: Any) -> None:
     data = ppgen.load_data("digits")
     with pytest.raises(UsageError, match="needs a normalised model, and RBM is unnormalised"):
         ppgen.fit(RBM(data.spec, 4), data, objective, steps=1, eager=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "objective",
+    [PCD(num_chains=6), ParallelTempering(num_chains=3, num_temperatures=3)],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_a_compiled_step_draws_the_chains_of_the_eager_one(objective: NegativePhase, kind: str) -> None:
+    pair = KINDS[kind]().pair.float()
+    batch = (torch.tensor([[0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]])[:, : pair.layer.num_features],)
+    learner = Learner(pair, objective.parameters(pair))
+    state = objective.initial_state(learner.program, batch)
+    owned = {name: value.detach() for name, value in learner.owned_by(Player("all")).items()}
+    arguments: tuple[Any, ...] = (owned, dict(learner.named_buffers()), state, {}, batch)
+    step = player_step(learner, objective, Player("all"))
+    fast = compiled(step, *arguments)
+    outcomes = []
+    for run in (step, fast):
+        torch.manual_seed(1)
+        outcomes.append(run(*arguments))
+    torch.testing.assert_close(outcomes[1], outcomes[0])
