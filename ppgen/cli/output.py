@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -28,10 +28,12 @@ def print_json(document: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; a column whose name starts with ``>`` is aligned to the right."""
-    table = Table()
-    for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    """A table; a column whose name starts with ``>`` is aligned to the right. Names, which come first, are not cut."""
+    table, rows = Table(), list(rows)
+    longest = max((len(word) for row in rows for word in row[0].split()), default=0)
+    for index, column in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        table.add_column(column.removeprefix(">"), justify=justify, min_width=None if index else longest)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # Text: brackets are not markup
     Console().print(table)
