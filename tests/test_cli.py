@@ -328,3 +328,22 @@ def test_ctrl_c_writes_the_checkpoint_and_resume_goes_on(
     assert turn >= 100
     longer = [str(turn + 2) if argument == "3" else argument for argument in QUICK]
     assert f"after {turn + 2} steps" in run(capsys, *longer, "--out", "r", "--resume").out
+
+
+def test_debug_adds_the_traceback_wherever_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--debug", *QUICK, "--lr", "0"], [*QUICK, "--lr", "0", "--debug"]):
+        given = run(capsys, *arguments)
+        assert given.code == 2
+        assert given.err.startswith("Traceback (most recent call last)")
+        assert given.err.endswith("ppgen: lr must be positive and finite, got 0.0.\n")
+
+
+def test_a_defect_of_ours_asks_for_a_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    monkeypatch.setattr("ppgen.cli.listing.print_table", json.loads)
+    given = run(capsys, "list")
+    assert given.code == 70
+    assert "this is a defect of ppgen; please report it with what --debug shows." in given.err
+    assert given.err.count("\n") == 1

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -394,23 +391,6 @@ def test_a_run_without_its_checkpoint_cannot_be_evaluated_and_resumes_from_the_b
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
-def test_debug_adds_the_traceback_wherever_it_stands(capsys: Capture) -> None:
-    for arguments in (["--debug", *QUICK, "--lr", "0"], [*QUICK, "--lr", "0", "--debug"]):
-        given = run(capsys, *arguments)
-        assert given.code == 2
-        assert given.err.startswith("Traceback (most recent call last)")
-        assert given.err.endswith("ppgen: lr must be positive and finite, got 0.0.\n")
-
-
-def test_a_defect_of_ours_asks_for_a_report(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-
-    monkeypatch.setattr("ppgen.cli.listing.print_table", json.loads)
-    given = run(capsys, "list")
-    assert given.code == 70
-    assert "this is a defect of ppgen; please report it with what --debug shows." in given.err
-    assert given.err.count("\n") == 1
-
-
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 TB")])
 def test_too_little_memory_says_what_to_lower(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, a_run: Path, error: Exception
@@ -421,124 +401,3 @@ def test_too_little_memory_says_what_to_lower(
     monkeypatch.setattr("ppgen.evaluation.log_weight_chunks", too_much)
     said = run(capsys, "evaluate", "r").sentence
     assert said == "out of memory: lower --batch-size, --particles or the objective's num_particles."
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-    if mount is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def test_a_disk_that_is_too_small_is_said_to_be_full(capsys: Capture, small_disk: Path) -> None:
-    said = run(capsys, *TRAIN, "--out", small_disk / "r").sentence
-    assert "cannot write" in said
-    assert "the disk is full" in said
-    assert set(files(small_disk)) == {"r/config.json"}
-    assert "found none: train first" in run(capsys, "evaluate", small_disk / "r").sentence
-
-
-def test_a_disk_that_fills_leaves_the_run_whole_and_it_goes_on_when_there_is_room(
-    capsys: Capture, small_disk: Path
-) -> None:
-    folder = small_disk / "r"
-    assert run(capsys, *QUICK, "--out", folder).code == 0
-    before = files(folder)
-    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
-        filler.writelines([b"0" * 4096] * 1000)
-    assert "with --resume." in run(capsys, *RESUME, "--out", folder).sentence
-    assert files(folder)["checkpoint.safetensors"] == before["checkpoint.safetensors"]
-    assert set(files(folder)) == set(before)
-    (small_disk / "filler").unlink()
-    assert "after 6 steps" in run(capsys, *RESUME, "--out", folder).out
-
-
-KILLER = """
-import json, os, random, signal, sys, time
-import torch
-import ppgen.checkpoint, ppgen.metrics
-from ppgen.cli import main
-from ppgen.options import TrainingOptions
-
-TrainingOptions.__init__.__kwdefaults__.update(checkpoint_seconds=0.0, validate_every=2)
-torch.set_num_threads(1)
-arguments, moments = json.loads(sys.argv[1]), ("fsync", "replace", "_sync_folder", "any")
-assert main([*arguments, "--out", "straight"]) == 0
-
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def train(number):
-    "Go on with the run, and die at the n-th checkpoint, in the midst of writing it."
-    moment, count = moments[number % len(moments)], 0
-
-    def at(function, owner, name):
-        def counted(*given):
-            nonlocal count
-            count += 1
-            return die() if count > number // 2 + 2 else function(*given)
-
-        setattr(owner, name, counted)
-
-    if moment == "fsync":
-        at(os.fsync, os, "fsync")
-    elif moment == "replace":
-        at(ppgen.checkpoint.Path.replace, ppgen.checkpoint.Path, "replace")
-    elif moment == "_sync_folder":
-        at(ppgen.checkpoint._sync_folder, ppgen.checkpoint, "_sync_folder")
-    os._exit(main([*arguments, "--out", "killed", "--resume"]))
-
-
-random.seed(0)
-for number in range(12):
-    child = os.fork()
-    if child == 0:
-        train(number)
-    if moments[number % len(moments)] == "any":
-        time.sleep(random.uniform(0.0, 0.2))
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    file = ppgen.checkpoint.Path("killed/checkpoint.safetensors")
-    turn = ppgen.checkpoint.read_checkpoint(file)[1]["turn"] if file.exists() else None
-    print(json.dumps([os.waitstatus_to_exitcode(status), turn]), flush=True)
-sys.exit(main([*arguments, "--out", "killed", "--resume"]))
-"""
-
-
-def test_a_run_killed_at_any_instant_is_whole_and_ends_with_the_bits_of_one_that_was_not(tmp_path: Path) -> None:
-    arguments = ["600" if argument == "3" else argument for argument in QUICK]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, json.dumps(arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    deaths = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    turns = [turn for _, turn in deaths if turn is not None]
-    assert len([code for code, _ in deaths if code == -9]) >= 9
-    assert turns == sorted(turns)
-    assert turns[0] < turns[-1]
-    (straight, facts), (killed, same) = (
-        read_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "killed")
-    )
-    assert straight.keys() == killed.keys()
-    assert all(torch.equal(straight[name], killed[name]) for name in straight)
-    assert facts["turn"] == same["turn"] == 600
-    told, retold = (_told(tmp_path / name / "metrics.jsonl") for name in ("straight", "killed"))
-    assert told == retold
-
-
-def _told(file: Path) -> list[dict[str, Any]]:
-    """The record of a run, less the time it took."""
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]

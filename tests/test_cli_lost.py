@@ -1,0 +1,141 @@
+"""A full disk and a killed process: nothing half-written, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ppgen.checkpoint import read_checkpoint
+from tests.cli_cases import QUICK, files, run
+from tests.test_cli_bad_input import RESUME, TRAIN, Capture
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if mount is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_is_too_small_is_said_to_be_full(capsys: Capture, small_disk: Path) -> None:
+    said = run(capsys, *TRAIN, "--out", small_disk / "r").sentence
+    assert "cannot write" in said
+    assert "the disk is full" in said
+    assert set(files(small_disk)) == {"r/config.json"}
+    assert "found none: train first" in run(capsys, "evaluate", small_disk / "r").sentence
+
+
+def test_a_disk_that_fills_leaves_the_run_whole_and_it_goes_on_when_there_is_room(
+    capsys: Capture, small_disk: Path
+) -> None:
+    folder = small_disk / "r"
+    assert run(capsys, *QUICK, "--out", folder).code == 0
+    before = files(folder)
+    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+        filler.writelines([b"0" * 4096] * 1000)
+    assert "with --resume." in run(capsys, *RESUME, "--out", folder).sentence
+    assert files(folder)["checkpoint.safetensors"] == before["checkpoint.safetensors"]
+    assert set(files(folder)) == set(before)
+    (small_disk / "filler").unlink()
+    assert "after 6 steps" in run(capsys, *RESUME, "--out", folder).out
+
+
+KILLER = """
+import json, os, random, signal, sys, time
+import torch
+import ppgen.checkpoint, ppgen.metrics
+from ppgen.cli import main
+from ppgen.options import TrainingOptions
+
+TrainingOptions.__init__.__kwdefaults__.update(checkpoint_seconds=0.0, validate_every=2)
+torch.set_num_threads(1)
+arguments, moments = json.loads(sys.argv[1]), ("fsync", "replace", "_sync_folder", "any")
+assert main([*arguments, "--out", "straight"]) == 0
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(number):
+    "Go on with the run, and die at the n-th checkpoint, in the midst of writing it."
+    moment, count = moments[number % len(moments)], 0
+
+    def at(function, owner, name):
+        def counted(*given):
+            nonlocal count
+            count += 1
+            return die() if count > number // 2 + 2 else function(*given)
+
+        setattr(owner, name, counted)
+
+    if moment == "fsync":
+        at(os.fsync, os, "fsync")
+    elif moment == "replace":
+        at(ppgen.checkpoint.Path.replace, ppgen.checkpoint.Path, "replace")
+    elif moment == "_sync_folder":
+        at(ppgen.checkpoint._sync_folder, ppgen.checkpoint, "_sync_folder")
+    os._exit(main([*arguments, "--out", "killed", "--resume"]))
+
+
+random.seed(0)
+for number in range(12):
+    child = os.fork()
+    if child == 0:
+        train(number)
+    if moments[number % len(moments)] == "any":
+        time.sleep(random.uniform(0.0, 0.2))
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    file = ppgen.checkpoint.Path("killed/checkpoint.safetensors")
+    turn = ppgen.checkpoint.read_checkpoint(file)[1]["turn"] if file.exists() else None
+    print(json.dumps([os.waitstatus_to_exitcode(status), turn]), flush=True)
+sys.exit(main([*arguments, "--out", "killed", "--resume"]))
+"""
+
+
+def test_a_run_killed_at_any_instant_is_whole_and_ends_with_the_bits_of_one_that_was_not(tmp_path: Path) -> None:
+    arguments = ["600" if argument == "3" else argument for argument in QUICK]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, json.dumps(arguments)],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    deaths = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    turns = [turn for _, turn in deaths if turn is not None]
+    assert len([code for code, _ in deaths if code == -9]) >= 9
+    assert turns == sorted(turns)
+    assert turns[0] < turns[-1]
+    (straight, facts), (killed, same) = (
+        read_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "killed")
+    )
+    assert straight.keys() == killed.keys()
+    assert all(torch.equal(straight[name], killed[name]) for name in straight)
+    assert facts["turn"] == same["turn"] == 600
+    told, retold = (_told(tmp_path / name / "metrics.jsonl") for name in ("straight", "killed"))
+    assert told == retold
+
+
+def _told(file: Path) -> list[dict[str, Any]]:
+    """The record of a run, less the time it took."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
