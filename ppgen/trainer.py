@@ -7,13 +7,16 @@ stopped and restored goes on with the same bits as one that never stopped.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor
 
+import ppgen
 from ppgen.batches import Batches
 from ppgen.data import Dataset
 from ppgen.errors import UsageError
@@ -277,6 +280,7 @@ def _first_line(error: Exception) -> str:
     while trace is not None:
         frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
-    own = [f"{file}:{line}" for file, line in frames if not any(p in file for p in ("/torch/", "/pyro/", "/ppgen/"))]
+    engines = tuple(f"{package.__path__[0]}{os.sep}" for package in (torch, pyro, ppgen))
+    own = [f"{file}:{line}" for file, line in frames if os.path.isabs(file) and not file.startswith(engines)]
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"{own[-1]}: {first}" if own else first
