@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import pyro
 import torch
@@ -15,9 +15,11 @@ from ppgen.memory import keep_large_blocks
 from ppgen.pair import as_pair
 from ppgen.parameters import isolated
 from ppgen.progress import track
-from ppgen.tracing import Batch, Program, run_particles
+from ppgen.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["log_weight_chunks", "log_weights"]
+__all__ = ["log_weight_chunks", "log_weights", "read_particles"]
+
+T = TypeVar("T")
 
 _CELLS = 2**22
 """Numbers in the largest site of one chunk: small enough for the processor's caches, large enough for its cores."""
@@ -44,6 +46,34 @@ def log_weights(pair: Any, batch: Batch, num_particles: int, *, progress: bool =
 
 def log_weight_chunks(pair: Any, batch: Batch, num_particles: int, *, progress: bool = False) -> Iterator[Tensor]:
     """The columns of :func:`log_weights`, some data at a time, each (K, rows)."""
+    start = 0
+    for blocks in read_particles(pair, batch, num_particles, _log_w, progress=progress):
+        log_w = torch.cat(blocks)
+        if log_w.isnan().any():
+            datum = start + int(log_w.isnan().any(0).nonzero()[0])
+            raise UsageError(f"the log-weight of datum {datum} is NaN: look at the guide's output for that datum.")
+        start += log_w.shape[1]
+        yield log_w
+
+
+def read_particles(
+    pair: Any, batch: Batch, num_particles: int, read: Callable[[Particles], T], *, progress: bool = False
+) -> Iterator[list[T]]:
+    """What ``read`` makes of the particles of each datum, some data at a time and some particles at a time.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``.
+        batch: what the data set yields, ``(x,)`` or ``(x, y)``.
+        num_particles: K; may be in the thousands.
+        read: a function of (k, rows) particles, called without gradients.
+        progress: show a progress bar.
+
+    Yields:
+        For the first rows of the batch, then the next: what ``read`` gave for each block of their particles.
+
+    Raises:
+        UsageError: K < 1; guide and model disagree.
+    """
     pair = as_pair(pair)
     pair.prepare(*batch)
     if num_particles < 1:
@@ -53,24 +83,20 @@ def log_weight_chunks(pair: Any, batch: Batch, num_particles: int, *, progress: 
     rows, block = _chunk_sizes(program, batch, num_particles)
     for start in track(range(0, len(batch[0]), rows), "log-weights", progress):
         part = tuple(tensor[start : start + rows] for tensor in batch)
-        blocks = [min(block, num_particles - done) for done in range(0, num_particles, block)]
-        log_w = torch.cat([_weights(program, part, size) for size in blocks])
-        if log_w.isnan().any():
-            datum = start + int(log_w.isnan().any(0).nonzero()[0])
-            raise UsageError(f"the log-weight of datum {datum} is NaN: look at the guide's output for that datum.")
-        yield log_w
+        sizes = [min(block, num_particles - done) for done in range(0, num_particles, block)]
+        with torch.no_grad(), isolated(), pyro.validation_enabled(False):
+            results = [read(run_particles(program, part, size)) for size in sizes]
+        yield results
 
 
-def _weights(program: Program, batch: Batch, num_particles: int) -> Tensor:
-    with torch.no_grad(), isolated(), pyro.validation_enabled(False):
-        particles = run_particles(program, batch, num_particles)
-        if particles.outside is not None:
-            names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
-            raise UsageError(
-                f"log-weights are per datum, but {names} stands outside the data plate: its weight belongs to the "
-                "whole data set; move it inside the plate, or read the bound that training reports."
-            )
-        return particles.log_w
+def _log_w(particles: Particles) -> Tensor:
+    if particles.outside is not None:
+        names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
+        raise UsageError(
+            f"log-weights are per datum, but {names} stands outside the data plate: its weight belongs to the "
+            "whole data set; move it inside the plate, or read the bound that training reports."
+        )
+    return particles.log_w
 
 
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
