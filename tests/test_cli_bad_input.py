@@ -398,6 +398,6 @@ def test_too_little_memory_says_what_to_lower(
     def too_much(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("ppgen.evaluation.log_weight_chunks", too_much)
+    monkeypatch.setattr("ppgen.evaluation.likelihood.log_weight_chunks", too_much)
     said = run(capsys, "evaluate", "r").sentence
     assert said == "out of memory: lower --batch-size, --particles or the objective's num_particles."

@@ -1,6 +1,7 @@
-"""Evaluation of a pair that is known up to log Z."""
+"""The one evaluation: a log-likelihood, known up to log Z or whole, and the measures beside it."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
-from ppgen.evaluation import evaluate
+from ppgen.evaluation import Measure, Subject, evaluate
 from ppgen.models import RBM, VAE
 from ppgen.partition import LogZ
 
@@ -70,9 +71,9 @@ def test_log_z_is_estimated_where_none_is_given() -> None:
 
 
 def test_documents_of_several_lengths_do_not_share_a_log_z() -> None:
-    spec = DataSpec("words", 6, "real")
+    spec = DataSpec("words", 6, "counts")
     x = torch.tensor([[1.0, 2, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 2, 1, 1, 0, 0]])
-    pair = RBM(spec, 4, visible="counts", length=3)
+    pair = RBM(spec, 4, length=3)
     evaluate(pair, Dataset(spec, (x,), (x,), (x,)), particles=1, num_data=2, log_z=LogZ(1.0, 0.1, False))
     with pytest.raises(UsageError, match="documents of 3 words, and document 2 has 4"):
         evaluate(pair, Dataset(spec, (x,), (x,), (x,)), particles=1)
@@ -80,3 +81,45 @@ def test_documents_of_several_lengths_do_not_share_a_log_z() -> None:
 
 def test_a_normalised_pair_has_none() -> None:
     assert evaluate(VAE(SPEC, 2), data(), particles=2).to_json()["log_z"] is None
+
+
+def test_it_says_how_the_log_likelihood_was_come_by() -> None:
+    bits = data()
+    methods = [evaluate(machine(), bits, particles=1, log_z=LogZ(3.0, 0.0, exact)).method for exact in (True, False)]
+    assert [evaluate(VAE(SPEC, 2), bits, particles=2).method, *methods] == ["bound", "enumerated", "annealed"]
+
+
+def test_a_log_z_for_a_normalised_pair_is_refused() -> None:
+    with pytest.raises(UsageError, match="whose log Z is 0: leave it out"):
+        evaluate(VAE(SPEC, 2), data(), particles=2, log_z=LogZ(3.0, 0.0, True))
+
+
+def test_a_split_of_one_datum_has_no_error_bar_and_is_refused() -> None:
+    with pytest.raises(UsageError, match="split 'test' has 1"):
+        evaluate(VAE(SPEC, 2), data(1), particles=2)
+
+
+def _ones(subject: Subject) -> Iterator[Measure]:
+    yield Measure("ones", float(subject.batch[0].mean()), 0.25, "share of ones")
+
+
+def _noise(subject: Subject) -> Iterator[Measure]:
+    yield Measure("noise", float(torch.rand(())), None, "a draw")
+
+
+def test_a_measure_stands_at_the_top_level_of_the_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppgen.evaluation.core.MEASURES", [_ones, _noise])
+    bits = data()
+    found = evaluate(VAE(SPEC, 2), bits, particles=2, num_data=20).to_json()
+    assert found["ones"] == pytest.approx(float(bits.test[0][:20].mean()))
+    assert found["ones_standard_error"] == 0.25
+    assert "noise_standard_error" not in found
+    assert [measure["name"] for measure in found["measures"]] == ["ones", "noise"]
+
+
+def test_a_measure_does_not_depend_on_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, bits = VAE(SPEC, 2), data()
+    monkeypatch.setattr("ppgen.evaluation.core.MEASURES", [_noise, _noise])
+    first, second = evaluate(pair, bits, particles=2).measures
+    other = evaluate(pair, bits, particles=3).measures[0]
+    assert first == second == other

@@ -9,7 +9,7 @@ import typer
 from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
-from ppgen.evaluation import Evaluation
+from ppgen.evaluation import Evaluation, Measure
 from ppgen.partition import LogZ
 from ppgen.partition import log_z as estimate_log_z
 from ppgen.runs import load
@@ -57,6 +57,13 @@ def evaluate(
         print(_headline(result))
         if not found.pair.exact_guide:
             print_table((">K", ">log-likelihood", ">standard error"), rows)
+        if result.measures:
+            print_table(("measure", ">value", ">±", "what it says"), map(_row, result.measures))
+
+
+def _row(measure: Measure) -> tuple[str, ...]:
+    error = "" if measure.standard_error is None else f"{measure.standard_error:.3g}"
+    return measure.name.replace("_", " "), f"{measure.value:.4g}", error, measure.meaning
 
 
 def _headline(result: Evaluation) -> str:

@@ -1,0 +1,14 @@
+"""The measures that stand beside the log-likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ppgen.evaluation.result import Measure
+from ppgen.evaluation.subject import Subject
+
+__all__ = ["MEASURES"]
+
+MEASURES: list[Callable[[Subject], Iterable[Measure]]] = []
+"""In the order in which they are shown. To add one: write a function of the subject that yields its numbers, or nothing
+where it does not apply (told by what the pair and the data are capable of, never by a name), and put it here."""

@@ -1,0 +1,84 @@
+"""What an evaluation gives: a log-likelihood with its standard error, how it was come by, and further measures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ppgen.partition import LogZ
+
+__all__ = ["Evaluation", "Measure", "Method", "Point"]
+
+Method = Literal["bound", "annealed", "enumerated", "parzen"]
+"""How a log-likelihood was come by; see :class:`Evaluation`."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The bound of ``num_particles``: its mean over data and that mean's standard error, in nats."""
+
+    num_particles: int
+    log_likelihood: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number beside the log-likelihood.
+
+    Args:
+        name: in lower case with underscores, as it stands in JSON.
+        value: the number.
+        standard_error: of the value; None where there is none.
+        meaning: for whoever reads it: what it says, its unit, its direction, and what it was taken from.
+    """
+
+    name: str
+    value: float
+    standard_error: float | None
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A log-likelihood in nats per datum, and what else was measured.
+
+    ``method`` says how ``log_likelihood`` was come by:
+
+    - ``"bound"``: by the bound of K particles, below log p(x) in expectation and tighter as K grows. ``curve`` holds
+      it at smaller K, from the same log-weights.
+    - ``"annealed"``: that of an unnormalised pair, whose log-weights are those of p~(x) = Z p(x), less an estimate of
+      log Z (``log_z``). The estimate is below log Z in expectation, so that the log-likelihood errs upward, by little
+      where its error bar is small.
+    - ``"enumerated"``: the same less the exact log Z.
+    - ``"parzen"``: of a pair without a density, by a Parzen window of its samples: the log-likelihood of a mixture of
+      Gaussians at the samples, and not that of the model.
+
+    ``standard_error`` is over data: the standard deviation over sqrt(num_data); with an estimate of log Z it holds its
+    error too, the root of the sum of squares. ``num_particles`` is K, None for a Parzen window. ``bits_per_dim`` is
+    given for a density of quantised pixels.
+    """
+
+    log_likelihood: float
+    standard_error: float
+    num_particles: int | None
+    split: str
+    num_data: int
+    curve: tuple[Point, ...]
+    bits_per_dim: float | None = None
+    log_z: LogZ | None = None
+    method: Method = "bound"
+    measures: tuple[Measure, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict of the fields, and every measure by its name beside them.
+
+        A measure ``m`` that has a standard error has ``m_standard_error`` too.
+        """
+        values = {measure.name: measure.value for measure in self.measures}
+        errors = {
+            f"{measure.name}_standard_error": measure.standard_error
+            for measure in self.measures
+            if measure.standard_error is not None
+        }
+        return asdict(self) | values | errors

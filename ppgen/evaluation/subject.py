@@ -1,0 +1,55 @@
+"""What a measure may look at: a pair, the data it is held against, and how much is to be spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ppgen.data import Dataset
+from ppgen.draws import prior_samples
+from ppgen.pair import Pair
+from ppgen.progress import track
+from ppgen.tracing import Batch
+
+__all__ = ["Subject"]
+
+_CHUNK = 500
+"""Draws made at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A pair under evaluation.
+
+    Args:
+        pair: trained or not, on the data's device.
+        data: whose ``split`` is looked at.
+        split: its name.
+        batch: that split, or as many of its first data as were asked for, as one batch; drawn once where it is dynamic.
+        particles: K of whatever is a function of log-weights.
+        seed: of all draws.
+        progress: show progress bars.
+        num_samples: draws of the model to be made for the measures that read them; 0: such measures do not apply.
+    """
+
+    pair: Pair
+    data: Dataset
+    split: str
+    batch: Batch
+    particles: int
+    seed: int
+    progress: bool
+    num_samples: int = 0
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """Draws of the model, (num_samples, D), made once; the first n do not depend on how many follow."""
+        draws = []
+        for part, start in enumerate(track(range(0, self.num_samples, _CHUNK), "samples", self.progress)):
+            batch = tuple(tensor[: self.num_samples] for tensor in self.batch)
+            num = min(_CHUNK, self.num_samples - start)
+            draws.append(prior_samples(self.pair, batch, num, seed=hash((self.seed, part)) & (2**63 - 1)).x)
+        return torch.cat(draws)
