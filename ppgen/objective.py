@@ -48,6 +48,10 @@ class Player:
     owns: tuple[str, ...] = ("",)
     steps: int = 1
     """Steps in one turn, each on a batch of its own."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates of the gradient's first and second moments (Kingma and Ba 2015)."""
+    rate: float = 1.0
+    """Its learning rate over that of the run."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Objective(pyro.infer.ELBO, ABC):
     ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
     value's expectation), ``needs_rsample`` (every guide site must be reparameterizable), ``needs_discrete``,
     ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global),
-    ``needs_density`` (the model must be normalised), ``needs_energy`` (the pair must have a free energy and chains).
+    ``needs_density`` (the model must be a normalised density of x), ``needs_energy`` (the pair must have a free energy
+    and chains), ``needs_samples`` (it reads draws of x, which must be differentiable in the pair's parameters).
 
     To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
     frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
@@ -88,6 +93,7 @@ class Objective(pyro.infer.ELBO, ABC):
     per_datum: ClassVar[bool] = False
     needs_density: ClassVar[bool] = False
     needs_energy: ClassVar[bool] = False
+    needs_samples: ClassVar[bool] = False
     max_plate_nesting = float("inf")
 
     @abstractmethod
@@ -98,8 +104,8 @@ class Objective(pyro.infer.ELBO, ABC):
         """Who moves in one turn, in order. Most objectives have one player, who owns everything."""
         return (Player("all"),)
 
-    def parameters(self, pair: nn.Module) -> nn.Module:
-        """A module with the objective's own parameters (a critic, baselines); empty for most."""
+    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
+        """A module with the objective's own parameters (a critic, baselines), for data like ``batch``; mostly empty."""
         return nn.Module()
 
     def initial_state(self, program: Program, batch: Batch) -> State:

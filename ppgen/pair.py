@@ -21,7 +21,7 @@ from torch.distributions.constraints import Constraint
 from ppgen.errors import UsageError
 from ppgen.parameters import GivenParameters, owner
 
-__all__ = ["Pair", "as_pair", "check_density", "check_takes", "pair_from"]
+__all__ = ["Pair", "as_pair", "check_density", "check_explicit", "check_takes", "pair_from"]
 
 
 class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
@@ -63,6 +63,8 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
     """Whether the model is a density; False for one that is known up to a constant (:mod:`ppgen.energy`)."""
     exact_guide: ClassVar[bool] = False
     """Whether the guide is p(z | x) whatever the parameters, so that all particles of a datum weigh the same."""
+    implicit: ClassVar[bool] = False
+    """Whether the model states no density of x, only how it is drawn (a GAN's generator: x is a Delta at G(z))."""
     origin: dict[str, Any] | None = None
     """The name and options it was made from, when ``make_pair`` made it."""
 
@@ -256,16 +258,31 @@ def check_takes(pair: Pair, batch: tuple[Tensor, ...]) -> None:
 
 
 def check_density(model: Callable[..., Any], needed_by: str) -> None:
-    """The model is a density, not known up to a constant only.
+    """The model is a density, not known up to a constant only, nor by its draws alone.
 
     Raises:
-        UsageError: it belongs to an unnormalised pair.
+        UsageError: it belongs to an unnormalised or to an implicit pair.
     """
     pair = owner(model)
+    check_explicit(pair, needed_by)
     if isinstance(pair, Pair) and not pair.normalised:
         raise UsageError(
             f"{needed_by} needs a normalised model, and {type(pair).__name__} is unnormalised: log p(x, z) is known up "
             "to a constant that training would raise without end; choose an objective for energy-based pairs, 'pcd'."
+        )
+
+
+def check_explicit(pair: Any, needed_by: str) -> None:
+    """The pair states a density of x.
+
+    Raises:
+        UsageError: it is implicit.
+    """
+    if getattr(pair, "implicit", False):
+        raise UsageError(
+            f"{needed_by} needs a density of x, and {type(pair).__name__} is implicit: it states how x is drawn, and no "
+            "p(x | z), so that log-weights and bounds do not exist; train it with an objective that reads samples, "
+            "'nonsaturating', and judge it by its samples."
         )
 
 

@@ -137,9 +137,10 @@ def load(
     place = choose_device(device)
     data = (data if data is not None else _load_data(config)).to(place)
     rebuilt = _rebuild(config, pair).to(place)
-    rebuilt.prepare(*data.draw(tuple(part[:2] for part in data.train)))
+    batch = data.draw(tuple(part[:2] for part in data.train))
+    rebuilt.prepare(*batch)
     objective = make_objective(config["objective"]["name"], **config["objective"]["options"])
-    load_learner(rebuilt, objective, tensors)
+    load_learner(rebuilt, objective, tensors, batch)
     state = {name: value.to(place) for name, value in state_of(tensors).items()}
     return Run(rebuilt, data, objective, config, read_metrics(folder), folder, state)
 

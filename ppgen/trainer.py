@@ -50,7 +50,7 @@ class Trainer:
         self.batches = Batches(data.train, options.batch_size, options.seed)
         batch = data.draw(self.batches[0])
         pair.prepare(*batch)
-        self.learner = Learner(pair, objective.parameters(pair)).to(batch[0].device)
+        self.learner = Learner(pair, objective.parameters(pair, batch)).to(batch[0].device)
         self.players = objective.players()
         self.turn = self.cursor = 0
         with isolated():
@@ -58,8 +58,10 @@ class Trainer:
         self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
         self._values = {name: value.detach() for name, value in self.learner.state_dict(keep_vars=True).items()}
         self.optimizers = {
-            name: torch.optim.Adam(list(owned.values()), lr=options.lr, fused=True)
-            for name, owned in self._owned.items()
+            player.name: torch.optim.Adam(
+                list(self._owned[player.name].values()), lr=options.lr, betas=player.betas, fused=True
+            )
+            for player in self.players
         }
         self._steps: dict[Any, StepFunction] = {}
         self._eager = options.eager
@@ -178,7 +180,7 @@ class Trainer:
         for parameter, gradient in zip(owned.values(), gradients, strict=True):
             parameter.grad = gradient
         optimizer = self.optimizers[player.name]
-        optimizer.param_groups[0]["lr"] = self.options.rate(self.turn, self.total_turns)
+        optimizer.param_groups[0]["lr"] = player.rate * self.options.rate(self.turn, self.total_turns)
         optimizer.step()
         for name, value in buffers.items():
             others[name].copy_(value)
@@ -232,13 +234,13 @@ def _check_slots(player: str, slots: Mapping[int, Mapping[str, Tensor]], owned: 
         )
 
 
-def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor]) -> Learner:
-    """The pair, and the objective's own module, with the parameters of a checkpoint.
+def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor], batch: Batch) -> Learner:
+    """The pair, and the objective's own module for data like ``batch``, with the parameters of a checkpoint.
 
     Raises:
         UsageError: they do not fit.
     """
-    learner = Learner(pair, objective.parameters(pair))
+    learner = Learner(pair, objective.parameters(pair, batch))
     load_state(learner, _under("learner.", tensors))
     return learner
 

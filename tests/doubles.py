@@ -286,7 +286,7 @@ class Adversarial(Objective):
     def players(self) -> tuple[Player, ...]:
         return (Player("critic", ("objective.",), self.critic_steps), Player("generator", ("pair.",)))
 
-    def parameters(self, pair: nn.Module) -> nn.Module:
+    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         return nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1)).double()
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:

@@ -112,7 +112,7 @@ def refusal(objective: Objective, run: Particles) -> str | None:
 
 def one_step(pair: Pair, objective: Objective, batch: Any) -> None:
     """A step of every player: all of its gradients are finite, one is not zero, and its parameters move."""
-    learner = Learner(pair, objective.parameters(pair))
+    learner = Learner(pair, objective.parameters(pair, batch))
     with isolated():
         state = objective.initial_state(learner.program, batch)
     for player in objective.players():

@@ -37,7 +37,7 @@ class Moment:
 
 
 def moment(pair: Pair, objective: Objective, player: Player | None = None, batch: Batch = (X,)) -> Moment:
-    learner = Learner(pair, objective.parameters(pair))
+    learner = Learner(pair, objective.parameters(pair, batch))
     player = player or objective.players()[0]
     owned: Mapping[str, Tensor] = {name: p.detach().clone() for name, p in learner.owned_by(player).items()}
     others = {name: v.clone() for name, v in learner.state_dict().items() if name not in owned}
@@ -153,7 +153,7 @@ def test_state_goes_in_and_comes_out() -> None:
 
 def test_each_player_moves_its_own_parameters() -> None:
     pair, objective = Line(), Adversarial(critic_steps=5)
-    learner = Learner(pair, objective.parameters(pair))
+    learner = Learner(pair, objective.parameters(pair, (X,)))
     critic, generator = objective.players()
     assert (critic.steps, generator.steps) == (5, 1)
     assert {name.split(".")[0] for name in learner.owned_by(critic)} == {"objective"}

@@ -175,7 +175,7 @@ def test_a_value_of_a_schedule_may_be_a_tensor() -> None:
 
 def test_a_step_is_scaled_to_the_datum_and_clipped_to_a_norm() -> None:
     pair, x, objective = Line(data_size=100), data(4), ELBO()
-    learner = Learner(pair, objective.parameters(pair))
+    learner = Learner(pair, objective.parameters(pair, (x,)))
     (player,) = objective.players()
     owned = {name: p.detach() for name, p in learner.owned_by(player).items()}
     torch.manual_seed(0)

@@ -215,7 +215,7 @@ class TwoPlayers(Bound):
     def players(self) -> tuple[Player, ...]:
         return Player("critic", ("objective.",)), Player("generator", ("pair.",))
 
-    def parameters(self, pair: nn.Module) -> nn.Module:
+    def parameters(self, pair: nn.Module, batch: tuple[Tensor, ...]) -> nn.Module:
         return nn.Linear(1, 1)
 
     def estimate(self, particles: Particles) -> Tensor:

@@ -94,7 +94,7 @@ def test_chains_of_another_shape_are_refused_on_resume(tmp_path: Path) -> None:
 
 def test_a_player_without_parameters_is_refused() -> None:
     class Bare(doubles.Adversarial):
-        def parameters(self, pair: torch.nn.Module) -> torch.nn.Module:
+        def parameters(self, pair: torch.nn.Module, batch: Any) -> torch.nn.Module:
             return torch.nn.Module()
 
     with pytest.raises(ppgen.UsageError, match="player 'critic' owns"):

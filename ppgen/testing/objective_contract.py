@@ -145,7 +145,7 @@ def check_losses_agree(objective: Objective) -> None:
 def check_pure(objective: Objective) -> None:
     """Two plays agree to the bit; parameters, batch, state and hyper-parameters are what they were."""
     pair, batch = yardstick(objective), data(6)
-    learner = Learner(pair, objective.parameters(pair))
+    learner = Learner(pair, objective.parameters(pair, batch))
     before = {name: value.detach().clone() for name, value in learner.state_dict().items()}
     plain, kept = objective.at(0), batch[0].clone()
     state, options = plain.initial_state(learner.program, batch), fields_of(plain)

@@ -134,7 +134,7 @@ def check_reparameterization(objective: Objective) -> None:
 @objective_check("a step can be traced to one graph: it never looks at values")
 def check_traceable(objective: Objective) -> None:
     """The traced graph gives loss and gradients of the eager step with the same random numbers, on other data too."""
-    learner = Learner(yardstick(objective), objective.parameters(yardstick(objective)))
+    learner = Learner(yardstick(objective), objective.parameters(yardstick(objective), data(6)))
     for player in objective.players():
         step = player_step(learner, objective.at(0), player)
         owned: dict[str, Tensor] = dict(learner.owned_by(player))

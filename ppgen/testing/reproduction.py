@@ -69,7 +69,7 @@ def check_round_trip(pair: Pair, batch: Batch) -> None:
 def check_compiled_step(pair: Pair, batch: Batch) -> None:
     """Loss and gradients of one traced and compiled step are the eager step's, with the same random numbers."""
     objective = AnyBound(num_particles=2)
-    learner, player = Learner(pair, objective.parameters(pair)), objective.players()[0]
+    learner, player = Learner(pair, objective.parameters(pair, batch)), objective.players()[0]
     owned: dict[str, Tensor] = dict(learner.owned_by(player))
     others = {n: v for n, v in learner.state_dict(keep_vars=True).items() if n not in owned}
     arguments: tuple[Any, ...] = (owned, others, {}, {}, batch)

@@ -230,7 +230,7 @@ def test_a_bound_refuses_an_unnormalised_pair(objective: Any) -> None:
 def test_a_compiled_step_draws_the_chains_of_the_eager_one(objective: NegativePhase, kind: str) -> None:
     pair = KINDS[kind]().pair.float()
     batch = (torch.tensor([[0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]])[:, : pair.layer.num_features],)
-    learner = Learner(pair, objective.parameters(pair))
+    learner = Learner(pair, objective.parameters(pair, batch))
     state = objective.initial_state(learner.program, batch)
     owned = {name: value.detach() for name, value in learner.owned_by(Player("all")).items()}
     arguments: tuple[Any, ...] = (owned, dict(learner.named_buffers()), state, {}, batch)
