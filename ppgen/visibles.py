@@ -240,10 +240,10 @@ LAYERS: dict[str, type[VisibleLayer]] = {
 }
 """The layers by name."""
 
-DEFAULTS = {"binary": "bernoulli", "real": "gaussian", "quantised": "categorical"}
-"""The layer of a kind of data; counts are real data that the user declares to be counts."""
+DEFAULTS = {"binary": "bernoulli", "real": "gaussian", "quantised": "categorical", "counts": "counts"}
+"""The layer of a kind of data."""
 
-_TAKES = {"bernoulli": "binary", "gaussian": "real", "categorical": "quantised", "counts": "real"}
+_TAKES = {layer: observation for observation, layer in DEFAULTS.items()}
 
 
 def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = None) -> VisibleLayer:
@@ -252,7 +252,7 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
     Args:
         spec: what one datum is.
         kind: a name in ``LAYERS``; None: that of ``spec.observation``.
-        length: words in a document, for counts and nothing else.
+        length: words in a document, for counts and nothing else; None: ``spec.length``.
 
     Raises:
         UsageError: an unknown kind, one that does not fit the data, or a length where there is none.
@@ -269,7 +269,7 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
         if length is not None:
             raise UsageError(f"length is that of documents, for visible='counts'; the visible layer is {kind}.")
         return LAYERS[kind](spec)
-    return CountsLayer(spec, None if length is None else check_size("length", length))
+    return CountsLayer(spec, spec.length if length is None else check_size("length", length))
 
 
 def _refuse(v: Tensor, bad: Tensor, layer: str, expected: str, remedy: str) -> None:

@@ -51,7 +51,7 @@ def categorical() -> Machine:
 def counts() -> Machine:
     every = _product([float(n) for n in range(COUNT + 1)], TERMS)
     states = every[every.sum(1) == COUNT]
-    return _machine(DataSpec("words", TERMS, "real"), states, 3, visible="counts", length=COUNT)
+    return _machine(DataSpec("words", TERMS, "counts"), states, 3, length=COUNT)
 
 
 def gaussian() -> Machine:

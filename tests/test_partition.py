@@ -90,7 +90,7 @@ def test_a_machine_without_weights_has_the_log_z_of_its_base() -> None:
 VISIBLES = {
     "gaussian": (DataSpec("reals", 3, "real"), {}),
     "categorical": (DataSpec("greys", 3, "quantised", levels=4), {}),
-    "counts": (DataSpec("words", 5, "real"), {"length": 6}),
+    "counts": (DataSpec("words", 5, "counts"), {"length": 6}),
 }
 
 

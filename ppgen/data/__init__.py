@@ -15,9 +15,10 @@ from ppgen.data import (
     mnist,
     omniglot,
 )
-from ppgen.data.dataset import SPLITS, Dataset
+from ppgen.data.dataset import SPLITS, Dataset, Split
 from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
 from ppgen.data.load import load_data, loader_options
+from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.user import dataset_from
 
@@ -27,6 +28,8 @@ __all__ = [
     "Dataset",
     "LinearGaussianTruth",
     "Observation",
+    "SparseRows",
+    "Split",
     "binarized_mnist",
     "caltech101_silhouettes",
     "dataset_from",

@@ -6,6 +6,7 @@ never to change: the same seed gives the same split on every machine, today and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from ppgen.data.dataset import Dataset
 from ppgen.data.options import one_of
+from ppgen.data.sparse import Rows
 from ppgen.data.spec import DataSpec, Observation
 
-__all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "permutation"]
+__all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "common_length", "permutation"]
 
 BINARIZE = ("dynamic", "threshold", "none")
 
@@ -50,6 +52,13 @@ def binarize_once(probabilities: NDArray[Any], seed: int) -> NDArray[np.bool_]:
     """x ~ Bernoulli(probabilities), the same draw at every call with the same seed."""
     draws: NDArray[np.bool_] = np.random.RandomState(seed).random_sample(probabilities.shape) < probabilities
     return draws
+
+
+def common_length(documents: Iterable[Rows]) -> int | None:
+    """The number of words in every document of all splits of counts; None where they differ, or are no counts."""
+    sizes = {size for x in documents for size in x.sum(1).unique().tolist()}
+    size = sizes.pop() if len(sizes) == 1 else 0.0
+    return int(size) if size >= 1 and size.is_integer() else None
 
 
 def assemble(

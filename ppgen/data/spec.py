@@ -13,7 +13,7 @@ from ppgen.errors import UsageError, nearest
 
 __all__ = ["DataSpec", "Observation"]
 
-Observation = Literal["binary", "real", "quantised"]
+Observation = Literal["binary", "real", "quantised", "counts"]
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,20 @@ class DataSpec:
     Args:
         name: the data set's registered name, or whatever its owner calls it.
         num_features: D; x is always flat, (B, D), float32.
-        observation: ``"binary"`` (x is 0 or 1: Bernoulli), ``"real"`` (Gaussian) or ``"quantised"``
-            (x = k / (levels - 1) for k = 0..levels-1: discretized logistic).
+        observation: ``"binary"`` (x is 0 or 1: Bernoulli), ``"real"`` (Gaussian), ``"quantised"``
+            (x = k / (levels - 1) for k = 0..levels-1: discretized logistic) or ``"counts"`` (x_w = 0, 1, 2, ... is
+            how often word w stands in a document: multinomial).
         image_shape: (H, W) or (C, H, W) of a datum that is a picture, row-major, upright.
         levels: the number of grey levels; for ``"quantised"`` and for nothing else.
         num_classes: C, when a batch is (x, y) with labels y = 0..C-1 of shape (B,), int64.
         num_data: N, the number of training data: the plate's scale is N / B.
+        length: the number of words in a document, where all have the same; for ``"counts"`` and for nothing else.
         mean: (D,), the mean of the training data, for a likelihood's first bias; neither compared nor saved.
+        vocabulary: D words, the names of the features of ``"counts"``; neither compared nor saved.
 
     Raises:
-        UsageError: a number is not positive, the shape does not hold D numbers, or ``levels`` is missing or
-            superfluous.
+        UsageError: a number is not positive, the shape does not hold D numbers, or ``levels``, ``length`` or
+            ``vocabulary`` is missing, superfluous or of another size.
 
     >>> DataSpec("digits", 64, "binary", image_shape=(8, 8)).to_json()["image_shape"]
     [8, 8]
@@ -46,15 +49,18 @@ class DataSpec:
     levels: int | None = None
     num_classes: int | None = None
     num_data: int | None = None
+    length: int | None = None
     mean: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    vocabulary: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_observation()
+        self._check_documents()
         self._check_shapes()
 
     def _check_numbers(self) -> None:
-        least = {"num_features": 1, "levels": 2, "num_classes": 1, "num_data": 1}
+        least = {"num_features": 1, "levels": 2, "num_classes": 1, "num_data": 1, "length": 1}
         for name, lower in least.items():
             value = getattr(self, name)
             if value is None and name != "num_features":
@@ -74,6 +80,18 @@ class DataSpec:
                 "give levels for quantised data and for nothing else."
             )
 
+    def _check_documents(self) -> None:
+        for name in ("length", "vocabulary"):
+            if getattr(self, name) is not None and self.observation != "counts":
+                raise UsageError(
+                    f"data {self.name!r} is {self.observation} and has a {name}: give it for counts and nothing else."
+                )
+        if self.vocabulary is not None and len(self.vocabulary) != self.num_features:
+            raise UsageError(
+                f"vocabulary of data {self.name!r} must hold num_features={self.num_features} words, "
+                f"got {len(self.vocabulary)}."
+            )
+
     def _check_shapes(self) -> None:
         if self.image_shape is not None and (
             len(self.image_shape) not in (2, 3) or prod(self.image_shape) != self.num_features
@@ -88,8 +106,8 @@ class DataSpec:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """All but ``mean``, in JSON's own types."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "mean"}
+        """All but ``mean`` and ``vocabulary``, in JSON's own types."""
+        values = {name: getattr(self, name) for name in _saved()}
         return values | {"image_shape": None if self.image_shape is None else list(self.image_shape)}
 
     @classmethod
@@ -99,7 +117,7 @@ class DataSpec:
         Raises:
             UsageError: an entry is unknown, or one without a default is missing.
         """
-        known = [entry.name for entry in fields(cls) if entry.name != "mean"]
+        known = _saved()
         for name in values:
             if name not in known:
                 raise UsageError(f"unknown entry {name!r} in the description of a datum{nearest(name, known)}")
@@ -108,3 +126,8 @@ class DataSpec:
             raise UsageError(f"the description of a datum lacks {', '.join(missing)}: it has {', '.join(values)}.")
         shape = values.get("image_shape")
         return cls(**{**values, "image_shape": None if shape is None else tuple(shape)})
+
+
+def _saved() -> list[str]:
+    """The entries that describe a datum; the others are facts of the training data."""
+    return [entry.name for entry in fields(DataSpec) if entry.compare]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.data.assemble import binarize_once, permutation
-from ppgen.data.dataset import Dataset
+from ppgen.data.assemble import binarize_once, common_length, permutation
+from ppgen.data.dataset import Dataset, Split
+from ppgen.data.sparse import Rows, SparseRows, take
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.errors import UsageError
 
@@ -26,6 +28,7 @@ def dataset_from(
     image_shape: tuple[int, ...] | None = None,
     levels: int | None = None,
     num_classes: int | None = None,
+    vocabulary: Sequence[str] | None = None,
     dynamic: bool = False,
     held_out: float = 0.1,
     seed: int = 0,
@@ -35,11 +38,12 @@ def dataset_from(
     Args:
         train: x of shape (N, ...), a tensor or anything that NumPy makes an array of numbers of; or a tuple
             (x, y). More than two dimensions are flattened to (N, D); (N, H, W) and (N, C, H, W) give
-            ``image_shape``.
+            ``image_shape``. Sparse matrices of SciPy and sparse tensors stay sparse.
         valid: the same; a seeded ``held_out`` share of ``train`` where it is None.
         test: the same.
         observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
-            ``"quantised"`` where ``levels`` is given, ``"real"`` otherwise.
+            ``"quantised"`` where ``levels`` is given, ``"counts"`` where train is sparse, ``"real"`` otherwise.
+        vocabulary: the words that the columns of counts stand for.
         dynamic: x holds probabilities in [0, 1]; train is drawn anew at each presentation, valid and test
             once.
         held_out: the share of ``train``'s rows that becomes valid, and again test, where these are None.
@@ -59,25 +63,30 @@ def dataset_from(
     if dynamic:
         splits |= {split: _drawn(split, splits[split], seed) for split in ("valid", "test")}
     x = splits["train"][0]
+    observation = observation or _infer(x, levels, dynamic)
     spec = DataSpec(
         name,
         num_features=x.shape[1],
-        observation=observation or _infer(x, levels, dynamic),
+        observation=observation,
         image_shape=shape,
         levels=levels,
         num_classes=num_classes,
         num_data=len(x) or None,
+        length=common_length(part[0] for part in splits.values()) if observation == "counts" else None,
         mean=x.mean(0),
+        vocabulary=None if vocabulary is None else tuple(vocabulary),
     )
     return Dataset(spec, splits["train"], splits["valid"], splits["test"], dynamic=dynamic)
 
 
-def _tensors(split: str, part: Any) -> tuple[Tensor, ...]:
-    """(x,) or (x, y) as tensors: x in float32 with at least two dimensions, y in int64 or float32."""
+def _tensors(split: str, part: Any) -> Split:
+    """(x,) or (x, y): x in float32 with at least two dimensions, or sparse; y in int64 or float32."""
     entries = part if isinstance(part, tuple) else (part,)
     if not entries:
         raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
-    x, *rest = (_tensor(split, entry) for entry in entries)
+    sparse = _sparse(entries[0])
+    x = _tensor(split, entries[0]).float() if sparse is None else sparse
+    rest = [_tensor(split, entry) for entry in entries[1:]]
     if x.ndim < 2:
         raise UsageError(
             f"x in {split} must have rows, shape (N, num_features), got {tuple(x.shape)}: "
@@ -86,7 +95,16 @@ def _tensors(split: str, part: Any) -> tuple[Tensor, ...]:
     lengths = [part.shape[0] if part.ndim else 0 for part in (x, *rest)]
     if len(set(lengths)) > 1:
         raise UsageError(f"the tensors in {split} must have the same number of rows, got {lengths}.")
-    return (x.float(), *(y.float() if y.is_floating_point() else y.long() for y in rest))
+    return (x, *(y.float() if y.is_floating_point() else y.long() for y in rest))
+
+
+def _sparse(values: Any) -> SparseRows | None:
+    """The rows of a sparse matrix of SciPy's, or of a sparse tensor; None for anything else."""
+    if isinstance(values, SparseRows):
+        return values
+    if isinstance(values, Tensor):
+        return None if values.layout == torch.strided else SparseRows.of(values)
+    return SparseRows.of(values) if hasattr(values, "tocsr") else None
 
 
 def _tensor(split: str, values: Any) -> Tensor:
@@ -101,15 +119,17 @@ def _tensor(split: str, values: Any) -> Tensor:
     return torch.from_numpy(np.array(array))
 
 
-def _image_shape(x: Tensor) -> tuple[int, ...] | None:
+def _image_shape(x: Rows) -> tuple[int, ...] | None:
     return tuple(x.shape[1:]) if x.ndim in (3, 4) else None
 
 
-def _flat(part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (part[0].reshape(len(part[0]), part[0].shape[1:].numel()), *part[1:])  # (N, D)
+def _flat(part: Split) -> Split:
+    return (
+        part if part[0].ndim == 2 else (part[0].reshape(len(part[0]), part[0].shape[1:].numel()), *part[1:])
+    )  # (N, D)
 
 
-def _hold_out(splits: dict[str, tuple[Tensor, ...]], held_out: float, seed: int) -> dict[str, tuple[Tensor, ...]]:
+def _hold_out(splits: dict[str, Split], held_out: float, seed: int) -> dict[str, Split]:
     """Take what is missing of valid and test from the permuted rows of train."""
     wanted = [split for split in ("valid", "test") if split not in splits]
     n = len(splits["train"][0])
@@ -125,7 +145,7 @@ def _hold_out(splits: dict[str, tuple[Tensor, ...]], held_out: float, seed: int)
     order = torch.from_numpy(permutation(n, seed))
     pieces = torch.tensor_split(order, [size * (i + 1) for i in range(len(wanted))])
     rows = dict(zip([*wanted, "train"], pieces, strict=True))
-    return splits | {split: tuple(part[index] for part in splits["train"]) for split, index in rows.items()}
+    return splits | {split: tuple(take(part, index) for part in splits["train"]) for split, index in rows.items()}
 
 
 def _drawn(split: str, part: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
@@ -133,7 +153,9 @@ def _drawn(split: str, part: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...
     return (torch.from_numpy(x).to(part[0]), *part[1:])
 
 
-def _infer(x: Tensor, levels: int | None, dynamic: bool) -> Observation:
+def _infer(x: Rows, levels: int | None, dynamic: bool) -> Observation:
     if levels is not None:
         return "quantised"
+    if isinstance(x, SparseRows):
+        return "counts"
     return "binary" if dynamic or bool(((x == 0) | (x == 1)).all()) else "real"

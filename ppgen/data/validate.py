@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ppgen.data.sparse import Rows, SparseRows, place_of, stored
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError
 
 __all__ = ["check_split"]
 
 
-def check_split(name: str, split: tuple[Tensor, ...], spec: DataSpec, *, probabilities: bool = False) -> None:
-    """Check that ``split``, (x,) or (x, y), is what ``spec`` says; binary x may be ``probabilities``.
+def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabilities: bool = False) -> None:
+    """Check that ``split``, (x,) or (x, y), is what ``spec`` says; binary x may be ``probabilities``, counts sparse.
 
     Raises:
         UsageError: the split is empty, its tensors differ in length, a shape or type is wrong, x is not
@@ -26,12 +27,16 @@ def check_split(name: str, split: tuple[Tensor, ...], spec: DataSpec, *, probabi
         _check_binary(where, split[0], probabilities)
     if spec.levels is not None:
         _check_quantised(where, split[0], spec.levels)
+    if spec.observation == "counts":
+        _check_counts(where, split[0])
+    if spec.length is not None:
+        _check_length(where, split[0], spec.length)
     if spec.num_classes is not None:
         _check_labels(where, split, spec.num_classes)
 
 
 def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
-    if not isinstance(split, tuple) or not split or not all(isinstance(part, Tensor) for part in split):
+    if not isinstance(split, tuple) or not split or not all(isinstance(part, Rows) for part in split):
         raise UsageError(f"{where} must be a tuple of tensors, (x,) or (x, y), got {type(split).__name__}.")
     x = split[0]
     if x.ndim != 2 or x.shape[1] != spec.num_features or not x.is_floating_point():
@@ -39,6 +44,8 @@ def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
             f"x in {where} must be a floating-point tensor of shape (B, {spec.num_features}), "
             f"got {tuple(x.shape)} of {x.dtype}."
         )
+    if isinstance(x, SparseRows) and spec.observation != "counts":
+        raise UsageError(f"x in {where} is sparse, which only counts may be, and is {spec.observation}: make it dense.")
     if len(x) == 0:
         raise UsageError(f"{where} is empty: give it at least one row.")
     lengths = [part.shape[0] if part.ndim else 0 for part in split]
@@ -46,41 +53,70 @@ def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
         raise UsageError(f"the tensors in {where} must have the same number of rows, got {lengths}.")
 
 
-def _check_finite(where: str, split: tuple[Tensor, ...]) -> None:
+def _check_finite(where: str, split: tuple[Rows, ...]) -> None:
     for part in split:
-        extremes = torch.stack(torch.aminmax(part))  # NaN propagates; four times as fast as asking every entry
+        numbers = stored(part)[-1]
+        if not numbers.numel():  # of a sparse matrix of zeros
+            continue
+        extremes = torch.stack(torch.aminmax(numbers))  # NaN propagates; four times as fast as asking every entry
         if bool(torch.isfinite(extremes).all()):
             continue
-        _refuse(where, part, ~torch.isfinite(part), "finite numbers", "remove or impute it")
+        _refuse(where, part, ~torch.isfinite(numbers), "finite numbers", "remove or impute it")
 
 
-def _check_binary(where: str, x: Tensor, probabilities: bool) -> None:
+def _check_binary(where: str, x: Rows, probabilities: bool) -> None:
+    (numbers,) = stored(x)
     if probabilities:
-        _refuse(where, x, (x < 0) | (x > 1), "probabilities in [0, 1]", "rescale x")
+        _refuse(where, x, (numbers < 0) | (numbers > 1), "probabilities in [0, 1]", "rescale x")
     else:
         remedy = "binarize x, pass dynamic=True for probabilities, or choose another observation"
-        _refuse(where, x, (x != 0) & (x != 1), "0 or 1", remedy)
+        _refuse(where, x, (numbers != 0) & (numbers != 1), "0 or 1", remedy)
 
 
-def _check_quantised(where: str, x: Tensor, levels: int) -> None:
-    scaled = x * (levels - 1)
+def _check_quantised(where: str, x: Rows, levels: int) -> None:
+    (numbers,) = stored(x)
+    scaled = numbers * (levels - 1)
     off_grid = (scaled - scaled.round()).abs() > 1e-3
     expected = f"k / {levels - 1} with k = 0..{levels - 1}"
-    _refuse(where, x, off_grid | (x < 0) | (x > 1), expected, "rescale x or correct levels")
+    _refuse(where, x, off_grid | (numbers < 0) | (numbers > 1), expected, "rescale x or correct levels")
 
 
-def _check_labels(where: str, split: tuple[Tensor, ...], num_classes: int) -> None:
+def _check_counts(where: str, x: Rows) -> None:
+    numbers = stored(x)[-1]
+    _refuse(where, x, (numbers < 0) | (numbers != numbers.round()), "counts 0, 1, 2, ...", "give word counts")
+    empty = (x.sum(1) == 0).nonzero()[:, 0].tolist()
+    if empty:
+        shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        raise UsageError(
+            f"{where} must hold documents of at least one word, and {len(empty)} of {len(x)} are empty (row {shown}): "
+            "drop the empty documents."
+        )
+
+
+def _check_length(where: str, x: Rows, length: int) -> None:
+    words = x.sum(1)
+    if bool((words != length).any()):
+        row = int((words != length).nonzero()[0])
+        raise UsageError(
+            f"{where} must hold documents of length={length} words, got {words[row].item():g} in row {row}: leave "
+            "length out, or cut the documents."
+        )
+
+
+def _check_labels(where: str, split: tuple[Rows, ...], num_classes: int) -> None:
     if len(split) < 2 or split[1].ndim != 1 or split[1].dtype != torch.int64:
         came = [(tuple(part.shape), str(part.dtype)) for part in split]
         raise UsageError(f"{where} must be (x, y) with int64 labels y of shape (B,), got {came}.")
-    y = split[1]
+    (y,) = stored(split[1])
     _refuse(where, y, (y < 0) | (y >= num_classes), f"labels 0..{num_classes - 1}", "renumber the labels")
 
 
-def _refuse(where: str, values: Tensor, bad: Tensor, expected: str, remedy: str) -> None:
-    """Raise for the first entry that is ``bad``, if one is."""
+def _refuse(where: str, part: Rows, bad: Tensor, expected: str, remedy: str) -> None:
+    """Raise for the first of the numbers kept of ``part`` that is ``bad``, if one is."""
     if not bool(bad.any()):
         return
-    index = tuple(int(i) for i in bad.nonzero()[0])
-    column = f", column {index[1]}" if len(index) > 1 else ""
-    raise UsageError(f"{where} must hold {expected}, got {values[index].item():g} in row {index[0]}{column}: {remedy}.")
+    first = tuple(int(i) for i in bad.nonzero()[0])
+    value = stored(part)[-1][first].item()
+    row, *column = place_of(part, first)
+    place = f"row {row}" + "".join(f", column {i}" for i in column)
+    raise UsageError(f"{where} must hold {expected}, got {value:g} in {place}: {remedy}.")

@@ -55,7 +55,7 @@ def test_dataset_refuses_a_wrong_shape_or_type(x: torch.Tensor) -> None:
 def test_dataset_refuses_a_split_that_is_no_tuple() -> None:
     whole = dataset()
     with pytest.raises(UsageError, match="valid of data 'toy' must be a tuple of tensors"):
-        replace(whole, valid=whole.valid[0])  # type: ignore[arg-type]
+        replace(whole, valid=whole.valid[0])
 
 
 def test_dataset_refuses_tensors_of_different_length() -> None:

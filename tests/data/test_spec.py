@@ -13,6 +13,7 @@ SPECS = [
     DataSpec("a", 6, "binary", image_shape=(2, 3), num_classes=4, num_data=10),
     DataSpec("b", 12, "quantised", image_shape=(3, 2, 2), levels=256),
     DataSpec("c", 1, "real", mean=torch.zeros(1)),
+    DataSpec("d", 2, "counts", length=9, vocabulary=("a", "b")),
 ]
 
 
@@ -21,10 +22,10 @@ def test_spec_survives_json(spec: DataSpec) -> None:
     assert DataSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
-def test_spec_compares_and_saves_without_the_mean() -> None:
-    spec = DataSpec("c", 2, "real", mean=torch.ones(2))
-    assert spec == DataSpec("c", 2, "real")
-    assert "mean" not in spec.to_json()
+def test_spec_compares_and_saves_without_the_mean_and_the_vocabulary() -> None:
+    spec = DataSpec("c", 2, "counts", mean=torch.ones(2), vocabulary=("a", "b"))
+    assert spec == DataSpec("c", 2, "counts")
+    assert not {"mean", "vocabulary"} & spec.to_json().keys()
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,13 @@ def test_spec_compares_and_saves_without_the_mean() -> None:
         ({"observation": "quantised", "levels": 1}, "levels of data 'x' must be an integer of at least 2"),
         ({"image_shape": (2, 2)}, r"image_shape .* holding num_features=6 numbers, got \(2, 2\)"),
         ({"image_shape": (6,)}, "image_shape"),
+        ({"length": 5}, "data 'x' is binary and has a length: give it for counts and nothing else"),
+        ({"vocabulary": ("a",) * 6}, "data 'x' is binary and has a vocabulary"),
+        ({"observation": "counts", "length": 0}, "length of data 'x' must be an integer of at least 1, got 0"),
+        (
+            {"observation": "counts", "vocabulary": ("a",)},
+            "vocabulary of data 'x' must hold num_features=6 words, got 1",
+        ),
         ({"mean": torch.zeros(5)}, r"mean of data 'x' must have shape \(6,\), got \(5,\)"),
     ],
     ids=str,

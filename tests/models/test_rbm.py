@@ -171,17 +171,18 @@ def test_parameters_have_the_documented_shapes() -> None:
     assert shapes == {"weight": (12, 5), "visible_bias": (12,), "hidden_bias": (5,)}
 
 
-BINARY, REAL = DataSpec("bits", 3, "binary"), DataSpec("reals", 3, "real")
+BINARY, REAL, COUNTS = (DataSpec("data", 3, kind) for kind in ("binary", "real", "counts"))
 
 
 @pytest.mark.parametrize(
     ("spec", "options", "sentence"),
     [
-        (REAL, {"visible": "bernoulli"}, "a bernoulli layer needs binary data, and data 'reals' are real"),
-        (BINARY, {"visible": "counts"}, "a counts layer needs real data"),
+        (REAL, {"visible": "bernoulli"}, "a bernoulli layer needs binary data, and data 'data' are real"),
+        (BINARY, {"visible": "counts"}, "a counts layer needs counts data"),
+        (COUNTS, {"visible": "gaussian"}, "leave visible out for a counts layer"),
         (BINARY, {"visible": "bernouli"}, "did you mean 'bernoulli'"),
         (BINARY, {"length": 4}, "length is that of documents"),
-        (REAL, {"visible": "counts", "length": 0}, "length must be"),
+        (COUNTS, {"length": 0}, "length must be"),
         (BINARY, {"hidden": 0}, "hidden must be"),
     ],
 )
@@ -213,4 +214,10 @@ def test_enumeration_beyond_reach_is_refused() -> None:
 
 def test_draws_of_counts_need_a_length() -> None:
     with pytest.raises(UsageError, match="length=<words in a document>"):
-        RBM(REAL, 2, visible="counts").base_sample(3)
+        RBM(COUNTS, 2).base_sample(3)
+
+
+def test_draws_of_counts_have_the_length_of_the_data() -> None:
+    pair = RBM(DataSpec("words", 3, "counts", length=7), 2)
+    assert pair.base_sample(4).sum(1).tolist() == [7.0] * 4
+    assert RBM(DataSpec("words", 3, "counts", length=7), 2, length=5).base_sample(1).sum() == 5

@@ -1,0 +1,163 @@
+"""Rows that are mostly zero: kept in CSR form on the device, made dense a minibatch at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.errors import UsageError
+
+__all__ = ["Rows", "SparseRows", "place_of", "stored", "take"]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """A matrix (N, D) in compressed sparse row form, of which rows are read as dense tensors.
+
+    Row i has the numbers ``values[indptr[i]:indptr[i + 1]]`` in the columns that stand at the same places of
+    ``indices``; the columns of a row differ, and all else is zero. Slices and selections of rows are dense tensors
+    (B, D), made on the device: a model never meets this class, and the whole matrix is dense nowhere unless it is asked
+    for (``rows[:]``).
+
+    Args:
+        indptr: (N + 1,), int64, ascending from 0 to the number of entries.
+        indices: (entries,), int64, columns 0..D-1.
+        values: (entries,), float32.
+        num_columns: D.
+
+    Raises:
+        UsageError: the three do not describe such a matrix.
+
+    >>> x = SparseRows(torch.tensor([0, 1, 3]), torch.tensor([2, 0, 1]), torch.tensor([5.0, 1.0, 2.0]), 3)
+    >>> x.index_select(0, torch.tensor([1, 0]))
+    tensor([[1., 2., 0.],
+            [0., 0., 5.]])
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    values: Tensor
+    num_columns: int
+
+    def __post_init__(self) -> None:
+        indptr, indices, values = self.indptr, self.indices, self.values
+        if indptr.ndim != 1 or not len(indptr) or indices.ndim != 1 or indices.shape != values.shape:
+            shapes = ", ".join(str(tuple(part.shape)) for part in (indptr, indices, values))
+            raise UsageError(f"indptr, indices and values must have shapes (N + 1,), (n,) and (n,), got {shapes}.")
+        ends = int(indptr[0]), int(indptr[-1])
+        if ends != (0, len(indices)) or bool((indptr.diff() < 0).any()):
+            raise UsageError(f"indptr must ascend from 0 to {len(indices)}, the number of entries, got {ends}.")
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < self.num_columns:
+            found = f"{int(indices.min())}..{int(indices.max())}"
+            raise UsageError(f"indices must be columns 0..{self.num_columns - 1}, got {found}.")
+
+    @classmethod
+    def of(cls, matrix: Any) -> Self:
+        """The same numbers as a SciPy sparse matrix, a sparse tensor of torch's or a dense one, entries summed."""
+        from scipy.sparse import coo_matrix, csr_matrix
+
+        if isinstance(matrix, Tensor):
+            entries = matrix.detach().cpu().to_sparse_coo().coalesce()
+            matrix = coo_matrix((entries.values().numpy(), entries.indices().numpy()), shape=tuple(matrix.shape))
+        matrix = csr_matrix(matrix, dtype=np.float32, copy=True)
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+        indptr, indices = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+        return cls(indptr, indices, torch.from_numpy(matrix.data), matrix.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, D)."""
+        return torch.Size((len(self), self.num_columns))
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+        return 2
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the values."""
+        return self.values.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are kept, and made dense."""
+        return self.values.device
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same rows on ``device``."""
+        moved = {name: getattr(self, name).to(device) for name in ("indptr", "indices", "values")}
+        return dataclasses.replace(self, **moved)
+
+    def is_floating_point(self) -> bool:
+        """Whether the values are."""
+        return self.values.is_floating_point()
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Rows (B,), int64, as a dense tensor (B, D); ``dim`` is 0, as tensors have it."""
+        row, entry, _ = self._entries(rows)
+        dense = self.values.new_zeros(len(rows), self.num_columns)
+        dense[row, self.indices[entry]] = self.values[entry]
+        return dense
+
+    def take(self, rows: Tensor) -> Self:
+        """Rows (B,), int64, in their order, still sparse."""
+        _, entry, indptr = self._entries(rows)
+        return dataclasses.replace(self, indptr=indptr, indices=self.indices[entry], values=self.values[entry])
+
+    @overload
+    def __getitem__(self, rows: slice) -> Tensor: ...
+    @overload
+    def __getitem__(self, rows: Tensor) -> Tensor: ...
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """A slice of rows, or the rows of an index or mask, as a dense tensor (B, D)."""
+        return self.index_select(0, torch.arange(len(self), device=self.device)[rows])
+
+    def sum(self, dim: int) -> Tensor:
+        """Sums over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1."""
+        row = torch.arange(len(self), device=self.device).repeat_interleave(self.indptr.diff())
+        groups = self.indices if dim == 0 else row
+        return self.values.new_zeros(self.shape[1 - dim]).index_add_(0, groups, self.values)
+
+    def mean(self, dim: int) -> Tensor:
+        """Means over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1."""
+        return self.sum(dim) / self.shape[dim]
+
+    def place(self, entry: int) -> tuple[int, int]:
+        """Row and column of an entry of ``values``."""
+        return int(torch.searchsorted(self.indptr, entry, right=True)) - 1, int(self.indices[entry])
+
+    def _entries(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of all entries of ``rows``: the place of each one's row in ``rows``, its own place, and where rows begin."""
+        first, sizes = self.indptr[rows], self.indptr.diff()[rows]  # (B,)
+        indptr = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        row = torch.arange(len(rows), device=self.device).repeat_interleave(sizes)  # (entries,)
+        return row, torch.arange(len(row), device=self.device) + (first - indptr[:-1])[row], indptr
+
+
+Rows = Tensor | SparseRows
+"""The x of a split, dense or sparse: both have a length, a shape, a device, and rows that are dense tensors."""
+
+
+def stored(x: Rows) -> tuple[Tensor, ...]:
+    """The tensors that ``x`` is kept as, its numbers last."""
+    return (x.indptr, x.indices, x.values) if isinstance(x, SparseRows) else (x,)
+
+
+def place_of(x: Rows, index: tuple[int, ...]) -> tuple[int, ...]:
+    """Where in ``x`` the number at ``index`` of ``stored(x)[-1]`` stands: its row, and its column if there is one."""
+    return x.place(*index) if isinstance(x, SparseRows) else index
+
+
+def take(x: Rows, rows: Tensor) -> Rows:
+    """Rows (B,), int64, of ``x`` in their order, as sparse or dense as ``x`` is."""
+    return x.take(rows) if isinstance(x, SparseRows) else x[rows]

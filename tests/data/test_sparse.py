@@ -1,0 +1,173 @@
+"""Sparse rows are the dense matrix wherever rows are taken, and never dense where they are not."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ppgen.batches import Batches
+from ppgen.data import SPLITS, Dataset, DataSpec, SparseRows, dataset_from
+from ppgen.errors import UsageError
+
+
+def documents(num: int = 12, words: int = 7) -> Tensor:
+    """Counts, most of them zero, with at least one word a document."""
+    x = torch.poisson(torch.full((num, words), 0.4))
+    x[:, 0] += 1
+    return x
+
+
+def test_rows_are_those_of_the_dense_matrix() -> None:
+    x = documents()
+    x[3] = 0
+    rows, index = SparseRows.of(x), torch.tensor([5, 3, 5, 0])
+    assert torch.equal(rows.index_select(0, index), x[index])
+    assert torch.equal(rows[index], x[index])
+    assert torch.equal(rows[2:9:3], x[2:9:3])
+    assert torch.equal(rows[-2:], x[-2:])
+    assert torch.equal(rows[x.sum(1) > 3], x[x.sum(1) > 3])
+    assert torch.equal(rows[:], x)
+    assert rows[4:4].shape == (0, 7)
+    assert torch.equal(rows.take(index)[:], x[index])
+
+
+def test_sums_and_means_are_those_of_the_dense_matrix() -> None:
+    x = documents()
+    rows = SparseRows.of(x)
+    for dim in (0, 1):
+        assert torch.equal(rows.sum(dim), x.sum(dim))
+        assert torch.allclose(rows.mean(dim), x.mean(dim))
+    assert (len(rows), rows.shape, rows.ndim, rows.dtype, rows.is_floating_point()) == (12, x.shape, 2, x.dtype, True)
+
+
+@pytest.mark.parametrize(
+    "form", [sparse.csr_matrix, sparse.csc_matrix, sparse.coo_array, torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr]
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")  # torch's own tensors of that kind
+def test_every_sparse_form_gives_the_same_rows(form: Any) -> None:
+    x = documents()
+    made = dataset_from(form(x), valid=x, test=x)
+    assert isinstance(made.train[0], SparseRows)
+    assert torch.equal(made.train[0][:], x)
+    assert made.spec.observation == "counts"
+
+
+def test_entries_of_one_place_are_added_up_and_zeros_are_not_kept() -> None:
+    twice = sparse.coo_matrix(([1.0, 2.0, 0.0], ([0, 0, 1], [1, 1, 0])), shape=(2, 3))
+    rows = SparseRows.of(twice)
+    assert rows.values.tolist() == [3.0]
+    assert rows[:].tolist() == [[0, 3, 0], [0, 0, 0]]
+
+
+def test_minibatches_of_sparse_data_are_those_of_dense_data() -> None:
+    x = documents(20)
+    dense, rows = (Batches((data,), 6, seed=3) for data in (x, SparseRows.of(x)))
+    for cursor in range(7):
+        assert torch.equal(dense[cursor][0], rows[cursor][0])
+
+
+def test_a_sparse_data_set_has_the_rows_of_the_dense_one() -> None:
+    x = documents(40)
+    one, other = dataset_from(x, observation="counts"), dataset_from(sparse.csr_matrix(x))
+    assert one.spec == other.spec
+    assert one.spec.mean is not None
+    assert other.spec.mean is not None
+    assert torch.allclose(one.spec.mean, other.spec.mean)
+    for split in SPLITS:
+        assert torch.equal(one.split(split)[0], other.rows(split)[0])
+        assert torch.equal(one.rows(split, slice(1, 3))[0], other.rows(split, torch.tensor([1, 2]))[0])
+    assert other.sha256 == dataset_from(sparse.csr_matrix(x)).sha256 == other.to("cpu").sha256
+    assert other.sha256 != dataset_from(sparse.csr_matrix(x.flip(1))).sha256
+
+
+def test_labels_go_with_sparse_rows() -> None:
+    x, y = documents(30), torch.arange(30) % 3
+    data = dataset_from((sparse.csr_matrix(x), y), num_classes=3)
+    for split in SPLITS:
+        for row, label in zip(*data.rows(split), strict=True):
+            assert any(torch.equal(row, x[i]) for i in range(30) if y[i] == label)
+
+
+@pytest.mark.gpu
+def test_rows_are_made_on_the_device() -> None:
+    x = documents()
+    rows = SparseRows.of(x).to("cuda")
+    assert rows.device.type == rows[2:5].device.type == "cuda"
+    assert torch.equal(rows[torch.tensor([1, 4], device="cuda")].cpu(), x[[1, 4]])
+
+
+def bad(value: float) -> Tensor:
+    x = documents()
+    x[4, 2] = value
+    return x
+
+
+@pytest.mark.parametrize("form", [torch.Tensor.clone, sparse.csr_matrix])
+@pytest.mark.parametrize(
+    ("x", "sentence"),
+    [
+        (bad(-1), r"train of data 'user' must hold counts 0, 1, 2, ..., got -1 in row 4, column 2: give word counts"),
+        (bad(0.5), r"must hold counts 0, 1, 2, ..., got 0.5 in row 4, column 2"),
+        (bad(float("nan")), r"must hold finite numbers, got nan in row 4, column 2"),
+        (bad(float("inf")), r"must hold finite numbers, got inf in row 4, column 2"),
+        (
+            documents() * (torch.arange(12) % 5 != 3)[:, None],
+            r"2 of 12 are empty \(row 3, 8\): drop the empty documents",
+        ),
+        (torch.zeros(12, 7), r"12 of 12 are empty \(row 0, 1, 2, 3, 4, ...\): drop the empty documents"),
+    ],
+    ids=["negative", "fraction", "nan", "infinite", "empty documents", "all empty"],
+)
+def test_counts_are_refused_by_row(form: Any, x: Tensor, sentence: str) -> None:
+    fine = documents()
+    with pytest.raises(UsageError, match=sentence):
+        dataset_from(form(x), valid=fine, test=fine, observation="counts")
+
+
+def test_only_counts_are_sparse() -> None:
+    with pytest.raises(
+        UsageError, match="x in train of data 'user' is sparse, which only counts may be, and is binary"
+    ):
+        dataset_from(sparse.csr_matrix(np.eye(20)), observation="binary")
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices", "sentence"),
+    [
+        ([0, 2], [0, 1, 2], "ascend from 0 to 3, the number of entries, got (0, 2)"),
+        ([0, 2, 1, 3], [0, 1, 2], "ascend"),
+        ([], [0, 1, 2], "must have shapes (N + 1,), (n,) and (n,), got (0,), (3,), (3,)"),
+        ([0, 3], [0, 1, 4], "must be columns 0..3, got 0..4"),
+        ([0, 3], [0, 1, -1], "must be columns 0..3, got -1..1"),
+        ([0, 3], [0, 1], "must have shapes"),
+    ],
+)
+def test_arrays_that_are_no_rows_are_refused(indptr: list[int], indices: list[int], sentence: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        SparseRows(torch.tensor(indptr, dtype=torch.int64), torch.tensor(indices), torch.ones(3), 4)
+    assert sentence in str(refused.value)
+
+
+def test_documents_of_one_length_say_so() -> None:
+    x = torch.tensor([[3.0, 0, 2], [1, 4, 0], [5, 0, 0], [0, 0, 5]])
+    assert dataset_from(x, valid=x, test=x, observation="counts").spec.length == 5
+    assert dataset_from(sparse.csr_matrix(x), valid=x, test=x).spec.length == 5
+    assert dataset_from(x, valid=x, test=x[:1] * 2, observation="counts").spec.length is None
+    assert dataset_from(x, valid=x, test=x).spec.length is None  # real numbers are no documents
+
+
+def test_a_length_that_documents_do_not_have_is_refused() -> None:
+    x = torch.tensor([[3.0, 0, 2], [1, 4, 1]])
+    with pytest.raises(UsageError, match="train of data 'a' must hold documents of length=5 words, got 6 in row 1"):
+        Dataset(DataSpec("a", 3, "counts", length=5), (x,), (x,), (x,))
+
+
+def test_the_vocabulary_names_the_columns() -> None:
+    x = documents(20, words=3)
+    data = dataset_from(x, observation="counts", vocabulary=["a", "b", "c"])
+    assert data.spec.vocabulary == ("a", "b", "c")
+    with pytest.raises(UsageError, match="vocabulary of data 'user' must hold num_features=3 words, got 2"):
+        dataset_from(x, observation="counts", vocabulary=["a", "b"])
