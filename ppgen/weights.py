@@ -44,10 +44,17 @@ def log_weights(pair: Any, batch: Batch, num_particles: int, *, progress: bool =
     return torch.cat(list(log_weight_chunks(pair, batch, num_particles, progress=progress)), dim=1)
 
 
-def log_weight_chunks(pair: Any, batch: Batch, num_particles: int, *, progress: bool = False) -> Iterator[Tensor]:
-    """The columns of :func:`log_weights`, some data at a time, each (K, rows)."""
-    start = 0
-    for blocks in read_particles(pair, batch, num_particles, _log_w, progress=progress):
+def log_weight_chunks(
+    pair: Any, batch: Batch, num_particles: int, *, globals_given: bool = False, progress: bool = False
+) -> Iterator[Tensor]:
+    """The columns of :func:`log_weights`, some data at a time, each (K, rows).
+
+    With ``globals_given``, latents outside the data plate, g, are not refused: every particle has its own g ~ q(g), and
+    w = p(x, z | g) / q(z | x, g) is a datum's own weight, whose mean is the integral of q(g) p(x | g), the predictive
+    density of what training made of g.
+    """
+    start, read = 0, _given_globals if globals_given else _per_datum
+    for blocks in read_particles(pair, batch, num_particles, read, progress=progress):
         log_w = torch.cat(blocks)
         if log_w.isnan().any():
             datum = start + int(log_w.isnan().any(0).nonzero()[0])
@@ -89,7 +96,11 @@ def read_particles(
         yield results
 
 
-def _log_w(particles: Particles) -> Tensor:
+def _given_globals(particles: Particles) -> Tensor:
+    return particles.log_w
+
+
+def _per_datum(particles: Particles) -> Tensor:
     if particles.outside is not None:
         names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
         raise UsageError(

@@ -10,10 +10,8 @@ Importance Weighted Autoencoders. Yuri Burda, Roger Grosse and Ruslan Salakhutdi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ppgen.energy import EnergyPair
@@ -22,8 +20,6 @@ from ppgen.evaluation.result import Evaluation, Method, Point
 from ppgen.evaluation.subject import Subject
 from ppgen.partition import LogZ
 from ppgen.partition import log_z as estimate_log_z
-from ppgen.reductions import log_mean_exp
-from ppgen.weights import log_weight_chunks
 
 __all__ = ["bound", "mean_and_error"]
 
@@ -41,9 +37,7 @@ def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
     pair, data = subject.pair, subject.data
     if isinstance(pair, EnergyPair):
         pair.check_one_log_z(subject.batch[0])
-    sizes = _sizes(subject.particles)
-    values = torch.cat([_bounds(log_w, sizes) for log_w in _weights(subject)], dim=1)  # (len(sizes), B)
-    points = [Point(size, *mean_and_error(row)) for size, row in zip(sizes, values, strict=True)]
+    points = [Point(size, *mean_and_error(values)) for size, values in subject.bounds.items()]
     if pair.normalised:
         _check_none(log_z)
     else:
@@ -57,7 +51,7 @@ def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
         last.standard_error,
         subject.particles,
         subject.split,
-        values.shape[1],
+        len(subject.bounds[subject.particles]),
         tuple(points),
         bits,
         log_z,
@@ -81,21 +75,6 @@ def _method(log_z: LogZ | None) -> Method:
     return "enumerated" if log_z.exact else "annealed"
 
 
-def _sizes(particles: int) -> list[int]:
-    """1, 2, 5, 10, 20, 50, ... up to and with ``particles``."""
-    if particles < 1:
-        raise UsageError(f"particles must be at least 1, got {particles}.")
-    steps = [m * 10**e for e in range(10) for m in (1, 2, 5)]
-    return [*(size for size in steps if size < particles), particles]
-
-
-def _weights(subject: Subject) -> Iterator[Tensor]:
-    """Columns of log-weights, (K, rows), float64; under an exact guide all particles weigh the same: one is run."""
-    num = 1 if subject.pair.exact_guide else subject.particles
-    for log_w in log_weight_chunks(subject.pair, subject.batch, num, progress=subject.progress):
-        yield log_w.double().expand(subject.particles, -1)
-
-
 def _normalised(point: Point, log_z: LogZ) -> Point:
     """The point of p = p~ / Z; the errors over data and of log Z are independent."""
     return replace(
@@ -103,12 +82,3 @@ def _normalised(point: Point, log_z: LogZ) -> Point:
         log_likelihood=point.log_likelihood - log_z.value,
         standard_error=math.hypot(point.standard_error, log_z.standard_error),
     )
-
-
-def _bounds(log_w: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The bound of each size, averaged over as many disjoint groups of particles as there are; (len(sizes), B)."""
-    rows = []
-    for size in sizes:
-        groups = log_w.shape[0] // size
-        rows.append(log_mean_exp(log_w[: groups * size].reshape(size, groups, -1)).mean(0))
-    return torch.stack(rows)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppgen.data import Dataset
 from ppgen.draws import prior_samples
+from ppgen.evaluation.bounds import bounds
 from ppgen.pair import Pair
 from ppgen.progress import track
 from ppgen.tracing import Batch
@@ -43,6 +44,11 @@ class Subject:
     seed: int
     progress: bool
     num_samples: int = 0
+
+    @cached_property
+    def bounds(self) -> dict[int, Tensor]:
+        """The bound of every datum by the number of particles (:func:`ppgen.evaluation.bounds.bounds`), made once."""
+        return bounds(self.pair, self.batch, self.particles, progress=self.progress)
 
     @cached_property
     def samples(self) -> Tensor:
