@@ -161,7 +161,7 @@ class Trainer:
     @property
     def device(self) -> torch.device:
         """Where training runs."""
-        return self.batches.data[0].device
+        return self.batches.device
 
     def _move(self, player: Player) -> None:
         batch = self.batches[self.cursor]
