@@ -15,9 +15,10 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, softplus
+from torch.nn.functional import softplus
 
 from ppgen.data.spec import DataSpec
+from ppgen.distributions import BagOfWords, draw_counts
 from ppgen.errors import UsageError, nearest
 from ppgen.networks import check_size
 
@@ -190,7 +191,7 @@ class CountsLayer(VisibleLayer):
         _refuse(v, empty, "counts", "documents of at least one word", "leave out the empty documents")
 
     def log_measure(self, v: Tensor) -> Tensor:
-        return (v.sum(-1) + 1).lgamma() - (v + 1).lgamma().sum(-1)
+        return BagOfWords.log_orders(v)
 
     def size(self, v: Tensor) -> Tensor:
         return v.sum(-1, keepdim=True)
@@ -216,17 +217,7 @@ class CountsLayer(VisibleLayer):
         return eta.logsumexp(-1) * size.squeeze(-1)
 
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
-        """Multinomial counts of n words, by log2(D) halvings of the vocabulary with binomial draws."""
-        depth = max(eta.shape[-1] - 1, 0).bit_length()
-        shares = [pad(eta.softmax(-1), (0, 2**depth - eta.shape[-1]))]
-        for _ in range(depth):
-            shares.append(shares[-1].unflatten(-1, (-1, 2)).sum(-1))
-        counts = size.expand((*eta.shape[:-1], 1))
-        for children in reversed(shares[:-1]):
-            halves = children.unflatten(-1, (-1, 2))  # (..., nodes, 2)
-            left = torch.binomial(counts.contiguous(), halves[..., 0] / halves.sum(-1).clamp_min(1e-30))
-            counts = torch.stack([left, counts - left], -1).flatten(-2)
-        return counts[..., : eta.shape[-1]]
+        return draw_counts(eta.softmax(-1), size.squeeze(-1).expand(eta.shape[:-1]))
 
     def initial_bias(self, mean: Tensor | None) -> Tensor:
         return torch.zeros(self.num_units) if mean is None else mean.clamp_min(1e-6).log()
