@@ -280,9 +280,9 @@ def check_explicit(pair: Any, needed_by: str) -> None:
     """
     if getattr(pair, "implicit", False):
         raise UsageError(
-            f"{needed_by} needs a density of x, and {type(pair).__name__} is implicit: it states how x is drawn, and no "
+            f"{needed_by} needs a density of x, and {type(pair).__name__} is implicit: it states how x is drawn and no "
             "p(x | z), so that log-weights and bounds do not exist; train it with an objective that reads samples, "
-            "'nonsaturating', and judge it by its samples."
+            "such as 'nonsaturating', and judge it by its samples."
         )
 
 

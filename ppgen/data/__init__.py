@@ -12,6 +12,7 @@ from ppgen.data import (
     digits,
     frey_faces,
     linear_gaussian,
+    mixtures,
     mnist,
     omniglot,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "linear_gaussian_truth",
     "load_data",
     "loader_options",
+    "mixtures",
     "mnist",
     "omniglot",
 ]
