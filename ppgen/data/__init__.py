@@ -7,6 +7,8 @@ module here. An option ``labels`` makes batches (x, y).
 """
 
 from ppgen.data import (
+    ap,
+    bars,
     binarized_mnist,
     caltech101_silhouettes,
     digits,
@@ -15,7 +17,10 @@ from ppgen.data import (
     mixtures,
     mnist,
     omniglot,
+    pydoc,
+    twenty_news,
 )
+from ppgen.data.bars import bar_topics
 from ppgen.data.dataset import SPLITS, Dataset, Split
 from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
 from ppgen.data.load import load_data, loader_options
@@ -31,6 +36,9 @@ __all__ = [
     "Observation",
     "SparseRows",
     "Split",
+    "ap",
+    "bar_topics",
+    "bars",
     "binarized_mnist",
     "caltech101_silhouettes",
     "dataset_from",
@@ -43,4 +51,6 @@ __all__ = [
     "mixtures",
     "mnist",
     "omniglot",
+    "pydoc",
+    "twenty_news",
 ]

@@ -6,7 +6,7 @@ never to change: the same seed gives the same split on every machine, today and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ppgen.data.dataset import Dataset
+from ppgen.data.dataset import SPLITS, Dataset, Split
 from ppgen.data.options import one_of
-from ppgen.data.sparse import Rows
+from ppgen.data.sparse import Rows, SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 
 __all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "common_length", "permutation"]
@@ -27,17 +27,18 @@ BINARIZE = ("dynamic", "threshold", "none")
 
 @dataclass(frozen=True)
 class Part:
-    """One split as arrays: x is (N, D), y is (N,) or None."""
+    """One split as arrays: x is (N, D), sparse (SciPy's) or not, y is (N,) or None."""
 
-    x: NDArray[Any]
+    x: Any
     y: NDArray[Any] | None = None
 
     def __getitem__(self, rows: NDArray[np.intp] | slice) -> Part:
         return Part(self.x[rows], None if self.y is None else self.y[rows])
 
-    def tensors(self, *, labels: bool) -> tuple[torch.Tensor, ...]:
-        """(x,) or, with ``labels``, (x, y): float32 and int64."""
-        x = torch.from_numpy(np.ascontiguousarray(self.x, dtype=np.float32))
+    def tensors(self, *, labels: bool) -> Split:
+        """(x,) or, with ``labels``, (x, y): float32, or sparse rows, and int64."""
+        dense = not is_sparse(self.x)
+        x = torch.from_numpy(np.ascontiguousarray(self.x, np.float32)) if dense else SparseRows.of(self.x)
         if not labels or self.y is None:
             return (x,)
         return x, torch.from_numpy(np.ascontiguousarray(self.y, dtype=np.int64))
@@ -71,11 +72,15 @@ def assemble(
     image_shape: tuple[int, ...] | None = None,
     levels: int | None = None,
     num_classes: int | None = None,
+    vocabulary: Sequence[str] | None = None,
     dynamic: bool = False,
 ) -> Dataset:
     """A data set of three parts, batches (x, y) with ``num_classes``. The mean and the size are train's."""
-    labels = num_classes is not None
-    x = train.tensors(labels=False)[0]
+    splits = {
+        name: part.tensors(labels=num_classes is not None)
+        for name, part in zip(SPLITS, (train, valid, test), strict=True)
+    }
+    x = splits["train"][0]
     spec = DataSpec(
         name,
         num_features=x.shape[1],
@@ -84,15 +89,11 @@ def assemble(
         levels=levels,
         num_classes=num_classes,
         num_data=len(x),
+        length=common_length(split[0] for split in splits.values()) if observation == "counts" else None,
         mean=x.mean(0),
+        vocabulary=None if vocabulary is None else tuple(vocabulary),
     )
-    return Dataset(
-        spec,
-        train.tensors(labels=labels),
-        valid.tensors(labels=labels),
-        test.tensors(labels=labels),
-        dynamic=dynamic,
-    )
+    return Dataset(spec, **splits, dynamic=dynamic)
 
 
 def assemble_images(

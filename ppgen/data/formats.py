@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from ppgen.errors import UsageError
 
-__all__ = ["check_rows", "read_amat", "read_idx", "read_mat", "read_npz", "unpack_bits", "upright"]
+__all__ = [
+    "check_rows",
+    "read_amat",
+    "read_counts",
+    "read_idx",
+    "read_lda_c",
+    "read_mat",
+    "read_npz",
+    "read_vocabulary",
+    "unpack_bits",
+    "upright",
+]
 
 
 @contextmanager
@@ -107,6 +118,62 @@ def read_amat(path: Path, columns: int) -> NDArray[np.uint8]:
             raise ValueError(f"its {digits.size} numbers are no whole number of lines")
         rows: NDArray[np.uint8] = digits.reshape(-1, columns)
         return rows
+
+
+def read_counts(path: Path, split: str = "", columns: int | None = None) -> Any:
+    """Word counts of a NumPy archive, SciPy's ``csr_matrix`` of shape (documents, columns).
+
+    Document i has the words ``indices[indptr[i]:indptr[i + 1]]``, each as often as ``counts`` says at the same place;
+    with a ``split`` the arrays are called ``{split}_indptr``, ``{split}_indices`` and ``{split}_counts``.
+
+    Args:
+        path: of the archive.
+        split: whose counts, in an archive that holds several.
+        columns: the size of the vocabulary; None: one more than the largest index.
+
+    Raises:
+        UsageError: the file cannot be read, an array is missing, or the arrays are no such matrix.
+    """
+    from scipy.sparse import csr_matrix
+
+    names = [f"{split}_{name}" if split else name for name in ("indptr", "indices", "counts")]
+    indptr, indices, counts = read_npz(path, names)
+    with _reading(path, "word counts in compressed sparse rows"):
+        size = int(indices.max()) + 1 if columns is None else columns
+        matrix = csr_matrix((counts, indices.astype(np.int64), indptr.astype(np.int64)), shape=(len(indptr) - 1, size))
+        matrix.check_format(full_check=True)
+        return matrix
+
+
+def read_lda_c(path: Path, columns: int | None = None) -> Any:
+    """Word counts of a text file of lda-c (Blei), SciPy's ``csr_matrix`` of shape (documents, columns).
+
+    A line is a document: the number of its different words, then ``word:count`` for each, words counted from 0.
+
+    Args:
+        path: of the file.
+        columns: the size of the vocabulary; None: one more than the largest word.
+
+    Raises:
+        UsageError: the file cannot be read, or has a word beyond the vocabulary.
+    """
+    from sklearn.datasets import load_svmlight_file
+
+    with _reading(path, "word counts in lda-c's format"):
+        return load_svmlight_file(str(path), n_features=columns, zero_based=True)[0]
+
+
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """The words of a text file, one a line.
+
+    Raises:
+        UsageError: the file cannot be read, or has no words.
+    """
+    with _reading(path, "a text file of words, one a line"):
+        words = tuple(path.read_text().splitlines())
+        if not words:
+            raise ValueError("it is empty")
+        return words
 
 
 def unpack_bits(path: Path, packed: NDArray[Any], columns: int) -> NDArray[np.uint8]:

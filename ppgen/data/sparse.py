@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 
-__all__ = ["Rows", "SparseRows", "place_of", "stored", "take"]
+__all__ = ["Rows", "SparseRows", "is_sparse", "place_of", "stored", "take"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +58,11 @@ class SparseRows:
 
     @classmethod
     def of(cls, matrix: Any) -> Self:
-        """The same numbers as a SciPy sparse matrix, a sparse tensor of torch's or a dense one, entries summed."""
+        """The same numbers as a sparse matrix of SciPy's, a sparse tensor or a dense one, entries added up."""
         from scipy.sparse import coo_matrix, csr_matrix
 
+        if isinstance(matrix, cls):
+            return matrix
         if isinstance(matrix, Tensor):
             entries = matrix.detach().cpu().to_sparse_coo().coalesce()
             matrix = coo_matrix((entries.values().numpy(), entries.indices().numpy()), shape=tuple(matrix.shape))
@@ -114,13 +116,10 @@ class SparseRows:
         _, entry, indptr = self._entries(rows)
         return dataclasses.replace(self, indptr=indptr, indices=self.indices[entry], values=self.values[entry])
 
-    @overload
-    def __getitem__(self, rows: slice) -> Tensor: ...
-    @overload
-    def __getitem__(self, rows: Tensor) -> Tensor: ...
-    def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        """A slice of rows, or the rows of an index or mask, as a dense tensor (B, D)."""
-        return self.index_select(0, torch.arange(len(self), device=self.device)[rows])
+    def __getitem__(self, rows: int | slice | Tensor) -> Tensor:
+        """A row (D,), or rows (B, D) of a slice, an index or a mask, as a dense tensor."""
+        picked = torch.arange(len(self), device=self.device)[rows]
+        return self.index_select(0, picked.reshape(-1)).reshape(*picked.shape, self.num_columns)
 
     def sum(self, dim: int) -> Tensor:
         """Sums over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1."""
@@ -146,6 +145,12 @@ class SparseRows:
 
 Rows = Tensor | SparseRows
 """The x of a split, dense or sparse: both have a length, a shape, a device, and rows that are dense tensors."""
+
+
+def is_sparse(matrix: Any) -> bool:
+    """Whether ``matrix`` is sparse rows, or a sparse matrix of SciPy's or torch's, of which they can be made."""
+    of_torch = isinstance(matrix, Tensor) and matrix.layout != torch.strided
+    return isinstance(matrix, SparseRows) or of_torch or hasattr(matrix, "tocsr")
 
 
 def stored(x: Rows) -> tuple[Tensor, ...]:

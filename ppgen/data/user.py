@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppgen.data.assemble import binarize_once, common_length, permutation
 from ppgen.data.dataset import Dataset, Split
-from ppgen.data.sparse import Rows, SparseRows, take
+from ppgen.data.sparse import Rows, SparseRows, is_sparse, take
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.errors import UsageError
 
@@ -84,8 +84,7 @@ def _tensors(split: str, part: Any) -> Split:
     entries = part if isinstance(part, tuple) else (part,)
     if not entries:
         raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
-    sparse = _sparse(entries[0])
-    x = _tensor(split, entries[0]).float() if sparse is None else sparse
+    x = SparseRows.of(entries[0]) if is_sparse(entries[0]) else _tensor(split, entries[0]).float()
     rest = [_tensor(split, entry) for entry in entries[1:]]
     if x.ndim < 2:
         raise UsageError(
@@ -96,15 +95,6 @@ def _tensors(split: str, part: Any) -> Split:
     if len(set(lengths)) > 1:
         raise UsageError(f"the tensors in {split} must have the same number of rows, got {lengths}.")
     return (x, *(y.float() if y.is_floating_point() else y.long() for y in rest))
-
-
-def _sparse(values: Any) -> SparseRows | None:
-    """The rows of a sparse matrix of SciPy's, or of a sparse tensor; None for anything else."""
-    if isinstance(values, SparseRows):
-        return values
-    if isinstance(values, Tensor):
-        return None if values.layout == torch.strided else SparseRows.of(values)
-    return SparseRows.of(values) if hasattr(values, "tocsr") else None
 
 
 def _tensor(split: str, values: Any) -> Tensor:

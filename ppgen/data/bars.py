@@ -1,0 +1,70 @@
+"""Synthetic documents whose topics are known: bars in a square of words."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.data.assemble import Part, assemble
+from ppgen.data.dataset import Dataset
+from ppgen.data.options import count, positive
+from ppgen.registry import register_data
+
+__all__ = ["bar_topics", "bars"]
+
+
+def bar_topics(size: int = 5) -> Tensor:
+    """The topics behind ``load_data("bars", size=size)``: (2 size, size^2), each row sums to one.
+
+    The vocabulary is a square of words. Topic k < size gives 1 / size to each word of row k, topic size + k to each of
+    column k.
+
+    Raises:
+        UsageError: size is less than 2.
+
+    >>> bar_topics(2)
+    tensor([[0.5000, 0.5000, 0.0000, 0.0000],
+            [0.0000, 0.0000, 0.5000, 0.5000],
+            [0.5000, 0.0000, 0.5000, 0.0000],
+            [0.0000, 0.5000, 0.0000, 0.5000]])
+    """
+    count("size", size, least=2)
+    rows = torch.eye(size)[:, :, None].expand(-1, -1, size) / size  # (size, size, size)
+    return torch.cat([rows, rows.mT]).flatten(1)
+
+
+@register_data(
+    "bars",
+    summary="synthetic documents of known topics, the bars of a 5 x 5 square of words",
+    reference="Griffiths and Steyvers, Finding scientific topics",
+    year=2004,
+    tags=("synthetic", "counts", "text", "embedded"),
+)
+def bars(
+    *, size: int = 5, num_data: int = 1000, length: int = 100, concentration: float = 1.0, seed: int = 0
+) -> Dataset:
+    """``num_data`` documents to train, a fifth as many to validate and test, of the topics :func:`bar_topics`.
+
+        theta ~ Dirichlet(concentration, ..., concentration),        x ~ Multinomial(length, theta topics)
+
+    The defaults are the paper's. ``spec.image_shape`` is (size, size): documents and topics are pictures.
+
+    Args:
+        size: of the square; there are size^2 words and 2 size topics.
+        num_data: the number of training documents.
+        length: words in each document.
+        concentration: of the symmetric Dirichlet; the smaller, the fewer topics in a document.
+        seed: of the documents.
+    """
+    for name, value in (("num_data", num_data), ("length", length)):
+        count(name, value)
+    count("seed", seed, least=0, most=2**32 - 1)
+    positive("concentration", concentration)
+    topics = bar_topics(size).double().numpy()
+    random, held_out = np.random.RandomState(seed), max(1, num_data // 5)
+    theta = random.dirichlet(np.full(2 * size, concentration), size=num_data + 2 * held_out)  # (N, 2 size)
+    x = Part(np.stack([random.multinomial(length, words) for words in theta @ topics]))  # (N, size^2)
+    parts = x[:num_data], x[num_data : num_data + held_out], x[num_data + held_out :]
+    vocabulary = [f"row {row} column {column}" for row in range(size) for column in range(size)]
+    return assemble("bars", *parts, observation="counts", image_shape=(size, size), vocabulary=vocabulary)
