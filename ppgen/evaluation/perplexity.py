@@ -1,0 +1,278 @@
+"""Perplexity: how well a pair predicts words, by document completion and by its bound; 1 is certainty, V a guess.
+
+**Document completion.** The n words of each document are cut at random, without replacement, into x1 of ceil(n / 2) and
+x2 of floor(n / 2). What is inferred from x1 predicts every word of x2 by itself:
+
+    p(w | x1) = sum_k v_k p(w | z_k),        z_k ~ q(z | x1),    v = softmax_k log w_k(x1)
+
+    perplexity = exp(-sum_d sum_w x2_dw log p(w | x1_d) / sum_d n_d),        n_d the words of x2_d
+
+with log w_k the log-weights of x1: its particles, weighed. As K grows p(w | x1) goes to the model's own predictive
+E[p(w | z) | x1], whatever the guide; at K = 1 it is the guide's. It is an estimate of what the model predicts, and no
+bound on anything. Where the pair has latents outside the data plate (topics with a prior), each particle has its own
+draw of the guide's posterior of them, and v weighs what belongs to the document.
+
+**The bound.** exp(-sum_d bound_d / sum_d n_d) over whole documents, bound_d <= log p(x_d) in expectation: above the
+model's perplexity in expectation. Both score the words in their order, one by one: where the pair's likelihood is that
+of counts, with the multinomial coefficient, it is taken out.
+
+Published perplexities of variational topic models are bounds, those of Gibbs samplers completions, and they are not
+comparable; neither are those of two vocabularies.
+
+References: Evaluation methods for topic models, Wallach, Murray, Salakhutdinov and Mimno, 2009, section 5. On smoothing
+and inference for topic models, Asuncion, Welling, Smyth and Teh, 2009, section 5 ("fold-in").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.errors import UsageError
+from ppgen.evaluation.result import Measure
+from ppgen.evaluation.subject import Subject
+from ppgen.tracing import Batch, Particles
+from ppgen.weights import read_particles
+
+__all__ = [
+    "Perplexity",
+    "completion",
+    "halves",
+    "log_coefficients",
+    "perplexities",
+    "perplexity",
+    "predictive",
+    "score_completion",
+    "word_probs",
+]
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """exp(-nats per word), with its standard error over documents."""
+
+    value: float
+    standard_error: float
+    num_words: int
+    num_documents: int
+
+
+def perplexity(log_prob: Tensor, num_words: Tensor) -> Perplexity:
+    """The perplexity of documents, each of so many words of so much log-probability.
+
+    With R = -sum_d l_d / sum_d n_d, a ratio of two means over documents, and r_d = -l_d - R n_d, the standard error of
+    R is sqrt(D / (D - 1) sum_d r_d^2) / sum_d n_d, and that of exp(R) is exp(R) times it (the delta method, twice).
+
+    Args:
+        log_prob: l, (D,), in nats.
+        num_words: n, (D,), at least 1.
+
+    Returns:
+        Infinite, its standard error NaN, where a word has probability 0.
+
+    Raises:
+        UsageError: fewer than 2 documents, or one without words.
+    """
+    D, nats, words = len(log_prob), -log_prob.double(), num_words.double()
+    if D < 2 or log_prob.shape != num_words.shape or bool((num_words < 1).any()):
+        raise UsageError(
+            "the standard error of a perplexity is over documents: expected at least 2, each with a log-probability "
+            f"and at least one word, got {tuple(log_prob.shape)} log-probabilities and {tuple(num_words.shape)} "
+            f"numbers of words, of which {int((num_words < 1).sum())} are below 1."
+        )
+    rate = nats.sum() / words.sum()
+    error = ((nats - rate * words).square().sum() * D / (D - 1)).sqrt() / words.sum()
+    value = float(rate.exp())
+    return Perplexity(value, value * float(error), int(words.sum()), D)
+
+
+def halves(x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Cut the words of each document in two at random, all cuts into such sizes equally likely.
+
+    So the counts of the halves are multivariate hypergeometric. The cut depends on ``x`` and ``seed`` alone, not on the
+    device nor on the global random state.
+
+    Args:
+        x: (D, V), counts.
+        seed: of the cut.
+
+    Returns:
+        (D, V) and (D, V), which sum to ``x``: ceil(n / 2) and floor(n / 2) words of a document of n.
+
+    Raises:
+        UsageError: a document has no word, or a count is negative or no whole number.
+    """
+    check_counts(x)
+    document, word = x.nonzero(as_tuple=True)
+    count = x[document, word].long()
+    document, word = document.repeat_interleave(count), word.repeat_interleave(count)  # (words,) each
+    draws = torch.rand(len(word), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    order = (document + draws.to(x.device)).argsort()  # document by document, within one at random
+    size = x.sum(1).long()
+    rank = torch.arange(len(word), device=x.device) - (size.cumsum(0) - size).repeat_interleave(size)
+    held_out = order[rank >= ((size + 1) // 2).repeat_interleave(size)]
+    second = torch.zeros_like(x).index_put_(
+        (document[held_out], word[held_out]), x.new_ones(len(held_out)), accumulate=True
+    )
+    return x - second, second
+
+
+def check_counts(x: Tensor) -> None:
+    """``x``, (D, V), holds documents of at least one word.
+
+    Raises:
+        UsageError: it does not; the document is named.
+    """
+    wrong = ((x < 0) | (x != x.round())).any(1) | (x == 0).all(1)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise UsageError(
+            "expected documents of whole counts, at least one word each, and document "
+            f"{row} sums to {float(x[row].sum()):g} with counts from {float(x[row].min()):g} to "
+            f"{float(x[row].max()):g}: drop empty documents."
+        )
+
+
+def word_probs(particles: Particles) -> tuple[str, Tensor] | None:
+    """The observed site that tells p(word | z), and that as (K, B, V): its distribution has ``probs`` over the words.
+
+    None where there is none: x is no vector of counts under the model.
+    """
+    size = particles.batch[0].shape[-1:]
+    for name, site in particles.model_sites.items():
+        probs = getattr(site["fn"], "probs", None)
+        if site["is_observed"] and isinstance(probs, Tensor) and site["fn"].event_shape == size == probs.shape[-1:]:
+            return name, probs
+    return None
+
+
+def predictive(pair: Any, batch: Batch, num_particles: int, *, progress: bool = False) -> Iterator[Tensor]:
+    """p(w | x) of every word, some documents of ``batch`` at a time: (rows, V).
+
+    Args:
+        pair: a pair on counts, or any module with ``model`` and ``guide``.
+        batch: what the data set yields, ``(x,)`` or ``(x, y)``: the documents to infer from.
+        num_particles: K.
+        progress: show a progress bar.
+
+    Raises:
+        UsageError: K < 1; no observed site of the model tells p(word | z); a log-weight or probability is NaN.
+    """
+    for blocks in read_particles(pair, batch, num_particles, _predict, progress=progress):
+        totals, means = (torch.stack(parts) for parts in zip(*blocks, strict=True))  # (blocks, rows), (blocks, rows, V)
+        mean = _weighed(totals, means)
+        if bool(mean.isnan().any()):
+            raise UsageError("the probability of a word is NaN: look at the guide's output for the data.")
+        yield mean
+
+
+def completion(pair: Any, batch: Batch, num_particles: int, *, seed: int = 0, progress: bool = False) -> Perplexity:
+    """The perplexity of one half of each document, given the other.
+
+    Documents of one word have no second half and are left out.
+
+    Args:
+        pair: a pair on counts, or any module with ``model`` and ``guide``.
+        batch: whole documents, x first, (D, V).
+        num_particles: K.
+        seed: of the cut (:func:`halves`); the particles use torch's global random numbers.
+        progress: show a progress bar.
+
+    Raises:
+        UsageError: K < 1; no observed site of the model tells p(word | z); an empty document; fewer than 2 documents
+            of at least two words.
+    """
+    first, second = halves(batch[0], seed=seed)
+    rows = second.sum(1).nonzero().squeeze(1)
+    if len(rows) < 2:
+        raise UsageError(
+            f"document completion needs at least 2 documents of at least two words, got {len(rows)} of {len(first)}: "
+            "a document of one word has no second half."
+        )
+    given = (first[rows], *(part[rows] for part in batch[1:]))
+    return score_completion(predictive(pair, given, num_particles, progress=progress), second[rows])
+
+
+def score_completion(probs: Iterable[Tensor], held_out: Tensor) -> Perplexity:
+    """The perplexity of held-out words under predictive distributions, from wherever these come.
+
+    Args:
+        probs: p(word | the rest of the document), in pieces of (rows, V), one row a document, in order.
+        held_out: (D, V), counts; at least one word a document.
+    """
+    start, scores = 0, []
+    for part in probs:
+        words = held_out[start : start + len(part)].double()
+        scores.append(torch.xlogy(words, part.double()).sum(1))
+        start += len(part)
+    return perplexity(torch.cat(scores), held_out.sum(1))
+
+
+def log_coefficients(pair: Any, batch: Batch) -> Tensor:
+    """What the model's log-likelihood of counts has above that of the words in their order, (D,), in nats.
+
+    The multinomial coefficient log n! / prod_w n_w! where the likelihood holds it, else 0: read off one particle, of
+    whose latents it does not depend.
+    """
+    return torch.cat([part for (part,) in read_particles(pair, batch, 1, _log_coefficient)])
+
+
+def perplexities(subject: Subject) -> Iterator[Measure]:
+    """``perplexity`` by document completion and ``bound_perplexity``, of pairs that state word distributions."""
+    pair, batch, K = subject.pair, subject.batch, subject.particles
+    if subject.data.spec.observation != "counts" or not pair.normalised or not _states_words(pair, batch):
+        return
+    num_words = batch[0].sum(1)
+    short = int((num_words < 2).sum())
+    if len(batch[0]) - short >= 2:
+        found = completion(pair, batch, K, seed=subject.seed, progress=subject.progress)
+        left_out = f"; {short:,} documents of one word left out" if short else ""
+        yield Measure(
+            "perplexity",
+            found.value,
+            found.standard_error,
+            f"per word, of {found.num_words:,} words that are half of each of {found.num_documents:,} {subject.split} "
+            f"documents, given the other half, K = {K:,}: an estimate of the predictive perplexity, no bound{left_out}",
+        )
+    found = perplexity(subject.bounds[K] - log_coefficients(pair, batch), num_words)
+    yield Measure(
+        "bound_perplexity",
+        found.value,
+        found.standard_error,
+        f"per word, of all {found.num_words:,} words, from the bound of K = {K:,}: above the model's perplexity in "
+        "expectation",
+    )
+
+
+def _states_words(pair: Any, batch: Batch) -> bool:
+    """Whether the model tells p(word | z) of each of two documents, which have weights of their own."""
+    two = tuple(part[:2] for part in batch)
+    ((found,),) = read_particles(pair, two, 1, lambda p: word_probs(p) is not None and p.log_w.shape[1] == len(two[0]))
+    return found
+
+
+def _predict(particles: Particles) -> tuple[Tensor, Tensor]:
+    """log sum_k w_k, (B,), and the weighed mean of p(word | z_k), (B, V)."""
+    found = word_probs(particles)
+    if found is None:
+        raise UsageError(
+            "no observed site of the model tells the probability of a word: expected a distribution of counts with "
+            f"probs of shape (..., {particles.batch[0].shape[-1]}), such as pyro.distributions.Multinomial."
+        )
+    return particles.log_w.logsumexp(0), _weighed(particles.log_w, found[1])
+
+
+def _weighed(log_w: Tensor, values: Tensor) -> Tensor:
+    """sum_k softmax_k(log w) values_k: (K, B) and (K, B, V) to (B, V)."""
+    return torch.einsum("kb,kbv->bv", log_w.softmax(0), values)
+
+
+def _log_coefficient(particles: Particles) -> Tensor:
+    found = word_probs(particles)
+    assert found is not None  # perplexities has looked
+    name, probs = found
+    return (particles.log_prob(name) - torch.xlogy(particles.batch[0], probs).sum(-1)).squeeze(0)  # (B,)
