@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ppgen.data.dataset import SPLITS, Dataset, Split
+from ppgen.data.dataset import Dataset, Split
 from ppgen.data.options import one_of
 from ppgen.data.sparse import Rows, SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
@@ -76,11 +76,8 @@ def assemble(
     dynamic: bool = False,
 ) -> Dataset:
     """A data set of three parts, batches (x, y) with ``num_classes``. The mean and the size are train's."""
-    splits = {
-        name: part.tensors(labels=num_classes is not None)
-        for name, part in zip(SPLITS, (train, valid, test), strict=True)
-    }
-    x = splits["train"][0]
+    parts = [part.tensors(labels=num_classes is not None) for part in (train, valid, test)]
+    x = parts[0][0]
     spec = DataSpec(
         name,
         num_features=x.shape[1],
@@ -89,11 +86,11 @@ def assemble(
         levels=levels,
         num_classes=num_classes,
         num_data=len(x),
-        length=common_length(split[0] for split in splits.values()) if observation == "counts" else None,
+        length=common_length(part[0] for part in parts) if observation == "counts" else None,
         mean=x.mean(0),
         vocabulary=None if vocabulary is None else tuple(vocabulary),
     )
-    return Dataset(spec, **splits, dynamic=dynamic)
+    return Dataset(spec, train=parts[0], valid=parts[1], test=parts[2], dynamic=dynamic)
 
 
 def assemble_images(
