@@ -14,7 +14,7 @@ from typing import Any
 
 import pyro
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import ppgen
 from ppgen.batches import Batches
@@ -174,24 +174,27 @@ class Trainer:
         moving = {n: batch[0].new_tensor(v) for n, v in schedules.items() if n not in fixed}
         arguments = (values, others, self.state, moving, batch)
         gradients, report, self.state, buffers = self._step(player, fixed, arguments)(*arguments)
-        if not math.isfinite(float(report["loss"]) + float(report["gradient_norm"])):
+        norm = nn.utils.get_total_norm(gradients)
+        if not math.isfinite(float(report["loss"]) + float(norm)):
             torch.set_rng_state(random)
             raise UsageError(self._diverged(batch, dict(zip(owned, gradients, strict=True))))
         for parameter, gradient in zip(owned.values(), gradients, strict=True):
             parameter.grad = gradient
+        if self.options.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(owned.values(), self.options.clip_norm, norm)
         optimizer = self.optimizers[player.name]
         optimizer.param_groups[0]["lr"] = player.rate * self.options.rate(self.turn, self.total_turns)
         optimizer.step()
         for name, value in buffers.items():
             others[name].copy_(value)
         self.cursor += 1
-        self._add(player, report)
+        self._add(player, {**report, "gradient_norm": norm})
 
     def _step(self, player: Player, fixed: Mapping[str, int], arguments: Any) -> StepFunction:
         key = (player.name, *fixed.items())
         if key not in self._steps:
             objective = self.objective.holding(fixed)
-            step = player_step(self.learner, objective, player, self.data.draw, self.options.clip_norm)
+            step = player_step(self.learner, objective, player, self.data.draw)
             self._steps[key] = step if self._eager else self._compiled(step, arguments)
         return self._steps[key]
 
@@ -250,7 +253,7 @@ def state_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return _under("state.", tensors)
 
 
-def load_state(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Load a state dict whose names and shapes must be the module's.
 
     Raises:

@@ -65,7 +65,7 @@ def test_a_step_is_a_pure_function(name: str) -> None:
     torch.testing.assert_close(now.arguments, before, rtol=0.0, atol=0.0)
     gradients, report, _, _ = first
     assert all(g.isfinite().all() for g in gradients)
-    assert report["gradient_norm"] > 0
+    assert any(g.norm() > 0 for g in gradients)
     assert report["loss"].isfinite()
 
 
