@@ -35,27 +35,37 @@ def evaluate(
     chains: Annotated[
         int | None, typer.Option(help="Unnormalised models: chains that anneal to log Z.", show_default="100")
     ] = None,
+    num_samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Draws of the model for what is measured of samples.",
+            show_default="10000 for models without a density and data with known modes, else 0",
+        ),
+    ] = None,
     model: ModelAgain = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Estimate the log-likelihood of a run's data by the K-sample bound.
+    """Estimate the log-likelihood of a run's data by the K-sample bound, and whatever else can be measured.
 
     Its mean over data, in nats, with its standard error, and its curve over K; evaluation.json in the run keeps them.
-    From an unnormalised model log Z is subtracted, and its error counts in the standard error.
+    From an unnormalised model log Z is subtracted, and its error counts in the standard error. A model without a
+    density (a GAN) is judged by its samples: a Parzen window's log-likelihood, which is not the model's own, and more.
     """
     given = {"exact": exact_log_z or None, "num_temperatures": temperatures, "num_chains": chains}
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with stdout_kept_for(as_json):
         found = load(run, pair=model, device=device)
         log_z = estimate_log_z(found.pair, **asked, progress=True) if asked else None
-        result = found.evaluate(split=split, particles=particles, num_data=num_data, log_z=log_z, progress=True)
+        result = found.evaluate(
+            split, particles, num_data=num_data, log_z=log_z, num_samples=num_samples, progress=True
+        )
     if as_json:
         print_json(result.to_json())
     else:
         rows = [(f"{p.num_particles:,}", f"{p.log_likelihood:.3f}", f"{p.standard_error:.3f}") for p in result.curve]
         print(_headline(result))
-        if not found.pair.exact_guide:
+        if result.curve and not found.pair.exact_guide:
             print_table((">K", ">log-likelihood", ">standard error"), rows)
         if result.measures:
             print_table(("measure", ">value", ">±", "what it says"), map(_row, result.measures))
@@ -67,16 +77,24 @@ def _row(measure: Measure) -> tuple[str, ...]:
 
 
 def _headline(result: Evaluation) -> str:
-    log_z = result.log_z
     bits = "" if result.bits_per_dim is None else f", {result.bits_per_dim:.3f} bits per dimension"
-    relation, how = ("≥", f"K = {result.num_particles:,}") if log_z is None else ("≈", _how(log_z))
+    what, how = _relation(result)
     return (
-        f"{result.split}: log p(x) {relation} {result.log_likelihood:.2f} ± {result.standard_error:.2f} nats per datum "
+        f"{result.split}: {what} {result.log_likelihood:.2f} ± {result.standard_error:.2f} nats per datum "
         f"({how}, {result.num_data:,} data){bits}"
     )
 
 
-def _how(log_z: LogZ) -> str:
+def _relation(result: Evaluation) -> tuple[str, str]:
+    """What stands before the number, and how it was come by."""
+    if result.method == "parzen":
+        return "Parzen window", f"of {result.num_samples:,} samples, not the model's likelihood"
+    if result.log_z is None:
+        return "log p(x) ≥", f"K = {result.num_particles:,}"
+    return "log p(x) ≈", _annealing(result.log_z)
+
+
+def _annealing(log_z: LogZ) -> str:
     if log_z.exact:
         return f"log Z = {log_z.value:.2f}, exact"
     return (

@@ -2,7 +2,23 @@
 
 from ppgen.evaluation.core import evaluate
 from ppgen.evaluation.measures import MEASURES
+from ppgen.evaluation.modes import Coverage, cover
+from ppgen.evaluation.parzen import parzen_log_likelihood, parzen_sigma
 from ppgen.evaluation.result import Evaluation, Measure, Point
 from ppgen.evaluation.subject import Subject
+from ppgen.evaluation.two_sample import TwoSampleTest, kernel_two_sample_test
 
-__all__ = ["MEASURES", "Evaluation", "Measure", "Point", "Subject", "evaluate"]
+__all__ = [
+    "MEASURES",
+    "Coverage",
+    "Evaluation",
+    "Measure",
+    "Point",
+    "Subject",
+    "TwoSampleTest",
+    "cover",
+    "evaluate",
+    "kernel_two_sample_test",
+    "parzen_log_likelihood",
+    "parzen_sigma",
+]

@@ -11,12 +11,16 @@ from ppgen.data import Dataset
 from ppgen.errors import UsageError
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
+from ppgen.evaluation.parzen import parzen_window
 from ppgen.evaluation.result import Evaluation, Measure
 from ppgen.evaluation.subject import Subject
 from ppgen.pair import Pair
 from ppgen.partition import LogZ
 
-__all__ = ["evaluate"]
+__all__ = ["SAMPLES", "evaluate"]
+
+SAMPLES = 10_000
+"""Draws of a model that is judged by its samples (Goodfellow et al. 2014)."""
 
 
 def evaluate(
@@ -27,6 +31,7 @@ def evaluate(
     particles: int = 1000,
     num_data: int | None = None,
     log_z: LogZ | None = None,
+    num_samples: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
@@ -36,30 +41,46 @@ def evaluate(
         pair: trained or not, on the data's device.
         data: whose split.
         split: ``train``, ``valid`` or ``test``.
-        particles: K of the bound.
+        particles: K of the bound; not used for a pair without a density, which has none.
         num_data: only the first so many data; None: all.
         log_z: of an unnormalised pair, from :func:`ppgen.log_z` with options of one's own; None: with its defaults.
+        num_samples: draws of the model, for the measures that read samples: a kernel two-sample test, nearness to the
+            training data, the data's modes where they are known. None: 10,000 for a pair without a density, whose
+            log-likelihood is that of a Parzen window of them, and for data with known modes; 0 for any other.
         seed: of the draws; the global random state is left as it was.
         progress: show a progress bar.
 
     Raises:
         UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, data that do not share the
-            pair's log Z, a log Z for a normalised pair.
+            pair's log Z, a log Z for a normalised pair, too few samples.
     """
-    batch = data.split(split)
-    if len(batch[0]) < 2:
-        raise UsageError(
-            f"expected 2 data or more for an error bar, split {split!r} has {len(batch[0])}: name another."
-        )
-    total = len(batch[0]) if num_data is None else num_data
-    if not 2 <= total <= len(batch[0]):
-        raise UsageError(f"num_data must lie between 2 and {len(batch[0])} (the data in {split!r}), got {num_data!r}.")
-    batch = tuple(part[:total] for part in batch)
+    batch = data.rows(split, slice(_num_data(data, split, num_data)))
+    if log_z is not None and pair.normalised:
+        raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
+    samples = _num_samples(pair, data, num_samples)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        subject = Subject(pair, data, split, data.draw(batch), particles, seed, progress)
-        found = bound(subject, log_z)
-        return replace(found, measures=tuple(_measures(subject)))
+        subject = Subject(pair, data, split, data.draw(batch), particles, seed, progress, samples)
+        found = parzen_window(subject) if pair.implicit else bound(subject, log_z)
+        return replace(found, num_samples=samples, measures=(*found.measures, *_measures(subject)))
+
+
+def _num_data(data: Dataset, split: str, asked: int | None) -> int:
+    most = len(data.split(split)[0])
+    if most < 2:
+        raise UsageError(f"expected 2 data or more for an error bar, split {split!r} has {most}: name another.")
+    if asked is not None and not 2 <= asked <= most:
+        raise UsageError(f"num_data must lie between 2 and {most} (the data in {split!r}), got {asked!r}.")
+    return most if asked is None else asked
+
+
+def _num_samples(pair: Pair, data: Dataset, asked: int | None) -> int:
+    if asked is None:
+        return SAMPLES if pair.implicit or data.modes is not None else 0
+    if asked < 2 and (pair.implicit or asked != 0):
+        least = "2 or more (the pair states no density and is judged by them)" if pair.implicit else "0, or 2 or more"
+        raise UsageError(f"num_samples must be {least}, got {asked!r}.")
+    return asked
 
 
 def _measures(subject: Subject) -> Iterator[Measure]:

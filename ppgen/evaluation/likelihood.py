@@ -15,7 +15,6 @@ from dataclasses import replace
 from torch import Tensor
 
 from ppgen.energy import EnergyPair
-from ppgen.errors import UsageError
 from ppgen.evaluation.result import Evaluation, Method, Point
 from ppgen.evaluation.subject import Subject
 from ppgen.partition import LogZ
@@ -32,15 +31,13 @@ def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
         log_z: of an unnormalised pair; None: estimated with the defaults of :func:`ppgen.log_z`.
 
     Raises:
-        UsageError: K < 1, or data that do not share the pair's log Z.
+        UsageError: K < 1, data that do not share the pair's log Z.
     """
     pair, data = subject.pair, subject.data
     if isinstance(pair, EnergyPair):
         pair.check_one_log_z(subject.batch[0])
     points = [Point(size, *mean_and_error(values)) for size, values in subject.bounds.items()]
-    if pair.normalised:
-        _check_none(log_z)
-    else:
+    if not pair.normalised:
         log_z = log_z or estimate_log_z(pair, seed=subject.seed, progress=subject.progress)
         points = [_normalised(point, log_z) for point in points]
     last = points[-1]
@@ -62,11 +59,6 @@ def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """The mean over data, (B,), and its standard error, sd / sqrt(B)."""
     return float(values.mean()), float(values.std() / math.sqrt(len(values)))
-
-
-def _check_none(log_z: LogZ | None) -> None:
-    if log_z is not None:
-        raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
 
 
 def _method(log_z: LogZ | None) -> Method:

@@ -56,7 +56,7 @@ class Evaluation:
 
     ``standard_error`` is over data: the standard deviation over sqrt(num_data); with an estimate of log Z it holds its
     error too, the root of the sum of squares. ``num_particles`` is K, None for a Parzen window. ``bits_per_dim`` is
-    given for a density of quantised pixels.
+    given for a density of quantised pixels. ``num_samples`` is how many draws of the model the measures read.
     """
 
     log_likelihood: float
@@ -68,6 +68,7 @@ class Evaluation:
     bits_per_dim: float | None = None
     log_z: LogZ | None = None
     method: Method = "bound"
+    num_samples: int = 0
     measures: tuple[Measure, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Memorisation: do samples lie nearer to the training data than fresh data do?
+
+    P( d(x) < d(y) ) + P( d(x) = d(y) ) / 2,       x a sample, y a datum held out, d the distance to the nearest
+                                                  training datum
+
+is 1/2 where samples are fresh draws of the data's distribution, goes to 1 for copies of the training data, and to 0
+where samples lie off the data. Its estimate over all pairs is the Mann-Whitney statistic over n m.
+
+A Non-Parametric Test to Detect Data-Copying in Generative Models. Meehan, Chaudhuri and Dasgupta, 2020: the test
+without its division of space into cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ppgen.evaluation.result import Measure
+from ppgen.evaluation.subject import Subject
+
+__all__ = ["memorisation", "nearest_distances", "nearness"]
+
+_MOST = 1000
+"""Samples, and data, whose nearest training datum is looked for."""
+
+_ROWS = 5000
+"""Training data looked through at a time."""
+
+
+def nearest_distances(x: Tensor, train: Tensor) -> Tensor:
+    """The Euclidean distance of each of x, (n, D), to the nearest of train, (N, D): (n,), float64."""
+    distances = [torch.cdist(x.double(), rows.double()).amin(1) for rows in train.split(_ROWS)]
+    return torch.stack(distances).amin(0)
+
+
+def nearness(of_samples: Tensor, of_data: Tensor) -> tuple[float, float]:
+    """The probability that a sample's distance, (n,), is below a datum's, (m,), and its standard error.
+
+    The error is that of a U-statistic to first order, from the shares of data below each sample and the reverse.
+    """
+    below = (of_samples[:, None] < of_data).double() + (of_samples[:, None] == of_data).double() / 2  # (n, m)
+    n, m = below.shape
+    return float(below.mean()), math.sqrt(float(below.mean(1).var() / n + below.mean(0).var() / m))
+
+
+def memorisation(subject: Subject) -> Iterator[Measure]:
+    """How much nearer to the training data samples lie than data held out from training."""
+    if not subject.num_samples or subject.split == "train":
+        return
+    train = subject.data.draw(subject.data.rows("train"))[0]
+    rows = torch.randperm(len(subject.batch[0]))[:_MOST].to(subject.batch[0].device)
+    x, y = subject.samples[:_MOST], subject.batch[0][rows]
+    yield Measure(
+        "nearness_to_train",
+        *nearness(nearest_distances(x, train), nearest_distances(y, train)),
+        f"probability that a sample lies nearer to the training data than a {subject.split} datum does: 0.5 for fresh "
+        f"draws, near 1 for copies, near 0 off the data; {len(x):,} samples, {len(y):,} data",
+    )
