@@ -89,7 +89,7 @@ class CVAE(Pair):
             z = pyro.sample("z", self.prior(label))  # (K, B, latent)
             label = label.expand(*z.shape[:-1], -1)  # (K, B, classes)
             outputs = self.decoder(torch.cat([z, label], dim=-1))  # (K, B, D)
-            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, D)
+            pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
 
     def guide(self, x: Tensor, y: Tensor) -> None:
         label = self._one_hot(x, y)  # (B, classes)

@@ -94,7 +94,7 @@ class IWAE(Pair):
             z2 = pyro.sample("z2", prior)  # (K, B, latent2)
             z1 = pyro.sample("z1", self.decoder2(z2))  # (K, B, latent1)
             outputs = self.decoder1(z1)  # (K, B, D)
-            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, D)
+            pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):

@@ -1,7 +1,7 @@
 """The variational autoencoder: a latent vector, a decoder, and an amortised Gaussian guide.
 
     p(z)     = N(0, I)                                  z: (latent,)
-    p(x | z) = the spec's likelihood of decoder(z)      Bernoulli, Gaussian or discretized logistic
+    p(x | z) = the spec's likelihood of decoder(z)      Bernoulli, Gaussian, discretized logistic or multinomial
 
     q(z | x) = N(loc(x), diag(scale(x))^2),             (loc, log scale) = encoder(x)
 
@@ -88,7 +88,7 @@ class VAE(Pair):
             prior = dist.Normal(x.new_zeros(self.latent_dim), x.new_ones(self.latent_dim)).to_event(1)
             z = pyro.sample("z", prior)  # (K, B, latent)
             outputs = self.decoder(z)  # (K, B, D)
-            pyro.sample("x", self.likelihood(outputs), obs=x)  # (B, D)
+            pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):

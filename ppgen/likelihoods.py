@@ -10,9 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.data.spec import DataSpec
-from ppgen.distributions import DiscretizedLogistic
+from ppgen.distributions import BagOfWords, DiscretizedLogistic
 
-__all__ = ["BernoulliLikelihood", "GaussianLikelihood", "Likelihood", "LogisticLikelihood", "likelihood"]
+__all__ = [
+    "BernoulliLikelihood",
+    "GaussianLikelihood",
+    "Likelihood",
+    "LogisticLikelihood",
+    "MultinomialLikelihood",
+    "likelihood",
+]
 
 
 class Likelihood(nn.Module, ABC):
@@ -21,15 +28,19 @@ class Likelihood(nn.Module, ABC):
     Attributes:
         num_outputs: how many numbers the decoder gives for one datum.
 
-    To add one: 1. subclass, 2. write ``forward`` and ``initial_bias``, 3. name its observation in
-    :func:`likelihood`.
+    To add one: 1. subclass, 2. write ``forward`` and ``initial_bias``, 3. name its observation in ``LIKELIHOODS``.
     """
 
-    num_outputs: int
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__()
+        self.num_outputs = spec.num_features
 
     @abstractmethod
-    def forward(self, outputs: Tensor) -> Any:
-        """Outputs (..., num_outputs) to a distribution of event shape (num_features,)."""
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        """Outputs (..., num_outputs) to a distribution of event shape (num_features,).
+
+        Of the data x, (B, num_features), it may take what the model does not make: how many words a document has.
+        """
 
     @abstractmethod
     def initial_bias(self, mean: Tensor | None) -> Tensor | None:
@@ -39,11 +50,7 @@ class Likelihood(nn.Module, ABC):
 class BernoulliLikelihood(Likelihood):
     """Binary x: independent Bernoullis, one logit a feature."""
 
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_outputs = num_features
-
-    def forward(self, outputs: Tensor) -> Any:
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
         return dist.Bernoulli(logits=outputs).to_event(1)
 
     def initial_bias(self, mean: Tensor | None) -> Tensor | None:
@@ -54,12 +61,11 @@ class BernoulliLikelihood(Likelihood):
 class GaussianLikelihood(Likelihood):
     """Real x: independent Gaussians, loc from the decoder and one log-scale parameter a feature."""
 
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_outputs = num_features
-        self.log_scale = nn.Parameter(torch.zeros(num_features))
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        self.log_scale = nn.Parameter(torch.zeros(spec.num_features))
 
-    def forward(self, outputs: Tensor) -> Any:
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
         return dist.Normal(outputs, self.log_scale.exp()).to_event(1)
 
     def initial_bias(self, mean: Tensor | None) -> Tensor | None:
@@ -69,23 +75,39 @@ class GaussianLikelihood(Likelihood):
 class LogisticLikelihood(Likelihood):
     """Quantised x: discretized logistics, loc from the decoder and one log-scale parameter a feature."""
 
-    def __init__(self, num_features: int, levels: int) -> None:
-        super().__init__()
-        self.num_outputs, self.levels = num_features, levels
-        self.log_scale = nn.Parameter(torch.full((num_features,), -2.0))  # a standard deviation of 0.25
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        assert spec.levels is not None  # DataSpec has checked it
+        self.levels = spec.levels
+        self.log_scale = nn.Parameter(torch.full((spec.num_features,), -2.0))  # a standard deviation of 0.25
 
-    def forward(self, outputs: Tensor) -> Any:
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
         return dist.Independent(DiscretizedLogistic(outputs, self.log_scale, self.levels), 1)
 
     def initial_bias(self, mean: Tensor | None) -> Tensor | None:
         return mean
 
 
+class MultinomialLikelihood(Likelihood):
+    """Counts x: the words of a document of n words, each drawn from softmax(outputs); n is the data's."""
+
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        return BagOfWords(outputs.log_softmax(-1), x.sum(-1))
+
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        """The mean's logarithm, the mean at least a millionth."""
+        return None if mean is None else mean.clamp_min(1e-6).log()
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "binary": BernoulliLikelihood,
+    "real": GaussianLikelihood,
+    "quantised": LogisticLikelihood,
+    "counts": MultinomialLikelihood,
+}
+"""The likelihood of a kind of data."""
+
+
 def likelihood(spec: DataSpec) -> Likelihood:
-    """The likelihood of ``spec.observation``: binary, real or quantised."""
-    if spec.observation == "binary":
-        return BernoulliLikelihood(spec.num_features)
-    if spec.observation == "real":
-        return GaussianLikelihood(spec.num_features)
-    assert spec.levels is not None  # DataSpec has checked it
-    return LogisticLikelihood(spec.num_features, spec.levels)
+    """The likelihood of ``spec.observation``."""
+    return LIKELIHOODS[spec.observation](spec)

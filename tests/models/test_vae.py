@@ -31,7 +31,7 @@ def test_log_weights_are_those_of_the_page(spec: DataSpec, network: str) -> None
     particles = run_particles(Program(pair.model, pair.guide), (x,), 3)
     z = particles.guide_sites["z"]["value"]  # (K, B, latent)
     log_prior = dist.Normal(torch.zeros_like(z), torch.ones_like(z)).log_prob(z).sum(-1)
-    log_likelihood = pair.likelihood(pair.decoder(z)).log_prob(x)
+    log_likelihood = pair.likelihood(pair.decoder(z), x).log_prob(x)
     loc, log_scale = pair.encoder.network(x).chunk(2, -1)
     log_q = dist.Normal(loc, log_scale.exp()).log_prob(z).sum(-1)
     torch.testing.assert_close(particles.log_p, log_prior + log_likelihood)
@@ -64,7 +64,7 @@ def test_the_decoder_starts_at_the_training_mean(network: str) -> None:
     for name, value in pair.decoder.named_parameters():
         if "weight" in name:
             nn.init.zeros_(value)
-    probs = pair.likelihood(pair.decoder(torch.randn(3, 2))).mean
+    probs = pair.likelihood(pair.decoder(torch.randn(3, 2)), torch.zeros(3, 12)).mean
     torch.testing.assert_close(probs, mean.clamp(0.001, 0.999).expand(3, 12))
 
 
