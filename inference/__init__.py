@@ -7,23 +7,32 @@ from ppgen.inference.analytic_kl import AnalyticKL
 from ppgen.inference.beta import Beta
 from ppgen.inference.cd import CD
 from ppgen.inference.ciwae import CIWAE
+from ppgen.inference.dragan import DRAGAN
 from ppgen.inference.dreg import DReG
 from ppgen.inference.elbo import ELBO
 from ppgen.inference.iwelbo import IWELBO
+from ppgen.inference.least_squares import LeastSquares
+from ppgen.inference.minimax import Minimax
 from ppgen.inference.miwae import MIWAE
+from ppgen.inference.mmd import MMD
+from ppgen.inference.nonsaturating import NonSaturating
 from ppgen.inference.parallel_tempering import ParallelTempering
 from ppgen.inference.pcd import PCD
 from ppgen.inference.piwae import PIWAE
 from ppgen.inference.renyi import Renyi
 from ppgen.inference.stl import STL
 from ppgen.inference.tvo import TVO
+from ppgen.inference.wasserstein import Wasserstein
+from ppgen.inference.wasserstein_gp import WassersteinGP
 
 __all__ = [
     "CD",
     "CIWAE",
+    "DRAGAN",
     "ELBO",
     "IWELBO",
     "MIWAE",
+    "MMD",
     "PCD",
     "PIWAE",
     "STL",
@@ -31,6 +40,11 @@ __all__ = [
     "AnalyticKL",
     "Beta",
     "DReG",
+    "LeastSquares",
+    "Minimax",
+    "NonSaturating",
     "ParallelTempering",
     "Renyi",
+    "Wasserstein",
+    "WassersteinGP",
 ]

@@ -4,9 +4,10 @@ if __name__ != "ppgen.models":
     raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'.")
 
 from ppgen.models.cvae import CVAE
+from ppgen.models.gan import GAN
 from ppgen.models.iwae import IWAE
 from ppgen.models.linear_gaussian import LinearGaussian
 from ppgen.models.rbm import RBM
 from ppgen.models.vae import VAE
 
-__all__ = ["CVAE", "IWAE", "RBM", "VAE", "LinearGaussian"]
+__all__ = ["CVAE", "GAN", "IWAE", "RBM", "VAE", "LinearGaussian"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +14,10 @@ from ppgen.errors import UsageError, nearest
 
 __all__ = ["ACTIVATIONS", "MLP", "check_size", "check_sizes", "glorot", "make_activation", "start_bias"]
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.2),
     "relu": nn.ReLU,
     "silu": nn.SiLU,
     "softplus": nn.Softplus,

@@ -24,7 +24,7 @@ from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import isolated
-from ppgen.sites import Site, data_frame, is_latent
+from ppgen.sites import Site, data_frame, drawn_site, is_latent
 from ppgen.tracing import Batch, Program, run_particles
 
 __all__ = ["Draws", "Traversal", "latent_traversal", "prior_samples", "reconstructions"]
@@ -169,11 +169,7 @@ def _generate(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> dict[str
 
 def _draws(sites: Mapping[str, Site], x: Tensor) -> Draws:
     """What a run of the unconditioned model gave at the site where x is observed."""
-    observed = {name: site for name, site in sites.items() if site["infer"].get("was_observed")}
-    site = next((site for site in observed.values() if site["value"].shape == x.shape), None)
-    if site is None:
-        shapes = ", ".join(f"{name!r} {tuple(site['value'].shape)}" for name, site in observed.items()) or "none"
-        raise UsageError(f"expected an observed site of x's shape {tuple(x.shape)} to draw from, found {shapes}.")
+    site = drawn_site(sites, x)
     try:
         mean = site["fn"].mean.expand(x.shape)
     except NotImplementedError:

@@ -21,6 +21,7 @@ __all__ = [
     "check_reparameterized",
     "check_same_latents",
     "data_frame",
+    "drawn_site",
     "is_latent",
 ]
 
@@ -36,6 +37,20 @@ def is_latent(site: Site) -> bool:
 def data_frame(site: Site, plate: str) -> Any | None:
     """The frame of the data plate around the site, or None outside it."""
     return next((f for f in site["cond_indep_stack"] if f.name == plate and f.vectorized), None)
+
+
+def drawn_site(sites: Mapping[str, Site], x: Tensor) -> Site:
+    """Of the sites of an unconditioned model's run, the one where x is observed: its value is a draw of x.
+
+    Raises:
+        UsageError: no observed site has the shape of x.
+    """
+    observed = {name: site for name, site in sites.items() if site["infer"].get("was_observed")}
+    site = next((site for site in observed.values() if site["value"].shape == x.shape), None)
+    if site is None:
+        shapes = ", ".join(f"{name!r} {tuple(site['value'].shape)}" for name, site in observed.items()) or "none"
+        raise UsageError(f"expected an observed site of x's shape {tuple(x.shape)} to draw from, found {shapes}.")
+    return site
 
 
 def check_same_latents(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> None:
