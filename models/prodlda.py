@@ -1,0 +1,142 @@
+"""ProdLDA: a topic model whose words come from a product of experts, one expert a topic, with an amortised guide.
+
+    z         ~ N(m, diag(v))                            z: (T,)
+    theta     = softmax(z)                               theta: (T,), the weights of T experts
+    x | theta ~ n words, each from softmax(N(theta W))   x: (V,), counts; n = sum_v x_v; W: (T, V), without constraint
+
+    m_t = log a_t - mean_s log a_s,        v_t = (1 - 2 / T) / a_t + sum_s 1 / (T^2 a_s)
+
+theta is nearly Dirichlet(a): m and v are Laplace's approximation to its density in the basis of the softmax, here with
+the same a for all topics, so that m = 0 and v = (1 - 1 / T) / a. Where LDA mixes distributions of words, here their
+logarithms are mixed: the normalised product of the experts' distributions to the powers theta, which is sharper than any
+of them.
+
+    q(z | x) = N(loc(x), diag(scale(x))^2),              loc = N(A h), log scale^2 = N(C h),    h = network(x)
+
+N is batch normalisation, over the data of the batch in training and by running averages in evaluation: without it most
+topics die in the first steps, when the divergence of the guide from the prior is all that the gradient sees. h has
+dropout in training, whose mask is drawn at an auxiliary site: whoever scores the guide's draws again, scores them under
+the mask they were drawn with.
+
+Reference: Autoencoding Variational Inference for Topic Models, Srivastava and Sutton, 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ppgen.data import DataSpec
+from ppgen.distributions import BagOfWords
+from ppgen.errors import UsageError
+from ppgen.networks import MLP, check_size, check_sizes
+from ppgen.pair import Pair
+from ppgen.registry import register_model
+
+__all__ = ["ProdLDA"]
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five documents."""
+    spec = DataSpec("tiny", 6, "counts", num_data=20)
+    return ProdLDA(spec, 2, hidden=(4, 3)), (1 + torch.poisson(torch.ones(5, 6)),)
+
+
+@register_model(
+    "prodlda",
+    summary="topics as a product of experts, logistic-normal weights, batch-normalised amortised guide",
+    reference="Srivastava and Sutton, Autoencoding variational inference for topic models",
+    year=2017,
+    tags=("continuous", "amortised", "topics"),
+    tiny=_tiny,
+)
+class ProdLDA(Pair):
+    """ProdLDA. One batch is ``(x,)``, x of shape (B, V): counts of words.
+
+    Sites:
+        z: (T,), real, in the plate ``data``
+        x: (V,), observed, in the plate ``data``: a :class:`ppgen.distributions.BagOfWords`
+        mask: (hidden,), auxiliary, in the guide in training only, in the plate ``data``: 1 where h is kept
+
+    Parameters: ``weight`` W (T, V); N's scales are 1 and its shifts are learned. In training log p(x | z) depends on the
+    batch, through N; in evaluation (``pair.eval()``) it does not, and nothing is dropped.
+
+    Args:
+        spec: what one datum is: counts; the shift of the words' logits starts at the logarithm of its mean.
+        num_topics: T, at least 2.
+        hidden: sizes of the hidden layers of the guide's network.
+        concentration: a.
+        dropout: share of h that is dropped in training.
+
+    Raises:
+        UsageError: the data are not counts, a size or the concentration is not positive, the dropout is no share below 1.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        num_topics: int = 50,
+        *,
+        hidden: Sequence[int] = (100, 100),
+        concentration: float = 1.0,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        if spec.observation != "counts":
+            raise UsageError(f"ProdLDA needs counts of words, but data {spec.name!r} are {spec.observation}.")
+        self.num_topics = check_size("num_topics", num_topics)
+        *narrower, last = check_sizes("hidden", hidden, least=1)
+        self.keep = 1 - dropout
+        self.prior_scale = ((1 - 1 / num_topics) / concentration) ** 0.5
+        self.network = MLP(spec.num_features, last, narrower, "softplus")
+        self.loc = nn.Sequential(nn.Linear(last, num_topics), _BatchNorm(num_topics))
+        self.log_variance = nn.Sequential(nn.Linear(last, num_topics), _BatchNorm(num_topics))
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_topics, spec.num_features)))
+        self.normalise = _BatchNorm(spec.num_features)
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            prior = dist.Normal(x.new_zeros(self.num_topics), self.prior_scale * x.new_ones(self.num_topics))
+            z = pyro.sample("z", prior.to_event(1))  # (K, B, T)
+            pyro.sample("x", BagOfWords(self.log_probs(z.softmax(-1)), x.sum(-1)), obs=x)  # (B, V)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            h = self._dropped(softplus(self.network(x)))  # (B, hidden), or (K, B, hidden) with dropout
+            scale = (self.log_variance(h) / 2).exp()  # (K, B, T)
+            pyro.sample("z", dist.Normal(self.loc(h), scale).to_event(1))  # (K, B, T)
+
+    def log_probs(self, theta: Tensor) -> Tensor:
+        """log p(word | theta), (..., T) to (..., V), in nats."""
+        return self.normalise(theta @ self.weight).log_softmax(-1)  # type: ignore[no-any-return]
+
+    @property
+    def topics(self) -> Tensor:
+        """(T, V), rows summing to one."""
+        return self.weight.softmax(-1)
+
+    def _dropped(self, h: Tensor) -> Tensor:
+        if not self.training or self.keep == 1:
+            return h
+        kept = dist.Bernoulli(torch.full_like(h, self.keep)).to_event(1)
+        with poutine.mask(mask=False):  # it is no latent: its probability counts nowhere
+            mask = pyro.sample("mask", kept, infer={"is_auxiliary": True})  # (K, B, hidden)
+        return h * mask / self.keep
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over all dims but the last, with a learned shift and scale 1."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.weight = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs.flatten(end_dim=-2)).view_as(inputs)
