@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ppgen.charts import Vectors, draw_panels
 from ppgen.checkpoint import write_whole
-from ppgen.data import DataSpec
+from ppgen.data import Dataset, DataSpec
 from ppgen.draws import Draws, Traversal, latent_traversal, prior_samples, reconstructions
 from ppgen.errors import UsageError
 from ppgen.tracing import Batch
@@ -104,12 +104,12 @@ def png(pixels: NDArray[np.uint8], enlarged: int = 1) -> bytes:
     return buffer.getvalue()
 
 
-def conditions(run: Run, num: int) -> Batch:
+def conditions(data: Dataset, num: int) -> Batch:
     """A batch of ``num`` to sample at: test data in turn, their labels replaced by every class in turn."""
-    test = run.data.test
+    test = data.test
     rows = torch.arange(num, device=test[0].device)
     batch = tuple(part[rows % len(part)] for part in test)
-    classes = run.data.spec.num_classes
+    classes = data.spec.num_classes
     return batch if classes is None else (batch[0], rows % classes, *batch[2:])
 
 
@@ -129,7 +129,7 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
     writers: dict[str, Callable[[Run, Draws, Batch], bytes]] = {".png": _as_png, ".csv": _as_csv, ".npz": _as_npz}
     if target.suffix not in writers:
         raise UsageError(f"samples are written as {', '.join(writers)}, got {str(path)!r}: name a file that ends so.")
-    batch = conditions(run, max(1, num_samples))
+    batch = conditions(run.data, max(1, num_samples))
     draws = prior_samples(run.pair, batch, num_samples, start=run.chains, seed=seed)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

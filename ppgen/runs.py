@@ -3,6 +3,7 @@
 config.json             all that rebuilds it: model, data, objective, options, versions
 metrics.jsonl           one JSON object a line
 checkpoint.safetensors  parameters, optimizers, state, random numbers
+snapshots.safetensors   samples at a few moments of training (:mod:`ppgen.snapshots`)
 evaluation.json         the last evaluation, if there was one
 """
 
@@ -30,6 +31,7 @@ from ppgen.objective import Objective, State
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair
 from ppgen.registry import MODELS
+from ppgen.snapshots import Snapshots
 from ppgen.trainer import load_learner, state_of
 
 __all__ = [
@@ -91,6 +93,11 @@ class Run:
         """What the last evaluation gave, or None."""
         file = None if self.directory is None else self.directory / EVALUATION
         return json.loads(file.read_text()) if file is not None and file.is_file() else None
+
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """Samples at a few moments of training, or None for a run that was not written."""
+        return None if self.directory is None else Snapshots.read(self.directory)
 
 
 def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def samples(run: Run) -> Iterator[Figure]:
     classes = run.data.spec.num_classes
     columns = columns if classes is None else min(classes, columns)
     num = 24 if columns == 1 else 6 * columns
-    draws = prior_samples(run.pair, conditions(run, num), num, start=run.chains)
+    draws = prior_samples(run.pair, conditions(run.data, num), num, start=run.chains)
     if shape is None:
         x = run.data.test[0][:num]
         panels = {"test data": [Vectors(x, 1, 0.5)], "samples": [Vectors(draws.x, 0, 0.5)]}

@@ -23,6 +23,7 @@ from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import as_pair, check_takes
 from ppgen.progress import bar
 from ppgen.runs import CHECKPOINT, CONFIG, EVALUATION, METRICS, Run, claim_directory, describe, read_config
+from ppgen.snapshots import Recorder
 from ppgen.stopping import EarlyStopping
 from ppgen.trainer import Trainer
 
@@ -89,6 +90,7 @@ class _Session:
         self.trainer, self.options = trainer, trainer.options
         self.log = MetricsLog(None if folder is None else folder / METRICS)
         self.checkpoint = None if folder is None else folder / CHECKPOINT
+        self.snapshots = Recorder(folder, trainer.learner.pair, trainer.data, trainer.total_turns)
         self.stopping = EarlyStopping(self.options.patience, self.options.window)
         self.every = self.options.validate_every or max(100, trainer.turns_per_epoch)
         self.seconds, self._started = 0.0, time.perf_counter()
@@ -99,8 +101,10 @@ class _Session:
         trainer, total = self.trainer, self.trainer.total_turns
         with bar(progress) as shown:
             task = shown.add_task("training", total=total, completed=trainer.turn, note="")
+            self.take_snapshot()
             while trainer.turn < total and not self.stopping.done:
                 trainer.take_turn()
+                self.take_snapshot()
                 if trainer.turn % self.every == 0 or trainer.turn == total:
                     shown.update(task, note=self.look())
                     if time.perf_counter() - self._saved > self.options.checkpoint_seconds:
@@ -124,6 +128,11 @@ class _Session:
         self.stopping.see(score(report), trainer.learner)
         return f"valid {'bound' if 'bound' in report else 'minus loss'} {score(report):.2f} {trend}"
 
+    def take_snapshot(self) -> None:
+        """Record samples if this turn is a moment for them."""
+        trainer = self.trainer
+        self.snapshots.see(trainer.turn, trainer.objective.chains(trainer.state) if trainer.state else None)
+
     def save(self) -> None:
         """Write the checkpoint."""
         self._saved = time.perf_counter()
@@ -145,6 +154,7 @@ class _Session:
             self.trainer.restore(tensors, facts)
             self.stopping.restore(tensors, facts)
             self.log.cut(facts["metrics"])
+            self.snapshots.go_on(self.trainer.turn)
             self.seconds, self._started = facts["seconds"], time.perf_counter()
         except UsageError:
             raise

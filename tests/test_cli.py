@@ -95,7 +95,8 @@ def test_train_evaluate_sample_report_is_one_path(capsys: pytest.CaptureFixture[
     assert trained.err == ""
     assert trained.out.startswith("r: validation bound -")
     assert trained.out.endswith("nats after 3 steps; next: ppgen evaluate r\n")
-    assert {"config.json", "metrics.jsonl", "checkpoint.safetensors"} == set(files(tmp_path / "r"))
+    expected = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "snapshots.safetensors"}
+    assert expected == set(files(tmp_path / "r"))
 
     given = run(capsys, "evaluate", "r", "--particles", "5", "--json")
     found = json.loads(given.out)

@@ -225,7 +225,12 @@ def test_numbers_that_are_not_finite_stop_training_and_leave_the_checkpoint(caps
     tensors, facts = read_checkpoint(tmp_path / "r" / "checkpoint.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
     assert facts["turn"] < int(said.split("stopped at step ")[1].split(":")[0])
-    assert set(files(tmp_path / "r")) <= {"config.json", "metrics.jsonl", "checkpoint.safetensors"}
+    assert set(files(tmp_path / "r")) <= {
+        "config.json",
+        "metrics.jsonl",
+        "checkpoint.safetensors",
+        "snapshots.safetensors",
+    }
 
 
 def _vectors(rows: int, bad: float = 0.0) -> Tensor:
@@ -398,6 +403,6 @@ def test_too_little_memory_says_what_to_lower(
     def too_much(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("ppgen.evaluation.likelihood.log_weight_chunks", too_much)
+    monkeypatch.setattr("ppgen.evaluation.bounds.log_weight_chunks", too_much)
     said = run(capsys, "evaluate", "r").sentence
     assert said == "out of memory: lower --batch-size, --particles or the objective's num_particles."

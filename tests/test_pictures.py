@@ -294,7 +294,7 @@ def test_samples_are_written_as_arrays(make: Callable[[], Run], tmp_path: Path) 
     run = make()
     pictures.save_samples(run, 7, tmp_path / "new" / "samples.npz")
     with np.load(tmp_path / "new" / "samples.npz", allow_pickle=False) as arrays:
-        draws = pictures.prior_samples(run.pair, pictures.conditions(run, 7), 7)
+        draws = pictures.prior_samples(run.pair, pictures.conditions(run.data, 7), 7)
         assert np.array_equal(arrays["x"], draws.x.numpy())
         assert np.array_equal(arrays["mean"], draws.mean.numpy())
         assert ("y" in arrays) == (run.data.spec.num_classes is not None)
@@ -308,7 +308,7 @@ def test_samples_are_written_as_a_table(make: Callable[[], Run], tmp_path: Path)
     table = np.loadtxt(tmp_path / "samples.csv", delimiter=",", skiprows=1)
     D = run.data.spec.num_features
     assert names[:D] == [f"x{i}" for i in range(D)]
-    x = pictures.prior_samples(run.pair, pictures.conditions(run, 7), 7).x.numpy()
+    x = pictures.prior_samples(run.pair, pictures.conditions(run.data, 7), 7).x.numpy()
     assert np.array_equal(table[:, :D].astype(np.float32), x)
     if run.data.spec.num_classes is not None:
         assert names[D:] == ["y"]
