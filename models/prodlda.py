@@ -8,8 +8,8 @@
 
 theta is nearly Dirichlet(a): m and v are Laplace's approximation to its density in the basis of the softmax, here with
 the same a for all topics, so that m = 0 and v = (1 - 1 / T) / a. Where LDA mixes distributions of words, here their
-logarithms are mixed: the normalised product of the experts' distributions to the powers theta, which is sharper than any
-of them.
+logarithms are mixed: the experts' distributions to the powers theta, multiplied and normalised, which can be sharper
+than any of them.
 
     q(z | x) = N(loc(x), diag(scale(x))^2),              loc = N(A h), log scale^2 = N(C h),    h = network(x)
 
@@ -24,7 +24,6 @@ Reference: Autoencoding Variational Inference for Topic Models, Srivastava and S
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -65,8 +64,8 @@ class ProdLDA(Pair):
         x: (V,), observed, in the plate ``data``: a :class:`ppgen.distributions.BagOfWords`
         mask: (hidden,), auxiliary, in the guide in training only, in the plate ``data``: 1 where h is kept
 
-    Parameters: ``weight`` W (T, V); N's scales are 1 and its shifts are learned. In training log p(x | z) depends on the
-    batch, through N; in evaluation (``pair.eval()``) it does not, and nothing is dropped.
+    Parameters: ``weight`` W (T, V); N's scales are 1 and its shifts are learned. In training log p(x | z) depends on
+    the batch, through N; in evaluation (``pair.eval()``) it does not, and nothing is dropped.
 
     Args:
         spec: what one datum is: counts; the shift of the words' logits starts at the logarithm of its mean.
@@ -76,7 +75,7 @@ class ProdLDA(Pair):
         dropout: share of h that is dropped in training.
 
     Raises:
-        UsageError: the data are not counts, a size or the concentration is not positive, the dropout is no share below 1.
+        UsageError: the data are not counts, a size or the concentration is not positive, the dropout is not below 1.
     """
 
     def __init__(
@@ -135,8 +134,8 @@ class _BatchNorm(nn.BatchNorm1d):
     """Batch normalisation over all dims but the last, with a learned shift and scale 1."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self.weight = None
+        super().__init__(size, affine=False)
+        self.shift = nn.Parameter(torch.zeros(size))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return super().forward(inputs.flatten(end_dim=-2)).view_as(inputs)
+        return super().forward(inputs.flatten(end_dim=-2)).view_as(inputs) + self.shift

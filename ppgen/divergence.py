@@ -17,9 +17,10 @@ def divergences(particles: Particles) -> list[Tensor]:
     """KL( q || p ) of the latents given those before them, (K, B) each, in nats: exact where they can be.
 
     One for each latent site. A guide that draws its latents through auxiliary sites, as autoguides do, has a density of
-    all of them together only: then there is one divergence, log q - log p at the particles.
+    all of them together only: then there is one divergence, log q - log p at the particles. An auxiliary site that is
+    masked, as that of dropout is, has no part in the density.
     """
-    if any(site["infer"].get("is_auxiliary", False) for site in particles.guide_sites.values()):
+    if any(_is_auxiliary(site) for site in particles.guide_sites.values()):
         prior = sum(particles.log_prob(name) for name in particles.latents)
         return [particles.log_q - prior]
     return [site_kl(particles, name) for name in particles.latents]
@@ -39,6 +40,10 @@ def site_kl(particles: Particles, name: str) -> Tensor:
         except NotImplementedError:
             pass
     return particles.log_prob(name, particles.guide_sites) - particles.log_prob(name)
+
+
+def _is_auxiliary(site: Site) -> bool:
+    return site["infer"].get("is_auxiliary", False) and site["mask"] is not False
 
 
 def _before(sites: Mapping[str, Site], name: str) -> set[str]:

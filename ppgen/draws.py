@@ -23,7 +23,7 @@ from ppgen.chains import chain_states
 from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
-from ppgen.parameters import isolated
+from ppgen.parameters import in_evaluation, isolated
 from ppgen.sites import Site, data_frame, drawn_site, is_latent
 from ppgen.tracing import Batch, Program, run_particles
 
@@ -146,15 +146,9 @@ def _looking(pair: Any, batch: Batch, seed: int) -> Iterator[Pair]:
     """The pair without gradients, seeded, in evaluation mode; all of it is put back."""
     pair = as_pair(pair)
     pair.prepare(*batch)
-    training = [module for module in pair.modules() if module.training]
-    with torch.no_grad(), isolated(), torch.random.fork_rng():
+    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
         torch.manual_seed(seed)
-        pair.eval()
-        try:
-            yield pair
-        finally:
-            for module in training:
-                module.training = True
+        yield pair
 
 
 def _sites(function: Callable[..., Any], batch: Batch) -> dict[str, Site]:

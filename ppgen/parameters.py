@@ -22,7 +22,7 @@ from torch.nn.utils import stateless
 
 from ppgen.errors import UsageError
 
-__all__ = ["GivenParameters", "detached", "isolated", "owner", "swapped"]
+__all__ = ["GivenParameters", "detached", "in_evaluation", "isolated", "owner", "swapped"]
 
 
 class GivenParameters(Messenger):
@@ -50,7 +50,8 @@ def isolated() -> Iterator[None]:
 
     Handlers outside it, such as the one by which ``SVI`` finds what to optimize, do not see those parameters.
     """
-    with poutine.block(hide_types=["param"]), _empty_store(), GivenParameters():
+    with poutine.block(hide_types=["param"]), _empty_store(), GivenParameters(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*was not registered in the param store because requires_grad=False")
         yield
 
 
@@ -71,6 +72,18 @@ def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
     """Within it ``module`` holds ``values`` (by parameter or buffer name) in place of its own tensors."""
     with stateless._reparametrize_module(module, dict(values), tie_weights=True):
         yield
+
+
+@contextmanager
+def in_evaluation(module: nn.Module) -> Iterator[None]:
+    """Within it all of ``module`` is in evaluation mode (``eval()``); after it every part is in the mode it was in."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def owner(function: Callable[..., Any]) -> nn.Module | None:
@@ -95,6 +108,5 @@ def detached(function: Callable[..., Any]) -> Iterator[None]:
             "detached; wrap the two with ppgen.pair_from(model, guide) and pass pair.model and pair.guide."
         )
     values = {name: value.detach() for name, value in module.named_parameters()}
-    with swapped(module, values), isolated(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*was not registered in the param store because requires_grad=False")
+    with swapped(module, values), isolated():
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -13,8 +14,9 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.memory import keep_large_blocks
 from ppgen.pair import as_pair
-from ppgen.parameters import isolated
+from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
+from ppgen.sites import data_frame
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["log_weight_chunks", "log_weights", "read_particles"]
@@ -68,6 +70,8 @@ def read_particles(
 ) -> Iterator[list[T]]:
     """What ``read`` makes of the particles of each datum, some data at a time and some particles at a time.
 
+    The pair runs in evaluation mode: no batch statistics, no dropout.
+
     Args:
         pair: a pair, or any module with ``model`` and ``guide``.
         batch: what the data set yields, ``(x,)`` or ``(x, y)``.
@@ -87,11 +91,12 @@ def read_particles(
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
     program = Program(pair.model, pair.guide)
     keep_large_blocks()
-    rows, block = _chunk_sizes(program, batch, num_particles)
+    with in_evaluation(pair):
+        rows, block = _chunk_sizes(program, batch, num_particles)
     for start in track(range(0, len(batch[0]), rows), "log-weights", progress):
         part = tuple(tensor[start : start + rows] for tensor in batch)
         sizes = [min(block, num_particles - done) for done in range(0, num_particles, block)]
-        with torch.no_grad(), isolated(), pyro.validation_enabled(False):
+        with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
             results = [read(run_particles(program, part, size)) for size in sizes]
         yield results
 
@@ -114,9 +119,14 @@ def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[in
     """Data and particles of one chunk; the whole batch when the program has no data plate."""
     with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False):
         one = run_particles(program, batch, 1)
-    width = max(site["fn"].event_shape.numel() for site in one.model_sites.values() if not site_is_subsample(site))
+    sites = [site for site in one.model_sites.values() if not site_is_subsample(site)]
+    of_data = [site for site in sites if data_frame(site, program.plate) is not None]
+    width = max(site["fn"].event_shape.numel() for site in of_data or sites)
     cells = max(1, _CELLS // width)
     if one.log_w.shape[1] != len(batch[0]):
         return len(batch[0]), max(1, cells // len(batch[0]))
-    block = min(num_particles, max(1, cells // 16))
+    block = max(1, cells // 16)
+    if one.outside is not None:  # each chunk draws its own, which may be as large as many data
+        block = math.isqrt(block)
+    block = min(num_particles, block)
     return max(1, cells // block), block
