@@ -57,6 +57,7 @@ $(VENV)/.bench: $(VENV)/.installed
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/rbm_epoch.py
+	$(BIN)/python benchmarks/family_steps.py
 
 ci: lint types
 	$(PYTEST) --ignore=tests/test_docs.py --ignore=tests/test_packaging.py
