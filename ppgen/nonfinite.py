@@ -9,7 +9,8 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.parameters import isolated
+from ppgen.parameters import isolated, owner
+from ppgen.samples import unconditioned
 from ppgen.tracing import Batch, Program, run_particles
 
 __all__ = ["first_nonfinite"]
@@ -18,15 +19,17 @@ __all__ = ["first_nonfinite"]
 def first_nonfinite(program: Program, batch: Batch, gradients: Mapping[str, Tensor] = MappingProxyType({})) -> str:
     """Names the first site (guide's before model's, in order) whose value or log-probability is not finite.
 
-    Where all are finite, the first parameter whose gradient is not.
+    Where all are finite, the first parameter whose gradient is not. An implicit pair's model is judged by its draws.
     """
+    implicit = getattr(owner(program.model), "implicit", False)
     with torch.no_grad(), isolated(), pyro.validation_enabled(False):
         particles = run_particles(program, batch, 1)
-        for kind, sites in (("guide", particles.guide_sites), ("model", particles.model_sites)):
+        drawn = unconditioned(program.model, batch) if implicit else particles.model_sites
+        for kind, sites in (("guide", particles.guide_sites), ("model", drawn)):
             for name, site in sites.items():
                 if torch.is_tensor(site["value"]) and not _finite(site["value"]):
                     return f"the value of site {name!r} of the {kind} is not finite"
-                if not _finite(site["fn"].log_prob(site["value"])):
+                if not implicit and not _finite(site["fn"].log_prob(site["value"])):
                     return f"the log-probability of site {name!r} of the {kind} is not finite"
     names = [name for name, gradient in gradients.items() if not _finite(gradient)]
     what = f"the gradient of parameter {names[0]!r}" if names else "the loss"

@@ -21,12 +21,12 @@ from ppgen.parameters import isolated, owner
 from ppgen.sites import Site, drawn_site, is_latent
 from ppgen.tracing import Batch, Program
 
-__all__ = ["check_generates", "data_size", "generated"]
+__all__ = ["check_generates", "data_size", "generated", "unconditioned"]
 
 
 def generated(program: Program, batch: Batch) -> Tensor:
     """x' ~ p(x), one for each datum of the batch: (B, ...), the shape of x. Of x only its shape is used."""
-    x: Tensor = drawn_site(_run(program.model, batch), batch[0])["value"]
+    x: Tensor = drawn_site(unconditioned(program.model, batch), batch[0])["value"]
     return x
 
 
@@ -49,14 +49,15 @@ def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
             "choose an objective for energy-based pairs, 'pcd'."
         )
     with torch.enable_grad(), isolated():
-        sites = _run(program.model, batch)
+        sites = unconditioned(program.model, batch)
         x = drawn_site(sites, batch[0])
         for site in sites.values():
             if site is x or (is_latent(site) and _depends_on_parameters(site)):
                 _check_pathwise(site, needed_by)
 
 
-def _run(model: Callable[..., Any], batch: Batch) -> dict[str, Site]:
+def unconditioned(model: Callable[..., Any], batch: Batch) -> dict[str, Site]:
+    """The sample sites of a run of the model with nothing observed, in its order."""
     nodes = poutine.trace(poutine.uncondition(model)).get_trace(*batch).nodes
     return {name: site for name, site in nodes.items() if site["type"] == "sample"}
 

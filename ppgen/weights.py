@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.memory import keep_large_blocks
-from ppgen.pair import as_pair
+from ppgen.pair import as_pair, check_explicit
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
 from ppgen.sites import data_frame
@@ -40,8 +40,8 @@ def log_weights(pair: Any, batch: Batch, num_particles: int, *, progress: bool =
         (K, B), in nats, without gradients.
 
     Raises:
-        UsageError: K < 1; guide and model disagree; a latent is outside the data plate, so that no datum has a
-            weight of its own; a weight is NaN (the datum is named).
+        UsageError: the pair is implicit; K < 1; guide and model disagree; a latent is outside the data plate, so that
+            no datum has a weight of its own; a weight is NaN (the datum is named).
     """
     return torch.cat(list(log_weight_chunks(pair, batch, num_particles, progress=progress)), dim=1)
 
@@ -86,6 +86,7 @@ def read_particles(
         UsageError: K < 1; guide and model disagree.
     """
     pair = as_pair(pair)
+    check_explicit(pair, "log_weights")
     pair.prepare(*batch)
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")

@@ -11,6 +11,7 @@ import pyro
 import pytest
 import torch
 from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 
 from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
@@ -99,8 +100,14 @@ def refusal(objective: Objective, run: Particles) -> str | None:
     latents = [site for site in run.guide_sites.values() if is_latent(site)]
     if objective.needs_energy and not isinstance(owner(run.program.model), EnergyPair):
         return "energy-based pair"
-    if objective.needs_density and not getattr(owner(run.program.model), "normalised", True):
+    if objective.needs_density and getattr(owner(run.program.model), "implicit", False):
+        return "implicit"
+    if (objective.needs_density or objective.needs_samples) and not getattr(
+        owner(run.program.model), "normalised", True
+    ):
         return "unnormalised"
+    if objective.needs_samples and not all(site["fn"].has_rsample for site in run.model_sites.values() if is_x(site)):
+        return "not reparameterized"
     if objective.needs_rsample and not all(site["fn"].has_rsample for site in latents):
         return "reparameterized"
     if objective.per_datum and run.outside is not None:
@@ -108,6 +115,10 @@ def refusal(objective: Objective, run: Particles) -> str | None:
     if objective.needs_discrete and not any(site["fn"].has_enumerate_support for site in latents):
         return "discrete"
     return None
+
+
+def is_x(site: Any) -> bool:
+    return bool(site["is_observed"]) and not site_is_subsample(site)
 
 
 def one_step(pair: Pair, objective: Objective, batch: Any) -> None:

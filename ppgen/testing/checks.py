@@ -19,7 +19,7 @@ from typing import Any
 from ppgen.errors import UsageError
 from ppgen.objective import Objective
 from ppgen.pair import Pair
-from ppgen.testing.sandbox import prepared, untouched
+from ppgen.testing.sandbox import prepared, untouched, with_density
 from ppgen.tracing import Batch
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "NotApplicable",
     "blame",
     "first_sentence",
+    "needs_a_density",
     "objective_check",
     "pair_check",
 ]
@@ -77,14 +78,17 @@ ObjectiveRule = Callable[[Objective], None]
 def pair_check(
     rule: str, *, gate: bool = False, slow: bool = False
 ) -> Callable[[PairRule], Callable[[Any, Batch], None]]:
-    """Enter a check of pairs: it gets a prepared :class:`Pair`, and leaves it, and all global state, as they were."""
+    """Enter a check of pairs: it gets a prepared :class:`Pair`, and leaves it, and all global state, as they were.
+
+    An implicit pair is given a density for the time of the check; see :func:`ppgen.testing.sandbox.with_density`.
+    """
 
     def enter(function: PairRule) -> Callable[[Any, Batch], None]:
         @wraps(function)
         def guarded(pair: Any, batch: Batch) -> None:
             with _explained("the pair"):
                 ready = prepared(pair, batch)
-                with untouched(ready):
+                with untouched(ready), with_density(ready):
                     function(ready, batch)
 
         PAIR_CHECKS[function.__name__] = Check(function.__name__, rule, guarded, gate, slow)
@@ -106,6 +110,16 @@ def objective_check(rule: str, *, gate: bool = False) -> Callable[[ObjectiveRule
         return guarded
 
     return enter
+
+
+def needs_a_density(pair: Pair) -> None:
+    """For rules of densities themselves.
+
+    Raises:
+        NotApplicable: the pair is implicit.
+    """
+    if pair.implicit:
+        raise NotApplicable("the pair is implicit: it states how x is drawn, and no density of x")
 
 
 def blame(error: BaseException, otherwise: str = "") -> str:

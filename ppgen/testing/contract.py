@@ -13,7 +13,7 @@ from ppgen.errors import UsageError
 from ppgen.nonfinite import first_nonfinite
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
-from ppgen.testing.checks import CheckFailed, blame, first_sentence, pair_check
+from ppgen.testing.checks import CheckFailed, blame, first_sentence, needs_a_density, pair_check
 from ppgen.testing.sandbox import SEED, particles, program_of, random_sites, unlike
 from ppgen.tracing import Batch
 
@@ -107,6 +107,7 @@ def check_support(pair: Pair, batch: Batch) -> None:
 @pair_check("log-weights are finite, one for each particle and datum: shape (K, B)", gate=True)
 def check_log_weights(pair: Pair, batch: Batch) -> None:
     """log p(x, z) - log q(z | x), in nats; what is not finite is traced to the site where it arose."""
+    needs_a_density(pair)
     size = unlike(len(batch[0]))
     run = particles(pair, batch, size)
     if run.log_w.shape != (size, len(batch[0])):

@@ -13,7 +13,7 @@ from ppgen.nonfinite import first_nonfinite
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.testing.bound import AnyBound
-from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
+from ppgen.testing.checks import CheckFailed, NotApplicable, needs_a_density, pair_check
 from ppgen.testing.sandbox import SEED, program_of, untouched
 from ppgen.tracing import Batch
 
@@ -25,6 +25,7 @@ def check_loss_falls(pair: Pair, batch: Batch) -> None:
     """Minus the bound, on 64 particles with one seed, is lower after training at one of three learning rates."""
     if not any(p.requires_grad for p in pair.parameters()):
         raise NotApplicable("the pair has no trainable parameters")
+    needs_a_density(pair)
     if not pair.normalised:
         raise NotApplicable("the pair is unnormalised: minus its log-weights fall without anything learned")
     before, after = _loss(pair, batch), {}
@@ -44,6 +45,7 @@ def check_loss_falls(pair: Pair, batch: Batch) -> None:
 @pair_check("stock pyro.infer.SVI with Trace_ELBO trains the pair")
 def check_stock_svi(pair: Pair, batch: Batch) -> None:
     """Two steps with Pyro's validation on: the loss is finite, and parameters of the pair move."""
+    needs_a_density(pair)
     torch.manual_seed(SEED)
     before = [p.detach().clone() for p in pair.parameters()]
     svi = SVI(pair.model, pair.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), Trace_ELBO())

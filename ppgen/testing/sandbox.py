@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor, nn
@@ -28,6 +30,7 @@ __all__ = [
     "rows",
     "unlike",
     "untouched",
+    "with_density",
 ]
 
 SEED = 20_160_101
@@ -89,6 +92,25 @@ def untouched(pair: nn.Module | None = None) -> Iterator[None]:
                 tensor.copy_(value)
             tensor.grad = gradient
             tensor.requires_grad_(requires_grad)
+
+
+@contextmanager
+def with_density(pair: Pair) -> Iterator[None]:
+    """Within it an implicit pair is judged by its draws under unit normal noise, x | z ~ N(G(z), I).
+
+    Its densities then move with G(z), and every rule of sites, data, particles and gradients says of the draws what it
+    says of another pair's densities. Pairs with a density are left alone.
+    """
+    with _UnitNoise() if pair.implicit else nullcontext():
+        yield
+
+
+class _UnitNoise(Messenger):
+    """Observed points become normal distributions about them."""
+
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+        if msg["is_observed"] and isinstance(msg["fn"], dist.Delta):
+            msg["fn"] = dist.Normal(msg["fn"].v, torch.ones_like(msg["fn"].v)).to_event(msg["fn"].event_dim)
 
 
 def program_of(pair: Pair) -> Program:
