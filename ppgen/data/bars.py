@@ -61,7 +61,7 @@ def bars(
         count(name, value)
     count("seed", seed, least=0, most=2**32 - 1)
     positive("concentration", concentration)
-    topics = bar_topics(size).double().numpy()
+    topics = (bar_topics(size) > 0).double().numpy() / size
     random, held_out = np.random.RandomState(seed), max(1, num_data // 5)
     theta = random.dirichlet(np.full(2 * size, concentration), size=num_data + 2 * held_out)  # (N, 2 size)
     x = Part(np.stack([random.multinomial(length, words) for words in theta @ topics]))  # (N, size^2)
