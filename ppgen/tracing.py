@@ -10,11 +10,11 @@ the data plate (global latents) have weights of their own, shape (K, 1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import pyro
@@ -25,6 +25,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
+from ppgen.discrete import family_of
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
 from ppgen.parameters import detached, isolated, owner, swapped
@@ -39,9 +40,12 @@ from ppgen.sites import (
     is_latent,
 )
 
-__all__ = ["Particles", "Program", "run_particles"]
+__all__ = ["Draw", "Particles", "Program", "run_particles"]
 
 Batch = tuple[Tensor, ...]
+
+Draw: TypeAlias = Callable[[Site], Tensor | None]
+"""What a latent site takes instead of a sample of its distribution; None: a sample."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Particles:
     model_sites: Mapping[str, Site] = field(repr=False)
     inside: bool = True
     """Whether the sites counted are those inside the data plate (or all, without one), or those outside it."""
+    extended: frozenset[str] = frozenset()
+    """Names of the discrete latents whose values may lie between states; see ``draw`` of :func:`run_particles`."""
 
     @cached_property
     def log_p(self) -> Tensor:
@@ -102,6 +108,15 @@ class Particles:
         return [name for name, site in self.guide_sites.items() if is_latent(site) and self._counts(site)]
 
     @property
+    def scored(self) -> list[str]:
+        """Those of the latents that have no reparameterized sample: no gradient flows through their values."""
+        return [name for name in self.latents if not self.guide_sites[name]["fn"].has_rsample]
+
+    def log_q_of(self, names: Iterable[str]) -> Tensor:
+        """log q of some of the latents, each given those before it, shape (K, B); zeros (K, 1) for none of them."""
+        return self._total({name: self.guide_sites[name] for name in names})
+
+    @property
     def scale(self) -> float:
         """N / B of the data plate: 1 unless it is subsampled; 1 outside it."""
         frame = next((f for s in self.model_sites.values() if (f := data_frame(s, self.program.plate))), None)
@@ -118,6 +133,8 @@ class Particles:
         """Log-probability of one site under the model (or under ``sites``), shape (K, B)."""
         site = (self.model_sites if sites is None else sites)[name]
         check_observed(site, self.particle_dim)
+        if name in self.extended:
+            return self.reduced(site, family_of(site, "a relaxed value").log_prob(site["fn"], site["value"]))
         return self.reduced(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]))
 
     def reduced(self, site: Site, log_prob: Tensor) -> Tensor:
@@ -144,7 +161,7 @@ class Particles:
             if fixed or latents:
                 function = getattr(self.program, kind)
                 with detached(function) if fixed else nullcontext():
-                    sites[f"{kind}_sites"] = _run(function, self.batch, self._plate(), given)
+                    sites[f"{kind}_sites"] = _run(function, self.batch, self._plate(), _Given(given))
         return replace(self, **sites)
 
     def _plate(self) -> pyro.plate:
@@ -169,7 +186,11 @@ class Particles:
 
 
 def run_particles(
-    program: Program, batch: Batch, num_particles: int, given: Mapping[str, Tensor] | None = None
+    program: Program,
+    batch: Batch,
+    num_particles: int,
+    given: Mapping[str, Tensor] | None = None,
+    draw: Draw | None = None,
 ) -> Particles:
     """Draw ``num_particles`` from the guide at ``batch`` and score them under model and guide.
 
@@ -179,9 +200,14 @@ def run_particles(
         num_particles: K.
         given: latents to score instead of drawing them, by site name, each (K, B, ...): states to enumerate, draws
             of a chain.
+        draw: called with each other latent site of the guide, in order; gives the value the site takes, such as a
+            relaxed one or a mean, or None for a sample. A discrete site's value may lie between its states: its
+            log-probability under guide and model is then the multilinear extension of :mod:`ppgen.discrete`, so
+            that log-weights have a gradient in the value.
 
     Raises:
-        UsageError: guide and model disagree on their latents, or a site's shape fits no plate; the site is named.
+        UsageError: guide and model disagree on their latents, a site's shape fits no plate, or a discrete site that
+            ``draw`` gave a value has no extension; the site is named.
     """
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
@@ -190,29 +216,42 @@ def run_particles(
             pair.prepare(*batch)
     dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
     plate = pyro.plate("particles", num_particles, dim=dim)
-    guide_sites = _run(program.guide, batch, plate, given or {})
+    giver = _Given(given or {}, draw)
+    guide_sites = _run(program.guide, batch, plate, giver)
     values = {name: site["value"] for name, site in guide_sites.items() if not site["is_observed"]}
-    model_sites = _run(program.model, batch, plate, values)
+    model_sites = _run(program.model, batch, plate, _Given(values))
     check_same_latents(model_sites, guide_sites)
-    return Particles(program, batch, num_particles, dim, guide_sites, model_sites)
+    extended = frozenset(name for name in giver.drawn if not guide_sites[name]["fn"].has_rsample)
+    return Particles(program, batch, num_particles, dim, guide_sites, model_sites, extended=extended)
 
 
 class _Given(Messenger):
-    """Gives latent sites the values at hand; sites without one are drawn."""
+    """Gives latent sites the values at hand, or what ``draw`` makes of the site; sites without either are sampled."""
 
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
+    def __init__(self, values: Mapping[str, Tensor], draw: Draw | None = None) -> None:
         super().__init__()
         self.values = values
+        self.draw = draw
+        self.drawn: list[str] = []
 
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
-        if msg["name"] in self.values and not msg["is_observed"]:
-            check_given(msg, self.values[msg["name"]])
-            msg["value"], msg["done"] = self.values[msg["name"]], True
+        value = None if msg["is_observed"] else self._value(msg)
+        if value is not None:
+            check_given(msg, value)
+            msg["value"], msg["done"] = value, True
+
+    def _value(self, msg: dict[str, Any]) -> Tensor | None:
+        name = msg["name"]
+        if name in self.values or self.draw is None or not is_latent(msg):
+            return self.values.get(name)
+        value = self.draw(msg)
+        self.drawn += [name] if value is not None else []
+        return value
 
 
-def _run(function: Callable[..., Any], batch: Batch, plate: pyro.plate, given: Mapping[str, Tensor]) -> dict[str, Site]:
+def _run(function: Callable[..., Any], batch: Batch, plate: pyro.plate, given: _Given) -> dict[str, Site]:
     """Sample sites of one run, in order, subsampling sites included."""
-    with poutine.trace() as tracer, _Given(given), plate:
+    with poutine.trace() as tracer, given, plate:
         function(*batch)
     return {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
 

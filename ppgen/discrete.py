@@ -1,0 +1,315 @@
+"""What gradient estimators need to know of a discrete distribution: its extension to relaxed values, and its noise.
+
+Two families can be relaxed, with natural parameters l (``logits``), for one unit each:
+
+    Bernoulli             z in {0, 1}:       log p(z) = z l - softplus(l)
+    OneHotCategorical     z a row of the     log p(z) = sum_c z_c l_c,   l normalised: logsumexp(l) = 0
+                          C x C identity
+
+Both are linear in z, and so is defined for relaxed values between the states: the multilinear extension. A state is a
+function of uniform noise u and of l, with a relaxation at temperature t (u one number a unit, or one a class):
+
+    Bernoulli             zeta = l + log u - log(1 - u),    z = 1[zeta > 0],         relaxed = sigmoid(zeta / t)
+    OneHotCategorical     zeta_c = l_c - log(-log u_c),     z = 1[c = argmax zeta],  relaxed = softmax(zeta / t)
+
+Given z, zeta has a law that can be drawn again from fresh noise v, differentiably in l. With s = 2 z - 1,
+
+    Bernoulli             zeta = s softplus(log v - log(1 - v) + softplus(s l))
+    OneHotCategorical     zeta_k = -log(-log v_k) for the class k of z, others zeta_c = -log(-log v_c / p_c - log v_k)
+
+A ``Categorical`` has index values, between which nothing lies: it has states and probabilities, and no relaxation.
+
+Maddison, Mnih, Teh: The Concrete Distribution, ICLR 2017; Jang, Gu, Poole: Categorical Reparameterization with
+Gumbel-Softmax, ICLR 2017. Conditional noise: Tucker et al., REBAR, NeurIPS 2017, appendix C.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
+from pyro.distributions.util import sum_rightmost
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+from ppgen.errors import UsageError
+
+__all__ = ["BernoulliFamily", "CategoricalFamily", "DiscreteFamily", "OneHotFamily", "family_of"]
+
+
+@dataclass(frozen=True)
+class DiscreteFamily(ABC):
+    """One of the discrete families; ``fn`` is the site's distribution, in any nesting of events, plates and masks.
+
+    All methods are tensor operations, without a loop over units, and can be traced. Values, noise and natural
+    parameters have the shape ``fn.shape()``, particles and plates first; those of a ``OneHotCategorical`` end in C.
+    """
+
+    relaxable: ClassVar[bool] = True
+    """Whether values between the states mean something."""
+    binary: ClassVar[bool] = False
+    """Whether a unit is 0 or 1, so that u and 1 - u are antithetic noise."""
+
+    site: str
+    """How errors name the distribution: ``"site 'z'"``."""
+    needed_by: str
+    """Who asks, for errors."""
+
+    @abstractmethod
+    def logits(self, fn: Any) -> Tensor:
+        """The natural parameters l."""
+
+    @abstractmethod
+    def log_prob(self, fn: Any, value: Tensor) -> Tensor:
+        """The multilinear extension of ``fn.log_prob``, equal to it at the states; of fn's batch shape, in nats."""
+
+    def mean(self, fn: Any) -> Tensor:
+        """E[z], the probabilities."""
+        raise self._not_relaxable()
+
+    def uniforms(self, fn: Any) -> Tensor:
+        """Fresh noise in (0, 1), in the dtype of the natural parameters."""
+        raise self._not_relaxable()
+
+    def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
+        """The relaxed value of noise ``u``, differentiable in the natural parameters."""
+        raise self._not_relaxable()
+
+    def harden(self, relaxed: Tensor) -> Tensor:
+        """The state that a relaxed value came from, whatever its temperature."""
+        raise self._not_relaxable()
+
+    def relax_given(self, fn: Any, value: Tensor, v: Tensor, temperature: Tensor | float) -> Tensor:
+        """A relaxed value that hardens to the state ``value``, drawn from the relaxation given it by noise ``v``."""
+        raise self._not_relaxable()
+
+    def noise_given(self, fn: Any, value: Tensor, u: Tensor) -> Tensor:
+        """The v by which :meth:`relax_given` gives what :meth:`relax` gives by ``u``, for the ``value`` of that u.
+
+        It is uniform given the value, so that the two relaxations can share their noise (REBAR, appendix C).
+        """
+        raise self._not_relaxable()
+
+    @abstractmethod
+    def states(self, fn: Any) -> Tensor:
+        """Every state of one draw, (S,) and the event shape, in the dtype of values; S is :meth:`num_states`."""
+
+    def num_states(self, fn: Any) -> int:
+        """How many states one draw has: 2^D, C^D, or C."""
+        return int(self._levels(fn) ** self._event(fn).numel())
+
+    def _event(self, fn: Any) -> torch.Size:
+        """The units of one draw."""
+        return torch.Size(fn.event_shape)
+
+    @abstractmethod
+    def _levels(self, fn: Any) -> int:
+        """How many states one unit has."""
+
+    def _indices(self, fn: Any) -> Tensor:
+        """Every way to give each unit one of its levels, (S,) and the shape of the units."""
+        shape, device = self._event(fn), self.logits(fn).device
+        places = self._levels(fn) ** torch.arange(shape.numel(), device=device)
+        numbers = torch.arange(self.num_states(fn), device=device)
+        return (numbers[:, None] // places % self._levels(fn)).reshape(-1, *shape)
+
+    def _not_relaxable(self) -> UsageError:
+        return UsageError(
+            f"{self.site} is drawn from Categorical, whose values are indices, and {self.needed_by} needs values that "
+            "can be relaxed: make it OneHotCategorical."
+        )
+
+
+class BernoulliFamily(DiscreteFamily):
+    """Units that are 0 or 1, as floating-point numbers: (..., D)."""
+
+    binary = True
+
+    def logits(self, fn: Any) -> Tensor:
+        logits: Tensor = _core(fn).logits.expand(fn.shape())
+        return logits
+
+    def mean(self, fn: Any) -> Tensor:
+        return self.logits(fn).sigmoid()
+
+    def log_prob(self, fn: Any, value: Tensor) -> Tensor:
+        def of_units(core: Any) -> Tensor:  # z l - softplus(l)
+            logits, z = torch.broadcast_tensors(core.logits, value)
+            return -binary_cross_entropy_with_logits(logits, z, reduction="none")
+
+        return _nested(fn, of_units)
+
+    def uniforms(self, fn: Any) -> Tensor:
+        return _open_uniform(self.logits(fn))
+
+    def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
+        return ((self.logits(fn) + _logit(u)) / temperature).sigmoid()
+
+    def harden(self, relaxed: Tensor) -> Tensor:
+        return (relaxed > 0.5).to(relaxed)
+
+    def relax_given(self, fn: Any, value: Tensor, v: Tensor, temperature: Tensor | float) -> Tensor:
+        sign = 2 * value - 1
+        zeta = sign * softplus(_logit(v) + softplus(sign * self.logits(fn)))
+        return (zeta / temperature).sigmoid()
+
+    def noise_given(self, fn: Any, value: Tensor, u: Tensor) -> Tensor:
+        """v = 1 - (1 - u) / p where z = 1, and 1 - u / (1 - p) where z = 0."""
+        sign = 2 * value - 1
+        rest = torch.where(value > 0.5, 1 - u, u) / (sign * self.logits(fn)).sigmoid()
+        return _inside(1 - rest)
+
+    def states(self, fn: Any) -> Tensor:
+        return self._indices(fn).to(self.logits(fn).dtype)
+
+    def _levels(self, fn: Any) -> int:
+        return 2
+
+
+class OneHotFamily(DiscreteFamily):
+    """Units that are a row of the identity: (..., C), or (..., D, C)."""
+
+    def logits(self, fn: Any) -> Tensor:
+        logits: Tensor = _core(fn).logits.expand(fn.shape())
+        return logits
+
+    def mean(self, fn: Any) -> Tensor:
+        return self.logits(fn).softmax(-1)
+
+    def log_prob(self, fn: Any, value: Tensor) -> Tensor:
+        def of_units(core: Any) -> Tensor:  # sum_c z_c l_c; a class of probability zero may have l = -inf
+            logits: Tensor = core.logits.clamp_min(torch.finfo(value.dtype).min)
+            return (value * logits).sum(-1)
+
+        return _nested(fn, of_units)
+
+    def uniforms(self, fn: Any) -> Tensor:
+        return _open_uniform(self.logits(fn))
+
+    def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
+        return ((self.logits(fn) - _log_exponential(u)) / temperature).softmax(-1)
+
+    def harden(self, relaxed: Tensor) -> Tensor:
+        return torch.zeros_like(relaxed).scatter(-1, relaxed.argmax(-1, keepdim=True), 1.0)
+
+    def relax_given(self, fn: Any, value: Tensor, v: Tensor, temperature: Tensor | float) -> Tensor:
+        own = _log_exponential(v)  # log(-log v)
+        top = (value * own).sum(-1, keepdim=True)
+        others = torch.logaddexp(own - self.logits(fn), top)
+        return (-torch.where(value > 0.5, top, others) / temperature).softmax(-1)
+
+    def noise_given(self, fn: Any, value: Tensor, u: Tensor) -> Tensor:
+        """-log v_k = min_c (-log u_c / p_c) at the class k of z; others -log v_c = -log u_c - p_c (-log v_k)."""
+        logits, exponential = self.logits(fn), -u.log()
+        top = (value * (exponential.log() - logits)).sum(-1, keepdim=True).exp()
+        return _inside((-torch.where(value > 0.5, top, exponential - logits.exp() * top)).exp())
+
+    def states(self, fn: Any) -> Tensor:
+        rows = torch.eye(self._levels(fn), dtype=self.logits(fn).dtype, device=self.logits(fn).device)
+        return rows[self._indices(fn)]
+
+    def _event(self, fn: Any) -> torch.Size:
+        return torch.Size(fn.event_shape[:-1])
+
+    def _levels(self, fn: Any) -> int:
+        return int(fn.event_shape[-1])
+
+
+class CategoricalFamily(DiscreteFamily):
+    """Units that are an index 0..C-1: (...,). It can be enumerated and scored, and not relaxed."""
+
+    relaxable = False
+
+    def logits(self, fn: Any) -> Tensor:
+        """The natural parameters, (..., C): one more dim than values have."""
+        core = _core(fn)
+        logits: Tensor = core.logits.expand(*fn.shape(), self._levels(fn))
+        return logits
+
+    def log_prob(self, fn: Any, value: Tensor) -> Tensor:
+        log_prob: Tensor = fn.log_prob(value)
+        return log_prob
+
+    def states(self, fn: Any) -> Tensor:
+        return self._indices(fn)
+
+    def _levels(self, fn: Any) -> int:
+        return int(_core(fn).logits.shape[-1])
+
+
+_FAMILIES: dict[type, type[DiscreteFamily]] = {
+    dist.Bernoulli: BernoulliFamily,
+    dist.OneHotCategorical: OneHotFamily,
+    dist.Categorical: CategoricalFamily,
+}
+
+
+def family_of(site: Any, needed_by: str) -> DiscreteFamily:
+    """The discrete family of a trace's site, or of a distribution.
+
+    Args:
+        site: a site of a trace, which errors name, or a distribution.
+        needed_by: who asks, for errors.
+
+    Raises:
+        UsageError: it is none of Bernoulli, OneHotCategorical and Categorical.
+
+    >>> prior = dist.Bernoulli(logits=torch.zeros(3)).to_event(1)
+    >>> family_of(prior, "a test").log_prob(prior, torch.full((3,), 0.5))  # 3 log(1/2)
+    tensor(-2.0794)
+    """
+    is_site = isinstance(site, dict)
+    core, named = _core(site["fn"] if is_site else site), f"site {site['name']!r}" if is_site else "a distribution"
+    family = next((family for kind, family in _FAMILIES.items() if isinstance(core, kind)), None)
+    if family is None:
+        raise UsageError(
+            f"{named} is drawn from {type(core).__name__}, and {needed_by} knows the discrete distributions "
+            f"{', '.join(kind.__name__ for kind in _FAMILIES)}: write it as one of these, or choose an objective that "
+            "needs its log-probability alone (`ppgen list objectives`)."
+        )
+    return family(named, needed_by)
+
+
+_Wrapper = (dist.Independent, MaskedDistribution, ExpandedDistribution)
+
+
+def _core(fn: Any) -> Any:
+    """The distribution within all events, masks and plates."""
+    while isinstance(fn, _Wrapper):
+        fn = fn.base_dist
+    return fn
+
+
+def _nested(fn: Any, of_units: Callable[[Any], Tensor]) -> Tensor:
+    """The log-probabilities of the units of fn's core, masked and summed as fn's nesting says."""
+    if isinstance(fn, dist.Independent):
+        return sum_rightmost(_nested(fn.base_dist, of_units), fn.reinterpreted_batch_ndims)  # type: ignore[no-any-return]
+    if isinstance(fn, MaskedDistribution):
+        log_prob = _nested(fn.base_dist, of_units)
+        return log_prob.where(torch.as_tensor(fn._mask, device=log_prob.device), 0.0)
+    return _nested(fn.base_dist, of_units) if isinstance(fn, ExpandedDistribution) else of_units(fn)
+
+
+def _open_uniform(like: Tensor) -> Tensor:
+    """Uniform on (0, 1): torch's may be 0."""
+    return torch.rand_like(like).clamp_min(torch.finfo(like.dtype).tiny)
+
+
+def _logit(u: Tensor) -> Tensor:
+    return u.log() - (-u).log1p()
+
+
+def _log_exponential(u: Tensor) -> Tensor:
+    """log(-log u): minus a standard Gumbel variable."""
+    return (-u.log()).log()
+
+
+def _inside(v: Tensor) -> Tensor:
+    """v kept within (0, 1), where rounding took it out."""
+    limits = torch.finfo(v.dtype)
+    return v.clamp(limits.tiny, 1 - limits.eps)
