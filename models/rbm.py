@@ -69,7 +69,7 @@ class RBM(EnergyPair):
         hidden: H.
         visible: ``"bernoulli"``, ``"gaussian"`` (learned scales), ``"categorical"`` or ``"counts"`` (replicated
             softmax); None: as ``spec.observation`` says.
-        length: words in a document, for draws and log Z of counts.
+        length: words in a document, for draws and log Z of counts; None: ``spec.length``.
 
     Raises:
         UsageError: a size is not positive, or the kind of visible layer does not fit the data.

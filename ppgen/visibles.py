@@ -202,14 +202,14 @@ class CountsLayer(VisibleLayer):
             other = int((words != usual).nonzero()[0])
             raise UsageError(
                 f"log Z is that of documents of {usual:g} words, and document {other} has {words[other].item():g}: "
-                "a likelihood takes documents of one length; make the pair with length= and evaluate those."
+                "there is one log Z for each length; evaluate documents of one length, with a pair of that length=."
             )
 
     def usual_size(self, like: Tensor) -> Tensor:
         if self.length is None:
             raise UsageError(
-                "draws and log Z of an RBM over counts are those of documents of one length, and none was given: "
-                "make the pair with length=<words in a document>."
+                "draws and log Z of an RBM over counts are those of documents of one length, and neither pair nor data "
+                "have one: make the pair with length=<words in a document>."
             )
         return like.new_tensor(float(self.length))
 

@@ -6,9 +6,10 @@ never to change: the same seed gives the same split on every machine, today and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 
 from ppgen.data.dataset import Dataset, Split
 from ppgen.data.options import one_of
-from ppgen.data.sparse import Rows, SparseRows, is_sparse
+from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 
-__all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "common_length", "permutation"]
+__all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "mean_length", "permutation"]
 
 BINARIZE = ("dynamic", "threshold", "none")
 
@@ -55,11 +56,10 @@ def binarize_once(probabilities: NDArray[Any], seed: int) -> NDArray[np.bool_]:
     return draws
 
 
-def common_length(documents: Iterable[Rows]) -> int | None:
-    """The number of words in every document of all splits of counts; None where they differ, or are no counts."""
-    sizes = {size for x in documents for size in x.sum(1).unique().tolist()}
-    size = sizes.pop() if len(sizes) == 1 else 0.0
-    return int(size) if size >= 1 and size.is_integer() else None
+def mean_length(mean: torch.Tensor) -> int | None:
+    """Words in a document, rounded, where each word comes ``mean`` (D,) times; None where these are no counts."""
+    words = float(mean.sum())
+    return max(1, round(words)) if 0 < words < inf else None
 
 
 def assemble(
@@ -78,6 +78,7 @@ def assemble(
     """A data set of three parts, batches (x, y) with ``num_classes``. The mean and the size are train's."""
     parts = [part.tensors(labels=num_classes is not None) for part in (train, valid, test)]
     x = parts[0][0]
+    mean = x.mean(0)
     spec = DataSpec(
         name,
         num_features=x.shape[1],
@@ -86,8 +87,8 @@ def assemble(
         levels=levels,
         num_classes=num_classes,
         num_data=len(x),
-        length=common_length(part[0] for part in parts) if observation == "counts" else None,
-        mean=x.mean(0),
+        length=mean_length(mean) if observation == "counts" else None,
+        mean=mean,
         vocabulary=None if vocabulary is None else tuple(vocabulary),
     )
     return Dataset(spec, train=parts[0], valid=parts[1], test=parts[2], dynamic=dynamic)

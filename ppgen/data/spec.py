@@ -30,7 +30,8 @@ class DataSpec:
         levels: the number of grey levels; for ``"quantised"`` and for nothing else.
         num_classes: C, when a batch is (x, y) with labels y = 0..C-1 of shape (B,), int64.
         num_data: N, the number of training data: the plate's scale is N / B.
-        length: the number of words in a document, where all have the same; for ``"counts"`` and for nothing else.
+        length: words in a document, the mean over the training data, rounded: what is drawn where no datum says how
+            long; for ``"counts"`` and for nothing else.
         mean: (D,), the mean of the training data, for a likelihood's first bias; neither compared nor saved.
         vocabulary: D words, the names of the features of ``"counts"``; neither compared nor saved.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.data.assemble import binarize_once, common_length, permutation
+from ppgen.data.assemble import binarize_once, mean_length, permutation
 from ppgen.data.dataset import Dataset, Split
 from ppgen.data.sparse import Rows, SparseRows, is_sparse, take
 from ppgen.data.spec import DataSpec, Observation
@@ -63,6 +63,7 @@ def dataset_from(
     if dynamic:
         splits |= {split: _drawn(split, splits[split], seed) for split in ("valid", "test")}
     x = splits["train"][0]
+    mean = x.mean(0)
     observation = observation or _infer(x, levels, dynamic)
     spec = DataSpec(
         name,
@@ -72,8 +73,8 @@ def dataset_from(
         levels=levels,
         num_classes=num_classes,
         num_data=len(x) or None,
-        length=common_length(part[0] for part in splits.values()) if observation == "counts" else None,
-        mean=x.mean(0),
+        length=mean_length(mean) if observation == "counts" else None,
+        mean=mean,
         vocabulary=None if vocabulary is None else tuple(vocabulary),
     )
     return Dataset(spec, splits["train"], splits["valid"], splits["test"], dynamic=dynamic)

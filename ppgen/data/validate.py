@@ -29,8 +29,6 @@ def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabili
         _check_quantised(where, split[0], spec.levels)
     if spec.observation == "counts":
         _check_counts(where, split[0])
-    if spec.length is not None:
-        _check_length(where, split[0], spec.length)
     if spec.num_classes is not None:
         _check_labels(where, split, spec.num_classes)
 
@@ -90,16 +88,6 @@ def _check_counts(where: str, x: Rows) -> None:
         raise UsageError(
             f"{where} must hold documents of at least one word, and {len(empty)} of {len(x)} are empty (row {shown}): "
             "drop the empty documents."
-        )
-
-
-def _check_length(where: str, x: Rows, length: int) -> None:
-    words = x.sum(1)
-    if bool((words != length).any()):
-        row = int((words != length).nonzero()[0])
-        raise UsageError(
-            f"{where} must hold documents of length={length} words, got {words[row].item():g} in row {row}: leave "
-            "length out, or cut the documents."
         )
 
 
