@@ -15,6 +15,7 @@ from torch import Tensor
 from ppgen.charts import Vectors, draw_panels
 from ppgen.checkpoint import write_whole
 from ppgen.data import Dataset, DataSpec
+from ppgen.data.sparse import Rows
 from ppgen.draws import Draws, Traversal, latent_traversal, prior_samples, reconstructions
 from ppgen.errors import UsageError
 from ppgen.tracing import Batch
@@ -39,17 +40,21 @@ __all__ = [
 _TILE = 64
 """Pixels of the shorter side of a picture in a file, at least."""
 
+_GREYS = 1000
+"""Rows of data that say what is black and what white."""
+
 
 def picture_shape(spec: DataSpec) -> tuple[int, ...] | None:
     """How a datum is drawn: (H, W) or (C, H, W); one row of cells for vectors of levels; None: as lines."""
     if spec.image_shape is not None:
         return spec.image_shape
-    return None if spec.observation == "real" else (1, spec.num_features)
+    return (1, spec.num_features) if spec.in_unit_interval else None
 
 
-def grey_range(spec: DataSpec, x: Tensor) -> tuple[float, float]:
-    """The numbers drawn black and white: 0 and 1, or for real data the extremes of ``x``."""
-    return (float(x.min()), float(x.max())) if spec.observation == "real" else (0.0, 1.0)
+def grey_range(spec: DataSpec, x: Rows) -> tuple[float, float]:
+    """The numbers drawn black and white: 0 and 1, or for real data and counts the extremes of ``x``, its first rows."""
+    shown = x[:_GREYS]
+    return (0.0, 1.0) if spec.in_unit_interval else (float(shown.min()), float(shown.max()))
 
 
 def grid(

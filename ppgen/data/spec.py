@@ -106,6 +106,11 @@ class DataSpec:
                 f"mean of data {self.name!r} must have shape ({self.num_features},), got {tuple(self.mean.shape)}."
             )
 
+    @property
+    def in_unit_interval(self) -> bool:
+        """Whether x lies in [0, 1], whatever the data."""
+        return self.observation == "binary" or self.levels is not None
+
     def to_json(self) -> dict[str, Any]:
         """All but ``mean`` and ``vocabulary``, in JSON's own types."""
         values = {name: getattr(self, name) for name in _saved()}
