@@ -6,8 +6,10 @@ if __name__ != "ppgen.models":
 from ppgen.models.cvae import CVAE
 from ppgen.models.gan import GAN
 from ppgen.models.iwae import IWAE
+from ppgen.models.lda import LDA
 from ppgen.models.linear_gaussian import LinearGaussian
+from ppgen.models.prodlda import ProdLDA
 from ppgen.models.rbm import RBM
 from ppgen.models.vae import VAE
 
-__all__ = ["CVAE", "GAN", "IWAE", "RBM", "VAE", "LinearGaussian"]
+__all__ = ["CVAE", "GAN", "IWAE", "LDA", "RBM", "VAE", "LinearGaussian", "ProdLDA"]

@@ -30,7 +30,6 @@ Welling, Smyth and Teh, 2009.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,7 +41,7 @@ from torch import Tensor, nn
 from ppgen.data import DataSpec
 from ppgen.distributions import BagOfWords, Dirichlet
 from ppgen.errors import UsageError, nearest
-from ppgen.networks import MLP, check_size
+from ppgen.networks import MLP, BatchNorm, check_positive, check_size
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -105,15 +104,18 @@ class LDA(Pair):
         if spec.observation != "counts":
             raise UsageError(f"LDA needs counts of words, but data {spec.name!r} are {spec.observation}.")
         self.num_topics = check_size("num_topics", num_topics)
-        alpha = torch.full((num_topics,), _positive("concentration", concentration))
-        eta, iterations = _positive("topic_concentration", topic_concentration), check_size("iterations", iterations)
+        alpha = torch.full((num_topics,), check_positive("concentration", concentration))
+        eta, iterations = (
+            check_positive("topic_concentration", topic_concentration),
+            check_size("iterations", iterations),
+        )
         tables = {
             "parameter": lambda: _Parameters(_near_mean(spec, num_topics)),
             "dirichlet": lambda: _Latents(_near_mean(spec, num_topics), eta),
         }
         guides = {
             "document": lambda: _CoordinateAscent(iterations),
-            "amortised": lambda: _Network(MLP(spec.num_features, num_topics, hidden, "softplus")),
+            "amortised": lambda: _Network(spec, num_topics, hidden),
         }
         self.table: _Topics = _named("topics", topics, tables)
         self.counts: nn.Module = _named("guide", guide, guides)
@@ -126,7 +128,7 @@ class LDA(Pair):
         with self.data_plate(x):
             theta = pyro.sample("theta", Dirichlet(self.log_concentration.exp()))  # (K, B, T)
             probs = theta @ topics  # (K, B, V)
-            pyro.sample("x", BagOfWords(_positive_part(probs).log(), x.sum(-1)), obs=x)  # (B, V)
+            pyro.sample("x", BagOfWords(_off_zero(probs).log(), x.sum(-1)), obs=x)  # (B, V)
 
     def guide(self, x: Tensor) -> None:
         self.table.posterior()
@@ -204,17 +206,18 @@ class _CoordinateAscent(nn.Module):
         counts = x.sum(-1, keepdim=True) / len(topics)  # (B, 1)
         for _ in range(self.iterations):
             weights = torch.digamma(concentration + counts).exp()  # (B, T)
-            ratio = x / _positive_part(weights @ topics)  # (B, V)
+            ratio = x / _off_zero(weights @ topics)  # (B, V)
             counts = weights * (ratio @ topics.T)  # (B, T)
         return counts
 
 
 class _Network(nn.Module):
-    """c(x) by a network of log(1 + x)."""
+    """c(x) by a network of log(1 + x), batch-normalised: else all documents soon have the same topics."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, spec: DataSpec, num_topics: int, hidden: Sequence[int]) -> None:
         super().__init__()
-        self.network = network
+        dense = MLP(spec.num_features, num_topics, hidden, "softplus")
+        self.network = nn.Sequential(dense, BatchNorm(num_topics, learn_scale=True))
 
     def forward(self, x: Tensor, topics: Tensor, concentration: Tensor) -> Tensor:
         shares: Tensor = self.network(x.log1p()).softmax(-1)  # (B, T)
@@ -228,15 +231,9 @@ def _near_mean(spec: DataSpec, num_topics: int) -> Tensor:
     return mean * disturbed * (spec.num_data or 1) / num_topics
 
 
-def _positive_part(value: Tensor) -> Tensor:
+def _off_zero(value: Tensor) -> Tensor:
     """``value`` off zero, so that it can be divided by and has a logarithm."""
     return value.clamp_min(torch.finfo(value.dtype).tiny)
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UsageError(f"{name} must be a positive number, got {value!r}.")
-    return float(value)
 
 
 def _named(argument: str, name: Any, choices: Mapping[str, Callable[[], nn.Module]]) -> Any:

@@ -17,7 +17,6 @@ Reference: Probabilistic Principal Component Analysis, Tipping and Bishop, 1999.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, get_args
 
 import pyro
@@ -28,7 +27,7 @@ from torch.nn.functional import linear
 
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, nearest
-from ppgen.networks import check_size
+from ppgen.networks import check_positive, check_size
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -85,12 +84,10 @@ class LinearGaussian(Pair):
             raise UsageError(f"LinearGaussian needs real data, but data {spec.name!r} are {spec.observation}.")
         if guide not in get_args(Guide):
             raise UsageError(f"expected the kind of a guide, got {guide!r}{nearest(str(guide), get_args(Guide))}")
-        if not _is_positive(noise):
-            raise UsageError(f"noise must be a positive number, got {noise!r}.")
         self.latent_dim, features = check_size("latent_dim", latent_dim), spec.num_features
         self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)
         self.loc = nn.Parameter(torch.zeros(features) if spec.mean is None else spec.mean.clone())
-        self.log_noise = nn.Parameter(torch.tensor(float(noise)).log())
+        self.log_noise = nn.Parameter(torch.tensor(check_positive("noise", noise)).log())
         self.prior_loc = nn.Parameter(torch.zeros(latent_dim)) if learn_prior_loc else None
         self.guide_weight = nn.Parameter(torch.zeros(latent_dim, features))
         self.guide_loc = nn.Parameter(torch.zeros(latent_dim))
@@ -152,7 +149,3 @@ class LinearGaussian(Pair):
         if scale.dim() == 1:
             return dist.Normal(loc, scale.exp()).to_event(1)
         return dist.MultivariateNormal(loc, scale_tril=scale.tril(-1) + scale.diagonal().exp().diag())
-
-
-def _is_positive(number: Any) -> bool:
-    return isinstance(number, int | float) and 0 < number < math.inf

@@ -35,7 +35,7 @@ from torch.nn.functional import softplus
 from ppgen.data import DataSpec
 from ppgen.distributions import BagOfWords
 from ppgen.errors import UsageError
-from ppgen.networks import MLP, check_size, check_sizes
+from ppgen.networks import MLP, BatchNorm, check_positive, check_size, check_sizes
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -62,10 +62,10 @@ class ProdLDA(Pair):
     Sites:
         z: (T,), real, in the plate ``data``
         x: (V,), observed, in the plate ``data``: a :class:`ppgen.distributions.BagOfWords`
-        mask: (hidden,), auxiliary, in the guide in training only, in the plate ``data``: 1 where h is kept
 
     Parameters: ``weight`` W (T, V); N's scales are 1 and its shifts are learned. In training log p(x | z) depends on
-    the batch, through N; in evaluation (``pair.eval()``) it does not, and nothing is dropped.
+    the batch, through N, and the guide has an auxiliary site ``mask`` (hidden,) in the plate ``data``, 1 where h is
+    kept; in evaluation (``pair.eval()``) there is neither.
 
     Args:
         spec: what one datum is: counts; the shift of the words' logits starts at the logarithm of its mean.
@@ -92,13 +92,15 @@ class ProdLDA(Pair):
             raise UsageError(f"ProdLDA needs counts of words, but data {spec.name!r} are {spec.observation}.")
         self.num_topics = check_size("num_topics", num_topics)
         *narrower, last = check_sizes("hidden", hidden, least=1)
+        if not 0 <= dropout < 1:
+            raise UsageError(f"dropout must be at least 0 and below 1, got {dropout!r}.")
         self.keep = 1 - dropout
-        self.prior_scale = ((1 - 1 / num_topics) / concentration) ** 0.5
+        self.prior_scale = ((1 - 1 / num_topics) / check_positive("concentration", concentration)) ** 0.5
         self.network = MLP(spec.num_features, last, narrower, "softplus")
-        self.loc = nn.Sequential(nn.Linear(last, num_topics), _BatchNorm(num_topics))
-        self.log_variance = nn.Sequential(nn.Linear(last, num_topics), _BatchNorm(num_topics))
+        self.loc = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
+        self.log_variance = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_topics, spec.num_features)))
-        self.normalise = _BatchNorm(spec.num_features)
+        self.normalise = BatchNorm(spec.num_features)
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
@@ -128,14 +130,3 @@ class ProdLDA(Pair):
         with poutine.mask(mask=False):  # it is no latent: its probability counts nowhere
             mask = pyro.sample("mask", kept, infer={"is_auxiliary": True})  # (K, B, hidden)
         return h * mask / self.keep
-
-
-class _BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over all dims but the last, with a learned shift and scale 1."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size, affine=False)
-        self.shift = nn.Parameter(torch.zeros(size))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return super().forward(inputs.flatten(end_dim=-2)).view_as(inputs) + self.shift

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -12,7 +13,17 @@ from torch import Tensor, nn
 
 from ppgen.errors import UsageError, nearest
 
-__all__ = ["ACTIVATIONS", "MLP", "check_size", "check_sizes", "glorot", "make_activation", "start_bias"]
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "BatchNorm",
+    "check_positive",
+    "check_size",
+    "check_sizes",
+    "glorot",
+    "make_activation",
+    "start_bias",
+]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
@@ -61,6 +72,35 @@ class MLP(nn.Module):
         return self.layers(inputs)  # type: ignore[no-any-return]  # torch's modules return Any
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over all dims but the last, which stays in place, and a learned ``shift``.
+
+    In training by the mean and variance of what is given, in ``eval()`` by their running averages. It keeps the latents
+    of an amortised guide from collapsing onto the prior in the first steps (Srivastava and Sutton 2017, section 3.3).
+
+    Args:
+        size: of the last dim.
+        learn_scale: learn the standard deviation, too; else it is 1.
+
+    Raises:
+        UsageError: in training, when only one row is given: it has no variance.
+    """
+
+    def __init__(self, size: int, *, learn_scale: bool = False) -> None:
+        super().__init__(size, affine=False)
+        self.shift = nn.Parameter(torch.zeros(size))
+        self.scale = nn.Parameter(torch.ones(size)) if learn_scale else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        rows = inputs.flatten(end_dim=-2)
+        if self.training and len(rows) == 1:
+            raise UsageError(
+                "batch normalisation takes batches of at least 2 data in training, got 1: raise batch_size."
+            )
+        normal = super().forward(rows).view_as(inputs)
+        return (normal if self.scale is None else normal * self.scale) + self.shift
+
+
 def check_sizes(name: str, sizes: Any, *, least: int = 0, most: int | None = None) -> tuple[int, ...]:
     """``sizes`` as a tuple, if it is a list of ``least`` to ``most`` positive integers.
 
@@ -83,6 +123,17 @@ def check_size(name: str, size: Any) -> int:
     if not _is_size(size):
         raise UsageError(f"{name} must be a positive integer, got {size!r}.")
     return int(size)
+
+
+def check_positive(name: str, number: Any) -> float:
+    """``number``, if it is positive and finite.
+
+    Raises:
+        UsageError: it is not; ``name`` says which argument.
+    """
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
+        raise UsageError(f"{name} must be a positive number, got {number!r}.")
+    return float(number)
 
 
 def _is_size(size: object) -> bool:

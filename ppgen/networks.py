@@ -15,17 +15,19 @@ from torch import Tensor, nn
 
 from ppgen.convolutions import ConvDecoder, ConvEncoder
 from ppgen.data.spec import DataSpec
-from ppgen.dense import ACTIVATIONS, MLP, check_size, check_sizes
+from ppgen.dense import ACTIVATIONS, MLP, BatchNorm, check_positive, check_size, check_sizes
 from ppgen.errors import UsageError, nearest
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "NETWORKS",
+    "BatchNorm",
     "ConditionalNormal",
     "ConvDecoder",
     "ConvEncoder",
     "Networks",
+    "check_positive",
     "check_size",
     "check_sizes",
 ]
