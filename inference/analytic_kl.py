@@ -18,8 +18,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from ppgen.divergence import divergences
-from ppgen.objective import Bound
-from ppgen.registry import register_objective
+from ppgen.objective import Bound, Reduction
+from ppgen.registry import OBJECTIVES, register_objective
 from ppgen.tracing import Particles
 
 __all__ = ["AnalyticKL"]
@@ -40,6 +40,11 @@ class AnalyticKL(Bound):
     needs_rsample: ClassVar[bool] = True
 
     num_particles: int = 1
+
+    @property
+    def target(self) -> Reduction:
+        """The ELBO, whose expectation this has too."""
+        return OBJECTIVES["elbo"].cls(num_particles=self.num_particles)  # type: ignore[no-any-return]
 
     def estimate(self, particles: Particles) -> Tensor:
         divergence = sum(divergences(particles))  # (K, B)

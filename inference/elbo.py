@@ -35,6 +35,7 @@ class ELBO(Reduction):
     """The evidence lower bound; ``num_particles`` (K) averages its gradient."""
 
     needs_rsample: ClassVar[bool] = True
+    is_mean: ClassVar[bool] = True
 
     num_particles: int = 1
 

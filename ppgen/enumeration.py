@@ -1,17 +1,35 @@
-"""All states of some binary units, in chunks, for sums that are exact."""
+"""All states of some binary units, or of all discrete latents of a pair, for sums that are exact.
+
+With S joint states z_s of the latents of a datum, log p(x) = logsumexp_s log p(x, z_s), and a bound that is a function
+F of K log-weights has the exact expectation
+
+    E F(log w_1, ..., log w_K) = sum_{s_1} ... sum_{s_K}  prod_k q(z_{s_k} | x)  F(log w_{s_1}, ..., log w_{s_K}),
+
+a function of two tables (S, B), log p(x, z_s) and log q(z_s | x), whose gradient by the parameters is exact too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ppgen.discrete import family_of
 from ppgen.errors import UsageError
+from ppgen.objective import Reduction
+from ppgen.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["MAX_STATES", "binary_states", "check_states"]
+__all__ = ["MAX_JOINT_STATES", "MAX_STATES", "Enumeration", "binary_states", "check_states", "expected_bound"]
 
 MAX_STATES = 2**22
+MAX_JOINT_STATES = 2**16
+"""Joint states of one datum's latents, and terms of one datum's expectation, that are summed at most."""
+
+_CELLS = 2**22
+"""Numbers in the largest site of one part of the states."""
 
 
 def check_states(num_units: int, what: str) -> None:
@@ -32,3 +50,147 @@ def binary_states(num_units: int, like: Tensor, chunk: int = 2**14) -> Iterator[
     places = torch.arange(num_units, device=like.device)
     for numbers in torch.arange(2**num_units, device=like.device).split(chunk):
         yield (numbers[:, None] >> places & 1).to(like.dtype)
+
+
+def expected_bound(bound: Reduction, log_w: Tensor, log_q: Tensor) -> Tensor:
+    """The exact expectation of a function of log-weights, (S, B) and (S, B) -> (B,), in nats; differentiable in both.
+
+    Args:
+        bound: the function, of K = ``bound.total_particles`` log-weights; of one, where it is their mean.
+        log_w: log p(x, z) - log q(z | x) of every state z.
+        log_q: log q(z | x) of every state.
+
+    Raises:
+        UsageError: S^K is more than ``MAX_JOINT_STATES``.
+    """
+    particles = 1 if bound.is_mean else bound.total_particles
+    states = len(log_w)
+    if states**particles > MAX_JOINT_STATES:
+        raise UsageError(
+            f"the exact expectation of {bound} would sum over {_power(states, particles)} draws of {particles} "
+            f"particles for each datum, and at most {MAX_JOINT_STATES} are: take fewer particles or latents."
+        )
+    every = torch.arange(states, device=log_w.device)
+    draws = torch.cartesian_prod(*[every] * particles).reshape(-1, particles)  # (T, K)
+    probability = log_q[draws].sum(1).exp()  # (T, B)
+    drawn = log_w[draws].transpose(0, 1)  # (K, T, B)
+    value = bound.reduce(drawn.reshape(particles, -1)).reshape(probability.shape)
+    return (probability * value.where(probability > 0, 0.0)).sum(0)
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """Every joint state of the latents of a program at a batch.
+
+    ``states``: (S, B, ...) by site name, in the guide's order.
+    """
+
+    program: Program
+    batch: Batch
+    states: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, program: Program, batch: Batch, needed_by: str) -> Enumeration:
+        """All joint states, found by one run of the program.
+
+        Raises:
+            UsageError: a latent is outside the data plate, in a further plate, or not one of the discrete
+                distributions that can be enumerated (it is named); there are more than ``MAX_JOINT_STATES``.
+        """
+        with torch.no_grad():
+            one = run_particles(program, batch, 1)
+        _check_local(one, needed_by)
+        sites = {name: one.guide_sites[name] for name in one.latents}
+        families = {name: family_of(site, needed_by) for name, site in sites.items()}
+        sizes = [family.num_states(sites[name]["fn"]) for name, family in families.items()]
+        _check_number(list(families), sizes, needed_by)
+        tables = [family.states(sites[name]["fn"]) for name, family in families.items()]
+        numbers = [torch.arange(size, device=table.device) for size, table in zip(sizes, tables, strict=True)]
+        joint = torch.cartesian_prod(*numbers).reshape(-1, len(sizes))  # (S, sites)
+        chosen = zip(sites.items(), tables, joint.T, strict=True)
+        return cls(program, batch, {name: _for_all_data(table[i], site["value"]) for (name, site), table, i in chosen})
+
+    @property
+    def num_states(self) -> int:
+        """S."""
+        return len(next(iter(self.states.values())))
+
+    def particles(self, part: slice = slice(None)) -> Particles:
+        """The states, or some of them, as particles: log p and log q are (S, B)."""
+        given = {name: values[part] for name, values in self.states.items()}
+        return run_particles(self.program, self.batch, len(next(iter(given.values()))), given)
+
+    @torch.no_grad()
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """log p(x, z_s) and log q(z_s | x) of all states, each (S, B), in nats, without gradients."""
+        found = [self.particles(part) for part in self._parts()]
+        return torch.cat([run.log_p for run in found]), torch.cat([run.log_q for run in found])
+
+    def log_evidence(self) -> Tensor:
+        """log p(x) of each datum, (B,), in nats, without gradients."""
+        return self.tables()[0].logsumexp(0)
+
+    def gradient(self, bound: Reduction, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The exact expectation of ``bound``, summed over data, and its gradient by the parameters.
+
+        The derivatives of the sum by the two tables are taken first; then some states at a time are differentiated.
+
+        Raises:
+            UsageError: as :func:`expected_bound`.
+        """
+        log_p, log_q = (table.requires_grad_() for table in self.tables())
+        value = expected_bound(bound, log_p - log_q, log_q).sum()
+        by_p, by_q = torch.autograd.grad(value, [log_p, log_q])
+        total = [torch.zeros_like(p) for p in parameters]
+        for part in self._parts():
+            run = self.particles(part)
+            surrogate = (by_p[part] * run.log_p).sum() + (by_q[part] * run.log_q).sum()
+            found = torch.autograd.grad(surrogate, parameters, allow_unused=True, materialize_grads=True)
+            total = [so_far + gradient for so_far, gradient in zip(total, found, strict=True)]
+        return value.detach(), total
+
+    def _parts(self) -> list[slice]:
+        one = self.particles(slice(1))
+        width = max(site["value"].numel() for site in one.model_sites.values())
+        size = max(1, _CELLS // width)
+        return [slice(start, start + size) for start in range(0, self.num_states, size)]
+
+
+def _check_local(one: Particles, needed_by: str) -> None:
+    if one.outside is not None:
+        names = ", ".join(map(repr, one.outside.latents)) or "an observed site"
+        raise UsageError(
+            f"{needed_by} sums over the states of each datum by itself, but {names} stands outside the data plate: "
+            "move it inside, or choose an objective that draws."
+        )
+    if not one.latents:
+        raise UsageError(f"{needed_by} sums over the states of latents, and the guide has none.")
+    for name in one.latents:
+        site = one.guide_sites[name]
+        if math.prod(site["fn"].batch_shape) != one.log_q.shape[1]:
+            raise UsageError(
+                f"{needed_by} sums over the states of each datum by itself, but site {name!r} is in a further plate "
+                f"(batch shape {tuple(site['fn'].batch_shape)}): make that dim an event by .to_event()."
+            )
+
+
+def _check_number(names: Sequence[str], sizes: Sequence[int], needed_by: str) -> None:
+    if math.prod(sizes) > MAX_JOINT_STATES:
+        each = ", ".join(f"{name!r} {_power(size, 1)}" for name, size in zip(names, sizes, strict=True))
+        raise UsageError(
+            f"{needed_by} would sum over {_power(math.prod(sizes), 1)} joint states for each datum ({each}), and at "
+            f"most {MAX_JOINT_STATES} are: choose an objective that draws, or make the latents smaller."
+        )
+
+
+def _power(base: int, exponent: int) -> str:
+    """A number of states, as people write large ones."""
+    number = base**exponent
+    return str(number) if number < 10**7 else f"about 2**{number.bit_length() - 1}"
+
+
+def _for_all_data(states: Tensor, value: Tensor) -> Tensor:
+    """States (S, *event) for every datum of a site whose one particle is (1, ..., B, *event)."""
+    event = states.dim() - 1
+    plates = value.dim() - 1 - event
+    return states.reshape(len(states), *(1,) * plates, *states.shape[1:]).expand(-1, *value.shape[1:])

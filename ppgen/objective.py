@@ -112,6 +112,11 @@ class Objective(pyro.infer.ELBO, ABC):
         """What the first step gets as ``state``."""
         return {}
 
+    @property
+    def target(self) -> Reduction | None:
+        """The bound whose gradient is estimated, a function of log-weights; None where it is no such function."""
+        return None
+
     def chains(self, state: State) -> Tensor | None:
         """The persistent chains in ``state`` that follow the pair's own distribution, (num, D); None: it keeps none."""
         return None
@@ -211,6 +216,13 @@ class Bound(Objective):
 class Reduction(Bound):
     """A bound that is a function of the log-weights alone, so that any estimator of its gradient can serve it."""
 
+    is_mean: ClassVar[bool] = False
+    """Whether it is the mean of the log-weights, whose expectation is the same at any K."""
+
+    @property
+    def target(self) -> Reduction:
+        return self
+
     @abstractmethod
     def reduce(self, log_w: Tensor) -> Tensor:
         """The bound, (K, B) -> (B,)."""
@@ -260,6 +272,10 @@ class Estimator(Bound):
         if isinstance(self.bound, str):
             return OBJECTIVES[self.bound].cls(num_particles=self.num_particles)  # type: ignore[no-any-return]
         return self.bound.holding({"num_particles": self.num_particles})  # type: ignore[no-any-return]
+
+    @property
+    def target(self) -> Reduction:
+        return self.reduction
 
     @property
     def total_particles(self) -> int:
