@@ -16,12 +16,15 @@ from ppgen.inference.minimax import Minimax
 from ppgen.inference.miwae import MIWAE
 from ppgen.inference.mmd import MMD
 from ppgen.inference.nonsaturating import NonSaturating
+from ppgen.inference.nvil import NVIL
 from ppgen.inference.parallel_tempering import ParallelTempering
 from ppgen.inference.pcd import PCD
 from ppgen.inference.piwae import PIWAE
+from ppgen.inference.reinforce import REINFORCE
 from ppgen.inference.renyi import Renyi
 from ppgen.inference.stl import STL
 from ppgen.inference.tvo import TVO
+from ppgen.inference.vimco import VIMCO
 from ppgen.inference.wasserstein import Wasserstein
 from ppgen.inference.wasserstein_gp import WassersteinGP
 
@@ -33,10 +36,13 @@ __all__ = [
     "IWELBO",
     "MIWAE",
     "MMD",
+    "NVIL",
     "PCD",
     "PIWAE",
+    "REINFORCE",
     "STL",
     "TVO",
+    "VIMCO",
     "AnalyticKL",
     "Beta",
     "DReG",

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError
 from ppgen.pair import check_density
 from ppgen.registry import OBJECTIVES
-from ppgen.sites import check_reparameterized
-from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.sites import check_reparameterized, check_scored, is_latent
+from ppgen.tracing import Batch, Draw, Particles, Program, run_particles
 
 __all__ = [
     "Bound",
@@ -187,14 +187,26 @@ class Bound(Objective):
         """The bound of each datum, (K, B) -> (B,), in nats; its gradient is the estimator."""
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        return self.outcome(self.draw(program, batch), self.estimate)
+
+    def draw(self, program: Program, batch: Batch, draw: Draw | None = None) -> Particles:
+        """The particles that the bound is a function of; ``draw`` as in :func:`ppgen.tracing.run_particles`.
+
+        Raises:
+            UsageError: the pair has not what this objective needs.
+        """
         if self.needs_density:
             check_density(program.model, type(self).__name__)
-        particles = run_particles(program, batch, self.total_particles)
+        particles = run_particles(program, batch, self.total_particles, draw=draw)
         self._check(particles)
-        value = self.estimate(particles)  # (B,)
+        return particles
+
+    def outcome(self, particles: Particles, estimate: Callable[[Particles], Tensor]) -> Outcome:
+        """Minus the sum of the bounds by ``estimate``, (B,), times N / B, and of those outside the data plate."""
+        value = estimate(particles)  # (B,)
         total, num_data = particles.scale * value.sum(), particles.scale * len(value)
         if particles.outside is not None:
-            total = total + self.estimate(particles.outside).sum()
+            total = total + estimate(particles.outside).sum()
         return Outcome(-total, num_data, {"bound": total.detach() / num_data})
 
     @property
@@ -211,6 +223,10 @@ class Bound(Objective):
                 f"{type(self).__name__} takes its bound for each datum by itself, but {names} stands outside the "
                 f"data plate: move it inside, or train with ELBO, which is a mean and takes global latents."
             )
+        if self.needs_discrete:
+            latents = {name: site for name, site in particles.guide_sites.items() if is_latent(site)}
+            outside = () if particles.outside is None else particles.outside.latents
+            check_scored(latents, outside, type(self).__name__)
 
 
 class Reduction(Bound):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -20,6 +20,7 @@ __all__ = [
     "check_plates",
     "check_reparameterized",
     "check_same_latents",
+    "check_scored",
     "data_frame",
     "drawn_site",
     "is_latent",
@@ -123,6 +124,27 @@ def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> No
             )
 
 
+def check_scored(latents: Mapping[str, Site], outside: Iterable[str], objective: str) -> None:
+    """Some latent of the guide has no pathwise gradient and needs its score; none such stands outside the data plate.
+
+    Args:
+        latents: the guide's latent sites.
+        outside: names of those outside the data plate.
+        objective: who needs them, for errors.
+    """
+    discrete = [name for name, site in latents.items() if not site["fn"].has_rsample]
+    if not discrete:
+        raise UsageError(
+            f"{objective} is for discrete latents, and those of the guide ({_names(latents)}) all have reparameterized "
+            "samples, whose pathwise gradient has less noise: use 'elbo', 'iwelbo' or 'dreg', or make one discrete."
+        )
+    for name in sorted({*outside} & {*discrete}):
+        raise UsageError(
+            f"site {name!r} of the guide is discrete and stands outside the data plate, where {objective} has no "
+            "gradient for it: move it inside, or make it continuous."
+        )
+
+
 def _plate_sizes(site: Site) -> dict[int, int]:
     return {frame.dim: frame.size for frame in site["cond_indep_stack"] if frame.vectorized}
 
@@ -143,5 +165,5 @@ def _base_name(distribution: Any) -> str:
     return type(distribution).__name__
 
 
-def _names(sites: Mapping[str, Site]) -> str:
+def _names(sites: Iterable[str]) -> str:
     return ", ".join(map(repr, sites)) or "none"
