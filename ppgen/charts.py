@@ -37,7 +37,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Data that are no pictures, (num, D): for D = 1 a histogram, for D = 2 points, else a line each."""
+    """Data that are no pictures, (num, D): for D = 1 a histogram, for D = 2 points, else a line each.
+
+    ``marker`` is matplotlib's: that of points, or one at every feature of a line.
+    """
 
     values: Tensor
     series: int = 0
@@ -145,7 +148,7 @@ def _draw_vectors(axes: Axes, group: Vectors) -> None:
     if values.shape[1] == 1:
         axes.hist(values[:, 0], bins=30, density=True, histtype="step", **style)
     elif values.shape[1] == 2:
-        axes.plot(values[:, 0], values[:, 1], ".", markersize=4, **style)
+        axes.plot(values[:, 0], values[:, 1], group.marker or ".", markersize=8 if group.marker else 4, **style)
     else:
         axes.plot(values.T, linewidth=1.2, marker=group.marker, markersize=3.5, **style)
 

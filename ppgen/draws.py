@@ -10,11 +10,13 @@ Latents outside the data plate belong to the whole data set; wherever they are n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -27,7 +29,15 @@ from ppgen.parameters import in_evaluation, isolated
 from ppgen.sites import Site, data_frame, drawn_site, is_latent
 from ppgen.tracing import Batch, Program, run_particles
 
-__all__ = ["Draws", "Traversal", "latent_traversal", "prior_samples", "reconstructions"]
+__all__ = [
+    "Draws",
+    "Interpolation",
+    "Traversal",
+    "interpolation",
+    "latent_traversal",
+    "prior_samples",
+    "reconstructions",
+]
 
 _PARTICLES = 64
 """Draws for each datum from which a traversal takes the moments of guide and prior."""
@@ -56,6 +66,19 @@ class Traversal:
     labels: tuple[str, ...]
     kl: Tensor
     quantiles: Tensor
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Data made along paths between two draws of the prior: ``means`` (rows, columns, D) of p(x | z).
+
+    ``label`` is the latent's name; ``rotated`` says whether the path turns from one draw to the other (see
+    :func:`interpolation`) or is straight.
+    """
+
+    means: Tensor
+    label: str
+    rotated: bool
 
 
 def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = None, seed: int = 0) -> Draws:
@@ -141,6 +164,44 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
     return Traversal(torch.cat(means).view(shape), labels, torch.tensor([kl for kl, *_ in ranked]), quantiles)
 
 
+def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, seed: int = 0) -> Interpolation:
+    """Data along ``rows`` paths from one draw of the prior, a, to another, b, in ``columns`` steps t = 0..1.
+
+    Of a normal prior of mean m the path is z(t) = m + cos(pi t / 2) (a - m) + sin(pi t / 2) (b - m): every point of it
+    is itself distributed as the prior, while the middle of a straight line is nearer to m than draws are (White 2016).
+    Of any other prior it is the line from a to b, which stays within a convex support.
+
+    The latent moved is the first that the model draws for a datum; those below it follow, under the same random
+    numbers at every step.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``, trained or not.
+        batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
+        rows: paths.
+        columns: points of each.
+        seed: of the draws.
+
+    Raises:
+        UsageError: no latent belongs to a datum, the first is discrete, no observed site has the shape of x, or the
+            latents have no prior to draw from, as those of an energy-based pair.
+    """
+    if isinstance(pair, EnergyPair):
+        raise UsageError(f"expected a pair whose latents have a prior to draw from, got {type(pair).__name__}.")
+    wanted = tuple(part[torch.arange(rows, device=part.device) % len(part)] for part in batch)
+    with _looking(pair, batch, seed) as pair:
+        shared = _global_latents(pair, batch)
+        starts, ends = (_generate(pair, wanted, shared) for _ in range(2))
+        name = _first_latent(starts, pair.plate_name)
+        a, b, prior = starts[name]["value"], ends[name]["value"], _innermost(starts[name]["fn"])
+        rotated = isinstance(prior, dist.Normal | dist.MultivariateNormal)
+        means = []
+        for t in torch.linspace(0, 1, columns).tolist():
+            torch.manual_seed(seed)
+            z = _turned(prior.mean, a, b, t) if rotated else torch.lerp(a, b, t)
+            means.append(_draws(_generate(pair, wanted, shared | {name: z}), wanted[0]).mean)
+    return Interpolation(torch.stack(means, 1), name, rotated)
+
+
 @contextmanager
 def _looking(pair: Any, batch: Batch, seed: int) -> Iterator[Pair]:
     """The pair without gradients, seeded, in evaluation mode; all of it is put back."""
@@ -179,6 +240,31 @@ def _global_latents(pair: Pair, batch: Batch) -> dict[str, Tensor]:
     if not inside or not outside:
         return {}
     return {name: site["value"] for name, site in _sites(pair.guide, batch).items() if name in outside}
+
+
+def _first_latent(sites: Mapping[str, Site], plate: str) -> str:
+    """The first unobserved site in the data plate of an unconditioned model's run.
+
+    Raises:
+        UsageError: there is none, or it is discrete.
+    """
+    for name, site in sites.items():
+        if is_latent(site) and not site["infer"].get("was_observed") and data_frame(site, plate) is not None:
+            if site["fn"].support.is_discrete:
+                raise UsageError(f"latent {name!r} is discrete: there is nothing between two of its values.")
+            return name
+    raise UsageError("no latent stands in the data plate: there is nothing to interpolate.")
+
+
+def _innermost(fn: Any) -> Any:
+    """The distribution below ``to_event``."""
+    return _innermost(fn.base_dist) if isinstance(fn, dist.Independent) else fn
+
+
+def _turned(mean: Tensor, a: Tensor, b: Tensor, t: float) -> Tensor:
+    """The point at t of the path from a to b by rotation about the mean."""
+    angle = 0.5 * math.pi * t
+    return mean + math.cos(angle) * (a - mean) + math.sin(angle) * (b - mean)
 
 
 def _ranked_dimensions(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -> list[tuple[float, str, int]]:

@@ -13,18 +13,19 @@ from ppgen.metrics import score
 from ppgen.sections import (
     Section,
     configuration,
-    likelihood,
     name_of,
     name_of_value,
     number,
     reconstruction,
-    samples,
     texts,
-    training,
-    traversal,
     versions,
 )
 from ppgen.sections_energy import chains, energies, filters, normaliser
+from ppgen.sections_evaluation import likelihood, measures
+from ppgen.sections_latents import between, traversal
+from ppgen.sections_samples import over_training, samples
+from ppgen.sections_topics import topics
+from ppgen.sections_training import training
 
 if TYPE_CHECKING:
     from ppgen.runs import Run
@@ -37,12 +38,16 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     training,
     likelihood,
     normaliser,
+    measures,
     reconstruction,
     samples,
+    over_training,
     chains,
     energies,
     filters,
+    topics,
     traversal,
+    between,
     configuration,
     versions,
 ]
@@ -66,21 +71,30 @@ def headline(run: Run) -> Headline:
     """
     found = run.evaluation
     if found is None:
-        bounds = [score(line) for line in run.metrics if line["split"] == "valid"]
-        command = f"ppgen evaluate {run.directory or 'RUN'}"
-        advice = f"The run has not been evaluated: {command} gives its test log-likelihood, then write this page again."
-        value = number(bounds[-1]) if bounds else "none yet"
-        return Headline(f"Last validation {name_of_value(run)}", value, "", (advice,))
-    K, num_data = found["num_particles"], found["num_data"]
-    error_of = f"one standard error over {num_data:,} {found['split']} data"
-    if found.get("log_z") is None:
-        notes = [f"bound of K = {K:,} particles, {error_of}"]
+        return _unevaluated(run)
+    what = f"{found['split'].capitalize()} log-likelihood"
+    error_of = f"one standard error over {found['num_data']:,} {found['split']} data"
+    if found["method"] == "parzen":
+        what = f"{what} under a Parzen window"
+        notes = [f"a window of {found['num_samples']:,} samples, not the model's likelihood; {error_of}"]
+    elif found["log_z"] is None:
+        notes = [f"bound of K = {found['num_particles']:,} particles, {error_of}"]
     else:
         notes = [f"less log Z = {number(found['log_z']['value'])}, {error_of} and of log Z"]
     if found["bits_per_dim"] is not None:
         notes.append(f"{number(found['bits_per_dim'], 3)} bits per dimension")
-    value, error = number(found["log_likelihood"]), number(found["standard_error"])
-    return Headline(f"{found['split'].capitalize()} log-likelihood", value, error, tuple(notes))
+    return Headline(what, number(found["log_likelihood"]), number(found["standard_error"]), tuple(notes))
+
+
+def _unevaluated(run: Run) -> Headline:
+    """The last validation value, and the command that gives a better number."""
+    values = [score(line) for line in run.metrics if line["split"] == "valid"]
+    command, gives = f"ppgen evaluate {run.directory or 'RUN'}", "its test log-likelihood"
+    if run.pair.implicit:
+        values, gives = [], "measures of its samples"
+    advice = f"The run has not been evaluated: {command} gives {gives}, then write this page again."
+    what = "Test log-likelihood under a Parzen window" if run.pair.implicit else f"Last validation {name_of_value(run)}"
+    return Headline(what, number(values[-1]) if values else "none yet", "", (advice,))
 
 
 def write_report(run: Run, path: Path | None = None) -> Path:

@@ -18,15 +18,26 @@ import ppgen
 from ppgen import Pair, report
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
-from ppgen.inference import ELBO, IWELBO
+from ppgen.inference import ELBO, IWELBO, MMD, NonSaturating
 from ppgen.models import RBM, VAE
+from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
 from ppgen.registry import MODELS
 from ppgen.runs import Run, describe
 from ppgen.sections import Section, number
+from tests.implicit import Push, ring
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
-EVERYWHERE = ["Training", "Reconstructions", "Samples", "Latent traversal", "Configuration", "Versions"]
+WITH_DENSITY = [
+    "Training",
+    "Reconstructions",
+    "Samples",
+    "Latent traversal",
+    "Interpolation",
+    "Configuration",
+    "Versions",
+]
+IMPLICIT = ["Training", "Samples", "Interpolation", "Configuration", "Versions"]
 ENERGY_BASED = ["Training", "Reconstructions", "Samples", "Chains", "Free energies", "Configuration", "Versions"]
 METRICS = [
     {"step": step, "epoch": step / 2, "seconds": step / 10, "split": split, "bound": -5.0 - 1 / step}
@@ -89,13 +100,17 @@ def pictures_run(directory: Path | None = None) -> Run:
 def test_every_registered_pair_gets_every_section(name: str) -> None:
     run = tiny_run(name)
     text = report.render(run)
-    assert re.findall(r"<h2 id=.*?>(.*?)</h2>", text) == (EVERYWHERE if run.pair.normalised else ENERGY_BASED)
+    expected = WITH_DENSITY if run.pair.normalised else ENERGY_BASED
+    expected = IMPLICIT if run.pair.implicit else expected
+    found = re.findall(r"<h2 id=.*?>(.*?)</h2>", text)
+    assert [title for title in found if title != "Topics"] == expected
+    assert ("Topics" in found) == hasattr(run.pair, "topics")
     assert "no such picture" not in text
 
 
 def test_a_run_on_pictures_shows_them() -> None:
     images = Page(report.render(pictures_run())).all("img")
-    assert len(images) == 2 + 2  # reconstructions, samples, and two latents
+    assert len(images) == 3 + 2  # reconstructions, samples, interpolation, and two latents
 
 
 def test_an_energy_based_run_shows_its_log_z_chains_energies_and_filters(tmp_path: Path) -> None:
@@ -264,7 +279,7 @@ def test_a_pair_that_makes_no_x_says_so_where_pictures_would_be() -> None:
     run = pictures_run()
     run.pair = Regression()
     text = report.render(run)
-    assert text.count("There is no such picture of this pair: expected an observed site") == 3
+    assert text.count("There is no such picture of this pair: expected an observed site") == 4
 
 
 def test_functions_with_an_autoguide_get_a_page() -> None:
@@ -276,8 +291,9 @@ def test_functions_with_an_autoguide_get_a_page() -> None:
     spec = DataSpec("numbers", 12, "real")
     run = run_of(ppgen.pair_from(model, AutoNormal(model)), spec, (torch.randn(7, 12),))
     text = report.render(run)
-    assert text.count("There is no such picture of this pair") == 1  # a traversal: no datum has a latent
+    assert text.count("There is no such picture of this pair") == 2  # no datum has a latent
     assert "nothing to traverse" in text
+    assert "nothing to interpolate" in text
 
 
 def test_the_page_of_a_trained_run_tells_its_training(tmp_path: Path) -> None:
@@ -300,3 +316,65 @@ def test_a_report_imports_matplotlib_late_and_never_pyplot() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)
+
+
+def trained(data: Dataset, objective: Objective, pair: Pair, out: Path, steps: int = 4) -> tuple[Run, Page]:
+    """A run of a few steps, evaluated, and its page."""
+    run = ppgen.fit(pair, data, objective, steps=steps, batch_size=8, validate_every=2, eager=True, out=out)
+    run.evaluate(particles=2, num_samples=50)
+    return run, Page(report.render(run))
+
+
+def test_the_page_of_an_implicit_pair_says_that_its_number_is_no_likelihood(tmp_path: Path) -> None:
+    data = ring(60)
+    run, page = trained(data, MMD(), Push(data.spec), tmp_path)
+    assert "Test log-likelihood under a Parzen window" in page.text
+    assert any(part.startswith("a window of 50 samples, not the model's likelihood") for part in page.text)
+    assert {"Measures", "modes covered", "parzen sigma", "two sample p value"} <= set(page.text)
+    assert not {"Likelihood", "Reconstructions", "Latent traversal"} & set(page.text)
+    found = run.evaluation or {}
+    assert {measure["meaning"] for measure in found["measures"]} <= set(page.text)
+
+
+def test_an_implicit_pair_that_was_not_evaluated_has_no_number_in_its_place(tmp_path: Path) -> None:
+    data = ring(60)
+    run = ppgen.fit(Push(data.spec), data, MMD(), steps=2, batch_size=8, eager=True, out=tmp_path)
+    assert report.headline(run).value == "none yet"
+    assert "gives measures of its samples" in report.headline(run).notes[0]
+
+
+def test_points_stand_beside_data_and_modes_at_the_end_and_over_training(tmp_path: Path) -> None:
+    data = ring(60)
+    _, page = trained(data, MMD(), Push(data.spec), tmp_path)
+    labels = [str(chart["aria-label"]) for chart in page.all("svg")]
+    assert "60 test data beside 500 samples." in labels
+    assert "500 samples after 0, 1, 2 and 4 steps." in labels
+    assert any("Crosses: the known modes." in part for part in page.text)
+
+
+def test_pictures_over_training_are_a_grid_of_moments(tmp_path: Path) -> None:
+    spec = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
+    train, valid, test = ((torch.randint(5, (12, 12)) / 4,) for _ in range(3))
+    _, page = trained(Dataset(spec, train, valid, test), ELBO(), VAE(spec, 2, hidden=(4,)), tmp_path)
+    assert "10 samples after 0, 1, 2 and 4 steps." in [image["alt"] for image in page.all("img")]
+
+
+def test_every_player_has_a_chart_of_its_own_loss(tmp_path: Path) -> None:
+    data = ring(60)
+    run, page = trained(data, NonSaturating(hidden=(4,)), Push(data.spec), tmp_path)
+    labels = " ".join(str(chart["aria-label"]) for chart in page.all("svg"))
+    for player in ("critic", "generator"):
+        loss = [line[f"{player}/loss"] for line in run.metrics if line["split"] == "train"]
+        assert f"train {player} loss: {number(loss[0])} at first, {number(loss[-1])} at last." in labels
+    assert "valid critic loss" in labels
+    assert "valid generator loss" not in labels
+    assert "critic real" in labels
+    assert any("validation is of the critic alone" in part for part in page.text)
+
+
+def test_the_loss_of_an_objective_without_a_bound_is_drawn_with_one_sign(tmp_path: Path) -> None:
+    data = ring(60)
+    run, page = trained(data, MMD(), Push(data.spec), tmp_path)
+    valid = [line["loss"] for line in run.metrics if line["split"] == "valid"]
+    labels = " ".join(str(chart["aria-label"]) for chart in page.all("svg"))
+    assert f"valid loss: {number(valid[0])} at first, {number(valid[-1])} at last." in labels

@@ -1,0 +1,104 @@
+"""Section of the report for pairs with topics: their words, their coherence, their shares of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppgen.evaluation.coherence import COHERENCE_WORDS, published_coherence, top_words, topics_of
+from ppgen.pictures import grid
+from ppgen.sections import COLUMNS, Figure, Section, number, picture
+from ppgen.tracing import Particles
+from ppgen.weights import read_particles
+
+if TYPE_CHECKING:
+    from ppgen.runs import Run
+
+__all__ = ["topics"]
+
+_TOPICS, _WORDS = 100, 10
+"""Rows of the table, and words in a row, at most."""
+
+_DOCUMENTS, _PARTICLES = 1000, 10
+"""Test documents, and draws of the guide for each, from which shares are taken."""
+
+
+def topics(run: Run) -> Section | None:
+    """A table of topics by their most probable words, those of the largest share first, and pictures of them.
+
+    None for a pair without ``topics``.
+    """
+    found = topics_of(run.pair)
+    if found is None:
+        return None
+    share, npmi = _shares(run, len(found)), _coherence(run, found)
+    rank = next((by for by in (share, npmi) if by is not None), -torch.arange(len(found)))
+    order = rank.argsort(descending=True)[:_TOPICS].to(found.device)
+    columns = {
+        "topic": [str(k) for k in order.tolist()],
+        "share": [] if share is None else [f"{number(100 * float(share[k]), 1)} %" for k in order],
+        "NPMI": [] if npmi is None else [number(float(npmi[k])) for k in order],
+        "most probable words, in percent": list(_words(run, found[order])),
+    }
+    shown = {title: cells for title, cells in columns.items() if cells}
+    table = (tuple(shown), *zip(*shown.values(), strict=True))
+    text, figures = " ".join(_explained(run, found, share, npmi)), tuple(_pictures(run, found[order]))
+    return Section("Topics", text, figures, table=table, text_columns=(len(shown) - 1,))
+
+
+def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | None) -> Iterator[str]:
+    if len(found) > _TOPICS:
+        yield f"The first {_TOPICS} of {len(found):,} topics."
+    if share is not None:
+        count = min(_DOCUMENTS, len(run.data.test[0]))
+        yield f"The share of a topic is that of the words of {count:,} test documents, the mean under the guide."
+    if npmi is not None:
+        few, many = COHERENCE_WORDS
+        yield (
+            f"NPMI, from −1 to 1, tells whether the first {few} and {many} words of a topic are found in the same test "
+            f"documents; its mean over the topics is {number(float(npmi.mean()), 3)}."
+        )
+
+
+def _words(run: Run, found: Tensor) -> Iterator[str]:
+    names = run.data.spec.vocabulary or [f"word {v}" for v in range(found.shape[1])]
+    for topic, words in zip(found, top_words(found, min(_WORDS, found.shape[1])), strict=True):
+        yield ", ".join(f"{names[v]} {number(100 * float(topic[v]), 1)}" for v in words.tolist())
+
+
+def _coherence(run: Run, found: Tensor) -> Tensor | None:
+    """NPMI of each topic in the test documents; None where the vocabulary is too small for it."""
+    return published_coherence(found, run.data.test[0][:]) if max(COHERENCE_WORDS) <= found.shape[1] else None
+
+
+def _shares(run: Run, num_topics: int) -> Tensor | None:
+    """The mean over the words of test documents of the latent that is a distribution over topics; None without one."""
+    batch = tuple(part[:_DOCUMENTS] for part in run.data.test)
+    words = batch[0].sum(1, keepdim=True)  # (B, 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        chunks = read_particles(run.pair, batch, _PARTICLES, partial(_proportions, num_topics))
+        theta = torch.cat([torch.cat(blocks).mean(0) for blocks in chunks])  # (B, topics), or (B, 0)
+    return (words * theta).sum(0) / words.sum() if theta.numel() else None
+
+
+def _proportions(num_topics: int, particles: Particles) -> Tensor:
+    """The guide's draws of a document's distribution over topics, (k, B, topics); (k, B, 0) where it draws none."""
+    sites = (particles.guide_sites[name] for name in particles.latents)
+    simplices = (s for s in sites if s["fn"].event_shape == (num_topics,) and s["fn"].support == constraints.simplex)
+    return next((site["value"] for site in simplices), particles.log_w.unsqueeze(-1)[..., :0])
+
+
+def _pictures(run: Run, found: Tensor) -> Iterator[Figure]:
+    """The topics as pictures, where data are."""
+    shape = run.data.spec.image_shape
+    if shape is not None:
+        columns = min(COLUMNS, len(found))
+        most = float(found.max())
+        caption = f"The topics in the table's order, row by row; black is 0, white {number(100 * most, 1)} percent."
+        yield Figure(picture(grid(found, shape, columns, grey=(0.0, most)), columns, f"{len(found)} topics."), caption)
