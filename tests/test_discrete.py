@@ -202,7 +202,7 @@ def test_values_are_drawn_site_by_site_and_scored_between_states() -> None:
     x = data(4)
     assert (seen, particles.scored) == (["b", "z", "n"], ["b", "n"])
     at = dist.Bernoulli(logits=x[:, 0]).log_prob
-    b = (at(torch.ones(4)) + at(torch.zeros(4))) / 2
+    b = (at(torch.ones_like(x[:, 0])) + at(torch.zeros_like(x[:, 0]))) / 2
     torch.testing.assert_close(particles.log_q_of(["b"]), b.expand(3, 4))
     z = particles.guide_sites["z"]["value"]
     torch.testing.assert_close(particles.log_prob("z"), dist.Normal(0.5, 1.0).log_prob(z))
