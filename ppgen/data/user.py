@@ -13,6 +13,7 @@ from ppgen.data.assemble import binarize_once, mean_length, permutation
 from ppgen.data.dataset import Dataset, Split
 from ppgen.data.sparse import Rows, SparseRows, is_sparse, take
 from ppgen.data.spec import DataSpec, Observation
+from ppgen.data.validate import check_split
 from ppgen.errors import UsageError
 
 __all__ = ["dataset_from"]
@@ -57,9 +58,10 @@ def dataset_from(
     ('real', 80, 10, 10)
     """
     parts = {"train": train, "valid": valid, "test": test}
-    given = {split: _tensors(split, part) for split, part in parts.items() if part is not None}
-    shape = image_shape or _image_shape(given["train"][0])
-    splits = _hold_out({split: _flat(part) for split, part in given.items()}, held_out, seed)
+    shaped = {split: _tensors(split, part) for split, part in parts.items() if part is not None}
+    shape = image_shape or _image_shape(shaped["train"][0])
+    given = {split: _flat(part) for split, part in shaped.items()}
+    splits = _hold_out(given, held_out, seed)
     if dynamic:
         splits |= {split: _drawn(split, splits[split], seed) for split in ("valid", "test")}
     x = splits["train"][0]
@@ -77,6 +79,8 @@ def dataset_from(
         mean=mean,
         vocabulary=None if vocabulary is None else tuple(vocabulary),
     )
+    for split, part in given.items():  # here rows have the numbers that the user knows them by
+        check_split(split, part, spec, probabilities=dynamic)
     return Dataset(spec, splits["train"], splits["valid"], splits["test"], dynamic=dynamic)
 
 

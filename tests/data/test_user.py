@@ -107,3 +107,10 @@ def test_dataset_from_refuses_an_empty_split_that_was_given() -> None:
 def test_dataset_from_refuses_a_share_that_leaves_nothing(held_out: float) -> None:
     with pytest.raises(UsageError, match="held_out between 0 and 1"):
         dataset_from(torch.zeros(20, 3), held_out=held_out)
+
+
+def test_dataset_from_names_a_row_by_its_place_before_the_split() -> None:
+    x = torch.zeros(20, 3)
+    x[13, 1] = float("nan")
+    with pytest.raises(UsageError, match="train of data 'user' must hold finite numbers, got nan in row 13, column 1"):
+        dataset_from(x)

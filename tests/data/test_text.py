@@ -1,0 +1,197 @@
+"""Documents: synthetic ones against their truth, embedded ones, those of files, and those of the user's."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from ppgen.data import SPLITS, Dataset, SparseRows, bar_topics, load_data
+from ppgen.errors import UsageError
+
+Require = Callable[[str], Path]
+
+
+def tokens(data: Dataset) -> list[int]:
+    return [int(data.split(split)[0].sum(1).double().sum()) for split in SPLITS]
+
+
+def sizes(data: Dataset) -> list[int]:
+    return [len(data.split(split)[0]) for split in SPLITS]
+
+
+def test_bar_topics_are_the_rows_and_columns_of_a_square() -> None:
+    topics = bar_topics(5).reshape(10, 5, 5)
+    for k in range(5):
+        expected = torch.zeros(5, 5)
+        expected[k] = 0.2
+        assert torch.equal(topics[k], expected)
+        assert torch.equal(topics[5 + k], expected.T)
+
+
+def test_bars_never_change() -> None:
+    data = load_data("bars")
+    assert sizes(data) == [1000, 200, 200]
+    assert tokens(data) == [100_000, 20_000, 20_000]
+    assert (data.spec.length, data.spec.image_shape, data.spec.observation) == (100, (5, 5), "counts")
+    assert data.sha256 == "37d116ed1eba5ddaff76de10528f46f30996c2eb7ae5cda7b6deaeb2f9d34359"
+
+
+def test_bars_have_the_moments_of_their_topics() -> None:
+    """E[x / n] = topics' mean; Var[theta_k] of Dirichlet(c, ..., c) over T topics is (T - 1) / (T^2 (T c + 1))."""
+    n, length, c, size = 20_000, 50, 0.3, 3
+    x = load_data("bars", size=size, num_data=n, length=length, concentration=c).train[0].double() / length
+    topics = bar_topics(size).double()
+    T = len(topics)
+    shared = torch.full((T, T), -1.0, dtype=torch.float64).fill_diagonal_(T - 1) / (T**2 * (T * c + 1))
+    p = topics.mean(0)
+    spread = topics.T @ shared @ topics  # of the documents' word probabilities
+    exact = spread + (torch.diag(p) - torch.outer(p, p) - spread) / length
+    assert ((x.mean(0) - p) / (exact.diag() / n).sqrt()).abs().max() < 4.5  # 9 tests of 7e-6, and the seed is fixed
+    assert (torch.cov(x.T) - exact).abs().max() < 5 * exact.max() * (3 / n) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("size", 1), ("num_data", 0), ("length", 0), ("length", 1.5), ("concentration", 0), ("seed", -1)],
+)
+def test_bars_refuse(option: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"{option} must be"):
+        load_data("bars", **{option: value})
+
+
+def test_pydoc_is_english_without_repeats_in_a_fixed_order() -> None:
+    data = load_data("pydoc")
+    words = data.spec.vocabulary
+    assert words is not None
+    assert {"object", "class", "function"} <= set(words)
+    assert not {"the", "and", "of"} & set(words)
+    assert len(data.train[0]) > 800
+    assert len(data.valid[0]) == len(data.test[0]) == sum(sizes(data)) // 10
+    assert min(float(data.split(split)[0].sum(1).min()) for split in SPLITS) >= 5
+    assert data.sha256 == load_data("pydoc").sha256
+    assert all(isinstance(data.split(split)[0], SparseRows) for split in SPLITS)
+
+
+def test_20news_has_the_documents_words_and_tokens_of_its_page(require_data: Require) -> None:
+    require_data("20news.npz")
+    data = load_data("20news")
+    assert sizes(data) == [10_258, 1000, 7487]
+    assert sum(tokens(data)[:2]) == 991_493
+    assert tokens(data)[2] == 629_312
+    words = data.spec.vocabulary
+    assert words is not None
+    assert (len(words), words[0]) == (1995, "_eos_")
+    assert data.sha256 == "cc441ebc566adc182d14e024331fe3b46358260f4dda83ea7f4126ffa5009a18"
+    frequency = data.train[0].sum(0) + data.valid[0].sum(0)
+    assert frequency[0] == 0
+    assert bool((frequency[1:].diff() <= 0).all())  # the vocabulary is sorted by it: words and columns belong together
+
+
+def test_20news_stays_sparse(require_data: Require) -> None:
+    require_data("20news.npz")
+    x = load_data("20news").train[0]
+    assert isinstance(x, SparseRows)
+    kept = sum(part.numel() * part.element_size() for part in (x.indptr, x.indices, x.values))
+    assert kept < 0.1 * 4 * x.shape[0] * x.shape[1]
+
+
+def test_ap_has_the_documents_words_and_tokens_of_its_page(require_data: Require) -> None:
+    require_data("ap.npz")
+    data = load_data("ap")
+    assert sizes(data) == [1796, 225, 225]
+    assert sum(tokens(data)) == 435_838
+    assert data.spec.num_features == 10_473
+    assert data.sha256 == "0f55be59bd084992d9de1a730949e5ac4f36c11b201470d7e110626ac12e8972"
+
+
+def test_ap_of_the_original_file_is_the_same(
+    require_data: Require, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, words = require_data("ap.npz"), require_data("ap_vocab.txt")
+    packed = load_data("ap")
+    with np.load(archive) as arrays:
+        ends, ids, counts = (arrays[name].tolist() for name in ("indptr", "indices", "counts"))
+    rows = [range(*ends[i : i + 2]) for i in range(len(ends) - 1)]
+    lines = [" ".join([str(len(row)), *(f"{ids[i]}:{counts[i]}" for i in row)]) for row in rows]
+    (tmp_path / "ap.dat").write_text("\n".join(lines))
+    (tmp_path / "vocab.txt").write_bytes(words.read_bytes())
+    monkeypatch.setenv("PPGEN_DATA", str(tmp_path))
+    assert load_data("ap").sha256 == packed.sha256
+
+
+@pytest.mark.parametrize(("name", "file"), [("20news", "20news.npz"), ("ap", "ap.dat")])
+def test_a_missing_file_is_named_with_where_to_find_it(
+    name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PPGEN_DATA", str(tmp_path))
+    with pytest.raises(UsageError, match=f"{name}' needs {file}.*http.*published checksum: put the file into"):
+        load_data(name)
+
+
+COUNTS = sparse.csr_matrix(np.random.RandomState(0).poisson(0.6, (30, 6)) + np.eye(6, dtype=int)[np.arange(30) % 6])
+WORDS = ("ant", "bee", "cat", "dog", "eel", "fox")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Thirty documents of six words in both formats, and the words."""
+    np.savez(tmp_path / "counts.npz", indptr=COUNTS.indptr, indices=COUNTS.indices, counts=COUNTS.data)
+    lines = [f"{row.nnz} " + " ".join(f"{i}:{n}" for i, n in zip(row.indices, row.data, strict=True)) for row in COUNTS]
+    (tmp_path / "counts.dat").write_text("\n".join(lines))
+    (tmp_path / "words.txt").write_text("\n".join(WORDS))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["counts.npz", "counts.dat"])
+def test_documents_are_read_from_both_formats(files: Path, name: str) -> None:
+    data = load_data("documents", file=str(files / name), vocabulary=str(files / "words.txt"))
+    assert sizes(data) == [24, 3, 3]
+    assert data.spec.vocabulary == WORDS
+    order = np.random.RandomState(0).permutation(30)
+    everything = torch.cat([data.rows(split)[0] for split in ("valid", "test", "train")])
+    assert np.array_equal(everything.numpy(), COUNTS.toarray()[order])
+    again = load_data(data.config["name"], **data.config["options"])
+    assert again.sha256 == data.sha256
+
+
+def test_documents_may_have_files_of_their_own_for_every_split(files: Path) -> None:
+    name = str(files / "counts.npz")
+    data = load_data("documents", file=name, valid=name, test=str(files / "counts.dat"))
+    assert sizes(data) == [30, 30, 30]
+    assert data.spec.vocabulary is None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "needs file="),
+        ({"file": "nowhere.npz"}, "file must name a file, got 'nowhere.npz', where there is none"),
+        ({"file": "counts.npz", "vocabulary": "nowhere.txt"}, "vocabulary must name a file"),
+        ({"file": "counts.npz", "vocabulary": "two.txt"}, "counts.npz must be word counts in compressed sparse rows"),
+        ({"file": "counts.dat", "vocabulary": "two.txt"}, "counts.dat must be word counts in lda-c's format"),
+        ({"file": "counts.npz", "vocabulary": "none.txt"}, "none.txt must be a text file of words"),
+        ({"file": "words.txt"}, "words.txt must be word counts in lda-c's format"),
+        ({"file": "broken.npz"}, "broken.npz must be a NumPy .npz archive"),
+        ({"file": "other.npz"}, "indptr, indices, counts: indptr, counts missing, it has indices"),
+        ({"file": "ends.npz"}, "ends.npz must be word counts in compressed sparse rows"),
+        ({"file": "empty.npz"}, "and 1 of 4 are empty (row 1): drop the empty documents"),
+        ({"file": "counts.npz", "held_out": 1.0}, "held_out between 0 and 1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_documents_refuse(files: Path, options: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    (files / "two.txt").write_text("ant\nbee")
+    (files / "none.txt").write_text("")
+    (files / "broken.npz").write_bytes(b"PK")
+    np.savez(files / "other.npz", indices=[0])
+    np.savez(files / "ends.npz", indptr=[0, 5, 2], indices=[0, 1], counts=[1, 1])
+    empty = {"indptr": [0, 1, 1, 2, 3], "indices": [0, 1, 0], "counts": [1, 1, 1]}
+    np.savez(files / "empty.npz", **empty)  # type: ignore[arg-type]  # numpy's stub takes them for its flag
+    with pytest.raises(UsageError) as refused:
+        load_data("documents", **options)
+    assert sentence in str(refused.value)
