@@ -37,6 +37,7 @@ from ppgen.distributions import BagOfWords
 from ppgen.errors import UsageError
 from ppgen.networks import MLP, BatchNorm, check_positive, check_size, check_sizes
 from ppgen.pair import Pair
+from ppgen.parameters import in_evaluation
 from ppgen.registry import register_model
 
 __all__ = ["ProdLDA"]
@@ -120,8 +121,9 @@ class ProdLDA(Pair):
 
     @property
     def topics(self) -> Tensor:
-        """(T, V), rows summing to one."""
-        return self.weight.softmax(-1)
+        """The experts, p(word | theta = 1 for one topic) by running averages, (T, V), rows summing to one."""
+        with in_evaluation(self.normalise):
+            return self.log_probs(torch.eye(self.num_topics).to(self.weight)).exp()
 
     def _dropped(self, h: Tensor) -> Tensor:
         if not self.training or self.keep == 1:

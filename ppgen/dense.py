@@ -92,7 +92,7 @@ class BatchNorm(nn.BatchNorm1d):
         self.scale = nn.Parameter(torch.ones(size)) if learn_scale else None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        rows = inputs.flatten(end_dim=-2)
+        rows = inputs.reshape(-1, inputs.shape[-1])
         if self.training and len(rows) == 1:
             raise UsageError(
                 "batch normalisation takes batches of at least 2 data in training, got 1: raise batch_size."
