@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -125,7 +126,8 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
 
     ``.png``: for images the means of p(x | z), in a grid; for other data the draws, as cells,
     or as lines or points beside test data.
-    ``.csv``: a draw of x a line, below a header. ``.npz``: arrays ``x`` and ``mean``. Labels go along as ``y``.
+    ``.csv``: a draw of x a line, below a header (the words, of counts). ``.npz``: arrays ``x`` and ``mean``. Labels go
+    along as ``y``.
 
     Raises:
         UsageError: num_samples < 1, another suffix, or a place that cannot be written.
@@ -157,10 +159,11 @@ def _as_png(run: Run, draws: Draws, batch: Batch) -> bytes:
 
 def _as_csv(run: Run, draws: Draws, batch: Batch) -> bytes:
     columns = _columns(run, draws, batch)
-    names = [f"x{i}" for i in range(draws.x.shape[1])] + ["y"] * ("y" in columns)
+    names = run.data.spec.vocabulary or [f"x{i}" for i in range(draws.x.shape[1])]
     table = np.column_stack([columns["x"], *([columns["y"]] if "y" in columns else [])])
     text = io.StringIO()
-    np.savetxt(text, table, fmt="%.9g", delimiter=",", header=",".join(names), comments="")
+    csv.writer(text, lineterminator="\n").writerow([*names, *["y"] * ("y" in columns)])
+    np.savetxt(text, table, fmt="%.9g", delimiter=",")
     return text.getvalue().encode()
 
 

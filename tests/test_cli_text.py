@@ -1,0 +1,96 @@
+"""The command line on word counts: an RBM of documents, a VAE of them, and a file of the user's own."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ppgen
+from ppgen.data import SparseRows
+from tests.cli_cases import SMALL, run
+
+RBM = ["train", "rbm", "-M", "hidden=5", "--objective", "cd", "--steps", "3", "--eager", "--out", "r", "--data"]
+VAE = ["train", "vae", *SMALL, "--objective", "elbo", "--eager", "--out", "r", "--data"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def documents() -> None:
+    """A file of forty documents over four words, each with one word at least, and the words."""
+    x = np.random.RandomState(0).poisson(0.5, (40, 4)) + np.eye(4, dtype=int)[np.arange(40) % 4]
+    document, word = x.nonzero()
+    indptr = np.r_[0, np.bincount(document, minlength=40).cumsum()]
+    np.savez("counts.npz", indptr=indptr, indices=word, counts=x[document, word])
+    Path("words.txt").write_text('ant\nbee\ncat\n"dog", barks\n')
+
+
+def test_an_rbm_of_bars_is_trained_evaluated_drawn_from_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, *RBM, "bars").code == 0
+    found = json.loads(run(capsys, "evaluate", "r", "--exact-log-z", "--json").out)
+    assert -100 < found["log_likelihood"] < -40  # the multinomial of the mean document has about -65
+    assert run(capsys, "sample", "r", "-n", "3", "--out", "s.npz").code == 0
+    with np.load("s.npz") as arrays:
+        assert arrays["x"].sum(1).tolist() == [100.0] * 3
+    assert run(capsys, "report", "r").code == 0
+    page = Path("r/report.html").read_text()
+    assert "There is no such picture" not in page
+    assert all(title in page for title in ("Reconstructions", "Samples", "Chains", "Free energies", "Filters"))
+
+
+def test_text_of_several_lengths_has_no_one_log_z(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, *RBM, "pydoc").code == 0
+    refused = run(capsys, "evaluate", "r", "--temperatures", "5")
+    assert refused.code == 2
+    assert "ppgen: log Z is that of documents of 15 words, and document 0 has" in refused.err.replace("\n", " ")
+    assert run(capsys, "sample", "r", "-n", "2", "--out", "s.npz").code == 0
+
+
+def test_a_vae_of_sparse_text_goes_on_and_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, *VAE, "pydoc", "--steps", "2").code == 0
+    assert run(capsys, *VAE, "pydoc", "--steps", "4", "--resume").code == 0
+    found = ppgen.load("r")
+    assert isinstance(found.data.train[0], SparseRows)
+    assert found.metrics[-1]["step"] == 4
+    assert run(capsys, "evaluate", "r", "--particles", "2", "--num-data", "20").code == 0
+    assert run(capsys, "report", "r").code == 0
+    assert "There is no such picture" not in Path("r/report.html").read_text()
+
+
+@pytest.mark.usefixtures("documents")
+def test_a_file_of_ones_own_is_trained_on_and_named_in_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["documents", "-D", "file=counts.npz", "-D", "vocabulary=words.txt"]
+    assert run(capsys, *VAE, *own, "--steps", "2").code == 0
+    assert json.loads(Path("r/config.json").read_text())["data"]["options"]["file"] == "counts.npz"
+    assert run(capsys, "sample", "r", "-n", "3", "--out", "s.csv").code == 0
+    with Path("s.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["ant", "bee", "cat", '"dog", barks']
+    assert len(rows) == 3
+    Path("counts.npz").unlink()
+    assert "file must name a file, got 'counts.npz'" in run(capsys, "evaluate", "r").err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([*VAE, "documents"], "needs file="),
+        ([*RBM, "bars", "-M", "visible=bernoulli"], "a bernoulli layer needs binary data, and data 'bars' are counts"),
+        ([*RBM, "bars", "-M", "length=0"], "length must be"),
+        ([*RBM, "digits", "-M", "length=10"], "length is that of documents"),
+        ([*RBM, "bars", "-D", "size=1"], "size must be an integer at least 2, got 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = run(capsys, *options)
+    assert given.code == 2
+    assert sentence in given.err.replace("\n", " ")
+    assert given.err.count("\n") == 1
+    assert not Path("r").exists()
