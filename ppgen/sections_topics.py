@@ -56,7 +56,7 @@ def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | Non
         yield f"The first {_TOPICS} of {len(found):,} topics."
     if share is not None:
         count = min(_DOCUMENTS, len(run.data.test[0]))
-        yield f"The share of a topic is that of the words of {count:,} test documents, the mean under the guide."
+        yield f"A topic's share is its part in the words of {count:,} test documents, a mean under the guide."
     if npmi is not None:
         few, many = COHERENCE_WORDS
         yield (
@@ -68,7 +68,7 @@ def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | Non
 def _words(run: Run, found: Tensor) -> Iterator[str]:
     names = run.data.spec.vocabulary or [f"word {v}" for v in range(found.shape[1])]
     for topic, words in zip(found, top_words(found, min(_WORDS, found.shape[1])), strict=True):
-        yield ", ".join(f"{names[v]} {number(100 * float(topic[v]), 1)}" for v in words.tolist())
+        yield ", ".join(f"{names[v]}\N{NO-BREAK SPACE}{number(100 * float(topic[v]), 1)}" for v in words.tolist())
 
 
 def _coherence(run: Run, found: Tensor) -> Tensor | None:

@@ -75,7 +75,7 @@ def test_topics_come_by_their_shares_with_their_most_probable_words() -> None:
     assert header == ("topic", "share", "NPMI", "most probable words, in percent")
     assert (first[0], second[0]) == ("1", "0")
     assert float(first[1].removesuffix(" %")) == pytest.approx(90, abs=0.5)
-    assert second[3].startswith("a 15.4, b 14.1, c 12.8")
+    assert second[3].replace("\N{NO-BREAK SPACE}", " ").startswith("a 15.4, b 14.1, c 12.8")
     assert second[3].count(",") == 9
     assert section.text_columns == (3,)
 
@@ -102,7 +102,7 @@ def test_a_small_vocabulary_without_names_has_words_by_number_and_no_coherence()
     section = topics(_run(Topical(torch.tensor([[0.75, 0.25]]), torch.ones(1)), num_features=2, vocabulary=None))
     assert section is not None
     assert section.table[0] == ("topic", "share", "most probable words, in percent")
-    assert section.table[1] == ("0", "100.0 %", "word 0 75.0, word 1 25.0")
+    assert section.table[1] == ("0", "100.0 %", "word 0\N{NO-BREAK SPACE}75.0, word 1\N{NO-BREAK SPACE}25.0")
 
 
 def test_a_pair_without_topics_has_no_such_section() -> None:
