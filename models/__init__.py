@@ -4,12 +4,27 @@ if __name__ != "ppgen.models":
     raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'.")
 
 from ppgen.models.cvae import CVAE
+from ppgen.models.discrete_vae import DiscreteVAE
 from ppgen.models.gan import GAN
 from ppgen.models.iwae import IWAE
 from ppgen.models.lda import LDA
 from ppgen.models.linear_gaussian import LinearGaussian
 from ppgen.models.prodlda import ProdLDA
 from ppgen.models.rbm import RBM
+from ppgen.models.sbn import SBN
+from ppgen.models.structured_prediction import StructuredPrediction
 from ppgen.models.vae import VAE
 
-__all__ = ["CVAE", "GAN", "IWAE", "LDA", "RBM", "VAE", "LinearGaussian", "ProdLDA"]
+__all__ = [
+    "CVAE",
+    "GAN",
+    "IWAE",
+    "LDA",
+    "RBM",
+    "SBN",
+    "VAE",
+    "DiscreteVAE",
+    "LinearGaussian",
+    "ProdLDA",
+    "StructuredPrediction",
+]

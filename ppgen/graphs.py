@@ -1,18 +1,42 @@
-"""Passes over a traced step, before Inductor sees it."""
+"""A step as a graph, and passes over it before Inductor sees it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["faster_products", "without_detach"]
+__all__ = ["faster_products", "graph_of", "without_detach"]
 
 aten = torch.ops.aten
 
 _LEAST_WORK = 4_000_000
 """Multiplications from which oneDNN gains more than a call of its operator costs (a few microseconds)."""
+
+
+def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
+    """What ``function`` does to arguments of these shapes, as one graph.
+
+    Raises:
+        Exception: whatever tracing raised, when the function depends on values (``.item()``, ``if tensor > 0:``).
+    """
+    with _WithoutChecks():
+        return make_fx(function)(*arguments)
+
+
+class _WithoutChecks(TorchFunctionMode):
+    """torch's functions that read values only to check them, without the check: draws of ``OneHotCategorical``."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (_one_hot if func is torch.nn.functional.one_hot else func)(*args, **(kwargs or {}))
+
+
+def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:
+    return (tensor.unsqueeze(-1) == torch.arange(num_classes, device=tensor.device)).long()
 
 
 def without_detach(graph: fx.GraphModule) -> fx.GraphModule:

@@ -17,10 +17,9 @@ from typing import Any
 import pyro
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppgen.errors import UsageError
-from ppgen.graphs import faster_products, without_detach
+from ppgen.graphs import faster_products, graph_of, without_detach
 from ppgen.objective import Objective, Outcome, Player, State
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, swapped
@@ -125,7 +124,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
 
     leaves = _leaves(arguments, takes)
     with torch.random.fork_rng(), torch.no_grad():
-        graph = make_fx(flat)(*leaves)
+        graph = graph_of(flat, *leaves)
         run = _inductor(faster_products(without_detach(graph)), leaves)
 
     def fast(*arguments: Any) -> StepResult:

@@ -1,17 +1,30 @@
-"""Passes over traced graphs leave values as they are."""
+"""Steps become graphs, and passes over them leave values as they are."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from pyro.distributions import OneHotCategorical
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from ppgen.graphs import faster_products, without_detach
+from ppgen.graphs import faster_products, graph_of, without_detach
 
 
 def _targets(graph: torch.fx.GraphModule) -> list[str]:
     return [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+
+
+def test_a_one_hot_draw_is_traced_and_is_the_same_draw() -> None:
+    def draw(logits: Tensor) -> Tensor:
+        return OneHotCategorical(logits=logits, validate_args=False).sample()
+
+    graph = graph_of(draw, torch.zeros(4, 3))
+    for logits in (torch.zeros(4, 3), torch.randn(4, 3)):
+        torch.manual_seed(0)
+        expected = draw(logits)
+        torch.manual_seed(0)
+        assert torch.equal(graph(logits), expected)
 
 
 def test_detach_is_dropped() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from ppgen.graphs import graph_of
 from ppgen.objective import Objective
 from ppgen.pair import Pair
 from ppgen.steps import Learner, player_step
@@ -147,7 +147,7 @@ def check_traceable(objective: Objective) -> None:
         moved = [*leaves[:-1], leaves[-1] + 0.5]
         eager = _seeded(flat, moved)
         try:
-            graph = make_fx(flat)(*leaves)
+            graph = graph_of(flat, *leaves)
         except Exception as error:
             raise CheckFailed(
                 f"tracing raises {type(error).__name__}: {first_sentence(error)}",

@@ -6,10 +6,10 @@ import pyro
 import pytest
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 import ppgen.models  # noqa: F401  # fills the registry
 from ppgen.data import DataSpec
+from ppgen.graphs import graph_of
 from ppgen.models import VAE
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, swapped
@@ -29,7 +29,7 @@ def check_traces(pair: Pair, batch: tuple[Tensor, ...]) -> None:
     with pyro.validation_enabled(False):
         values = [value.detach().requires_grad_() for value in parameters]
         step(values, batch)  # the engine counts a pair's plates by one more run, the first time it sees it
-        graph = make_fx(step)(values, batch)
+        graph = graph_of(step, values, batch)
         for data in (batch, tuple(tensor.flip(0) for tensor in batch)):
             torch.manual_seed(1)
             expected = step(values, data)
