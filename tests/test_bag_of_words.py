@@ -76,10 +76,10 @@ def test_draws_of_a_sparse_dirichlet_have_finite_densities_and_gradients() -> No
     """Of concentration 0.005 nine entries in ten are below the smallest number of float32."""
     concentration = torch.full((100, 50), 0.005, requires_grad=True)
     draws = Dirichlet(concentration).rsample()
-    assert (draws >= torch.finfo(torch.float32).tiny).all()
+    assert (draws > 1e-29).all()
     torch.testing.assert_close(draws.sum(-1), torch.ones(100))
     log_prob: Tensor = Dirichlet(concentration).log_prob(draws)  # type: ignore[no-untyped-call]
-    log_prob.sum().backward()
+    (1e6 * log_prob.sum()).backward()  # N / B may be large
     assert torch.isfinite(log_prob).all()
     assert concentration.grad is not None
     assert torch.isfinite(concentration.grad).all()
