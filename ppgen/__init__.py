@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 from ppgen import inference, models
+from ppgen.comparison import Comparison, compare
 from ppgen.data import Dataset, DataSpec, dataset_from, load_data
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation
@@ -18,6 +19,7 @@ from ppgen.weights import log_weights
 
 __all__ = [
     "Bound",
+    "Comparison",
     "DataSpec",
     "Dataset",
     "Estimator",
@@ -31,6 +33,7 @@ __all__ = [
     "Run",
     "UsageError",
     "check_pair",
+    "compare",
     "dataset_from",
     "fit",
     "inference",

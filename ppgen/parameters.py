@@ -22,7 +22,7 @@ from torch.nn.utils import stateless
 
 from ppgen.errors import UsageError
 
-__all__ = ["GivenParameters", "detached", "in_evaluation", "isolated", "owner", "swapped"]
+__all__ = ["GivenParameters", "detached", "empty_store", "in_evaluation", "isolated", "owner", "swapped"]
 
 
 class GivenParameters(Messenger):
@@ -50,13 +50,13 @@ def isolated() -> Iterator[None]:
 
     Handlers outside it, such as the one by which ``SVI`` finds what to optimize, do not see those parameters.
     """
-    with poutine.block(hide_types=["param"]), _empty_store(), GivenParameters(), warnings.catch_warnings():
+    with poutine.block(hide_types=["param"]), empty_store(), GivenParameters(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*was not registered in the param store because requires_grad=False")
         yield
 
 
 @contextmanager
-def _empty_store() -> Iterator[None]:
+def empty_store() -> Iterator[None]:
     """The global store is empty within, and as it was after (its ``scope()`` strips parameters of references)."""
     store = pyro.get_param_store()
     kept = dict(vars(store))

@@ -1,0 +1,21 @@
+"""Comparison of estimators of a bound's gradient on one pair: bias, variance, time, and which to use."""
+
+from ppgen.comparison.core import compare
+from ppgen.comparison.options import ComparisonOptions, Point
+from ppgen.comparison.result import BlockResult, Comparison, ObjectiveResult, PointResult, Verdict
+from ppgen.comparison.statistics import Bias, Interval
+from ppgen.comparison.truth import Evidence
+
+__all__ = [
+    "Bias",
+    "BlockResult",
+    "Comparison",
+    "ComparisonOptions",
+    "Evidence",
+    "Interval",
+    "ObjectiveResult",
+    "Point",
+    "PointResult",
+    "Verdict",
+    "compare",
+]

@@ -1,0 +1,257 @@
+"""``compare``: which estimator of a bound's gradient to use on a pair, judged by bias, variance and time."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import pyro
+import torch
+from rich.progress import Progress
+
+from ppgen.blocks import chosen_blocks, parameter_blocks
+from ppgen.comparison.labels import bound_name, comparable, label_of, named
+from ppgen.comparison.options import ComparisonOptions, Point
+from ppgen.comparison.points import Schooling, left_as_it_was, points_of_training
+from ppgen.comparison.repeats import Products, Repeats, affordable_repeats, gather, reference_of
+from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveResult, PointResult, Verdict
+from ppgen.comparison.sources import Source, at_hand, source_of
+from ppgen.comparison.statistics import bias_of, mean_interval
+from ppgen.comparison.truth import Truth, in_precision, truth_of
+from ppgen.data import Dataset
+from ppgen.errors import UsageError, nearest
+from ppgen.objective import Objective
+from ppgen.options import TrainingOptions
+from ppgen.pair import Pair, as_pair, check_takes
+from ppgen.progress import bar
+from ppgen.tracing import Batch
+
+__all__ = ["compare"]
+
+_PILOT = (16, 2)
+"""Repeats and draws of each, by which time, precision and the best reference are judged."""
+
+_FEWEST = 32
+
+_ROUNDING = 1000.0
+"""The relative error of a gradient's arithmetic, in roundings of its dtype."""
+
+
+def compare(
+    pair: Any,
+    batch: Batch,
+    objectives: Iterable[Any] | Mapping[str, Any],
+    *,
+    data: Dataset | None = None,
+    trained_by: Any = None,
+    training: TrainingOptions | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> Comparison:
+    """Compare estimators of a bound's gradient at one pair and batch.
+
+    Of each objective: its value; and of its gradient, for each block of parameters: bias with a test at a family-wise
+    false-alarm rate, variance, signal-to-noise ratio, time, and variance x time, all with confidence intervals from
+    independent repeats (:mod:`ppgen.comparison.statistics`). Gradients are those of the loss per datum, by the step
+    function that trains, compiled. Bias is measured from the exact gradient of the objective's own bound where the
+    latents have at most 2^16 joint states a datum; otherwise from the draws of that objective of the same bound that
+    has the least variance of those that declare their gradient unbiased.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``; left as it is.
+        batch: what the data set yields, ``(x,)`` or ``(x, y)``, on the pair's device.
+        objectives: to compare: objectives, registered names, any ``pyro.infer.ELBO``; in a mapping, by labels of your
+            own.
+        data: for points of training after the first.
+        trained_by: the objective that trains to those points; None: the first of ``objectives`` that is not Pyro's.
+        training: how it trains; None: the defaults, for as many steps as the last point, or 1,000.
+        progress: show a progress bar.
+        options: see :class:`ppgen.comparison.ComparisonOptions`: ``draws``, ``precision``, ``seconds``, ``blocks``,
+            ``at``, ``double``, ``false_alarm``, ``seed``, ...
+
+    Raises:
+        UsageError: an objective cannot do this pair or is listed twice, a block or a point of training is unknown, an
+            option is out of range; found by two draws of each, before any long work.
+    """
+    asked = _options(options)
+    pair, chosen = as_pair(pair), named(objectives)
+    if not batch or not all(torch.is_tensor(part) for part in batch):
+        raise UsageError(
+            f"expected a batch, a tuple of tensors such as (x,), got {type(batch).__name__} {batch!s:.40}."
+        )
+    check_takes(pair, batch)
+    schooling = Schooling.of(asked.at, data, trained_by, training, chosen)
+    with torch.random.fork_rng(), pyro.validation_enabled(False), bar(progress) as shown:
+        session = _Session(pair, batch, chosen, asked, shown)
+        with left_as_it_was(pair):
+            points = tuple(session.look(at, step) for at, step in points_of_training(pair, schooling))
+    return Comparison(points, asked, len(batch[0]), session.repeats, session.num_tests)
+
+
+class _Session:
+    """One comparison: what stays the same from point to point."""
+
+    def __init__(
+        self, pair: Pair, batch: Batch, objectives: Mapping[str, Any], options: ComparisonOptions, shown: Progress
+    ) -> None:
+        self.pair, self.objectives, self.options, self.shown = pair, objectives, options, shown
+        blocks = parameter_blocks(pair, batch)
+        trained = {name: p for name, p in pair.named_parameters() if p.requires_grad}
+        self.blocks = {"all": tuple(trained), **chosen_blocks(blocks, options.blocks)}
+        self.sizes = {name: p.numel() for name, p in trained.items()}
+        self.dtype = torch.float64 if options.double else next(iter(trained.values())).dtype
+        self.batch = in_precision(batch, self.dtype)
+        self.sources: dict[tuple[str, str], Source] = {}
+        self.repeats = self.num_tests = 0
+
+    def look(self, at: Point, step: int) -> PointResult:
+        """All objectives at the pair as it is."""
+        with at_hand(self.pair, self.dtype):
+            sources = {label: self._source(label, at, step) for label in self.objectives}
+            bounds = [comparable(one.target) for one in sources.values() if one.target is not None]
+            targets = {label_of(bound): bound for bound in bounds}
+            truth = truth_of(self.pair, self.batch, targets, self.options.particles)
+            pilots = self._first_draws(sources, at)
+            references = _references(sources, pilots, truth)
+            results = self._all_draws(sources, at, self._plan(pilots), references, truth)
+        return PointResult(at, step, truth.evidence, truth.why_not_exact, results)
+
+    def _source(self, label: str, at: Point, step: int) -> Source:
+        """The objective's gradients; what was compiled for another point serves while schedules stand still."""
+        objective = self.objectives[label]
+        key = label, str(objective.schedules(step)) if isinstance(objective, Objective) else ""
+        if key not in self.sources:
+            torch.manual_seed(self._seed(label, at))
+            self.sources[key] = source_of(objective, self.pair, self.batch, step=step)
+        return self.sources[key]
+
+    def _first_draws(self, sources: Mapping[str, Source], at: Point) -> dict[str, Repeats]:
+        task = self.shown.add_task("first draws", total=len(sources), note="")
+        found = {}
+        for label, source in sources.items():
+            self.shown.update(task, note=label)
+            torch.manual_seed(self._seed(label, at))
+            if not (self.options.eager or source.is_compiled):
+                source.compile()
+            source.settle(self.options.warmup)
+            found[label] = gather(source, *_PILOT)
+            self.shown.advance(task)
+        return found
+
+    def _plan(self, pilots: Mapping[str, Repeats]) -> dict[str, int]:
+        """Draws of each objective, and with them the number of repeats, which all share, and of tests."""
+        draws = {label: _num_draws(self.options, pilot, len(pilots)) for label, pilot in pilots.items()}
+        self.repeats = affordable_repeats(self.options.repeats, min(draws.values()), sum(self.sizes.values()))
+        return {label: math.ceil(num / self.repeats) for label, num in draws.items()}
+
+    def _all_draws(
+        self,
+        sources: Mapping[str, Source],
+        at: Point,
+        sizes: Mapping[str, int],
+        references: Mapping[str, str],
+        truth: Truth,
+    ) -> tuple[ObjectiveResult, ...]:
+        tested = [label for label, reference in references.items() if reference != label]
+        self.num_tests = len(tested) * len(self.blocks) * len(self.options.at)
+        task = self.shown.add_task("draws", total=self.repeats * sum(sizes.values()), note="")
+        known = {f"{EXACT} {name}": gradient for name, gradient in truth.gradients.items()}
+        results = {}
+        for label in sorted(sources, key=lambda label: references.get(label) != label):  # references first
+            self.shown.update(task, note=label)
+            source, reference = sources[label], references.get(label)
+            torch.manual_seed(self._seed(label, at) + 1)  # the first draws chose references, and have no part in these
+            drawn = gather(source, self.repeats, sizes[label], lambda num: self.shown.advance(task, num))
+            if reference == label:
+                known[label] = drawn
+            against = known.get(f"{EXACT} {bound_name(source.target)}" if reference == EXACT else str(reference))
+            results[label] = self._result(label, source, drawn, reference, against)
+        return tuple(results[label] for label in sources)
+
+    def _result(
+        self, label: str, source: Source, drawn: Repeats, reference: str | None, against: Repeats | None
+    ) -> ObjectiveResult:
+        level = self.options.level
+        bound = mean_interval(drawn.bounds, level)
+        products = None if against is None or reference == label else drawn.against(against)
+        verdict: Verdict = "reference" if reference == label else "not tested"
+        covered = {block: [n for n in names if n in drawn.means] for block, names in self.blocks.items()}
+        return ObjectiveResult(
+            label,
+            bound_name(source.target),
+            source.unbiased,
+            bound,
+            float(drawn.bounds.std()) / math.sqrt(self.repeats),
+            mean_interval(drawn.seconds, level),
+            self.repeats * drawn.size,
+            source.is_compiled,
+            None if reference == label else reference,
+            tuple(self._block(block, names, drawn, products, verdict) for block, names in covered.items() if names),
+        )
+
+    def _block(
+        self, block: str, names: list[str], drawn: Repeats, products: Products | None, verdict: Verdict
+    ) -> BlockResult:
+        moments, level = drawn.moments(names), self.options.level
+        bias = None
+        if products is not None:
+            alpha = self.options.false_alarm / self.num_tests
+            rounding = _ROUNDING * torch.finfo(self.dtype).eps
+            bias = bias_of(moments, reference_of(products, names, rounding), level, alpha)
+            verdict = "biased" if bias.p_value < alpha else "no bias seen"
+        return BlockResult(
+            block,
+            sum(self.sizes[name] for name in names),
+            moments.variance(level),
+            moments.snr(level),
+            moments.work(drawn.seconds, level),
+            bias,
+            verdict,
+        )
+
+    def _seed(self, label: str, at: Point) -> int:
+        return zlib.crc32(f"{self.options.seed} {label} {at}".encode())
+
+
+def _references(sources: Mapping[str, Source], pilots: Mapping[str, Repeats], truth: Truth) -> dict[str, str]:
+    """What the bias of each objective is measured from: the exact gradient, or the label of another, or its own label.
+
+    Its own: others are measured from it. Those of a bound that nothing is known of are left out.
+    """
+    found: dict[str, str] = {}
+    bounds = {label: bound_name(source.target) for label, source in sources.items()}
+    for bound in dict.fromkeys(bound for bound in bounds.values() if bound is not None):
+        group = [label for label, name in bounds.items() if name == bound]
+        fit = [label for label in group if sources[label].can_be_reference]
+        if bound in truth.gradients:
+            found |= dict.fromkeys(group, EXACT)
+        elif fit and len(group) > 1:
+            best = min(
+                fit, key=lambda label: float(pilots[label].moments(list(pilots[label].means)).variance(0.5).value)
+            )
+            found |= dict.fromkeys(group, best)
+    return found
+
+
+def _num_draws(options: ComparisonOptions, pilot: Repeats, num_objectives: int) -> int:
+    """Draws for the precision and within the time that were asked for, judged by the first draws."""
+    wanted = float(options.draws)
+    if options.precision is not None:
+        variance = pilot.moments(list(pilot.means)).variance(options.level)
+        width = (variance.high - variance.value) / variance.value if variance.value > 0 else 0.0
+        wanted = len(pilot.bounds) * pilot.size * (width / options.precision) ** 2
+    if options.seconds is not None:
+        affordable = options.seconds / (len(options.at) * num_objectives) / float(pilot.seconds.mean())
+        wanted = min(wanted, affordable) if options.precision is not None else affordable
+    return max(_FEWEST, math.ceil(wanted))
+
+
+def _options(options: Mapping[str, Any]) -> ComparisonOptions:
+    known = [field.name for field in fields(ComparisonOptions)]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"a comparison has no option {name!r}{nearest(name, known)}")
+    return ComparisonOptions(**options)

@@ -1,0 +1,71 @@
+"""What objectives and their bounds are called in a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from ppgen.errors import UsageError
+from ppgen.factory import make_objective, objective_config
+from ppgen.objective import Objective, Reduction
+
+__all__ = ["bound_name", "comparable", "label_of", "named"]
+
+
+def named(objectives: Iterable[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """The objectives by label; registered names are made into objectives.
+
+    Raises:
+        UsageError: there are none, one is listed twice, a name is unknown.
+    """
+    if isinstance(objectives, Mapping):
+        found = [(str(label), _made(objective)) for label, objective in objectives.items()]
+    else:
+        made = [_made(objective) for objective in ([objectives] if isinstance(objectives, str) else objectives)]
+        found = [(label_of(objective), objective) for objective in made]
+    if not found:
+        raise UsageError("expected objectives to compare, got none: name at least one.")
+    labels = [label for label, _ in found]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"objective {twice} is listed twice: name each once, or give a mapping with labels of its own."
+        )
+    return dict(found)
+
+
+def label_of(objective: Any) -> str:
+    """The registered name, or the class's, with the options that are not the defaults.
+
+    >>> from ppgen.inference import IWELBO
+    >>> label_of(IWELBO(num_particles=8))
+    'iwelbo(num_particles=8)'
+    """
+    if not isinstance(objective, Objective):
+        return f"{type(objective).__name__}(num_particles={getattr(objective, 'num_particles', 1)})"
+    name = objective_config(objective)["name"] or type(objective).__name__
+    given = [
+        f"{field.name}={_written(getattr(objective, field.name))}"
+        for field in fields(objective)  # type: ignore[arg-type]  # objectives are dataclasses
+        if getattr(objective, field.name) != field.default
+    ]
+    return f"{name}({', '.join(given)})" if given else str(name)
+
+
+def comparable(bound: Reduction) -> Reduction:
+    """The bound as its expectation knows it: a mean of log-weights has the same at any number of particles."""
+    return bound.holding({"num_particles": 1}) if bound.is_mean else bound  # type: ignore[return-value]
+
+
+def bound_name(bound: Reduction | None) -> str | None:
+    """What a bound is called, the same for all whose expectations are the same; None for None."""
+    return None if bound is None else label_of(comparable(bound))
+
+
+def _made(objective: Any) -> Any:
+    return make_objective(objective) if isinstance(objective, str) else objective
+
+
+def _written(value: Any) -> str:
+    return label_of(value) if isinstance(value, Objective) else repr(value)

@@ -1,0 +1,115 @@
+"""What estimates are held against: the evidence, and the exact gradient where the latents can be enumerated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppgen.comparison.repeats import Repeats
+from ppgen.comparison.sources import at_hand
+from ppgen.enumeration import Enumeration
+from ppgen.errors import UsageError
+from ppgen.objective import Reduction
+from ppgen.pair import Pair
+from ppgen.parameters import isolated
+from ppgen.reductions import log_mean_exp
+from ppgen.tracing import Batch, Program
+from ppgen.weights import log_weights
+
+__all__ = ["Evidence", "Truth", "in_precision", "truth_of"]
+
+Method = Literal["enumerated", "closed form", "bound"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The mean over the batch of log p(x), in nats per datum.
+
+    ``method``: ``"enumerated"``, a sum over all states of the latents, and ``"closed form"``, the pair's own
+    ``log_evidence(*batch)``, are exact and ``standard_error`` is 0; ``"bound"`` is a reference and not exact: the
+    importance-weighted bound of ``num_particles`` particles, below log p(x) in expectation.
+    """
+
+    value: float
+    standard_error: float
+    method: Method
+    num_particles: int | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is log p(x) itself."""
+        return self.num_particles is None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The evidence, None where the pair has none for each datum, and exact gradients by the name of their bound."""
+
+    evidence: Evidence | None
+    gradients: Mapping[str, Repeats]
+    why_not_exact: str = ""
+
+
+def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particles: int) -> Truth:
+    """The evidence and the exact gradients of ``bounds``, per datum, all in float64.
+
+    Args:
+        pair: at the point of training that is looked at; left as it is.
+        batch: what the data set yields.
+        bounds: by the name under which their gradient is returned; those that sum over too many states are left out.
+        particles: of the reference, where the evidence is not exact.
+    """
+    batch = in_precision(batch, torch.float64)
+    with at_hand(pair, torch.float64), torch.random.fork_rng(), isolated(), pyro.validation_enabled(False):
+        try:
+            every = Enumeration.of(Program(pair.model, pair.guide), batch, "the exact gradient")
+        except UsageError as error:
+            return Truth(_evidence(pair, batch, particles), {}, str(error))
+        gradients, why_not = {}, ""
+        for name, bound in bounds.items():
+            try:
+                gradients[name] = _gradient(pair, every, bound)
+            except UsageError as error:
+                why_not = str(error)
+        exact = Evidence(float(every.log_evidence().mean()), 0.0, "enumerated")
+        return Truth(exact, gradients, why_not)
+
+
+def in_precision(batch: Batch, dtype: torch.dtype) -> Batch:
+    """The batch with its floating-point tensors in ``dtype``."""
+    return tuple(part.to(dtype) if torch.is_floating_point(part) else part for part in batch)
+
+
+def _gradient(pair: Pair, every: Enumeration, bound: Reduction) -> Repeats:
+    named = {name: p for name, p in pair.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        value, found = every.gradient(bound, list(named.values()))
+    num_data = next(iter(every.states.values())).shape[1]
+    means = {name: -gradient.reshape(1, -1) / num_data for name, gradient in zip(named, found, strict=True)}
+    squares = {name: mean.square().sum(1) for name, mean in means.items()}
+    return Repeats(means, squares, value.reshape(1) / num_data, torch.zeros(1), 1)
+
+
+def _evidence(pair: Pair, batch: Batch, particles: int) -> Evidence | None:
+    closed_form = getattr(pair, "log_evidence", None)
+    if closed_form is not None:
+        with torch.no_grad():
+            return Evidence(float(closed_form(*batch).mean()), 0.0, "closed form")
+    try:
+        log_w = log_weights(pair, batch, particles)  # (K, B)
+    except UsageError:
+        return None
+    return Evidence(float(log_mean_exp(log_w).mean()), _error(log_w), "bound", particles)
+
+
+def _error(log_w: Tensor) -> float:
+    """The standard error of the mean over data of log (1/K) sum w, by the delta method."""
+    weights = log_w.softmax(0) * len(log_w)  # w / mean w
+    errors = weights.std(0) / math.sqrt(len(log_w))  # (B,)
+    return float(errors.square().sum().sqrt() / log_w.shape[1])

@@ -1,0 +1,115 @@
+"""A comparison in words: what is biased, what costs least for its variance, what to avoid here and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveResult, PointResult
+from ppgen.comparison.statistics import Bias
+
+__all__ = ["in_words"]
+
+_FAR = 3.0
+"""An objective whose variance x time is so many times the best one's is one to avoid."""
+
+
+def in_words(point: PointResult, comparison: Comparison) -> str:
+    """One paragraph about one point of training."""
+    sentences = [
+        _setting(point, comparison),
+        *_biases(point, comparison),
+        *_ranking(point),
+        *_to_avoid(point),
+    ]
+    return " ".join(sentences)
+
+
+def _setting(point: PointResult, comparison: Comparison) -> str:
+    where = f"At {point.at}" if isinstance(point.at, str) else f"After {point.at} steps"
+    start = f"{where}, on {comparison.num_data} data,"
+    evidence = point.evidence
+    if evidence is None:
+        return f"{start} log p(x) has no value for each datum."
+    if evidence.is_exact:
+        return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.method})."
+    return (
+        f"{start} log p(x) is about {evidence.value:.2f} nats per datum (a reference and not exact: the bound of "
+        f"{evidence.num_particles} particles, standard error {evidence.standard_error:.2g})."
+    )
+
+
+def _biases(point: PointResult, comparison: Comparison) -> Iterator[str]:
+    rate = f"{comparison.options.false_alarm:g}"
+    for reference in dict.fromkeys(one.reference for one in point.objectives if one.reference is not None):
+        tested = [one for one in point.objectives if one.reference == reference]
+        against = "the exact gradient" if reference == EXACT else f"the draws of {reference} (a reference, not exact)"
+        biased = [one for one in tested if one.verdict == "biased"]
+        clear = [one for one in tested if one.verdict == "no bias seen"]
+        if biased:
+            found = _listed(f"{one.label} ({_where(one)})" for one in biased)
+            yield f"Against {against}, biased at a family-wise false-alarm rate of {rate}: {found}."
+        if clear:
+            found = _listed(f"{one.label} (more than {_percent(one.whole)} would have shown)" for one in clear)
+            yield f"Against {against}, no bias was seen in {found}."
+    untested = [one.label for one in point.objectives if one.verdict == "not tested"]
+    if untested:
+        names = _listed(untested)
+        yield f"Not tested, for want of an exact gradient or an unbiased objective of the same bound: {names}."
+
+
+def _ranking(point: PointResult) -> Iterator[str]:
+    for bound, label in point.best.items():
+        rivals = _ranked(point, bound)
+        if len(rivals) < 2:
+            continue
+        best, second = rivals[:2]
+        times = second.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
+        clear = "" if best.whole.work.high < second.whole.work.low else ", their intervals overlap"
+        lead = "has no variance" if times == math.inf else f"{second.label} needs {times:.2g} times its work{clear}"
+        yield f"For {bound}, {label} is cheapest for its variance (variance x time): {lead}."
+
+
+def _to_avoid(point: PointResult) -> Iterator[str]:
+    reasons: list[str] = []
+    for bound in point.best:
+        best, *others = _ranked(point, bound)
+        for one in others:
+            times = one.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
+            if _FAR < times < math.inf:
+                reasons.append(f"{one.label}, which takes {times:.2g} times the work of {best.label}")
+    reasons += [
+        f"{one.label}, which declares itself unbiased and is not"
+        for one in point.objectives
+        if one.unbiased and one.verdict == "biased"
+    ]
+    if reasons:
+        yield f"Avoid here: {_listed(reasons, '; ')}."
+
+
+def _ranked(point: PointResult, bound: str) -> list[ObjectiveResult]:
+    """The unbiased objectives of a bound, the cheapest for its variance first."""
+    fit = [one for one in point.objectives if one.bound_name == bound and one.unbiased and one.verdict != "biased"]
+    return sorted(fit, key=lambda one: one.whole.work.value)
+
+
+def _where(one: ObjectiveResult) -> str:
+    """The block where the bias stands out most, and how much it is."""
+    worst = min((b for b in one.blocks if b.bias is not None), key=lambda b: _bias(b).p_value)
+    bias = _bias(worst)
+    score = bias.z_along if abs(bias.z_along) >= bias.z_across else bias.z_across
+    return f"block {worst.name}: {100 * bias.along.value:+.2g}% along the gradient, z = {score:.1f}"
+
+
+def _percent(block: BlockResult) -> str:
+    return f"{100 * _bias(block).resolution:.2g}%"
+
+
+def _bias(block: BlockResult) -> Bias:
+    assert block.bias is not None
+    return block.bias
+
+
+def _listed(items: Iterable[str], separator: str = ", ") -> str:
+    *most, last = list(items)
+    return f"{separator.join(most)} and {last}" if most else last
