@@ -2,14 +2,14 @@
 
     z         ~ N(m, diag(v))                            z: (T,)
     theta     = softmax(z)                               theta: (T,), the weights of T experts
-    x | theta ~ n words, each from softmax(N(theta W))   x: (V,), counts; n = sum_v x_v; W: (T, V), without constraint
+    x | theta ~ n words, each from softmax(b + theta W)  x: (V,), counts; n = sum_v x_v; W: (T, V), b: (V,)
 
     m_t = log a_t - mean_s log a_s,        v_t = (1 - 2 / T) / a_t + sum_s 1 / (T^2 a_s)
 
 theta is nearly Dirichlet(a): m and v are Laplace's approximation to its density in the basis of the softmax, here with
 the same a for all topics, so that m = 0 and v = (1 - 1 / T) / a. Where LDA mixes distributions of words, here their
-logarithms are mixed: the experts' distributions to the powers theta, multiplied and normalised, which can be sharper
-than any of them.
+logarithms are mixed: p(word | theta) is the product, normalised, of the background softmax(b) and of the experts
+softmax(W_t) to the powers theta_t. The experts are the topics: what a document's topics add to the background.
 
     q(z | x) = N(loc(x), diag(scale(x))^2),              loc = N(A h), log scale^2 = N(C h),    h = network(x)
 
@@ -17,6 +17,10 @@ N is batch normalisation, over the data of the batch in training and by running 
 topics die in the first steps, when the divergence of the guide from the prior is all that the gradient sees. h has
 dropout in training, whose mask is drawn at an auxiliary site: whoever scores the guide's draws again, scores them under
 the mask they were drawn with.
+
+The paper normalises theta W over the batch, too. Here it is left as it is, and b starts at the logarithms of the words'
+frequencies: so log p(x | z) is a density of one document in training as in evaluation, and the rows of W, which any
+rescaling of a word would leave without meaning, can be read.
 
 Reference: Autoencoding Variational Inference for Topic Models, Srivastava and Sutton, 2017.
 """
@@ -37,7 +41,6 @@ from ppgen.distributions import BagOfWords
 from ppgen.errors import UsageError
 from ppgen.networks import MLP, BatchNorm, check_positive, check_size, check_sizes
 from ppgen.pair import Pair
-from ppgen.parameters import in_evaluation
 from ppgen.registry import register_model
 
 __all__ = ["ProdLDA"]
@@ -64,12 +67,12 @@ class ProdLDA(Pair):
         z: (T,), real, in the plate ``data``
         x: (V,), observed, in the plate ``data``: a :class:`ppgen.distributions.BagOfWords`
 
-    Parameters: ``weight`` W (T, V); N's scales are 1 and its shifts are learned. In training log p(x | z) depends on
-    the batch, through N, and the guide has an auxiliary site ``mask`` (hidden,) in the plate ``data``, 1 where h is
+    Parameters: ``weight`` W (T, V) and ``background`` b (V,); those of the guide's network. In training the guide
+    depends on the batch, through N, and has an auxiliary site ``mask`` (hidden,) in the plate ``data``, 1 where h is
     kept; in evaluation (``pair.eval()``) there is neither.
 
     Args:
-        spec: what one datum is: counts; the shift of the words' logits starts at the logarithm of its mean.
+        spec: what one datum is: counts; b starts at the logarithm of its mean.
         num_topics: T, at least 2.
         hidden: sizes of the hidden layers of the guide's network.
         concentration: a.
@@ -101,7 +104,8 @@ class ProdLDA(Pair):
         self.loc = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
         self.log_variance = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_topics, spec.num_features)))
-        self.normalise = BatchNorm(spec.num_features)
+        mean = torch.ones(spec.num_features) if spec.mean is None else spec.mean.clamp_min(1e-4)
+        self.background = nn.Parameter(mean.log())
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
@@ -117,13 +121,12 @@ class ProdLDA(Pair):
 
     def log_probs(self, theta: Tensor) -> Tensor:
         """log p(word | theta), (..., T) to (..., V), in nats."""
-        return self.normalise(theta @ self.weight).log_softmax(-1)  # type: ignore[no-any-return]
+        return (self.background + theta @ self.weight).log_softmax(-1)
 
     @property
     def topics(self) -> Tensor:
-        """The experts, p(word | theta = 1 for one topic) by running averages, (T, V), rows summing to one."""
-        with in_evaluation(self.normalise):
-            return self.log_probs(torch.eye(self.num_topics).to(self.weight)).exp()
+        """The experts softmax(W_t), (T, V), rows summing to one."""
+        return self.weight.softmax(-1)
 
     def _dropped(self, h: Tensor) -> Tensor:
         if not self.training or self.keep == 1:

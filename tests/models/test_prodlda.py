@@ -26,7 +26,7 @@ def small_pair(num_topics: int = 2, **options: Any) -> ProdLDA:
     pair = ProdLDA(SPEC, num_topics, hidden=(5, 6), **options).double()
     with torch.no_grad():
         pair.weight.normal_()
-        pair.normalise.shift.normal_()
+        pair.background.normal_()
         for _ in range(3):
             run(pair, 2)
     return pair.eval()
@@ -55,17 +55,18 @@ def test_the_prior_is_laplaces_approximation_of_the_dirichlet(concentration: flo
     assert float(prior.mean.abs().max()) == 0
 
 
-def test_words_come_from_the_normalised_product_of_experts_to_their_weights() -> None:
+def test_words_come_from_the_normalised_product_of_background_and_topics_to_their_weights() -> None:
     pair = small_pair(3)
     theta = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
-    product = (theta[:, None] * pair.log_probs(torch.eye(3, dtype=torch.float64))).sum(0)  # (V,)
-    torch.testing.assert_close(pair.log_probs(theta), product.log_softmax(-1))
-
-
-def test_topics_are_the_experts() -> None:
-    pair = small_pair(3)
     torch.testing.assert_close(pair.topics.sum(-1), torch.ones(3, dtype=torch.float64))
-    torch.testing.assert_close(pair.topics.log(), pair.log_probs(torch.eye(3, dtype=torch.float64)))
+    product = pair.background.exp() * (pair.topics ** theta[:, None]).prod(0)  # (V,)
+    torch.testing.assert_close(pair.log_probs(theta).exp(), product / product.sum())
+
+
+def test_without_topics_words_have_the_frequencies_of_the_data() -> None:
+    mean = torch.tensor([3.0, 2.0, 4.0, 1.0])
+    pair = ProdLDA(DataSpec("words", 4, "counts", mean=mean), 2)
+    torch.testing.assert_close(pair.log_probs(torch.zeros(2)).exp(), mean / 10)
 
 
 @torch.no_grad()
@@ -119,11 +120,12 @@ def test_training_moves_the_running_averages_and_evaluation_leaves_them() -> Non
     data = ppgen.load_data("bars", num_data=200)
     pair = ProdLDA(data.spec, 10, hidden=(20,))
     ppgen.fit(pair, data, ELBO(), epochs=3, batch_size=50, lr=0.01, eager=True)
-    moved = pair.normalise.get_buffer("running_var").clone()
+    variance = pair.get_buffer("loc.1.running_var")
+    moved = variance.clone()
     assert float((moved - 1).abs().max()) > 0.01
     assert pair.training
     ppgen.log_weights(pair, data.test, 2)
-    assert torch.equal(pair.normalise.get_buffer("running_var"), moved)
+    assert torch.equal(variance, moved)
     assert pair.training
 
 
