@@ -136,13 +136,15 @@ def load(
         device: where to put pair and data.
 
     Raises:
-        UsageError: no run there; a file missing, truncated or edited; parameters that do not fit the model.
+        UsageError: no run there; a file missing, truncated or edited; parameters that do not fit the model; data whose
+            number of features is not that of the training data.
     """
     folder = Path(directory)
     config = read_config(folder)
     tensors, _ = read_checkpoint(folder / CHECKPOINT)
     place = choose_device(device)
     data = (data if data is not None else _load_data(config)).to(place)
+    _check_datum(config, data)
     rebuilt = _rebuild(config, pair).to(place)
     batch = data.draw(tuple(part[:2] for part in data.train))
     rebuilt.prepare(*batch)
@@ -231,6 +233,16 @@ def _load_data(config: Mapping[str, Any]) -> Dataset:
             "this run was trained on tensors of your own: give them again, ppgen.load(directory, data=...)."
         )
     return load_data(config["data"]["name"], **config["data"].get("options", {}))
+
+
+def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:
+    """The data have the features that the pair was made for: those of a file or of a library may have changed."""
+    was, now = config["spec"].get("num_features"), data.spec.num_features
+    if was != now:
+        raise UsageError(
+            f"the run was trained on data of {was} features, and data {data.spec.name!r} have {now}: give it the data "
+            "it was trained on, or train again."
+        )
 
 
 def _is_json(value: Any) -> bool:

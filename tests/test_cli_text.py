@@ -74,6 +74,8 @@ def test_a_file_of_ones_own_is_trained_on_and_named_in_the_run(capsys: pytest.Ca
         header, *rows = csv.reader(file)
     assert header == ["ant", "bee", "cat", '"dog", barks']
     assert len(rows) == 3
+    Path("words.txt").write_text("ant\nbee\ncat\ndog\neel")
+    assert "of 4 features, and data 'documents' have 5: give" in run(capsys, "evaluate", "r").err.replace("\n", " ")
     Path("counts.npz").unlink()
     assert "file must name a file, got 'counts.npz'" in run(capsys, "evaluate", "r").err.replace("\n", " ")
 
