@@ -58,6 +58,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/rbm_epoch.py
 	$(BIN)/python benchmarks/family_steps.py
+	$(BIN)/python benchmarks/topics.py
 
 ci: lint types
 	$(PYTEST) --ignore=tests/test_docs.py --ignore=tests/test_packaging.py

@@ -19,8 +19,9 @@ of counts, with the multinomial coefficient, it is taken out.
 Published perplexities of variational topic models are bounds, those of Gibbs samplers completions, and they are not
 comparable; neither are those of two vocabularies.
 
-References: Evaluation methods for topic models, Wallach, Murray, Salakhutdinov and Mimno, 2009, section 5. On smoothing
-and inference for topic models, Asuncion, Welling, Smyth and Teh, 2009, section 5 ("fold-in").
+References: On smoothing and inference for topic models, Asuncion, Welling, Smyth and Teh, 2009, whose words are so
+predicted one by one. Evaluation methods for topic models, Wallach, Murray, Salakhutdinov and Mimno, 2009, where x2 is
+scored as a whole.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def halves(x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     Raises:
         UsageError: a document has no word, or a count is negative or no whole number.
     """
-    check_counts(x)
+    _check_counts(x)
     document, word = x.nonzero(as_tuple=True)
     count = x[document, word].long()
     document, word = document.repeat_interleave(count), word.repeat_interleave(count)  # (words,) each
@@ -119,22 +120,6 @@ def halves(x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
         (document[held_out], word[held_out]), x.new_ones(len(held_out)), accumulate=True
     )
     return x - second, second
-
-
-def check_counts(x: Tensor) -> None:
-    """``x``, (D, V), holds documents of at least one word.
-
-    Raises:
-        UsageError: it does not; the document is named.
-    """
-    wrong = ((x < 0) | (x != x.round())).any(1) | (x == 0).all(1)
-    if bool(wrong.any()):
-        row = int(wrong.nonzero()[0])
-        raise UsageError(
-            "expected documents of whole counts, at least one word each, and document "
-            f"{row} sums to {float(x[row].sum()):g} with counts from {float(x[row].min()):g} to "
-            f"{float(x[row].max()):g}: drop empty documents."
-        )
 
 
 def word_probs(particles: Particles) -> tuple[str, Tensor] | None:
@@ -246,6 +231,22 @@ def perplexities(subject: Subject) -> Iterator[Measure]:
         f"per word, of all {found.num_words:,} words, from the bound of K = {K:,}: above the model's perplexity in "
         "expectation",
     )
+
+
+def _check_counts(x: Tensor) -> None:
+    """``x``, (D, V), holds documents of at least one word.
+
+    Raises:
+        UsageError: it does not; the document is named.
+    """
+    wrong = ((x < 0) | (x != x.round())).any(1) | (x == 0).all(1)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise UsageError(
+            "expected documents of whole counts, at least one word each, and document "
+            f"{row} sums to {float(x[row].sum()):g} with counts from {float(x[row].min()):g} to "
+            f"{float(x[row].max()):g}: drop empty documents."
+        )
 
 
 def _states_words(pair: Any, batch: Batch) -> bool:
