@@ -61,10 +61,11 @@ def _of_player(run: Run, player: str, *, validated: bool) -> Iterator[Figure]:
     own = [key.removeprefix(f"{player}/") for key in train[-1] if key.startswith(f"{player}/")]
     others = [name for name in own if name not in ("loss", "gradient_norm")]
     valid = [_curve(f"valid {player} loss", _lines(run, "valid"), "loss", "steps")] if validated else []
-    yield _chart([_curve(f"train {player} loss", train, f"{player}/loss", "steps"), *valid], "steps", "loss per datum")
+    curve = _curve(f"train {player} loss", train, f"{player}/loss", "steps")
+    yield _chart([curve, *valid], "steps", f"{player} loss per datum")
     if others:
         curves = [_curve(f"{player} {name}", train, f"{player}/{name}", "steps") for name in others]
-        yield _chart(curves, "steps", "mean over the batch")
+        yield _chart(curves, "steps", f"of the {player}, per datum")
 
 
 def _lines(run: Run, split: str) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ def coverage(subject: Subject) -> Iterator[Measure]:
         "modes_covered",
         found.num_covered,
         None,
-        f"of {total} modes, those with a sample within {_RADIUS:g} of their sd, of {of}",
+        f"of {total} modes, those with one of {of} or more within {_RADIUS:g} sd",
     )
     yield Measure(
         "high_quality_share",
