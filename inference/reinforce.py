@@ -7,7 +7,7 @@ For the ELBO with K particles,
 unbiased for any baseline b_k that does not see z_k: 0 (``none``), a running mean of earlier steps
 (``moving_average``), or the mean of the other particles (``leave_one_out``, which needs K >= 2, learns nothing and
 has variance zero at the exact posterior). Other bounds of several particles, and pairs with reparameterized latents
-besides: :mod:`ppgen.score_function`. With ``bound="iwelbo"``, ``leave_one_out`` is ``vimco``.
+besides: :mod:`ppgen.score_function`. With ``bound="iwelbo"``, ``leave_one_out`` is VIMCO with a centred signal.
 
 Any discrete latent will do (Bernoulli, categorical, Poisson): only log q is read.
 

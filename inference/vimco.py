@@ -6,11 +6,10 @@
     L = log (1/K) sum_j w_j,        L_k: the same with w_k replaced by the others' mean,
 
 unbiased, as L_k does not see z_k: what remains of the signal is what z_k adds to the bound. The mean is the geometric
-one, or with ``arithmetic`` the arithmetic one. Of the paper's w~_k d log q(z_k)/dphi the part whose expectation is zero
-is taken out (eq. 2 of :mod:`ppgen.score_function`): the variance falls, to zero at the exact posterior. With
-``bound="elbo"`` it is leave-one-out REINFORCE; other bounds of several particles work likewise.
-
-The guide's gradient weakens as K grows (Rainforth et al. 2018); ``rws`` has another.
+one, or with ``arithmetic`` the arithmetic one. The signal-to-noise ratio of the guide's gradient falls as K grows,
+because w~_k d log q(z_k)/dphi is noise of size 1/K where the signal is of size 1/K^2. With ``centred`` that noise is
+taken out (eq. 2 of :mod:`ppgen.score_function`), at the same expectation and cost, and the ratio rises instead. The
+bound may be any other; centred, with ``bound="elbo"``, this is leave-one-out REINFORCE.
 
 Mnih, Rezende: Variational Inference for Monte Carlo Objectives, ICML 2016, eq. 5 and 10 (geometric), 9 (arithmetic).
 """
@@ -37,10 +36,14 @@ __all__ = ["VIMCO"]
 )
 @dataclass(frozen=True, kw_only=True)
 class VIMCO(ScoreFunction):
-    """The leave-one-out gradient of ``bound``, with ``num_particles`` (K >= 2) particles."""
+    """The leave-one-out gradient of ``bound``, with ``num_particles`` (K >= 2) particles.
+
+    ``arithmetic``: the others' arithmetic mean instead of the geometric; ``centred``: see the module.
+    """
 
     num_particles: int = 5
     bound: Any = "iwelbo"
+    centred: bool = False
     arithmetic: bool = False
 
     @property

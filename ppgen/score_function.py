@@ -16,14 +16,17 @@ v_k = d f / d log w_k, the score's whole coefficient, f in (1) and -v_k hidden i
 
     f - f_k  -  (v_k - v_k,k),        f_k = f(.., b_k, ..),   v_k,k = v_k(.., b_k, ..),                         (2)
 
-since f_k and v_k,k see the other particles alone. The *learning signal* f - f_k is what particle k adds to the bound;
-v_k,k takes out of the entropy's score what is noise. For the ELBO v is 1/K everywhere, so that (2) is
-(log w_k - b_k) / K; for the importance-weighted bound and the mean of the others it is VIMCO's signal. With the
-leave-one-out baseline, all log-weights being equal at the exact posterior, (2) is zero there and so is its variance.
+since f_k and v_k,k see the other particles alone. The *learning signal* f - f_k is what particle k adds to the bound.
+Centring by v_k,k takes the noise out of the entropy's score: for the ELBO v is 1/K everywhere and cancels, so that (2)
+is (log w_k - b_k) / K; for the importance-weighted bound f - f_k and v_k - v_k,k agree to first order in 1/K, so that
+(2) is of order 1/K^2, as the gradient's expectation is: with the leave-one-out baseline its signal-to-noise ratio grows
+as sqrt(K), which Lievin et al. show for the best such control, where without v_k,k it falls as 1/sqrt(K). At the exact
+posterior, where all log-weights of a datum are equal, (2) and its variance are zero with that baseline.
 
 Mnih, Gregor: Neural Variational Inference and Learning in Belief Networks, ICML 2014, eq. 5-8; Mnih, Rezende:
-Variational Inference for Monte Carlo Objectives, ICML 2016, eq. 5-10; Schulman et al., Gradient Estimation Using
-Stochastic Computation Graphs, NeurIPS 2015, theorem 1, for (1).
+Variational Inference for Monte Carlo Objectives, ICML 2016, eq. 5-10; Schulman et al.: Gradient Estimation Using
+Stochastic Computation Graphs, NeurIPS 2015, theorem 1, for (1); Lievin, Dittadi, Christensen, Winther: Optimal Variance
+Control of the Score Function Gradient Estimator for Importance Weighted Bounds, NeurIPS 2020.
 """
 
 from __future__ import annotations
@@ -48,12 +51,14 @@ class ScoreFunction(Estimator):
 
     A learned baseline is trained in the same step, by least squares on log w, and takes no part in the loss's value. In
     Pyro's ``SVI``, which trains the pair's parameters alone and carries no state, it is left out, and running means
-    begin anew at every step.
+    begin anew at every step. ``centred``: whether v_k,k is in the coefficient; without it too it is unbiased.
 
     To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :attr:`predictor`; 3. register it.
     """
 
     needs_discrete: ClassVar[bool] = True
+
+    centred: bool = True
 
     @property
     @abstractmethod
@@ -96,7 +101,8 @@ class ScoreFunction(Estimator):
             unit: what the learning signal is divided by.
         """
         others, weights = without_own(self.reduction, log_w, predicted)
-        return (self.reduction.reduce(log_w) - others) / unit + weights
+        learning_signal = (self.reduction.reduce(log_w) - others) / unit
+        return learning_signal + weights if self.centred else learning_signal
 
 
 def without_own(bound: Reduction, log_w: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +114,8 @@ def without_own(bound: Reduction, log_w: Tensor, predicted: Tensor) -> tuple[Ten
     tensor([1.5000, 0.5000])
     """
     num, size = log_w.shape
+    if bound.is_mean:
+        return bound.reduce(log_w) + (predicted - log_w) / num, bound.weights(log_w)
     itself = torch.eye(num, dtype=torch.bool, device=log_w.device)[..., None]
     replaced = torch.where(itself, predicted, log_w[:, None]).reshape(num, num * size)  # (K, K B): K copies of B data
     weights = bound.weights(replaced).reshape(num, num, size).diagonal().T  # (K, B)
