@@ -89,7 +89,9 @@ class _Step:
             loss = outcome.loss / outcome.num_data
             gradients = _gradients(loss, list(owned.values()))
         report = {"loss": loss.detach(), **_detached(outcome)}
-        return gradients, report, dict(outcome.state), buffers
+        # the next step is the same graph, made for these strides
+        following = {name: value.contiguous() for name, value in outcome.state.items()}
+        return gradients, report, following, buffers
 
 
 def player_step(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 import ppgen
-from ppgen.data import Dataset, DataSpec
+from ppgen.data import Dataset, DataSpec, dataset_from
 from ppgen.errors import UsageError
 from ppgen.inference import CD, ELBO, IWELBO, PCD, ParallelTempering
 from ppgen.models import RBM, VAE
@@ -241,3 +241,11 @@ def test_a_compiled_step_draws_the_chains_of_the_eager_one(objective: NegativePh
         torch.manual_seed(1)
         outcomes.append(run(*arguments))
     torch.testing.assert_close(outcomes[1], outcomes[0])
+
+
+def test_chains_of_counts_are_handed_on_in_the_layout_they_came_in() -> None:
+    """A compiled step is made for the strides of its first arguments, and draws of counts are slices."""
+    data = dataset_from(1 + torch.poisson(torch.ones(30, 5)), observation="counts")
+    run = ppgen.fit(RBM(data.spec, 3), data, PCD(num_chains=4), steps=2, eager=True)
+    assert run.chains is not None
+    assert run.chains.stride() == (5, 1)
