@@ -22,9 +22,11 @@ from ppgen.inference.pcd import PCD
 from ppgen.inference.piwae import PIWAE
 from ppgen.inference.reinforce import REINFORCE
 from ppgen.inference.renyi import Renyi
+from ppgen.inference.rws import RWS
 from ppgen.inference.stl import STL
 from ppgen.inference.tvo import TVO
 from ppgen.inference.vimco import VIMCO
+from ppgen.inference.wake_sleep import WakeSleep
 from ppgen.inference.wasserstein import Wasserstein
 from ppgen.inference.wasserstein_gp import WassersteinGP
 
@@ -40,6 +42,7 @@ __all__ = [
     "PCD",
     "PIWAE",
     "REINFORCE",
+    "RWS",
     "STL",
     "TVO",
     "VIMCO",
@@ -51,6 +54,7 @@ __all__ = [
     "NonSaturating",
     "ParallelTempering",
     "Renyi",
+    "WakeSleep",
     "Wasserstein",
     "WassersteinGP",
 ]

@@ -1,0 +1,131 @@
+"""Wake-sleep: the model learns from what the guide infers of data, the guide from what the model dreams.
+
+With particles z_k ~ q(z | x) and normalised weights v_k = d f / d log w_k of a bound f, the *wake* phase ascends
+
+    model:   sum_k v_k grad log p(x, z_k)               the bound's own gradient, unbiased
+    guide:   sum_k v_k grad log q(z_k | x)              descends KL(p(z | x) || q), estimated by self-normalised weights
+
+and the *sleep* phase, at a dream (x', z') ~ p(x, z) for each datum of the batch,
+
+    guide:   grad log q(z' | x')                        descends E_p(x') KL(p(z | x') || q), unbiased for it.
+
+The guide's two phases descend the other divergence than the bound does, KL(p || q) for KL(q || p): they agree on where
+it is zero. So the guide's gradient is not the bound's, and is declared biased. It needs no path through a latent and no
+baseline, and it does not weaken as K grows.
+
+Each phase is cut off from the parameters of the other: latents are held fixed in the wake phase, dreams in the sleep
+phase. One loss therefore holds all of it, and one optimizer takes the step of both; parameters that model and guide
+share get the sum. Weights are normalised for each datum by itself: log-weights summed over a batch first are those of
+one joint latent, and all but one particle vanish.
+
+Hinton, Dayan, Frey, Neal: The Wake-Sleep Algorithm for Unsupervised Neural Networks, Science 1995; Bornschein, Bengio:
+Reweighted Wake-Sleep, ICLR 2015, eq. 9-14.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ppgen.errors import UsageError
+from ppgen.objective import Estimator, Outcome, State, with_gradient_of
+from ppgen.sites import Site, is_latent
+from ppgen.tracing import Batch, Particles, Program, run_particles
+
+__all__ = ["Dreamer", "dreamt"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dreamer(Estimator):
+    """Wake and sleep phases for ``bound``, whose value it has.
+
+    To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :attr:`phases`; 3. register it.
+    """
+
+    unbiased_gradient: ClassVar[bool] = False
+    per_datum: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def phases(self) -> tuple[float, float]:
+        """How much of the guide's wake phase, and of its sleep phase."""
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        particles = self.draw(program, batch, _without_path)
+        outcome, (_, sleep) = self.outcome(particles, self.estimate), self.phases
+        if not sleep:
+            return outcome
+        dreams = dreamt(particles, type(self).__name__).log_q.sum()
+        return replace(outcome, loss=with_gradient_of(outcome.loss, outcome.loss - sleep * particles.scale * dreams))
+
+    def estimate(self, particles: Particles) -> Tensor:
+        """The bound, (B,), with the gradient of the wake phase."""
+        log_w, (wake, _) = particles.log_w.detach(), self.phases
+        taught = particles.log_p + wake * particles.log_q  # (K, B)
+        return with_gradient_of(self.reduction.reduce(log_w), (self.reduction.weights(log_w) * taught).sum(0))
+
+
+def dreamt(particles: Particles, needed_by: str) -> Particles:
+    """(x', z') ~ p(x, z), one for each datum, as one particle at the batch x': its ``log_q`` is log q(z' | x'), (1, B).
+
+    No gradient flows into the dream. What the batch holds beside x (labels) stays as it is.
+
+    Raises:
+        UsageError: the model observes what the batch does not hold as it is, so that the guide cannot be shown a dream.
+    """
+    program, batch = particles.program, particles.batch
+    places = _places(particles.model_sites, batch, needed_by)
+    with torch.no_grad():
+        nodes = poutine.trace(poutine.uncondition(program.model)).get_trace(*batch).nodes
+    drawn = {name: site for name, site in nodes.items() if name in particles.model_sites}
+    dream = tuple(
+        batch[i] if i not in places else torch.as_tensor(drawn[places[i]]["value"]) for i in range(len(batch))
+    )
+    latents = {
+        name: _one_particle(drawn[name], -particles.particle_dim)
+        for name, site in particles.model_sites.items()
+        if is_latent(site)
+    }
+    return run_particles(program, dream, 1, latents)
+
+
+def _places(sites: Mapping[str, Site], batch: Batch, needed_by: str) -> dict[int, str]:
+    """Which tensor of the batch each observed site observes."""
+    found = {}
+    for name, site in sites.items():
+        if site["is_observed"] and not site["infer"].get("is_auxiliary", False):
+            place = next((i for i, part in enumerate(batch) if part is site["value"]), None)
+            if place is None:
+                raise UsageError(
+                    f"{needed_by} shows the guide what the model dreams, and site {name!r} observes a tensor that is "
+                    "not one of the batch's own: observe a tensor of the batch as it is, or use an objective without "
+                    "a sleep phase ('rws' with sleep=0)."
+                )
+            found[place] = name
+    if not found:
+        raise UsageError(
+            f"{needed_by} shows the guide what the model dreams, and the model observes nothing: use an objective "
+            "without a sleep phase ('rws' with sleep=0)."
+        )
+    return found
+
+
+def _one_particle(site: Site, num_plates: int) -> Tensor:
+    """The site's value, of one draw, with a particle dim of size 1 to the left of its plates."""
+    value, event = site["value"], site["fn"].event_dim
+    plates = value.shape[: value.dim() - event]
+    lead = (1,) * (num_plates - len(plates))
+    one: Tensor = value.reshape(*lead, *plates, *value.shape[value.dim() - event :])
+    return one
+
+
+def _without_path(site: Any) -> Tensor | None:
+    """A sample without a gradient, where the distribution's own would have one."""
+    sample: Tensor | None = site["fn"].sample() if site["fn"].has_rsample else None
+    return sample
