@@ -2,17 +2,22 @@
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor
 
 import ppgen
+from ppgen import Pair
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.evaluation import Measure, Subject, evaluate
 from ppgen.models import RBM, VAE
 from ppgen.partition import LogZ
+from tests.implicit import Push, plane
 
 SPEC = DataSpec("bits", 6, "binary")
 
@@ -115,6 +120,35 @@ def test_a_measure_stands_at_the_top_level_of_the_json(monkeypatch: pytest.Monke
     assert found["ones_standard_error"] == 0.25
     assert "noise_standard_error" not in found
     assert [measure["name"] for measure in found["measures"]] == ["ones", "noise"]
+
+
+class Echo(Pair):
+    """x is the label y, in both features."""
+
+    implicit: ClassVar[bool] = True
+
+    def model(self, x: Tensor, y: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("x", dist.Delta(y[:, None].expand_as(x).float(), event_dim=1), obs=x)
+
+    def guide(self, x: Tensor, y: Tensor) -> None:
+        pass
+
+
+def test_samples_are_made_for_the_labels_in_turn() -> None:
+    spec = DataSpec("labels", 2, "real", num_classes=3)
+    x, y = torch.randn(7, 2), torch.tensor([0, 1, 2, 2, 1, 0, 0])
+    subject = Subject(Echo(), Dataset(spec, (x, y), (x, y), (x, y)), "test", (x, y), 1, 0, False, num_samples=1003)
+    assert torch.equal(subject.samples[:, 0], y.repeat(144)[:1003].float())
+
+
+def test_samples_are_the_same_for_the_same_seed_and_differ_from_chunk_to_chunk() -> None:
+    data = plane(20)
+    subjects = [Subject(Push(data.spec), data, "test", data.test, 1, seed, False, 1000) for seed in (0, 0, 1)]
+    one, again, other = (subject.samples for subject in subjects)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert len(one.unique(dim=0)) == 1000
 
 
 def test_a_measure_does_not_depend_on_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,10 +52,11 @@ class Subject:
 
     @cached_property
     def samples(self) -> Tensor:
-        """Draws of the model, (num_samples, D), made once; the first n do not depend on how many follow."""
+        """Draws of the model, (num_samples, D), made once; where there are labels, at those of the batch in turn."""
         draws = []
-        for part, start in enumerate(track(range(0, self.num_samples, _CHUNK), "samples", self.progress)):
-            batch = tuple(tensor[: self.num_samples] for tensor in self.batch)
-            num = min(_CHUNK, self.num_samples - start)
-            draws.append(prior_samples(self.pair, batch, num, seed=hash((self.seed, part)) & (2**63 - 1)).x)
+        for start in track(range(0, self.num_samples, _CHUNK), "samples", self.progress):
+            rows = torch.arange(start, min(start + _CHUNK, self.num_samples), device=self.batch[0].device)
+            batch = tuple(tensor[rows % len(tensor)] for tensor in self.batch)
+            seed = hash((self.seed, start)) & (2**63 - 1)
+            draws.append(prior_samples(self.pair, batch, len(rows), seed=seed).x)
         return torch.cat(draws)
