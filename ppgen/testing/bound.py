@@ -27,9 +27,8 @@ class AnyBound(Bound):
     num_particles: int = 8
 
     def estimate(self, particles: Particles) -> Tensor:
-        log_w, sites = particles.log_w, particles.guide_sites  # (K, B)
-        scored = [name for name in particles.latents if not sites[name]["fn"].has_rsample]
+        log_w = particles.log_w  # (K, B)
         signal = log_w.detach() - log_w.detach().mean(0)  # (K, B)
         signal = signal * len(log_w) / (len(log_w) - 1)  # log w minus the mean of the others
-        surrogate = sum((signal * particles.log_prob(name, sites) for name in scored), log_w)
+        surrogate = log_w + signal * particles.log_q_of(particles.scored)
         return with_gradient_of(log_w.mean(0), surrogate.mean(0))
