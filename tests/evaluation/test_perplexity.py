@@ -12,7 +12,7 @@ from scipy.special import roots_jacobi
 from scipy.stats import chisquare, multivariate_hypergeom
 from torch import Tensor
 
-from ppgen import UsageError
+from ppgen import UsageError, weights
 from ppgen.data import Dataset, DataSpec, dataset_from
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.evaluation.perplexity import (
@@ -148,6 +148,20 @@ def test_the_predictive_goes_to_that_of_quadrature_as_particles_grow() -> None:
     assert 6 < errors[10] / errors[1000] < 16
     assert (probs.mean(0) - exact).abs().max() < 5 * probs.std(0).max() / math.sqrt(200)
     assert errors[1000] < 0.01
+
+
+def test_particles_in_blocks_weigh_as_if_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 particles in 63 blocks, z-test, false-alarm rate 1e-5; equal weights of blocks are ten deviations off."""
+    monkeypatch.setattr(weights, "_CELLS", 3 * 16 * 16)
+    x1 = _documents([1, 1, 0], copies=50)
+    probs = torch.cat(list(predictive(TinyLDA(), (x1,), 1000)))
+    assert (probs.mean(0) - _exact_predictive(x1[0])).abs().max() < 4.6 * probs.std(0).max() / math.sqrt(50)
+
+
+def test_a_probability_that_is_nan_is_refused() -> None:
+    broken = Unigram(torch.tensor([math.nan, 0.5, 0.5], dtype=torch.float64))
+    with pyro.validation_enabled(False), pytest.raises(UsageError, match="probability of a word is NaN"):
+        completion(broken, (_documents([1, 1, 1], copies=2),), 2)
 
 
 def test_the_completion_of_three_words_is_that_of_quadrature() -> None:
