@@ -12,6 +12,7 @@ Least Squares Generative Adversarial Networks, Mao, Li, Xie, Lau, Wang and Smoll
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -32,6 +33,8 @@ __all__ = ["LeastSquares"]
 @dataclass(frozen=True, kw_only=True)
 class LeastSquares(Adversarial):
     """Half mean squared distances to the targets."""
+
+    unit: ClassVar[str] = ""
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         return 0.5 * (real - 1).square().mean() + 0.5 * fake.square().mean()

@@ -49,6 +49,7 @@ class MMD(Objective):
 
     is_bound: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = True
+    unit: ClassVar[str] = ""
 
     bandwidths: Sequence[float] = (0.1, 0.25, 0.5, 1.0, 2.0)
     root: bool = False

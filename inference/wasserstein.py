@@ -15,6 +15,7 @@ Wasserstein Generative Adversarial Networks, Arjovsky, Chintala and Bottou, ICML
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
@@ -49,6 +50,8 @@ class _Bounded(nn.Module):
 @dataclass(frozen=True, kw_only=True)
 class Wasserstein(Adversarial):
     """Five steps of the critic a turn; ``clip``: c."""
+
+    unit: ClassVar[str] = ""
 
     critic_steps: int = 5
     clip: float = 0.01

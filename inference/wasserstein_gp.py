@@ -14,6 +14,7 @@ Improved Training of Wasserstein GANs, Gulrajani, Ahmed, Arjovsky, Dumoulin and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,8 @@ __all__ = ["WassersteinGP"]
 @dataclass(frozen=True, kw_only=True)
 class WassersteinGP(Adversarial):
     """Five steps of the critic a turn; ``weight``: w."""
+
+    unit: ClassVar[str] = "in the units of x"
 
     critic_steps: int = 5
     weight: float = 10.0

@@ -23,6 +23,7 @@ from ppgen.cli.options import (
 from ppgen.cli.output import say
 from ppgen.errors import UsageError
 from ppgen.factory import make_objective
+from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.runs import CONFIG, Run, claim_directory
 from ppgen.training import fit
@@ -113,10 +114,12 @@ def _length(epochs: int | None, steps: int | None) -> dict[str, Any]:
 def _summary(run: Run, again: str) -> str:
     """Where the run is, its last validation bound (or loss, of an objective that is no bound), and what to do next."""
     checked = [line for line in run.metrics if line["split"] == "valid"]
-    result = _measured(checked[-1]) if checked else "trained"
+    result = _measured(checked[-1], run.objective) if checked else "trained"
     return f"{run.directory}: {result}; next: ppgen evaluate {run.directory}{again}"
 
 
-def _measured(line: Mapping[str, Any]) -> str:
-    what = "bound" if "bound" in line else "loss"
-    return f"validation {what} {line[what]:.2f} nats after {line['step']} steps"
+def _measured(line: Mapping[str, Any], objective: Objective) -> str:
+    what, players = "bound" if "bound" in line else "loss", objective.players()
+    whose = f" of the {players[0].name}" if len(players) > 1 else ""
+    unit = f" {objective.unit}" if objective.unit else ""
+    return f"validation {what}{whose} {line[what]:.2f}{unit} after {line['step']} steps"

@@ -15,12 +15,14 @@ from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import DRAGAN, LeastSquares, Minimax, NonSaturating, Wasserstein, WassersteinGP
 from ppgen.models import GAN, RBM, VAE
+from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.samples import check_generates
 from ppgen.steps import Learner, compiled, player_step
 from ppgen.testing.agreement import or_zeros
 from ppgen.tracing import Program
+from ppgen.trainer import Trainer
 
 REAL, FAKE = torch.tensor([0.5, -1.0], dtype=torch.float64), torch.tensor([2.0, 0.0, -0.5], dtype=torch.float64)
 EVERY: list[Adversarial] = [
@@ -144,6 +146,16 @@ def test_each_player_has_the_steps_moments_and_rate_it_was_given() -> None:
     critic, generator = WassersteinGP(critic_steps=3, critic_rate=2.0, betas=(0.0, 0.9)).players()
     assert (critic.name, critic.steps, critic.betas, critic.rate) == ("critic", 3, (0.0, 0.9), 2.0)
     assert (generator.name, generator.steps, generator.betas, generator.rate) == ("generator", 1, (0.0, 0.9), 1.0)
+
+
+def test_each_players_optimizer_is_the_one_it_asked_for() -> None:
+    objective = NonSaturating(hidden=(3,), critic_rate=3.0, betas=(0.2, 0.8))
+    options = TrainingOptions(steps=1, lr=0.01, schedule="constant", eager=True)
+    trainer = Trainer(GAN(DataSpec("line", 1, "real"), 1, hidden=(3,)), _line(), objective, options)
+    trainer.take_turn()
+    found = {name: optimizer.param_groups[0] for name, optimizer in trainer.optimizers.items()}
+    assert {name: group["betas"] for name, group in found.items()} == dict.fromkeys(found, (0.2, 0.8))
+    assert {name: group["lr"] for name, group in found.items()} == pytest.approx({"critic": 0.03, "generator": 0.01})
 
 
 @pytest.mark.parametrize(
