@@ -35,11 +35,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from ppgen.data import DataSpec
-from ppgen.distributions import BagOfWords, Dirichlet
+from ppgen.distributions import BagOfWords, LogDirichlet
 from ppgen.errors import UsageError, nearest
 from ppgen.networks import MLP, BatchNorm, check_positive, check_size
 from ppgen.pair import Pair
@@ -66,8 +67,8 @@ class LDA(Pair):
     """Latent Dirichlet allocation. One batch is ``(x,)``, x of shape (B, V): counts of words.
 
     Sites:
-        topics: (T, V), rows on the simplex, global; only with ``topics="dirichlet"``
-        theta: (T,), on the simplex, in the plate ``data``
+        log_topics: (T, V), logarithms of rows on the simplex, global; only with ``topics="dirichlet"``
+        log_theta: (T,), logarithms of shares, in the plate ``data``: those of small shares have no number in float32
         x: (V,), observed, in the plate ``data``: a :class:`ppgen.distributions.BagOfWords`
 
     Parameters: ``log_concentration`` log alpha, ``guide_log_concentration`` log delta, (T,) each; ``guide_log_mass``
@@ -126,8 +127,8 @@ class LDA(Pair):
     def model(self, x: Tensor) -> None:
         topics = self.table.prior()  # (T, V), or (K, T, V)
         with self.data_plate(x):
-            theta = pyro.sample("theta", Dirichlet(self.log_concentration.exp()))  # (K, B, T)
-            probs = theta @ topics  # (K, B, V)
+            log_theta = pyro.sample("log_theta", LogDirichlet(self.log_concentration.exp()))  # (K, B, T)
+            probs = log_theta.softmax(-1) @ topics  # (K, B, V); the softmax is exp, for shares that were moved, too
             pyro.sample("x", BagOfWords(_off_zero(probs).log(), x.sum(-1)), obs=x)  # (B, V)
 
     def guide(self, x: Tensor) -> None:
@@ -135,7 +136,7 @@ class LDA(Pair):
         counts = self.counts(x, self.topics, self.log_concentration.exp())  # (B, T)
         concentration = self.guide_log_concentration.exp() + self.guide_log_mass.exp() * counts
         with self.data_plate(x):
-            pyro.sample("theta", Dirichlet(concentration))  # (K, B, T)
+            pyro.sample("log_theta", LogDirichlet(concentration))  # (K, B, T)
 
     @property
     def topics(self) -> Tensor:
@@ -187,11 +188,12 @@ class _Latents(_Topics):
         return self.log_counts.softmax(-1)
 
     def prior(self) -> Tensor:
-        topics = pyro.sample("topics", Dirichlet(torch.full_like(self.log_counts, self.concentration)).to_event(1))  # type: ignore[no-untyped-call]
+        prior = dist.Independent(LogDirichlet(torch.full_like(self.log_counts, self.concentration)), 1)
+        topics: Tensor = pyro.sample("log_topics", prior).exp()
         return topics.flatten(end_dim=-3) if topics.dim() > 2 else topics  # (K, 1, T, V) -> (K, T, V)
 
     def posterior(self) -> None:
-        pyro.sample("topics", Dirichlet(self.log_counts.exp()).to_event(1))  # type: ignore[no-untyped-call]
+        pyro.sample("log_topics", dist.Independent(LogDirichlet(self.log_counts.exp()), 1))  # (K, 1, T, V)
 
 
 class _CoordinateAscent(nn.Module):

@@ -67,7 +67,7 @@ def test_the_likelihood_of_six_words_is_the_sum_over_their_topics(guide: str) ->
     """p(x | theta) is a polynomial of theta: Gauss-Jacobi quadrature under the prior is exact."""
     pair = small_pair(guide=guide)
     theta, weights = quadrature(*pair.log_concentration.exp().tolist())
-    scored = run(pair, len(theta), {"theta": theta}).log_prob("x")  # (P, B)
+    scored = run(pair, len(theta), {"log_theta": theta.log()}).log_prob("x")  # (P, B)
     found = (scored.exp() * weights[:, None]).sum(0).log()
     assert found.tolist() == pytest.approx([log_evidence(pair, x) for x in X], abs=1e-12)
 
@@ -82,11 +82,11 @@ def test_weights_average_to_the_likelihood() -> None:
 @torch.no_grad()
 def collapsed_bound(pair: LDA) -> Tensor:
     """E_q log w, (B,): log p(x | theta) by quadrature under q (no polynomial, and smooth), less KL(q || p)."""
-    q, p = (getattr(run(pair, 1), sites)["theta"]["fn"] for sites in ("guide_sites", "model_sites"))
+    q, p = (getattr(run(pair, 1), sites)["log_theta"]["fn"] for sites in ("guide_sites", "model_sites"))
     bounds = -torch.distributions.kl_divergence(q, p).squeeze(0)
     for datum, (first, second) in enumerate(q.concentration.squeeze(0).tolist()):
         theta, weights = quadrature(first, second)
-        bounds[datum] += (run(pair, len(theta), {"theta": theta}).log_prob("x")[:, datum] * weights).sum()
+        bounds[datum] += (run(pair, len(theta), {"log_theta": theta.log()}).log_prob("x")[:, datum] * weights).sum()
     return bounds
 
 
@@ -142,14 +142,14 @@ def test_coordinate_ascent_ends_where_scikit_learns_does() -> None:
 @pytest.mark.parametrize("guide", ["document", "amortised"])
 def test_the_guide_expects_as_many_words_as_a_document_has(guide: str) -> None:
     pair = small_pair(guide=guide)
-    concentration = run(pair, 1).guide_sites["theta"]["fn"].concentration
+    concentration = run(pair, 1).guide_sites["log_theta"]["fn"].concentration
     expected = pair.guide_log_concentration.exp().sum() + pair.guide_log_mass.exp() * X.sum(-1)
     torch.testing.assert_close(concentration.sum(-1).squeeze(0), expected)
 
 
 def test_an_empty_document_has_the_guides_concentration_alone() -> None:
     pair = small_pair()
-    concentration = run(pair, 1, x=torch.zeros(1, 3, dtype=torch.float64)).guide_sites["theta"]["fn"].concentration
+    concentration = run(pair, 1, x=torch.zeros(1, 3, dtype=torch.float64)).guide_sites["log_theta"]["fn"].concentration
     torch.testing.assert_close(concentration.reshape(-1), pair.guide_log_concentration.exp())
 
 
@@ -166,7 +166,7 @@ def test_topics_are_distributions_over_words_that_start_near_the_mean_of_the_dat
 def test_latent_topics_are_drawn_around_their_mean() -> None:
     """Within 5 standard errors of 20,000 draws in each of 6 numbers (false alarms: 1 in 290,000)."""
     pair = small_pair(topics="dirichlet")
-    draws = run(pair, 20_000).guide_sites["topics"]["value"]
+    draws = run(pair, 20_000).guide_sites["log_topics"]["value"].exp()
     assert draws.shape == (20_000, 1, 2, 3)
     error = draws.std(0)[0] / 20_000**0.5
     assert ((draws.mean(0)[0] - pair.topics).abs() < 5 * error).all()
@@ -177,9 +177,9 @@ def test_latent_topics_weigh_the_corpus_and_not_a_document() -> None:
     particles = run(pair, 7)
     outside = particles.outside
     assert outside is not None
-    assert particles.latents == ["theta"]
-    assert outside.latents == ["topics"]
-    topics = particles.guide_sites["topics"]["value"]
+    assert particles.latents == ["log_theta"]
+    assert outside.latents == ["log_topics"]
+    topics = particles.guide_sites["log_topics"]["value"].exp()
     prior = torch.distributions.Dirichlet(torch.full((2, 3), 0.5, dtype=torch.float64))
     posterior = torch.distributions.Dirichlet(pair.get_parameter("table.log_counts").exp())
     expected = (prior.log_prob(topics) - posterior.log_prob(topics)).sum(-1)
@@ -190,10 +190,10 @@ def test_minibatches_scaled_by_n_over_b_average_to_the_whole_corpus() -> None:
     """Value and gradient of the bound at the same latents; what belongs to the corpus counts once in each."""
     x = 1 + torch.poisson(torch.ones(6, 3, dtype=torch.float64))
     pair = LDA(DataSpec("words", 3, "counts", num_data=6), 2, topics="dirichlet").double()
-    drawn = {name: run(pair, 4, x=x).guide_sites[name]["value"].detach() for name in ("topics", "theta")}
+    drawn = {name: run(pair, 4, x=x).guide_sites[name]["value"].detach() for name in ("log_topics", "log_theta")}
 
     def bound(rows: Tensor) -> Tensor:
-        given = {"topics": drawn["topics"], "theta": drawn["theta"][:, rows]}
+        given = {**drawn, "log_theta": drawn["log_theta"][:, rows]}
         part = run(pair, 4, given, x[rows])
         assert part.outside is not None
         assert part.scale == 6 / len(rows)
