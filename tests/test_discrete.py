@@ -14,9 +14,12 @@ from torch import Tensor
 
 from ppgen.discrete import family_of
 from ppgen.errors import UsageError
+from ppgen.graphs import graph_of
 from ppgen.pair import Pair
+from ppgen.parameters import isolated, swapped
 from ppgen.sites import Site
 from ppgen.tracing import Program, run_particles
+from tests.discrete_doubles import Choice, DiscreteDouble, TinyDeepSBN
 from tests.doubles import data
 
 LOGITS = torch.tensor([[-1.0, 0.5, 2.0], [0.1, -0.3, 0.7]], dtype=torch.float64)
@@ -223,3 +226,47 @@ def test_log_weights_have_a_gradient_in_a_relaxed_value() -> None:
 def test_a_relaxed_count_is_refused() -> None:
     with pytest.raises(UsageError, match="site 'n' is drawn from Poisson"):
         _ = relaxed_run(lambda site: site["fn"].sample()).log_w
+
+
+def test_a_value_of_another_shape_is_refused_by_the_name_of_its_site() -> None:
+    with pytest.raises(UsageError, match=r"site 'b' is given values of shape \(3, 4\), and .* shape \(3, 4, 1\)"):
+        relaxed_run(lambda site: torch.zeros(3, 4) if site["name"] == "b" else None)
+
+
+@pytest.mark.parametrize("double", [TinyDeepSBN, Choice], ids=lambda double: double.__name__)
+def test_a_relaxed_run_is_traced_to_one_graph(double: type[DiscreteDouble]) -> None:
+    """Relaxed, hardened and conditionally relaxed again, layer after layer, with the gradient of the log-weights."""
+    pair = double()
+    (batch,), names = pair.batch, list(double.start)
+
+    def step(*values: Tensor) -> list[Tensor]:
+        def draw(site: Site) -> Tensor:
+            family, fn = family_of(site, "a test"), site["fn"]
+            hard = family.harden(family.relax(fn, family.uniforms(fn), 0.5))
+            return family.relax_given(fn, hard, family.uniforms(fn), 0.5)
+
+        with swapped(pair, dict(zip(names, values, strict=True))), isolated(), pyro.validation_enabled(False):
+            log_w = run_particles(Program(pair.model, pair.guide), (batch,), 3, draw=draw).log_w
+            return [log_w, *torch.autograd.grad(log_w.sum(), values)]
+
+    values = [value.detach().requires_grad_() for value in pair.parameters()]
+    torch.manual_seed(0)
+    expected = step(*values)
+    graph = graph_of(step, *values)
+    torch.manual_seed(0)
+    for found, eager in zip(graph(*values), expected, strict=True):
+        torch.testing.assert_close(found, eager)
+
+
+@pytest.mark.parametrize("double", [TinyDeepSBN, Choice], ids=lambda double: double.__name__)
+def test_at_states_the_extended_log_weights_are_the_log_weights(double: type[DiscreteDouble]) -> None:
+    """With the values of an ordinary run drawn again, values and gradients by the parameters are those of that run."""
+    pair = double()
+    program = Program(pair.model, pair.guide)
+    plain = run_particles(program, pair.batch, 4)
+    again = run_particles(program, pair.batch, 4, draw=lambda site: plain.guide_sites[site["name"]]["value"])
+    assert again.extended == set(plain.scored)
+    torch.testing.assert_close(again.log_w, plain.log_w)
+    gradients = [torch.autograd.grad(run.log_w.sum(), list(pair.parameters())) for run in (plain, again)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
