@@ -112,7 +112,7 @@ def refusal(objective: Objective, run: Particles) -> str | None:
         return "reparameterized"
     if objective.per_datum and run.outside is not None:
         return "outside the data plate"
-    if objective.needs_discrete and not any(site["fn"].has_enumerate_support for site in latents):
+    if objective.needs_discrete and not run.scored:
         return "discrete"
     return None
 
