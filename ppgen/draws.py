@@ -33,6 +33,7 @@ __all__ = [
     "Draws",
     "Interpolation",
     "Traversal",
+    "has_paths",
     "interpolation",
     "latent_traversal",
     "prior_samples",
@@ -192,6 +193,9 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
         shared = _global_latents(pair, batch)
         starts, ends = (_generate(pair, wanted, shared) for _ in range(2))
         name = _first_latent(starts, pair.plate_name)
+        if name is None or starts[name]["fn"].support.is_discrete:
+            found = "none" if name is None else f"{name!r}, which is discrete"
+            raise UsageError(f"expected a continuous first latent in the data plate to move along, found {found}.")
         a, b, prior = starts[name]["value"], ends[name]["value"], _innermost(starts[name]["fn"])
         rotated = isinstance(prior, dist.Normal | dist.MultivariateNormal)
         means = []
@@ -200,6 +204,18 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
             z = _turned(prior.mean, a, b, t) if rotated else torch.lerp(a, b, t)
             means.append(_draws(_generate(pair, wanted, shared | {name: z}), wanted[0]).mean)
     return Interpolation(torch.stack(means, 1), name, rotated)
+
+
+def has_paths(pair: Any, batch: Batch) -> bool:
+    """Whether the first latent that the model draws for a datum is continuous, so that :func:`interpolation` has a way.
+
+    False for an energy-based pair, whose latents have no prior to draw from.
+    """
+    if isinstance(pair, EnergyPair):
+        return False
+    with _looking(pair, batch, 0) as pair:
+        name = _first_latent(sites := _generate(pair, batch, {}), pair.plate_name)
+        return name is not None and not sites[name]["fn"].support.is_discrete
 
 
 @contextmanager
@@ -242,18 +258,16 @@ def _global_latents(pair: Pair, batch: Batch) -> dict[str, Tensor]:
     return {name: site["value"] for name, site in _sites(pair.guide, batch).items() if name in outside}
 
 
-def _first_latent(sites: Mapping[str, Site], plate: str) -> str:
-    """The first unobserved site in the data plate of an unconditioned model's run.
-
-    Raises:
-        UsageError: there is none, or it is discrete.
-    """
-    for name, site in sites.items():
-        if is_latent(site) and not site["infer"].get("was_observed") and data_frame(site, plate) is not None:
-            if site["fn"].support.is_discrete:
-                raise UsageError(f"latent {name!r} is discrete: there is nothing between two of its values.")
-            return name
-    raise UsageError("no latent stands in the data plate: there is nothing to interpolate.")
+def _first_latent(sites: Mapping[str, Site], plate: str) -> str | None:
+    """The first unobserved site in the data plate of an unconditioned model's run, or None."""
+    return next(
+        (
+            name
+            for name, site in sites.items()
+            if is_latent(site) and not site["infer"].get("was_observed") and data_frame(site, plate) is not None
+        ),
+        None,
+    )
 
 
 def _innermost(fn: Any) -> Any:

@@ -56,12 +56,13 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
 
 @dataclass(frozen=True)
 class Headline:
-    """What stands first: a number, what it is, and what there is to know about it."""
+    """What stands first: a number with its error and unit, what it is, and what there is to know about it."""
 
     what: str
     value: str
     error: str
     notes: tuple[str, ...]
+    unit: str = "nats per datum"
 
 
 def headline(run: Run) -> Headline:
@@ -94,7 +95,9 @@ def _unevaluated(run: Run) -> Headline:
         values, gives = [], "measures of its samples"
     advice = f"The run has not been evaluated: {command} gives {gives}, then write this page again."
     what = "Test log-likelihood under a Parzen window" if run.pair.implicit else f"Last validation {name_of_value(run)}"
-    return Headline(what, number(values[-1]) if values else "none yet", "", (advice,))
+    if not values:
+        return Headline(what, "none yet", "", (advice,), unit="")
+    return Headline(what, number(values[-1]), "", (advice,))
 
 
 def write_report(run: Run, path: Path | None = None) -> Path:

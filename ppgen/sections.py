@@ -94,10 +94,8 @@ def pictured(
     def decorate(figures: Callable[[Run], Iterator[Figure]]) -> Callable[[Run], Section | None]:
         @wraps(figures)
         def section(run: Run) -> Section | None:
-            if not applies(run):
-                return None
             try:
-                return Section(title, figures=tuple(figures(run)))
+                return Section(title, figures=tuple(figures(run))) if applies(run) else None
             except (RuntimeError, ValueError) as error:
                 return Section(title, f"There is no such picture of this pair: {error}")
 

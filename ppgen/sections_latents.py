@@ -9,7 +9,7 @@ import torch
 from markupsafe import Markup
 
 from ppgen.charts import Vectors, draw_panels
-from ppgen.draws import Traversal, interpolation, latent_traversal
+from ppgen.draws import Traversal, has_paths, interpolation, latent_traversal
 from ppgen.pictures import conditions, grid
 from ppgen.sections import Figure, drawn, grey, layout, modes_of, number, picture, pictured
 
@@ -47,7 +47,7 @@ def traversal(run: Run) -> Iterator[Figure]:
         yield Figure(_strips(run, shape, walk, use), caption)
 
 
-@pictured("Interpolation", applies=lambda run: run.pair.normalised)
+@pictured("Interpolation", applies=lambda run: has_paths(run.pair, conditions(run.data, 1)))
 def between(run: Run) -> Iterator[Figure]:
     """What the model makes on the way from one draw of the prior to another."""
     shape, _ = layout(run)

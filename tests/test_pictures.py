@@ -371,7 +371,7 @@ def test_an_interpolation_under_any_other_prior_is_straight() -> None:
 
 
 def test_an_interpolation_needs_a_continuous_latent_of_each_datum() -> None:
-    with pytest.raises(UsageError, match="latent 'z' is discrete: there is nothing between"):
+    with pytest.raises(UsageError, match="to move along, found 'z', which is discrete"):
         interpolation(Mixture(), (torch.zeros(2, 1, dtype=torch.float64),))
     with pytest.raises(UsageError, match="latents have a prior to draw from, got RBM"):
         interpolation(RBM(DataSpec("bits", 4, "binary"), 2), (torch.zeros(2, 4),))

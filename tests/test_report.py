@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import ppgen
 from ppgen import Pair, report
 from ppgen.data import Dataset, DataSpec
+from ppgen.draws import has_paths
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, MMD, NonSaturating
 from ppgen.models import RBM, VAE
@@ -33,11 +34,10 @@ WITH_DENSITY = [
     "Reconstructions",
     "Samples",
     "Latent traversal",
-    "Interpolation",
     "Configuration",
     "Versions",
 ]
-IMPLICIT = ["Training", "Samples", "Interpolation", "Configuration", "Versions"]
+IMPLICIT = ["Training", "Samples", "Configuration", "Versions"]
 ENERGY_BASED = ["Training", "Reconstructions", "Samples", "Chains", "Free energies", "Configuration", "Versions"]
 METRICS = [
     {"step": step, "epoch": step / 2, "seconds": step / 10, "split": split, "bound": -5.0 - 1 / step}
@@ -103,8 +103,9 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
     expected = WITH_DENSITY if run.pair.normalised else ENERGY_BASED
     expected = IMPLICIT if run.pair.implicit else expected
     found = re.findall(r"<h2 id=.*?>(.*?)</h2>", text)
-    assert [title for title in found if title != "Topics"] == expected
+    assert [title for title in found if title not in ("Topics", "Interpolation")] == expected
     assert ("Topics" in found) == hasattr(run.pair, "topics")
+    assert ("Interpolation" in found) == has_paths(run.pair, run.data.test)
     assert "no such picture" not in text
 
 
@@ -291,9 +292,9 @@ def test_functions_with_an_autoguide_get_a_page() -> None:
     spec = DataSpec("numbers", 12, "real")
     run = run_of(ppgen.pair_from(model, AutoNormal(model)), spec, (torch.randn(7, 12),))
     text = report.render(run)
-    assert text.count("There is no such picture of this pair") == 2  # no datum has a latent
+    assert text.count("There is no such picture of this pair") == 1  # a traversal: no datum has a latent
     assert "nothing to traverse" in text
-    assert "nothing to interpolate" in text
+    assert "Interpolation" not in text
 
 
 def test_the_page_of_a_trained_run_tells_its_training(tmp_path: Path) -> None:
@@ -340,6 +341,7 @@ def test_an_implicit_pair_that_was_not_evaluated_has_no_number_in_its_place(tmp_
     data = ring(60)
     run = ppgen.fit(Push(data.spec), data, MMD(), steps=2, batch_size=8, eager=True, out=tmp_path)
     assert report.headline(run).value == "none yet"
+    assert report.headline(run).unit == ""
     assert "gives measures of its samples" in report.headline(run).notes[0]
 
 
@@ -378,3 +380,10 @@ def test_the_loss_of_an_objective_without_a_bound_is_drawn_with_one_sign(tmp_pat
     valid = [line["loss"] for line in run.metrics if line["split"] == "valid"]
     labels = " ".join(str(chart["aria-label"]) for chart in page.all("svg"))
     assert f"valid loss: {number(valid[0])} at first, {number(valid[-1])} at last." in labels
+
+
+def test_a_page_is_made_without_the_pictures_of_a_damaged_file(tmp_path: Path) -> None:
+    data = ring(60)
+    run, _ = trained(data, MMD(), Push(data.spec), tmp_path)
+    (tmp_path / "snapshots.safetensors").write_bytes(b"cut")
+    assert any("it holds pictures alone: delete it" in part for part in Page(report.render(run)).text)
