@@ -12,6 +12,7 @@ from ppgen.inference.dreg import DReG
 from ppgen.inference.elbo import ELBO
 from ppgen.inference.iwelbo import IWELBO
 from ppgen.inference.least_squares import LeastSquares
+from ppgen.inference.mcem import MCEM
 from ppgen.inference.minimax import Minimax
 from ppgen.inference.miwae import MIWAE
 from ppgen.inference.mmd import MMD
@@ -36,6 +37,7 @@ __all__ = [
     "DRAGAN",
     "ELBO",
     "IWELBO",
+    "MCEM",
     "MIWAE",
     "MMD",
     "NVIL",

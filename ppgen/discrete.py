@@ -35,7 +35,7 @@ import torch
 from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 from pyro.distributions.util import sum_rightmost
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, softplus
 
 from ppgen.errors import UsageError
 
@@ -98,6 +98,20 @@ class DiscreteFamily(ABC):
     @abstractmethod
     def states(self, fn: Any) -> Tensor:
         """Every state of one draw, (S,) and the event shape, in the dtype of values; S is :meth:`num_states`."""
+
+    def neighbour(self, fn: Any, value: Tensor) -> Tensor:
+        """``value`` with one unit of each draw, chosen uniformly, at another of its levels, chosen uniformly.
+
+        As a proposal it is symmetric: from either of two neighbours the other has the same probability.
+        """
+        places = torch.rand(*fn.batch_shape, self._event(fn).numel(), device=value.device)
+        chosen = (places == places.amax(-1, keepdim=True)).reshape(*fn.batch_shape, *self._event(fn))
+        steps = torch.randint(1, self._levels(fn), chosen.shape, device=value.device)
+        return self._moved(fn, value, torch.where(chosen, steps, 0))
+
+    @abstractmethod
+    def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
+        """Every unit so many levels on, and round from the last to the first."""
 
     def num_states(self, fn: Any) -> int:
         """How many states one draw has: 2^D, C^D, or C."""
@@ -164,6 +178,9 @@ class BernoulliFamily(DiscreteFamily):
         rest = torch.where(value > 0.5, 1 - u, u) / (sign * self.logits(fn)).sigmoid()
         return _inside(1 - rest)
 
+    def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
+        return torch.where(steps == 1, 1 - value, value)
+
     def states(self, fn: Any) -> Tensor:
         return self._indices(fn).to(self.logits(fn).dtype)
 
@@ -209,6 +226,10 @@ class OneHotFamily(DiscreteFamily):
         top = (value * (exponential.log() - logits)).sum(-1, keepdim=True).exp()
         return _inside((-torch.where(value > 0.5, top, exponential - logits.exp() * top)).exp())
 
+    def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
+        levels = self._levels(fn)
+        return one_hot((value.argmax(-1) + steps) % levels, levels).to(value)
+
     def states(self, fn: Any) -> Tensor:
         rows = torch.eye(self._levels(fn), dtype=self.logits(fn).dtype, device=self.logits(fn).device)
         return rows[self._indices(fn)]
@@ -234,6 +255,9 @@ class CategoricalFamily(DiscreteFamily):
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
         log_prob: Tensor = fn.log_prob(value)
         return log_prob
+
+    def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
+        return (value + steps) % self._levels(fn)
 
     def states(self, fn: Any) -> Tensor:
         return self._indices(fn)

@@ -29,6 +29,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -38,7 +39,7 @@ from ppgen.objective import Estimator, Outcome, State, with_gradient_of
 from ppgen.sites import Site, is_latent
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["Dreamer", "dreamt"]
+__all__ = ["Dreamer", "dreamt", "prior_latents"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +80,30 @@ def dreamt(particles: Particles, needed_by: str) -> Particles:
     Raises:
         UsageError: the model observes what the batch does not hold as it is, so that the guide cannot be shown a dream.
     """
-    program, batch = particles.program, particles.batch
-    places = _places(particles.model_sites, batch, needed_by)
-    with torch.no_grad():
-        nodes = poutine.trace(poutine.uncondition(program.model)).get_trace(*batch).nodes
-    drawn = {name: site for name, site in nodes.items() if name in particles.model_sites}
-    dream = tuple(
-        batch[i] if i not in places else torch.as_tensor(drawn[places[i]]["value"]) for i in range(len(batch))
-    )
-    latents = {
-        name: _one_particle(drawn[name], -particles.particle_dim)
-        for name, site in particles.model_sites.items()
-        if is_latent(site)
-    }
-    return run_particles(program, dream, 1, latents)
+    batch, places = particles.batch, _places(particles.model_sites, particles.batch, needed_by)
+    drawn = _sampled(particles, 1)
+    dream = list(batch)
+    for place, name in places.items():
+        dream[place] = drawn[name].reshape(batch[place].shape)
+    return run_particles(particles.program, tuple(dream), 1, {name: drawn[name] for name in _latents(particles)})
+
+
+def prior_latents(particles: Particles) -> dict[str, Tensor]:
+    """z ~ p(z), as many as there are particles, by site name, (K, B, ...), without gradients."""
+    drawn = _sampled(particles, particles.num_particles)
+    return {name: drawn[name] for name in _latents(particles)}
+
+
+def _latents(particles: Particles) -> list[str]:
+    return [name for name, site in particles.model_sites.items() if is_latent(site)]
+
+
+def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
+    """What ``num`` runs of the model with nothing observed draw at its sites, (num, ..., B, ...)."""
+    plate = pyro.plate("particles", num, dim=particles.particle_dim)
+    with torch.no_grad(), poutine.trace() as tracer, plate:
+        poutine.uncondition(particles.program.model)(*particles.batch)
+    return {name: torch.as_tensor(tracer.trace.nodes[name]["value"]) for name in particles.model_sites}
 
 
 def _places(sites: Mapping[str, Site], batch: Batch, needed_by: str) -> dict[int, str]:
@@ -114,15 +125,6 @@ def _places(sites: Mapping[str, Site], batch: Batch, needed_by: str) -> dict[int
             "without a sleep phase ('rws' with sleep=0)."
         )
     return found
-
-
-def _one_particle(site: Site, num_plates: int) -> Tensor:
-    """The site's value, of one draw, with a particle dim of size 1 to the left of its plates."""
-    value, event = site["value"], site["fn"].event_dim
-    plates = value.shape[: value.dim() - event]
-    lead = (1,) * (num_plates - len(plates))
-    one: Tensor = value.reshape(*lead, *plates, *value.shape[value.dim() - event :])
-    return one
 
 
 def _without_path(site: Any) -> Tensor | None:

@@ -109,6 +109,8 @@ def check_reparameterization(objective: Objective) -> None:
     yardstick(objective)
     if objective.needs_energy:
         raise NotApplicable("it sums latents out, and draws none from the guide")
+    if not objective.trains_guide:
+        raise NotApplicable("it does not train the guide")
     if objective.needs_samples:
         raise NotApplicable("it draws from the model, and nothing from the guide")
     pair = BernoulliYardstick()

@@ -1,0 +1,96 @@
+"""Monte Carlo EM: the model learns from latents that Markov chains bring to the posterior; the guide is not trained.
+
+    E step    z_0 ~ q(z | x),   z_t ~ T(z_t | z_{t-1}),   T with the limit p(z | x)          :mod:`ppgen.latent_chains`
+    M step    one step of   d/dtheta (1/K) sum_k log p(x, z_T^k)
+
+By Fisher's identity d log p(x)/dtheta = E_{p(z | x)} d log p(x, z)/dtheta, so that at the chains' limit this is the
+gradient of the evidence itself; after T transitions it is that of where they have come, and is declared biased. The
+value is E log p(x, z_T), which bounds nothing: it lacks the entropy of z_T. Chains begin at the guide's draws, or with
+``from_prior`` at the model's own, and not where they ended when a datum was last seen.
+
+Continuous latents move by Hamiltonian Monte Carlo, whose step size follows the rate of acceptance; discrete latents by
+one flip of a unit in each transition, so that many units want many transitions.
+
+Wei, Tanner: A Monte Carlo Implementation of the EM Algorithm, JASA 1990. The baseline of Kingma, Welling:
+Auto-Encoding Variational Bayes, ICLR 2014, appendix E (10 leapfrogs, step size tuned to 90 % acceptance).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ppgen.dreams import prior_latents
+from ppgen.errors import UsageError
+from ppgen.latent_chains import LatentChains
+from ppgen.objective import Bound, Outcome, State, at_least
+from ppgen.registry import register_objective
+from ppgen.tracing import Batch, Particles, Program, run_particles
+
+__all__ = ["MCEM"]
+
+
+@register_objective(
+    "mcem",
+    summary="Monte Carlo EM: the model learns from posterior chains (HMC, or flips of discrete units)",
+    reference="Wei and Tanner, A Monte Carlo implementation of the EM algorithm",
+    year=1990,
+    tags=("markov chain", "discrete", "biased"),
+    tiny=lambda: MCEM(num_particles=2, num_transitions=2, num_leapfrogs=2),
+)
+@dataclass(frozen=True, kw_only=True)
+class MCEM(Bound):
+    """Monte Carlo EM with ``num_particles`` (K) chains for each datum.
+
+    ``num_transitions`` (T), each of ``num_leapfrogs`` leapfrogs of size ``step_size``, which changes by
+    exp(``adaptation`` * (rate of acceptance - ``acceptance``)) a step; 0 keeps it. ``from_prior``: where chains begin.
+
+    State: ``step_size``, (). Metrics: ``log_joint``, the value; ``acceptance``, its rate.
+    """
+
+    is_bound: ClassVar[bool] = False
+    unbiased_gradient: ClassVar[bool] = False
+    per_datum: ClassVar[bool] = True
+    trains_guide: ClassVar[bool] = False
+
+    num_particles: int = 1
+    num_transitions: int = 1
+    num_leapfrogs: int = 10
+    step_size: float = 0.1
+    acceptance: float = 0.9
+    adaptation: float = 0.05
+    from_prior: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, "num_transitions", 1)
+        at_least(self, "num_leapfrogs", 1)
+        at_least(self, "adaptation", 0.0)
+        for name, most in (("step_size", float("inf")), ("acceptance", 1.0)):
+            at_least(self, name, 0.0)
+            if not 0 < getattr(self, name) < most:
+                raise UsageError(f"{name} of MCEM must be above 0 and below {most:g}, got {getattr(self, name)!r}.")
+
+    def initial_state(self, program: Program, batch: Batch) -> State:
+        return {"step_size": torch.tensor(self.step_size).to(batch[0])}
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        particles = self.draw(program, batch)
+        chains = LatentChains(particles, type(self).__name__)
+        z = prior_latents(particles) if self.from_prior else chains.start()
+        rates = []
+        for _ in range(self.num_transitions):
+            z, rate = chains.transition(z, state["step_size"], self.num_leapfrogs)
+            rates.append(rate)
+        rate = torch.stack(rates).mean()
+        outcome = self.outcome(run_particles(program, batch, self.num_particles, z), self.estimate)
+        step_size = state["step_size"] * (self.adaptation * (rate - self.acceptance)).exp()
+        metrics = {"log_joint": outcome.metrics["bound"], "acceptance": rate}
+        return Outcome(outcome.loss, outcome.num_data, metrics, {"step_size": step_size})
+
+    def estimate(self, particles: Particles) -> Tensor:
+        """The mean of log p(x, z) over particles, (B,), in nats."""
+        return particles.log_p.mean(0)
