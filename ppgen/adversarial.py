@@ -65,7 +65,9 @@ class Critic(nn.Module):
 class Adversarial(Objective, ABC):
     """Two players: a critic that belongs to the objective, and the pair's model as generator.
 
-    ``hidden``: sizes of the critic's layers; ``critic_steps`` a turn; ``critic_rate``: the
+    The critic reads x alone, whatever else a batch holds.
+
+    ``hidden``: sizes of its layers; ``critic_steps`` a turn; ``critic_rate``: the
     critic's learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the
     module. Each player's gradient is that of its own loss at the other as it stands, not of the divergence that the two
     stand for at the optimal critic: it is declared biased.

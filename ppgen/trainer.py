@@ -42,7 +42,8 @@ class Trainer:
         options: see :class:`ppgen.options.TrainingOptions`.
 
     Raises:
-        UsageError: the pair, the objective and the data do not go together; found by one run of the pair.
+        UsageError: the pair, the objective and the data do not go together; found by one run of the pair; patience
+            for a game.
     """
 
     def __init__(self, pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> None:
@@ -66,7 +67,7 @@ class Trainer:
         self._steps: dict[Any, StepFunction] = {}
         self._eager = options.eager
         self.sums: dict[str, float] = {}
-        self.validate()
+        self._check_patience(self.validate())
         keep_large_blocks()
 
     @property
@@ -162,6 +163,14 @@ class Trainer:
     def device(self) -> torch.device:
         """Where training runs."""
         return self.batches.device
+
+    def _check_patience(self, report: Mapping[str, float]) -> None:
+        """Stopping early needs a number that falls as training goes well: a bound, or the loss of a single player."""
+        if self.options.patience is not None and len(self.players) > 1 and "bound" not in report:
+            raise UsageError(
+                f"patience waits for validation to improve, and {type(self.objective).__name__} validates the loss of "
+                "one of its players, which rises when the other gains: leave patience out."
+            )
 
     def _move(self, player: Player) -> None:
         batch = self.batches[self.cursor]

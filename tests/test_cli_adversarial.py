@@ -71,6 +71,7 @@ def test_grey_levels_train_and_their_range_is_the_generators(capsys: pytest.Capt
     ("options", "sentence"),
     [
         (["--objective", "elbo"], "ELBO needs a density of x, and GAN is implicit"),
+        (["--objective", "minimax", "--patience", "3"], "Minimax validates the loss of one of its players"),
         (["--objective", "pcd"], "PCD needs an energy-based pair"),
         (["--objective", "minimax", "-O", "smoothing=[0.1,0.1]"], "smoothing of Minimax must be one number"),
         (["--objective", "wasserstein_gp", "-O", "smoothing=0.1"], "has no option 'smoothing'"),
