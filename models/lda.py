@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -88,6 +88,9 @@ class LDA(Pair):
     Raises:
         UsageError: the data are not counts, a size or concentration is not positive, or a name is unknown.
     """
+
+    shares_site: ClassVar[str] = "log_theta"
+    """The latent whose softmax is a document's shares of the topics."""
 
     def __init__(
         self,

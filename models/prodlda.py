@@ -28,6 +28,7 @@ Reference: Autoencoding Variational Inference for Topic Models, Srivastava and S
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -81,6 +82,9 @@ class ProdLDA(Pair):
     Raises:
         UsageError: the data are not counts, a size or the concentration is not positive, the dropout is not below 1.
     """
+
+    shares_site: ClassVar[str] = "z"
+    """The latent whose softmax is a document's shares of the topics."""
 
     def __init__(
         self,

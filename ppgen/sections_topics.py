@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 
 from ppgen.evaluation.coherence import COHERENCE_WORDS, published_coherence, top_words, topics_of
 from ppgen.pictures import grid
 from ppgen.sections import COLUMNS, Figure, Section, number, picture
-from ppgen.tracing import Particles
 from ppgen.weights import read_particles
 
 if TYPE_CHECKING:
@@ -31,12 +28,13 @@ _DOCUMENTS, _PARTICLES = 1000, 10
 def topics(run: Run) -> Section | None:
     """A table of topics by their most probable words, those of the largest share first, and pictures of them.
 
-    None for a pair without ``topics``.
+    None for a pair without ``topics``, (K, V); shares are known of one whose ``shares_site`` names the latent whose
+    softmax they are.
     """
     found = topics_of(run.pair)
     if found is None:
         return None
-    share, npmi = _shares(run, len(found)), _coherence(run, found)
+    share, npmi = _shares(run), _coherence(run, found)
     rank = next((by for by in (share, npmi) if by is not None), -torch.arange(len(found)))
     order = rank.argsort(descending=True)[:_TOPICS].to(found.device)
     columns = {
@@ -76,22 +74,18 @@ def _coherence(run: Run, found: Tensor) -> Tensor | None:
     return published_coherence(found, run.data.test[0][:]) if max(COHERENCE_WORDS) <= found.shape[1] else None
 
 
-def _shares(run: Run, num_topics: int) -> Tensor | None:
-    """The mean over the words of test documents of the latent that is a distribution over topics; None without one."""
+def _shares(run: Run) -> Tensor | None:
+    """The mean over the words of test documents of their shares of the topics; None where no latent tells them."""
+    site = getattr(run.pair, "shares_site", None)
+    if site is None:
+        return None
     batch = tuple(part[:_DOCUMENTS] for part in run.data.test)
-    words = batch[0].sum(1, keepdim=True)  # (B, 1)
+    words: Tensor = batch[0].sum(1, keepdim=True)  # (B, 1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        chunks = read_particles(run.pair, batch, _PARTICLES, partial(_proportions, num_topics))
-        theta = torch.cat([torch.cat(blocks).mean(0) for blocks in chunks])  # (B, topics), or (B, 0)
-    return (words * theta).sum(0) / words.sum() if theta.numel() else None
-
-
-def _proportions(num_topics: int, particles: Particles) -> Tensor:
-    """The guide's draws of a document's distribution over topics, (k, B, topics); (k, B, 0) where it draws none."""
-    sites = (particles.guide_sites[name] for name in particles.latents)
-    simplices = (s for s in sites if s["fn"].event_shape == (num_topics,) and s["fn"].support == constraints.simplex)
-    return next((site["value"] for site in simplices), particles.log_w.unsqueeze(-1)[..., :0])
+        chunks = read_particles(run.pair, batch, _PARTICLES, lambda p: p.guide_sites[site]["value"].softmax(-1))
+        theta: Tensor = torch.cat([torch.cat(blocks).mean(0) for blocks in chunks])  # (B, topics)
+    return (words * theta).sum(0) / words.sum()
 
 
 def _pictures(run: Run, found: Tensor) -> Iterator[Figure]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -24,33 +25,26 @@ WORDS = tuple("abcdefghijkl")
 
 
 class Topical(Pair):
-    """Two topics over twelve words and a document's shares of them, which the guide takes for Dirichlet(shares)."""
+    """Two topics over twelve words, and shares of them that the guide takes for softmax(N(loc, 0.01^2))."""
 
-    def __init__(self, table: Tensor, shares: Tensor) -> None:
+    def __init__(self, table: Tensor, loc: Tensor) -> None:
         super().__init__()
-        self.topics, self.shares = table, shares
+        self.topics, self.loc = table, loc
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            theta = pyro.sample("theta", dist.Dirichlet(torch.ones(len(self.topics))))
-            pyro.sample("x", BagOfWords((theta @ self.topics).log(), x.sum(-1)), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            pyro.sample("theta", dist.Dirichlet(self.shares))
-
-
-class Logistic(Topical):
-    """The same with a normal latent and no distribution over topics."""
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            z = pyro.sample("z", dist.Normal(torch.zeros(len(self.topics)), 1.0).to_event(1))
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(self.loc), 1.0).to_event(1))
             pyro.sample("x", BagOfWords((z.softmax(-1) @ self.topics).log(), x.sum(-1)), obs=x)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
-            pyro.sample("z", dist.Normal(torch.zeros(len(self.topics)), 1.0).to_event(1))
+            pyro.sample("z", dist.Normal(self.loc, 0.01).to_event(1))
+
+
+class Shared(Topical):
+    """The same that says which latent the shares are."""
+
+    shares_site: ClassVar[str] = "z"
 
 
 def _run(pair: Pair, **options: object) -> Run:
@@ -69,7 +63,7 @@ def _table() -> Tensor:
 
 def test_topics_come_by_their_shares_with_their_most_probable_words() -> None:
     """The guide's mean shares are 0.1 and 0.9; 400 draws have a standard error below 0.001."""
-    section = topics(_run(Topical(_table(), torch.tensor([10.0, 90.0]))))
+    section = topics(_run(Shared(_table(), torch.tensor([0.1, 0.9]).log())))
     assert section is not None
     header, first, second = section.table
     assert header == ("topic", "share", "NPMI", "most probable words, in percent")
@@ -81,7 +75,7 @@ def test_topics_come_by_their_shares_with_their_most_probable_words() -> None:
 
 
 def test_without_shares_topics_come_by_their_coherence() -> None:
-    section = topics(_run(Logistic(_table(), torch.ones(2))))
+    section = topics(_run(Topical(_table(), torch.ones(2))))
     assert section is not None
     header, *rows = section.table
     assert header[:2] == ("topic", "NPMI")
@@ -99,7 +93,7 @@ def test_of_data_that_are_pictures_so_are_topics() -> None:
 
 
 def test_a_small_vocabulary_without_names_has_words_by_number_and_no_coherence() -> None:
-    section = topics(_run(Topical(torch.tensor([[0.75, 0.25]]), torch.ones(1)), num_features=2, vocabulary=None))
+    section = topics(_run(Shared(torch.tensor([[0.75, 0.25]]), torch.ones(1)), num_features=2, vocabulary=None))
     assert section is not None
     assert section.table[0] == ("topic", "share", "most probable words, in percent")
     assert section.table[1] == ("0", "100.0 %", "word 0\N{NO-BREAK SPACE}75.0, word 1\N{NO-BREAK SPACE}25.0")
