@@ -15,7 +15,9 @@ from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, AnalyticKL
 from ppgen.models import ProdLDA
+from ppgen.options import TrainingOptions
 from ppgen.tracing import Particles, Program, run_particles
+from ppgen.trainer import Trainer
 
 SPEC = DataSpec("words", 4, "counts")
 X = torch.tensor([[2.0, 1.0, 0.0, 1.0], [0.0, 1.0, 2.0, 0.0], [3.0, 0.0, 0.0, 2.0]], dtype=torch.float64)
@@ -114,6 +116,17 @@ def test_the_divergence_from_the_prior_stays_exact_under_dropout() -> None:
 def test_units_are_dropped_in_training_alone(dropout: float, training: bool, has_mask: bool) -> None:
     pair = small_pair(dropout=dropout).train(training)
     assert ("mask" in run(pair, 2).guide_sites) == has_mask
+
+
+def test_validation_drops_nothing_and_leaves_the_running_averages() -> None:
+    data = ppgen.load_data("bars", num_data=200)
+    pair = ProdLDA(data.spec, 10, hidden=(20,), dropout=0.9)
+    trainer = Trainer(pair, data, AnalyticKL(), TrainingOptions(batch_size=50, eager=True))
+    before = pair.get_buffer("loc.1.running_mean").clone()
+    at_once, in_parts = trainer.validate(rows=40), trainer.validate(rows=20)
+    assert torch.equal(pair.get_buffer("loc.1.running_mean"), before)
+    assert at_once["loss"] == pytest.approx(in_parts["loss"], rel=0.02)  # other draws of z; no statistics of a batch
+    assert pair.training
 
 
 def test_training_moves_the_running_averages_and_evaluation_leaves_them() -> None:
