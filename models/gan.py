@@ -88,6 +88,7 @@ class GAN(Pair):
         activation: a name in ``ppgen.networks.ACTIVATIONS``.
         network: ``"mlp"``, or ``"conv"`` for data with an image shape: dense layers, then transposed convolutions.
         channels: channels of the convolutions of ``"conv"``, from z to x.
+        batch_norm: normalise the hidden layers of ``"mlp"`` over the batch, which speeds up training on pictures.
 
     Raises:
         UsageError: a size is not positive, a name is unknown, or the data are counts.
@@ -106,6 +107,7 @@ class GAN(Pair):
         activation: str = "relu",
         network: str = "mlp",
         channels: Sequence[int] = (64, 32),
+        batch_norm: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.latent_dim = check_size("latent_dim", latent_dim)
@@ -114,7 +116,7 @@ class GAN(Pair):
         self.prior = _PRIORS[prior]
         self.output = _output_for(spec, output)
         bias = None if spec.mean is None else _OUTPUTS[self.output].inverse(spec.mean)
-        networks = Networks(spec, network, hidden[::-1], channels[::-1], activation)
+        networks = Networks(spec, network, hidden[::-1], channels[::-1], activation, batch_norm)
         decoder = networks.decoder(latent_dim, spec.num_features, bias=bias)
         self.generator = nn.Sequential(decoder, _OUTPUTS[self.output].layer())
 

@@ -45,6 +45,7 @@ class MLP(nn.Module):
         hidden: sizes of the hidden layers; ``()`` is a linear map.
         activation: a name in ``ACTIVATIONS``.
         bias: initial bias of the last layer, (num_outputs,); zero if None.
+        batch_norm: normalise each hidden layer before its activation (:class:`BatchNorm`).
 
     Raises:
         UsageError: a hidden size is not a positive integer, or the activation is unknown.
@@ -60,13 +61,18 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (200, 200),
         activation: str = "tanh",
         bias: Tensor | None = None,
+        *,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise([num_inputs, *check_sizes("hidden", hidden), num_outputs]):
-            layers += [glorot(nn.Linear(inputs, outputs)), make_activation(activation)]
-        self.layers = nn.Sequential(*layers[:-1])
-        start_bias(layers[-2].bias, bias)
+        sizes = [num_inputs, *check_sizes("hidden", hidden)]
+        for inputs, outputs in pairwise(sizes):
+            normal = [BatchNorm(outputs, learn_scale=True)] if batch_norm else []
+            layers += [glorot(nn.Linear(inputs, outputs)), *normal, make_activation(activation)]
+        last = nn.Linear(sizes[-1], num_outputs)
+        self.layers = nn.Sequential(*layers, glorot(last))
+        start_bias(last.bias, bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.layers(inputs)  # type: ignore[no-any-return]  # torch's modules return Any

@@ -61,9 +61,10 @@ class Networks:
         hidden: sizes of the encoder's dense hidden layers.
         channels: channels of the encoder's convolutions, for ``"conv"``.
         activation: a name in ``ACTIVATIONS``.
+        batch_norm: normalise the hidden layers of decoders, of ``"mlp"`` alone.
 
     Raises:
-        UsageError: a size is not positive, a name is unknown, or ``"conv"`` meets data without image shape.
+        UsageError: a size is not positive, a name is unknown, ``"conv"`` meets data without image shape or batch_norm.
     """
 
     spec: DataSpec
@@ -71,6 +72,7 @@ class Networks:
     hidden: Sequence[int] = (200, 200)
     channels: Sequence[int] = (32, 64)
     activation: str = "tanh"
+    batch_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -81,6 +83,8 @@ class Networks:
             raise UsageError(
                 f"network='conv' needs pictures, but data {self.spec.name!r} have no image_shape: use network='mlp'."
             )
+        if self.network == "conv" and self.batch_norm:
+            raise UsageError("batch_norm normalises dense layers, and got network='conv': use network='mlp'.")
         check_sizes("hidden", self.hidden)
         check_sizes("channels", self.channels, least=1)
 
@@ -98,7 +102,7 @@ class Networks:
         """
         hidden, channels = self.hidden[::-1], self.channels[::-1]
         if self.network == "mlp":
-            return MLP(num_inputs, num_outputs, hidden, self.activation, bias)
+            return MLP(num_inputs, num_outputs, hidden, self.activation, bias, batch_norm=self.batch_norm)
         return ConvDecoder(num_inputs, self._picture(num_outputs), channels, hidden, self.activation, bias)
 
     def _picture(self, numbers: int) -> tuple[int, int, int]:
