@@ -10,7 +10,7 @@ from torch import nn
 
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
-from ppgen.networks import ACTIVATIONS, MLP, ConditionalNormal, ConvDecoder, ConvEncoder, Networks
+from ppgen.networks import ACTIVATIONS, MLP, BatchNorm, ConditionalNormal, ConvDecoder, ConvEncoder, Networks
 
 SHAPES = [(8, 8), (28, 20), (7, 5), (1, 3), (3, 9, 10)]
 
@@ -85,7 +85,14 @@ def test_weights_start_glorot_uniform_and_biases_at_zero() -> None:
 def test_every_activation_stands_between_layers_and_not_at_the_end(activation: str) -> None:
     layers = MLP(3, 2, hidden=(4, 5), activation=activation).layers
     kinds = [type(layer) for layer in layers]
-    assert kinds == [nn.Linear, ACTIVATIONS[activation], nn.Linear, ACTIVATIONS[activation], nn.Linear]
+    between = type(ACTIVATIONS[activation]())
+    assert kinds == [nn.Linear, between, nn.Linear, between, nn.Linear]
+
+
+def test_batch_norm_stands_before_every_activation() -> None:
+    layers = MLP(3, 2, hidden=(4, 5), activation="relu", batch_norm=True).layers
+    hidden = [nn.Linear, BatchNorm, nn.ReLU]
+    assert [type(layer) for layer in layers] == [*hidden, *hidden, nn.Linear]
 
 
 def test_a_conditional_normal_reads_loc_and_then_log_scale() -> None:
