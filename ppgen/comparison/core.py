@@ -36,8 +36,8 @@ _PILOT = (16, 2)
 
 _FEWEST = 32
 
-_ROUNDING = 1000.0
-"""The relative error of a gradient's arithmetic, in roundings of its dtype."""
+_ROUNDING, _CANCELLATION = 1000.0, 1e-6
+"""The relative error of a gradient's arithmetic, in roundings of its dtype, and of differences by inner products."""
 
 
 def compare(
@@ -199,7 +199,7 @@ class _Session:
         bias = None
         if products is not None:
             alpha = self.options.false_alarm / self.num_tests
-            rounding = _ROUNDING * torch.finfo(self.dtype).eps
+            rounding = max(_ROUNDING * torch.finfo(self.dtype).eps, _CANCELLATION)
             bias = bias_of(moments, reference_of(products, names, rounding), level, alpha)
             verdict = "biased" if bias.p_value < alpha else "no bias seen"
         return BlockResult(

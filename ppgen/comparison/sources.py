@@ -18,6 +18,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from ppgen.comparison.labels import label_of
 from ppgen.errors import UsageError
 from ppgen.objective import Objective, Player, Reduction, State
 from ppgen.pair import Pair
@@ -103,7 +104,7 @@ def source_of(objective: Any, pair: Pair, batch: Batch, *, step: int = 0) -> Sou
     except Exception as error:
         what = (str(error).strip().splitlines() or ["no message"])[0]
         raise UsageError(
-            f"{objective} fails on this pair with {type(error).__name__}: {what.rstrip('.')}; "
+            f"{label_of(objective)} fails on this pair with {type(error).__name__}: {what.rstrip('.')}; "
             "`ppgen.check_pair(pair, batch)` says which rule the pair breaks."
         ) from error
 
