@@ -11,7 +11,7 @@ the same a for all topics, so that m = 0 and v = (1 - 1 / T) / a. Where LDA mixe
 logarithms are mixed: p(word | theta) is the product, normalised, of the background softmax(b) and of the experts
 softmax(W_t) to the powers theta_t. The experts are the topics: what a document's topics add to the background.
 
-    q(z | x) = N(loc(x), diag(scale(x))^2),              loc = N(A h), log scale^2 = N(C h),    h = network(x)
+    q(z | x) = N(loc(x), diag(scale(x))^2),              loc = N(A h), log scale^2 = N(C h),    h = network(log(1 + x))
 
 N is batch normalisation, over the data of the batch in training and by running averages in evaluation: without it most
 topics die in the first steps, when the divergence of the guide from the prior is all that the gradient sees. h has
@@ -20,7 +20,8 @@ the mask they were drawn with.
 
 The paper normalises theta W over the batch, too. Here it is left as it is, and b starts at the logarithms of the words'
 frequencies: so log p(x | z) is a density of one document in training as in evaluation, and the rows of W, which any
-rescaling of a word would leave without meaning, can be read.
+rescaling of a word would leave without meaning, can be read. And the paper's network takes x, whose largest counts then
+rule the guide of long documents.
 
 Reference: Autoencoding Variational Inference for Topic Models, Srivastava and Sutton, 2017.
 """
@@ -119,7 +120,7 @@ class ProdLDA(Pair):
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
-            h = self._dropped(softplus(self.network(x)))  # (B, hidden), or (K, B, hidden) with dropout
+            h = self._dropped(softplus(self.network(x.log1p())))  # (B, hidden), or (K, B, hidden) with dropout
             scale = (self.log_variance(h) / 2).exp()  # (K, B, T)
             pyro.sample("z", dist.Normal(self.loc(h), scale).to_event(1))  # (K, B, T)
 
