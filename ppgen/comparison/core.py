@@ -18,14 +18,14 @@ from ppgen.comparison.options import ComparisonOptions, Point
 from ppgen.comparison.points import Schooling, left_as_it_was, points_of_training
 from ppgen.comparison.repeats import Products, Repeats, affordable_repeats, gather, reference_of
 from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveResult, PointResult, Verdict
-from ppgen.comparison.sources import Source, at_hand, source_of
+from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
 from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
 from ppgen.data import Dataset
 from ppgen.errors import UsageError, nearest
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
-from ppgen.pair import Pair, as_pair, check_takes
+from ppgen.pair import Pair, as_pair, check_explicit, check_takes
 from ppgen.progress import bar
 from ppgen.tracing import Batch
 
@@ -83,6 +83,7 @@ def compare(
             f"expected a batch, a tuple of tensors such as (x,), got {type(batch).__name__} {batch!s:.40}."
         )
     check_takes(pair, batch)
+    check_explicit(pair, "a comparison of estimators")
     schooling = Schooling.of(asked.at, data, trained_by, training, chosen)
     with torch.random.fork_rng(), pyro.validation_enabled(False), bar(progress) as shown:
         session = _Session(pair, batch, chosen, asked, shown)
@@ -98,8 +99,11 @@ class _Session:
         self, pair: Pair, batch: Batch, objectives: Mapping[str, Any], options: ComparisonOptions, shown: Progress
     ) -> None:
         self.pair, self.objectives, self.options, self.shown = pair, objectives, options, shown
-        blocks = parameter_blocks(pair, batch)
+        with in_a_sentence("a comparison"):
+            blocks = parameter_blocks(pair, batch)
         trained = {name: p for name, p in pair.named_parameters() if p.requires_grad}
+        if not trained:
+            raise UsageError(f"expected a pair with trainable parameters to compare gradients by, {pair} has none.")
         self.blocks = {"all": tuple(trained), **chosen_blocks(blocks, options.blocks)}
         self.sizes = {name: p.numel() for name, p in trained.items()}
         self.dtype = torch.float64 if options.double else next(iter(trained.values())).dtype

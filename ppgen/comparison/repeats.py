@@ -42,7 +42,7 @@ class Repeats:
     @cached_property
     def grams(self) -> dict[str, Tensor]:
         """<m_r, m_s> of each parameter's part, (R, R)."""
-        return {name: mean @ mean.T for name, mean in self.means.items()}
+        return {name: (mean @ mean.T).cpu() for name, mean in self.means.items()}
 
     def moments(self, names: Sequence[str]) -> Moments:
         """Those of a block of parameters."""
@@ -50,7 +50,7 @@ class Repeats:
 
     def against(self, other: Repeats) -> Products:
         """The inner products by which bias from ``other`` is measured."""
-        return {name: (other.grams[name], mean @ other.means[name].T) for name, mean in self.means.items()}
+        return {name: (other.grams[name], (mean @ other.means[name].T).cpu()) for name, mean in self.means.items()}
 
 
 def gather(source: Source, repeats: int, size: int, progress: Callable[[int], None] = lambda draws: None) -> Repeats:

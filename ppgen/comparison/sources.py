@@ -27,7 +27,7 @@ from ppgen.registry import OBJECTIVES
 from ppgen.steps import Learner, StepFunction, compiled, player_step
 from ppgen.tracing import Batch, Program, run_particles
 
-__all__ = ["Draw", "Source", "at_hand", "source_of"]
+__all__ = ["Draw", "Source", "at_hand", "in_a_sentence", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,29 @@ def source_of(objective: Any, pair: Pair, batch: Batch, *, step: int = 0) -> Sou
     make = next((make for kind, make in kinds.items() if isinstance(objective, kind)), None)
     if make is None:
         raise UsageError(f"expected an objective, its registered name, or a pyro.infer.ELBO, got {objective!r}.")
-    try:
+    with in_a_sentence(label_of(objective)):
         with torch.random.fork_rng():
             trial = make()
             for _ in range(2):
                 trial.draw()
         return make()
+
+
+@contextmanager
+def in_a_sentence(who: str) -> Iterator[None]:
+    """Within it whatever the pair raises of its own becomes one sentence.
+
+    Raises:
+        UsageError: that sentence; one that was raised within passes.
+    """
+    try:
+        yield
     except UsageError:
         raise
     except Exception as error:
         what = (str(error).strip().splitlines() or ["no message"])[0]
         raise UsageError(
-            f"{label_of(objective)} fails on this pair with {type(error).__name__}: {what.rstrip('.')}; "
+            f"{who} fails on this pair with {type(error).__name__}: {what.rstrip('.')}; "
             "`ppgen.check_pair(pair, batch)` says which rule the pair breaks."
         ) from error
 

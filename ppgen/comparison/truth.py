@@ -49,7 +49,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Truth:
-    """The evidence, None where the pair has none for each datum, and exact gradients by the name of their bound."""
+    """The evidence and exact gradients by the name of their bound; ``evidence`` is None where no datum has its own.
+
+    ``why_not_exact``: a sentence about the gradients that are missing.
+    """
 
     evidence: Evidence | None
     gradients: Mapping[str, Repeats]
@@ -65,6 +68,8 @@ def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particle
         bounds: by the name under which their gradient is returned; those that sum over too many states are left out.
         particles: of the reference, where the evidence is not exact.
     """
+    if not pair.normalised:
+        return Truth(None, {}, "the model is known up to its normalising constant.")
     batch = in_precision(batch, torch.float64)
     with at_hand(pair, torch.float64), torch.random.fork_rng(), isolated(), pyro.validation_enabled(False):
         try:

@@ -30,7 +30,7 @@ def _setting(point: PointResult, comparison: Comparison) -> str:
     start = f"{where}, on {comparison.num_data} data,"
     evidence = point.evidence
     if evidence is None:
-        return f"{start} log p(x) has no value for each datum."
+        return f"{start} log p(x) is not known for each datum."
     if evidence.is_exact:
         return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.method})."
     return (

@@ -21,9 +21,10 @@ from ppgen.inference import ELBO, IWELBO, REINFORCE, VIMCO
 from ppgen.models import LinearGaussian
 from ppgen.objective import Outcome, State, with_gradient_of
 from ppgen.options import TrainingOptions
+from ppgen.registry import MODELS
 from ppgen.tracing import Batch, Program
 from tests.discrete_doubles import Blend, TinyDeepSBN, TinySBN, exact_gradient, exact_value
-from tests.doubles import Line
+from tests.doubles import Line, Shared
 
 COPIES = 400
 """Copies of one datum in a batch: the gradient of a draw is then a mean over so many independent ones."""
@@ -49,6 +50,12 @@ def copies(pair: Any, num: int = COPIES) -> Batch:
 def quick(pair: Any, objectives: Any, batch: Batch | None = None, **options: Any) -> ppgen.Comparison:
     options = {"draws": 128, "repeats": 32, "warmup": 10, "particles": 200, "eager": True} | options
     return compare(pair, copies(pair) if batch is None else batch, objectives, **options)
+
+
+def tiny(name: str) -> Any:
+    make = MODELS[name].tiny
+    assert make is not None
+    return make()
 
 
 @pytest.mark.parametrize("pair", [TinySBN(), TinyDeepSBN()], ids=lambda pair: type(pair).__name__)
@@ -254,12 +261,44 @@ def test_a_pair_of_functions_is_compared_as_any_other() -> None:
     assert "biased" not in {one.verdict for one in found.points[0].objectives}
 
 
+def test_players_gradients_are_added_up_and_what_is_of_no_known_bound_is_not_tested() -> None:
+    pair = TinySBN()
+    found = quick(pair, ["wake_sleep", "mcem"], copies(pair, 100), blocks=["model", "guide"]).points[0]
+    wake_sleep, mcem = found.objectives
+    assert (mcem.bound_name, mcem.verdict) == (None, "not tested")
+    model, guide = wake_sleep.blocks[1:]
+    assert (model.verdict, guide.verdict) == ("no bias seen", "biased")  # the wake phase is the ELBO's
+
+
+def test_an_energy_based_pair_has_no_evidence_and_its_objectives_no_test() -> None:
+    pair, batch = tiny("rbm")
+    found = quick(pair, ["cd", "pcd"], batch, draws=32, repeats=16).points[0]
+    assert found.evidence is None
+    assert {one.verdict for one in found.objectives} == {"not tested"}
+
+
+def test_global_latents_are_compared_without_an_evidence_for_each_datum() -> None:
+    found = quick(Shared(), ["elbo", "stl"], (torch.randn(4, 1).double(),), draws=64).points[0]
+    assert found.evidence is None
+    assert sorted(one.verdict for one in found.objectives) == ["no bias seen", "reference"]
+
+
+def test_a_pair_without_a_density_is_refused() -> None:
+    pair, batch = tiny("gan")
+    with pytest.raises(UsageError, match="a comparison of estimators needs a density of x"):
+        quick(pair, ["nonsaturating"], batch)
+
+
 class Fragile(Line):
-    """It breaks at the second look at a batch of two."""
+    """It breaks after so many calls of its model."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
 
     def model(self, x: Tensor) -> None:
-        self.seen = getattr(self, "seen", 0) + 1
-        if self.seen > 5:
+        self.calls -= 1
+        if self.calls < 0:
             raise RuntimeError("the file is closed.")
         super().model(x)
 
@@ -279,7 +318,8 @@ class Fragile(Line):
         (TinySBN(), ["reinforce"], {"at": ["end"]}, "got 'end'"),
         (TinySBN(), ["reinforce"], {"at": ["init", "init"]}, "named twice"),
         (TinySBN(), ["reinforce"], {"at": [10]}, "need data to train on"),
-        (Fragile(), ["elbo"], {}, "elbo fails on this pair with RuntimeError: the file is closed;"),
+        (Fragile(1), ["elbo"], {}, "a comparison fails on this pair with RuntimeError: the file is closed;"),
+        (Fragile(5), ["elbo"], {}, "elbo fails on this pair with RuntimeError: the file is closed;"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_sentence(
