@@ -16,6 +16,15 @@ from ppgen.enumeration import Enumeration, expected_bound
 from ppgen.inference import ELBO, IWELBO, MIWAE
 from ppgen.objective import Reduction
 from ppgen.tracing import Program
+from tests.discrete_doubles import (
+    Choice,
+    Coin,
+    DiscreteDouble,
+    TinyDeepSBN,
+    TinySBN,
+    exact_gradient,
+    exact_value,
+)
 from tests.doubles import Line, Mixture, Shared
 
 X = torch.tensor([[1.3], [-0.4], [0.2]], dtype=torch.float64)
@@ -110,6 +119,17 @@ def test_the_gradient_is_that_of_the_expectation(bound: Reduction, monkeypatch: 
                 ends.append(float(expected_bound(bound, log_p - log_q, log_q).sum()))
                 parameter.view(-1)[0] -= sign * step
         assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(float(gradient.view(-1)[0]), rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("bound", [ELBO(), IWELBO(num_particles=2)], ids=str)
+@pytest.mark.parametrize("pair", [Coin(), TinySBN(), TinyDeepSBN(), Choice()], ids=lambda pair: type(pair).__name__)
+def test_the_gradient_is_the_one_written_without_the_engine(pair: DiscreteDouble, bound: Reduction) -> None:
+    names = [name for name, _ in pair.named_parameters()]
+    value, found = of(pair, *pair.batch).gradient(bound, list(pair.parameters()))
+    expected = exact_gradient(pair, bound.reduce, bound.total_particles)
+    torch.testing.assert_close(value, exact_value(pair, bound.reduce, bound.total_particles).detach())
+    for name, gradient in zip(names, found, strict=True):
+        torch.testing.assert_close(gradient, expected[name], msg=name)
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ class Moments:
         return _positive(jackknife(*self._variances(), level))
 
     def snr(self, level: float) -> Interval:
-        """|E g| / sqrt(tr Cov(g)) of one draw; infinite where the variance is zero."""
+        """|E g| / sqrt(tr Cov(g)) of one draw; infinite where the variance alone is zero, and 0 where g is."""
         pairs = zip(self._signals(), self._variances(), strict=True)
-        whole, without = (torch.where(variance > 0, signal / variance, math.inf) for signal, variance in pairs)
+        whole, without = ((signal / variance).nan_to_num(0.0, math.inf) for signal, variance in pairs)
         if not math.isfinite(float(whole)):
             return Interval(math.inf, math.inf, math.inf)
         squared = jackknife(whole, without, level)

@@ -152,6 +152,10 @@ def test_draws_without_variance_raise_no_alarm_over_rounding_and_have_infinite_s
     assert bias(1.02 * draws, MEAN[None]).p_value < ALPHA
 
 
+def test_a_gradient_of_zero_has_no_signal() -> None:
+    assert moments(torch.zeros(32, SIZE, 2, dtype=torch.float64)).snr(LEVEL) == Interval(0.0, 0.0, 0.0)
+
+
 def test_the_normal_score_is_that_of_the_two_sided_p_value() -> None:
     assert normal_score(2 * stats.norm.sf(3.0)) == pytest.approx(3.0)
     assert normal_score(0.0) == 38.0
