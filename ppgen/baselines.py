@@ -29,7 +29,16 @@ from ppgen.networks import MLP, check_sizes
 from ppgen.objective import State
 from ppgen.tracing import Batch
 
-__all__ = ["BASELINES", "Baseline", "Learned", "LeaveOneOut", "MovingAverage", "NoBaseline", "baseline_named"]
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "Learned",
+    "LeaveOneOut",
+    "MovingAverage",
+    "NoBaseline",
+    "baseline_named",
+    "features_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +50,8 @@ class Baseline(ABC):
     """
 
     min_particles: ClassVar[int] = 1
+    carries: ClassVar[bool] = False
+    """Whether it has a state, which begins at log-weights of an extra draw."""
 
     @abstractmethod
     def predict(self, log_w: Tensor, batch: Batch, own: nn.Module | None, state: State) -> Tensor:
@@ -58,7 +69,7 @@ class Baseline(ABC):
         return nn.Module()
 
     def initial_state(self, log_w: Tensor) -> State:
-        """The state of the first step, by log-weights of draws that no step uses, (K, B)."""
+        """The state of the first step if it ``carries`` one, by log-weights of draws that no step uses, (K, B)."""
         return {}
 
     def next_state(self, log_w: Tensor, predicted: Tensor, state: State) -> State:
@@ -103,6 +114,8 @@ class MovingAverage(Baseline):
     (), which starts at the mean of a draw of its own at the first batch; with ``normalise`` also ``variance``, ().
     """
 
+    carries: ClassVar[bool] = True
+
     decay: float = 0.8
     normalise: bool = False
 
@@ -145,10 +158,10 @@ class Learned(MovingAverage):
 
     def predict(self, log_w: Tensor, batch: Batch, own: nn.Module | None, state: State) -> Tensor:
         centre = super().predict(log_w, batch, own, state)
-        return centre if own is None else centre + own(_features(batch)).reshape(log_w.shape[1], -1).sum(1)
+        return centre if own is None else centre + own(features_of(batch)).reshape(log_w.shape[1], -1).sum(1)
 
     def parameters(self, batch: Batch) -> nn.Module:
-        return MLP(_features(batch).shape[1], 1, self.hidden, "tanh").to(batch[0])
+        return MLP(features_of(batch).shape[1], 1, self.hidden, "tanh").to(batch[0])
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -172,6 +185,6 @@ def baseline_named(name: Any, needed_by: str) -> Baseline:
     return BASELINES[name]
 
 
-def _features(batch: Batch) -> Tensor:
+def features_of(batch: Batch) -> Tensor:
     """All that the batch says of each datum, in the dtype of its first tensor: (B, F)."""
     return torch.cat([part.reshape(len(part), -1).to(batch[0]) for part in batch], 1)

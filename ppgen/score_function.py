@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -74,8 +74,11 @@ class ScoreFunction(Estimator):
         return self.predictor.parameters(batch)
 
     def initial_state(self, program: Program, batch: Batch) -> State:
+        if not self.predictor.carries:
+            return {}
+        now: Any = self.at(0)
         with torch.no_grad():
-            return self.predictor.initial_state(self.draw(program, batch).log_w)
+            return self.predictor.initial_state(now.draw(program, batch).log_w)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles = self.draw(program, batch)

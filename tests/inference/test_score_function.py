@@ -17,11 +17,13 @@ from pyro.infer import SVI, Trace_ELBO, TraceGraph_ELBO
 from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 
+import ppgen
 from ppgen.baselines import Learned, LeaveOneOut, MovingAverage
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, NVIL, REINFORCE, VIMCO, Renyi
 from ppgen.objective import Outcome, Reduction, State
 from ppgen.pair import Pair
+from ppgen.schedules import linear, stepwise
 from ppgen.score_function import ScoreFunction, without_own
 from ppgen.steps import Learner, player_step
 from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, SharedYardstick
@@ -346,6 +348,18 @@ def test_normalising_scales_the_gradient_of_the_guide_alone() -> None:
         )
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient * (3 if name in GUIDE else 1), found[1][name])
+
+
+def test_the_number_of_particles_and_the_bound_may_follow_schedules() -> None:
+    pair, moving = TinySBN(), {"num_particles": stepwise((0, 2), (1, 3))}
+    x = pair.batch[0].repeat(40, 1)
+    for objective in (
+        NVIL(**moving),  # type: ignore[arg-type]
+        VIMCO(num_particles=3, bound=Renyi(alpha=linear(0.0, 0.5, 4))),
+    ):
+        before = pair.slope.detach().clone()
+        ppgen.fit(pair, x, objective, steps=4, eager=True)
+        assert bool((pair.slope != before).any())
 
 
 @pytest.mark.parametrize("objective", [REINFORCE(), NVIL(), VIMCO()], ids=lambda o: type(o).__name__)
