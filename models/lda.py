@@ -108,11 +108,9 @@ class LDA(Pair):
         if spec.observation != "counts":
             raise UsageError(f"LDA needs counts of words, but data {spec.name!r} are {spec.observation}.")
         self.num_topics = check_size("num_topics", num_topics)
+        check_size("iterations", iterations)
+        eta = check_positive("topic_concentration", topic_concentration)
         alpha = torch.full((num_topics,), check_positive("concentration", concentration))
-        eta, iterations = (
-            check_positive("topic_concentration", topic_concentration),
-            check_size("iterations", iterations),
-        )
         tables = {
             "parameter": lambda: _Parameters(_near_mean(spec, num_topics)),
             "dirichlet": lambda: _Latents(_near_mean(spec, num_topics), eta),
