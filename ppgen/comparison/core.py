@@ -186,6 +186,7 @@ class _Session:
         return ObjectiveResult(
             label,
             bound_name(source.target),
+            getattr(self.objectives[label], "num_particles", None),
             source.unbiased,
             bound,
             float(drawn.bounds.std()) / math.sqrt(self.repeats),

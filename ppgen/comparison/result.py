@@ -49,6 +49,7 @@ class ObjectiveResult:
     Args:
         label: its name here.
         bound_name: the bound whose gradient it estimates; None: no function of log-weights.
+        num_particles: K; None: it takes none.
         unbiased: whether it declares that its gradient is unbiased.
         bound: the mean of its value per datum, in nats, with its interval.
         standard_error: of that mean.
@@ -61,6 +62,7 @@ class ObjectiveResult:
 
     label: str
     bound_name: str | None
+    num_particles: int | None
     unbiased: bool
     bound: Interval
     standard_error: float
@@ -158,6 +160,7 @@ def _of_estimator(one: ObjectiveResult) -> dict[str, Any]:
     return {
         "objective": one.label,
         "bound_name": one.bound_name,
+        "num_particles": one.num_particles,
         "unbiased": one.unbiased,
         **_columns("bound", one.bound),
         "standard_error": one.standard_error,
