@@ -8,8 +8,9 @@
 unbiased, as L_k does not see z_k: what remains of the signal is what z_k adds to the bound. The mean is the geometric
 one, or with ``arithmetic`` the arithmetic one. The signal-to-noise ratio of the guide's gradient falls as K grows,
 because w~_k d log q(z_k)/dphi is noise of size 1/K where the signal is of size 1/K^2. With ``centred`` that noise is
-taken out (eq. 2 of :mod:`ppgen.score_function`), at the same expectation and cost, and the ratio rises instead. The
-bound may be any other; centred, with ``bound="elbo"``, this is leave-one-out REINFORCE.
+taken out (eq. 2 of :mod:`ppgen.score_function`), at the same expectation and cost, and the ratio rises instead, once K
+is large against the spread of the weights; while one particle has nearly all of it, nothing changes. The bound may be
+any other; centred, with ``bound="elbo"``, this is leave-one-out REINFORCE.
 
 Mnih, Rezende: Variational Inference for Monte Carlo Objectives, ICML 2016, eq. 5 and 10 (geometric), 9 (arithmetic).
 """

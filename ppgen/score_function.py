@@ -20,8 +20,9 @@ since f_k and v_k,k see the other particles alone. The *learning signal* f - f_k
 Centring by v_k,k takes the noise out of the entropy's score: for the ELBO v is 1/K everywhere and cancels, so that (2)
 is (log w_k - b_k) / K; for the importance-weighted bound f - f_k and v_k - v_k,k agree to first order in 1/K, so that
 (2) is of order 1/K^2, as the gradient's expectation is: with the leave-one-out baseline its signal-to-noise ratio grows
-as sqrt(K), which Lievin et al. show for the best such control, where without v_k,k it falls as 1/sqrt(K). At the exact
-posterior, where all log-weights of a datum are equal, (2) and its variance are zero with that baseline.
+as sqrt(K), which Lievin et al. show for the best such control, where without v_k,k it falls as 1/sqrt(K); while one
+particle has nearly all the weight the two are alike. At the exact posterior, where all log-weights of a datum are
+equal, (2) and its variance are zero with that baseline.
 
 Mnih, Gregor: Neural Variational Inference and Learning in Belief Networks, ICML 2014, eq. 5-8; Mnih, Rezende:
 Variational Inference for Monte Carlo Objectives, ICML 2016, eq. 5-10; Schulman et al.: Gradient Estimation Using
