@@ -68,8 +68,12 @@ class DiscreteFamily(ABC):
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
         """The multilinear extension of ``fn.log_prob``, equal to it at the states; of fn's batch shape, in nats."""
 
-    def mean(self, fn: Any) -> Tensor:
-        """E[z], the probabilities."""
+    def of(self, logits: Tensor) -> Any:
+        """A distribution of this family by its natural parameters, normalised or not, each unit by itself."""
+        raise self._not_relaxable()
+
+    def mean(self, fn: Any, temperature: Tensor | float = 1.0) -> Tensor:
+        """E[z], the probabilities; at another temperature those of the natural parameters l / temperature."""
         raise self._not_relaxable()
 
     def uniforms(self, fn: Any) -> Tensor:
@@ -148,8 +152,11 @@ class BernoulliFamily(DiscreteFamily):
         logits: Tensor = _core(fn).logits.expand(fn.shape())
         return logits
 
-    def mean(self, fn: Any) -> Tensor:
-        return self.logits(fn).sigmoid()
+    def of(self, logits: Tensor) -> Any:
+        return dist.Bernoulli(logits=logits)
+
+    def mean(self, fn: Any, temperature: Tensor | float = 1.0) -> Tensor:
+        return (self.logits(fn) / temperature).sigmoid()
 
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
         def of_units(core: Any) -> Tensor:  # z l - softplus(l)
@@ -195,8 +202,11 @@ class OneHotFamily(DiscreteFamily):
         logits: Tensor = _core(fn).logits.expand(fn.shape())
         return logits
 
-    def mean(self, fn: Any) -> Tensor:
-        return self.logits(fn).softmax(-1)
+    def of(self, logits: Tensor) -> Any:
+        return dist.OneHotCategorical(logits=logits)
+
+    def mean(self, fn: Any, temperature: Tensor | float = 1.0) -> Tensor:
+        return (self.logits(fn) / temperature).softmax(-1)
 
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
         def of_units(core: Any) -> Tensor:  # sum_c z_c l_c; a class of probability zero may have l = -inf

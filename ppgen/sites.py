@@ -24,6 +24,7 @@ __all__ = [
     "data_frame",
     "drawn_site",
     "is_latent",
+    "per_datum",
 ]
 
 Site: TypeAlias = Any
@@ -38,6 +39,15 @@ def is_latent(site: Site) -> bool:
 def data_frame(site: Site, plate: str) -> Any | None:
     """The frame of the data plate around the site, or None outside it."""
     return next((f for f in site["cond_indep_stack"] if f.name == plate and f.vectorized), None)
+
+
+def per_datum(site: Site, plate: str, numbers: Tensor) -> Tensor:
+    """Numbers of the shape of a site's value, those of a datum side by side: (K, B, F); B = 1 without a data plate."""
+    frame = data_frame(site, plate)
+    if frame is None:
+        return numbers.reshape(len(numbers), 1, -1)
+    ordered = numbers.movedim(numbers.dim() - site["fn"].event_dim + frame.dim, 1)
+    return ordered.reshape(*ordered.shape[:2], -1)
 
 
 def drawn_site(sites: Mapping[str, Site], x: Tensor) -> Site:

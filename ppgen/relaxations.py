@@ -1,0 +1,71 @@
+"""Discrete latents that take values with a gradient: what the biased, low-noise estimators have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ppgen.discrete import DiscreteFamily, family_of
+from ppgen.errors import UsageError
+from ppgen.objective import Estimator, Outcome, Scheduled, State
+from ppgen.sites import Site
+from ppgen.tracing import Batch, Particles, Program
+
+__all__ = ["Relaxed", "check_temperature"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxed(Estimator, ABC):
+    """The pathwise gradient of ``bound`` at latents that take :meth:`value`; biased for the discrete pair.
+
+    log p and log q are extended multilinearly to values between the states (:mod:`ppgen.discrete`). Latents with
+    reparameterized samples are drawn, and have their pathwise gradient, as ever. ``temperature`` (> 0): a number, or a
+    schedule such as ``exponential(1.0, 0.5, 100000)``.
+
+    To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :meth:`value`; 3. register it.
+
+    Raises:
+        UsageError: the temperature is not positive; when the pair is run: a latent without a reparameterized sample is
+            neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
+    """
+
+    needs_discrete: ClassVar[bool] = True
+    unbiased_gradient: ClassVar[bool] = False
+
+    num_particles: int = 1
+    bound: Any = "elbo"
+    temperature: Scheduled = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_temperature(self, self.temperature)
+
+    @abstractmethod
+    def value(self, family: DiscreteFamily, fn: Any) -> Tensor:
+        """What a discrete site takes, of shape ``fn.shape()``, with a gradient by its natural parameters."""
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        return self.outcome(self.draw(program, batch, self._take), self.estimate)
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return self.reduction.reduce(particles.log_w)
+
+    def _take(self, site: Site) -> Tensor | None:
+        fn = site["fn"]
+        return None if fn.has_rsample else self.value(family_of(site, type(self).__name__), fn)
+
+
+def check_temperature(owner: Any, value: Any) -> None:
+    """Check a temperature that is a number (schedules are taken at their word).
+
+    Raises:
+        UsageError: it is no number above 0.
+    """
+    if callable(value) or torch.is_tensor(value):
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise UsageError(f"temperature of {type(owner).__name__} must be a number above 0, got {value!r}.")
