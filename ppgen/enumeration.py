@@ -22,11 +22,22 @@ from ppgen.errors import UsageError
 from ppgen.objective import Reduction
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["MAX_JOINT_STATES", "MAX_STATES", "Enumeration", "binary_states", "check_states", "expected_bound"]
+__all__ = [
+    "MAX_JOINT_STATES",
+    "MAX_STATES",
+    "MAX_TUPLES",
+    "Enumeration",
+    "binary_states",
+    "check_states",
+    "expected_bound",
+]
 
 MAX_STATES = 2**22
 MAX_JOINT_STATES = 2**16
-"""Joint states of one datum's latents, and terms of one datum's expectation, that are summed at most."""
+"""Joint states of one datum's latents, and terms of one datum's expectation at one go, that are summed at most."""
+
+MAX_TUPLES = 2**20
+"""Terms of one datum's expectation that are summed at most where a few are taken at a time."""
 
 _CELLS = 2**22
 """Numbers in the largest site of one part of the states."""
@@ -63,19 +74,7 @@ def expected_bound(bound: Reduction, log_w: Tensor, log_q: Tensor) -> Tensor:
     Raises:
         UsageError: S^K is more than ``MAX_JOINT_STATES``.
     """
-    particles = 1 if bound.is_mean else bound.total_particles
-    states = len(log_w)
-    if states**particles > MAX_JOINT_STATES:
-        raise UsageError(
-            f"the exact expectation of {bound} would sum over {_power(states, particles)} draws of {particles} "
-            f"particles for each datum, and at most {MAX_JOINT_STATES} are: take fewer particles or latents."
-        )
-    every = torch.arange(states, device=log_w.device)
-    draws = torch.cartesian_prod(*[every] * particles).reshape(-1, particles)  # (T, K)
-    probability = log_q[draws].sum(1).exp()  # (T, B)
-    drawn = log_w[draws].transpose(0, 1)  # (K, T, B)
-    value = bound.reduce(drawn.reshape(particles, -1)).reshape(probability.shape)
-    return (probability * value.where(probability > 0, 0.0)).sum(0)
+    return _expectation(bound, log_w, log_q, _tuples(bound, log_w, MAX_JOINT_STATES))
 
 
 @dataclass(frozen=True)
@@ -133,27 +132,56 @@ class Enumeration:
     def gradient(self, bound: Reduction, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The exact expectation of ``bound``, summed over data, and its gradient by the parameters.
 
-        The derivatives of the sum by the two tables are taken first; then some states at a time are differentiated.
+        The derivatives of the sum by the two tables are taken first, some tuples of states at a time; then the tables
+        are differentiated, some states at a time.
 
         Raises:
-            UsageError: as :func:`expected_bound`.
+            UsageError: S^K is more than ``MAX_TUPLES``.
         """
         log_p, log_q = (table.requires_grad_() for table in self.tables())
-        value = expected_bound(bound, log_p - log_q, log_q).sum()
-        by_p, by_q = torch.autograd.grad(value, [log_p, log_q])
+        tuples = _tuples(bound, log_p, MAX_TUPLES)
+        value, by_p, by_q = log_p.new_zeros(()), torch.zeros_like(log_p), torch.zeros_like(log_q)
+        for part in tuples.split(max(1, _CELLS // (tuples.shape[1] * log_p.shape[1]))):
+            partial = _expectation(bound, log_p - log_q, log_q, part).sum()
+            more_by_p, more_by_q = torch.autograd.grad(partial, [log_p, log_q])
+            value, by_p, by_q = value + partial.detach(), by_p + more_by_p, by_q + more_by_q
+        return value, self._through(by_p, by_q, parameters)
+
+    def _through(self, by_p: Tensor, by_q: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """The gradient by the parameters of what has these derivatives by the tables of log p and log q."""
         total = [torch.zeros_like(p) for p in parameters]
         for part in self._parts():
             run = self.particles(part)
             surrogate = (by_p[part] * run.log_p).sum() + (by_q[part] * run.log_q).sum()
             found = torch.autograd.grad(surrogate, parameters, allow_unused=True, materialize_grads=True)
             total = [so_far + gradient for so_far, gradient in zip(total, found, strict=True)]
-        return value.detach(), total
+        return total
 
     def _parts(self) -> list[slice]:
         one = self.particles(slice(1))
         width = max(site["value"].numel() for site in one.model_sites.values())
         size = max(1, _CELLS // width)
         return [slice(start, start + size) for start in range(0, self.num_states, size)]
+
+
+def _tuples(bound: Reduction, log_w: Tensor, most: int) -> Tensor:
+    """The states of K particles in every combination, (S^K, K)."""
+    states, particles = len(log_w), 1 if bound.is_mean else bound.total_particles
+    if states**particles > most:
+        raise UsageError(
+            f"the exact expectation of {bound} would sum over {_power(states, particles)} draws of {particles} "
+            f"particles for each datum, and at most {most} are: take fewer particles or latents."
+        )
+    every = torch.arange(states, device=log_w.device)
+    return torch.cartesian_prod(*[every] * particles).reshape(-1, particles)
+
+
+def _expectation(bound: Reduction, log_w: Tensor, log_q: Tensor, tuples: Tensor) -> Tensor:
+    """The part (B,) of the expectation that these tuples of states (T, K) make up."""
+    probability = log_q[tuples].sum(1).exp()  # (T, B)
+    drawn = log_w[tuples].transpose(0, 1)  # (K, T, B)
+    value = bound.reduce(drawn.reshape(tuples.shape[1], -1)).reshape(probability.shape)
+    return (probability * value.where(probability > 0, 0.0)).sum(0)
 
 
 def _check_local(one: Particles, needed_by: str) -> None:

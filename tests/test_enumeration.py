@@ -100,7 +100,7 @@ def test_a_state_that_the_guide_never_draws_adds_nothing() -> None:
 
 @pytest.mark.parametrize("bound", [ELBO(), IWELBO(num_particles=2)], ids=str)
 def test_the_gradient_is_that_of_the_expectation(bound: Reduction, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppgen.enumeration._CELLS", 18)  # two states at a time
+    monkeypatch.setattr("ppgen.enumeration._CELLS", 18)  # two states, and three or six tuples, at a time
     pair = Units()
     parameters = list(pair.parameters())
     value, found = of(pair).gradient(bound, parameters)
