@@ -11,7 +11,7 @@ the same for all of it, and is declared biased. K particles each have the signal
 C and the pair are trained in one step; Adam moves each parameter by its own scale, so the network needs no rate of its
 own. For a guide of several layers the paper has a signal for each; this one is shared by all.
 
-Mnih, Gregor: Neural Variational Inference and Learning in Belief Networks, ICML 2014, eq. 5-8 and algorithm 1.
+Mnih, Gregor: Neural Variational Inference and Learning in Belief Networks, ICML 2014, section 2.3 and algorithm 1.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ besides: :mod:`ppgen.score_function`. With ``bound="iwelbo"``, ``leave_one_out``
 Any discrete latent will do (Bernoulli, categorical, Poisson): only log q is read.
 
 Williams: Simple Statistical Gradient-Following Algorithms, Machine Learning 1992, theorem 1; Paisley, Blei, Jordan:
-Variational Bayesian Inference with Stochastic Search, ICML 2012, eq. 4; leave-one-out: Kool, van Hoof, Welling: Buy 4
-REINFORCE Samples, Get a Baseline for Free, ICLR workshop 2019, eq. 8.
+Variational Bayesian Inference with Stochastic Search, ICML 2012; leave-one-out: Kool, van Hoof, Welling: Buy 4
+REINFORCE Samples, Get a Baseline for Free, ICLR workshop 2019.
 """
 
 from __future__ import annotations

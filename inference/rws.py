@@ -9,7 +9,7 @@
 and not at ours. The paper takes both. Any latents will do, without reparameterized samples, relaxations or baselines;
 the guide's gradient does not weaken with K. With K = 1 and ``wake=0`` this is ``wake_sleep``.
 
-Bornschein, Bengio: Reweighted Wake-Sleep, ICLR 2015, eq. 9-14; Le, Kosiorek, Siddharth, Teh, Wood: Revisiting
+Bornschein, Bengio: Reweighted Wake-Sleep, ICLR 2015, section 2; Le, Kosiorek, Siddharth, Teh, Wood: Revisiting
 Reweighted Wake-Sleep for Models with Stochastic Control Flow, UAI 2019.
 """
 

@@ -12,7 +12,7 @@ taken out (eq. 2 of :mod:`ppgen.score_function`), at the same expectation and co
 is large against the spread of the weights; while one particle has nearly all of it, nothing changes. The bound may be
 any other; centred, with ``bound="elbo"``, this is leave-one-out REINFORCE.
 
-Mnih, Rezende: Variational Inference for Monte Carlo Objectives, ICML 2016, eq. 5 and 10 (geometric), 9 (arithmetic).
+Mnih, Rezende: Variational Inference for Monte Carlo Objectives, ICML 2016 (local learning signals, with both means).
 """
 
 from __future__ import annotations

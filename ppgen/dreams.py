@@ -19,7 +19,7 @@ share get the sum. Weights are normalised for each datum by itself: log-weights 
 one joint latent, and all but one particle vanish.
 
 Hinton, Dayan, Frey, Neal: The Wake-Sleep Algorithm for Unsupervised Neural Networks, Science 1995; Bornschein, Bengio:
-Reweighted Wake-Sleep, ICLR 2015, eq. 9-14.
+Reweighted Wake-Sleep, ICLR 2015, section 2.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ as sqrt(K), which Lievin et al. show for the best such control, where without v_
 particle has nearly all the weight the two are alike. At the exact posterior, where all log-weights of a datum are
 equal, (2) and its variance are zero with that baseline.
 
-Mnih, Gregor: Neural Variational Inference and Learning in Belief Networks, ICML 2014, eq. 5-8; Mnih, Rezende:
-Variational Inference for Monte Carlo Objectives, ICML 2016, eq. 5-10; Schulman et al.: Gradient Estimation Using
+Mnih, Gregor: Neural Variational Inference and Learning in Belief Networks, ICML 2014; Mnih, Rezende: Variational
+Inference for Monte Carlo Objectives, ICML 2016, for (2) without v_k,k; Schulman et al.: Gradient Estimation Using
 Stochastic Computation Graphs, NeurIPS 2015, theorem 1, for (1); Lievin, Dittadi, Christensen, Winther: Optimal Variance
 Control of the Score Function Gradient Estimator for Importance Weighted Bounds, NeurIPS 2020.
 """
