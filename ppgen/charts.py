@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "Curve", "Vectors", "draw_curves", "draw_panels"]
+__all__ = ["FAINT", "INK", "SERIES", "Chart", "Curve", "Vectors", "blank", "draw_curves", "draw_panels"]
 
 INK, FAINT = "#3d3a36", "#dcd7ce"
 SERIES = ("#0f6b8f", "#b8501b", "#5d7a1f", "#7a4fa3")
@@ -91,7 +91,7 @@ _FOR_PAGES = {
 
 def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: bool = False) -> Chart:
     """Curves in one panel, with their names above it."""
-    figure, (axes,) = _figure(1, 1)
+    figure, (axes,) = blank(1, 1)
     for colour, curve in zip(SERIES, curves, strict=False):
         style: dict[str, Any] = {"color": colour, "label": curve.label, "linewidth": 1.6, "markersize": 3.5}
         if curve.error is None:
@@ -112,7 +112,7 @@ def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
 def draw_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 3) -> Chart:
     """A panel for each title, all on the same scales; at most ``columns`` in a row."""
     columns = min(columns, len(panels))
-    figure, cells = _figure(-(-len(panels) // columns), columns)
+    figure, cells = blank(-(-len(panels) // columns), columns)
     for axes, (title, groups) in zip(cells, panels.items(), strict=False):
         axes.set_title(title, fontsize=9, color=INK, loc="left")
         for group in groups:
@@ -124,13 +124,15 @@ def draw_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 3) ->
     return Chart(figure)
 
 
-def _figure(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """An empty figure in the house style, and its panels row by row."""
+def blank(
+    rows: int, columns: int, size: tuple[float, float] | None = None, *, shared: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure in the house style, and its panels row by row; ``size`` in inches, None: by the panels."""
     from matplotlib.figure import Figure
 
-    width, height = (4.6, 3.0) if rows * columns == 1 else (1.9 * columns + 0.4, 1.7 * rows + 0.2)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    cells = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    usual = (4.6, 3.0) if rows * columns == 1 else (1.9 * columns + 0.4, 1.7 * rows + 0.2)
+    figure = Figure(figsize=size or usual, layout="constrained")
+    cells = list(figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False).flat)
     for axes in cells:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(FAINT)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppgen import pages
 from ppgen.checkpoint import write_whole
 from ppgen.errors import UsageError
 from ppgen.metrics import score
@@ -119,14 +120,10 @@ def write_report(run: Run, path: Path | None = None) -> Path:
 
 def render(run: Run) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    pages = Environment(
-        loader=PackageLoader("ppgen"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     sections = [made for section in SECTIONS if (made := section(run)) is not None]
     config = run.config
-    return pages.get_template("report.html").render(
+    return pages.render(
+        "report.html",
         model=name_of(config["model"]),
         data=run.data.spec.name,
         objective=name_of(config["objective"]),
