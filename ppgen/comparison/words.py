@@ -50,8 +50,11 @@ def _biases(point: PointResult, comparison: Comparison) -> Iterator[str]:
             found = _listed(f"{one.label} ({_where(one)})" for one in biased)
             yield f"Against {against}, biased at a family-wise false-alarm rate of {rate}: {found}."
         if clear:
-            found = _listed(f"{one.label} (more than {_percent(one.whole)} would have shown)" for one in clear)
-            yield f"Against {against}, no bias was seen in {found}."
+            found = _listed(f"{one.label} ({_would_have_shown(one)})" for one in clear)
+            yield (
+                f"Against {against}, no bias was seen in {found}; in parentheses, the smallest error that would have "
+                "shown along the whole gradient, and along the block where least is known."
+            )
     untested = [one.label for one in point.objectives if one.verdict == "not tested"]
     if untested:
         names = _listed(untested)
@@ -101,8 +104,13 @@ def _where(one: ObjectiveResult) -> str:
     return f"block {worst.name}: {100 * bias.along.value:+.2g}% along the gradient, z = {score:.1f}"
 
 
-def _percent(block: BlockResult) -> str:
-    return f"{100 * _bias(block).resolution:.2g}%"
+def _would_have_shown(one: ObjectiveResult) -> str:
+    worst = max((b for b in one.blocks if b.bias is not None), key=lambda b: _bias(b).resolution)
+    return f"{_percent(_bias(one.whole).resolution)}; {worst.name} {_percent(_bias(worst).resolution)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%" if share < 1 else "nothing below 100%"
 
 
 def _bias(block: BlockResult) -> Bias:

@@ -332,3 +332,13 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
 
 def test_options_have_the_defaults_that_they_say() -> None:
     assert ComparisonOptions() == ComparisonOptions(draws=1000, at=("init",), false_alarm=1e-3, level=0.95)
+
+
+def test_words_say_what_was_not_seen_and_how_large_it_could_have_been() -> None:
+    pair = TinySBN()
+    found = quick(pair, [REINFORCE(num_particles=4)], copies(pair, 100), blocks=["model", "guide"])
+    blocks = found.points[0].objectives[0].blocks
+    shown = {block.name: f"{100 * block.bias.resolution:.2g}%" for block in blocks if block.bias is not None}
+    words = found.words()
+    assert words.startswith("At init, on 100 data, log p(x) is -1.14 nats per datum exactly (enumerated).")
+    assert f"no bias was seen in reinforce(num_particles=4) ({shown['all']}; guide {shown['guide']});" in words
