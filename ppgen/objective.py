@@ -76,10 +76,11 @@ class Objective(pyro.infer.ELBO, ABC):
     Class attributes say what it is and needs, and are read by machinery and tests:
     ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
     value's expectation), ``needs_rsample`` (every guide site must be reparameterizable), ``needs_discrete`` (some guide
-    site must not be), ``trains_guide`` (its parameters have a gradient), ``min_particles``, ``per_datum`` (the bound is
-    taken for each datum by itself, so no latent may be global), ``needs_density`` (the model must be a normalised
-    density of x), ``needs_energy`` (the pair must have a free energy and chains), ``needs_samples`` (it reads draws of
-    x, which must be differentiable in the pair's parameters).
+    site must not be), ``needs_binary`` (those must be Bernoulli), ``needs_states`` (every latent must be discrete, with
+    finitely many states), ``trains_guide`` (its parameters have a gradient), ``min_particles``, ``per_datum`` (the
+    bound is taken for each datum by itself, so no latent may be global), ``needs_density`` (the model must be a
+    normalised density of x), ``needs_energy`` (the pair must have a free energy and chains), ``needs_samples`` (it
+    reads draws of x, which must be differentiable in the pair's parameters).
 
     To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
     frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
@@ -90,6 +91,8 @@ class Objective(pyro.infer.ELBO, ABC):
     unbiased_gradient: ClassVar[bool] = True
     needs_rsample: ClassVar[bool] = False
     needs_discrete: ClassVar[bool] = False
+    needs_binary: ClassVar[bool] = False
+    needs_states: ClassVar[bool] = False
     trains_guide: ClassVar[bool] = True
     min_particles: ClassVar[int] = 1
     per_datum: ClassVar[bool] = False

@@ -13,6 +13,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 
+from ppgen.discrete import family_of
 from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.objective import Objective
@@ -114,7 +115,22 @@ def refusal(objective: Objective, run: Particles) -> str | None:
         return "outside the data plate"
     if objective.needs_discrete and not run.scored:
         return "discrete"
+    if objective.needs_binary and not all(is_binary(site) for site in latents if not site["fn"].has_rsample):
+        return "Bernoulli"
+    if objective.needs_states and not all(has_states(site) for site in latents):
+        return "discrete distributions"
     return None
+
+
+def is_binary(site: Any) -> bool:
+    return has_states(site) and family_of(site, "this test").binary
+
+
+def has_states(site: Any) -> bool:
+    try:
+        return bool(family_of(site, "this test"))
+    except UsageError:
+        return False
 
 
 def is_x(site: Any) -> bool:
