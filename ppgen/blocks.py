@@ -8,6 +8,7 @@ Parameters that are both are ``shared``; so the three are disjoint, and a parame
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 
 import pyro
 import torch
@@ -68,10 +69,13 @@ def chosen_blocks(
 
 
 def _parts_of(pair: Pair, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The parameters of each part of the pair, in the pair's order."""
+    """The parameters of each part of the pair, in the pair's order; what begins all names is in no part's."""
     found: dict[str, tuple[str, ...]] = {}
+    parents = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    shared = len(list(takewhile(lambda depth: len(set(depth)) == 1, parents)))
     for name in names:
-        part = _part(pair, name.split("."))
+        whole = _part(pair, name.split("."))
+        part = ".".join(whole.split(".")[shared:]) or whole
         found[part] = (*found.get(part, ()), name)
     return found
 

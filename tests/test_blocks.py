@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ppgen import Pair, UsageError, pair_from
 from ppgen.blocks import chosen_blocks, parameter_blocks
+from ppgen.pair import as_pair
 from ppgen.registry import MODELS
 from tests.doubles import Chain, Mixture, Shared
 
@@ -105,6 +106,30 @@ def test_parts_of_a_pair_of_functions_are_those_of_its_modules() -> None:
     blocks = parameter_blocks(pair_from(model, guide), (X.float(),))
     assert len(blocks["model"]) == len(blocks["guide"]) == 2
     assert list(chosen_blocks(blocks)) == ["model", "guide"]
+
+
+class Plain(nn.Module):
+    """A module of Pyro's users, with its model and guide as methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(1, 1), nn.Linear(1, 1)
+        self.loc = nn.Parameter(torch.zeros(()))
+
+    def model(self, x: Tensor) -> None:
+        pyro.module("plain", self)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(self.loc.expand(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(self.decoder(z[..., None])[..., 0], 1.0), obs=x[:, 0])
+
+    def guide(self, x: Tensor) -> None:
+        pyro.module("plain", self)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x)[:, 0], 1.0))
+
+
+def test_parts_of_a_plain_module_have_the_names_that_it_gives_them() -> None:
+    assert set(parameter_blocks(as_pair(Plain()), (X.float(),))) == {"model", "guide", "encoder", "decoder", "loc"}
 
 
 def test_all_blocks_are_chosen_without_doubles() -> None:

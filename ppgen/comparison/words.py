@@ -69,7 +69,9 @@ def _ranking(point: PointResult) -> Iterator[str]:
         best, second = rivals[:2]
         times = second.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
         clear = "" if best.whole.work.high < second.whole.work.low else ", their intervals overlap"
-        lead = "has no variance" if times == math.inf else f"{second.label} needs {times:.2g} times its work{clear}"
+        lead = (
+            "has no variance" if times == math.inf else f"{second.label} needs {_number(times)} times its work{clear}"
+        )
         yield f"For {bound}, {label} is cheapest for its variance (variance x time): {lead}."
 
 
@@ -80,14 +82,14 @@ def _to_avoid(point: PointResult) -> Iterator[str]:
         for one in others:
             times = one.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
             if _FAR < times < math.inf:
-                reasons.append(f"{one.label}, which takes {times:.2g} times the work of {best.label}")
+                reasons.append(f"{one.label}, which takes {_number(times)} times the work of {best.label}")
     reasons += [
         f"{one.label}, which declares itself unbiased and is not"
         for one in point.objectives
         if one.unbiased and one.verdict == "biased"
     ]
     if reasons:
-        yield f"Avoid here: {_listed(reasons, '; ')}."
+        yield f"Avoid here: {_listed(reasons, '; ', '; and ')}."
 
 
 def _ranked(point: PointResult, bound: str) -> list[ObjectiveResult]:
@@ -101,7 +103,7 @@ def _where(one: ObjectiveResult) -> str:
     worst = min((b for b in one.blocks if b.bias is not None), key=lambda b: _bias(b).p_value)
     bias = _bias(worst)
     score = bias.z_along if abs(bias.z_along) >= bias.z_across else bias.z_across
-    return f"block {worst.name}: {100 * bias.along.value:+.2g}% along the gradient, z = {score:.1f}"
+    return f"block {worst.name}: {_percent(bias.along.value, '+')} along the gradient, z = {score:.1f}"
 
 
 def _would_have_shown(one: ObjectiveResult) -> str:
@@ -109,8 +111,12 @@ def _would_have_shown(one: ObjectiveResult) -> str:
     return f"{_percent(_bias(one.whole).resolution)}; {worst.name} {_percent(_bias(worst).resolution)}"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g}%" if share < 1 else "nothing below 100%"
+def _percent(share: float, sign: str = "") -> str:
+    return f"{100 * share:{sign}.2g}%" if abs(share) < 0.995 else f"{100 * share:{sign},.0f}%"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
 
 
 def _bias(block: BlockResult) -> Bias:
@@ -118,6 +124,6 @@ def _bias(block: BlockResult) -> Bias:
     return block.bias
 
 
-def _listed(items: Iterable[str], separator: str = ", ") -> str:
+def _listed(items: Iterable[str], separator: str = ", ", before_last: str = " and ") -> str:
     *most, last = list(items)
-    return f"{separator.join(most)} and {last}" if most else last
+    return separator.join(most) + before_last + last if most else last
