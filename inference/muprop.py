@@ -15,8 +15,9 @@ h may be taken from the learning signal, if the right side is added. For one par
 
     grad = grad log w + (log w - F - h - b) sum_i grad log q(z_i | z_<i) + sum_i J_i . grad mu_i,
 
-unbiased, with a baseline b of what is left. (The paper takes for z_i the one term J_i . (z_i - z-bar_i) of h alone; the
-others take the noise of the other layers out of it.) Where log w is linear in z nothing is left but the last term.
+unbiased, with a baseline b of what is left: by default its running mean, since F, at means, is well above log w at
+states. (The paper takes for z_i the one term J_i . (z_i - z-bar_i) of h alone; the others take the noise of the other
+layers out of it.) Where log w is linear in z nothing is left but the last term.
 
 A bound f of K particles is expanded in turn: with f_k, v_k,k as in :mod:`ppgen.score_function` at b_k = F + b, its
 coefficient for particle k has f_k + v_k,k h_k taken off, and sum_i v_k,k J_i . grad mu_i is added. Reparameterized
@@ -68,13 +69,15 @@ class MuProp(ScoreFunction):
 
     num_particles: int = 1
     bound: Any = "elbo"
-    baseline: Any = "none"
+    baseline: Any = "moving_average"
 
     @property
     def predictor(self) -> Baseline:
         return baseline_named(self.baseline, type(self).__name__)
 
     def initial_state(self, program: Program, batch: Batch) -> State:
+        if not self.predictor.carries:
+            return {}
         with torch.no_grad():
             particles = self.draw(program, batch)
             return self.predictor.initial_state(self._expansion(particles).rest(particles))

@@ -4,10 +4,10 @@ With z = H(zeta) a discrete sample, zeta = g(u; l), and s = sigma_t(zeta) its re
 
     grad = [f(z) - eta f(s)] grad log q(z) + eta f'(s) grad [sigma_t(g(u; l)) - sigma_t(g~(v; z, l))],     f = log w,
 
-where g~ given z is the same number as g: :mod:`ppgen.control_variates` derives it, also for several
-layers, one-hot categorical units, bounds of several particles, and pairs with reparameterized latents besides. It is
-unbiased at any t and eta, which are learned by lowering the variance, for each discrete site. eta = 0 is the score
-function; as t goes to 0 the relaxed f follows f and the path's noise grows.
+where g~ given z is the same number as g: :mod:`ppgen.control_variates` derives it, also for several layers, one-hot
+categorical units, bounds of several particles, and pairs with reparameterized latents besides. It is unbiased at any t
+and eta, which are learned by lowering the variance, for each discrete site. eta = 0 is the score function; as t goes to
+0 the relaxed f follows f and the path's noise grows. What f - eta f(s) is on average is a baseline's to take off.
 
 Tucker, Mnih, Maddison, Lawson, Sohl-Dickstein: REBAR: Low-variance, Unbiased Gradient Estimates for Discrete Latent
 Variable Models, NeurIPS 2017, eq. 5 and section 3.4. ``adaptive=False, temperature=0.1`` is its REBAR (0.1).

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.baselines import features_of
-from ppgen.control_variates import Control, RelaxedControl, side_by_side
+from ppgen.control_variates import Control, RelaxedControl
+from ppgen.coupled_draws import side_by_side
 from ppgen.networks import MLP, check_sizes
 from ppgen.registry import register_objective
 from ppgen.tracing import Batch, Particles
@@ -63,8 +64,7 @@ class _Surrogate(Control):
         for parameter in self.network.layers[-1].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, relaxed: Tensor, constant: Tensor, batch: Batch, latents: Tensor) -> Tensor:
+    def forward(self, relaxed: Tensor, batch: Batch, latents: Tensor) -> Tensor:
         x = features_of(batch).expand(*latents.shape[:-1], -1)  # (L, K, B, D)
         outputs: Tensor = self.network(torch.cat([x, latents], -1))  # (L, K, B, L)
-        own = outputs.diagonal(dim1=0, dim2=-1).movedim(-1, 0)  # (L, K, B)
-        return super().forward(relaxed, constant, batch, latents) + own / len(constant)
+        return super().forward(relaxed, batch, latents) + outputs.diagonal(dim1=0, dim2=-1).movedim(-1, 0)

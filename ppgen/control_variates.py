@@ -29,14 +29,16 @@ reparameterized latents, which keep their pathwise gradient as in :mod:`ppgen.sc
 derivative by b, and A_k(b) = f_k(b) - v_k(b). The score's whole coefficient for particle k is S_k = A_k(log w_k), with
 the -v_k that log w_k's own log q brings, and given the other particles a control variate may be any function of zeta_k:
 
-    C_i,k = eta_i A_k(log w(relaxed from layer i on)) + (1 - eta_i) A_k(b_k)  [+ r_i],                             (3)
+    C_i,k = A_k(p_i,k + b_i,k),        p_i = eta_i log w(relaxed from layer i on)  [+ r_i],                        (3)
 
-b_k the mean of the other particles' log-weights (0 if there are none). For the ELBO A_k(b) is b / K and a constant.
+where b_i,k, without which a difference in level would multiply every score, is the mean of log w - p_i of the other
+particles, or, for one particle, its running mean. For the ELBO A_k(b) is b / K and a constant.
 
 **Learning.** Relaxations have temperatures t_i > 0. t_i, eta_i and the parameters of r_i belong to the objective; the
 gradient is unbiased at any values. They descend sum_i |G_i|^2, where G_i is (2) for each datum and particle: as the
 expectation of G_i does not depend on them, that is the variance of the gradient by the natural parameters, and its
 derivative by them is unbiased (Tucker et al., section 3.2; Grathwohl et al., eq. 8). It is taken by differentiating D.
+That by eta_i takes b_i for what it is, a mean of log w - p_i that follows eta_i.
 
 Tucker, Mnih, Maddison, Lawson, Sohl-Dickstein: REBAR, NeurIPS 2017; Grathwohl, Choi, Wu, Roeder, Duvenaud:
 Backpropagation through the Void, ICLR 2018.
@@ -45,23 +47,22 @@ Backpropagation through the Void, ICLR 2018.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ppgen.baselines import LeaveOneOut
-from ppgen.discrete import family_of
+from ppgen.baselines import Baseline, LeaveOneOut, MovingAverage
+from ppgen.coupled_draws import Relaxations, States, side_by_side
 from ppgen.objective import Estimator, Outcome, State, with_gradient_of
 from ppgen.parameters import isolated
 from ppgen.relaxations import check_temperature
 from ppgen.score_function import without_own
-from ppgen.sites import Site, is_latent, per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["Control", "RelaxedControl", "side_by_side"]
+__all__ = ["Control", "RelaxedControl"]
 
 
 class Control(nn.Module):
@@ -77,17 +78,16 @@ class Control(nn.Module):
         self.log_temperature = nn.Parameter(torch.full((num_sites,), temperature).log())
         self.eta = nn.Parameter(torch.full((num_sites,), eta))
 
-    def forward(self, relaxed: Tensor, constant: Tensor, batch: Batch, latents: Tensor) -> Tensor:
-        """C of (3), (L, K, B).
+    def forward(self, relaxed: Tensor, batch: Batch, latents: Tensor) -> Tensor:
+        """p of (3), (L, K, B), in nats.
 
         Args:
-            relaxed: A_k at the relaxed log-weights, (L, K, B).
-            constant: A_k at b_k, (K, B).
+            relaxed: log w of each of the L runs, (L, K, B).
             batch: of B data.
-            latents: the latents of each of the L runs side by side, (L, K, B, F).
+            latents: the latents of each of the runs side by side, (L, K, B, F).
         """
-        eta = self.eta[:, None, None]
-        return eta * relaxed + (1 - eta) * constant
+        eta, level = self.eta[:, None, None], relaxed.detach().mean((1, 2), keepdim=True)
+        return eta.detach() * level + eta * (relaxed - level)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,39 +123,71 @@ class RelaxedControl(Estimator, ABC):
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         program: Any = pair
         with torch.no_grad(), torch.random.fork_rng(), isolated():
-            particles = self.draw(Program(program.model, program.guide), batch, _States(type(self).__name__))
+            particles = self.draw(Program(program.model, program.guide), batch, States(type(self).__name__))
             return self.control(particles).to(batch[0]).requires_grad_(self.adaptive)
 
+    @property
+    def predictor(self) -> Baseline:
+        """What b of (3) is."""
+        return LeaveOneOut() if self.total_particles > 1 else MovingAverage()
+
+    def initial_state(self, program: Program, batch: Batch) -> State:
+        if not self.predictor.carries:
+            return {}
+        with torch.no_grad():
+            particles, states = self._drawn(program, batch)
+            _, predicted = self._predicted(particles, states, self._own(program, particles))
+            return _stacked([self.predictor.initial_state(rest) for rest in particles.log_w - predicted])
+
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        states = _States(type(self).__name__)
-        particles = self.draw(program, batch, states)
-        control: Any = self.control(particles).to(batch[0]) if program.own is None else program.own
+        particles, states = self._drawn(program, batch)
+        control = self._own(program, particles)
         with torch.enable_grad():
-            gradients = self._gradients(particles, states, control)  # (K, B, F) by site
+            relaxed, predicted = self._predicted(particles, states, control)  # (L, K, B)
+            base, following = self._baseline(particles.log_w.detach() - predicted.detach(), batch, state)
+            gradients = self._gradients(particles, relaxed, predicted + base)  # (K, B, F) by site
             descent = _descent(gradients, control) if program.own is not None else 0.0
         ascent = sum((gradient.detach() * states.logits(particles, name)).sum() for name, gradient in gradients.items())
         outcome = self.outcome(particles, self.estimate)
         surrogate = outcome.loss + particles.scale * (descent - ascent)
-        return replace(outcome, loss=with_gradient_of(outcome.loss, surrogate))
+        return replace(outcome, loss=with_gradient_of(outcome.loss, surrogate), state=following)
 
     def estimate(self, particles: Particles) -> Tensor:
         """The bound, (B,), with its gradient but for the scores of discrete latents, which are all in (2)."""
         score = particles.log_q_of(particles.scored)
         return self.reduction.reduce(with_gradient_of(particles.log_w, particles.log_w + score))
 
-    def _gradients(self, particles: Particles, states: _States, control: Control) -> dict[str, Tensor]:
+    def _drawn(self, program: Program, batch: Batch) -> tuple[Particles, States]:
+        states = States(type(self).__name__)
+        return self.draw(program, batch, states), states
+
+    def _own(self, program: Program, particles: Particles) -> Any:
+        """The control variate as it is, or, in Pyro's ``SVI``, as it begins."""
+        return self.control(particles).to(particles.batch[0]) if program.own is None else program.own
+
+    def _predicted(self, particles: Particles, states: States, control: Control) -> tuple[Relaxations, Tensor]:
+        """The relaxed values, and p of (3), (L, K, B)."""
+        relaxed, num = Relaxations(particles, states, control.log_temperature.exp()), len(particles.scored)
+        runs = run_particles(particles.program, particles.batch, num * len(particles.log_w), draw=relaxed)
+        of_runs = (runs.log_w, side_by_side(runs))  # (L K, B), (L K, B, F)
+        log_w, latents = (numbers.unflatten(0, (num, -1)) for numbers in of_runs)
+        return relaxed, control(log_w, particles.batch, latents)
+
+    def _baseline(self, rest: Tensor, batch: Batch, state: State) -> tuple[Tensor, State]:
+        """b of (3), (L, K, B), and the next state, by what the p_i leave of log w, (L, K, B)."""
+        states = [{name: value[i] for name, value in state.items()} for i in range(len(rest))]
+        base = [self.predictor.predict(own, batch, None, its) for own, its in zip(rest, states, strict=True)]
+        each = zip(rest, base, states, strict=True)
+        return torch.stack(base), _stacked([self.predictor.next_state(*layer) for layer in each])
+
+    def _gradients(self, particles: Particles, relaxed: Relaxations, replaced: Tensor) -> dict[str, Tensor]:
         """G: (2) by the natural parameters of each discrete site, (K, B, F), differentiable by the control's own."""
-        log_w, num = particles.log_w.detach(), len(particles.scored)
-        relaxations = _Relaxations(particles, states, control.log_temperature.exp())
-        runs = run_particles(particles.program, particles.batch, num * len(log_w), draw=relaxations)
-        relaxed = torch.stack([self._coefficient(log_w, of_run) for of_run in runs.log_w.chunk(num)])  # (L, K, B)
-        others = LeaveOneOut().predict(log_w, (), None, {}) if len(log_w) > 1 else torch.zeros_like(log_w)
-        latents = side_by_side(runs).unflatten(0, (num, -1))  # (L, K, B, F)
-        predicted = control(relaxed, self._coefficient(log_w, others), particles.batch, latents)  # (L, K, B)
-        slopes = torch.autograd.grad(predicted.sum(), list(relaxations.own.values()), create_graph=True)
-        missed = self.reduction.reduce(log_w) - self.reduction.weights(log_w) - predicted  # (L, K, B)
+        log_w = particles.log_w.detach()
+        controls = torch.stack([self._coefficient(log_w, layer) for layer in replaced])  # (L, K, B)
+        slopes = torch.autograd.grad(controls.sum(), list(relaxed.own.values()), create_graph=True)
+        missed = self.reduction.reduce(log_w) - self.reduction.weights(log_w) - controls  # (L, K, B)
         return {
-            name: missed[i, ..., None] * states.score(particles, name) + relaxations.path(name, slope)
+            name: missed[i, ..., None] * relaxed.states.score(particles, name) + relaxed.path(name, slope)
             for i, (name, slope) in enumerate(zip(particles.scored, slopes, strict=True))
         }
 
@@ -175,73 +207,6 @@ def _descent(gradients: Mapping[str, Tensor], control: nn.Module) -> Tensor | fl
     return torch.stack([(p * slope.detach()).sum() for p, slope in zip(learnt, slopes, strict=True)]).sum()
 
 
-def side_by_side(particles: Particles) -> Tensor:
-    """All numbers of the latents of a datum, (K, B, F)."""
-    sites, plate = particles.guide_sites, particles.program.plate
-    return torch.cat([per_datum(sites[name], plate, sites[name]["value"]) for name in particles.latents], -1)
-
-
-@dataclass(frozen=True)
-class _States:
-    """Draws states of the discrete latents, and keeps the noise that they are a function of."""
-
-    needed_by: str
-    noise: dict[str, Tensor] = field(default_factory=dict)
-
-    def __call__(self, site: Site) -> Tensor | None:
-        fn, name = site["fn"], site["name"]
-        if fn.has_rsample:
-            return None
-        family = family_of(site, self.needed_by)
-        self.noise[name] = family.uniforms(fn)
-        return family.harden(family.relax(fn, self.noise[name], 1.0)).detach()
-
-    def logits(self, particles: Particles, name: str) -> Tensor:
-        """l, (K, B, F)."""
-        site = particles.guide_sites[name]
-        return per_datum(site, particles.program.plate, family_of(site, self.needed_by).logits(site["fn"]))
-
-    def score(self, particles: Particles, name: str) -> Tensor:
-        """grad_l log q(z) = z - E[z], (K, B, F)."""
-        site = particles.guide_sites[name]
-        score = site["value"] - family_of(site, self.needed_by).mean(site["fn"])
-        return per_datum(site, particles.program.plate, score).detach()
-
-
-@dataclass(frozen=True)
-class _Relaxations:
-    """Draws L runs in one: in run i the latents before z_i are as in ``hard``, and those from z_i on are relaxed."""
-
-    hard: Particles
-    states: _States
-    temperatures: Tensor
-    own: dict[str, Tensor] = field(default_factory=dict)
-    """The relaxed value of each site z_i in run i."""
-
-    def __call__(self, site: Site) -> Tensor:
-        name, fn = site["name"], site["fn"]
-        before, num = self._before(name), self.hard.num_particles
-        drawn = self.hard.guide_sites[name]["value"].detach()
-        if fn.has_rsample:
-            return torch.cat([fn.rsample()[: before * num], *[drawn] * (len(self.hard.scored) - before)])
-        family = family_of(site, self.states.needed_by)
-        natural = family.of(family.logits(fn)[: (before + 1) * num])
-        noise = torch.cat([self.states.noise[name]] * (before + 1))
-        *later, self.own[name] = family.relax(natural, noise, self.temperatures[before]).split(num)
-        return torch.cat([*later, self.own[name], *[drawn] * (len(self.hard.scored) - before - 1)])
-
-    def path(self, name: str, slope: Tensor) -> Tensor:
-        """D (dg/dl - dg~/dl), (K, B, F), by the slope D of each number of the site."""
-        site = self.hard.guide_sites[name]
-        family, z, u = family_of(site, self.states.needed_by), site["value"], self.states.noise[name]
-        logits = family.logits(site["fn"]).detach().requires_grad_()
-        natural, temperature = family.of(logits), self.temperatures[self._before(name)]
-        v = family.noise_given(natural, z, u).detach()
-        difference = family.relax(natural, u, temperature) - family.relax_given(natural, z, v, temperature)
-        (path,) = torch.autograd.grad(difference, logits, slope, create_graph=True)
-        return per_datum(site, self.hard.program.plate, path)
-
-    def _before(self, name: str) -> int:
-        """How many discrete sites the guide draws before this one."""
-        latents = [other for other, site in self.hard.guide_sites.items() if is_latent(site)]
-        return sum(other in self.hard.scored for other in latents[: latents.index(name)])
+def _stacked(states: Sequence[State]) -> State:
+    """The states of the layers as one: each tensor gains a first dim L."""
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
