@@ -1,4 +1,4 @@
-"""The command line: ``ppgen list | train | evaluate | sample | check | report``.
+"""The command line: ``ppgen list | train | evaluate | sample | compare | check | report``.
 
 Results go to standard output, everything else (progress, warnings, errors) to standard error. Exit codes: 0; 1 when
 ``check`` finds a broken rule; 2 for bad input, with one sentence on standard error; 130 after Ctrl-C; 70 for a defect

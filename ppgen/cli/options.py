@@ -27,6 +27,7 @@ __all__ = [
     "ObjectiveName",
     "ObjectiveSettings",
     "RunFolder",
+    "complete_objectives",
     "constructor_options",
     "load_pair_and_data",
     "settings",
@@ -82,6 +83,12 @@ def _names(registry: Registry) -> Completion:
         return [(name, spec.summary) for name, spec in registry.items() if name.startswith(incomplete)]
 
     return complete
+
+
+def complete_objectives(incomplete: str) -> list[tuple[str, str]]:
+    """Completes the last name of a list with commas."""
+    before, comma, last = incomplete.rpartition(",")
+    return [(f"{before}{comma}{name}", summary) for name, summary in _names(OBJECTIVES)(last)]
 
 
 def _keys(registry: Registry, named_by: str) -> Completion:

@@ -1,0 +1,263 @@
+"""``ppgen compare``: which estimator of a bound's gradient to use on a pair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ppgen.checkpoint import write_whole
+from ppgen.cli.options import AsJson, DataSettings, Device, ModelSettings, complete_objectives, settings
+from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
+from ppgen.comparison import Comparison, ComparisonOptions
+from ppgen.comparison.charts import brief
+from ppgen.comparison.curves import Curves
+from ppgen.comparison.listing import at_particles, parse_objectives, with_options
+from ppgen.comparison.page import csv_of, evidence_of_bias, short, spread, trained_table, when, write_page
+from ppgen.comparison.plan import Plan
+from ppgen.comparison.result import ObjectiveResult
+from ppgen.errors import UsageError
+from ppgen.options import TrainingOptions
+from ppgen.runs import CONFIG, claim_directory
+
+__all__ = ["compare"]
+
+RESULT, TABLE, CURVES, PAGE = "comparison.json", "comparison.csv", "curves.csv", "comparison.html"
+_COLUMNS = ("objective", "verdict", ">z, block", ">variance", ">SNR", ">ms", ">variance × s")
+_WITH_REPEAT = {"repeat", "device", "out", "as_json"}
+
+
+def compare(
+    context: typer.Context,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A name of `ppgen list models`, or path/to/file.py:Class for a pair of your own.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME", help="A name of `ppgen list data`.", show_default=False)
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            "--objectives",
+            metavar="A,B,C",
+            help='Names with commas between, options in parentheses: "vimco(num_particles=5), reinforce, '
+            'pyro.TraceGraph_ELBO".',
+            autocompletion=complete_objectives,
+            show_default=False,
+        ),
+    ] = None,
+    model_options: ModelSettings = None,
+    objective_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-O",
+            metavar="KEY=VALUE",
+            help="An option of all objectives that have it, as often as needed: -O num_particles=5.",
+            show_default=False,
+        ),
+    ] = None,
+    data_options: DataSettings = None,
+    particles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K,K,K",
+            help="Each objective once for every K, for its signal to noise against K.",
+            show_default=False,
+        ),
+    ] = None,
+    at: Annotated[
+        str, typer.Option(metavar="init|trained|STEPS,...", help="Points of training, with commas between.")
+    ] = "init",
+    blocks: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME", help="Blocks of parameters: model, guide, ...", show_default="all"),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Gradients of each objective.")] = ComparisonOptions.draws,
+    precision: Annotated[
+        float | None,
+        typer.Option(help="As many draws as make variances precise to this share.", show_default="--draws"),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="At most so many seconds of drawing.", show_default="no limit")
+    ] = None,
+    false_alarm: Annotated[
+        float, typer.Option(help="Probability that any unbiased objective at all is called biased.")
+    ] = ComparisonOptions.false_alarm,
+    double: Annotated[bool, typer.Option("--double", help="Draw in float64.")] = False,
+    batch_size: Annotated[
+        int, typer.Option(help="Data in the batch: the first of the training data; and in those of training.")
+    ] = TrainingOptions.batch_size,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train by each objective too, for curves of the validation bound.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="Trainings of each objective under --train.")] = 3,
+    steps: Annotated[int, typer.Option(help="Length of a training; what `trained` means.")] = 1000,
+    lr: Annotated[float, typer.Option(help="Adam's learning rate in training.")] = TrainingOptions.lr,
+    trained_by: Annotated[
+        str | None,
+        typer.Option(metavar="OBJECTIVE", help="What trains to later points.", show_default="the first objective"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the initial parameters, of draws and of training.")] = 0,
+    device: Device = "auto",
+    eager: Annotated[bool, typer.Option("--eager", help="Do not compile: no wait, but other timings.")] = False,
+    repeat: Annotated[
+        Path | None,
+        typer.Option(metavar="CONFIG.json", help="Repeat the comparison that wrote this file.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for the page and the numbers.", show_default="nothing is written")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare objectives on MODEL at a batch: bias of the gradient, variance, signal to noise, time.
+
+    It says which are unbiased, which is cheapest for its variance, and which to avoid here. With --out it writes one
+    HTML page with the plots, the numbers as JSON and CSV, and the config.json from which --repeat makes it again.
+    """
+    folder = _claimed(out)
+    if repeat is not None:
+        _refuse_others(context)
+        plan = Plan.read(repeat)
+    else:
+        plan = Plan(
+            model=_needed(model, "MODEL", "vae"),
+            data=_needed(data, "--data", "--data digits"),
+            objectives=_listed(
+                _needed(objectives, "--objectives", "--objectives elbo,stl"), objective_options, particles
+            ),
+            model_options=settings("-M", model_options),
+            data_options=settings("-D", data_options),
+            options=ComparisonOptions(
+                draws=draws,
+                precision=precision,
+                seconds=seconds,
+                blocks=None if blocks is None else _names(blocks),
+                at=[int(point) if point.isdecimal() else point for point in _names(at)],
+                double=double,
+                false_alarm=false_alarm,
+                seed=seed,
+                eager=eager,
+            ),
+            training=TrainingOptions(steps=steps, batch_size=batch_size, lr=lr, eager=eager, seed=seed),
+            trained_by=None if trained_by is None else parse_objectives(trained_by)[0],
+            seeds=_num_seeds(seeds) if train else 0,
+            device=device,
+        )
+    _carry_out(plan, folder, as_json)
+
+
+def _carry_out(plan: Plan, folder: Path | None, as_json: bool) -> None:
+    """The comparison first, written and printed; then the trainings, and all written again."""
+    assert plan.made  # names and options are refused before the data are read
+    with stdout_kept_for(as_json):
+        found = plan.compare(progress=True)
+        _write(plan, found, (), folder)
+    if not as_json:
+        _print(found)
+    with stdout_kept_for(as_json):
+        curves = plan.train(progress=True)
+        if curves:
+            _write(plan, found, curves, folder)
+    if as_json:
+        print_json({**_named(plan), **found.to_json(), "curves": [asdict(one) for one in curves]})
+        return
+    if curves:
+        print_table(("objective", ">log p(x), nats", ">least to greatest", ""), trained_table(curves))
+    if folder is None:
+        say("--out DIR writes the page with the plots, and the numbers as JSON and CSV.")
+    else:
+        print(folder / PAGE)
+
+
+def _print(found: Comparison) -> None:
+    for point in found.points:
+        if len(found.points) > 1:
+            print(f"{when(point)}:")
+        print_table(_COLUMNS, map(_row, point.objectives))
+    print(f"\n{brief(found.words())}\n")
+
+
+def _row(one: ObjectiveResult) -> tuple[str, ...]:
+    """The numbers of the whole gradient, and the block whose bias stands out most."""
+    whole = one.whole
+    time = short(1000 * one.seconds.value)
+    numbers = spread(whole.variance), spread(whole.snr), time, short(whole.work.value)
+    return brief(one.label), one.verdict, evidence_of_bias(one), *numbers
+
+
+def _write(plan: Plan, found: Comparison, curves: Sequence[Curves], folder: Path | None) -> None:
+    if folder is None:
+        return
+    config, names = plan.config(), _named(plan)
+    texts = {
+        CONFIG: json.dumps(config, indent=2),
+        RESULT: json.dumps({**names, **found.to_json(), "curves": [asdict(one) for one in curves]}, indent=2),
+        TABLE: csv_of(found.rows()),
+    }
+    if curves:
+        texts[CURVES] = csv_of(row for one in curves for row in one.rows())
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_whole(folder / name, text.encode())
+    title = f"{plan.model.rpartition(':')[2]} on {plan.data}"
+    write_page(found, folder / PAGE, title=title, curves=curves, config=config)
+
+
+def _named(plan: Plan) -> dict[str, Any]:
+    return {"model": plan.model, "data": plan.data}
+
+
+def _listed(text: str, shared: Sequence[str] | None, particles: str | None) -> Any:
+    listed, options = parse_objectives(text), settings("-O", shared)
+    if particles is not None and "num_particles" in options:
+        raise UsageError("-O num_particles and --particles both set K: give one of them.")
+    listed = with_options(listed, options)
+    return listed if particles is None else at_particles(listed, [_number(one) for one in _names(particles)])
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--particles expects whole numbers of at least 1 with commas between, got {text!r}.")
+    return int(text)
+
+
+def _num_seeds(seeds: int) -> int:
+    if seeds < 1:
+        raise UsageError(f"--seeds must be at least 1, got {seeds}.")
+    return seeds
+
+
+def _needed(value: str | None, name: str, example: str) -> str:
+    if value is None:
+        raise UsageError(f"a comparison needs {name}: write for example {example}, or --repeat CONFIG.json.")
+    return value
+
+
+def _refuse_others(context: typer.Context) -> None:
+    """The file holds the whole comparison: what else stands on the line would be ignored."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in _WITH_REPEAT and source is not None and source.name == "COMMANDLINE":
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"--repeat takes all of the comparison from its file, and {flag} was given too: leave one of them out."
+            )
+
+
+def _claimed(out: Path | None) -> Path | None:
+    if out is not None and (out / CONFIG).exists():
+        raise UsageError(f"{out} holds a run or a comparison already: name another --out.")
+    return claim_directory(out, resume=False)

@@ -1,0 +1,155 @@
+"""What the choice of an estimator means for training: validation bounds against steps and seconds, over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ppgen.comparison.labels import bound_name
+from ppgen.data import Dataset
+from ppgen.errors import UsageError
+from ppgen.evaluation import evaluate
+from ppgen.objective import Objective
+from ppgen.options import TrainingOptions
+from ppgen.pair import Pair
+from ppgen.training import fit
+
+__all__ = ["Curves", "train_each"]
+
+_POINTS = 25
+"""Validations of one training, where its options do not say how many."""
+
+_NUM_DATA = 1000
+"""Validation data, at most, of which log p(x) is estimated after training."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Trainings of one pair by one objective, one a seed.
+
+    Args:
+        label: of the objective.
+        bound_name: the bound whose gradient it estimates; None: no function of log-weights.
+        steps: of the validations, T of them; as many as the shortest training has.
+        seconds: elapsed at each, one row a seed, (S, T).
+        bounds: the objective's own bound on the validation data, nats per datum, (S, T); empty where it has none.
+        likelihoods: the mean log p(x) of the validation data after training, estimated by the bound of ``particles``
+            particles, nats per datum, one a seed: the one number that means the same for every objective.
+        particles: see ``likelihoods``.
+        failures: the sentence of each seed whose training stopped at an error.
+    """
+
+    label: str
+    bound_name: str | None
+    steps: tuple[int, ...]
+    seconds: tuple[tuple[float, ...], ...]
+    bounds: tuple[tuple[float, ...], ...]
+    likelihoods: tuple[float, ...]
+    particles: int
+    failures: tuple[str, ...] = ()
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean over seeds of the bound at each validation, (T,)."""
+        return tuple(statistics.fmean(values) for values in zip(*self.bounds, strict=True))
+
+    @property
+    def band(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The least and the greatest over seeds at each validation, (T,) each."""
+        columns = list(zip(*self.bounds, strict=True))
+        return tuple(map(min, columns)), tuple(map(max, columns))
+
+    @property
+    def mean_seconds(self) -> tuple[float, ...]:
+        """The mean over seeds of the seconds at each validation, (T,)."""
+        return tuple(statistics.fmean(values) for values in zip(*self.seconds, strict=True))
+
+    @property
+    def likelihood(self) -> float | None:
+        """The mean over seeds of :attr:`likelihoods`; None where no training came to its end."""
+        return statistics.fmean(self.likelihoods) if self.likelihoods else None
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One flat row for each seed and validation, for a CSV file."""
+        for seed, (seconds, bounds) in enumerate(zip(self.seconds, self.bounds, strict=True)):
+            for step, second, bound in zip(self.steps, seconds, bounds, strict=True):
+                yield {"objective": self.label, "seed": seed, "step": step, "seconds": second, "valid_bound": bound}
+
+
+def train_each(
+    make: Callable[[int], Pair],
+    data: Dataset,
+    objectives: Mapping[str, Any],
+    training: TrainingOptions,
+    *,
+    seeds: int = 3,
+    particles: int = 200,
+    device: str = "auto",
+    progress: bool = False,
+) -> tuple[Curves, ...]:
+    """Train a fresh pair by each objective that ppgen trains with, once for each seed, by :func:`ppgen.fit`.
+
+    Args:
+        make: the pair of a seed.
+        data: to train and validate on.
+        objectives: by label; Pyro's own are left out.
+        training: options of ``fit``; its seed is the first of the seeds.
+        seeds: how many.
+        particles: of the bound that estimates log p(x) at the end.
+        device: where to train.
+        progress: show progress bars.
+    """
+    ours = {label: one for label, one in objectives.items() if isinstance(one, Objective)}
+    if training.validate_every is None and training.steps is not None:
+        training = replace(training, validate_every=max(1, training.steps // _POINTS))
+    options = [replace(training, seed=training.seed + index) for index in range(seeds)]
+    return tuple(
+        _curves(label, one, [_train(make, data, one, each, particles, device, progress) for each in options], particles)
+        for label, one in ours.items()
+    )
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One training: its validations, where its log p(x) ended, or why it did not."""
+
+    lines: Sequence[Mapping[str, Any]]
+    likelihood: float | None = None
+    failure: str = ""
+
+
+def _train(
+    make: Callable[[int], Pair],
+    data: Dataset,
+    objective: Objective,
+    options: TrainingOptions,
+    particles: int,
+    device: str,
+    progress: bool,
+) -> _Training:
+    pair = make(options.seed)
+    try:
+        run = fit(pair, data, objective, device=device, progress=progress, **vars(options))
+    except UsageError as error:  # a number that is not finite: what the estimator does here is the answer
+        return _Training((), failure=str(error))
+    lines = [line for line in run.metrics if line["split"] == "valid"]
+    num_data = min(_NUM_DATA, len(run.data.valid[0]))
+    found = evaluate(run.pair, run.data, split="valid", particles=particles, num_data=num_data, num_samples=0)
+    return _Training(lines, found.log_likelihood)
+
+
+def _curves(label: str, objective: Objective, trainings: Sequence[_Training], particles: int) -> Curves:
+    ended = [one for one in trainings if not one.failure]
+    steps = tuple(line["step"] for line in min((one.lines for one in ended), key=len, default=()))
+    return Curves(
+        label,
+        bound_name(objective.at(steps[-1] if steps else 0).target),
+        steps,
+        tuple(tuple(line["seconds"] for line in one.lines[: len(steps)]) for one in ended),
+        tuple(tuple(line["bound"] for line in one.lines[: len(steps)]) for one in ended if "bound" in one.lines[0]),
+        tuple(one.likelihood for one in ended if one.likelihood is not None),
+        particles,
+        tuple(one.failure for one in trainings if one.failure),
+    )

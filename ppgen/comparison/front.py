@@ -1,0 +1,27 @@
+"""Which objectives are worth their time: no other of the same bound has less variance in less time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ppgen.comparison.result import ObjectiveResult
+
+__all__ = ["fits", "pareto_front"]
+
+
+def fits(one: ObjectiveResult) -> bool:
+    """Whether it may stand on a front: it declares its gradient unbiased, and was not found biased."""
+    return one.unbiased and one.verdict != "biased"
+
+
+def pareto_front(objectives: Iterable[ObjectiveResult]) -> tuple[ObjectiveResult, ...]:
+    """The Pareto front of variance against seconds a draw, the fastest first, by the values and not their intervals.
+
+    Args:
+        objectives: of one bound; those that are biased, or say so, are left out.
+    """
+    front: list[ObjectiveResult] = []
+    for one in sorted(filter(fits, objectives), key=lambda one: (one.seconds.value, one.whole.variance.value)):
+        if not front or one.whole.variance.value < front[-1].whole.variance.value:
+            front.append(one)
+    return tuple(front)

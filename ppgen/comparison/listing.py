@@ -1,0 +1,149 @@
+"""Objectives as text: ``vimco(num_particles=5), reinforce(baseline=none), pyro.TraceGraph_ELBO``.
+
+Each is a registered name, or ``pyro.`` and a class of ``pyro.infer``, with the options that are not to be the defaults
+in parentheses. A value is a Python literal, an objective written in the same way
+(``bound=iwelbo(num_particles=5)``), and a string otherwise (``baseline=none``, ``temperature=linear(1, 0.1, 1000)``).
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+
+from ppgen.errors import UsageError, nearest
+from ppgen.factory import make_objective, objective_config
+from ppgen.objective import Objective
+from ppgen.registry import OBJECTIVES
+
+__all__ = ["Listed", "at_particles", "parse_objectives", "with_options"]
+
+PYRO = "pyro."
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One objective by name with its options; a nested objective among these is a dict of ``name`` and ``options``."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Any:
+        """The objective.
+
+        Raises:
+            UsageError: the name is unknown, an option is unknown or has a value that is refused.
+        """
+        return self._maker()(**self.options)
+
+    def config(self) -> dict[str, Any]:
+        """What makes it again, with the defaults written out: the arguments of this class."""
+        made = self.make()
+        return objective_config(made) if isinstance(made, Objective) else {"name": self.name, "options": self.options}
+
+    def accepts(self) -> list[str]:
+        """The names of its options."""
+        made_by = _pyros(self.name) if self.name.startswith(PYRO) else OBJECTIVES[self.name].cls
+        return list(inspect.signature(made_by).parameters)
+
+    def holding(self, options: Mapping[str, Any]) -> Listed:
+        """With more options, as far as it has them; those that it was given stay."""
+        fit = {key: value for key, value in options.items() if key in self.accepts()}
+        return Listed(self.name, {**fit, **self.options})
+
+    def _maker(self) -> Callable[..., Any]:
+        if not self.name.startswith(PYRO):
+            return lambda **options: make_objective(self.name, **options)
+        unknown = next((key for key in self.options if key not in self.accepts()), None)
+        if unknown is not None:
+            raise UsageError(f"{self.name!r} has no option {unknown!r}{nearest(unknown, self.accepts())}")
+        return _pyros(self.name)
+
+
+def parse_objectives(text: str) -> tuple[Listed, ...]:
+    """The objectives of a list such as ``"vimco(num_particles=5), reinforce"``.
+
+    Raises:
+        UsageError: it cannot be read.
+
+    >>> [one.name for one in parse_objectives("vimco(num_particles=5), reinforce(bound=iwelbo)")]
+    ['vimco', 'reinforce']
+    """
+    try:
+        tree = ast.parse(f"[{text.strip().rstrip(',')}]", mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        raise _unreadable(text) from error
+    if not isinstance(tree, ast.List):
+        raise _unreadable(text)
+    return tuple(_listed(node, text) for node in tree.elts)
+
+
+def with_options(listed: Iterable[Listed], options: Mapping[str, Any]) -> tuple[Listed, ...]:
+    """The objectives with options that hold for all that have them; what one was given itself stays.
+
+    Raises:
+        UsageError: no objective has such an option.
+    """
+    listed = tuple(listed)
+    known = {key for one in listed for key in one.accepts()}
+    for key in options:
+        if key not in known:
+            raise UsageError(f"none of the objectives has an option {key!r}{nearest(key, known)}")
+    return tuple(one.holding(options) for one in listed)
+
+
+def at_particles(listed: Iterable[Listed], numbers: Sequence[int]) -> tuple[Listed, ...]:
+    """Each objective once for every number K of particles; one that was given its own, or takes none, stays single.
+
+    An objective that needs more particles than the smallest K begins at the first K that is enough.
+    """
+    found: list[Listed] = []
+    for one in listed:
+        if "num_particles" in one.options or "num_particles" not in one.accepts():
+            found.append(one)
+            continue
+        least = getattr(one.make(), "min_particles", 1)
+        fit = [number for number in numbers if number >= least] or numbers  # none: the last word is the objective's
+        found += [one.holding({"num_particles": number}) for number in fit]
+    return tuple(found)
+
+
+def _listed(node: ast.expr, text: str) -> Listed:
+    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+    named = isinstance(call.func, ast.Name | ast.Attribute)
+    if not named or call.args or any(keyword.arg is None for keyword in call.keywords):
+        raise _unreadable(text)
+    return Listed(ast.unparse(call.func), {str(k.arg): _value(k.value, text) for k in call.keywords})
+
+
+def _value(node: ast.expr, text: str) -> Any:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in OBJECTIVES:
+        nested = _listed(node, text)
+        return {"name": nested.name, "options": nested.options}
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
+
+
+def _pyros(name: str) -> type:
+    known = {
+        key: value
+        for key, value in vars(pyro.infer).items()
+        if inspect.isclass(value) and issubclass(value, pyro.infer.ELBO)
+    }
+    short = name.removeprefix(PYRO).removeprefix("infer.")
+    if short not in known:
+        raise UsageError(f"pyro.infer has no ELBO {short!r}{nearest(short, known)}")
+    return known[short]
+
+
+def _unreadable(text: str) -> UsageError:
+    return UsageError(
+        f"expected objectives such as 'vimco(num_particles=5), reinforce', got {text!r}: names with commas between, "
+        "options as key=value in parentheses."
+    )

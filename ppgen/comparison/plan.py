@@ -1,0 +1,177 @@
+"""A comparison as its ``config.json`` holds it: everything that makes it again."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+
+import ppgen
+from ppgen.comparison.core import compare
+from ppgen.comparison.curves import Curves, train_each
+from ppgen.comparison.labels import named
+from ppgen.comparison.listing import Listed
+from ppgen.comparison.options import ComparisonOptions
+from ppgen.comparison.result import Comparison
+from ppgen.data import Dataset, load_data
+from ppgen.errors import UsageError
+from ppgen.factory import make_pair, wants_labels
+from ppgen.options import TrainingOptions, choose_device
+from ppgen.pair import Pair
+
+__all__ = ["Plan"]
+
+_KIND = "comparison"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is compared, and how.
+
+    Args:
+        model: a registered name, or ``file.py:Class``.
+        data: a registered name.
+        objectives: to compare.
+        model_options: of the pair's constructor.
+        data_options: of the data's loader.
+        options: of the comparison; its seed is that of the initial parameters too.
+        training: to later points of training, and of the curves; counted in steps. Its batch size is that of the batch
+            whose gradients are compared: the first so many training data.
+        trained_by: the objective that trains to later points; None: the first that ppgen trains with.
+        seeds: trainings of each objective for the curves; 0: none.
+        device: ``auto``, ``cpu``, ``cuda``.
+        sha256: of the data that an earlier comparison saw; others are refused.
+    """
+
+    model: str
+    data: str
+    objectives: tuple[Listed, ...]
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    options: ComparisonOptions = field(default_factory=ComparisonOptions)
+    training: TrainingOptions = field(default_factory=lambda: TrainingOptions(steps=1000))
+    trained_by: Listed | None = None
+    seeds: int = 0
+    device: str = "auto"
+    sha256: str | None = None
+
+    @classmethod
+    def read(cls, file: str | Path) -> Plan:
+        """The plan that a ``config.json`` holds.
+
+        Raises:
+            UsageError: it is missing, cut or edited, or is not a comparison's.
+        """
+        path = Path(file)
+        if not path.is_file():
+            raise UsageError(f"expected the config.json of a comparison, got {path}, which is no file.")
+        try:
+            config = json.loads(path.read_text())
+            if config["kind"] != _KIND:
+                raise KeyError("kind")
+            return cls._from(config)
+        except UsageError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise UsageError(
+                f"{path} is not what a comparison writes ({error!r}): restore it, or say anew what to compare."
+            ) from error
+
+    @classmethod
+    def _from(cls, config: Mapping[str, Any]) -> Plan:
+        trained_by = config["trained_by"]
+        return cls(
+            model=config["model"]["name"],
+            data=config["data"]["name"],
+            objectives=tuple(Listed(**one) for one in config["objectives"]),
+            model_options=config["model"]["options"],
+            data_options=config["data"]["options"],
+            options=ComparisonOptions(**config["comparison"]),
+            training=TrainingOptions(**config["training"]),
+            trained_by=None if trained_by is None else Listed(**trained_by),
+            seeds=config["seeds"],
+            device=config["device"],
+            sha256=config["data"]["sha256"],
+        )
+
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` holds."""
+        return {
+            "format": 1,
+            "kind": _KIND,
+            "model": {"name": self.model, "options": dict(self.model_options)},
+            "data": {"name": self.data, "options": dict(self.data_options), "sha256": self.dataset.sha256},
+            "objectives": [one.config() for one in self.objectives],
+            "comparison": {one.name: getattr(self.options, one.name) for one in fields(self.options)},
+            "training": dict(vars(self.training)),
+            "trained_by": None if self.trained_by is None else self.trained_by.config(),
+            "seeds": self.seeds,
+            "device": self.device,
+            "versions": {
+                "ppgen": ppgen.__version__,
+                "torch": torch.__version__,
+                "pyro": pyro.__version__,
+                "python": platform.python_version(),
+            },
+        }
+
+    @cached_property
+    def made(self) -> dict[str, Any]:
+        """The objectives by label.
+
+        Raises:
+            UsageError: one is listed twice, a name or an option is unknown, a value is refused.
+        """
+        return named([one.make() for one in self.objectives])
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data, on the device."""
+        labels = {"labels": True} if wants_labels(self.model) else {}
+        torch.manual_seed(self.options.seed)
+        found = load_data(self.data, **labels | dict(self.data_options))
+        if self.sha256 not in (None, found.sha256):
+            raise UsageError(
+                f"data {self.data!r} are not those of the comparison that is to be repeated: their SHA-256 is "
+                f"{found.sha256[:12]}..., expected {str(self.sha256)[:12]}...; restore them, or compare anew."
+            )
+        return found.to(choose_device(self.device))
+
+    def pair(self, seed: int) -> Pair:
+        """A fresh pair, on the data's device, with the initial parameters of a seed."""
+        torch.manual_seed(seed)
+        made = make_pair(self.model, self.dataset.spec, **self.model_options)
+        return made.to(self.dataset.train[0].device)
+
+    def compare(self, *, progress: bool = False) -> Comparison:
+        """Estimators at the points of training that were asked for; see :func:`ppgen.compare`."""
+        data, made, seed = self.dataset, self.made, self.options.seed
+        pair = self.pair(seed)
+        batch = data.draw(data.rows("train", slice(self.training.batch_size)))
+        later = any(point not in ("init", 0) for point in self.options.at)
+        return compare(
+            pair,
+            batch,
+            made,
+            data=data,
+            trained_by=None if self.trained_by is None else self.trained_by.make(),
+            training=replace(self.training, seed=seed) if later else None,
+            progress=progress,
+            **{one.name: getattr(self.options, one.name) for one in fields(self.options)},
+        )
+
+    def train(self, *, progress: bool = False) -> tuple[Curves, ...]:
+        """Trainings by each objective; see :func:`ppgen.comparison.curves.train_each`. None where ``seeds`` is 0."""
+        if self.seeds == 0:
+            return ()
+        training = replace(self.training, seed=self.options.seed)
+        return train_each(
+            self.pair, self.dataset, self.made, training, seeds=self.seeds, device=self.device, progress=progress
+        )
