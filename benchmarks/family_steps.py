@@ -1,15 +1,17 @@
-"""One training step of each family of pairs: this project's loop beside the same step written by hand in eager PyTorch.
+"""One training step of each family of pairs: this project's loop beside the same step written by hand in PyTorch.
 
     .venv/bin/python benchmarks/family_steps.py [--repeats 9] [--only rbm,gan] [--json FILE]
 
-A contest is a step of persistent contrastive divergence (784 visible and 500 hidden units, batch 100, 100 chains), or
-a turn of a GAN (one step of the critic, one of the generator; dense networks, batch 100). Both sides fetch a batch of
-the same 50,000 images, take the gradient and one fused Adam step a player, in float32, on the same threads. They have
-turns of half a second in one process, in an order that is reversed every other round; compiling and a warm-up come
-before. Prints medians and the median of the ratios of each round.
+A contest is a step of persistent contrastive divergence (784 visible and 500 hidden units, batch 100, 100 chains), a
+turn of a GAN (one step of the critic, one of the generator; dense networks, batch 100), or a step of a sigmoid belief
+network 784-200-200 at batch 24 and K = 5, by VIMCO or by REINFORCE with leave-one-out baselines. All sides fetch a
+batch of the same 50,000 images, take the gradient and one fused Adam step a player, in float32, on the same threads.
+They have turns of half a second in one process, in an order that is reversed every other round; compiling and a warm-up
+come before. Prints medians and the median of the ratios of each round.
 """
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -24,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 from tables import environment
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from ppgen.data import Dataset, DataSpec
-from ppgen.inference import PCD, NonSaturating
-from ppgen.models import GAN, RBM
+from ppgen.inference import PCD, REINFORCE, VIMCO, NonSaturating
+from ppgen.models import GAN, RBM, SBN
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
@@ -39,14 +41,16 @@ __all__: list[str] = []
 BATCH, FEATURES, LR = 100, 784, 1e-3
 HIDDEN = 500  # of the RBM
 LATENT, WIDTHS = 32, (256, 256)  # of the GAN, and of its critic
+LAYERS, SBN_BATCH, PARTICLES = (200, 200), 24, 5  # of the sigmoid belief network
 SECONDS = 0.5  # of one turn
 
 Step = Callable[[], object]
-Contest = Callable[[Tensor], tuple[Step, Step]]
-"""Data (N, 784) to our step and the step by hand."""
+Reduce = Callable[[Tensor], Tensor]
+Contest = Callable[[Tensor], dict[str, Step]]
+"""Data (N, 784) to the sides' steps by name; the first is ours."""
 
 
-def rbm(x: Tensor) -> tuple[Step, Step]:
+def rbm(x: Tensor) -> dict[str, Step]:
     """Persistent contrastive divergence, one sweep a step."""
     spec = DataSpec("images", FEATURES, "binary", num_data=len(x), mean=x.mean(0))
     weight = nn.Parameter(0.01 * torch.randn(FEATURES, HIDDEN))
@@ -65,10 +69,10 @@ def rbm(x: Tensor) -> tuple[Step, Step]:
             chains = torch.bernoulli((h @ weight.T + visible).sigmoid())
         return descend(free_energy(v).mean() - free_energy(chains).mean(), optimizer)
 
-    return turn(RBM(spec, HIDDEN), x, spec, PCD(num_chains=BATCH)), by_hand
+    return {"ours": turn(RBM(spec, HIDDEN), x, PCD(num_chains=BATCH)), "eager": by_hand}
 
 
-def gan(x: Tensor) -> tuple[Step, Step]:
+def gan(x: Tensor) -> dict[str, Step]:
     """The non-saturating losses, one step of each player."""
     spec = DataSpec("images", FEATURES, "real", num_data=len(x), mean=x.mean(0))
     generator = nn.Sequential(*dense(LATENT, *WIDTHS, FEATURES, between=nn.ReLU), nn.Sigmoid())
@@ -88,11 +92,72 @@ def gan(x: Tensor) -> tuple[Step, Step]:
         return descend(softplus(-critic(generator(torch.randn(BATCH, LATENT)))).mean(), of_generator)
 
     ours = GAN(spec, LATENT, hidden=WIDTHS, output="sigmoid")
-    return turn(ours, x, spec, NonSaturating(hidden=WIDTHS)), by_hand
+    return {"ours": turn(ours, x, NonSaturating(hidden=WIDTHS)), "eager": by_hand}
 
 
-CONTESTS: dict[str, Contest] = {"rbm": rbm, "gan": gan}
-"""The contests by name. To add one: a function of the data that gives our step and the one by hand."""
+def sbn(x: Tensor, objective: Objective, signal: Callable[[Tensor], Tensor], bound: Reduce) -> dict[str, Step]:
+    """A sigmoid belief network; ``signal`` maps log-weights (K, B) to what multiplies the score."""
+    spec = DataSpec("images", FEATURES, "binary", num_data=len(x), mean=x.mean(0))
+    sizes = (FEATURES, *LAYERS)
+    encoders = nn.ModuleList(nn.Linear(down, up) for down, up in pairwise(sizes))
+    decoders = nn.ModuleList(nn.Linear(up, down) for down, up in pairwise(sizes))
+    prior, mean = nn.Parameter(torch.zeros(LAYERS[-1])), x.mean(0)
+    parameters = [*encoders.parameters(), *decoders.parameters(), prior]
+    optimizer = torch.optim.Adam(parameters, lr=LR, fused=True)
+    fetch = batches(x, SBN_BATCH)
+
+    def loss(v: Tensor) -> Tensor:
+        below, states, log_q = (v - mean).expand(PARTICLES, -1, -1), [], v.new_zeros(PARTICLES, len(v))
+        for encoder in encoders:
+            logits = encoder(below)  # (K, B, units)
+            states.append(torch.bernoulli(logits.detach().sigmoid()))
+            log_q = log_q + bernoulli(logits, states[-1])
+            below = 2 * states[-1] - 1
+        log_p = bernoulli(prior, states[-1])
+        for decoder, above, at in zip(decoders, states, [v, *states], strict=False):
+            log_p = log_p + bernoulli(decoder(2 * above - 1), at)
+        log_w = log_p - log_q  # (K, B)
+        return -(bound(log_w) + (signal(log_w.detach()) * log_q).sum(0)).mean()
+
+    def step(of: Callable[[Tensor], Tensor]) -> Step:
+        return lambda: descend(of(fetch()), optimizer)
+
+    ours = turn(SBN(spec, LAYERS), x, objective, SBN_BATCH)
+    return {"ours": ours, "eager": step(loss), "torch.compile": step(torch.compile(loss))}
+
+
+def vimco(x: Tensor) -> dict[str, Step]:
+    """The importance-weighted bound, with the others' geometric mean in each particle's place."""
+
+    def bound(log_w: Tensor) -> Tensor:
+        return log_w.logsumexp(0) - math.log(PARTICLES)
+
+    def signal(log_w: Tensor) -> Tensor:
+        others = (log_w.sum(0) - log_w) / (PARTICLES - 1)
+        without = torch.where(torch.eye(PARTICLES, dtype=torch.bool)[..., None], others, log_w)  # (K, K, B)
+        return bound(log_w) - (without.logsumexp(1) - math.log(PARTICLES))
+
+    return sbn(x, VIMCO(num_particles=PARTICLES), signal, bound)
+
+
+def leave_one_out(x: Tensor) -> dict[str, Step]:
+    """The ELBO, with the others' mean as the baseline."""
+    objective = REINFORCE(num_particles=PARTICLES, baseline="leave_one_out")
+
+    def signal(log_w: Tensor) -> Tensor:
+        return (log_w - (log_w.sum(0) - log_w) / (PARTICLES - 1)) / PARTICLES
+
+    return sbn(x, objective, signal, lambda log_w: log_w.mean(0))
+
+
+CONTESTS: dict[str, Contest] = {"rbm": rbm, "gan": gan, "vimco": vimco, "reinforce": leave_one_out}
+"""The contests by name. To add one: a function of the data that gives our step and those by hand."""
+
+
+def bernoulli(logits: Tensor, value: Tensor) -> Tensor:
+    """log Bernoulli(value; sigmoid(logits)), summed over units: (..., D) -> (...,)."""
+    logits, value = torch.broadcast_tensors(logits, value)
+    return -binary_cross_entropy_with_logits(logits, value, reduction="none").sum(-1)
 
 
 def dense(*sizes: int, between: Callable[[], nn.Module]) -> list[nn.Module]:
@@ -101,16 +166,16 @@ def dense(*sizes: int, between: Callable[[], nn.Module]) -> list[nn.Module]:
     return [module for layer in layers[:-1] for module in (layer, between())] + [layers[-1]]
 
 
-def batches(x: Tensor) -> Callable[[], Tensor]:
+def batches(x: Tensor, size: int = BATCH) -> Callable[[], Tensor]:
     """A function that gives the next batch of a permutation that is drawn anew each epoch."""
     place, order = 0, torch.randperm(len(x))
 
     def fetch() -> Tensor:
         nonlocal place, order
-        if place + BATCH > len(x):
+        if place + size > len(x):
             place, order = 0, torch.randperm(len(x))
-        place += BATCH
-        return x[order[place - BATCH : place]]
+        place += size
+        return x[order[place - size : place]]
 
     return fetch
 
@@ -123,19 +188,20 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
     return loss.detach()
 
 
-def turn(pair: Pair, x: Tensor, spec: DataSpec, objective: Objective) -> Step:
+def turn(pair: Pair, x: Tensor, objective: Objective, size: int = BATCH) -> Step:
     """Our step: a turn of all players of the compiled loop."""
-    data = Dataset(spec, (x,), (x[:500],), (x[:500],))
-    return Trainer(pair, data, objective, TrainingOptions(batch_size=BATCH, lr=LR, schedule="constant")).take_turn
+    kind = "real" if pair.implicit else "binary"
+    data = Dataset(DataSpec("images", FEATURES, kind, num_data=len(x)), (x,), (x[:500],), (x[:500],))
+    return Trainer(pair, data, objective, TrainingOptions(batch_size=size, lr=LR, schedule="constant")).take_turn
 
 
-def measure(sides: tuple[Step, Step], repeats: int) -> list[tuple[float, float]]:
-    """Milliseconds a step of both sides, for each round."""
-    counts = [max(1, round(SECONDS / time_of(step, 20))) for step in sides]
+def measure(sides: dict[str, Step], repeats: int) -> list[dict[str, float]]:
+    """Milliseconds a step of each side, for each round."""
+    counts = {name: max(1, round(SECONDS / time_of(step, 20))) for name, step in sides.items()}
     rounds = []
     for number in range(repeats):
-        taken = {side: 1e3 * time_of(sides[side], counts[side]) for side in ((0, 1), (1, 0))[number % 2]}
-        rounds.append((taken[0], taken[1]))
+        order = list(sides)[:: -1 if number % 2 else 1]
+        rounds.append({name: 1e3 * time_of(sides[name], counts[name]) for name in order})
     return rounds
 
 
@@ -158,16 +224,18 @@ def main(
     if unknown := [name for name in names if name not in CONTESTS]:
         raise typer.BadParameter(f"unknown contest {unknown[0]!r}: known ones are {', '.join(CONTESTS)}.")
     x, found = torch.from_numpy(images()), {}
-    table = Table(
-        "step", "ours ms", "by hand ms", "ours/by hand", caption=f"{torch.get_num_threads()} threads, {environment()}"
-    )
+    caption = f"{torch.get_num_threads()} threads, {environment()}"
+    table = Table("step", "side", "ms", "ours/side", title="a step, by hand beside", caption=caption)
     for name in names:
         torch.manual_seed(0)
         rounds = measure(CONTESTS[name](x), repeats)
-        ours, by_hand = (statistics.median(side) for side in zip(*rounds, strict=True))
-        ratio = statistics.median(a / b for a, b in rounds)
-        table.add_row(name, f"{ours:.2f}", f"{by_hand:.2f}", f"{ratio:.2f}")
-        found[name] = {"ours": ours, "by_hand": by_hand, "ratio": ratio}
+        found[name] = {}
+        for side in rounds[0]:
+            taken = statistics.median(turns[side] for turns in rounds)
+            ratio = statistics.median(turns["ours"] / turns[side] for turns in rounds)
+            found[name][side] = {"ms": taken, "ratio": ratio}
+            table.add_row(name, side, f"{taken:.2f}", "" if side == "ours" else f"{ratio:.2f}")
+        table.add_section()
     Console().print(table)
     if json_file:
         json_file.write_text(json.dumps({"environment": environment(), "contests": found}, indent=1))
