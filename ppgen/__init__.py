@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 from ppgen import inference, models
 from ppgen.comparison import Comparison, compare
 from ppgen.data import Dataset, DataSpec, dataset_from, load_data
+from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation
 from ppgen.factory import make_objective, make_pair
@@ -22,6 +23,7 @@ __all__ = [
     "Comparison",
     "DataSpec",
     "Dataset",
+    "Diagnosis",
     "Estimator",
     "Evaluation",
     "LogZ",
@@ -35,6 +37,7 @@ __all__ = [
     "check_pair",
     "compare",
     "dataset_from",
+    "diagnose",
     "fit",
     "inference",
     "load",

@@ -5,6 +5,7 @@ metrics.jsonl           one JSON object a line
 checkpoint.safetensors  parameters, optimizers, state, random numbers
 snapshots.safetensors   samples at a few moments of training (:mod:`ppgen.snapshots`)
 evaluation.json         the last evaluation, if there was one
+diagnosis.json          the last diagnosis, if there was one
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor
 import ppgen
 from ppgen.checkpoint import read_checkpoint, write_whole
 from ppgen.data import Dataset, DataSpec, load_data
+from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.factory import make_objective, make_pair, objective_config
@@ -37,6 +39,7 @@ from ppgen.trainer import load_learner, state_of
 __all__ = [
     "CHECKPOINT",
     "CONFIG",
+    "DIAGNOSIS",
     "EVALUATION",
     "METRICS",
     "Run",
@@ -46,11 +49,12 @@ __all__ = [
     "read_config",
 ]
 
-CONFIG, METRICS, CHECKPOINT, EVALUATION = (
+CONFIG, METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (
     "config.json",
     "metrics.jsonl",
     "checkpoint.safetensors",
     "evaluation.json",
+    "diagnosis.json",
 )
 
 
@@ -93,6 +97,28 @@ class Run:
         """What the last evaluation gave, or None."""
         file = None if self.directory is None else self.directory / EVALUATION
         return json.loads(file.read_text()) if file is not None and file.is_file() else None
+
+    def diagnose(self, out: str | Path | None = None, **options: Any) -> Diagnosis:
+        """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
+
+        Args:
+            out: a directory; None: the run's own, if it has one.
+            options: those of :func:`ppgen.diagnose`.
+
+        Raises:
+            UsageError: as :func:`ppgen.diagnose`, or ``out`` cannot be written.
+        """
+        folder = self.directory if out is None else writable_directory(out)
+        result = diagnose(self.pair, self.data, chains=self.chains, **options)
+        if folder is not None:
+            write_whole(folder / DIAGNOSIS, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
+        return result
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """What the last diagnosis found, or None."""
+        file = None if self.directory is None else self.directory / DIAGNOSIS
+        return Diagnosis.from_json(json.loads(file.read_text())) if file is not None and file.is_file() else None
 
     @property
     def snapshots(self) -> Snapshots | None:
@@ -205,6 +231,19 @@ def claim_directory(out: str | Path | None, resume: bool) -> Path | None:
             f"--out {folder} cannot be written: {existing} is no directory you may write to; name another."
         )
     return folder
+
+
+def writable_directory(out: str | Path) -> Path:
+    """``out``, made where it is missing.
+
+    Raises:
+        UsageError: it cannot be.
+    """
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {out}: {error.strerror}; name another.") from error
+    return Path(out)
 
 
 def _model_config(pair: Pair) -> dict[str, Any]:

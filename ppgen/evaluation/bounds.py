@@ -13,7 +13,7 @@ from ppgen.reductions import log_mean_exp
 from ppgen.tracing import Batch
 from ppgen.weights import log_weight_chunks
 
-__all__ = ["bounds"]
+__all__ = ["bounds", "bounds_of", "sizes_to"]
 
 
 def bounds(pair: Pair, batch: Batch, particles: int, *, progress: bool = False) -> dict[int, Tensor]:
@@ -25,13 +25,13 @@ def bounds(pair: Pair, batch: Batch, particles: int, *, progress: bool = False) 
     Raises:
         UsageError: ``particles`` < 1; guide and model disagree; a weight is NaN.
     """
-    sizes, num = _sizes(particles), 1 if pair.exact_guide else particles
+    sizes, num = sizes_to(particles), 1 if pair.exact_guide else particles
     chunks = log_weight_chunks(pair, batch, num, globals_given=True, progress=progress)
-    values = [_bounds(log_w.double().expand(particles, -1), sizes) for log_w in chunks]
+    values = [bounds_of(log_w.double().expand(particles, -1), sizes) for log_w in chunks]
     return dict(zip(sizes, torch.cat(values, dim=1), strict=True))
 
 
-def _sizes(particles: int) -> list[int]:
+def sizes_to(particles: int) -> list[int]:
     """1, 2, 5, 10, 20, 50, ... up to and with ``particles``."""
     if particles < 1:
         raise UsageError(f"particles must be at least 1, got {particles}.")
@@ -39,7 +39,7 @@ def _sizes(particles: int) -> list[int]:
     return [*(size for size in steps if size < particles), particles]
 
 
-def _bounds(log_w: Tensor, sizes: Sequence[int]) -> Tensor:
+def bounds_of(log_w: Tensor, sizes: Sequence[int]) -> Tensor:
     """The bound of each size, averaged over as many disjoint groups of particles as there are; (len(sizes), B)."""
     rows = []
     for size in sizes:

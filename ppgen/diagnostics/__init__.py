@@ -1,0 +1,19 @@
+"""Posterior diagnostics: is the guide to be believed? One file a question, which reads log-weights or the pair."""
+
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.core import diagnose
+from ppgen.diagnostics.questions import QUESTIONS
+from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity
+
+__all__ = [
+    "QUESTIONS",
+    "Case",
+    "Diagnosis",
+    "Finding",
+    "diagnose",
+    "effective_sample_size",
+    "k_threshold",
+    "pareto_k",
+    "weight_perplexity",
+]

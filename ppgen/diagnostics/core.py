@@ -1,0 +1,115 @@
+"""``diagnose``: every question that arises for a pair, asked of it and of some data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.data import Dataset
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.questions import QUESTIONS
+from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.errors import UsageError, nearest
+from ppgen.pair import as_pair
+
+__all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
+
+NUM_DATA, NUM_PARTICLES = 256, 1000
+
+
+def diagnose(
+    pair: Any,
+    data: Dataset | None = None,
+    *,
+    split: str = "test",
+    num_data: int | None = None,
+    num_particles: int = NUM_PARTICLES,
+    questions: Sequence[str] | None = None,
+    chains: Tensor | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Diagnosis:
+    """Is the guide of ``pair`` to be believed?
+
+    Every question of :data:`ppgen.diagnostics.QUESTIONS` that arises for such a pair is asked; one that cannot be
+    answered is found ``unknown``, with a sentence that says why.
+
+    Args:
+        pair: a pair, any module with ``model`` and ``guide``, or a :class:`ppgen.Run`, whose directory then keeps the
+            result as ``diagnosis.json``.
+        data: whose split is looked at; None: the run's own.
+        split: ``train``, ``valid`` or ``test``.
+        num_data: the first so many data; None: 256, or the split where it is smaller.
+        num_particles: K of the log-weights of each datum.
+        questions: names of those to ask; None: all.
+        chains: where the persistent chains of an energy-based pair stand, (M, D); a run knows.
+        seed: of all draws; the global random state is left as it was.
+        progress: show progress bars.
+
+    Raises:
+        UsageError: a pair without data, an unknown split or question, num_data not between 2 and the split's size,
+            num_particles < 2.
+    """
+    options = {"split": split, "num_data": num_data, "num_particles": num_particles, "questions": questions}
+    if data is None:
+        return _of_run(pair, **options, seed=seed, progress=progress)
+    asked = _asked(questions)
+    batch = data.rows(split, slice(_num_data(data, split, num_data)))
+    if num_particles < 2:
+        raise UsageError(f"num_particles must be at least 2, got {num_particles}.")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        case = Case(
+            pair=as_pair(pair),
+            data=data,
+            split=split,
+            batch=data.draw(batch),
+            num_particles=num_particles,
+            seed=seed,
+            progress=progress,
+            chains=chains,
+        )
+        findings = [found for question in asked if (found := _answer(question, case)) is not None]
+    return Diagnosis(
+        findings=tuple(findings), split=split, num_data=case.num_data, num_particles=num_particles, seed=seed
+    )
+
+
+def _of_run(run: Any, **options: Any) -> Diagnosis:
+    if not callable(getattr(run, "diagnose", None)):
+        raise UsageError(
+            f"expected data beside the pair, or a run, which has its own, got {type(run).__name__} alone: give "
+            "ppgen.diagnose(pair, data)."
+        )
+    found: Diagnosis = run.diagnose(**options)
+    return found
+
+
+def _answer(question: Callable[[Case], Finding | None], case: Case) -> Finding | None:
+    """The finding; its numbers do not depend on which other questions there are."""
+    torch.manual_seed(case.seed)
+    try:
+        return question(case)
+    except UsageError as error:
+        name = question.__name__
+        return Finding(
+            question=name, title=name.replace("_", " ").capitalize(), status="unknown", meaning=f"No answer: {error}"
+        )
+
+
+def _asked(names: Sequence[str] | None) -> list[Callable[[Case], Finding | None]]:
+    known = {question.__name__: question for question in QUESTIONS}
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"expected the name of a question, got {name!r}{nearest(name, known)}")
+    return [question for name, question in known.items() if names is None or name in names]
+
+
+def _num_data(data: Dataset, split: str, asked: int | None) -> int:
+    most = len(data.split(split)[0])
+    if asked is not None and not 2 <= asked <= most:
+        raise UsageError(f"num_data must lie between 2 and {most} (the data in {split!r}), got {asked!r}.")
+    return min(most, NUM_DATA) if asked is None else asked

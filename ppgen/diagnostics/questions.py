@@ -1,0 +1,19 @@
+"""The questions a diagnosis asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.importance import importance
+from ppgen.diagnostics.result import Finding
+
+__all__ = ["QUESTIONS"]
+
+QUESTIONS: list[Callable[[Case], Finding | None]] = [
+    importance,
+]
+"""In the order in which they are shown. To add one: 1. write a function of the case in a file of its own, named as the
+question is in JSON (``Finding.question``); 2. let it give None where the question does not arise for such a pair, told
+by what the pair is capable of and never by a name; 3. let it give a finding of status ``unknown``, or raise a
+``UsageError``, where the question arises and cannot be answered; 4. put it here."""

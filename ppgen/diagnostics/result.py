@@ -1,0 +1,120 @@
+"""What a diagnosis gives: a finding for each question that arises, and the verdict over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from ppgen.errors import UsageError, nearest
+from ppgen.plain import plain
+
+__all__ = ["Diagnosis", "Finding", "Status"]
+
+Status = Literal["good", "warn", "bad", "unknown"]
+"""``unknown``: the question arises for such a pair, and could not be answered; the meaning says why."""
+
+_GRAVITY: dict[Status, int] = {"good": 0, "unknown": 1, "warn": 2, "bad": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The answer to one question.
+
+    Args:
+        question: its name, in lower case with underscores, as it stands in JSON.
+        title: the question as people ask it.
+        status: good, warn, bad or unknown.
+        number: by which it was judged; None where there is none.
+        threshold: that the number was held against; None where there is none.
+        source: of the threshold or the method: authors, year, equation or section.
+        meaning: what was found, in words, with the units of the number.
+        advice: what to do next; empty where there is nothing to do.
+        details: whatever else was found: numbers, texts, lists and dicts of them. Arrays are nested lists.
+    """
+
+    question: str
+    title: str
+    status: Status
+    number: float | None = None
+    threshold: float | None = None
+    source: str = ""
+    meaning: str = ""
+    advice: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """The findings on a pair, in the order of :data:`ppgen.diagnostics.QUESTIONS`.
+
+    ``num_data`` of ``split`` were looked at, ``num_particles`` drawn for each of them.
+    """
+
+    findings: tuple[Finding, ...]
+    split: str
+    num_data: int
+    num_particles: int
+    seed: int
+
+    @property
+    def verdict(self) -> Status:
+        """The gravest status: bad before warn before unknown before good; unknown where no question arose."""
+        return max((found.status for found in self.findings), key=_GRAVITY.__getitem__, default="unknown")
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        return " ".join(self._sentences())
+
+    def __getitem__(self, question: str) -> Finding:
+        """The finding on a question.
+
+        Raises:
+            UsageError: the question did not arise, or there is none of that name.
+        """
+        found = {finding.question: finding for finding in self.findings}
+        if question not in found:
+            raise UsageError(f"expected a question that was answered, got {question!r}{nearest(question, found)}")
+        return found[question]
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """A row for each finding: its status, title, number, threshold and meaning."""
+        return [
+            (found.status, found.title, _text(found.number), _text(found.threshold), found.meaning)
+            for found in self.findings
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict of the fields, the verdict and its sentence; numbers that are not finite are None."""
+        document: dict[str, Any] = plain({"verdict": self.verdict, "sentence": self.sentence, **asdict(self)})
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Diagnosis:
+        """The diagnosis that :meth:`to_json` wrote."""
+        findings = tuple(Finding(**found) for found in document["findings"])
+        return cls(
+            findings=findings, **{name: document[name] for name in ("split", "num_data", "num_particles", "seed")}
+        )
+
+    def _sentences(self) -> Iterator[str]:
+        titles = {status: [f.title for f in self.findings if f.status == status] for status in get_args(Status)}
+        if self.verdict == "good":
+            yield f"All {len(self.findings)} questions were answered well."
+        if titles["bad"]:
+            yield f"Not to be believed as it is; see {_quoted(titles['bad'])}."
+        if titles["warn"]:
+            yield f"With care; see {_quoted(titles['warn'])}."
+        if titles["unknown"]:
+            yield f"Not answered: {_quoted(titles['unknown'])}."
+        if not self.findings:
+            yield "No question arose for such a pair."
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _quoted(titles: list[str]) -> str:
+    return ", ".join(f"“{title}”" for title in titles)
