@@ -217,7 +217,8 @@ def _on_guess(gram: Tensor, reference: Reference, half: int) -> tuple[Tensor, Te
     own = gram[half:, :half].mean(1) - reference.cross[half:, first].mean(1)
     other = reference.cross[:half, second].mean(0) - reference.gram[second][:, first].mean(1)
     length = gram[:half, :half].mean() - 2 * reference.cross[:half, first].mean() + reference.gram[first, first].mean()
-    length = length.clamp_min(torch.finfo(gram.dtype).tiny).sqrt()
+    least = reference.rounding**2 * reference.gram[first, first].mean()  # below it u is rounding and no direction
+    length = torch.maximum(length, least).clamp_min(torch.finfo(gram.dtype).tiny).sqrt()
     return own / length, other / length
 
 

@@ -67,11 +67,12 @@ def _ranking(point: PointResult) -> Iterator[str]:
         if len(rivals) < 2:
             continue
         best, second = rivals[:2]
-        times = second.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
-        clear = "" if best.whole.work.high < second.whole.work.low else ", their intervals overlap"
-        lead = (
-            "has no variance" if times == math.inf else f"{second.label} needs {_number(times)} times its work{clear}"
-        )
+        if best.whole.work.value == 0:
+            yield f"For {bound}, {label} has no variance."
+            continue
+        times = _number(second.whole.work.value / best.whole.work.value)
+        clear = "" if best.whole.work.high < second.whole.work.low else ", and their intervals overlap"
+        lead = f"{second.label} needs {times} times its work{clear}"
         yield f"For {bound}, {label} is cheapest for its variance (variance x time): {lead}."
 
 

@@ -334,6 +334,17 @@ def test_options_have_the_defaults_that_they_say() -> None:
     assert ComparisonOptions() == ComparisonOptions(draws=1000, at=("init",), false_alarm=1e-3, level=0.95)
 
 
+def test_the_exact_gradient_as_an_objective_has_no_variance_and_no_bias() -> None:
+    for pair in (TinySBN(), TinyDeepSBN()):
+        found = quick(pair, ["enumerate", "reinforce"], copies(pair, 20), draws=32, repeats=16)
+        one = found.points[0].objectives[0]
+        assert one.verdict == "no bias seen"
+        assert one.whole.variance.value == 0
+        assert math.isinf(one.whole.snr.value)
+        assert found.best == {"elbo": "enumerate"}
+        assert "For elbo, enumerate has no variance." in found.words()
+
+
 def test_words_say_what_was_not_seen_and_how_large_it_could_have_been() -> None:
     pair = TinySBN()
     found = quick(pair, [REINFORCE(num_particles=4)], copies(pair, 100), blocks=["model", "guide"])

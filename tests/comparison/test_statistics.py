@@ -144,9 +144,16 @@ def test_a_bias_where_the_exact_gradient_is_zero_is_caught() -> None:
     assert math.isinf(bias(gaussian(32, zero, zero + 1), zero[None]).resolution)
 
 
-def test_draws_without_variance_raise_no_alarm_over_rounding_and_have_infinite_snr() -> None:
-    draws = MEAN.expand(32, SIZE, -1) * (1 + 1e-15)
-    assert bias(draws, MEAN[None]).p_value > 0.01
+@pytest.mark.parametrize("error", [0.0, 1e-16, 1e-15, 1e-12, 1e-9])
+def test_draws_without_variance_raise_no_alarm_over_rounding(error: float) -> None:
+    for _ in range(50):
+        mean = torch.randn(5, dtype=torch.float64)
+        off = mean * (1 + error * torch.randn(5, dtype=torch.float64))
+        assert bias(off.expand(32, SIZE, -1), mean[None]).p_value > 0.01
+
+
+def test_draws_without_variance_have_infinite_snr_and_their_bias_is_caught() -> None:
+    draws = MEAN.expand(32, SIZE, -1)
     assert moments(draws).variance(LEVEL) == Interval(0.0, 0.0, 0.0)
     assert math.isinf(moments(draws).snr(LEVEL).value)
     assert bias(1.02 * draws, MEAN[None]).p_value < ALPHA
