@@ -47,14 +47,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ppgen.discrete import DiscreteFamily, family_of
+from ppgen.coupled_draws import States
+from ppgen.discrete import family_of
 from ppgen.errors import UsageError
 from ppgen.objective import Estimator, Outcome, Reduction, State, with_gradient_of
 from ppgen.score_function import without_own
 from ppgen.sites import Site, per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["Antithetic", "difference"]
+__all__ = ["Antithetic", "Branches", "difference"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +87,14 @@ class Antithetic(Estimator, ABC):
         """
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        drawn = _Runs(type(self).__name__)
-        runs = self.draw(program, batch, drawn)
+        states = States(type(self).__name__)
+        runs = self.draw(program, batch, states)
+        _check_binary(runs, states.needed_by)
         num = len(runs.scored)
-        branches = run_particles(program, batch, num * runs.num_particles, draw=_Branches(runs, drawn))
+        branches = run_particles(program, batch, num * runs.num_particles, draw=Branches(runs, states))
         outcome, mirrored = self.outcome(runs, self.estimate), self.outcome(branches, self.estimate)
         value = (outcome.loss + num * mirrored.loss) / (num + 1)
-        surrogate = value - runs.scale * self._ascent(runs, branches, drawn)
+        surrogate = value - runs.scale * self._ascent(runs, branches, states)
         bound = -value.detach() / outcome.num_data
         return Outcome(with_gradient_of(value, surrogate), outcome.num_data, {"bound": bound})
 
@@ -104,22 +106,23 @@ class Antithetic(Estimator, ABC):
         bound: Tensor = sets.unflatten(0, (len(log_w), -1)).mean(0)
         return bound
 
-    def _ascent(self, runs: Particles, branches: Particles, drawn: _Runs) -> Tensor:
+    def _ascent(self, runs: Particles, branches: Particles, states: States) -> Tensor:
         """The sum over sites, particles, data and units of (1) times l: its gradient is that of the bound by l."""
         log_w = branches.log_w.detach().unflatten(0, (len(runs.scored), -1))  # (L, K, B)
-        parts = []
+        total = runs.log_w.new_zeros(())
         for i, name in enumerate(runs.scored):
             gain = difference(self.reduction, runs.log_w.detach(), log_w[i])  # (K, B)
-            parts.append((gain[..., None] * self._directions(runs, branches, drawn, name, i)).sum())
-        return torch.stack(parts).sum()
+            slope = self._slope(runs, branches, states, name, i)  # (K, B, F)
+            total = total + (gain[..., None] * slope * states.logits(runs, name)).sum()
+        return total
 
-    def _directions(self, runs: Particles, branches: Particles, drawn: _Runs, name: str, i: int) -> Tensor:
-        """c l of the units of site i, (K, B, units); the gradient is that of l."""
-        site, family = runs.guide_sites[name], drawn.families[name]
-        logits, unit = family.logits(site["fn"]), site["value"]
+    def _slope(self, runs: Particles, branches: Particles, states: States, name: str, i: int) -> Tensor:
+        """c of the units of the i-th discrete site, (K, B, F)."""
+        site, unit = runs.guide_sites[name], runs.guide_sites[name]["value"]
+        probability = family_of(site, states.needed_by).mean(site["fn"]).detach()
         mirrored = branches.guide_sites[name]["value"].unflatten(0, (-1, len(unit)))[i]
-        slope = self.slope(drawn.noise[name], logits.detach().sigmoid(), unit, mirrored)
-        return per_datum(site, runs.program.plate, slope * logits)
+        slope = self.slope(states.noise[name], probability, unit, mirrored)
+        return per_datum(site, runs.program.plate, slope)
 
 
 def difference(bound: Reduction, log_w: Tensor, mirrored: Tensor) -> Tensor:
@@ -141,29 +144,13 @@ def _coefficient(bound: Reduction, others: Tensor, own: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Runs:
-    """Draws states of the discrete latents, and keeps the noise that they are a function of."""
-
-    needed_by: str
-    noise: dict[str, Tensor] = field(default_factory=dict)
-    families: dict[str, DiscreteFamily] = field(default_factory=dict)
-
-    def __call__(self, site: Site) -> Tensor | None:
-        name, fn = site["name"], site["fn"]
-        if fn.has_rsample:
-            return None
-        self.families[name] = family = _binary_family(site, self.needed_by)
-        self.noise[name] = family.uniforms(fn)
-        return family.harden(family.relax(fn, self.noise[name], 1.0)).detach()
-
-
-@dataclass(frozen=True)
-class _Branches:
+class Branches:
     """Draws the L branches of K runs as L K particles: in branch i the noise of the i-th discrete site is mirrored."""
 
     runs: Particles
-    drawn: _Runs
+    states: States
     seen: list[str] = field(default_factory=list)
+    """The discrete sites drawn so far."""
 
     def __call__(self, site: Site) -> Tensor:
         name, fn = site["name"], site["fn"]
@@ -172,16 +159,16 @@ class _Branches:
             as_drawn = [self.runs.guide_sites[name]["value"]] * after
             return torch.cat([fn.rsample()[: before * self.runs.num_particles], *as_drawn])
         self.seen.append(name)
-        u, family = self.drawn.noise[name], self.drawn.families[name]
+        u, family = self.states.noise[name], family_of(site, self.states.needed_by)
         noise = torch.cat([*[u] * before, 1 - u, *[u] * (after - 1)])
         return family.harden(family.relax(fn, noise, 1.0)).detach()
 
 
-def _binary_family(site: Site, needed_by: str) -> DiscreteFamily:
-    family = family_of(site, needed_by)
-    if not family.binary:
-        raise UsageError(
-            f"{family.site} has units of several classes, and {needed_by} mirrors the noise of binary ones alone: make "
-            "it Bernoulli, or use an objective without needs_binary, such as 'reinforce', 'vimco' or 'rebar'."
-        )
-    return family
+def _check_binary(runs: Particles, needed_by: str) -> None:
+    for name in runs.scored:
+        family = family_of(runs.guide_sites[name], needed_by)
+        if not family.binary:
+            raise UsageError(
+                f"{family.site} has units of several classes, and {needed_by} mirrors the noise of binary ones alone: "
+                "make it Bernoulli, or use an objective without needs_binary, such as 'reinforce', 'vimco' or 'rebar'."
+            )

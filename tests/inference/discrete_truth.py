@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from statistics import NormalDist
 
+import torch
 from torch import Tensor
 
-__all__ = ["CRITICAL", "largest_z", "relative_error", "total_variance"]
+from ppgen.testing.yardsticks import BernoulliYardstick
+
+__all__ = ["CRITICAL", "landed", "largest_z", "relative_error", "total_variance"]
 
 FALSE_ALARM, COMPARISONS = 1e-3, 20_000
 CRITICAL = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * COMPARISONS))
@@ -28,6 +31,16 @@ def relative_error(draws: Mapping[str, Tensor], exact: Mapping[str, Tensor], nam
 def total_variance(draws: Mapping[str, Tensor], names: Iterable[str]) -> float:
     """The trace of the covariance of a block of parameters."""
     return sum(float(draws[name].var(0).sum()) for name in names)
+
+
+def landed() -> BernoulliYardstick:
+    """The yardstick with its posterior in the guide: z given x has the log-odds (w x - w^2 / 2) / s^2."""
+    pair = BernoulliYardstick()
+    with torch.no_grad():
+        precision = (-2 * pair.log_s).exp()
+        pair.a.copy_(pair.w * precision)
+        pair.b.copy_(-pair.w.square() * precision / 2)
+    return pair
 
 
 def _error(draws: Tensor) -> Tensor:

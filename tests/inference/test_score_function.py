@@ -38,7 +38,7 @@ from tests.discrete_doubles import (
     exact_gradient,
     gradient_draws,
 )
-from tests.inference.discrete_truth import CRITICAL, largest_z, total_variance
+from tests.inference.discrete_truth import CRITICAL, landed, largest_z, total_variance
 from tests.inference.truth import elbo, iwelbo, renyi
 
 COPIES = 20_000
@@ -203,16 +203,6 @@ def test_the_signal_to_noise_ratio_of_the_centred_signal_rises_with_particles_wh
     few, many = ratios(4), ratios(36)
     assert many[0] > 2 * few[0]
     assert many[1] < few[1] / 2
-
-
-def landed() -> BernoulliYardstick:
-    """The yardstick with its posterior in the guide: z given x has the log-odds (w x - w^2 / 2) / s^2."""
-    pair = BernoulliYardstick()
-    with torch.no_grad():
-        precision = (-2 * pair.log_s).exp()
-        pair.a.copy_(pair.w * precision)
-        pair.b.copy_(-pair.w.square() * precision / 2)
-    return pair
 
 
 @pytest.mark.parametrize(
