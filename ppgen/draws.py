@@ -22,11 +22,12 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.chains import chain_states
+from ppgen.divergence import moment_kl
 from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import in_evaluation, isolated
-from ppgen.sites import Site, data_frame, drawn_site, is_latent
+from ppgen.sites import Site, data_frame, drawn_site, is_latent, per_datum
 from ppgen.tracing import Batch, Program, run_particles
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "has_paths",
     "interpolation",
     "latent_traversal",
+    "prior_latents",
     "prior_samples",
     "reconstructions",
 ]
@@ -104,6 +106,26 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = N
     wanted = tuple(part[rows] for part in batch)
     with _looking(pair, batch, seed) as pair:
         return _draws(_generate(pair, wanted, _global_latents(pair, batch)), wanted[0])
+
+
+def prior_latents(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> dict[str, Tensor]:
+    """``num`` draws of the latents of a datum from the prior of a normalised pair, by site name, each (num, F).
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``, trained or not.
+        batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
+        num: how many.
+        seed: of the draws.
+    """
+    rows = torch.arange(num, device=batch[0].device) % len(batch[0])
+    with _looking(pair, batch, seed) as pair:
+        sites = _generate(pair, tuple(part[rows] for part in batch), _global_latents(pair, batch))
+    locals_ = {name: s for name, s in sites.items() if data_frame(s, pair.plate_name) is not None and is_latent(s)}
+    return {
+        name: per_datum(site, pair.plate_name, site["value"][None])[0]  # (num, F)
+        for name, site in locals_.items()
+        if not site["infer"].get("was_observed")
+    }
 
 
 def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
@@ -289,7 +311,7 @@ def _ranked_dimensions(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -
     ranked = []
     for name, site in guide.items():
         if is_latent(site) and name not in shared and _plates(site) == size:
-            kl = _moment_kl(site["value"].reshape(*size, -1), model[name]["value"].reshape(*size, -1))
+            kl = moment_kl(site["value"].reshape(*size, -1), model[name]["value"].reshape(*size, -1))
             ranked += [(value, name, dim) for dim, value in enumerate(kl.tolist())]
     return sorted(ranked, key=lambda entry: -entry[0])
 
@@ -297,14 +319,6 @@ def _ranked_dimensions(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -
 def _plates(site: Site) -> tuple[int, ...]:
     """The sizes of the plates around a site's value."""
     return tuple(site["value"].shape[: site["value"].dim() - site["fn"].event_dim])
-
-
-def _moment_kl(q: Tensor, p: Tensor) -> Tensor:
-    """KL(q || p) of Gaussians with the moments of draws (K, B, E), in nats, mean over B: (E,). 0 where p is fixed."""
-    q_loc, q_var, p_loc, p_var = q.double().mean(0), q.double().var(0), p.double().mean(0), p.double().var(0)
-    ratio = (q_var / p_var).clamp_min(1e-12)
-    kl = 0.5 * (ratio - 1 - ratio.log() + (q_loc - p_loc).square() / p_var)  # (B, E)
-    return kl.where(p_var > 0, 0).mean(0)
 
 
 def _moved(base: Mapping[str, Tensor], order: list[str], name: str, dim: int, value: Tensor) -> dict[str, Tensor]:

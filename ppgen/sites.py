@@ -41,12 +41,15 @@ def data_frame(site: Site, plate: str) -> Any | None:
     return next((f for f in site["cond_indep_stack"] if f.name == plate and f.vectorized), None)
 
 
-def per_datum(site: Site, plate: str, numbers: Tensor) -> Tensor:
-    """Numbers of the shape of a site's value, those of a datum side by side: (K, B, F); B = 1 without a data plate."""
+def per_datum(site: Site, plate: str, numbers: Tensor, event_dim: int | None = None) -> Tensor:
+    """Numbers of the shape of a site's value, those of a datum side by side: (K, B, F); B = 1 without a data plate.
+
+    ``event_dim`` is how many dims stand to the right of the plates; None: as many as in the site's value.
+    """
     frame = data_frame(site, plate)
     if frame is None:
         return numbers.reshape(len(numbers), 1, -1)
-    ordered = numbers.movedim(numbers.dim() - site["fn"].event_dim + frame.dim, 1)
+    ordered = numbers.movedim(numbers.dim() - (site["fn"].event_dim if event_dim is None else event_dim) + frame.dim, 1)
     return ordered.reshape(*ordered.shape[:2], -1)
 
 

@@ -1,0 +1,71 @@
+"""Are the latents used? Activity, KL and entropy of every unit (:mod:`ppgen.diagnostics.units`)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.result import Finding, Status
+from ppgen.diagnostics.units import Unit, units_of
+
+__all__ = ["ACTIVE", "collapse"]
+
+ACTIVE = 0.01
+"""Burda et al. (2016): a unit is active if its activity exceeds it."""
+
+_MOST, _LEAST = 0.9, 0.1
+"""Shares of active units: a green light from the first, a red one up to the second."""
+
+_NAMED = 10
+
+_SOURCE = f"Burda et al. 2016, section 5.1: a unit is active above {ACTIVE}; the share asked for is ours"
+_ADVICE = (
+    "Idle units cost nothing and code nothing. If the latents should tell more: weigh the KL less ('beta' below 1) or "
+    "let it in slowly (a schedule of beta from 0 to 1), take a weaker decoder, or fewer latents; 'iwelbo' keeps more "
+    "units active than 'elbo'."
+)
+
+
+def collapse(case: Case) -> Finding | None:
+    """The share of units whose activity exceeds 0.01, and the units that are idle, by name.
+
+    Green from 0.9, red up to 0.1: the model then does without its latents. None for an implicit pair, whose guide
+    infers nothing, and for one without latents of a datum.
+    """
+    if case.pair.implicit or not case.local_latents:
+        return None
+    units = units_of(case)
+    idle = [unit for unit in units if unit.activity <= ACTIVE]
+    share = 1 - len(idle) / len(units)
+    status: Status = "good" if share >= _MOST else "warn" if share > _LEAST else "bad"
+    return Finding(
+        question="collapse",
+        title="Are the latents used?",
+        status=status,
+        number=share,
+        threshold=_MOST,
+        source=_SOURCE,
+        meaning=f"share of the {len(units):,} units of the latents that are active: their mean moves with the datum, "
+        f"over {case.num_data:,} {case.split} data{_named(idle)}",
+        advice="" if status == "good" else _ADVICE,
+        details=_details(units, idle),
+    )
+
+
+def _details(units: list[Unit], idle: list[Unit]) -> dict[str, Any]:
+    kls = [unit.kl for unit in units if unit.kl is not None]
+    return {
+        "active_units": len(units) - len(idle),
+        "num_units": len(units),
+        "kl": sum(kls) if kls else None,
+        "idle": [unit.name for unit in idle],
+        "units": [{"name": unit.name, **asdict(unit)} for unit in units],
+    }
+
+
+def _named(idle: list[Unit]) -> str:
+    if not idle:
+        return ""
+    names = ", ".join(unit.name for unit in idle[:_NAMED])
+    return f"; idle: {names}{f' and {len(idle) - _NAMED:,} more' if len(idle) > _NAMED else ''}"
