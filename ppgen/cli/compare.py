@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
 from ppgen.comparison import Comparison, ComparisonOptions
 from ppgen.comparison.charts import brief
 from ppgen.comparison.curves import Curves
-from ppgen.comparison.listing import at_particles, parse_objectives, with_options
+from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
 from ppgen.comparison.page import csv_of, evidence_of_bias, short, spread, trained_table, when, write_page
 from ppgen.comparison.plan import Plan
 from ppgen.comparison.result import ObjectiveResult
@@ -125,8 +125,9 @@ def compare(
     """
     folder = _claimed(out)
     if repeat is not None:
-        _refuse_others(context)
+        given = _given(context)
         plan = Plan.read(repeat)
+        plan = replace(plan, device=device) if "device" in given else plan
     else:
         plan = Plan(
             model=_needed(model, "MODEL", "vae"),
@@ -148,7 +149,7 @@ def compare(
                 eager=eager,
             ),
             training=TrainingOptions(steps=steps, batch_size=batch_size, lr=lr, eager=eager, seed=seed),
-            trained_by=None if trained_by is None else parse_objectives(trained_by)[0],
+            trained_by=None if trained_by is None else _one(trained_by),
             seeds=_num_seeds(seeds) if train else 0,
             device=device,
         )
@@ -216,12 +217,19 @@ def _named(plan: Plan) -> dict[str, Any]:
     return {"model": plan.model, "data": plan.data}
 
 
-def _listed(text: str, shared: Sequence[str] | None, particles: str | None) -> Any:
+def _listed(text: str, shared: Sequence[str] | None, particles: str | None) -> tuple[Listed, ...]:
     listed, options = parse_objectives(text), settings("-O", shared)
     if particles is not None and "num_particles" in options:
         raise UsageError("-O num_particles and --particles both set K: give one of them.")
     listed = with_options(listed, options)
     return listed if particles is None else at_particles(listed, [_number(one) for one in _names(particles)])
+
+
+def _one(text: str) -> Listed:
+    listed = parse_objectives(text)
+    if len(listed) != 1:
+        raise UsageError(f"--trained-by expects one objective, got {text!r}.")
+    return listed[0]
 
 
 def _names(text: str) -> list[str]:
@@ -246,15 +254,16 @@ def _needed(value: str | None, name: str, example: str) -> str:
     return value
 
 
-def _refuse_others(context: typer.Context) -> None:
-    """The file holds the whole comparison: what else stands on the line would be ignored."""
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if name not in _WITH_REPEAT and source is not None and source.name == "COMMANDLINE":
-            flag = name.replace("_", "-")
-            raise UsageError(
-                f"--repeat takes all of the comparison from its file, and {flag} was given too: leave one of them out."
-            )
+def _given(context: typer.Context) -> set[str]:
+    """The options on the line beside --repeat, whose file holds the whole comparison: others would be ignored."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    other = next((name.replace("_", "-") for name in sorted(given - _WITH_REPEAT)), None)
+    if other is not None:
+        raise UsageError(
+            f"--repeat takes all of the comparison from its file, and {other} was given too: leave one of them out."
+        )
+    return given
 
 
 def _claimed(out: Path | None) -> Path | None:
