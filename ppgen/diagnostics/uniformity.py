@@ -1,0 +1,145 @@
+"""Ranks that should be uniform: how they are taken, the band their distribution function stays in, and tests.
+
+If z* and z_1, ..., z_L are exchangeable, the rank of z* among them, ties broken at random,
+
+    r = #{l : z_l < z*} + U{0, ..., #{l : z_l = z*}},
+
+is uniform on 0, ..., L: of continuous latents and of discrete ones. Of N independent ranks the counts
+c_j = #{n : r_n < j}, j = 1, ..., L, are each Binomial(N, j / (L + 1)), and together the partial sums of a multinomial:
+of independent Poisson increments given that they sum to N. So the probability that all counts stay in a band,
+a_j <= c_j <= b_j, is exact,
+
+    P(a <= c <= b) = P(Poisson walk of rate N / (L + 1) a step stays in the band and ends at N) / P(Poisson(N) = N),
+
+one convolution a step. The band of level g is that of the counts both of whose binomial tails exceed g / 2 at every j.
+Its simultaneous coverage falls as g grows, and with the smallest g whose band the ranks leave,
+
+    g* = min_j 2 min( P(Bin_j <= c_j), P(Bin_j >= c_j) ),        p = 1 - coverage(g*)
+
+is an exact p-value: P(p <= alpha) <= alpha under uniformity.
+
+Säilynoja, Bürkner and Vehtari, Graphical test for discrete uniformity and its applications in goodness-of-fit
+evaluation and multiple sample comparison, Statistics and Computing, 2022 (the bands; section 2.2, whose adjustment of g
+is done here by Poisson increments). Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian inference
+algorithms with simulation-based calibration, 2018 (ranks).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["ecdf_band", "ecdf_counts", "randomised_ranks", "simultaneous_coverage", "symmetry_p", "uniformity_p"]
+
+Counts: TypeAlias = Any
+"""A NumPy array of whole numbers or floats."""
+
+_HALVINGS = 30
+_FLIPS = 999
+_ROUNDING = 1e-9
+"""Relative: tails that differ by less are the same number, computed in two ways."""
+
+
+def randomised_ranks(draws: Tensor, truth: Tensor) -> Tensor:
+    """The rank of each truth (B, Q) among its draws (L, B, Q), in 0, ..., L, ties broken at random: (B, Q), int64.
+
+    >>> randomised_ranks(torch.tensor([[[0.1]], [[0.4]], [[0.9]]]), torch.tensor([[0.5]]))
+    tensor([[2]])
+    """
+    below, equal = (draws < truth).sum(0), (draws == truth).sum(0)  # (B, Q)
+    return below + (torch.rand(truth.shape, dtype=torch.float64, device=truth.device) * (equal + 1)).long()
+
+
+def ecdf_counts(ranks: Tensor, num_draws: int) -> Tensor:
+    """#{n : r_n < j} for j = 1, ..., L of ranks (N, Q): (L, Q), int64.
+
+    >>> ecdf_counts(torch.tensor([[0], [2], [2]]), 3)[:, 0]
+    tensor([1, 1, 3])
+    """
+    places = torch.arange(1, num_draws + 1, device=ranks.device)
+    return (ranks < places[:, None, None]).sum(1)
+
+
+@lru_cache(maxsize=32)
+def ecdf_band(num: int, num_draws: int, alpha: float = 0.05) -> tuple[Tensor, Tensor]:
+    """Bounds (L,), (L,) on the counts, which N = ``num`` uniform ranks keep to with probability at least 1 - alpha.
+
+    The widest level g that keeps it, by bisection.
+    """
+    low, high = 0.0, alpha
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        kept = simultaneous_coverage(*_band(num, num_draws, middle), num) >= 1 - alpha
+        low, high = (middle, high) if kept else (low, middle)
+    lower, upper = _band(num, num_draws, low)
+    return torch.from_numpy(lower), torch.from_numpy(upper)
+
+
+def simultaneous_coverage(lower: Counts, upper: Counts, num: int) -> float:
+    """The probability that the counts c_1, ..., c_L of ``num`` uniform ranks all have lower <= c <= upper.
+
+    Args:
+        lower: (L,), whole numbers between 0 and ``num``.
+        upper: (L,), the same.
+        num: N.
+    """
+    from scipy.stats import poisson
+
+    step = poisson.pmf(np.arange(num + 1), num / (len(lower) + 1))
+    walk, start = np.ones(1), 0
+    for a, b in zip(lower, upper, strict=True):
+        if b < max(a, start):
+            return 0.0
+        moved = np.convolve(walk, step[: b - start + 1])[: b - start + 1]  # counts start, ..., b
+        walk, start = moved[max(a - start, 0) :], max(a, start)
+    last = step[num - start - np.arange(len(walk))]
+    return float(walk @ last / poisson.pmf(num, num))
+
+
+def uniformity_p(ranks: Tensor, num_draws: int) -> Tensor:
+    """The exact p-values of ranks (N, Q) among L = ``num_draws`` draws each, a test for every column: (Q,), float64."""
+    from scipy.stats import binom
+
+    num, counts = len(ranks), ecdf_counts(ranks, num_draws).cpu().numpy()  # (L, Q)
+    expected = (np.arange(1, num_draws + 1) / (num_draws + 1))[:, None]
+    tails = np.minimum(binom.cdf(counts, num, expected), binom.sf(counts - 1, num, expected))
+    levels = 2 * tails.min(0)  # (Q,)
+    found = [1 - simultaneous_coverage(*_band(num, num_draws, level), num) for level in levels.tolist()]
+    return torch.tensor(found, dtype=torch.float64).clamp(0, 1)
+
+
+def symmetry_p(shares: Tensor) -> Tensor:
+    """p-values of a test that shares (M, Q) in [0, 1] lie symmetrically about 1/2, for every column: (Q,), float64.
+
+    The statistic is the largest distance between the distribution functions of p and of 1 - p (Yao, Vehtari, Simpson
+    and Gelman, Yes, but did it work?, 2018, section 3.2). Under symmetry each p is as likely as its 1 - p: with 999
+    random flips of the M the p-value (1 + #{flipped >= found}) / 1000 is exact.
+    """
+    offset = shares.double() - 0.5  # (M, Q)
+    signs = torch.randint(0, 2, (_FLIPS, len(offset), 1), device=offset.device, dtype=offset.dtype) * 2 - 1
+    flipped = torch.stack([_asymmetry(offset * sign) for sign in signs])  # (999, Q)
+    return (1 + (flipped >= _asymmetry(offset) - 1e-12).sum(0).double()) / (1 + _FLIPS)
+
+
+def _asymmetry(offset: Tensor) -> Tensor:
+    """sup_t | F(t) - F_mirrored(t) | of offsets (M, Q) from the middle: (Q,).
+
+    With the offsets ordered by size, the difference beyond +-t is the sum of the signs of those larger than t.
+    """
+    order = offset.abs().argsort(0, descending=True)
+    sizes, signs = offset.abs().gather(0, order), offset.sign().gather(0, order)
+    last = torch.cat([sizes[:-1] > sizes[1:], torch.ones_like(sizes[:1], dtype=torch.bool)])  # of those equal in size
+    return signs.cumsum(0).abs().where(last, 0).amax(0) / len(offset)
+
+
+def _band(num: int, num_draws: int, level: float) -> tuple[Counts, Counts]:
+    """The smallest and largest counts with both binomial tails above ``level`` / 2: (L,), (L,)."""
+    from scipy.stats import binom
+
+    expected, tail = np.arange(1, num_draws + 1) / (num_draws + 1), level / 2 * (1 + _ROUNDING)
+    lower, upper = binom.ppf(tail, num, expected), binom.isf(tail, num, expected)
+    return np.maximum(lower, 0).astype(np.int64), np.minimum(upper, num).astype(np.int64)
