@@ -99,11 +99,20 @@ def _latents(particles: Particles) -> list[str]:
 
 
 def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
-    """What ``num`` runs of the model with nothing observed draw at its sites, (num, ..., B, ...)."""
+    """What ``num`` runs of the model with nothing observed draw at its sites, (num, ..., B, ...).
+
+    Latents outside the data plate stay where the first ``num`` particles have them.
+    """
     plate = pyro.plate("particles", num, dim=particles.particle_dim)
+    model = poutine.condition(poutine.uncondition(particles.program.model), data=_outside(particles, num))
     with torch.no_grad(), poutine.trace() as tracer, plate:
-        poutine.uncondition(particles.program.model)(*particles.batch)
+        model(*particles.batch)
     return {name: torch.as_tensor(tracer.trace.nodes[name]["value"]) for name in particles.model_sites}
+
+
+def _outside(particles: Particles, num: int) -> dict[str, Tensor]:
+    names = [] if particles.outside is None else particles.outside.latents
+    return {name: particles.guide_sites[name]["value"][:num].detach() for name in names}
 
 
 def _places(sites: Mapping[str, Site], batch: Batch, needed_by: str) -> dict[int, str]:

@@ -9,7 +9,8 @@
     discrete latents        one unit of each site, drawn uniformly, proposed at another of its levels; accepted with
                             probability min(1, p(z', x) / p(z, x)): Metropolised Gibbs sampling (Liu 1996)
 
-log p(u, x) = log p(z, x) + log |dz/du|. Every particle of every datum is a chain of its own, accepted by itself. Where
+log p(u, x) = log p(z, x) + log |dz/du|. With a power b the limit is the tempered posterior, p(z) p(x | z)^b normalised:
+the prior at b = 0. Every particle of every datum is a chain of its own, accepted by itself. Where
 both kinds are present each moves given the other. A transition leaves the posterior as it is from wherever it starts;
 how many are needed to come near it is the user's to judge.
 
@@ -49,13 +50,25 @@ class LatentChains:
         """Where the particles are."""
         return {name: self._site(name)["value"].detach() for name in self.particles.latents}
 
-    def log_joint(self, z: Latents) -> Tensor:
-        """log p(x, z), (K, B), in nats."""
-        run = self.particles
-        return run_particles(run.program, run.batch, run.num_particles, z).log_p
+    def log_joint(self, z: Latents, power: Tensor | float = 1.0) -> Tensor:
+        """log p(z) + b log p(x | z) for the power b, a number or (B,): (K, B), in nats."""
+        run = self._scored(z)
+        return run.log_prior + power * run.log_likelihood
 
-    def transition(self, z: Latents, step_size: Tensor, num_leapfrogs: int) -> tuple[Latents, Tensor]:
+    def log_likelihood(self, z: Latents) -> Tensor:
+        """log p(x | z), (K, B), in nats."""
+        return self._scored(z).log_likelihood
+
+    def transition(
+        self, z: Latents, step_size: Tensor, num_leapfrogs: int, power: Tensor | float = 1.0
+    ) -> tuple[Latents, Tensor]:
         """The next states, and the probability of acceptance at each of K x B chains, a mean over kinds of moves.
+
+        Args:
+            z: the states.
+            step_size: e, () or (B,).
+            num_leapfrogs: for continuous latents.
+            power: b, a number or (B,).
 
         Raises:
             UsageError: a discrete latent is none of Bernoulli, OneHotCategorical and Categorical (it is named).
@@ -63,43 +76,54 @@ class LatentChains:
         discrete = [name for name in z if self._site(name)["fn"].support.is_discrete]
         rates = []
         if len(discrete) < len(z):
-            z, rate = self._hamiltonian(z, [name for name in z if name not in discrete], step_size, num_leapfrogs)
+            z, rate = self._hamiltonian(
+                z, [name for name in z if name not in discrete], step_size, num_leapfrogs, power
+            )
             rates.append(rate)
         for name in discrete:
-            z, rate = self._flip(z, name)
+            z, rate = self._flip(z, name, power)
             rates.append(rate)
         return z, torch.stack(rates).mean(0)
 
-    def _flip(self, z: Latents, name: str) -> tuple[Latents, Tensor]:
+    def _scored(self, z: Latents) -> Particles:
+        """The pair's sites at latents ``z``; those outside the data plate stay as the particles have them."""
+        run, outside = self.particles, self.particles.outside
+        held = {} if outside is None else {name: self._site(name)["value"].detach() for name in outside.latents}
+        return run_particles(run.program, run.batch, run.num_particles, {**held, **z})
+
+    def _flip(self, z: Latents, name: str, power: Tensor | float) -> tuple[Latents, Tensor]:
         family = family_of(self._site(name), self.needed_by)
         moved = {**z, name: family.neighbour(self._site(name)["fn"], z[name])}
         with torch.no_grad():
-            gain = self.log_joint(moved) - self.log_joint(z)  # (K, B)
+            gain = self.log_joint(moved, power) - self.log_joint(z, power)  # (K, B)
         return self._accepted(gain, moved, z)
 
     def _hamiltonian(
-        self, z: Latents, names: list[str], step_size: Tensor, num_leapfrogs: int
+        self, z: Latents, names: list[str], step_size: Tensor, num_leapfrogs: int, power: Tensor | float
     ) -> tuple[Latents, Tensor]:
         transforms = {name: biject_to(self._site(name)["fn"].support) for name in names}
         u = {name: transforms[name].inv(z[name]) for name in names}
         r = {name: torch.randn_like(u[name]) for name in names}
-        value, slope = self._density(u, z, transforms)
+        value, slope = self._density(u, z, transforms, power)
         before = value - self._kinetic(r)  # (K, B)
-        step_size = step_size * (0.8 + 0.4 * torch.rand_like(step_size))
+        drawn = (step_size * (0.8 + 0.4 * torch.rand_like(step_size))).expand_as(before)
+        e = {name: self._beside(name, drawn, u[name]) for name in names}
         for _ in range(num_leapfrogs):
-            r = {name: r[name] + step_size / 2 * slope[name] for name in names}
-            u = {name: u[name] + step_size * r[name] for name in names}
-            value, slope = self._density(u, z, transforms)
-            r = {name: r[name] + step_size / 2 * slope[name] for name in names}
+            r = {name: r[name] + e[name] / 2 * slope[name] for name in names}
+            u = {name: u[name] + e[name] * r[name] for name in names}
+            value, slope = self._density(u, z, transforms, power)
+            r = {name: r[name] + e[name] / 2 * slope[name] for name in names}
         moved = {**z, **{name: transforms[name](u[name]) for name in names}}
         return self._accepted(value - self._kinetic(r) - before, moved, z)
 
-    def _density(self, u: Latents, z: Latents, transforms: Mapping[str, Any]) -> tuple[Tensor, Latents]:
-        """log p(u, x), (K, B), given the latents in ``z`` that ``u`` has not; and its gradient."""
+    def _density(
+        self, u: Latents, z: Latents, transforms: Mapping[str, Any], power: Tensor | float
+    ) -> tuple[Tensor, Latents]:
+        """The (tempered) log p(u, x), (K, B), given the latents in ``z`` that ``u`` has not; and its gradient."""
         leaves = {name: value.detach().requires_grad_() for name, value in u.items()}
         with torch.enable_grad():
             values = {name: transforms[name](leaf) for name, leaf in leaves.items()}
-            total = self.log_joint({**z, **values})
+            total = self.log_joint({**z, **values}, power)
             for name, leaf in leaves.items():
                 total = total + self._for_data(name, transforms[name].log_abs_det_jacobian(leaf, values[name]))
             slopes = torch.autograd.grad(total.sum(), list(leaves.values()))

@@ -103,6 +103,11 @@ class Particles:
         return self._total({name: site for name, site in self.model_sites.items() if site["is_observed"]})
 
     @property
+    def log_prior(self) -> Tensor:
+        """log p(z): the model's sites that are not observed, shape (K, B), in nats."""
+        return self._total({name: site for name, site in self.model_sites.items() if not site["is_observed"]})
+
+    @property
     def latents(self) -> list[str]:
         """Names of the latent sites counted here, in the guide's order."""
         return [name for name, site in self.guide_sites.items() if is_latent(site) and self._counts(site)]
