@@ -1,0 +1,69 @@
+"""Distances of weighted samples against SciPy, closed forms and grids of quantiles."""
+
+import math
+
+import pytest
+import torch
+from scipy.stats import wasserstein_distance
+from torch import Tensor
+from torch.distributions import Normal
+
+from ppgen.diagnostics.distances import wasserstein_1, weighted_quantiles
+
+
+def grid(loc: float, scale: float, num: int = 20_001) -> Tensor:
+    """Quantiles of a normal at the middles of equal masses."""
+    middles = (torch.arange(num, dtype=torch.float64) + 0.5) / num
+    return torch.as_tensor(Normal(loc, scale).icdf(middles))
+
+
+def random_weights(*shape: int) -> Tensor:
+    return torch.rand(*shape, dtype=torch.float64).pow(3).log().softmax(0)
+
+
+def test_wasserstein_of_weighted_samples_is_that_of_scipy() -> None:
+    one, other = torch.randn(30, 4, dtype=torch.float64), 2 * torch.randn(17, 4, dtype=torch.float64).round()
+    weight, other_weight = random_weights(30, 4), random_weights(17, 4)
+    found = wasserstein_1(one, other, weight, other_weight)
+    for column in range(4):
+        expected = wasserstein_distance(*(t[:, column].numpy() for t in (one, other, weight, other_weight)))
+        assert float(found[column]) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("c", [0.5, 0.8, 1.7])
+def test_wasserstein_of_normals_of_one_mean_is_the_closed_form(c: float) -> None:
+    assert float(wasserstein_1(grid(1, 2), grid(1, 2 * c))) == pytest.approx(
+        abs(1 - c) * 2 * math.sqrt(2 / math.pi), rel=1e-3
+    )
+
+
+def test_wasserstein_of_a_shift_is_the_shift() -> None:
+    assert float(wasserstein_1(grid(0, 1), grid(-0.75, 1))) == pytest.approx(0.75, abs=1e-9)
+
+
+def test_wasserstein_of_coins_is_the_difference_of_their_probabilities() -> None:
+    states = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    p, q = torch.tensor([0.7, 0.3], dtype=torch.float64), torch.tensor([0.45, 0.55], dtype=torch.float64)
+    assert float(wasserstein_1(states, states, p, q)) == pytest.approx(0.25, abs=1e-12)
+
+
+def test_wasserstein_of_a_sample_and_itself_in_another_order_is_zero() -> None:
+    values = torch.randn(100, 3, dtype=torch.float64)
+    assert wasserstein_1(values, values.flip(0)).abs().max() < 1e-12
+
+
+def test_weights_count_as_copies() -> None:
+    values, copies = torch.randn(5, dtype=torch.float64), torch.tensor([1, 4, 2, 0, 3])
+    probabilities = torch.tensor([0.05, 0.31, 0.5, 0.77, 1.0], dtype=torch.float64)
+    weight = copies / 10
+    many = values.repeat_interleave(copies)
+    torch.testing.assert_close(
+        weighted_quantiles(values, probabilities, weight), weighted_quantiles(many, probabilities)
+    )
+    assert float(wasserstein_1(values, many, weight)) == pytest.approx(0, abs=1e-12)
+
+
+def test_quantiles_of_a_normal_are_its_own() -> None:
+    probabilities = torch.tensor([0.05, 0.25, 0.5, 0.95], dtype=torch.float64)
+    found = weighted_quantiles(grid(3, 2)[:, None].expand(-1, 2), probabilities)  # (4, 2)
+    torch.testing.assert_close(found, Normal(3.0, 2.0).icdf(probabilities)[:, None].expand(4, 2), rtol=0, atol=1e-3)
