@@ -27,7 +27,7 @@ from ppgen.runs import CONFIG, claim_directory
 __all__ = ["compare"]
 
 RESULT, TABLE, CURVES, PAGE = "comparison.json", "comparison.csv", "curves.csv", "comparison.html"
-_COLUMNS = ("objective", "verdict", ">z, block", ">variance", ">SNR", ">ms", ">variance × s")
+_COLUMNS = ("objective", "bias", ">variance", ">SNR", ">ms", ">variance × s")
 _WITH_REPEAT = {"repeat", "device", "out", "as_json"}
 
 
@@ -189,10 +189,9 @@ def _print(found: Comparison) -> None:
 
 def _row(one: ObjectiveResult) -> tuple[str, ...]:
     """The numbers of the whole gradient, and the block whose bias stands out most."""
-    whole = one.whole
-    time = short(1000 * one.seconds.value)
-    numbers = spread(whole.variance), spread(whole.snr), time, short(whole.work.value)
-    return brief(one.label), one.verdict, evidence_of_bias(one), *numbers
+    whole, score = one.whole, evidence_of_bias(one)
+    numbers = spread(whole.variance), short(whole.snr.value), short(1000 * one.seconds.value), short(whole.work.value)
+    return brief(one.label), f"{one.verdict}, {score}" if score else one.verdict, *numbers
 
 
 def _write(plan: Plan, found: Comparison, curves: Sequence[Curves], folder: Path | None) -> None:

@@ -55,7 +55,7 @@ def draw_cost(objectives: Sequence[ObjectiveResult]) -> Chart:
 
     A dotted line joins all points of the same work as the best: what lies above it needs longer for the same error.
     """
-    figure, (axes,) = blank(1, 1, (_WIDTH, max(3.2, 0.9 + 0.24 * len(objectives))))
+    figure, (axes,) = blank(1, 1, (_WIDTH, max(3.4, 0.9 + 0.3 * len(objectives))))
     shown = [one for one in objectives if one.whole.variance.value > 0]
     front = pareto_front(shown)
     for one in shown:
@@ -122,10 +122,11 @@ def brief(text: str) -> str:
 def families(objectives: Iterable[ObjectiveResult]) -> dict[str, list[ObjectiveResult]]:
     """Objectives that differ in their number of particles alone, by the name without it, in rising order of K.
 
-    Those that stand alone are left out.
+    Those that stand alone, and those without variance, are left out.
     """
     found: dict[str, list[ObjectiveResult]] = {}
-    for one in sorted(objectives, key=lambda one: one.num_particles or 0):
+    noisy = (one for one in objectives if one.whole.variance.value > 0)
+    for one in sorted(noisy, key=lambda one: one.num_particles or 0):
         name = re.sub(r"(, )?num_particles=\d+", "", one.label).replace("(, ", "(").replace("()", "")
         found.setdefault(name, []).append(one)
     return {name: members for name, members in found.items() if len({one.num_particles for one in members}) > 1}

@@ -97,8 +97,9 @@ def when(point: PointResult) -> str:
 
 
 def short(value: float) -> str:
-    """A number to three digits."""
-    return f"{value:,.3g}".replace("-", "−") if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.2e}"
+    """A number to three digits, those before the point in full."""
+    digits = f"{value:,.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.2e}"
+    return "0" if value == 0 else digits.replace("-", "−", 1) if value < 0 else digits
 
 
 def signed(value: float) -> str:
@@ -109,14 +110,15 @@ def signed(value: float) -> str:
 def spread(interval: Interval) -> str:
     """A value, and half the width of its interval in percent of it."""
     half = 50 * (interval.high - interval.low) / interval.value if interval.value > 0 else math.nan
-    return f"{short(interval.value)} ± {half:.1g}%" if math.isfinite(half) else short(interval.value)
+    digits = f"{half:.0f}" if half >= 10 else f"{half:.1g}"
+    return f"{short(interval.value)} ± {digits}%" if math.isfinite(half) else short(interval.value)
 
 
 def evidence_of_bias(one: ObjectiveResult) -> str:
     """The z-score that stands out most, and its block; empty where nothing was tested."""
     tested = [block for block in one.blocks if block.bias is not None]
     worst = min(tested, key=lambda block: block.bias.p_value if block.bias else 1.0, default=None)
-    return "" if worst is None else f"{_z(worst)}, {worst.name}"
+    return "" if worst is None else f"z {_z(worst)} in {worst.name}"
 
 
 def _z(block: BlockResult) -> str:
@@ -155,7 +157,7 @@ def _bias(point: PointResult, comparison: Comparison, suffix: str) -> Section:
         "whatever direction the first half of the draws suggests. Beyond a dashed line the estimator is biased: with "
         f"probability {1 - rate:.4g} no unbiased one lies there, of all {comparison.num_tests} tests."
     )
-    alt = " ".join(f"{one.label}: {one.verdict}, z = {evidence_of_bias(one)}." for one in tested)
+    alt = " ".join(f"{one.label}: {one.verdict}, {evidence_of_bias(one)}." for one in tested)
     return Section(f"Bias{suffix}", text, (drawn(chart, f"Bias {when(point)}. {alt}"),))
 
 
@@ -174,7 +176,9 @@ def _cost(point: PointResult, comparison: Comparison, suffix: str) -> Section:
         for bound, group in groups.items()
         if any(one.whole.variance.value > 0 for one in group)
     )
-    return Section(f"Variance against cost{suffix}", text, figures)
+    certain = [brief(one.label) for one in point.objectives if not one.whole.variance.value > 0]
+    left_out = f" Without variance, and not drawn: {', '.join(certain)}." if certain else ""
+    return Section(f"Variance against cost{suffix}", text + left_out, figures)
 
 
 def _cost_in_words(bound: str | None, group: Iterable[ObjectiveResult], point: PointResult) -> str:
