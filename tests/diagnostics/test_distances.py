@@ -55,7 +55,7 @@ def test_wasserstein_of_a_sample_and_itself_in_another_order_is_zero() -> None:
 def test_weights_count_as_copies() -> None:
     values, copies = torch.randn(5, dtype=torch.float64), torch.tensor([1, 4, 2, 0, 3])
     probabilities = torch.tensor([0.05, 0.31, 0.5, 0.77, 1.0], dtype=torch.float64)
-    weight = copies / 10
+    weight = copies.double() / 10
     many = values.repeat_interleave(copies)
     torch.testing.assert_close(
         weighted_quantiles(values, probabilities, weight), weighted_quantiles(many, probabilities)
