@@ -20,6 +20,7 @@ from torch import Tensor
 from ppgen.discrete import family_of
 from ppgen.errors import UsageError
 from ppgen.objective import Reduction
+from ppgen.sites import check_unscaled, is_masked
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
 __all__ = [
@@ -94,7 +95,8 @@ class Enumeration:
 
         Raises:
             UsageError: a latent is outside the data plate, in a further plate, or not one of the discrete
-                distributions that can be enumerated (it is named); there are more than ``MAX_JOINT_STATES``.
+                distributions that can be enumerated, scaled or masked (it is named); there are more than
+                ``MAX_JOINT_STATES``.
         """
         with torch.no_grad():
             one = run_particles(program, batch, 1)
@@ -199,6 +201,12 @@ def _check_local(one: Particles, needed_by: str) -> None:
             raise UsageError(
                 f"{needed_by} sums over the states of each datum by itself, but site {name!r} is in a further plate "
                 f"(batch shape {tuple(site['fn'].batch_shape)}): make that dim an event by .to_event()."
+            )
+        check_unscaled(site, needed_by)
+        if is_masked(site):
+            raise UsageError(
+                f"{needed_by} sums over the states of each datum by their probabilities, and some of site {name!r} are "
+                "masked out: leave the mask off, or choose an objective that draws."
             )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+import pyro.distributions as dist
 import torch
 from pyro.distributions.hmm import HiddenMarkovModel
+from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
@@ -21,9 +24,11 @@ __all__ = [
     "check_reparameterized",
     "check_same_latents",
     "check_scored",
+    "check_unscaled",
     "data_frame",
     "drawn_site",
     "is_latent",
+    "is_masked",
     "per_datum",
 ]
 
@@ -34,6 +39,14 @@ Site: TypeAlias = Any
 def is_latent(site: Site) -> bool:
     """Whether the site is an unobserved random variable of the pair (not a subsample, not auxiliary)."""
     return not (site["is_observed"] or site_is_subsample(site) or site["infer"].get("is_auxiliary", False))
+
+
+def is_masked(site: Site) -> bool:
+    """Whether some of the site's log-probabilities are left out, by ``poutine.mask`` or ``.mask``."""
+    fn = site["fn"]
+    while isinstance(fn, dist.Independent | ExpandedDistribution):
+        fn = fn.base_dist
+    return site["mask"] is not None or isinstance(fn, MaskedDistribution)
 
 
 def data_frame(site: Site, plate: str) -> Any | None:
@@ -138,7 +151,7 @@ def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> No
 
 
 def check_scored(latents: Mapping[str, Site], outside: Iterable[str], objective: str) -> None:
-    """Some latent of the guide has no pathwise gradient and needs its score; none such stands outside the data plate.
+    """Some latent of the guide has no pathwise gradient and needs its score; all such are in the data plate, unscaled.
 
     Args:
         latents: the guide's latent sites.
@@ -155,6 +168,18 @@ def check_scored(latents: Mapping[str, Site], outside: Iterable[str], objective:
         raise UsageError(
             f"site {name!r} of the guide is discrete and stands outside the data plate, where {objective} has no "
             "gradient for it: move it inside, or make it continuous."
+        )
+    for name in discrete:
+        check_unscaled(latents[name], objective)
+
+
+def check_unscaled(site: Site, needed_by: str) -> None:
+    """The site's log-probability is scaled by its plates alone, so that it is the logarithm of what draws follow."""
+    by_plates = math.prod(frame.full_size / frame.size for frame in site["cond_indep_stack"])
+    if torch.is_tensor(site["scale"]) or not math.isclose(site["scale"], by_plates):
+        raise UsageError(
+            f"site {site['name']!r} of the guide is scaled by other than its plates' N / B, and {needed_by} needs the "
+            "probability of its draws as it is: take poutine.scale off it, and weigh terms of the bound in the model."
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from pyro import poutine
 from torch import Tensor
 
 from ppgen.errors import UsageError
@@ -150,3 +151,18 @@ def test_a_pair_that_an_estimator_does_not_take_is_refused_by_the_name_of_the_si
     else:
         with pytest.raises(UsageError, match=r"site '\w+'"):
             objective.differentiable_loss(pair.model, pair.guide, *pair.batch)
+
+
+class Scaled(TinySBN):
+    """Its guide's log-probability is not that of its draws."""
+
+    def guide(self, x: Tensor) -> None:
+        with poutine.scale(scale=0.5):
+            super().guide(x)
+
+
+@pytest.mark.parametrize("objective", unbiased(), ids=lambda objective: type(objective).__name__)
+def test_a_discrete_site_with_a_scale_of_its_own_is_refused(objective: Any) -> None:
+    pair = Scaled()
+    with pytest.raises(UsageError, match="site 'z' of the guide is scaled by other than its plates"):
+        objective.differentiable_loss(pair.model, pair.guide, *pair.batch)

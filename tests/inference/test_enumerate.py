@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
 from ppgen.enumeration import Enumeration
@@ -73,6 +74,14 @@ def test_it_has_the_gradient_that_enumeration_takes_some_states_at_a_time() -> N
     torch.testing.assert_close([-found for found in gradient], list(expected))
 
 
+class Masked(TinySBN):
+    """Its guide leaves some log-probabilities out."""
+
+    def guide(self, x: torch.Tensor) -> None:
+        with poutine.mask(mask=False):
+            super().guide(x)
+
+
 @pytest.mark.parametrize(
     ("pair", "sentence"),
     [
@@ -83,8 +92,9 @@ def test_it_has_the_gradient_that_enumeration_takes_some_states_at_a_time() -> N
         (Blend(), "site 'y' is drawn from Normal, and Enumerate knows the discrete distributions"),
         (GaussianYardstick(), "site 'z' is drawn from Normal"),
         (SharedYardstick(), "'m' stands outside the data plate"),
+        (Masked(), "some of site 'z' are masked out"),
     ],
-    ids=["too many", "mixed", "continuous", "global"],
+    ids=["too many", "mixed", "continuous", "global", "masked"],
 )
 def test_what_cannot_be_enumerated_is_refused_by_the_name_of_the_site(pair: Pair, sentence: str) -> None:
     x = pair.batch[0] if isinstance(pair, DiscreteDouble) else torch.zeros(2, 1, dtype=torch.float64)
