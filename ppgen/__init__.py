@@ -9,6 +9,7 @@ from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation
 from ppgen.factory import make_objective, make_pair
+from ppgen.inference_data import to_inference_data
 from ppgen.objective import Bound, Estimator, Objective, Outcome, Player, Reduction
 from ppgen.pair import Pair, pair_from
 from ppgen.partition import LogZ, log_z
@@ -51,4 +52,5 @@ __all__ = [
     "register_data",
     "register_model",
     "register_objective",
+    "to_inference_data",
 ]

@@ -1,19 +1,109 @@
-"""The one module that touches ArviZ, 0.23."""
+"""The one module that touches ArviZ, 0.23: tensors in, its numbers, tables and InferenceData out."""
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["pareto_k_of"]
+from ppgen.errors import UsageError
+from ppgen.variables import Variable
+
+__all__ = ["inference_data", "pareto_k_of", "smoothed_log_weights", "write_netcdf"]
+
+Names = Mapping[str, Sequence[Any]]
 
 
 def pareto_k_of(log_w: Tensor) -> Tensor:
     """The Pareto k-hat of the log-weights of each datum, (K, B) to (B,), float64, by ArviZ's ``psislw``."""
+    return smoothed_log_weights(log_w)[1]
+
+
+def smoothed_log_weights(log_w: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-weights (K, B) normalised over K, their largest smoothed, and their k-hat (B,); both float64."""
+    with np.errstate(over="ignore"):  # in the profile of the fit, where an infinity is meant
+        smoothed, k = _arviz().psislw(log_w.detach().cpu().double().T.numpy())
+    return torch.as_tensor(smoothed.T.copy(), device=log_w.device), torch.as_tensor(k, device=log_w.device)
+
+
+def inference_data(
+    groups: Mapping[str, Mapping[str, Variable]],
+    chains: int,
+    attrs: Mapping[str, Any],
+    *,
+    coords: Names | None = None,
+    dims: Names | None = None,
+) -> Any:
+    """An ``arviz.InferenceData`` of variables by site, by ArviZ's names of groups; empty groups are left out.
+
+    Args:
+        groups: as they shall stand; the draws of ``prior`` and ``prior_predictive`` are of one chain.
+        chains: how many the other groups' draws come from, one after another.
+        attrs: of the whole and of every group.
+        coords: of dims by their names; those of plates are 0, 1, ... unless given.
+        dims: names for the dims of a site that are no plate's; ``<site>_dim_<i>`` unless given.
+
+    Raises:
+        UsageError: other than one name is given for each of a site's dims.
+    """
+    datasets = {}
+    for group, variables in groups.items():
+        leading, names = _leading(group, chains), {}
+        arrays = {}
+        for site, variable in variables.items():
+            values, plates = variable.squeezed()
+            array = values.detach().cpu().numpy()
+            arrays[site] = array.reshape(*leading, *array.shape[1:])
+            names[site] = _dim_names(site, plates, dims or {})
+        if arrays:
+            default = ["chain", "draw"][: len(leading)]
+            made = _arviz().dict_to_dataset(arrays, coords=coords, dims=names, attrs=dict(attrs), default_dims=default)
+            datasets[group] = made
+    return _arviz().InferenceData(attrs=dict(attrs), **datasets)
+
+
+def write_netcdf(data: Any, path: Path) -> None:
+    """Write an InferenceData whole: to a temporary name, then renamed.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        data.to_netcdf(str(temporary), engine="h5netcdf")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path} cannot be written ({error}): make room, or name another place.") from error
+
+
+def _leading(group: str, chains: int) -> tuple[int, ...]:
+    """What the first dim of a group's arrays becomes."""
+    if group == "observed_data":
+        return ()
+    return (1, -1) if group.startswith("prior") else (chains, -1)
+
+
+def _dim_names(site: str, plates: Sequence[str | None], dims: Names) -> list[str]:
+    unnamed = plates.count(None)
+    given = dims.get(site, [f"{site}_dim_{index}" for index in range(unnamed)])
+    if unnamed and len(given) != unnamed:
+        raise UsageError(
+            f"site {site!r} has {unnamed} dims that are no plate's, got {len(given)} names for them: {given}."
+        )
+    names = iter(given)
+    return [next(names) if plate is None else plate for plate in plates]
+
+
+def _arviz() -> ModuleType:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="\\s*ArviZ is undergoing a major refactor", category=FutureWarning)
         import arviz
-    _, k = arviz.psislw(log_w.detach().cpu().double().T.numpy())  # type: ignore[no-untyped-call]
-    return torch.as_tensor(k, dtype=torch.float64, device=log_w.device)
+    return arviz
