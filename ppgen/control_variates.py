@@ -56,7 +56,7 @@ from torch import Tensor, nn
 
 from ppgen.baselines import Baseline, LeaveOneOut, MovingAverage
 from ppgen.coupled_draws import Relaxations, States, side_by_side
-from ppgen.objective import Estimator, Outcome, State, with_gradient_of
+from ppgen.objective import Estimator, Outcome, State, at_least, with_gradient_of
 from ppgen.parameters import isolated
 from ppgen.relaxations import check_temperature
 from ppgen.score_function import without_own
@@ -115,6 +115,7 @@ class RelaxedControl(Estimator, ABC):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_temperature(self, self.temperature)
+        at_least(self, "eta", 0.0)
 
     @abstractmethod
     def control(self, particles: Particles) -> Control:

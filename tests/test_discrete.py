@@ -86,6 +86,14 @@ UNITS = {"Bernoulli": dist.Bernoulli(logits=ONE), "OneHotCategorical": dist.OneH
 each_family = pytest.mark.parametrize("fn", [f.expand_by([DRAWS]) for f in UNITS.values()], ids=UNITS)
 
 
+@every_nesting
+def test_a_distribution_of_the_natural_parameters_has_the_probabilities_of_the_one_they_came_from(fn: Any) -> None:
+    family = family_of(fn, "a test")
+    natural = family.of(family.logits(fn))
+    torch.testing.assert_close(family.mean(natural), family.mean(fn))
+    torch.testing.assert_close(family.mean(fn, 0.5), family.mean(family.of(2 * family.logits(fn))))
+
+
 @each_family
 def test_hardened_relaxations_are_draws(fn: Any) -> None:
     family = family_of(fn, "a test")

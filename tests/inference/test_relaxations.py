@@ -1,0 +1,463 @@
+"""MuProp, REBAR, RELAX, and the biased two: against sums over all states, and as noisy as their papers promise.
+
+False-alarm rates as in ``discrete_truth.CRITICAL``, unless a test states its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import SVI
+from pyro.optim import ClippedAdam
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ppgen.coupled_draws import Relaxations
+from ppgen.errors import UsageError
+from ppgen.graphs import graph_of
+from ppgen.inference import REBAR, REINFORCE, RELAX, GumbelSoftmax, MuProp, Renyi, StraightThrough
+from ppgen.objective import Objective
+from ppgen.schedules import linear
+from ppgen.steps import Learner, player_step
+from ppgen.testing.yardsticks import GaussianYardstick
+from ppgen.tracing import Program
+from tests.discrete_doubles import (
+    DOUBLES,
+    Blend,
+    Choice,
+    CloseCoin,
+    Coin,
+    DiscreteDouble,
+    Reduce,
+    TinyDeepSBN,
+    TinySBN,
+    exact_gradient,
+    exact_value,
+    gradient_draws,
+)
+from tests.inference.discrete_truth import CRITICAL, largest_z, total_variance
+from tests.inference.truth import elbo, iwelbo, renyi
+
+COPIES = 20_000
+UNBIASED: list[tuple[Any, Reduce, int]] = [
+    (REBAR(), elbo, 1),
+    (REBAR(num_particles=3, eta=0.6), elbo, 1),
+    (REBAR(num_particles=2, bound="iwelbo", temperature=0.2), iwelbo, 2),
+    (REBAR(num_particles=2, bound=Renyi(alpha=0.5)), renyi(0.5), 2),
+    (RELAX(hidden=(4,)), elbo, 1),
+    (RELAX(num_particles=2, bound="iwelbo", hidden=()), iwelbo, 2),
+    (MuProp(), elbo, 1),
+    (MuProp(baseline="none"), elbo, 1),
+    (MuProp(num_particles=2, baseline="leave_one_out"), elbo, 1),
+    (MuProp(num_particles=2, bound="iwelbo"), iwelbo, 2),
+    (MuProp(num_particles=2, bound="iwelbo", centred=False), iwelbo, 2),
+]
+EVERY = [REBAR(), RELAX(hidden=(4,)), MuProp(), GumbelSoftmax(), StraightThrough(), StraightThrough(gumbel=True)]
+
+each_double = pytest.mark.parametrize("double", DOUBLES, ids=lambda double: double.__name__)
+each_unbiased = pytest.mark.parametrize(
+    ("objective", "reduce", "particles"), UNBIASED, ids=lambda case: str(case) if isinstance(case, Objective) else ""
+)
+
+
+def learnt(objective: Any, pair: DiscreteDouble) -> nn.Module:
+    """The objective's own parameters, at values far from where they begin."""
+    own: nn.Module = objective.parameters(pair, pair.batch)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(7)
+        for parameter in own.parameters():
+            parameter.add_(torch.randn_like(parameter) / 2)
+    return own
+
+
+def draws(objective: Any, pair: DiscreteDouble, own: nn.Module) -> dict[str, Tensor]:
+    """The gradient of the bound for each copy of the pair's parameters, with the objective's own parameters."""
+    program = Program(pair.model, pair.guide, own)
+    outcome = objective.play("all", program, pair.batch, objective.initial_state(program, pair.batch))
+    named = dict(pair.named_parameters())
+    found = torch.autograd.grad(-outcome.loss, list(named.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(named, found, strict=True))
+
+
+@each_double
+@each_unbiased
+def test_the_gradient_is_the_exact_one(
+    double: type[DiscreteDouble], objective: Any, reduce: Reduce, particles: int
+) -> None:
+    """Also at values of the control variate's own parameters to which no training led."""
+    assert objective.unbiased_gradient
+    pair = double(COPIES)
+    found = draws(objective, pair, learnt(objective, pair))
+    assert largest_z(found, exact_gradient(double(), reduce, particles)) < CRITICAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(REBAR):
+    """The gradient times 1.02."""
+
+    def _gradients(self, *arguments: Any) -> dict[str, Tensor]:
+        return {name: 1.02 * gradient for name, gradient in super()._gradients(*arguments).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeesItself(REBAR):
+    """A particle's own log-weight has a share in its baseline."""
+
+    def _baseline(self, rest: Tensor, *arguments: Any) -> Any:
+        _, state = super()._baseline(rest, *arguments)
+        return rest.mean(1, keepdim=True).expand(rest.shape), state
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoMeans(MuProp):
+    """The expansion is taken from the signal, and its expectation is not added."""
+
+    def _expansion(self, *arguments: Any) -> Any:
+        expansion = super()._expansion(*arguments)
+        return replace(expansion, means=expansion.means.detach())
+
+
+def without_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
+    return torch.zeros_like(self.states.logits(self.hard, name))
+
+
+def half_a_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
+    """The path of the free relaxation, without that of the one given z."""
+    fn = self.hard.guide_sites[name]["fn"]
+    logits = fn.base_dist.logits.expand(fn.shape()).detach().requires_grad_()
+    u, temperature = self.states.noise[name], self.temperatures[self._before(name)]
+    relaxed = ((logits + u.logit()) / temperature).sigmoid()
+    found: Tensor = torch.autograd.grad(relaxed, logits, slope, create_graph=True)[0]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mutant", "rounds"), [(Scaled(num_particles=8), 30), (SeesItself(num_particles=3), 1), (NoMeans(), 1)], ids=str
+)
+def test_a_wrong_control_variate_is_caught(mutant: Any, rounds: int) -> None:
+    found = gradient_draws(mutant, TinyDeepSBN(COPIES), rounds)
+    assert largest_z(found, exact_gradient(TinyDeepSBN(), elbo, 1)) > CRITICAL
+
+
+@pytest.mark.parametrize("path", [without_path, half_a_path], ids=lambda path: path.__name__)
+def test_a_relaxation_whose_path_is_wrong_is_caught(path: Callable[..., Tensor], monkeypatch: Any) -> None:
+    monkeypatch.setattr(Relaxations, "path", path)
+    found = gradient_draws(REBAR(), TinyDeepSBN(COPIES))
+    assert largest_z(found, exact_gradient(TinyDeepSBN(), elbo, 1)) > CRITICAL
+
+
+@pytest.mark.parametrize(
+    "objective", [REBAR(), RELAX(), MuProp(), StraightThrough(), StraightThrough(gumbel=True, temperature=0.3)], ids=str
+)
+@pytest.mark.parametrize("double", [TinyDeepSBN, Choice, Blend], ids=lambda double: double.__name__)
+def test_the_value_is_the_bound_at_states(objective: Any, double: type[DiscreteDouble]) -> None:
+    """|z| < 4.5 in 15 tests: a false alarm once in 10,000 runs."""
+    assert objective.is_bound
+    pair = double()
+    x = pair.batch[0].repeat(500, 1)
+    values = torch.tensor([-objective.loss(pair.model, pair.guide, x) / 500 for _ in range(60)])
+    off = float(values.mean() - exact_value(pair, elbo, 1).detach())
+    assert abs(off) < 4.5 * float(values.std()) / math.sqrt(60)
+
+
+def noise(objective: Any, pair: DiscreteDouble, own: nn.Module, state: Any) -> Any:
+    """sum |G|^2 over copies, G the guide's gradient by its logits: that by offsets, one for each copy and layer."""
+    torch.manual_seed(5)
+    offsets = [p for name, p in pair.named_parameters() if name.startswith("offset")]
+    outcome = objective.play("all", Program(pair.model, pair.guide, own), pair.batch, state)
+    found = torch.autograd.grad(outcome.loss, offsets, retain_graph=True)
+    return sum(float(g.square().sum()) for g in found), outcome
+
+
+@pytest.mark.parametrize("objective", [REBAR(), RELAX(hidden=(4,))], ids=lambda objective: type(objective).__name__)
+@pytest.mark.parametrize("double", [TinySBN, TinyDeepSBN, Choice], ids=lambda double: double.__name__)
+def test_the_control_variate_descends_the_sum_of_squares(objective: Any, double: type[DiscreteDouble]) -> None:
+    """Central differences of the sum of squares under one seed, in every own parameter but eta."""
+    pair = double(200)
+    own = learnt(objective, pair)
+    state = objective.initial_state(Program(pair.model, pair.guide, own), pair.batch)
+    named = {name: p for name, p in own.named_parameters() if name != "eta"}
+    _, outcome = noise(objective, pair, own, state)
+    claimed = dict(zip(named, torch.autograd.grad(outcome.loss, list(named.values())), strict=True))
+    for name, parameter in named.items():
+        step = torch.zeros_like(parameter).flatten()
+        step[-1] = 1e-5
+        sums = []
+        for sign in (1, -1):
+            parameter.data.add_(sign * step.view_as(parameter))
+            sums.append(noise(objective, pair, own, state)[0])
+            parameter.data.sub_(sign * step.view_as(parameter))
+        difference = (sums[0] - sums[1]) / 2e-5
+        assert math.isclose(float(claimed[name].flatten()[-1]), difference, rel_tol=1e-5, abs_tol=1e-5), name
+
+
+def test_the_gradient_by_eta_lets_the_baseline_follow() -> None:
+    """Moving eta moves the mean of log w - eta log w(relaxed), which is where the running mean goes."""
+    pair, objective = TinySBN(200), REBAR(temperature=0.7)
+    own: Any = objective.parameters(pair, pair.batch)
+    start = torch.tensor([0.1], dtype=torch.float64)
+
+    def at(eta: float, centre: Tensor) -> Any:
+        with torch.no_grad():
+            own.eta.fill_(eta)
+        return noise(objective, pair, own, {"centre": centre})
+
+    def left(eta: float) -> Tensor:
+        following: Tensor = at(eta, start)[1].state["centre"]
+        return (following - 0.8 * start) / 0.2  # the decay of the running mean is 0.8
+
+    _, outcome = at(0.9, start)
+    (claimed,) = torch.autograd.grad(outcome.loss, [own.eta])
+    slope = left(1.0) - left(0.0)
+    difference = (at(0.9 + 1e-5, start + 1e-5 * slope)[0] - at(0.9 - 1e-5, start - 1e-5 * slope)[0]) / 2e-5
+    assert math.isclose(float(claimed), difference, rel_tol=1e-5)
+
+
+def schooled(objective: Any, double: type[DiscreteDouble], guide: tuple[str, ...], steps: int = 300) -> list[float]:
+    """The variance of the guide's gradient before and after so many steps in which the control variate alone learns."""
+    torch.manual_seed(0)
+    pair = double(500)
+    learner = Learner(pair, objective.parameters(pair, pair.batch))
+    (player,) = objective.players()
+    owned, step = learner.owned_by(player), player_step(learner, objective, player)
+    state, own = objective.initial_state(learner.program, pair.batch), dict(learner.objective.named_parameters())
+    optimizer = torch.optim.Adam(own.values(), lr=0.05) if own else None
+    seen: list[dict[str, Tensor]] = []
+    for turn in range(steps + 20):
+        gradients, _, state, _ = step(dict(owned), {}, state, {}, pair.batch)
+        seen += [dict(zip(owned, gradients, strict=True))]
+        if optimizer is not None and turn < steps:
+            for name, parameter in own.items():
+                parameter.grad = seen[-1][f"objective.{name}"]
+            optimizer.step()
+    ends = seen[:20], seen[-20:]
+    return [total_variance({g: torch.cat([s[f"pair.{g}"] for s in end]) for g in guide}, guide) for end in ends]
+
+
+@pytest.mark.parametrize("double", [Coin, CloseCoin], ids=lambda double: double.__name__)
+def test_learning_lowers_the_variance_on_the_toy(double: type[DiscreteDouble]) -> None:
+    """(b - t)^2 with t = 0.45 and 0.499; the ratios measured are 8 and more, from 10,000 draws at each end."""
+    (before, rebar), (_, relax) = (schooled(o, double, ("logit",)) for o in (REBAR(), RELAX(hidden=(8,))))
+    plain = schooled(REINFORCE(num_particles=1, baseline="none"), double, ("logit",), steps=0)[0]
+    assert before < plain / 4
+    assert rebar < before / 4
+    assert relax < before / 4
+
+
+def test_the_variance_of_layers_is_ordered_as_the_papers_order_it() -> None:
+    """RELAX < REBAR < the score function with a running mean, on two layers: measured 0.25, 0.29, 0.63."""
+    guide = ("slope1", "offset1", "slope2", "offset2")
+    mean = schooled(REINFORCE(num_particles=1, baseline="moving_average"), TinyDeepSBN, guide, steps=40)[1]
+    rebar, relax = (schooled(o, TinyDeepSBN, guide)[1] for o in (REBAR(), RELAX(hidden=(8,))))
+    assert 1.5 * rebar < mean
+    assert relax < rebar
+
+
+def test_muprop_leaves_no_noise_where_log_weights_are_linear() -> None:
+    """A reward that is a weighted sum of bits, less log q, is linear in them."""
+
+    class Linear(TinySBN):
+        def model(self, x: Tensor) -> None:
+            with self.data_plate(x):
+                z = pyro.sample("z", dist.Bernoulli(logits=self.prior).to_event(1))
+                pyro.factor("reward", (z * self.weight.sum(-1)).sum(-1))
+
+    variance = total_variance(gradient_draws(MuProp(), Linear(2000)), ("slope", "offset"))
+    assert variance < 1e-20
+    plain = REINFORCE(num_particles=1, baseline="moving_average")
+    assert total_variance(gradient_draws(plain, Linear(2000)), ("slope", "offset")) > 0.01
+
+
+class Plated(TinySBN):
+    """:class:`TinySBN` with its units in a plate of their own."""
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            with pyro.plate("units", 2, dim=-2):
+                z = pyro.sample("z", dist.Bernoulli(logits=self.prior.T))  # (K, 2, B)
+            logits = (z.movedim(-2, -1).unsqueeze(-1) * self.weight).sum(-2) + self.bias
+            pyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        logits = (x.unsqueeze(-1) * self.slope).sum(-2) + self.offset  # (B, 2)
+        with self.data_plate(x), pyro.plate("units", 2, dim=-2):
+            pyro.sample("z", dist.Bernoulli(logits=logits.T))
+
+
+@pytest.mark.parametrize("objective", [REBAR(), RELAX(), MuProp()], ids=lambda objective: type(objective).__name__)
+def test_units_in_a_plate_of_their_own_have_the_exact_gradient(objective: Any) -> None:
+    pair = Plated(COPIES)
+    assert largest_z(draws(objective, pair, learnt(objective, pair)), exact_gradient(TinySBN(), elbo, 1)) < CRITICAL
+
+
+def coin_log_w(b: Tensor, logit: Tensor) -> Tensor:
+    """log w of :class:`Coin`, extended to b between 0 and 1."""
+    return (b - 0.45).square() - b * logit + softplus(logit)
+
+
+MIDPOINTS = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+"""Noise on which expectations are sums, to about 1e-5."""
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0])
+def test_gumbel_softmax_has_the_gradient_of_its_own_value(temperature: float) -> None:
+    logit = Coin.start["logit"].double().requires_grad_()
+    value = coin_log_w(((logit + MIDPOINTS.logit()) / temperature).sigmoid(), logit).mean()
+    (exact,) = torch.autograd.grad(value, logit)
+    objective, pair = GumbelSoftmax(temperature=temperature), Coin(COPIES)
+    assert largest_z({"logit": gradient_draws(objective, pair)["logit"]}, {"logit": exact}) < CRITICAL
+    values = torch.tensor([-objective.loss(pair.model, pair.guide, *pair.batch) / COPIES for _ in range(20)])
+    assert abs(float(values.mean() - value.detach())) < 5 * float(values.std()) / math.sqrt(20) + 1e-5
+    assert not objective.is_bound
+    assert not objective.unbiased_gradient
+
+
+def test_gumbel_softmax_tends_to_the_bound_and_above_it_only_for_a_relaxed_pair() -> None:
+    """The value of the relaxed latents leaves the bound as the temperature rises from 0."""
+    exact, logit = float(exact_value(Coin(), elbo, 1)), Coin.start["logit"].double()
+
+    def value(temperature: float) -> float:
+        return float(coin_log_w(((logit + MIDPOINTS.logit()) / temperature).sigmoid(), logit).mean())
+
+    assert abs(value(0.001) - exact) < 1e-3
+    assert abs(value(1.0) - exact) > 1e-2
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+@pytest.mark.parametrize("gumbel", [False, True])
+def test_straight_through_has_the_slope_of_its_stand_in(temperature: float, gumbel: bool) -> None:
+    logit = Coin.start["logit"].double().requires_grad_()
+    zeta = logit + MIDPOINTS.logit()
+    smooth = (zeta / temperature).sigmoid() if gumbel else (logit / temperature).sigmoid().expand_as(zeta)
+    states = (zeta > 0).double()
+    (exact,) = torch.autograd.grad(coin_log_w(states + smooth - smooth.detach(), logit).mean(), logit)
+    found = gradient_draws(StraightThrough(temperature=temperature, gumbel=gumbel), Coin(COPIES))
+    assert largest_z({"logit": found["logit"]}, {"logit": exact}) < CRITICAL
+
+
+@pytest.mark.parametrize(
+    "objective", [StraightThrough(), GumbelSoftmax()], ids=lambda objective: type(objective).__name__
+)
+def test_a_reparameterized_latent_keeps_its_path_beside_relaxed_ones(objective: Any) -> None:
+    found = gradient_draws(objective, Blend(200))
+    assert all(bool(found[name].any()) for name in ("slope_y", "jump_y", "log_scale_y"))
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=str)
+@pytest.mark.parametrize("double", [TinyDeepSBN, Choice, Blend], ids=lambda double: double.__name__)
+def test_a_step_is_one_graph_of_layers_classes_and_mixed_latents(objective: Any, double: type[DiscreteDouble]) -> None:
+    pair = double()
+    x = pair.batch[0].repeat(4, 1)
+    learner = Learner(pair, objective.parameters(pair, (x,)))
+    (player,) = objective.players()
+    owned, state = dict(learner.owned_by(player)), objective.initial_state(learner.program, (x,))
+    step = player_step(learner, objective, player)
+
+    def flat(*values: Tensor) -> list[Tensor]:
+        carried = dict(zip(state, values[len(owned) :], strict=True))
+        gradients, report, following, _ = step(dict(zip(owned, values, strict=False)), {}, carried, {}, (x,))
+        return [*gradients, *report.values(), *following.values()]
+
+    inputs = [*[p.detach() for p in owned.values()], *state.values()]
+    flat(*inputs)  # so that nothing is left to find out while tracing
+    graph = graph_of(flat, *inputs)
+    moved = [value + 0.1 for value in inputs]
+    torch.manual_seed(3)
+    eager = flat(*moved)
+    torch.manual_seed(3)
+    for one, other in zip(graph(*moved), eager, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=str)
+def test_it_trains_in_pyros_svi(objective: Any) -> None:
+    pair = TinySBN()
+    svi = SVI(pair.model, pair.guide, ClippedAdam({"lr": 0.05}), loss=objective)
+    x = pair.batch[0].repeat(50, 1)
+    losses = [svi.step(x) for _ in range(60)]
+    assert sum(losses[-10:]) < sum(losses[:10]) / 4  # the evidence of one datum alone can reach 0
+
+
+@pytest.mark.parametrize("objective", [REBAR(temperature=0.3, eta=0.8), RELAX()], ids=str)
+def test_in_svi_the_control_variate_stays_as_it_begins(objective: Any) -> None:
+    pair, state = TinyDeepSBN(3), {"centre": torch.zeros(2, dtype=torch.float64)}
+    found = []
+    for own in (None, objective.parameters(pair, pair.batch)):
+        torch.manual_seed(4)
+        loss = objective.play("all", Program(pair.model, pair.guide, own), pair.batch, state).loss
+        found.append(torch.autograd.grad(loss, list(pair.parameters())))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_control_variate_that_is_not_adaptive_has_nothing_to_learn() -> None:
+    pair = TinyDeepSBN()
+    learner = Learner(pair, REBAR(adaptive=False).parameters(pair, pair.batch))
+    (player,) = REBAR().players()
+    assert all(name.startswith("pair.") for name in learner.owned_by(player))
+    assert {n: tuple(p.shape) for n, p in REBAR().parameters(pair, pair.batch).named_parameters()} == {
+        "log_temperature": (2,),
+        "eta": (2,),
+    }
+
+
+def test_the_temperature_follows_its_schedule() -> None:
+    objective: Any = GumbelSoftmax(temperature=linear(1.0, 0.5, 100))
+    assert objective.at(100).temperature == 0.5
+    assert objective.schedules(50) == {"temperature": 0.75}
+
+
+class Numbered(TinySBN):
+    """A latent that is an index."""
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("k", self.latent())
+
+    guide = model
+
+    def latent(self) -> Any:
+        return dist.Categorical(logits=self.prior)
+
+
+class Counted(Numbered):
+    """A latent that is a count."""
+
+    def latent(self) -> Any:
+        return dist.Poisson(self.prior[0].exp())
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=str)
+def test_a_latent_that_cannot_be_relaxed_is_refused_by_name(objective: Any) -> None:
+    for pair, sentence in ((Numbered(), "site 'k' .* make it OneHotCategorical"), (Counted(), "site 'k' .* Poisson")):
+        with pytest.raises(UsageError, match=sentence):
+            objective.differentiable_loss(pair.model, pair.guide, *pair.batch)
+    gaussian = GaussianYardstick()
+    with pytest.raises(UsageError, match="is for discrete latents"):
+        objective.differentiable_loss(gaussian.model, gaussian.guide, torch.zeros(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: REBAR(temperature=0.0), "temperature of REBAR must be a number above 0, got 0.0"),
+        (lambda: RELAX(temperature=-1.0), "temperature of RELAX"),
+        (lambda: GumbelSoftmax(temperature=float("nan")), "temperature of GumbelSoftmax"),
+        (lambda: StraightThrough(temperature=True), "temperature of StraightThrough"),
+        (lambda: REBAR(eta=-1.0), "eta of REBAR must be a number of at least 0"),
+        (lambda: RELAX(hidden=(0,)), "hidden"),
+        (lambda: MuProp(baseline="leave_one"), "did you mean 'leave_one_out'"),
+        (lambda: MuProp(num_particles=1, baseline="leave_one_out"), "at least 2"),
+        (lambda: REBAR(bound="rebar"), "bound of REBAR must be a function of log-weights"),
+    ],
+)
+def test_what_cannot_be_is_refused_when_it_is_made(make: Any, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        make()
