@@ -119,8 +119,8 @@ class Moments:
         """g, m - g and S^-1 in the block, in the directions that have noise; without any, as if there were 1e-9."""
         inside = torch.tensor([name in block for name in self.names])
         variances, axes = torch.linalg.eigh(self.covariance[inside][:, inside])
-        noisy = variances >= 1e-9 * variances.max()
-        inverse = (axes * noisy / variances.clamp_min(1e-18)) @ axes.T
+        variances = variances.clamp_min(1e-18)
+        inverse = (axes * (variances >= 1e-9 * variances.max()) / variances) @ axes.T
         return self.exact[inside], self.mean[inside], inverse
 
 
