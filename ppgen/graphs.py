@@ -10,7 +10,9 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["faster_products", "graph_of", "without_detach"]
+from ppgen.errors import UsageError
+
+__all__ = ["faster_products", "graph_of", "traced", "without_detach"]
 
 aten = torch.ops.aten
 
@@ -26,6 +28,24 @@ def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
     """
     with _WithoutChecks():
         return make_fx(function)(*arguments)
+
+
+def traced(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any]:
+    """``function`` as a graph for arguments of these shapes, or itself where it cannot be traced: only slower.
+
+    The arguments must be tensors of their own: two places that share one would be one input. Its Python is gone,
+    and it is not compiled: worth its price, about that of ten calls, where a function is called a hundred times.
+
+    Raises:
+        UsageError: as ``function`` does.
+    """
+    try:
+        with torch.random.fork_rng():
+            return without_detach(graph_of(function, *arguments))
+    except UsageError:
+        raise
+    except Exception:
+        return function
 
 
 class _WithoutChecks(TorchFunctionMode):

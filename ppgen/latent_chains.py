@@ -85,6 +85,18 @@ class LatentChains:
             rates.append(rate)
         return z, torch.stack(rates).mean(0)
 
+    def unconstrained(self, z: Latents) -> Latents:
+        """u = T^-1(z) of continuous latents."""
+        return {name: self._transform(name).inv(value) for name, value in z.items()}
+
+    def log_density(self, u: Latents, z: Latents, power: Tensor | float = 1.0) -> Tensor:
+        """The (tempered) log p(u, x), (K, B), in nats, given those latents in ``z`` that ``u`` has not."""
+        values = {name: self._transform(name)(leaf) for name, leaf in u.items()}
+        total = self.log_joint({**z, **values}, power)
+        for name, leaf in u.items():
+            total = total + self._for_data(name, self._transform(name).log_abs_det_jacobian(leaf, values[name]))
+        return total
+
     def _scored(self, z: Latents) -> Particles:
         """The pair's sites at latents ``z``; those outside the data plate stay as the particles have them."""
         run, outside = self.particles, self.particles.outside
@@ -101,33 +113,31 @@ class LatentChains:
     def _hamiltonian(
         self, z: Latents, names: list[str], step_size: Tensor, num_leapfrogs: int, power: Tensor | float
     ) -> tuple[Latents, Tensor]:
-        transforms = {name: biject_to(self._site(name)["fn"].support) for name in names}
-        u = {name: transforms[name].inv(z[name]) for name in names}
+        u = self.unconstrained({name: z[name] for name in names})
         r = {name: torch.randn_like(u[name]) for name in names}
-        value, slope = self._density(u, z, transforms, power)
+        value, slope = self._slope(u, z, power)
         before = value - self._kinetic(r)  # (K, B)
         drawn = (step_size * (0.8 + 0.4 * torch.rand_like(step_size))).expand_as(before)
         e = {name: self._beside(name, drawn, u[name]) for name in names}
         for _ in range(num_leapfrogs):
             r = {name: r[name] + e[name] / 2 * slope[name] for name in names}
             u = {name: u[name] + e[name] * r[name] for name in names}
-            value, slope = self._density(u, z, transforms, power)
+            value, slope = self._slope(u, z, power)
             r = {name: r[name] + e[name] / 2 * slope[name] for name in names}
-        moved = {**z, **{name: transforms[name](u[name]) for name in names}}
+        moved = {**z, **{name: self._transform(name)(u[name]) for name in names}}
         return self._accepted(value - self._kinetic(r) - before, moved, z)
 
-    def _density(
-        self, u: Latents, z: Latents, transforms: Mapping[str, Any], power: Tensor | float
-    ) -> tuple[Tensor, Latents]:
-        """The (tempered) log p(u, x), (K, B), given the latents in ``z`` that ``u`` has not; and its gradient."""
+    def _slope(self, u: Latents, z: Latents, power: Tensor | float) -> tuple[Tensor, Latents]:
+        """:meth:`log_density`, and its gradient in u."""
         leaves = {name: value.detach().requires_grad_() for name, value in u.items()}
         with torch.enable_grad():
-            values = {name: transforms[name](leaf) for name, leaf in leaves.items()}
-            total = self.log_joint({**z, **values}, power)
-            for name, leaf in leaves.items():
-                total = total + self._for_data(name, transforms[name].log_abs_det_jacobian(leaf, values[name]))
+            total = self.log_density(leaves, z, power)
             slopes = torch.autograd.grad(total.sum(), list(leaves.values()))
         return total.detach(), dict(zip(leaves, slopes, strict=True))
+
+    def _transform(self, name: str) -> Any:
+        """T of a continuous latent, z = T(u)."""
+        return biject_to(self._site(name)["fn"].support)
 
     def _kinetic(self, r: Latents) -> Tensor:
         """|r|^2 / 2, (K, B)."""

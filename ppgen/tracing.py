@@ -134,6 +134,12 @@ class Particles:
         every = [*self.model_sites.values(), *self.guide_sites.values()]
         return globals_ if any(globals_._counts(site) for site in every) else None
 
+    def held(self, num: int) -> dict[str, Tensor]:
+        """The first particle's latents outside the data plate, for ``num`` particles: to be given to further runs."""
+        names = [] if self.outside is None else self.outside.latents
+        values = {name: self.guide_sites[name]["value"][:1].detach() for name in names}
+        return {name: value.expand(num, *value.shape[1:]) for name, value in values.items()}
+
     def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:
         """Log-probability of one site under the model (or under ``sites``), shape (K, B)."""
         site = (self.model_sites if sites is None else sites)[name]

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from ppgen.dreams import dreamt, prior_latents
 from ppgen.errors import UsageError
-from ppgen.graphs import graph_of, without_detach
+from ppgen.graphs import traced
 from ppgen.latent_chains import LatentChains, Latents
 from ppgen.memory import keep_large_blocks
 from ppgen.pair import as_pair
@@ -43,7 +43,7 @@ from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
 from ppgen.reductions import log_mean_exp
 from ppgen.sites import data_frame
-from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.tracing import Batch, Program, run_particles
 
 __all__ = ["Bounds", "Budget", "Rung", "annealed", "evidence_bounds", "pilot", "powers", "rung"]
 
@@ -152,7 +152,7 @@ def rung(chains: LatentChains, z: Latents, num_leapfrogs: int) -> Rung:
         return gain, rate.mean(0), *(moved[name] for name in names)
 
     like = chains.log_likelihood(z)[0]
-    function = _traced(plain, *(torch.full_like(like, value) for value in (0.4, 0.5, 0.1)), *z.values())
+    function = traced(plain, *(torch.full_like(like, value) for value in (0.4, 0.5, 0.1)), *z.values())
 
     def step(z: Latents, before: Tensor, after: Tensor, step_size: Tensor) -> tuple[Latents, Tensor, Tensor]:
         gain, rate, *values = function(before, after, step_size, *(z[name] for name in names))
@@ -198,10 +198,10 @@ def _chains(program: Program, batch: Batch, made: int, num_chains: int) -> tuple
     one = run_particles(program, batch, 1)
     if one.log_w.shape[1] != len(batch[0]):
         raise UsageError("annealing is for each datum, and the pair has no data plate: put one around its latents.")
-    few = run_particles(program, tuple(part[:made] for part in batch), 1, _held(one, 1))
+    few = run_particles(program, tuple(part[:made] for part in batch), 1, one.held(1))
     dream = dreamt(few, "a sandwich")
     rows = tuple(torch.cat([part, new, new]) for part, new in zip(batch, dream.batch, strict=True))
-    particles = run_particles(program, rows, num_chains, _held(one, num_chains))
+    particles = run_particles(program, rows, num_chains, one.held(num_chains))
     start, prior = {}, prior_latents(particles)
     for name in particles.latents:
         site = dream.guide_sites[name]
@@ -211,21 +211,3 @@ def _chains(program: Program, batch: Batch, made: int, num_chains: int) -> tuple
         first = prior[name].narrow(dim, 0, len(rows[0]) - made)
         start[name] = torch.cat([first, exact.expand(num_chains, *exact.shape[1:])], dim)
     return LatentChains(particles, "a sandwich"), start
-
-
-def _held(one: Particles, num: int) -> dict[str, Tensor]:
-    """One draw of the latents outside the data plate, for ``num`` particles."""
-    names = [] if one.outside is None else one.outside.latents
-    values = {name: one.guide_sites[name]["value"] for name in names}
-    return {name: value.expand(num, *value.shape[1:]) for name, value in values.items()}
-
-
-def _traced(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any]:
-    """The function as a graph without Python, or itself where it cannot be traced: slower, and the same numbers."""
-    try:
-        with torch.random.fork_rng():
-            return without_detach(graph_of(function, *arguments))
-    except UsageError:
-        raise
-    except Exception:
-        return function
