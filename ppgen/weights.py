@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import pyro
@@ -66,7 +66,13 @@ def log_weight_chunks(
 
 
 def read_particles(
-    pair: Any, batch: Batch, num_particles: int, read: Callable[[Particles], T], *, progress: bool = False
+    pair: Any,
+    batch: Batch,
+    num_particles: int,
+    read: Callable[[Particles], T],
+    *,
+    given: Mapping[str, Tensor] | None = None,
+    progress: bool = False,
 ) -> Iterator[list[T]]:
     """What ``read`` makes of the particles of each datum, some data at a time and some particles at a time.
 
@@ -77,6 +83,8 @@ def read_particles(
         batch: what the data set yields, ``(x,)`` or ``(x, y)``.
         num_particles: K; may be in the thousands.
         read: a function of (k, rows) particles, called without gradients.
+        given: latents outside the data plate that are held where they are, by site name, each (1, ..., *event); None:
+            every particle has its own.
         progress: show a progress bar.
 
     Yields:
@@ -98,8 +106,12 @@ def read_particles(
         part = tuple(tensor[start : start + rows] for tensor in batch)
         sizes = [min(block, num_particles - done) for done in range(0, num_particles, block)]
         with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
-            results = [read(run_particles(program, part, size)) for size in sizes]
+            results = [read(run_particles(program, part, size, _held(given or {}, size))) for size in sizes]
         yield results
+
+
+def _held(given: Mapping[str, Tensor], num_particles: int) -> dict[str, Tensor]:
+    return {name: value.expand(num_particles, *value.shape[1:]) for name, value in given.items()}
 
 
 def _given_globals(particles: Particles) -> Tensor:

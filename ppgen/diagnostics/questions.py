@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ppgen.diagnostics.aggregate import aggregate
+from ppgen.diagnostics.calibration import calibration
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.collapse import collapse
 from ppgen.diagnostics.importance import importance
@@ -16,6 +17,7 @@ QUESTIONS: list[Callable[[Case], Finding | None]] = [
     importance,
     collapse,
     aggregate,
+    calibration,
 ]
 """In the order in which they are shown. To add one: 1. write a function of the case in a file of its own, named as the
 question is in JSON (``Finding.question``); 2. let it give None where the question does not arise for such a pair, told

@@ -1,0 +1,137 @@
+"""Ranks of the truth among the guide's draws, for data that the model itself made.
+
+    z*, x ~ p(z, x),        z_1, ..., z_L ~ q(z | x)
+
+If q(z | x) is p(z | x), then z* and the z_l are exchangeable given x, and so is any function of them and x: the rank of
+f(z*, x) among the f(z_l, x) is uniform on 0, ..., L (:mod:`ppgen.diagnostics.uniformity`). An amortised guide is
+trained once and tested on as many simulated data as one likes, without a refit.
+
+The functions f are every dimension of the latents, and the two log-densities log p(x, z) and log p(x | z): a guide
+that ignores x and draws from the prior passes the test in each dimension, and so does one that has the right marginals
+and no correlations; neither passes that of a function of z *and* x. The log-densities are rounded to a thousandth of a
+nat, so that the same latents, scored twice, tie.
+
+Latents outside the data plate stay at one draw of the guide, for data and draws alike: what is tested is the guide of
+a datum's own latents, given those.
+
+Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian inference algorithms with simulation-based
+calibration, 2018. Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková, Gelman and Vehtari, Simulation-based calibration
+checking for Bayesian computation: the choice of test quantities shapes sensitivity, Bayesian Analysis, 2025.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.diagnostics.uniformity import randomised_ranks
+from ppgen.dreams import dreamt
+from ppgen.errors import UsageError
+from ppgen.pair import as_pair, check_density
+from ppgen.parameters import in_evaluation, isolated
+from ppgen.sites import per_datum
+from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.weights import read_particles
+
+__all__ = ["DENSITIES", "Ranks", "latent_names", "latent_values", "simulated_ranks"]
+
+DENSITIES = ("log p(x, z)", "log p(x | z)")
+
+_GRID = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Ranks of N truths among L draws each.
+
+    ``values`` (N, Q), int64; ``names`` of the Q quantities: latents such as ``z[3]``, then :data:`DENSITIES`;
+    ``num_draws`` L.
+    """
+
+    values: Tensor
+    names: tuple[str, ...]
+    num_draws: int
+
+    @property
+    def num_latents(self) -> int:
+        """How many of the quantities are latents; they come first."""
+        return len(self.names) - len(DENSITIES)
+
+
+def simulated_ranks(
+    pair: Any, batch: Batch, num_simulations: int, num_draws: int = 99, *, progress: bool = False
+) -> Ranks:
+    """The ranks of the latents of ``num_simulations`` data that the model makes among draws of its guide at them.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``.
+        batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
+        num_simulations: N.
+        num_draws: L; with L + 1 a multiple of 20 the usual central intervals hold a whole number of ranks.
+        progress: show a progress bar.
+
+    Raises:
+        UsageError: the pair states no normalised density, has no latents in a data plate, observes what the batch
+            does not hold, or gives a NaN for one of the simulated data (it is named).
+    """
+    pair = as_pair(pair)
+    check_density(pair.model, "simulation-based calibration")
+    rows = torch.arange(num_simulations, device=batch[0].device) % len(batch[0])
+    wanted = tuple(part[rows] for part in batch)
+    pair.prepare(*wanted)
+    with torch.no_grad(), isolated(), in_evaluation(pair):
+        dream = dreamt(run_particles(Program(pair.model, pair.guide), wanted, 1), "simulation-based calibration")
+    _check_local(dream, num_simulations)
+    outside = [] if dream.outside is None else dream.outside.latents
+    given = {name: dream.guide_sites[name]["value"] for name in outside}
+    truth, ranks = _quantities(dream)[0], list[Tensor]()
+    for blocks in read_particles(pair, dream.batch, num_draws, _quantities, given=given, progress=progress):
+        start = sum(map(len, ranks))
+        draws = torch.cat(blocks)  # (L, rows, Q)
+        _check_numbers(draws, start)
+        ranks.append(randomised_ranks(draws, truth[start : start + draws.shape[1]]))
+    return Ranks(torch.cat(ranks), (*latent_names(dream), *DENSITIES), num_draws)
+
+
+def latent_values(particles: Particles) -> Tensor:
+    """Every number of the latents of a datum, side by side: (K, B, F), float64."""
+    sites, plate = particles.guide_sites, particles.program.plate
+    return torch.cat(
+        [per_datum(sites[name], plate, sites[name]["value"]).double() for name in particles.latents], dim=-1
+    )
+
+
+def latent_names(particles: Particles) -> list[str]:
+    """What the last dim of :func:`latent_values` holds: ``z[0]``, ``z[1]``, ..., or ``z`` where there is but one."""
+    names = []
+    for name in particles.latents:
+        site = particles.guide_sites[name]
+        size = per_datum(site, particles.program.plate, site["value"]).shape[-1]
+        names += [f"{name}[{index}]" for index in range(size)] if size > 1 else [name]
+    return names
+
+
+def _quantities(particles: Particles) -> Tensor:
+    """The functions of latents and datum whose ranks are taken, (K, B, Q), float64."""
+    densities = torch.stack([particles.log_p, particles.log_likelihood], -1).double()  # (K, B, 2)
+    return torch.cat([latent_values(particles), (densities / _GRID).round()], -1)
+
+
+def _check_local(dream: Particles, num: int) -> None:
+    if not dream.latents or dream.log_q.shape[1] != num:
+        raise UsageError(
+            "simulation-based calibration needs latents in the data plate, which an amortised guide infers of any "
+            "datum, and the pair has none: a guide of latents of the whole data set is tested by refits."
+        )
+
+
+def _check_numbers(draws: Tensor, start: int) -> None:
+    broken = draws.isnan().any(-1).any(0)
+    if bool(broken.any()):
+        raise UsageError(
+            f"simulated datum {start + int(broken.nonzero()[0])} has a NaN among its latents or log-densities: look at "
+            "the guide's output for data such as the model makes."
+        )
