@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FAINT", "INK", "SERIES", "Chart", "Curve", "Vectors", "blank", "draw_curves", "draw_panels"]
+__all__ = ["FAINT", "INK", "SERIES", "Chart", "Curve", "Vectors", "blank", "draw_bars", "draw_curves", "draw_panels"]
 
 INK, FAINT = "#3d3a36", "#dcd7ce"
 SERIES = ("#0f6b8f", "#b8501b", "#5d7a1f", "#7a4fa3")
@@ -106,6 +106,17 @@ def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
     axes.set_ylabel(y_label)
     _legend(axes)
     _leave_out_the_start(axes, curves)
+    return Chart(figure)
+
+
+def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:
+    """Bars at (x, height), each group in its colour, with their names above the panel."""
+    figure, (axes,) = blank(1, 1)
+    for colour, (label, bars) in zip(SERIES, groups.items(), strict=False):
+        axes.bar([x for x, _ in bars], [height for _, height in bars], width=0.8, color=colour, label=label)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    _legend(axes)
     return Chart(figure)
 
 

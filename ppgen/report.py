@@ -21,6 +21,7 @@ from ppgen.sections import (
     texts,
     versions,
 )
+from ppgen.sections_diagnostics import aggregated, proposals, units, verdict
 from ppgen.sections_energy import chains, energies, filters, normaliser
 from ppgen.sections_evaluation import likelihood, measures
 from ppgen.sections_latents import between, traversal
@@ -40,6 +41,10 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     likelihood,
     normaliser,
     measures,
+    verdict,
+    proposals,
+    units,
+    aggregated,
     reconstruction,
     samples,
     over_training,

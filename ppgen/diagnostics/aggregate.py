@@ -51,7 +51,7 @@ _SATURATED = math.log(2)
 _SHARE = 0.1
 _PRIOR_DRAWS = 4000
 _SHOWN = 500
-"""Draws of the aggregated posterior that are kept for a plot."""
+"""Draws of the two latents of largest correlation that are kept for a plot."""
 
 _MOST_UNITS = 200
 """Numbers of the latents whose covariance is taken."""
@@ -201,16 +201,18 @@ def _labels(names: list[str], prior: dict[str, Tensor]) -> list[str]:
 
 def _compared(q: Tensor, p: Tensor) -> dict[str, object]:
     """Draws of the aggregated posterior, (n, F), against draws of the prior, (m, F)."""
-    correlation = torch.corrcoef(q.T).reshape(q.shape[1], -1)
+    correlation = torch.corrcoef(q.T).reshape(q.shape[1], -1).fill_diagonal_(0)
+    two = sorted(divmod(int(correlation.abs().argmax()), q.shape[1]))[: q.shape[1]]
     return {
         "mean": q.mean(0).tolist(),
         "variance": q.var(0).tolist(),
         "prior_mean": p.mean(0).tolist(),
         "prior_variance": p.var(0).tolist(),
         "normal_kl": _normal_kl(q, p),
-        "correlation": correlation.tolist(),
-        "largest_correlation": float(correlation.fill_diagonal_(0).abs().max()),
-        "draws": q[:_SHOWN].tolist(),
+        "largest_correlation": float(correlation.abs().max()),
+        "most_correlated": two,
+        "draws": q[:_SHOWN, two].tolist(),
+        "prior_draws": p[:_SHOWN, two].tolist(),
     }
 
 

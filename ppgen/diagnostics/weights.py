@@ -74,7 +74,11 @@ def pareto_k(log_w: Tensor) -> Tensor:
     _check(log_w)
     values = log_w.detach().double()
     top = values.topk(tail_length(len(values)) + 1, dim=0).values  # (tail + 1, B)
-    return pareto_k_of(values).where(top[0] > top[-1] + _EQUAL, 0.0)
+    with_tail = top[0] > top[-1] + _EQUAL
+    k = torch.zeros_like(values[0])
+    if bool(with_tail.any()):
+        k[with_tail] = pareto_k_of(values[:, with_tail])
+    return k
 
 
 def k_threshold(num_particles: int) -> float:

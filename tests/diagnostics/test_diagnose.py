@@ -1,0 +1,177 @@
+"""The mechanism: questions that arise, findings, the verdict, and how it is kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from markupsafe import escape
+
+import ppgen
+from ppgen.cli import main
+from ppgen.diagnostics import QUESTIONS, Case, Diagnosis, Finding, core
+from ppgen.diagnostics.result import Status
+from ppgen.errors import UsageError
+from ppgen.inference import ELBO
+from ppgen.models import VAE
+from ppgen.report import render
+from tests.diagnostics.linear import data_of, exact, scaled
+
+NAMES = ["importance", "collapse", "aggregate"]
+
+
+def finding(status: Status, title: str = "Is it?") -> Finding:
+    return Finding(question="one", title=title, status=status)
+
+
+def diagnosis(*findings: Finding) -> Diagnosis:
+    return Diagnosis(findings=findings, split="test", num_data=2, num_particles=3, seed=0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> ppgen.Run:
+    data = ppgen.load_data("digits")
+    out = tmp_path_factory.mktemp("runs") / "vae"
+    return ppgen.fit(VAE(data.spec, 3, hidden=(8,)), data, ELBO(), steps=20, eager=True, out=out)
+
+
+def test_an_exact_guide_is_found_good() -> None:
+    pair = exact(torch.randn(4, 2))
+    found = ppgen.diagnose(pair, data_of(pair, 100), questions=["importance"])
+    assert found.verdict == "good"
+    assert found["importance"].number == 0
+    assert found["importance"].details["bound_gap"] == pytest.approx(0, abs=1e-9)
+    assert found["importance"].details["effective_sample_size"] == pytest.approx(1000)
+
+
+def test_a_guide_that_is_too_narrow_is_found_bad_and_its_worst_data_named() -> None:
+    pair = scaled(exact(torch.randn(4, 2)), 0.4)
+    found = ppgen.diagnose(pair, data_of(pair, 100), questions=["importance"])["importance"]
+    assert found.status == "bad"
+    k = found.details["per_datum"]["k"]
+    assert [k[i] for i in found.details["worst"]] == sorted(k, reverse=True)[:10]
+    assert "richer guide" in found.advice
+
+
+def test_a_datum_whose_weights_are_not_finite_is_named() -> None:
+    pair = exact(torch.randn(4, 2))
+    data = data_of(pair, 10)
+    pair.model = lambda x: LinearWithHole.model(pair, x)  # type: ignore[method-assign]
+    found = ppgen.diagnose(pair, data, questions=["importance"])["importance"]
+    assert found.status == "bad"
+    assert found.details["not_finite"] == [3]
+    assert "datum 3" in found.meaning
+
+
+class LinearWithHole:
+    """A model whose density at the fourth datum is NaN."""
+
+    @staticmethod
+    def model(pair: ppgen.models.LinearGaussian, x: torch.Tensor) -> None:
+        hole = torch.zeros(len(x), dtype=x.dtype).index_fill(0, torch.tensor(3), torch.nan)
+        type(pair).model(pair, x + hole[:, None])
+
+
+def test_too_few_particles_for_a_k_hat_leave_the_question_unanswered() -> None:
+    pair = scaled(exact(torch.randn(4, 2)), 0.8)
+    found = ppgen.diagnose(pair, data_of(pair, 10), num_particles=50, questions=["importance"])["importance"]
+    assert (found.status, found.number) == ("unknown", None)
+    assert "draw 125 particles or more" in found.meaning
+
+
+@pytest.mark.parametrize(
+    ("statuses", "verdict"),
+    [
+        (("good", "good"), "good"),
+        (("good", "unknown"), "unknown"),
+        (("unknown", "warn"), "warn"),
+        (("warn", "bad", "good"), "bad"),
+        ((), "unknown"),
+    ],
+)
+def test_the_verdict_is_the_gravest_status(statuses: tuple[Status, ...], verdict: Status) -> None:
+    assert diagnosis(*map(finding, statuses)).verdict == verdict
+
+
+def test_the_sentence_names_what_is_not_good() -> None:
+    found = diagnosis(finding("bad", "Is it wide?"), finding("good"), finding("warn", "Is it used?"))
+    assert found.sentence == "Not to be believed as it is; see “Is it wide?”. With care; see “Is it used?”."
+
+
+def test_json_gives_the_same_diagnosis_and_no_number_that_json_lacks() -> None:
+    found = diagnosis(Finding(question="one", title="?", status="bad", number=0.5, details={"k": [float("inf"), 1.0]}))
+    text = json.dumps(found.to_json(), allow_nan=False)
+    again = Diagnosis.from_json(json.loads(text))
+    assert again["one"].details == {"k": [None, 1.0]}
+    assert again.to_json() == found.to_json()
+
+
+def test_a_question_that_refuses_is_unanswered_and_the_others_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def picky(case: Case) -> Finding | None:
+        raise UsageError("it has no tail.")
+
+    monkeypatch.setattr(core, "QUESTIONS", [picky, *QUESTIONS])
+    pair = exact(torch.randn(4, 2))
+    found = ppgen.diagnose(pair, data_of(pair, 20), questions=["picky", "importance"])
+    assert found["picky"].status == "unknown"
+    assert found["picky"].meaning == "No answer: it has no tail."
+    assert found["importance"].status == "good"
+
+
+def test_numbers_do_not_depend_on_which_questions_are_asked_nor_touch_the_random_state() -> None:
+    pair = scaled(exact(torch.randn(4, 2)), 0.8)
+    data = data_of(pair, 20)
+    before = torch.get_rng_state()
+    whole, part = (ppgen.diagnose(pair, data, questions=names) for names in (NAMES, NAMES[1:2]))
+    assert torch.equal(before, torch.get_rng_state())
+    assert whole["collapse"] == part["collapse"]
+
+
+def test_a_run_keeps_its_diagnosis_and_the_report_shows_it(run: ppgen.Run) -> None:
+    found = ppgen.diagnose(run, num_data=20, num_particles=200, questions=NAMES)
+    assert run.diagnosis is not None
+    assert run.diagnosis.to_json() == found.to_json()
+    page = render(run)
+    assert "Is the guide to be believed?" in page
+    for one in found.findings:
+        assert escape(one.title) in page
+    for title in ("Importance weights", "Units of the latents", "Aggregated posterior"):
+        assert f"{title}</h2>" in page
+
+
+def test_the_command_prints_one_document_or_a_table(
+    run: ppgen.Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["--num-data", "20", "--particles", "200", "--ask", "importance", "--out", str(tmp_path / "new")]
+    assert main(["diagnose", str(run.directory), "--json", *options]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["question"] for one in document["findings"]] == ["importance"]
+    assert json.loads((tmp_path / "new" / "diagnosis.json").read_text()) == document
+    assert main(["diagnose", str(run.directory), *options]) == 0
+    assert "Do the guide's draws" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--num-data", "100000"], "num_data must lie between 2 and"),
+        (["--ask", "importence"], "did you mean 'importance'?"),
+        (["--particles", "1"], "num_particles must be at least 2, got 1"),
+        (["--split", "tset"], "unknown split 'tset': did you mean 'test'?"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    run: ppgen.Run, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diagnose", str(run.directory), *options]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_run_without_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(tmp_path)]) == 2
+    assert "expected a run at" in capsys.readouterr().err
+
+
+def test_a_pair_without_data_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"expected data beside the pair, or a run"):
+        ppgen.diagnose(exact(torch.randn(4, 2)))
