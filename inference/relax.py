@@ -6,9 +6,7 @@ The control variate of a discrete latent's relaxed value is
 
 with whatever r is an unbiased gradient: :mod:`ppgen.control_variates` derives it, for layers (r reads all latents of a
 run, and has an output for each layer), categorical units, bounds of several particles and mixed pairs. r makes up for
-what is amiss in the relaxed f, and for its level; it starts at zero, as REBAR. ``hidden=()`` makes it linear. Where f
-can only be evaluated at states, ``eta=0`` with ``adaptive=False`` would be the score function; this class needs the
-relaxed f, as the paper's latent-variable models do.
+what is amiss in the relaxed f; it starts at zero, as REBAR. ``hidden=()`` makes it linear.
 
 Grathwohl, Choi, Wu, Roeder, Duvenaud: Backpropagation through the Void: Optimizing Control Variates for Black-box
 Gradient Estimation, ICLR 2018, eq. 8 (how it learns) and section 3.3 with appendix B (for discrete latents).

@@ -75,8 +75,8 @@ class Control(nn.Module):
 
     def __init__(self, num_sites: int, temperature: float, eta: float) -> None:
         super().__init__()
-        self.log_temperature = nn.Parameter(torch.full((num_sites,), temperature).log())
-        self.eta = nn.Parameter(torch.full((num_sites,), eta))
+        self.log_temperature = nn.Parameter(torch.full((num_sites,), float(temperature)).log())
+        self.eta = nn.Parameter(torch.full((num_sites,), float(eta)))
 
     def forward(self, relaxed: Tensor, batch: Batch, latents: Tensor) -> Tensor:
         """p of (3), (L, K, B), in nats.
@@ -95,7 +95,8 @@ class RelaxedControl(Estimator, ABC):
     """The gradient of ``bound`` with control variates (2); its value is the bound's, at discrete samples.
 
     ``temperature``, ``eta``: initial values of t and eta, or, with ``adaptive=False``, the values for good. In Pyro's
-    ``SVI``, which trains the pair's parameters alone, the control variate stays as it began, too.
+    ``SVI``, which trains the pair's parameters alone and carries no state, the control variate stays as it began, too,
+    and running means begin anew at every step.
 
     To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :meth:`control`; 3. register it.
 

@@ -399,7 +399,7 @@ def test_in_svi_the_control_variate_stays_as_it_begins(objective: Any) -> None:
 
 def test_a_control_variate_that_is_not_adaptive_has_nothing_to_learn() -> None:
     pair = TinyDeepSBN()
-    learner = Learner(pair, REBAR(adaptive=False).parameters(pair, pair.batch))
+    learner = Learner(pair, REBAR(adaptive=False, temperature=1, eta=1).parameters(pair, pair.batch))
     (player,) = REBAR().players()
     assert all(name.startswith("pair.") for name in learner.owned_by(player))
     assert {n: tuple(p.shape) for n, p in REBAR().parameters(pair, pair.batch).named_parameters()} == {
