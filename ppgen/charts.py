@@ -110,10 +110,11 @@ def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
 
 
 def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:
-    """Bars at (x, height), each group in its colour, with their names above the panel."""
+    """Bars at (x, height), each group in its colour, with the names above the panel of those that are not empty."""
     figure, (axes,) = blank(1, 1)
     for colour, (label, bars) in zip(SERIES, groups.items(), strict=False):
-        axes.bar([x for x, _ in bars], [height for _, height in bars], width=0.8, color=colour, label=label)
+        if bars:
+            axes.bar([x for x, _ in bars], [height for _, height in bars], width=0.8, color=colour, label=label)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     _legend(axes)

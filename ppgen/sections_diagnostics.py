@@ -126,7 +126,7 @@ def aggregated(run: Run, found: Finding) -> Iterator[Figure]:
 def _light(found: Finding) -> Markup:
     held = "" if found.threshold is None else f" (threshold {number(found.threshold)})"
     return Markup(
-        '<li class="{}"><span class="number">{}{}{}</span><strong>{}</strong><div>{}</div><small>{}</small>'
+        '<li class="{}"><span class="number">{}{}{}</span><strong>{}</strong><div>{}</div><div>{}</div>'
         "<small>{}</small></li>"
     ).format(
         found.status,
@@ -135,7 +135,7 @@ def _light(found: Finding) -> Markup:
         held,
         found.title,
         found.meaning,
-        found.advice,
+        f"What to do: {found.advice}" if found.advice else "",
         found.source,
     )
 

@@ -23,7 +23,7 @@ class Finding:
 
     Args:
         question: its name, in lower case with underscores, as it stands in JSON.
-        title: the question as people ask it.
+        title: the question as people ask it, so that yes is good.
         status: good, warn, bad or unknown.
         number: by which it was judged; None where there is none.
         threshold: that the number was held against; None where there is none.
@@ -101,13 +101,13 @@ class Diagnosis:
     def _sentences(self) -> Iterator[str]:
         titles = {status: [f.title for f in self.findings if f.status == status] for status in get_args(Status)}
         if self.verdict == "good":
-            yield f"All {len(self.findings)} questions were answered well."
+            yield f"Yes to every question: {_quoted(titles['good'])}"
         if titles["bad"]:
-            yield f"Not to be believed as it is; see {_quoted(titles['bad'])}."
+            yield f"No: {_quoted(titles['bad'])}"
         if titles["warn"]:
-            yield f"With care; see {_quoted(titles['warn'])}."
+            yield f"In part: {_quoted(titles['warn'])}"
         if titles["unknown"]:
-            yield f"Not answered: {_quoted(titles['unknown'])}."
+            yield f"Not answered: {_quoted(titles['unknown'])}"
         if not self.findings:
             yield "No question arose for such a pair."
 

@@ -95,7 +95,7 @@ def test_the_verdict_is_the_gravest_status(statuses: tuple[Status, ...], verdict
 
 def test_the_sentence_names_what_is_not_good() -> None:
     found = diagnosis(finding("bad", "Is it wide?"), finding("good"), finding("warn", "Is it used?"))
-    assert found.sentence == "Not to be believed as it is; see “Is it wide?”. With care; see “Is it used?”."
+    assert found.sentence == "No: “Is it wide?” In part: “Is it used?”"
 
 
 def test_json_gives_the_same_diagnosis_and_no_number_that_json_lacks() -> None:
