@@ -27,7 +27,7 @@ from ppgen.runs import CONFIG, claim_directory
 __all__ = ["compare"]
 
 RESULT, TABLE, CURVES, PAGE = "comparison.json", "comparison.csv", "curves.csv", "comparison.html"
-_COLUMNS = ("objective", "bias", ">variance", ">SNR", ">ms", ">variance × s")
+_COLUMNS = ("objective", "bias", ">variance", ">SNR", ">ms", ">work")
 _WITH_REPEAT = {"repeat", "device", "out", "as_json"}
 
 

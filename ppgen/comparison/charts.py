@@ -193,13 +193,14 @@ def _block(one: ObjectiveResult, name: str) -> BlockResult:
 
 
 def _plain_ticks(axes: Axes, *, x: bool = False) -> None:
-    """Numbers at 1, 2, 5 of each decade, as they are said."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """Numbers as they are said, as many as the decades that are seen leave room for."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     for axis in (axes.xaxis, axes.yaxis) if x else (axes.yaxis,):
         low, high = axis.get_view_interval()
-        few = math.log10(high / low) < 2.5
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+        decades = math.log10(high / low)
+        few = MaxNLocator(6) if decades < 0.4 else LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5))
+        axis.set_major_locator(few if decades < 2.5 else LogLocator(subs=(1,)))
         axis.set_major_formatter(FuncFormatter(_said))
         axis.set_minor_formatter(NullFormatter())
 

@@ -31,7 +31,7 @@ class Curves:
 
     Args:
         label: of the objective.
-        bound_name: the bound whose gradient it estimates; None: no function of log-weights.
+        bound_name: the bound whose value the curve is; None: no bound of log-weights, such as a relaxed objective.
         steps: of the validations, T of them; as many as the shortest training has.
         seconds: elapsed at each, one row a seed, (S, T).
         bounds: the objective's own bound on the validation data, nats per datum, (S, T); empty where it has none.
@@ -143,9 +143,10 @@ def _train(
 def _curves(label: str, objective: Objective, trainings: Sequence[_Training], particles: int) -> Curves:
     ended = [one for one in trainings if not one.failure]
     steps = tuple(line["step"] for line in min((one.lines for one in ended), key=len, default=()))
+    target = objective.at(steps[-1] if steps else 0).target if objective.is_bound else None
     return Curves(
         label,
-        bound_name(objective.at(steps[-1] if steps else 0).target),
+        bound_name(target),
         steps,
         tuple(tuple(line["seconds"] for line in one.lines[: len(steps)]) for one in ended),
         tuple(tuple(line["bound"] for line in one.lines[: len(steps)]) for one in ended if "bound" in one.lines[0]),

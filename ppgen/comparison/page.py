@@ -259,9 +259,10 @@ def _training(curves: Sequence[Curves]) -> Iterator[Section]:
     for bound in dict.fromkeys(one.bound_name for one in drawable):
         group = [one for one in drawable if one.bound_name == bound]
         ends = " ".join(f"{one.label}: {number(one.mean[-1])} at last." for one in group)
+        what = "Values that are no bound of log p(x)" if bound is None else brief(bound)
         for unit in ("steps", "seconds"):
-            alt = f"Validation bound ({bound}) against {unit}. {ends}"
-            figures.append(drawn(draw_training(group, unit), alt, f"{brief(bound or 'Other bounds')}, against {unit}."))
+            alt, caption = f"{what} against {unit}. {ends}", f"{what}, against {unit}."
+            figures.append(drawn(draw_training(group, unit), alt, caption))
     yield Section("Training", text, tuple(figures), table=(_TRAINED, *trained_table(curves)), text_columns=(0, 3))
 
 
