@@ -98,8 +98,8 @@ def local_log_weights(
         progress: show progress bars.
 
     Raises:
-        UsageError: the pair is implicit or has no data plate, or a site's distribution has parameters that cannot be
-            moved (the site is named).
+        UsageError: the pair is implicit or has no data plate, a site's distribution has parameters that cannot be
+            moved (the site is named), or a log-weight is not finite (the datum is named).
     """
     pair, search = as_pair(pair), search or Search()
     check_explicit(pair, "local optimisation")
@@ -108,10 +108,11 @@ def local_log_weights(
     with isolated(), pyro.validation_enabled(False), in_evaluation(pair), torch.no_grad():
         family, few = _Own(Program(pair.model, pair.guide), batch), search.num_particles
         zero = family.start()
+        amortised = _blocks(lambda num: family.run(zero, num).log_w, num_particles)
         best = _ascend(lambda shifts: family.bound(shifts, few), zero, search, "local guides", progress)
         own = _blocks(lambda num: family.run(best, num).log_w, num_particles)
         full = None if family.narrow else _full_log_weights(family, best, num_particles, search, progress)
-        return LocalWeights(_blocks(lambda num: family.run(zero, num).log_w, num_particles), own, full)
+        return LocalWeights(amortised, own, full)
 
 
 def _full_log_weights(family: _Own, best: Shifts, num_particles: int, search: Search, progress: bool) -> Tensor:
@@ -151,7 +152,11 @@ def _ascend(
 
 def _blocks(read: Callable[[int], Tensor], num: int) -> Tensor:
     sizes = [min(_BLOCK, num - done) for done in range(0, num, _BLOCK)]
-    return torch.cat([read(size).double() for size in sizes])
+    log_w = torch.cat([read(size).double() for size in sizes])
+    finite = log_w.isfinite().all(0)
+    if not bool(finite.all()):
+        raise UsageError(f"a log-weight of datum {int((~finite).nonzero()[0])} is not finite: look at the guide there.")
+    return log_w
 
 
 class _Own:
