@@ -80,7 +80,10 @@ def draw_signal(objectives: Sequence[ObjectiveResult], block: str) -> Chart:
     figure, (axes,) = blank(1, 1, (_WIDTH, 3.2))
     ends = []
     for (dash, colour), (name, members) in zip(itertools.cycle(_STYLES), families(objectives).items(), strict=False):
-        points = [(one.num_particles or 1, _block(one, block).snr) for one in members]
+        found = [(one.num_particles or 1, _block(one, block).snr) for one in members]
+        points = [(number, ratio) for number, ratio in found if 0 < ratio.value < math.inf]
+        if not points:
+            continue
         numbers, ratios = [number for number, _ in points], [ratio for _, ratio in points]
         bars = [[r.value - r.low for r in ratios], [r.high - r.value for r in ratios]]
         style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 1.6, "markersize": 3.5}

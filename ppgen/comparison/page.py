@@ -108,9 +108,11 @@ def signed(value: float) -> str:
 
 
 def spread(interval: Interval) -> str:
-    """A value, and half the width of its interval in percent of it."""
-    half = 50 * (interval.high - interval.low) / interval.value if interval.value > 0 else math.nan
-    digits = f"{half:.0f}" if half >= 10 else f"{half:.1g}"
+    """A value, and half the width of its interval in percent of it; of a value of zero the upper end alone."""
+    if not interval.value > 0:
+        return f"< {short(interval.high)}" if interval.high > 0 else "0"
+    half = 50 * (interval.high - interval.low) / interval.value
+    digits = f"{half:.0f}" if half >= 9.5 else f"{half:.1g}"
     return f"{short(interval.value)} ± {digits}%" if math.isfinite(half) else short(interval.value)
 
 

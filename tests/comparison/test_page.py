@@ -14,7 +14,7 @@ import torch
 import ppgen
 from ppgen import UsageError, compare
 from ppgen.comparison import BlockResult, Comparison, ComparisonOptions, Interval, ObjectiveResult, PointResult, Verdict
-from ppgen.comparison.charts import _apart, families
+from ppgen.comparison.charts import _apart, draw_signal, families
 from ppgen.comparison.curves import Curves, train_each
 from ppgen.comparison.front import pareto_front
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
@@ -207,4 +207,14 @@ def test_shared_options_go_to_those_that_have_them_and_yield_to_their_own() -> N
 def test_numbers_are_said_to_three_digits_with_their_error_in_percent() -> None:
     assert [short(x) for x in (0.0, -1.2345, 12345.6, 1e-5)] == ["0", "−1.23", "12,346", "1.00e-05"]
     assert spread(Interval(2.0, 1.9, 2.1)) == "2 ± 5%"
+    assert spread(Interval(1.0, 0.904, 1.096)) == "1 ± 10%"
+    assert spread(Interval(0.0, 0.0, 0.25)) == "< 0.25"
     assert spread(Interval(0.0, 0.0, 0.0)) == "0"
+
+
+def test_a_ratio_that_noise_hides_is_not_drawn() -> None:
+    silent = [result(f"a(num_particles={k})", 1.0, 0.1, particles=k) for k in (1, 2)]
+    hidden = [dataclasses.replace(one, blocks=(dataclasses.replace(one.whole, snr=at(0.0)),)) for one in silent]
+    shown = [result(f"b(num_particles={k})", 1.0, 0.1, particles=k) for k in (1, 2)]
+    texts = [text.get_text() for text in draw_signal([*hidden, *shown], "all").figure.axes[0].texts]
+    assert texts == ["b"]
