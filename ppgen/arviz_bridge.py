@@ -16,7 +16,16 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.variables import Variable
 
-__all__ = ["inference_data", "pareto_k_of", "smoothed_log_weights", "write_netcdf"]
+__all__ = [
+    "compare_elpd",
+    "convergence_of",
+    "elpd_data",
+    "inference_data",
+    "loo_data",
+    "pareto_k_of",
+    "smoothed_log_weights",
+    "write_netcdf",
+]
 
 Names = Mapping[str, Sequence[Any]]
 
@@ -31,6 +40,14 @@ def smoothed_log_weights(log_w: Tensor) -> tuple[Tensor, Tensor]:
     with np.errstate(over="ignore"):  # in the profile of the fit, where an infinity is meant
         smoothed, k = _arviz().psislw(log_w.detach().cpu().double().T.numpy())
     return torch.as_tensor(smoothed.T.copy(), device=log_w.device), torch.as_tensor(k, device=log_w.device)
+
+
+def convergence_of(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Rank-normalised split R-hat and bulk effective sample size of chains (C, S, F): (F,), (F,), float64."""
+    arrays = {"z": draws.detach().cpu().double().numpy()}
+    found = (_arviz().rhat(arrays), _arviz().ess(arrays, method="bulk"))
+    r_hat, size = (torch.as_tensor(table["z"].values.copy(), dtype=torch.float64) for table in found)
+    return r_hat, size
 
 
 def inference_data(
@@ -67,6 +84,45 @@ def inference_data(
             made = _arviz().dict_to_dataset(arrays, coords=coords, dims=names, attrs=dict(attrs), default_dims=default)
             datasets[group] = made
     return _arviz().InferenceData(attrs=dict(attrs), **datasets)
+
+
+def loo_data(log_likelihood: Tensor) -> Any:
+    """``az.loo``'s ``ELPDData`` of log p(x_n | g_s), (S, B), nats, with its values datum by datum."""
+    variable = {"x": Variable(log_likelihood, plates={-1: "data"})}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Estimated shape parameter of Pareto distribution")  # it is reported
+        return _arviz().loo(inference_data({"log_likelihood": variable}, 1, {}), pointwise=True, reff=1.0)
+
+
+def elpd_data(log_p: Tensor, k: Tensor, num_samples: int, good_k: float) -> Any:
+    """``ELPDData`` of log-densities (B,) of held-out data, nats, and the k-hat (B,) of the weights they are means of.
+
+    Nothing is left out of anything that was fitted: ``p_loo`` is 0.
+    """
+    from arviz.stats.stats_utils import ELPDData
+    from xarray import DataArray
+
+    values, shapes = (DataArray(t.detach().cpu().double().numpy(), dims=["data"]) for t in (log_p, k))
+    entries = {
+        "elpd_loo": float(values.sum()),
+        "se": float(np.sqrt(len(log_p) * values.var())),
+        "p_loo": 0.0,
+        "n_samples": num_samples,
+        "n_data_points": len(log_p),
+        "warning": bool((shapes > good_k).any()),
+        "loo_i": values.rename("loo_i"),
+        "pareto_k": shapes.rename("pareto_shape"),
+        "scale": "log",
+        "good_k": good_k,
+    }
+    return ELPDData(data=list(entries.values()), index=list(entries))
+
+
+def compare_elpd(found: Mapping[str, Any]) -> Any:
+    """``az.compare`` of ``ELPDData`` by name, a pandas table."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The inplace keyword in DataFrame")  # pandas 3.1 of ArviZ 0.23
+        return _arviz().compare(dict(found))
 
 
 def write_netcdf(data: Any, path: Path) -> None:
