@@ -21,7 +21,7 @@ from ppgen.sections import (
     texts,
     versions,
 )
-from ppgen.sections_diagnostics import aggregated, proposals, units, verdict
+from ppgen.sections_diagnostics import aggregated, proposals, units, verdict, walks
 from ppgen.sections_energy import chains, energies, filters, normaliser
 from ppgen.sections_evaluation import likelihood, measures
 from ppgen.sections_latents import between, traversal
@@ -45,6 +45,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     proposals,
     units,
     aggregated,
+    walks,
     reconstruction,
     samples,
     over_training,

@@ -18,7 +18,10 @@ from ppgen.sections import COLUMNS, Figure, Section, drawn, grey, number, pictur
 if TYPE_CHECKING:
     from ppgen.runs import Run
 
-__all__ = ["aggregated", "of_question", "proposals", "units", "verdict"]
+__all__ = ["aggregated", "of_question", "proposals", "units", "verdict", "walks"]
+
+_WALKS = 3
+"""Chains that are drawn."""
 
 _LINES = 6
 """Worst data that are drawn where they are no pictures."""
@@ -31,7 +34,7 @@ def verdict(run: Run) -> Section | None:
         return None
     text = (
         f"{found.sentence} Asked of {found.num_data:,} {found.split} data, with {found.num_particles:,} draws of the "
-        "guide for each."
+        f"guide for each. {found.left_out}"
     )
     lights = Markup('<ul class="lights">{}</ul>').format(Markup("").join(map(_light, found.findings)))
     return Section("Is the guide to be believed?", text, (Figure(lights),))
@@ -120,6 +123,20 @@ def aggregated(run: Run, found: Finding) -> Iterator[Figure]:
         f"Draws of {names}.",
         f"Draws of {names}, the two that go together most: correlation "
         f"{number(found.details['largest_correlation'])} in size over the data.",
+    )
+
+
+@of_question("mixing", "Mixing of the chains")
+def walks(run: Run, found: Finding) -> Iterator[Figure]:
+    """The free energies of some chains on their way."""
+    energies = found.details["energies"]
+    step = found.details["sweeps"] // len(energies[0])
+    curves = [Curve(f"chain {i}", [step * t for t in range(len(one))], one) for i, one in enumerate(energies[:_WALKS])]
+    yield drawn(
+        draw_curves(curves, x_label="sweeps", y_label="free energy, nats"),
+        f"{len(curves)} chains over {found.details['sweeps']:,} sweeps: R-hat {number(found.details['r_hat'], 3)}.",
+        "The free energy of chains that start at draws of the base distribution. Where they stay apart, they do not "
+        "mix.",
     )
 
 

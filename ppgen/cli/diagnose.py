@@ -51,6 +51,8 @@ def diagnose(
         print_json(result.to_json())
     else:
         print(f"{result.split}, {result.num_data:,} data: {result.sentence}")
+        if result.left_out:
+            print(result.left_out)
         print_table(("status", "question", ">number", ">threshold", "what was found"), result.rows())
         for finding in result.findings:
             if finding.advice:

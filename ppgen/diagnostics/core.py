@@ -13,7 +13,7 @@ from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.errors import UsageError, nearest
-from ppgen.pair import as_pair
+from ppgen.pair import Pair, as_pair
 
 __all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
 
@@ -74,7 +74,12 @@ def diagnose(
         )
         findings = [found for question in asked if (found := _answer(question, case)) is not None]
     return Diagnosis(
-        findings=tuple(findings), split=split, num_data=case.num_data, num_particles=num_particles, seed=seed
+        findings=tuple(findings),
+        split=split,
+        num_data=case.num_data,
+        num_particles=num_particles,
+        seed=seed,
+        left_out=_left_out(case.pair),
     )
 
 
@@ -86,6 +91,21 @@ def _of_run(run: Any, **options: Any) -> Diagnosis:
         )
     found: Diagnosis = run.diagnose(**options)
     return found
+
+
+def _left_out(pair: Pair) -> str:
+    """Which questions do not arise for such a pair, and why."""
+    if pair.implicit:
+        return (
+            "The pair states no density and infers nothing: it has no log-weights, no posterior and no latents of a "
+            "datum to ask about; its samples are asked about."
+        )
+    if not pair.normalised:
+        return (
+            "The pair is known up to a constant: its latents have no prior that could be drawn from, and its chains "
+            "are asked about instead."
+        )
+    return "The guide is the posterior: its weights are all equal, and are not asked about." if pair.exact_guide else ""
 
 
 def _answer(question: Callable[[Case], Finding | None], case: Case) -> Finding | None:

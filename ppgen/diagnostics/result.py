@@ -48,7 +48,8 @@ class Finding:
 class Diagnosis:
     """The findings on a pair, in the order of :data:`ppgen.diagnostics.QUESTIONS`.
 
-    ``num_data`` of ``split`` were looked at, ``num_particles`` drawn for each of them.
+    ``num_data`` of ``split`` were looked at, ``num_particles`` drawn for each. ``left_out`` says which questions
+    do not arise for such a pair, and why; empty where all do.
     """
 
     findings: tuple[Finding, ...]
@@ -56,6 +57,7 @@ class Diagnosis:
     num_data: int
     num_particles: int
     seed: int
+    left_out: str = ""
 
     @property
     def verdict(self) -> Status:
@@ -95,7 +97,8 @@ class Diagnosis:
         """The diagnosis that :meth:`to_json` wrote."""
         findings = tuple(Finding(**found) for found in document["findings"])
         return cls(
-            findings=findings, **{name: document[name] for name in ("split", "num_data", "num_particles", "seed")}
+            findings=findings,
+            **{name: document[name] for name in ("split", "num_data", "num_particles", "seed", "left_out")},
         )
 
     def _sentences(self) -> Iterator[str]:

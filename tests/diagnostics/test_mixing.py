@@ -1,0 +1,53 @@
+"""Chains that mix and chains that cannot; samples that are like the data and samples that are not."""
+
+import pytest
+import torch
+
+import ppgen
+from ppgen.data import Dataset, DataSpec
+from ppgen.diagnostics import Finding
+from ppgen.models import RBM
+from tests.implicit import Push, plane
+
+SPEC = DataSpec("bits", 6, "binary")
+
+
+def mixing(coupling: float) -> Finding:
+    """Of a machine of 6 and 6 units: with a large coupling, where all are off or all on, it stays."""
+    pair = RBM(SPEC, 6)
+    with torch.no_grad():
+        pair.weight.fill_(coupling)
+        pair.visible_bias.copy_(0.3 * torch.arange(6) - 3 * coupling)
+        pair.hidden_bias.fill_(0.2 - 3 * coupling)
+    x = torch.rand(20, 6).round()
+    return ppgen.diagnose(pair, Dataset(SPEC, (x,), (x,), (x,)), questions=["mixing"])["mixing"]
+
+
+def test_independent_units_mix_at_once() -> None:
+    found = mixing(0.0)
+    assert found.status == "good"
+    assert found.details["effective_sample_size"] > 10_000  # of 20,000 independent draws
+
+
+def test_chains_that_stay_where_they_began_do_not_mix() -> None:
+    found = mixing(3.0)
+    assert found.status == "bad"
+    assert "parallel_tempering" in found.advice
+
+
+@pytest.mark.parametrize(("scale", "status"), [(1.0, "good"), (2.0, "warn")])
+def test_samples_of_the_datas_distribution_are_like_the_data_and_wider_ones_are_not(scale: float, status: str) -> None:
+    """False alarms of the test: one in twenty; the seed is fixed."""
+    torch.manual_seed(1)
+    data = plane(500)
+    found = ppgen.diagnose(Push(data.spec, scale), data, questions=["likeness", "importance", "collapse"])
+    assert len(found.findings) == 1
+    assert found["likeness"].status == status
+    assert "states no density" in found.left_out
+
+
+def test_a_pair_with_a_density_is_not_asked_for_its_samples_nor_one_with_none_for_its_chains() -> None:
+    x = torch.rand(20, 6).round()
+    data = Dataset(SPEC, (x,), (x,), (x,))
+    assert ppgen.diagnose(ppgen.models.VAE(SPEC, 2, hidden=(4,)), data, questions=["mixing", "likeness"]).findings == ()
+    assert "known up to a constant" in ppgen.diagnose(RBM(SPEC, 2), data, questions=["likeness"]).left_out
