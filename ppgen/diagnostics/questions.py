@@ -8,16 +8,29 @@ from ppgen.diagnostics.aggregate import aggregate
 from ppgen.diagnostics.calibration import calibration
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.collapse import collapse
+from ppgen.diagnostics.elpd import leave_one_out
+from ppgen.diagnostics.gaps import gaps
 from ppgen.diagnostics.importance import importance
+from ppgen.diagnostics.likeness import likeness
+from ppgen.diagnostics.mixing import mixing
+from ppgen.diagnostics.predictive import posterior_predictive, prior_predictive
 from ppgen.diagnostics.result import Finding
+from ppgen.diagnostics.sandwich import sandwich
 
 __all__ = ["QUESTIONS"]
 
 QUESTIONS: list[Callable[[Case], Finding | None]] = [
     importance,
+    gaps,
+    sandwich,
     collapse,
     aggregate,
+    posterior_predictive,
+    prior_predictive,
+    leave_one_out,
     calibration,
+    mixing,
+    likeness,
 ]
 """In the order in which they are shown. To add one: 1. write a function of the case in a file of its own, named as the
 question is in JSON (``Finding.question``); 2. let it give None where the question does not arise for such a pair, told
