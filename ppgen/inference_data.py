@@ -16,7 +16,7 @@ from ppgen.arviz_bridge import inference_data, write_netcdf
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair, pair_from
 from ppgen.parameters import owner
-from ppgen.posterior import Groups, guide_groups, mcmc_groups
+from ppgen.posterior import Groups, guide_groups, mcmc_groups, numbers_of_a_draw
 from ppgen.tracing import Batch
 
 __all__ = ["POSTERIOR", "to_inference_data", "write_posterior"]
@@ -24,6 +24,9 @@ __all__ = ["POSTERIOR", "to_inference_data", "write_posterior"]
 POSTERIOR = "posterior.nc"
 
 _SAMPLES = 500
+
+_FILE = 2**25
+"""Numbers in a file, at most."""
 
 
 def to_inference_data(
@@ -84,12 +87,15 @@ def write_posterior(pair: Any, batch: Batch, path: str | Path, **options: Any) -
         pair: as there.
         batch: as there.
         path: of the file; ``posterior.nc`` in a run's directory.
-        options: of :func:`to_inference_data`.
+        options: of :func:`to_inference_data`; ``num_samples`` None: 500, or fewer where the file would hold more than
+            33 million numbers.
 
     Raises:
         UsageError: as there, or the file cannot be written.
     """
-    target = Path(path)
+    target, pair = Path(path), as_pair(pair)
+    if options.get("num_samples") is None:
+        options["num_samples"] = max(1, min(_SAMPLES, _FILE // numbers_of_a_draw(pair, batch)))
     write_netcdf(to_inference_data(pair, batch, **options), target)
     return target
 

@@ -37,7 +37,7 @@ from ppgen.sites import Site, data_frame, is_latent
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.variables import Variable
 
-__all__ = ["Groups", "guide_groups", "mcmc_groups"]
+__all__ = ["Groups", "guide_groups", "mcmc_groups", "numbers_of_a_draw"]
 
 _CELLS = 2**24
 """Numbers in the largest site of one block of draws."""
@@ -140,6 +140,14 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
     )
 
 
+def numbers_of_a_draw(pair: Pair, batch: Batch) -> int:
+    """How many numbers one draw of everything has: latents and data, of the posterior and of the prior."""
+    pair.prepare(*batch)
+    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+        one = run_particles(Program(pair.model, pair.guide), batch, 1)
+    return 2 * sum(_sizes(one))
+
+
 def _drawn(one: Particles, num_samples: int, resampled_from: int | None, replay: Replay) -> Groups:
     """Posterior and sample statistics."""
     num = num_samples if resampled_from is None else resampled_from
@@ -193,8 +201,12 @@ def _observed(sites: Mapping[str, Site]) -> Variables:
 
 
 def _block(one: Particles) -> int:
-    sizes: list[int] = [site["value"].numel() for site in one.model_sites.values() if not site_is_subsample(site)]
-    return max(1, _CELLS // max(1, *sizes))
+    return max(1, _CELLS // max(1, *_sizes(one)))
+
+
+def _sizes(one: Particles) -> list[int]:
+    """Numbers in the value of each site."""
+    return [site["value"].numel() for site in one.model_sites.values() if not site_is_subsample(site)]
 
 
 def _chains(mcmc: Any) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ checkpoint.safetensors  parameters, optimizers, state, random numbers
 snapshots.safetensors   samples at a few moments of training (:mod:`ppgen.snapshots`)
 evaluation.json         the last evaluation, if there was one
 diagnosis.json          the last diagnosis, if there was one
+posterior.nc            draws of some data's posterior, for ArviZ (:func:`ppgen.to_inference_data`), from then
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.factory import make_objective, make_pair, objective_config
+from ppgen.inference_data import POSTERIOR, write_posterior
 from ppgen.objective import Objective, State
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair
@@ -56,6 +58,9 @@ CONFIG, METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (
     "evaluation.json",
     "diagnosis.json",
 )
+
+_KEPT = 16
+"""Data whose posterior a diagnosis keeps."""
 
 
 @dataclass
@@ -101,6 +106,8 @@ class Run:
     def diagnose(self, out: str | Path | None = None, **options: Any) -> Diagnosis:
         """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
 
+        ``posterior.nc`` beside it holds draws at the first 16 of the data (:func:`ppgen.to_inference_data`).
+
         Args:
             out: a directory; None: the run's own, if it has one.
             options: those of :func:`ppgen.diagnose`.
@@ -112,6 +119,10 @@ class Run:
         result = diagnose(self.pair, self.data, chains=self.chains, **options)
         if folder is not None:
             write_whole(folder / DIAGNOSIS, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
+            with torch.random.fork_rng():
+                torch.manual_seed(result.seed)
+                batch = self.data.draw(self.data.rows(result.split, slice(min(_KEPT, result.num_data))))
+            write_posterior(self.pair, batch, folder / POSTERIOR, seed=result.seed)
         return result
 
     @property

@@ -23,9 +23,11 @@ from torch import Tensor
 import ppgen
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
+from ppgen.inference import ELBO
 from ppgen.inference_data import to_inference_data, write_posterior
 from ppgen.models import LinearGaussian
 from ppgen.pair import Pair
+from ppgen.posterior import numbers_of_a_draw
 from ppgen.registry import MODELS
 from ppgen.weights import log_weights
 
@@ -300,6 +302,24 @@ def test_arviz_works_on_the_file(tmp_path: Path) -> None:
         az.plot_trace(idata, var_names=["z"])
         az.plot_ppc(idata, num_pp_samples=20)
         mpl.pyplot.close("all")
+
+
+def test_a_diagnosed_run_keeps_its_posterior(tmp_path: Path) -> None:
+    data = ppgen.load_data("linear_gaussian")
+    run = ppgen.fit(ppgen.make_pair("linear_gaussian", data.spec), data, ELBO(), steps=2, out=tmp_path / "run")
+    run.diagnose(num_data=20, num_particles=200, questions=["importance"])
+    idata = az.from_netcdf(tmp_path / "run" / "posterior.nc")
+    assert idata.posterior.sizes["data"] == 16
+    np.testing.assert_array_equal(idata.observed_data["x"], data.test[0][:16])
+
+
+def test_a_file_holds_fewer_draws_where_each_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, batch = tiny("lda")
+    each = 2 * (2 * 6 + 5 * 2 + 5 * 6)  # log_topics, log_theta and x, of posterior and prior
+    assert numbers_of_a_draw(pair, batch) == each
+    monkeypatch.setattr("ppgen.inference_data._FILE", 3 * each)
+    idata = az.from_netcdf(write_posterior(pair, batch, tmp_path / "posterior.nc"))
+    assert idata.posterior.sizes["draw"] == 3
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.core import diagnose
+from ppgen.diagnostics.elpd import compare_runs, held_out, loo
+from ppgen.diagnostics.predictive import Check, predictive_checks
 from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity
@@ -9,11 +11,16 @@ from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto
 __all__ = [
     "QUESTIONS",
     "Case",
+    "Check",
     "Diagnosis",
     "Finding",
+    "compare_runs",
     "diagnose",
     "effective_sample_size",
+    "held_out",
     "k_threshold",
+    "loo",
     "pareto_k",
+    "predictive_checks",
     "weight_perplexity",
 ]
