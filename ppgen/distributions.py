@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Transform, biject_to, constraints, transform_to
 from torch.distributions.kl import register_kl
 from torch.nn.functional import logsigmoid, pad
 
@@ -124,6 +124,39 @@ class _LogSimplex(constraints.Constraint):
 
     def check(self, value: Tensor) -> Tensor:
         return value.logsumexp(-1).abs() < 1e-4
+
+
+class _LogSoftmax(Transform):
+    """u in R^{T-1} to y = log softmax(u_1, ..., u_{T-1}, 0).
+
+    dtheta_1 .. dtheta_{T-1} = prod_k theta_k du, so that in the measure of :class:`LogDirichlet` the log-Jacobian is 0.
+    """
+
+    domain = constraints.real_vector
+    codomain = _LogSimplex()
+    bijective = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _LogSoftmax)
+
+    def _call(self, x: Tensor) -> Tensor:
+        return pad(x, (0, 1)).log_softmax(-1)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return y[..., :-1] - y[..., -1:]
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.new_zeros(x.shape[:-1])
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        return torch.Size((*shape[:-1], shape[-1] + 1))
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        return torch.Size((*shape[:-1], shape[-1] - 1))
+
+
+for _registry in (biject_to, transform_to):
+    _registry.register(_LogSimplex, lambda constraint: _LogSoftmax())
 
 
 class LogDirichlet(TorchDistribution):

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ppgen.discrete import family_of
+from ppgen.errors import UsageError
 from ppgen.sites import data_frame
 from ppgen.tracing import Particles, run_particles
 
@@ -71,7 +72,8 @@ class LatentChains:
             power: b, a number or (B,).
 
         Raises:
-            UsageError: a discrete latent is none of Bernoulli, OneHotCategorical and Categorical (it is named).
+            UsageError: a discrete latent is none of Bernoulli, OneHotCategorical and Categorical, or the support of a
+                continuous one has no bijection from the reals (it is named).
         """
         discrete = [name for name in z if self._site(name)["fn"].support.is_discrete]
         rates = []
@@ -137,7 +139,14 @@ class LatentChains:
 
     def _transform(self, name: str) -> Any:
         """T of a continuous latent, z = T(u)."""
-        return biject_to(self._site(name)["fn"].support)
+        site = self._site(name)
+        try:
+            return biject_to(site["fn"].support)
+        except NotImplementedError as error:
+            raise UsageError(
+                f"site {name!r} is continuous on {site['fn'].support}, to which torch has no bijection from the reals: "
+                f"{self.needed_by} moves it there; register one with torch.distributions.biject_to."
+            ) from error
 
     def _kinetic(self, r: Latents) -> Tensor:
         """|r|^2 / 2, (K, B)."""

@@ -62,3 +62,16 @@ def test_parameters_expand_and_are_checked() -> None:
     assert wide.log_prob(wide.sample()).shape == (4, 2)
     with pytest.raises(ValueError, match="support"):
         wide.log_prob(torch.zeros(4, 2, 3))
+
+
+def test_the_bijection_from_the_reals_carries_the_density_without_a_jacobian() -> None:
+    """exp(log p(T(u))) integrates to 1 over u in R^2, by the trapezoidal rule."""
+    fn = LogDirichlet(torch.tensor([0.8, 1.5, 2.0], dtype=torch.float64))
+    transform = torch.distributions.biject_to(fn.support)
+    axis = torch.linspace(-40, 40, 1601, dtype=torch.float64)
+    u = torch.cartesian_prod(axis, axis)
+    y = transform(u)
+    density = (fn.log_prob(y) + transform.log_abs_det_jacobian(u, y)).exp()
+    assert float(density.sum()) * 0.05**2 == pytest.approx(1, abs=1e-6)
+    torch.testing.assert_close(transform.inv(y), u)
+    assert transform.inverse_shape(transform.forward_shape(torch.Size([5, 2]))) == torch.Size([5, 2])

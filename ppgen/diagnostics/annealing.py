@@ -38,7 +38,7 @@ from ppgen.errors import UsageError
 from ppgen.graphs import traced
 from ppgen.latent_chains import LatentChains, Latents
 from ppgen.memory import keep_large_blocks
-from ppgen.pair import as_pair
+from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
 from ppgen.reductions import log_mean_exp
@@ -113,10 +113,12 @@ def evidence_bounds(
         progress: show a progress bar.
 
     Raises:
-        UsageError: the pair has no data plate, the model observes what the batch does not hold as it is, a discrete
-            latent has no flips, or a datum's weights are not finite (it is named).
+        UsageError: the pair is implicit or unnormalised or has no data plate, the model observes what the batch does
+            not hold as it is, a continuous latent has no bijection from the reals or a discrete one no flips, or a
+            datum's weights are not finite (it is named).
     """
     pair, budget = as_pair(pair), budget or Budget()
+    check_density(pair.model, "annealing")
     pair.prepare(*batch)
     num, made = len(batch[0]), len(batch[0]) if num_simulated is None else num_simulated
     keep_large_blocks()
