@@ -156,7 +156,7 @@ def leave_one_out(case: Case) -> Finding | None:
     size = len(batch[0])
     return Finding(
         question="leave_one_out",
-        title="Does any one datum move what was inferred from all?",
+        title="Does no single datum move what was inferred from all?",
         status=status,
         number=number,
         threshold=limit,
