@@ -43,9 +43,13 @@ def smoothed_log_weights(log_w: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def convergence_of(draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Rank-normalised split R-hat and bulk effective sample size of chains (C, S, F): (F,), (F,), float64."""
+    """Rank-normalised split R-hat and bulk effective sample size of chains (C, S, F): (F,), (F,), float64.
+
+    Infinite or NaN R-hat where no chain moves.
+    """
     arrays = {"z": draws.detach().cpu().double().numpy()}
-    found = (_arviz().rhat(arrays), _arviz().ess(arrays, method="bulk"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = (_arviz().rhat(arrays), _arviz().ess(arrays, method="bulk"))
     r_hat, size = (torch.as_tensor(table["z"].values.copy(), dtype=torch.float64) for table in found)
     return r_hat, size
 

@@ -66,7 +66,7 @@ def calibration(case: Case) -> Finding | None:
     p, distance = uniformity_p(ranks.values, _DRAWS), _difference(ranks).abs().amax(0)
     number = min(1.0, len(p) * float(p.min()))
     status: Status = "good" if number >= _ALPHA else "bad" if float(distance.max()) > _DISTANCE else "warn"
-    kinds, worst = shapes(ranks), int(distance.argmax())
+    kinds, worst = shapes(ranks), int(p.argmin())
     return Finding(
         question="calibration",
         title=_TITLE,
@@ -123,8 +123,10 @@ def _points(ranks: Ranks) -> Tensor:
 def _worst_in_words(ranks: Ranks, kinds: list[str], distance: Tensor, worst: int) -> str:
     far = f"{float(distance[worst]):.0%}"
     if worst < ranks.num_latents:
-        return f"farthest is {ranks.names[worst]}, P({ranks.names[worst]} < t) off by up to {far}, {kinds[worst]}"
-    return f"farthest is {ranks.names[worst]}, whose probabilities are off by up to {far}"
+        return (
+            f"the least uniform is {ranks.names[worst]}, P({ranks.names[worst]} < t) off by up to {far}, {kinds[worst]}"
+        )
+    return f"the least uniform is {ranks.names[worst]}, whose probabilities are off by up to {far}"
 
 
 def _coverage_in_words(ranks: Ranks) -> str:
@@ -159,7 +161,7 @@ def _details(ranks: Ranks, p: Tensor, distance: Tensor, kinds: list[str]) -> dic
                 "name": name,
                 "p": float(p[index]),
                 "distance": float(distance[index]),
-                "shape": kinds[index],
+                "shape": kinds[index] if len(p) * float(p[index]) < _ALPHA else None,
                 "coverage": {level: of[index] for level, of in coverage.items()},
             }
             for index, name in enumerate(ranks.names)

@@ -14,6 +14,7 @@ from ppgen.diagnostics.importance import importance
 from ppgen.diagnostics.likeness import likeness
 from ppgen.diagnostics.mixing import mixing
 from ppgen.diagnostics.predictive import posterior_predictive, prior_predictive
+from ppgen.diagnostics.reference import reference
 from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.sandwich import sandwich
 
@@ -29,6 +30,7 @@ QUESTIONS: list[Callable[[Case], Finding | None]] = [
     prior_predictive,
     leave_one_out,
     calibration,
+    reference,
     mixing,
     likeness,
 ]

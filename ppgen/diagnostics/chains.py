@@ -1,0 +1,121 @@
+"""Draws of p(z | x) by the No-U-Turn sampler, to hold a guide against; and whether they may be called a reference.
+
+Pyro's NUTS runs on the latents of some data, at the pair's own model. The M chains of each of B data are M copies of
+the data in *one* batch: the target is the product of M B posteriors, and one chain on it is a chain on each factor,
+with one trajectory length and one step size for all. The copies start at draws of the prior, apart from each other, so
+that R-hat sees posteriors with parts that no chain crosses.
+
+A datum has a reference if, for every number of its latents, the rank-normalised split R-hat is at most 1.05 and the
+bulk effective sample size at least 100 a chain.
+
+Hoffman and Gelman, The No-U-Turn sampler, JMLR 2014. Vehtari, Gelman, Simpson, Carpenter and Bürkner,
+Rank-normalization, folding, and localization: an improved R-hat, Bayesian Analysis 2021 (R-hat, sizes; 1.05 is the
+bound of Stan's interfaces for a first look, 1.01 that of the paper for final runs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer import MCMC, NUTS
+from pyro.infer.autoguide.initialization import init_to_sample
+from torch import Tensor
+
+from ppgen.arviz_bridge import convergence_of
+from ppgen.diagnostics.simulation import latent_names
+from ppgen.pair import Pair
+from ppgen.parameters import detached, in_evaluation, isolated
+from ppgen.progress import bar
+from ppgen.sites import per_datum
+from ppgen.tracing import Batch, Particles, Program, run_particles
+
+__all__ = ["ChainBudget", "PosteriorChains", "posterior_chains"]
+
+_R_HAT, _SIZE_PER_CHAIN = 1.05, 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainBudget:
+    """M chains of ``num_draws`` after ``warmup`` steps each; at most 2^``max_tree_depth`` gradients a step."""
+
+    num_chains: int = 4
+    warmup: int = 150
+    num_draws: int = 250
+    max_tree_depth: int = 6
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorChains:
+    """Draws of the posterior of B data and what tells whether they are.
+
+    ``draws`` (M, S, B, F), float64; ``names`` of the F numbers of a datum's latents; ``r_hat`` and
+    ``effective_sample_size`` (B, F); ``divergences``: how many of the S trajectories diverged.
+    """
+
+    draws: Tensor
+    names: tuple[str, ...]
+    r_hat: Tensor
+    effective_sample_size: Tensor
+    divergences: int
+
+    @property
+    def converged(self) -> Tensor:
+        """Which data have a reference: (B,)."""
+        sizes = self.effective_sample_size >= _SIZE_PER_CHAIN * len(self.draws)
+        return ((self.r_hat <= _R_HAT) & sizes).all(1)
+
+
+def posterior_chains(
+    pair: Pair,
+    batch: Batch,
+    budget: ChainBudget | None = None,
+    *,
+    shared: Mapping[str, Tensor] | None = None,
+    progress: bool = False,
+) -> PosteriorChains:
+    """NUTS on the continuous latents of every datum of ``batch``.
+
+    Args:
+        pair: normalised, with continuous latents in its data plate.
+        batch: a few data.
+        budget: how long to run.
+        shared: where the latents outside the data plate are held, by site name, each (1, ..., *event).
+        progress: show a progress bar.
+    """
+    budget = ChainBudget() if budget is None else budget
+    copies = tuple(part.repeat(budget.num_chains, *[1] * (part.dim() - 1)) for part in batch)  # (M B, ...)
+    with torch.no_grad(), isolated(), in_evaluation(pair):
+        one = run_particles(Program(pair.model, pair.guide), copies, 1)
+    found, divergences = _sampled(pair, copies, one, budget, shared or {}, progress)
+    sides = [per_datum(one.guide_sites[name], pair.plate_name, found[name].double()) for name in one.latents]
+    together = torch.cat(sides, -1)  # (S, M B, F)
+    draws = together.reshape(len(together), budget.num_chains, -1, together.shape[-1]).movedim(1, 0)  # (M, S, B, F)
+    r_hat, size = convergence_of(draws.flatten(2))
+    shape = draws.shape[2:]
+    return PosteriorChains(draws, tuple(latent_names(one)), r_hat.view(shape), size.view(shape), divergences)
+
+
+def _sampled(
+    pair: Pair, batch: Batch, one: Particles, budget: ChainBudget, shared: Mapping[str, Tensor], progress: bool
+) -> tuple[dict[str, Tensor], int]:
+    """Pyro's samples by site, (S, ..., M B, *event), and how many trajectories diverged."""
+    model = poutine.condition(pair.model, data={name: value[0] for name, value in shared.items()})
+    model = poutine.scale(model, 1 / one.scale)  # the posterior of a datum counts it once, not N / B times
+    kernel = NUTS(model, init_strategy=init_to_sample, max_tree_depth=budget.max_tree_depth)
+    with bar(progress) as shown, detached(pair.model), in_evaluation(pair), pyro.validation_enabled(False):
+        task = shown.add_task("reference", total=budget.warmup + budget.num_draws, note="NUTS")
+        chain = MCMC(
+            kernel,
+            budget.num_draws,
+            budget.warmup,
+            hook_fn=lambda *_: shown.advance(task),
+            disable_progbar=True,
+        )
+        chain.run(*batch)
+    found: dict[str, Any] = chain.get_samples()
+    return found, sum(map(len, chain.diagnostics()["divergences"].values()))
