@@ -67,7 +67,7 @@ def gaps(case: Case) -> Finding | None:
     status: Status = "good" if number <= _SMALL else "warn" if number <= limit else "bad"
     return Finding(
         question="gaps",
-        title="Where does the bound lose?",
+        title="Does the bound lose little to the guide?",
         status=status,
         number=number,
         threshold=_SMALL,

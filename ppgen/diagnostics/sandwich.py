@@ -54,7 +54,7 @@ def sandwich(case: Case) -> Finding | None:
     )
     return Finding(
         question="sandwich",
-        title="How well is log p(x) known?",
+        title="Is log p(x) known well?",
         status="warn" if wide or low else "good",
         number=number,
         threshold=_NARROW,
