@@ -64,11 +64,21 @@ class Search:
     """How much local optimisation may cost: ``num_steps`` of Adam with ``num_particles``, for each family.
 
     ``lr`` is the first learning rate; it falls to zero in a straight line.
+
+    Raises:
+        UsageError: num_steps < 1, num_particles < 2 (the baseline leaves one out), or lr <= 0.
     """
 
     num_steps: int = 400
     num_particles: int = 16
     lr: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_steps", 1), ("num_particles", 2)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} of a search must be at least {least}, got {getattr(self, name)!r}.")
+        if not self.lr > 0:
+            raise UsageError(f"lr of a search must be positive, got {self.lr!r}.")
 
 
 @dataclass(frozen=True)

@@ -210,3 +210,16 @@ def test_parameters_and_gradients_are_left_alone() -> None:
     before = [value.clone() for value in pair.parameters()]
     local_log_weights(pair, (torch.randn(4, 3),), 10, Search(num_steps=2))
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, pair.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_steps": 0}, "num_steps of a search must be at least 1, got 0"),
+        ({"num_particles": 1}, "num_particles of a search must be at least 2, got 1"),
+        ({"lr": 0.0}, "lr of a search must be positive, got 0.0"),
+    ],
+)
+def test_a_search_of_nothing_is_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Search(**options)
