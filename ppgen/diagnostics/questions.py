@@ -10,6 +10,7 @@ from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.collapse import collapse
 from ppgen.diagnostics.elpd import leave_one_out
 from ppgen.diagnostics.gaps import gaps
+from ppgen.diagnostics.global_calibration import global_calibration
 from ppgen.diagnostics.importance import importance
 from ppgen.diagnostics.likeness import likeness
 from ppgen.diagnostics.mixing import mixing
@@ -30,6 +31,7 @@ QUESTIONS: list[Callable[[Case], Finding | None]] = [
     prior_predictive,
     leave_one_out,
     calibration,
+    global_calibration,
     reference,
     mixing,
     likeness,

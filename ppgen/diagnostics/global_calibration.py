@@ -1,0 +1,168 @@
+"""Is the guide of latents of the whole data set off to one side? Variational simulation-based calibration (VSBC).
+
+A guide of latents g outside the data plate is fitted to one data set, and cannot be asked about another without a
+refit. So M times
+
+    g* ~ p(g),   data ~ p(x, z | g*),   the guide refitted to these data,   s = Q(g < g*)
+
+for every dimension of g. If g sits in the middle of its posterior, s is distributed symmetrically about 1/2; too many
+small s tell of a guide that sits too high. Symmetry is all that is tested: that an approximation is too narrow, as
+mean-field ones are, shows as a U that is symmetric, and is no alarm here (a global k-hat tells that).
+
+The model stays as it is. The refit starts where the guide is, and ascends the ELBO of the simulated data by Adam.
+
+Yao, Vehtari, Simpson and Gelman, Yes, but did it work?: evaluating variational inference, ICML 2018, section 3.2.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.result import Finding
+from ppgen.diagnostics.uniformity import symmetry_p
+from ppgen.dreams import dreamt
+from ppgen.errors import UsageError
+from ppgen.pair import Pair, as_pair, check_density
+from ppgen.parameters import in_evaluation, isolated
+from ppgen.progress import track
+from ppgen.tracing import Batch, Particles, Program, run_particles
+
+__all__ = ["global_calibration", "global_shares"]
+
+_REPLICATIONS, _STEPS, _DRAWS, _RATE, _PARTICLES = 40, 200, 200, 0.03, 4
+_QUANTITIES = 30
+_ALPHA = 0.01
+
+_TITLE = "Does the guide of the whole data set's latents sit in the middle?"
+_SOURCE = "Yao et al. 2018, section 3.2 (VSBC): symmetry of Q(g < g*) about 1/2, p at least 0.01 over all quantities"
+_ADVICE = (
+    "The guide sits to one side of the posterior: train longer or with a smaller lr; if it stays, the posterior is "
+    "skewed: another family, or another parameterisation of these latents."
+)
+
+
+def global_calibration(case: Case) -> Finding | None:
+    """VSBC of the latents outside the data plate, at most 30 of their dimensions, spread evenly.
+
+    The number is the p-value of symmetry, the smallest over dimensions times how many there are. Green: at least 0.01.
+    Yellow: less. Forty data sets tell of a bias and not of its size, so there is no red. None for a pair without such
+    latents, or without a normalised density to simulate from.
+    """
+    if case.pair.implicit or not case.pair.normalised or not case.global_latents:
+        return None
+    shares, names = global_shares(case.pair, case.batch, _REPLICATIONS, progress=case.progress)
+    p = symmetry_p(shares)
+    number, worst = min(1.0, len(p) * float(p.min())), int(p.argmin())
+    mean = float(shares[:, worst].mean())
+    side = "low" if mean > 0.5 else "high"
+    return Finding(
+        question="global_calibration",
+        title=_TITLE,
+        status="good" if number >= _ALPHA else "warn",
+        number=number,
+        threshold=_ALPHA,
+        source=_SOURCE,
+        meaning=f"p-value that {len(p)} dimensions of the latents of {_REPLICATIONS} simulated data sets of "
+        f"{case.num_data:,} data lie on both sides of their refitted guides alike; the least symmetric is "
+        f"{names[worst]}, for which the guide sits {side} (mean of Q(g < g*) {mean:.2f}, 0.5 in the middle)",
+        advice="" if number >= _ALPHA else _ADVICE,
+        details={
+            "num_replications": _REPLICATIONS,
+            "num_steps": _STEPS,
+            "quantities": [
+                {"name": name, "p": float(p[index]), "mean": float(shares[:, index].mean())}
+                for index, name in enumerate(names)
+            ],
+            "shares": {names[worst]: shares[:, worst].tolist()},
+        },
+    )
+
+
+def global_shares(
+    pair: Any, batch: Batch, num_replications: int, num_steps: int = _STEPS, *, progress: bool = False
+) -> tuple[Tensor, list[str]]:
+    """Q(g < g*) of M data sets of the size of ``batch``, (M, Q), float64; and the names of the Q dimensions.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``; it is left as it was.
+        batch: what the data set yields. Of x only the shape is used.
+        num_replications: M, each with a refit.
+        num_steps: of the refit.
+        progress: show a progress bar.
+
+    Raises:
+        UsageError: the model is no normalised density, no latent stands outside the data plate, or a latent of the
+            guide has no reparameterized sample.
+    """
+    pair = as_pair(pair)
+    check_density(pair.model, "VSBC")
+    pair.prepare(*batch)
+    found = []
+    for _ in track(range(num_replications), "refits", progress):
+        refit = copy.deepcopy(pair)
+        with isolated(), in_evaluation(refit):
+            simulated, truth = _simulated(refit, batch)
+            _fit(refit, simulated, num_steps)
+            draws, names = _numbers(_drawn(refit, simulated, _DRAWS))
+        found.append(((draws < truth).double() + (draws == truth).double() / 2).mean(0))  # (Q,)
+    return torch.stack(found), names
+
+
+@torch.no_grad()
+def _simulated(pair: Pair, batch: Batch) -> tuple[Batch, Tensor]:
+    """A batch that the model makes with latents g* from its prior; and the numbers of g*, (Q,)."""
+    one = run_particles(Program(pair.model, pair.guide), batch, 1)
+    _check_refit(one)
+    prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*batch)
+    shared = [] if one.outside is None else one.outside.latents
+    given = {name: _value(prior, name).reshape(one.guide_sites[name]["value"].shape) for name in shared}
+    at_prior = run_particles(one.program, batch, 1, given)
+    return dreamt(at_prior, "VSBC").batch, _numbers(at_prior)[0][0]
+
+
+def _fit(pair: Pair, batch: Batch, num_steps: int) -> None:
+    """Adam on the guide alone, its rate falling to nothing; the data of the batch are all the data."""
+    optimizer = torch.optim.Adam(pair.parameters(), _RATE)
+    for step in range(num_steps):
+        optimizer.param_groups[0]["lr"] = _RATE * (1 - step / num_steps)
+        optimizer.zero_grad()
+        particles = _drawn(pair, batch, _PARTICLES).with_fixed(model=True)
+        log_w = [part.log_w.sum(1) for part in (particles, particles.outside) if part is not None]  # (K,) each
+        (-torch.stack(log_w).sum(0).mean()).backward()
+        optimizer.step()
+
+
+def _drawn(pair: Pair, batch: Batch, num: int) -> Particles:
+    return run_particles(Program(pair.model, pair.guide), batch, num)
+
+
+def _numbers(particles: Particles) -> tuple[Tensor, list[str]]:
+    """The chosen dimensions of the latents outside the data plate, (K, Q), float64; and their names."""
+    sides, names = [], []
+    for name in [] if particles.outside is None else particles.outside.latents:
+        values = particles.guide_sites[name]["value"].detach().double().flatten(1)  # (K, F)
+        sides.append(values)
+        names += [f"{name}[{index}]" for index in range(values.shape[1])] if values.shape[1] > 1 else [name]
+    chosen = torch.linspace(0, len(names) - 1, min(len(names), _QUANTITIES)).round().long().tolist()
+    return torch.cat(sides, 1)[:, chosen], [names[index] for index in chosen]
+
+
+def _value(trace: Any, name: str) -> Tensor:
+    value: Tensor = trace.nodes[name]["value"]
+    return value
+
+
+def _check_refit(one: Particles) -> None:
+    if one.outside is None or not one.outside.latents:
+        raise UsageError("VSBC is for latents outside the data plate, and the pair has none.")
+    scored = [*one.scored, *one.outside.scored]
+    if scored:
+        raise UsageError(
+            f"VSBC refits the guide by gradients through its draws, and {scored[0]!r} has no reparameterized sample."
+        )
