@@ -1,8 +1,10 @@
 """Posterior diagnostics: is the guide to be believed? One file a question, which reads log-weights or the pair."""
 
+from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.core import diagnose
 from ppgen.diagnostics.elpd import compare_runs, held_out, loo
+from ppgen.diagnostics.local import LocalWeights, Search, local_log_weights
 from ppgen.diagnostics.predictive import Check, predictive_checks
 from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
@@ -10,15 +12,21 @@ from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto
 
 __all__ = [
     "QUESTIONS",
+    "Bounds",
+    "Budget",
     "Case",
     "Check",
     "Diagnosis",
     "Finding",
+    "LocalWeights",
+    "Search",
     "compare_runs",
     "diagnose",
     "effective_sample_size",
+    "evidence_bounds",
     "held_out",
     "k_threshold",
+    "local_log_weights",
     "loo",
     "pareto_k",
     "predictive_checks",

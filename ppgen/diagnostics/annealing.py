@@ -201,7 +201,7 @@ def _chains(program: Program, batch: Batch, made: int, num_chains: int) -> tuple
     if one.log_w.shape[1] != len(batch[0]):
         raise UsageError("annealing is for each datum, and the pair has no data plate: put one around its latents.")
     few = run_particles(program, tuple(part[:made] for part in batch), 1, one.held(1))
-    dream = dreamt(few, "a sandwich")
+    dream = dreamt(few, "annealing")
     rows = tuple(torch.cat([part, new, new]) for part, new in zip(batch, dream.batch, strict=True))
     particles = run_particles(program, rows, num_chains, one.held(num_chains))
     start, prior = {}, prior_latents(particles)
@@ -212,4 +212,4 @@ def _chains(program: Program, batch: Batch, made: int, num_chains: int) -> tuple
         dim = exact.dim() - site["fn"].event_dim + frame.dim
         first = prior[name].narrow(dim, 0, len(rows[0]) - made)
         start[name] = torch.cat([first, exact.expand(num_chains, *exact.shape[1:])], dim)
-    return LatentChains(particles, "a sandwich"), start
+    return LatentChains(particles, "annealing"), start

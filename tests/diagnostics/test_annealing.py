@@ -3,17 +3,19 @@
 import math
 from typing import Any
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor
 
 import ppgen
-from ppgen.data import linear_gaussian_truth
+from ppgen.data import DataSpec, linear_gaussian_truth
 from ppgen.diagnostics.annealing import Budget, annealed, evidence_bounds, pilot, powers, rung
 from ppgen.dreams import prior_latents
 from ppgen.errors import UsageError
 from ppgen.latent_chains import LatentChains
-from ppgen.models import LinearGaussian
+from ppgen.models import GAN, RBM, LinearGaussian
 from ppgen.pair import Pair
 from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, SharedYardstick
 from ppgen.tracing import Program, run_particles
@@ -126,3 +128,44 @@ def test_powers_are_densest_at_both_ends_and_symmetric() -> None:
 def test_a_budget_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} of an annealing budget must be a positive integer, got 0"):
         Budget(**{name: 0})
+
+
+class Untempered(LatentChains):
+    """Chains that go to the posterior whatever the power."""
+
+    def transition(self, z: Any, step_size: Tensor, num_leapfrogs: int, power: Any = 1.0) -> Any:
+        return super().transition(z, step_size, num_leapfrogs)
+
+
+@pytest.mark.parametrize("pair", [GaussianYardstick, BernoulliYardstick], ids=lambda pair: pair.__name__)
+def test_chains_that_forget_the_power_are_caught(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr("tests.diagnostics.test_annealing.LatentChains", Untempered)
+    x, made = torch.tensor([-1.0, 1.5], dtype=torch.float64), pair()
+    ratio = (weights(made, x, powers(3)) - made.log_evidence(x)).exp()
+    assert ((ratio.mean(0) - 1).abs() > 4.5 * ratio.std(0) / CHAINS**0.5).any()
+
+
+class OnTheSphere(Pair):
+    """A latent on the circle as a vector, to which torch knows no bijection."""
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.ProjectedNormal(torch.ones(2, dtype=x.dtype)))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.ProjectedNormal(x))
+
+
+def test_a_latent_that_cannot_be_moved_is_named() -> None:
+    with pytest.raises(UsageError, match=r"site 'z' is continuous on .* no bijection from the reals: annealing"):
+        evidence_bounds(OnTheSphere(), (torch.ones(3, 2),))
+
+
+def test_an_implicit_and_an_unnormalised_pair_are_refused() -> None:
+    for model, sentence in ((GAN, "GAN is implicit"), (RBM, "RBM is unnormalised")):
+        spec = DataSpec("x", 4, "real" if model is GAN else "binary")
+        with pytest.raises(UsageError, match=sentence):
+            evidence_bounds(model(spec), (torch.zeros(3, 4),))
