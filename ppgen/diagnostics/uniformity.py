@@ -39,7 +39,10 @@ Counts: TypeAlias = Any
 """A NumPy array of whole numbers or floats."""
 
 _HALVINGS = 30
-_FLIPS = 999
+_FLIPS, _AT_ONCE = 9999, 1111
+_TINY = 1e-10
+"""Levels below which one minus the coverage is rounding."""
+
 _ROUNDING = 1e-9
 """Relative: tails that differ by less are the same number, computed in two ways."""
 
@@ -101,14 +104,20 @@ def simultaneous_coverage(lower: Counts, upper: Counts, num: int) -> float:
 
 
 def uniformity_p(ranks: Tensor, num_draws: int) -> Tensor:
-    """The exact p-values of ranks (N, Q) among L = ``num_draws`` draws each, a test for every column: (Q,), float64."""
+    """The exact p-values of ranks (N, Q) among L = ``num_draws`` draws each, a test for every column: (Q,), float64.
+
+    Below 1e-10 x L it is their bound L g* instead, a sum over the L counts.
+    """
     from scipy.stats import binom
 
     num, counts = len(ranks), ecdf_counts(ranks, num_draws).cpu().numpy()  # (L, Q)
     expected = (np.arange(1, num_draws + 1) / (num_draws + 1))[:, None]
     tails = np.minimum(binom.cdf(counts, num, expected), binom.sf(counts - 1, num, expected))
     levels = 2 * tails.min(0)  # (Q,)
-    found = [1 - simultaneous_coverage(*_band(num, num_draws, level), num) for level in levels.tolist()]
+    found = [
+        num_draws * level if level < _TINY else 1 - simultaneous_coverage(*_band(num, num_draws, level), num)
+        for level in levels.tolist()
+    ]
     return torch.tensor(found, dtype=torch.float64).clamp(0, 1)
 
 
@@ -120,20 +129,23 @@ def symmetry_p(shares: Tensor) -> Tensor:
     random flips of the M the p-value (1 + #{flipped >= found}) / 1000 is exact.
     """
     offset = shares.double() - 0.5  # (M, Q)
-    signs = torch.randint(0, 2, (_FLIPS, len(offset), 1), device=offset.device, dtype=offset.dtype) * 2 - 1
-    flipped = torch.stack([_asymmetry(offset * sign) for sign in signs])  # (999, Q)
-    return (1 + (flipped >= _asymmetry(offset) - 1e-12).sum(0).double()) / (1 + _FLIPS)
-
-
-def _asymmetry(offset: Tensor) -> Tensor:
-    """sup_t | F(t) - F_mirrored(t) | of offsets (M, Q) from the middle: (Q,).
-
-    With the offsets ordered by size, the difference beyond +-t is the sum of the signs of those larger than t.
-    """
     order = offset.abs().argsort(0, descending=True)
     sizes, signs = offset.abs().gather(0, order), offset.sign().gather(0, order)
     last = torch.cat([sizes[:-1] > sizes[1:], torch.ones_like(sizes[:1], dtype=torch.bool)])  # of those equal in size
-    return signs.cumsum(0).abs().where(last, 0).amax(0) / len(offset)
+    found, as_far = _asymmetry(signs, last), torch.zeros_like(sizes[0])
+    for _ in range(_FLIPS // _AT_ONCE):
+        flips = torch.randint(0, 2, (_AT_ONCE, len(signs), 1), device=signs.device).to(signs) * 2 - 1
+        as_far += (_asymmetry(flips * signs, last) >= found).sum(0)
+    return (1 + as_far) / (1 + _FLIPS)
+
+
+def _asymmetry(signs: Tensor, last: Tensor) -> Tensor:
+    """M sup_t | F(t) - F_mirrored(t) | of offsets from the middle with these signs, (..., M, Q): (..., Q).
+
+    The offsets stand in the order of their sizes, the largest first: the difference beyond +-t is the sum of the signs
+    of those larger than t. ``last`` (M, Q) marks where t may be.
+    """
+    return signs.cumsum(-2).abs().where(last, 0).amax(-2)
 
 
 def _band(num: int, num_draws: int, level: float) -> tuple[Counts, Counts]:
