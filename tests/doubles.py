@@ -24,7 +24,18 @@ from ppgen.pair import Pair
 from ppgen.parameters import owner
 from ppgen.tracing import Batch, Program, run_particles
 
-__all__ = ["Adversarial", "Chain", "Contrast", "Energy", "Enumerated", "Line", "Mixture", "Shared", "data"]
+__all__ = [
+    "Adversarial",
+    "Chain",
+    "Contrast",
+    "Energy",
+    "Enumerated",
+    "Line",
+    "Mixture",
+    "Shared",
+    "Switch",
+    "data",
+]
 
 
 def data(size: int, seed: int = 1) -> Tensor:
@@ -82,6 +93,27 @@ class Line(_Scalars):
         self.shift.copy_(-variance * self.weight * self.loc / noise)
         self.log_scale.copy_(variance.log() / 2)
         return self
+
+
+class Switch(_Scalars):
+    """z ~ Bernoulli(1/2), x | z ~ N(weight z + loc, noise^2); q(z | x) = Bernoulli(logit slope x + shift).
+
+    Sites:
+        z: (), 0 or 1, in the plate ``data``
+        x: (1,), observed, in the plate ``data``
+    """
+
+    start: ClassVar = {"weight": 0.9, "loc": 0.4, "log_noise": -0.3, "slope": 0.2, "shift": -0.3}
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Bernoulli(x.new_full((), 0.5)))  # (K, B)
+            loc = (self.weight * z + self.loc).unsqueeze(-1)  # (K, B, 1)
+            pyro.sample("x", dist.Normal(loc, self.log_noise.exp().unsqueeze(-1)).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.Bernoulli(logits=self.slope * x[:, 0] + self.shift))  # (K, B)
 
 
 class Chain(_Scalars):

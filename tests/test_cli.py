@@ -27,7 +27,7 @@ from ppgen.registry import DATA, MODELS, OBJECTIVES
 from tests.cli_cases import QUICK, SMALL, USER_FILE, files, run
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("list", "train", "evaluate", "sample", "compare", "check", "report")
+COMMANDS = ("list", "train", "evaluate", "sample", "compare", "diagnose", "check", "report")
 
 
 @pytest.fixture(autouse=True)

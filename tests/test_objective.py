@@ -18,7 +18,7 @@ from ppgen.pair import Pair
 from ppgen.registry import OBJECTIVES
 from ppgen.schedules import linear, stepwise
 from ppgen.steps import Learner, player_step
-from tests.doubles import Adversarial, Line, Mixture, Shared, data
+from tests.doubles import Adversarial, Line, Shared, Switch, data
 
 NAMES = [
     name
@@ -26,7 +26,7 @@ NAMES = [
     if spec.tiny is not None and getattr(spec.cls, "needs_density", True)  # the others train pairs without one
 ]
 MODEL = {"weight", "loc", "log_noise"}
-"""The model's parameters of :class:`Line`."""
+"""The model's parameters of :class:`Line` and of :class:`Switch`."""
 
 
 def tiny(name: str) -> Objective:
@@ -38,7 +38,7 @@ def tiny(name: str) -> Objective:
 
 def pair_for(objective: Objective) -> Pair:
     """A pair that it can train."""
-    return Mixture() if objective.needs_discrete else Line()
+    return Switch() if objective.needs_discrete else Line()
 
 
 def seeded(call: Callable[..., Tensor | float], *arguments: object) -> Tensor | float:

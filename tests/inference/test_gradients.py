@@ -39,7 +39,13 @@ MODEL, GUIDE = ("weight", "loc", "log_noise"), ("slope", "shift", "log_scale")
 
 
 def test_every_objective_that_calls_its_gradient_unbiased_is_held_to_it() -> None:
-    claimed = {spec.cls for spec in OBJECTIVES.values() if spec.tiny and spec.tiny().unbiased_gradient}
+    """Those that need discrete latents are held to it in ``test_discrete_truth``, ``mmd`` in its own file."""
+    made = [spec.tiny() for spec in OBJECTIVES.values() if spec.tiny is not None]
+    claimed = {
+        type(objective)
+        for objective in made
+        if objective.unbiased_gradient and objective.needs_density and not objective.needs_discrete
+    }
     assert claimed <= {type(case.objective) for case in UNBIASED}
 
 

@@ -14,15 +14,19 @@ from ppgen.models import VAE
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, swapped
 from ppgen.registry import MODELS
+from ppgen.testing.sandbox import with_density
 from ppgen.tracing import Program, run_particles
 
 
 def check_traces(pair: Pair, batch: tuple[Tensor, ...]) -> None:
-    """The graph of sum log w and its gradient gives what an eager run gives, on another batch too."""
+    """The graph of sum log w and its gradient gives what an eager run gives, on another batch too.
+
+    A pair without a density is given unit normal noise.
+    """
     names, parameters = zip(*pair.named_parameters(), strict=True)
 
     def step(values: list[Tensor], batch: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        with swapped(pair, dict(zip(names, values, strict=True))), isolated():
+        with swapped(pair, dict(zip(names, values, strict=True))), isolated(), with_density(pair):
             log_w = run_particles(Program(pair.model, pair.guide), batch, 3).log_w
             return log_w, torch.autograd.grad(log_w.sum(), values)
 
