@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FAINT", "INK", "SERIES", "Chart", "Curve", "Vectors", "blank", "draw_bars", "draw_curves", "draw_panels"]
+__all__ = [
+    "FAINT",
+    "INK",
+    "SERIES",
+    "Chart",
+    "Curve",
+    "Vectors",
+    "blank",
+    "draw_bars",
+    "draw_curves",
+    "draw_panels",
+    "legend",
+]
 
 INK, FAINT = "#3d3a36", "#dcd7ce"
 SERIES = ("#0f6b8f", "#b8501b", "#5d7a1f", "#7a4fa3")
@@ -104,7 +116,7 @@ def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
         axes.minorticks_off()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    _legend(axes)
+    legend(axes)
     _leave_out_the_start(axes, curves)
     return Chart(figure)
 
@@ -117,7 +129,7 @@ def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: s
             axes.bar([x for x, _ in bars], [height for _, height in bars], width=0.8, color=colour, label=label)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    _legend(axes)
+    legend(axes)
     return Chart(figure)
 
 
@@ -167,7 +179,7 @@ def _draw_vectors(axes: Axes, group: Vectors) -> None:
         axes.plot(values.T, linewidth=1.2, marker=group.marker, markersize=3.5, **style)
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
     """The names of what is drawn, above the panel; none for a single thing."""
     handles, labels = axes.get_legend_handles_labels()
     if len(handles) > 1:

@@ -21,6 +21,7 @@ from ppgen.sections import (
     texts,
     versions,
 )
+from ppgen.sections_calibration import losses, marginals, ranks
 from ppgen.sections_diagnostics import aggregated, proposals, units, verdict, walks
 from ppgen.sections_energy import chains, energies, filters, normaliser
 from ppgen.sections_evaluation import likelihood, measures
@@ -43,6 +44,9 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     measures,
     verdict,
     proposals,
+    losses,
+    ranks,
+    marginals,
     units,
     aggregated,
     walks,
