@@ -26,6 +26,7 @@ from ppgen.sections_diagnostics import aggregated, proposals, units, verdict, wa
 from ppgen.sections_energy import chains, energies, filters, normaliser
 from ppgen.sections_evaluation import likelihood, measures
 from ppgen.sections_latents import between, traversal
+from ppgen.sections_predictive import made_again, made_anew
 from ppgen.sections_samples import over_training, samples
 from ppgen.sections_topics import topics
 from ppgen.sections_training import training
@@ -50,6 +51,8 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     units,
     aggregated,
     walks,
+    made_again,
+    made_anew,
     reconstruction,
     samples,
     over_training,

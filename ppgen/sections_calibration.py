@@ -93,7 +93,7 @@ def _ecdf(details: Mapping[str, Any]) -> Figure:
         y_label="ECDF less uniform",
     )
     drawn_of = f"{len(details['curves'])} of {len(details['quantities'])} quantities"
-    left = f"{len(outside)} leave the band{f': {_listed(outside)}' if outside else ''}"
+    left = f"outside the band: {_listed(outside) or 'none'}"
     return drawn(
         chart,
         f"Ranks of {drawn_of} against the band of uniform ones; {left}.",

@@ -94,7 +94,7 @@ def test_every_figure_has_a_caption_and_an_alternative_text_of_its_own(
 
 def test_the_quantities_that_leave_the_band_are_named_and_those_on_its_edge_are_not(tmp_path: Path) -> None:
     ecdf, _ = ranks(_run(tmp_path, _finding("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
-    assert "1 leave the band: z[0]." in str(ecdf.body)
+    assert "outside the band: z[0]." in str(ecdf.body)
     assert "3 of 3 quantities" in ecdf.caption
 
 

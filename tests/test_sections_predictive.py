@@ -1,0 +1,56 @@
+"""What the report draws of predictive checks, from details by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ppgen import make_pair
+from ppgen.data import Dataset, DataSpec
+from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.inference import ELBO
+from ppgen.options import TrainingOptions
+from ppgen.report import SECTIONS
+from ppgen.runs import DIAGNOSIS, Run, describe
+from ppgen.sections_predictive import made_again, made_anew
+
+CHECKS = [
+    {"name": "spread_within", "observed": 1.0, "mean": 1.5, "sd": 0.2, "p_value": 0.02},
+    {"name": "zeros", "observed": 0.0, "mean": 0.0, "sd": 0.0, "p_value": 1.0},
+]
+BOTH = [(made_again, "posterior_predictive"), (made_anew, "prior_predictive")]
+
+
+def _run(folder: Path, question: str, checks: list[dict[str, Any]]) -> Run:
+    """A run that was not trained, with these checks in its directory."""
+    x = torch.zeros(8, 3)
+    data = Dataset(DataSpec("tiny", 3, "real"), (x,), (x,), (x,))
+    pair, objective = make_pair("vae", data.spec), ELBO()
+    found = Finding(
+        question=question, title="?", status="warn", details={"checks": checks, "num_data": 8, "num_sets": 500}
+    )
+    diagnosis = Diagnosis(findings=(found,), split="test", num_data=8, num_particles=10, seed=0)
+    (folder / DIAGNOSIS).write_text(json.dumps(diagnosis.to_json()))
+    return Run(pair, data, objective, describe(pair, data, objective, TrainingOptions()), [], folder)
+
+
+@pytest.mark.parametrize(("section", "question"), BOTH)
+def test_the_data_stand_in_standard_deviations_from_the_mean_of_the_sets(
+    section: Any, question: str, tmp_path: Path
+) -> None:
+    """(1 - 1.5) / 0.2 = -2.5; a quantity that is the same in every set has no such number and is left out."""
+    assert section in SECTIONS
+    (figure,) = section(_run(tmp_path, question, CHECKS)).figures
+    for text in (figure.caption, str(figure.body)):
+        assert "spread within −2.5 (p = 0.020)." in text
+        assert "zeros" not in text
+
+
+@pytest.mark.parametrize(("section", "question"), BOTH)
+def test_without_a_quantity_that_varies_nothing_is_drawn(section: Any, question: str, tmp_path: Path) -> None:
+    assert section(_run(tmp_path, question, CHECKS[1:])) is None
+    assert section(_run(tmp_path, "gaps", CHECKS)) is None
