@@ -321,7 +321,7 @@ def test_gumbel_softmax_has_the_gradient_of_its_own_value(temperature: float) ->
 
 def test_gumbel_softmax_tends_to_the_bound_and_above_it_only_for_a_relaxed_pair() -> None:
     """The value of the relaxed latents leaves the bound as the temperature rises from 0."""
-    exact, logit = float(exact_value(Coin(), elbo, 1)), Coin.start["logit"].double()
+    exact, logit = float(exact_value(Coin(), elbo, 1).detach()), Coin.start["logit"].double()
 
     def value(temperature: float) -> float:
         return float(coin_log_w(((logit + MIDPOINTS.logit()) / temperature).sigmoid(), logit).mean())
