@@ -153,6 +153,8 @@ def test_a_pair_of_the_users_own_file_is_compared_and_so_are_objectives_of_pyro(
         (["my.py:Units", "--objectives", "vimco", "--particles", "2,x"], "--particles expects whole numbers"),
         (["my.py:Units", "--objectives", "vimco", "-O", "num_particles=2", "--particles", "2"], "both set K"),
         (["my.py:Units", "--objectives", "vimco", "--train", "--seeds", "0"], "--seeds must be at least 1"),
+        (["my.py:Units", "--objectives", "vimco", "--minutes", "1"], "add --train"),
+        (["my.py:Units", "--objectives", "vimco", "--train", "--minutes", "0"], "--minutes must be positive"),
         (["my.py:Units", "--objectives", "enumerate", "--trained-by", "vimco,nvil"], "--trained-by expects one"),
         (["my.py:Units"], "a comparison needs --objectives"),
         (["--repeat", "no.json"], "expected the config.json of a comparison, got no.json"),

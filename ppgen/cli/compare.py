@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from ppgen.comparison import Comparison, ComparisonOptions
 from ppgen.comparison.charts import brief
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
-from ppgen.comparison.page import csv_of, evidence_of_bias, short, spread, trained_table, when, write_page
+from ppgen.comparison.page import TRAINED, csv_of, evidence_of_bias, short, spread, trained_table, when, write_page
 from ppgen.comparison.plan import Plan
 from ppgen.comparison.result import ObjectiveResult
 from ppgen.errors import UsageError
@@ -101,6 +102,12 @@ def compare(
     ] = False,
     seeds: Annotated[int, typer.Option(help="Trainings of each objective under --train.")] = 3,
     steps: Annotated[int, typer.Option(help="Length of a training; what `trained` means.")] = 1000,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Length of each training under --train, in as many steps as it takes.", show_default="--steps"
+        ),
+    ] = None,
     lr: Annotated[float, typer.Option(help="Adam's learning rate in training.")] = TrainingOptions.lr,
     trained_by: Annotated[
         str | None,
@@ -151,6 +158,7 @@ def compare(
             training=TrainingOptions(steps=steps, batch_size=batch_size, lr=lr, eager=eager, seed=seed),
             trained_by=None if trained_by is None else _one(trained_by),
             seeds=_num_seeds(seeds) if train else 0,
+            minutes=_length(minutes, train),
             device=device,
         )
     _carry_out(plan, folder, as_json)
@@ -172,7 +180,7 @@ def _carry_out(plan: Plan, folder: Path | None, as_json: bool) -> None:
         print_json({**_named(plan), **found.to_json(), "curves": [asdict(one) for one in curves]})
         return
     if curves:
-        print_table(("objective", ">log p(x), nats", ">least to greatest", ""), trained_table(curves))
+        print_table((TRAINED[0], *(f">{title}" for title in TRAINED[1:-1]), TRAINED[-1]), trained_table(curves))
     if folder is None:
         say("--out DIR writes the page with the plots, and the numbers as JSON and CSV.")
     else:
@@ -245,6 +253,14 @@ def _num_seeds(seeds: int) -> int:
     if seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {seeds}.")
     return seeds
+
+
+def _length(minutes: float | None, train: bool) -> float | None:
+    if minutes is not None and not train:
+        raise UsageError("--minutes is the length of trainings for curves: add --train, or leave it out.")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UsageError(f"--minutes must be positive and finite, got {minutes}.")
+    return minutes
 
 
 def _needed(value: str | None, name: str, example: str) -> str:

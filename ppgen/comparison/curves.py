@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,14 +13,18 @@ from ppgen.data import Dataset
 from ppgen.errors import UsageError
 from ppgen.evaluation import evaluate
 from ppgen.objective import Objective
-from ppgen.options import TrainingOptions
+from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair
+from ppgen.trainer import Trainer
 from ppgen.training import fit
 
 __all__ = ["Curves", "train_each"]
 
 _POINTS = 25
 """Validations of one training, where its options do not say how many."""
+
+_WARM_UP, _TRIAL = 20, 200
+"""Turns of a trial training before and while it is timed: the first ones compile."""
 
 _NUM_DATA = 1000
 """Validation data, at most, of which log p(x) is estimated after training."""
@@ -35,6 +40,7 @@ class Curves:
         steps: of the validations, T of them; as many as the shortest training has.
         seconds: elapsed at each, one row a seed, (S, T).
         bounds: the objective's own bound on the validation data, nats per datum, (S, T); empty where it has none.
+        training_bounds: the same on the training data: its mean over the steps since the validation before.
         likelihoods: the mean log p(x) of the validation data after training, estimated by the bound of ``particles``
             particles, nats per datum, one a seed: the one number that means the same for every objective.
         particles: see ``likelihoods``.
@@ -46,6 +52,7 @@ class Curves:
     steps: tuple[int, ...]
     seconds: tuple[tuple[float, ...], ...]
     bounds: tuple[tuple[float, ...], ...]
+    training_bounds: tuple[tuple[float, ...], ...]
     likelihoods: tuple[float, ...]
     particles: int
     failures: tuple[str, ...] = ()
@@ -67,15 +74,25 @@ class Curves:
         return tuple(statistics.fmean(values) for values in zip(*self.seconds, strict=True))
 
     @property
+    def last_bounds(self) -> tuple[float, float] | None:
+        """Means over seeds of the last bound on the training and on the validation data; None where it has none."""
+        if not self.bounds:
+            return None
+        ends = ([row[-1] for row in values] for values in (self.training_bounds, self.bounds))
+        train, valid = map(statistics.fmean, ends)
+        return train, valid
+
+    @property
     def likelihood(self) -> float | None:
         """The mean over seeds of :attr:`likelihoods`; None where no training came to its end."""
         return statistics.fmean(self.likelihoods) if self.likelihoods else None
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One flat row for each seed and validation, for a CSV file."""
-        for seed, (seconds, bounds) in enumerate(zip(self.seconds, self.bounds, strict=True)):
-            for step, second, bound in zip(self.steps, seconds, bounds, strict=True):
-                yield {"objective": self.label, "seed": seed, "step": step, "seconds": second, "valid_bound": bound}
+        for seed, columns in enumerate(zip(self.seconds, self.training_bounds, self.bounds, strict=True)):
+            for step, seconds, train, valid in zip(self.steps, *columns, strict=True):
+                place = {"objective": self.label, "seed": seed, "step": step, "seconds": seconds}
+                yield {**place, "train_bound": train, "valid_bound": valid}
 
 
 def train_each(
@@ -85,6 +102,7 @@ def train_each(
     training: TrainingOptions,
     *,
     seeds: int = 3,
+    seconds: float | None = None,
     particles: int = 200,
     device: str = "auto",
     progress: bool = False,
@@ -97,18 +115,49 @@ def train_each(
         objectives: by label; Pyro's own are left out.
         training: options of ``fit``; its seed is the first of the seeds.
         seeds: how many.
+        seconds: let each objective train so long, in as many steps as a trial of 200 says will take it; None: all take
+            the steps of ``training``.
         particles: of the bound that estimates log p(x) at the end.
         device: where to train.
         progress: show progress bars.
     """
-    ours = {label: one for label, one in objectives.items() if isinstance(one, Objective)}
-    if training.validate_every is None and training.steps is not None:
-        training = replace(training, validate_every=max(1, training.steps // _POINTS))
-    options = [replace(training, seed=training.seed + index) for index in range(seeds)]
-    return tuple(
-        _curves(label, one, [_train(make, data, one, each, particles, device, progress) for each in options], particles)
-        for label, one in ours.items()
-    )
+    found = []
+    for label, one in objectives.items():
+        if isinstance(one, Objective):
+            options = training if seconds is None else _lasting(seconds, make, data, one, training, device)
+            if options.validate_every is None and options.steps is not None:
+                options = replace(options, validate_every=max(1, options.steps // _POINTS))
+            each = [replace(options, seed=options.seed + index) for index in range(seeds)]
+            trained = [_train(make, data, one, options, particles, device, progress) for options in each]
+            found.append(_curves(label, one, trained, particles))
+    return tuple(found)
+
+
+def _lasting(
+    seconds: float,
+    make: Callable[[int], Pair],
+    data: Dataset,
+    objective: Objective,
+    training: TrainingOptions,
+    device: str,
+) -> TrainingOptions:
+    """The options with as many steps as take so long, validations included, by the clock of a trial."""
+    place = choose_device(device)
+    try:
+        trainer = Trainer(make(training.seed).to(place), data.to(place), objective, training)
+        _clock(trainer.take_turn, _WARM_UP)
+        turn, validation = _clock(trainer.take_turn, _TRIAL), _clock(trainer.validate, 1)
+    except UsageError:  # the training itself will meet it, and that is where it is reported
+        return training
+    return replace(training, steps=max(1, int((seconds - _POINTS * validation) / turn)))
+
+
+def _clock(function: Callable[[], Any], times: int) -> float:
+    """Mean seconds of a call."""
+    start = time.perf_counter()
+    for _ in range(times):
+        function()
+    return (time.perf_counter() - start) / times
 
 
 @dataclass(frozen=True)
@@ -134,7 +183,11 @@ def _train(
         run = fit(pair, data, objective, device=device, progress=progress, **vars(options))
     except UsageError as error:  # a number that is not finite: what the estimator does here is the answer
         return _Training((), failure=str(error))
-    lines = [line for line in run.metrics if line["split"] == "valid"]
+    train, valid = ([line for line in run.metrics if line["split"] == split] for split in ("train", "valid"))
+    lines = [
+        {**now, "train_bound": before["bound"]} if "bound" in before else now
+        for before, now in zip(train, valid, strict=True)
+    ]
     num_data = min(_NUM_DATA, len(run.data.valid[0]))
     found = evaluate(run.pair, run.data, split="valid", particles=particles, num_data=num_data, num_samples=0)
     return _Training(lines, found.log_likelihood)
@@ -143,13 +196,18 @@ def _train(
 def _curves(label: str, objective: Objective, trainings: Sequence[_Training], particles: int) -> Curves:
     ended = [one for one in trainings if not one.failure]
     steps = tuple(line["step"] for line in min((one.lines for one in ended), key=len, default=()))
+
+    def column(name: str) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(line[name] for line in one.lines[: len(steps)]) for one in ended if name in one.lines[0])
+
     target = objective.at(steps[-1] if steps else 0).target if objective.is_bound else None
     return Curves(
         label,
         bound_name(target),
         steps,
-        tuple(tuple(line["seconds"] for line in one.lines[: len(steps)]) for one in ended),
-        tuple(tuple(line["bound"] for line in one.lines[: len(steps)]) for one in ended if "bound" in one.lines[0]),
+        column("seconds"),
+        column("bound"),
+        column("train_bound"),
         tuple(one.likelihood for one in ended if one.likelihood is not None),
         particles,
         tuple(one.failure for one in trainings if one.failure),

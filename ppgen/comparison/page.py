@@ -17,7 +17,17 @@ from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveRes
 from ppgen.comparison.statistics import Interval
 from ppgen.sections import Section, drawn, number, texts
 
-__all__ = ["csv_of", "evidence_of_bias", "short", "spread", "table_of", "trained_table", "when", "write_page"]
+__all__ = [
+    "TRAINED",
+    "csv_of",
+    "evidence_of_bias",
+    "short",
+    "spread",
+    "table_of",
+    "trained_table",
+    "when",
+    "write_page",
+]
 
 _HEADER = ("objective", "block", "bias", "z", "verdict", "variance", "SNR", "variance × s", "ms")
 
@@ -253,8 +263,9 @@ def _training(curves: Sequence[Curves]) -> Iterator[Section]:
     text = (
         f"Each estimator trained a fresh pair from {seeds} seed{'s' if seeds > 1 else ''}. Lines are means over seeds, "
         "bands reach from the least to the greatest. Each curve is the objective's own bound on the validation data, "
-        "so that only curves of one figure can be compared; the table has one number for all: log p(x) after "
-        f"training, by the bound of {curves[0].particles} particles."
+        "so that only curves of one figure can be compared; the table has its last values on training and validation "
+        "data, and one number that means the same for all: log p(x) of validation data after training, by the bound "
+        f"of {curves[0].particles} particles."
     )
     drawable = [one for one in curves if one.bounds]
     figures = []
@@ -265,22 +276,24 @@ def _training(curves: Sequence[Curves]) -> Iterator[Section]:
         for unit in ("steps", "seconds"):
             alt, caption = f"{what} against {unit}. {ends}", f"{what}, against {unit}."
             figures.append(drawn(draw_training(group, unit), alt, caption))
-    yield Section("Training", text, tuple(figures), table=(_TRAINED, *trained_table(curves)), text_columns=(0, 3))
+    yield Section("Training", text, tuple(figures), table=(TRAINED, *trained_table(curves)), text_columns=(0, 6))
 
 
-_TRAINED = ("objective", "log p(x), nats", "least to greatest", "")
+TRAINED = ("objective", "steps", "train", "valid", "log p(x), nats", "least to greatest", "")
 
 
 def trained_table(curves: Iterable[Curves]) -> list[tuple[str, ...]]:
-    """Where the trainings ended: log p(x) of the validation data, its range over seeds, and what stopped one."""
+    """Where trainings ended: bounds, log p(x) of the validation data, its range over seeds, and what stopped one."""
     return [_trained(one) for one in curves]
 
 
 def _trained(one: Curves) -> tuple[str, ...]:
+    name, stopped = brief(one.label), one.failures[0] if one.failures else ""
     if one.likelihood is None:
-        return brief(one.label), "–", "", one.failures[0]
+        return name, "", "", "", "–", "", stopped
+    bounds = ("–", "–") if one.last_bounds is None else map(number, one.last_bounds)
     ends = f"{number(min(one.likelihoods))} to {number(max(one.likelihoods))}"
-    return brief(one.label), number(one.likelihood), ends, one.failures[0] if one.failures else ""
+    return name, f"{one.steps[-1]:,}", *bounds, number(one.likelihood), ends, stopped
 
 
 def _configuration(config: Mapping[str, Any]) -> Iterator[Section]:

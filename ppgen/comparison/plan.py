@@ -46,6 +46,7 @@ class Plan:
             whose gradients are compared: the first so many training data.
         trained_by: the objective that trains to later points; None: the first that ppgen trains with.
         seeds: trainings of each objective for the curves; 0: none.
+        minutes: of each training for the curves; None: the steps of ``training``.
         device: ``auto``, ``cpu``, ``cuda``.
         sha256: of the data that an earlier comparison saw; others are refused.
     """
@@ -59,6 +60,7 @@ class Plan:
     training: TrainingOptions = field(default_factory=lambda: TrainingOptions(steps=1000))
     trained_by: Listed | None = None
     seeds: int = 0
+    minutes: float | None = None
     device: str = "auto"
     sha256: str | None = None
 
@@ -97,6 +99,7 @@ class Plan:
             training=TrainingOptions(**config["training"]),
             trained_by=None if trained_by is None else Listed(**trained_by),
             seeds=config["seeds"],
+            minutes=config["minutes"],
             device=config["device"],
             sha256=config["data"]["sha256"],
         )
@@ -113,6 +116,7 @@ class Plan:
             "training": dict(vars(self.training)),
             "trained_by": None if self.trained_by is None else self.trained_by.config(),
             "seeds": self.seeds,
+            "minutes": self.minutes,
             "device": self.device,
             "versions": {
                 "ppgen": ppgen.__version__,
@@ -173,5 +177,12 @@ class Plan:
             return ()
         training = replace(self.training, seed=self.options.seed)
         return train_each(
-            self.pair, self.dataset, self.made, training, seeds=self.seeds, device=self.device, progress=progress
+            self.pair,
+            self.dataset,
+            self.made,
+            training,
+            seeds=self.seeds,
+            seconds=None if self.minutes is None else 60 * self.minutes,
+            device=self.device,
+            progress=progress,
         )

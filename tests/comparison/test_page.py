@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -90,10 +91,13 @@ def test_names_stand_apart_in_their_order_and_about_their_places() -> None:
     assert sum(moved) == pytest.approx(sum(places))
 
 
+BOUNDS = ((-3.0, -2.0), (-4.0, -1.0))
+
+
 def test_the_page_stands_alone_and_draws_what_there_is(tmp_path: Path) -> None:
     ours = [result(f"dreg(num_particles={k})", 1 / k, 0.1 * k, particles=k) for k in (1, 5)]
     found = comparison(*ours, result("<b>", 2.0, 0.2, z=-9.0), result("other", 2.0, 0.1, bound=None, z=None))
-    curves = Curves("dreg", "elbo", (1, 2), ((0.1, 0.2), (0.1, 0.3)), ((-3.0, -2.0), (-4.0, -1.0)), (-1.5, -1.6), 10)
+    curves = Curves("dreg", "elbo", (1, 2), ((0.1, 0.2), (0.1, 0.3)), BOUNDS, BOUNDS, (-1.5, -1.6), 10)
     file = write_page(found, tmp_path / "page.html", title="a & b", curves=[curves], config={"model": {"name": "vae"}})
     text = file.read_text()
     page = Page(text)
@@ -150,13 +154,30 @@ def test_trainings_are_those_of_fit_one_a_seed_with_a_band_around_their_mean() -
     assert (elbo.bound_name, iwelbo.bound_name) == ("elbo", "iwelbo(num_particles=2)")
     for seed in (0, 1):
         run = ppgen.fit(make(7 + seed), data, ELBO(), **vars(dataclasses.replace(training, seed=7 + seed)))
-        lines = [line for line in run.metrics if line["split"] == "valid"]
-        assert elbo.steps == tuple(line["step"] for line in lines)
-        assert elbo.bounds[seed] == tuple(line["bound"] for line in lines)
+        train, valid = ([line for line in run.metrics if line["split"] == split] for split in ("train", "valid"))
+        assert elbo.steps == tuple(line["step"] for line in valid)
+        assert elbo.bounds[seed] == tuple(line["bound"] for line in valid)
+        assert elbo.training_bounds[seed] == tuple(line["bound"] for line in train)
     low, high = elbo.band
     assert all(a <= m <= b for a, m, b in zip(low, elbo.mean, high, strict=True))
     assert len(elbo.likelihoods) == 2
     assert [row["step"] for row in elbo.rows()] == [2, 4, 2, 4]
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.1, 1), (25 + 10.5 / 200, 10)])
+def test_trainings_of_one_length_in_seconds_take_as_many_steps_as_it_allows(
+    seconds: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count()  # a clock on which 200 turns take a second, and so does each of 25 validations
+    monkeypatch.setattr("ppgen.comparison.curves.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    data = ppgen.load_data("digits")
+    training = TrainingOptions(steps=10**9, eager=True)
+
+    def make(seed: int) -> ppgen.Pair:
+        return VAE(data.spec, latent_dim=2, hidden=(4,))
+
+    (found,) = train_each(make, data, {"elbo": ELBO()}, training, seeds=1, seconds=seconds, particles=5)
+    assert found.steps[-1] == steps
 
 
 def test_a_training_that_fails_is_an_answer_and_stops_no_other() -> None:
