@@ -9,11 +9,14 @@ import pytest
 
 from ppgen.cli import main
 
-__all__ = ["QUICK", "SMALL", "USER_FILE", "Given", "files", "run"]
+__all__ = ["QUICK", "RESUME", "SMALL", "USER_FILE", "Given", "files", "run"]
 
 SMALL = ["-M", "latent_dim=2", "-M", "hidden=[4]"]
 QUICK = ["train", "vae", "--data", "digits", "--objective", "iwelbo", "--steps", "3", "--eager", *SMALL]
 """A training of under a second; add ``--out``."""
+
+RESUME = ["6" if argument == "3" else argument for argument in QUICK] + ["--resume"]
+"""The same run, gone on with for three steps more."""
 
 USER_FILE = """
 import warnings

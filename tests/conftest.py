@@ -1,6 +1,7 @@
 """What every test starts from and must leave behind: a seed, no stored parameters, unchanged settings."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 import pyro
 import pytest
 import torch
+
+from ppgen.cli import main
+from tests.cli_cases import QUICK
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 20_160_101
@@ -103,3 +107,23 @@ def require_data(data_dir: Path) -> Callable[[str], Path]:
         return path
 
     return path_of
+
+
+@pytest.fixture
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test stands in its own ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three steps, to be copied."""
+    folder = tmp_path_factory.mktemp("finished") / "r"
+    assert main([*QUICK, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def a_run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that run as ``r`` in ``tmp_path``."""
+    return Path(shutil.copytree(finished, tmp_path / "r"))

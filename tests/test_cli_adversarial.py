@@ -16,10 +16,7 @@ from tests.cli_cases import run
 TRAIN = ["train", "gan", "--data", "ring", "-D", "num_data=400", "-M", "latent_dim=2", "-M", "hidden=[4]", "--eager"]
 GAMES = [name for name, spec in OBJECTIVES.items() if isinstance(spec.cls, type) and issubclass(spec.cls, Adversarial)]
 
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 @pytest.mark.parametrize("objective", GAMES)

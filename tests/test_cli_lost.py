@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from ppgen.checkpoint import read_checkpoint
-from tests.cli_cases import QUICK, files, run
-from tests.test_cli_bad_input import RESUME, TRAIN, Capture
+from tests.cli_cases import QUICK, RESUME, files, run
+from tests.test_cli_bad_input import TRAIN, Capture
 
 
 @pytest.fixture

@@ -16,14 +16,11 @@ from tests.cli_cases import SMALL, run
 RBM = ["train", "rbm", "-M", "hidden=5", "--objective", "cd", "--steps", "3", "--eager", "--out", "r", "--data"]
 VAE = ["train", "vae", *SMALL, "--objective", "elbo", "--eager", "--out", "r", "--data"]
 
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 @pytest.fixture
-def documents() -> None:
+def documents(in_an_empty_folder: None) -> None:
     """A file of forty documents over four words, each with one word at least, and the words."""
     x = np.random.RandomState(0).poisson(0.5, (40, 4)) + np.eye(4, dtype=int)[np.arange(40) % 4]
     document, word = x.nonzero()

@@ -38,10 +38,7 @@ class Point(ppgen.Pair):
             pyro.sample("z", dist.Normal(x.new_zeros(x.shape[1]), 1.0).to_event(1))
 """
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 def test_the_number_of_a_window_is_named_so_wherever_it_is_printed(capsys: Capture) -> None:
