@@ -23,6 +23,9 @@ __all__ = ["aggregated", "of_question", "proposals", "units", "verdict", "walks"
 _WALKS = 3
 """Chains that are drawn."""
 
+_KL = "kl", "KL, nats", "What the bound pays for each unit."
+_ACTIVITY = "activity", "activity", "The share of each unit's variance that data explain."
+
 _LINES = 6
 """Worst data that are drawn where they are no pictures."""
 
@@ -32,12 +35,11 @@ def verdict(run: Run) -> Section | None:
     found = run.diagnosis
     if found is None:
         return None
-    text = (
-        f"{found.sentence} Asked of {found.num_data:,} {found.split} data, with {found.num_particles:,} draws of the "
-        f"guide for each. {found.left_out}"
-    )
+    infers = not (run.pair.implicit or run.pair.exact_guide)
+    draws = f", with {found.num_particles:,} draws of the guide for each" if infers else ""
+    text = f"{found.sentence} Asked of {found.num_data:,} {found.split} data{draws}. {found.left_out}"
     lights = Markup('<ul class="lights">{}</ul>').format(Markup("").join(map(_light, found.findings)))
-    return Section("Is the guide to be believed?", text, (Figure(lights),))
+    return Section(f"Is the {'guide' if infers else 'model'} to be believed?", text, (Figure(lights),))
 
 
 def of_question(
@@ -81,7 +83,7 @@ def units(run: Run, found: Finding) -> Iterator[Figure]:
     """The KL of every unit, and which are active."""
     every = found.details.get("units", ())
     has_kl = any(unit["kl"] is not None for unit in every)
-    name, what = ("kl", "KL, nats") if has_kl else ("activity", "activity")
+    name, what, says = _KL if has_kl else _ACTIVITY
     ranked = sorted(every, key=lambda unit: -(unit[name] or 0.0))
     idle = set(found.details.get("idle", ()))
     bars = [(rank, unit[name] or 0.0, unit["name"] in idle) for rank, unit in enumerate(ranked, 1)]
@@ -94,8 +96,8 @@ def units(run: Run, found: Finding) -> Iterator[Figure]:
     yield drawn(
         chart,
         f"{len(groups['active'])} active and {len(groups['idle'])} idle units; the first are {first}.",
-        f"What the bound pays for each unit. The first are {first}. Idle: the unit's mean explains at most 1 % of its "
-        "prior variance.",
+        f"{says} The first are {first}. Idle: the unit's mean, which moves with the datum, explains at most 1 % of its "
+        "variance.",
     )
 
 

@@ -135,9 +135,13 @@ class Particles:
         return globals_ if any(globals_._counts(site) for site in every) else None
 
     def held(self, num: int) -> dict[str, Tensor]:
-        """The first particle's latents outside the data plate, for ``num`` particles: to be given to further runs."""
-        names = [] if self.outside is None else self.outside.latents
-        values = {name: self.guide_sites[name]["value"][:1].detach() for name in names}
+        """The first particle's draws outside the data plate, for ``num`` particles: to be given to further runs.
+
+        Those that latents are made of (an autoguide's) are among them.
+        """
+        sites = {} if self.outside is None else self.guide_sites
+        drawn = {name: site for name, site in sites.items() if not (site["is_observed"] or site_is_subsample(site))}
+        values = {n: s["value"][:1].detach() for n, s in drawn.items() if data_frame(s, self.program.plate) is None}
         return {name: value.expand(num, *value.shape[1:]) for name, value in values.items()}
 
     def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:

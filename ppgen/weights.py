@@ -19,7 +19,7 @@ from ppgen.progress import track
 from ppgen.sites import data_frame
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["log_weight_chunks", "log_weights", "read_particles"]
+__all__ = ["datum_width", "log_weight_chunks", "log_weights", "read_particles", "rows_of"]
 
 T = TypeVar("T")
 
@@ -72,6 +72,7 @@ def read_particles(
     read: Callable[[Particles], T],
     *,
     given: Mapping[str, Tensor] | None = None,
+    rows: int | None = None,
     progress: bool = False,
 ) -> Iterator[list[T]]:
     """What ``read`` makes of the particles of each datum, some data at a time and some particles at a time.
@@ -85,6 +86,8 @@ def read_particles(
         read: a function of (k, rows) particles, called without gradients.
         given: latents outside the data plate that are held where they are, by site name, each (1, ..., *event); None:
             every particle has its own.
+        rows: data at a time, all their particles at once (:func:`rows_of`); None: as many of both as one run of all
+            data tells.
         progress: show a progress bar.
 
     Yields:
@@ -100,14 +103,29 @@ def read_particles(
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
     program = Program(pair.model, pair.guide)
     keep_large_blocks()
-    with in_evaluation(pair):
-        rows, block = _chunk_sizes(program, batch, num_particles)
+    block = num_particles
+    if rows is None:
+        with in_evaluation(pair):
+            rows, block = _chunk_sizes(program, batch, num_particles)
     for start in track(range(0, len(batch[0]), rows), "log-weights", progress):
         part = tuple(tensor[start : start + rows] for tensor in batch)
         sizes = [min(block, num_particles - done) for done in range(0, num_particles, block)]
         with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
             results = [read(run_particles(program, part, size, _held(given or {}, size))) for size in sizes]
         yield results
+
+
+def rows_of(width: int, num_particles: int) -> int:
+    """How many data of that :func:`datum_width` are a chunk when all their particles are run at once."""
+    return max(1, _CELLS // (width * num_particles))
+
+
+def datum_width(one: Particles) -> int:
+    """Numbers in the largest site of a datum; of any site, for a program without a data plate."""
+    sites = [site for site in one.model_sites.values() if not site_is_subsample(site)]
+    of_data = [site for site in sites if data_frame(site, one.program.plate) is not None]
+    width: int = max(site["fn"].event_shape.numel() for site in of_data or sites)
+    return width
 
 
 def _held(given: Mapping[str, Tensor], num_particles: int) -> dict[str, Tensor]:
@@ -132,10 +150,7 @@ def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[in
     """Data and particles of one chunk; the whole batch when the program has no data plate."""
     with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False):
         one = run_particles(program, batch, 1)
-    sites = [site for site in one.model_sites.values() if not site_is_subsample(site)]
-    of_data = [site for site in sites if data_frame(site, program.plate) is not None]
-    width = max(site["fn"].event_shape.numel() for site in of_data or sites)
-    cells = max(1, _CELLS // width)
+    cells = rows_of(datum_width(one), 1)
     if one.log_w.shape[1] != len(batch[0]):
         return len(batch[0]), max(1, cells // len(batch[0]))
     block = max(1, cells // 16)

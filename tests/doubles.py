@@ -279,6 +279,25 @@ class Shared(_Scalars):
         with self.data_plate(x):
             pyro.sample("z", dist.Normal(self.slope * x[:, 0] + self.pull * mean, self.log_scale.exp()))  # (K, B)
 
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """log p(x) of all data together, (B, 1) to (), in nats: the mean is what they have in common."""
+        own = 1 + (2 * self.log_noise).exp()
+        covariance = own * torch.eye(len(x), dtype=x.dtype) + 1
+        log_prob: Tensor = dist.MultivariateNormal(x.new_zeros(len(x)), covariance).log_prob(x[:, 0])
+        return log_prob
+
+    @torch.no_grad()
+    def land(self, x: Tensor) -> Shared:
+        """Put the posterior of all data into the guide: of the mean, and of each z given it."""
+        noise = (2 * self.log_noise).exp()
+        precision = 1 + len(x) / (1 + noise)
+        self.at.copy_(x.sum() / (1 + noise) / precision)
+        self.log_width.copy_(-precision.log() / 2)
+        self.slope.copy_(1 / (1 + noise))
+        self.pull.copy_(noise / (1 + noise))
+        self.log_scale.copy_((noise / (1 + noise)).log() / 2)
+        return self
+
     def exact_elbo(self, x: Tensor) -> Tensor:
         """The ELBO of all data, scaled by N / B for those of a minibatch, in nats; every expectation by hand."""
         m, v = self.at, (2 * self.log_width).exp()

@@ -4,6 +4,7 @@ from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.core import diagnose
 from ppgen.diagnostics.elpd import compare_runs, held_out, loo
+from ppgen.diagnostics.global_importance import GlobalWeights, global_log_weights
 from ppgen.diagnostics.local import LocalWeights, Search, local_log_weights
 from ppgen.diagnostics.predictive import Check, predictive_checks
 from ppgen.diagnostics.questions import QUESTIONS
@@ -18,12 +19,14 @@ __all__ = [
     "Check",
     "Diagnosis",
     "Finding",
+    "GlobalWeights",
     "LocalWeights",
     "Search",
     "compare_runs",
     "diagnose",
     "effective_sample_size",
     "evidence_bounds",
+    "global_log_weights",
     "held_out",
     "k_threshold",
     "local_log_weights",

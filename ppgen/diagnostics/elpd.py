@@ -26,7 +26,6 @@ from typing import Any
 
 import pyro
 import torch
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.arviz_bridge import compare_elpd, elpd_data, loo_data
@@ -37,8 +36,7 @@ from ppgen.errors import UsageError
 from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
-from ppgen.sites import data_frame
-from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.tracing import Batch, Program, run_particles
 from ppgen.weights import log_weight_chunks
 
 __all__ = ["compare_runs", "held_out", "leave_one_out", "loo"]
@@ -182,12 +180,5 @@ def _log_likelihood(program: Program, batch: Batch, num_particles: int) -> Tenso
     one = run_particles(program, batch, 1)
     if one.outside is None:
         raise UsageError("expected latents outside the data plate to leave data out of, found none: see held_out.")
-    held = {name: value.expand(num_particles, *value.shape[1:]) for name, value in _outside(one).items()}
-    log_w = run_particles(program, batch, num_particles, held).log_w.double()  # (K, B)
+    log_w = run_particles(program, batch, num_particles, one.held(num_particles)).log_w.double()  # (K, B)
     return log_w.logsumexp(0) - math.log(num_particles)
-
-
-def _outside(one: Particles) -> dict[str, Tensor]:
-    """The guide's draws outside the data plate, those that it makes others of included."""
-    sites = {n: s for n, s in one.guide_sites.items() if not (s["is_observed"] or site_is_subsample(s))}
-    return {name: site["value"] for name, site in sites.items() if data_frame(site, one.program.plate) is None}

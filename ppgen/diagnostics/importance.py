@@ -23,6 +23,11 @@ _ADVICE = (
     "Raise num_particles: where k-hat stays, the guide's tails are too light. Then a richer guide (full covariance, a "
     "flow, more layers), or an objective that covers more mass ('iwelbo' or 'dreg' with more particles, 'rws')."
 )
+_OF_DISCRETE = (
+    "Raise num_particles: where k-hat stays, the guide gives too little to states that the posterior takes. Then a "
+    "guide whose units know of each other (more layers, each given the one before): units that are independent given "
+    "the datum miss what goes together; or an objective that covers more mass ('vimco' with more particles, 'rws')."
+)
 
 
 def importance(case: Case) -> Finding | None:
@@ -49,10 +54,16 @@ def importance(case: Case) -> Finding | None:
         threshold=threshold,
         source=_SOURCE,
         meaning=f"Pareto k-hat that {_SHARE:.0%} of {len(k):,} {case.split} data stay below, by K = "
-        f"{case.num_particles:,} draws each; the median is {median:.2f}, and {above:.1%} of the data are above",
-        advice="" if status == "good" else _ADVICE,
+        f"{case.num_particles:,} draws each{_given(case)}; the median is {median:.2f}, and {above:.1%} of the data are "
+        "above",
+        advice="" if status == "good" else _OF_DISCRETE if case.discrete else _ADVICE,
         details=_details(case.log_w, k, threshold),
     )
+
+
+def _given(case: Case) -> str:
+    names = case.global_latents
+    return f", given as many draws of {', '.join(names)} (global_importance asks about these)" if names else ""
 
 
 def _details(log_w: Tensor, k: Tensor, threshold: float) -> dict[str, Any]:

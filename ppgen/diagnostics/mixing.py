@@ -21,7 +21,7 @@ from torch import Tensor
 from ppgen.arviz_bridge import convergence_of
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.result import Finding, Status
-from ppgen.energy import EnergyPair
+from ppgen.energy import EnergyPair, energy_pair
 from ppgen.partition import log_z
 from ppgen.progress import track
 
@@ -43,11 +43,15 @@ _ADVICE = (
 def mixing(case: Case) -> Finding | None:
     """R-hat of the free energies of 20 chains over the last 1,000 of 2,000 sweeps, and the weights of annealing.
 
-    Green: R-hat below 1.01 and 400 effective draws; red: R-hat above 1.1. None for a pair without such chains.
+    Green: R-hat below 1.01 and 400 effective draws; red: R-hat above 1.1. None for a pair that states a normalised
+    density or none.
+
+    Raises:
+        UsageError: the pair is unnormalised and has no chains.
     """
-    pair = case.pair
-    if not isinstance(pair, EnergyPair):
+    if case.pair.normalised:
         return None
+    pair = energy_pair(case.pair.model, "the mixing of chains")
     energies = energies_of_chains(pair, case.progress)
     r_hat, ess = (float(number) for number in convergence_of(energies[:, _SWEEPS // 2 :, None]))
     annealed = log_z(pair, num_temperatures=_TEMPERATURES, num_chains=_ANNEALED, seed=case.seed)
@@ -60,9 +64,10 @@ def mixing(case: Case) -> Finding | None:
         number=r_hat,
         threshold=_THRESHOLD,
         source=f"Vehtari et al. 2021: R-hat below {_THRESHOLD} and {_LEAST_DRAWS} effective draws",
-        meaning=f"R-hat of the free energy over the last {_SWEEPS // 2:,} sweeps of {_CHAINS} chains, which are worth "
-        f"{ess:,.0f} draws; {_ANNEALED} weights of {_TEMPERATURES:,} temperatures of annealing are worth "
-        f"{annealed.effective_sample_size:,.0f}",
+        meaning=f"R-hat of the free energy over the last {_SWEEPS // 2:,} sweeps of {_CHAINS} chains from the base "
+        f"distribution, whose {_CHAINS * _SWEEPS // 2:,} states are worth {ess:,.0f} independent ones (at least "
+        f"{_LEAST_DRAWS} for a yes); {_ANNEALED} weights of annealing over {_TEMPERATURES:,} temperatures are worth "
+        f"{annealed.effective_sample_size:,.0f} equal ones",
         advice="" if status == "good" else _ADVICE,
         details={
             "r_hat": r_hat,

@@ -11,6 +11,7 @@ from ppgen.diagnostics.collapse import collapse
 from ppgen.diagnostics.elpd import leave_one_out
 from ppgen.diagnostics.gaps import gaps
 from ppgen.diagnostics.global_calibration import global_calibration
+from ppgen.diagnostics.global_importance import global_importance
 from ppgen.diagnostics.importance import importance
 from ppgen.diagnostics.likeness import likeness
 from ppgen.diagnostics.mixing import mixing
@@ -23,6 +24,7 @@ __all__ = ["QUESTIONS"]
 
 QUESTIONS: list[Callable[[Case], Finding | None]] = [
     importance,
+    global_importance,
     gaps,
     sandwich,
     collapse,

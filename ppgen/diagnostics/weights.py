@@ -32,7 +32,15 @@ from torch import Tensor
 from ppgen.arviz_bridge import pareto_k_of
 from ppgen.errors import UsageError
 
-__all__ = ["effective_sample_size", "k_threshold", "pareto_k", "tail_length", "weight_perplexity", "without_weights"]
+__all__ = [
+    "check_tail",
+    "effective_sample_size",
+    "k_threshold",
+    "pareto_k",
+    "tail_length",
+    "weight_perplexity",
+    "without_weights",
+]
 
 _LEAST_TAIL = 25
 """Draws in the tail by which a k-hat can be told."""
@@ -100,14 +108,23 @@ def tail_length(num_particles: int) -> int:
     return math.ceil(min(num_particles / 5, 3 * math.sqrt(num_particles)))
 
 
+def check_tail(num_particles: int) -> None:
+    """K draws have a tail long enough for a k-hat.
+
+    Raises:
+        UsageError: fewer than 25 of them are the tail.
+    """
+    if (tail := tail_length(num_particles)) < _LEAST_TAIL:
+        raise UsageError(
+            f"a k-hat needs {_LEAST_TAIL} draws in the tail, and {num_particles:,} log-weights have {tail}: draw "
+            f"{5 * _LEAST_TAIL} particles or more."
+        )
+
+
 def _check(log_w: Tensor) -> None:
     if log_w.dim() != 2:
         raise UsageError(f"expected log-weights of shape (K, B), got {tuple(log_w.shape)}: see ppgen.log_weights.")
-    if (tail := tail_length(len(log_w))) < _LEAST_TAIL:
-        raise UsageError(
-            f"a k-hat needs {_LEAST_TAIL} draws in the tail, and {len(log_w)} log-weights have {tail}: draw "
-            f"{5 * _LEAST_TAIL} particles or more."
-        )
+    check_tail(len(log_w))
     wrong = without_weights(log_w)
     if bool(wrong.any()):
         raise UsageError(

@@ -7,7 +7,8 @@ import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import Finding
 from ppgen.models import RBM
-from tests.implicit import Push, plane
+from tests.doubles import Energy
+from tests.implicit import Push, plane, ring
 
 SPEC = DataSpec("bits", 6, "binary")
 
@@ -44,6 +45,30 @@ def test_samples_of_the_datas_distribution_are_like_the_data_and_wider_ones_are_
     assert len(found.findings) == 1
     assert found["likeness"].status == status
     assert "states no density" in found.left_out
+
+
+def test_a_mode_without_samples_is_found_bad_and_the_advice_is_about_modes() -> None:
+    """All samples at one of four modes."""
+    torch.manual_seed(1)
+    data = ring(300)
+    pair = Push(data.spec, 0.05)
+    with torch.no_grad():
+        pair.loc.copy_(torch.tensor([1.0, 0.0]))
+    found = ppgen.diagnose(pair, data, questions=["likeness"])["likeness"]
+    assert found.status == "bad"
+    assert "1 of 4 modes have samples" in found.meaning
+    assert found.advice.startswith("No sample reaches some of the data's modes")
+    assert "guide" not in found.advice
+
+
+def test_an_unnormalised_pair_without_chains_is_told_what_is_missing() -> None:
+    class Bare(Energy):
+        normalised = False
+
+    data = plane(20, num_features=1)
+    found = ppgen.diagnose(Bare().float(), data, questions=["mixing"])["mixing"]
+    assert found.status == "unknown"
+    assert "free_energy(v) and sweep(v), got Bare" in found.meaning
 
 
 def test_a_pair_with_a_density_is_not_asked_for_its_samples_nor_one_with_none_for_its_chains() -> None:
