@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppgen.blocks import parameter_blocks
 from ppgen.discrete import family_of
@@ -26,7 +26,7 @@ from ppgen.tracing import Program, run_particles
 from tests.discrete_doubles import DiscreteDouble
 from tests.inference.discrete_truth import CRITICAL
 
-__all__ = ["COPIES", "ERROR", "Moments", "blocks_of", "moments", "takes", "unbiased", "with_bound"]
+__all__ = ["COPIES", "ERROR", "Moments", "blocks_of", "learnt", "moments", "takes", "unbiased", "with_bound"]
 
 COPIES = 20_000
 """Draws in a round."""
@@ -62,6 +62,16 @@ def blocks_of(double: type[DiscreteDouble]) -> dict[str, tuple[str, ...]]:
     pair = double()
     blocks = parameter_blocks(pair, pair.batch)
     return {block: blocks[block] for block in ("guide", "model")}
+
+
+def learnt(objective: Any, pair: DiscreteDouble) -> nn.Module:
+    """The objective's own parameters, at values far from where they begin."""
+    own: nn.Module = objective.parameters(pair, pair.batch)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(7)
+        for parameter in own.parameters():
+            parameter.add_(torch.randn_like(parameter) / 2)
+    return own
 
 
 @dataclass(frozen=True)

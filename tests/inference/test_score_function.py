@@ -18,15 +18,13 @@ from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 
 import ppgen
-from ppgen.baselines import Learned, LeaveOneOut, MovingAverage
 from ppgen.errors import UsageError
-from ppgen.inference import ELBO, IWELBO, NVIL, REINFORCE, VIMCO, Renyi
-from ppgen.objective import Outcome, Reduction, State
+from ppgen.inference import NVIL, REINFORCE, VIMCO, Renyi
+from ppgen.objective import Outcome, State
 from ppgen.pair import Pair
 from ppgen.schedules import linear, stepwise
-from ppgen.score_function import ScoreFunction, without_own
-from ppgen.steps import Learner, player_step
-from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, SharedYardstick
+from ppgen.score_function import ScoreFunction
+from ppgen.testing.yardsticks import GaussianYardstick, SharedYardstick
 from ppgen.tracing import Batch, Program, run_particles
 from tests.discrete_doubles import (
     DOUBLES,
@@ -143,32 +141,6 @@ def test_the_value_is_that_of_the_bound(objective: ScoreFunction, reduce: Reduce
     torch.testing.assert_close(-found.loss, reduce(log_w).sum())
 
 
-@pytest.mark.parametrize("bound", [ELBO(num_particles=3), IWELBO(num_particles=3), Renyi(num_particles=3)])
-def test_what_a_bound_is_without_a_particle_is_that_of_replaced_log_weights(bound: Reduction) -> None:
-    log_w, predicted = torch.randn(2, 3, 4, dtype=torch.float64)
-    others, weights = without_own(bound, log_w, predicted)
-    for k in range(3):
-        replaced = torch.cat([log_w[:k], predicted[k : k + 1], log_w[k + 1 :]])
-        torch.testing.assert_close(others[k], bound.reduce(replaced))
-        torch.testing.assert_close(weights[k], bound.weights(replaced)[k])
-
-
-def test_leave_one_out_of_the_elbo_is_the_difference_to_the_mean_of_the_others() -> None:
-    log_w = torch.randn(4, 5, dtype=torch.float64)
-    objective = REINFORCE(num_particles=4)
-    signal = objective.signal(log_w, objective.predictor.predict(log_w, (log_w,), None, {}))
-    others = torch.stack([torch.cat([log_w[:k], log_w[k + 1 :]]).mean(0) for k in range(4)])
-    torch.testing.assert_close(signal, (log_w - others) / 4 + 1 / 4)
-
-
-def test_the_arithmetic_mean_of_the_others_leaves_the_particle_out_of_the_bound() -> None:
-    log_w = torch.randn(4, 5, dtype=torch.float64)
-    predicted = LeaveOneOut(arithmetic=True).predict(log_w, (log_w,), None, {})
-    without, _ = without_own(IWELBO(num_particles=4), log_w, predicted)
-    others = torch.stack([iwelbo(torch.cat([log_w[:k], log_w[k + 1 :]])) for k in range(4)])
-    torch.testing.assert_close(without, others)
-
-
 def guide_variance(objective: ScoreFunction, double: type[DiscreteDouble] = TinySBN) -> float:
     return total_variance(gradient_draws(objective, double(COPIES)), GUIDE)
 
@@ -260,84 +232,6 @@ def test_a_latent_that_can_only_be_scored_has_the_exact_gradient() -> None:
     loss = REINFORCE(num_particles=4).differentiable_loss(pair.model, pair.guide, x.expand(COPIES))
     draws = dict(zip(parameters, torch.autograd.grad(-loss, list(pair.parameters())), strict=True))
     assert largest_z(draws, exact) < CRITICAL
-
-
-def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_of_the_pair_alone() -> None:
-    pair, objective = TinySBN(), NVIL(hidden=(4,), normalise=False)
-    x = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
-    own = objective.parameters(pair, (x,))
-    program = Program(pair.model, pair.guide, own)
-    state = objective.initial_state(program, (x,))
-    torch.manual_seed(1)
-    outcome = objective.play("all", program, (x,), state)
-    found = torch.autograd.grad(outcome.loss, list(own.parameters()))
-    torch.manual_seed(1)
-    log_w = run_particles(program, (x,), 1).log_w.detach()
-    residual = log_w - objective.predictor.predict(log_w, (x,), own, state)
-    expected = torch.autograd.grad(residual.square().sum() / 2, list(own.parameters()))
-    for gradient, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(gradient, other)
-    torch.testing.assert_close(outcome.state["centre"], state["centre"] + 0.2 * residual.mean().detach())
-
-
-def test_a_learned_baseline_predicts_log_weights_better_and_lowers_the_variance() -> None:
-    """On two data whose log-weights differ by 60 nats, which one running mean cannot tell apart."""
-
-    class Apart(BernoulliYardstick):
-        def model(self, x: Tensor) -> None:
-            with self.data_plate(x):
-                z = pyro.sample("z", dist.Bernoulli(logits=torch.zeros_like(self.w)))
-                pyro.factor("x", 30 * x.sign() - (x - self.w * z).square())
-
-    def variance(objective: ScoreFunction) -> float:
-        torch.manual_seed(0)
-        pair, batch = Apart(), (torch.tensor([-1.0, 1.5], dtype=torch.float64).repeat(8),)
-        learner = Learner(pair, objective.parameters(pair, batch))
-        (player,) = objective.players()
-        step, own = player_step(learner, objective, player), dict(learner.objective.named_parameters())
-        optimizer = torch.optim.Adam(own.values(), lr=0.1) if own else None
-        state, seen = objective.initial_state(learner.program, batch), []
-        for turn in range(400):
-            owned = learner.owned_by(player)
-            gradients, _, state, _ = step(dict(owned), {}, state, {}, batch)
-            if optimizer is not None:
-                for name, gradient in zip(owned, gradients, strict=True):
-                    owned[name].grad = gradient
-                optimizer.step()
-            if turn >= 300:
-                seen.append(gradients[list(owned).index("pair.b")])
-        return float(torch.stack(seen).var())
-
-    learned, mean = NVIL(hidden=(8,), normalise=False), REINFORCE(num_particles=1, baseline="moving_average")
-    assert 20 * variance(learned) < variance(mean)
-
-
-def test_normalised_signals_are_divided_by_their_running_deviation() -> None:
-    baseline = Learned(normalise=True, decay=0.5)
-    state: State = {"centre": torch.tensor(1.0), "variance": torch.tensor(16.0)}
-    log_w = torch.tensor([[3.0, 5.0]])
-    assert float(baseline.unit(state)) == 4.0
-    following = baseline.next_state(log_w, torch.tensor([[1.0, 1.0]]), state)
-    assert float(following["centre"]) == 2.5  # 1 + (2 + 4) / 2 / 2
-    assert float(following["variance"]) == 13.0  # (16 + (4 + 16) / 2) / 2
-    assert float(baseline.unit({"variance": torch.tensor(0.01)})) == 1.0
-    assert not NVIL().unbiased_gradient
-    assert REINFORCE(baseline=MovingAverage()).unbiased_gradient
-
-
-def test_normalising_scales_the_gradient_of_the_guide_alone() -> None:
-    pair = TinySBN()
-    program = Program(pair.model, pair.guide)
-    state = {"centre": torch.tensor(-2.0, dtype=torch.float64), "variance": torch.tensor(9.0, dtype=torch.float64)}
-    found = []
-    for normalise in (True, False):
-        torch.manual_seed(2)
-        loss = NVIL(normalise=normalise).play("all", program, pair.batch, state).loss
-        found.append(
-            dict(zip(dict(pair.named_parameters()), torch.autograd.grad(loss, list(pair.parameters())), strict=True))
-        )
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(gradient * (3 if name in GUIDE else 1), found[1][name])
 
 
 def test_the_number_of_particles_and_the_bound_may_follow_schedules() -> None:
