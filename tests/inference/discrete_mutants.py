@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from ppgen import antithetic
-from ppgen.coupled_draws import States
+from ppgen.coupled_draws import Relaxations, States
 from ppgen.discrete import BernoulliFamily
 from ppgen.enumeration import expected_bound
 from ppgen.inference import ARM, REBAR, REINFORCE, VIMCO, DisARM, Enumerate, MuProp
+from ppgen.objective import Outcome, State
 from ppgen.score_function import without_own
 from ppgen.sites import Site
-from ppgen.tracing import Particles
+from ppgen.tracing import Batch, Particles, Program
 from tests.discrete_doubles import Blend, DiscreteDouble, TinyDeepSBN, TinySBN
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -140,6 +141,42 @@ class WholeWeight(VIMCO):
         return super().signal(log_w, predicted, unit) + self.reduction.weights(log_w)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoPath(REINFORCE):
+    """Log q of a discrete site without the path of the reparameterized site that it depends on."""
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        particles = self.draw(program, batch)
+        log_w = particles.log_w.detach()
+        signal = self.signal(log_w, (log_w.sum(0) - log_w) / (len(log_w) - 1))
+        fixed = particles.with_fixed(latents=True)
+        value = particles.log_w.mean(0) + (signal * fixed.log_q_of(fixed.scored)).sum(0)
+        return Outcome(-value.sum(), len(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InItsOwnBaseline(REBAR):
+    """A particle's own log-weight has a share in its baseline."""
+
+    def _baseline(self, rest: Tensor, *arguments: Any) -> Any:
+        _, state = super()._baseline(rest, *arguments)
+        return rest.mean(1, keepdim=True).expand(rest.shape), state
+
+
+def without_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
+    return torch.zeros_like(self.states.logits(self.hard, name))
+
+
+def half_a_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
+    """The path of the free relaxation, without that of the one given z."""
+    fn = self.hard.guide_sites[name]["fn"]
+    logits = fn.base_dist.logits.expand(fn.shape()).detach().requires_grad_()
+    u, temperature = self.states.noise[name], self.temperatures[self._before(name)]
+    relaxed = ((logits + u.logit()) / temperature).sigmoid()
+    found: Tensor = torch.autograd.grad(relaxed, logits, slope, create_graph=True)[0]
+    return found
+
+
 _arm, _disarm = ARM(num_particles=2), DisARM(num_particles=2)
 _tight: dict[str, Any] = {"bound": "iwelbo", "num_particles": 2}
 _rebar = REBAR(num_particles=2)
@@ -159,4 +196,8 @@ MUTANTS = [
     Mutant(MuProp(num_particles=2), NoMeans(num_particles=2), TinySBN),
     Mutant(REINFORCE(), SeesItself(), TinySBN),
     Mutant(VIMCO(num_particles=2), WholeWeight(num_particles=2), TinySBN),
+    Mutant(REINFORCE(num_particles=3), NoPath(num_particles=3), Blend),
+    Mutant(REBAR(num_particles=3), InItsOwnBaseline(num_particles=3), TinyDeepSBN),
+    Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.coupled_draws.Relaxations.path", without_path),
+    Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.coupled_draws.Relaxations.path", half_a_path),
 ]

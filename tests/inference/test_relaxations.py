@@ -6,8 +6,6 @@ False-alarm rates as in ``discrete_truth.CRITICAL``, unless a test states its ow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro
@@ -19,7 +17,6 @@ from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ppgen.coupled_draws import Relaxations
 from ppgen.errors import UsageError
 from ppgen.graphs import graph_of
 from ppgen.inference import REBAR, RELAX, GumbelSoftmax, MuProp, Renyi, StraightThrough
@@ -86,61 +83,6 @@ def test_the_gradient_is_the_exact_one(
     pair = double(COPIES)
     found = draws(objective, pair, learnt(objective, pair))
     assert largest_z(found, exact_gradient(double(), reduce, particles)) < CRITICAL
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scaled(REBAR):
-    """The gradient times 1.02."""
-
-    def _gradients(self, *arguments: Any) -> dict[str, Tensor]:
-        return {name: 1.02 * gradient for name, gradient in super()._gradients(*arguments).items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeesItself(REBAR):
-    """A particle's own log-weight has a share in its baseline."""
-
-    def _baseline(self, rest: Tensor, *arguments: Any) -> Any:
-        _, state = super()._baseline(rest, *arguments)
-        return rest.mean(1, keepdim=True).expand(rest.shape), state
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoMeans(MuProp):
-    """The expansion is taken from the signal, and its expectation is not added."""
-
-    def _expansion(self, *arguments: Any) -> Any:
-        expansion = super()._expansion(*arguments)
-        return replace(expansion, means=expansion.means.detach())
-
-
-def without_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
-    return torch.zeros_like(self.states.logits(self.hard, name))
-
-
-def half_a_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
-    """The path of the free relaxation, without that of the one given z."""
-    fn = self.hard.guide_sites[name]["fn"]
-    logits = fn.base_dist.logits.expand(fn.shape()).detach().requires_grad_()
-    u, temperature = self.states.noise[name], self.temperatures[self._before(name)]
-    relaxed = ((logits + u.logit()) / temperature).sigmoid()
-    found: Tensor = torch.autograd.grad(relaxed, logits, slope, create_graph=True)[0]
-    return found
-
-
-@pytest.mark.parametrize(
-    ("mutant", "rounds"), [(Scaled(num_particles=8), 30), (SeesItself(num_particles=3), 1), (NoMeans(), 1)], ids=str
-)
-def test_a_wrong_control_variate_is_caught(mutant: Any, rounds: int) -> None:
-    found = gradient_draws(mutant, TinyDeepSBN(COPIES), rounds)
-    assert largest_z(found, exact_gradient(TinyDeepSBN(), elbo, 1)) > CRITICAL
-
-
-@pytest.mark.parametrize("path", [without_path, half_a_path], ids=lambda path: path.__name__)
-def test_a_relaxation_whose_path_is_wrong_is_caught(path: Callable[..., Tensor], monkeypatch: Any) -> None:
-    monkeypatch.setattr(Relaxations, "path", path)
-    found = gradient_draws(REBAR(), TinyDeepSBN(COPIES))
-    assert largest_z(found, exact_gradient(TinyDeepSBN(), elbo, 1)) > CRITICAL
 
 
 @pytest.mark.parametrize(
