@@ -24,11 +24,6 @@ _MARGINALS = 6
 _LABELS = {"reference": "reference", "guide": "guide", "weighted": "weighted guide"}
 _PARTS = ("inference", "approximation", "amortisation")
 
-_UNIT = (
-    "The unit is the reference's standard deviation where latents are continuous, a probability where they are "
-    "discrete. Weighted: the same draws with their importance weights."
-)
-
 
 @of_question("calibration", "Calibration")
 def ranks(run: Run, found: Finding) -> Iterator[Figure]:
@@ -42,9 +37,9 @@ def ranks(run: Run, found: Finding) -> Iterator[Figure]:
 @of_question("reference", "Marginals against a reference")
 def marginals(run: Run, found: Finding) -> Iterator[Figure]:
     """How far the guide's marginals are from the reference's, and the quantiles of the farthest."""
-    if "quantiles" not in found.details:
+    if "interval_error" not in found.details:
         return
-    yield _distances(found)
+    yield _errors(found)
     worst = _worst(found.details)
     if worst:
         yield _quantiles(found.details, worst)
@@ -99,9 +94,10 @@ def _ecdf(details: Mapping[str, Any]) -> Figure:
         f"Ranks of {drawn_of} against the band of uniform ones; {left}.",
         f"The distribution function of the ranks of {details['num_simulations']:,} simulated truths among "
         f"{details['num_draws']} draws of the guide, less that of uniform ranks, for the {drawn_of} of the smallest "
-        f"p-values; {left}. A calibrated guide's curve stays within the band all along with probability {level}. Of a "
-        "latent, above zero all along: the guide sits too high; below: too low. First above and then below: too "
-        "narrow; first below and then above: too wide.",
+        f"p-values; {left}. A calibrated guide's curve stays within the band all along with probability {level}; one "
+        "that leaves it is beyond chance, and may be small: the light goes by how far. Of a latent, above zero all "
+        "along: the guide sits too high; below: too low. First above and then below: too narrow; first below and then "
+        "above: too wide.",
     )
 
 
@@ -135,29 +131,32 @@ def _coverage(details: Mapping[str, Any]) -> Figure:
     )
 
 
-def _distances(found: Finding) -> Figure:
-    """The sorted distances of all marginals from the reference."""
+def _errors(found: Finding) -> Figure:
+    """The sorted errors of all marginals."""
     curves, medians = [], {}
-    for name, errors in found.details["wasserstein"].items():
+    for name, errors in found.details["interval_error"].items():
         ordered = sorted(error for row in errors for error in row)
         shares = [100 * (i + 1) / len(ordered) for i in range(len(ordered))]
         curves.append(Curve(_LABELS[name], shares, ordered))
         medians[_LABELS[name]] = number(ordered[len(ordered) // 2])
     curves.append(Curve("threshold", [0, 100], [found.threshold or 0.0] * 2))
     said = ", ".join(f"{median} of the {label}" for label, median in medians.items())
+    noise = number(found.details["noise"]["guide"])
     return drawn(
-        draw_curves(curves, x_label="percent of the marginals", y_label="Wasserstein-1 distance"),
-        f"Distances of {len(ordered)} marginals from the reference; medians: {said}.",
-        f"How far each of {len(ordered):,} marginals is from the reference, in order; the medians are {said}. {_UNIT}",
+        draw_curves(curves, x_label="percent of the marginals", y_label="error of a probability"),
+        f"Errors of {len(ordered)} marginals against the reference; medians: {said}.",
+        f"The largest error in the probability of any interval, of each of {len(ordered):,} marginals, in order; the "
+        f"medians are {said}. Two samples of one distribution would differ by about {noise}. Weighted: the same draws "
+        "with their importance weights.",
     )
 
 
 def _worst(details: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Rows and columns of the farthest marginals, of those of more than two states: quantiles of a coin tell little."""
-    distance, quantiles = details["wasserstein"]["guide"], details["quantiles"]["reference"]
-    places = [(row, column) for row, errors in enumerate(distance) for column in range(len(errors))]
+    error, quantiles = details["interval_error"]["guide"], details["quantiles"]["reference"]
+    places = [(row, column) for row, errors in enumerate(error) for column in range(len(errors))]
     rich = [(row, column) for row, column in places if len({level[row][column] for level in quantiles}) > 2]
-    return sorted(rich, key=lambda place: -distance[place[0]][place[1]])[:_MARGINALS]
+    return sorted(rich, key=lambda place: -error[place[0]][place[1]])[:_MARGINALS]
 
 
 def _quantiles(details: Mapping[str, Any], worst: list[tuple[int, int]]) -> Figure:

@@ -39,7 +39,8 @@ REFERENCE: dict[str, Any] = {
     "names": ["z[0]", "z[1]"],
     "data": [3, 7],
     "probabilities": [0.05, 0.25, 0.5, 0.75, 0.95],
-    "wasserstein": {"guide": [[0.1, 0.9], [0.3, 0.2]], "weighted": [[0.01, 0.04], [0.03, 0.02]]},
+    "interval_error": {"guide": [[0.1, 0.9], [0.3, 0.2]], "weighted": [[0.01, 0.04], [0.03, 0.02]]},
+    "noise": {"guide": 0.05, "weighted": 0.06},
     "quantiles": {
         name: [[[level + shift, level], [level, level]] for level in (-2.0, -1.0, 0.0, 1.0, 2.0)]
         for name, shift in (("reference", 0.0), ("guide", 0.5), ("weighted", 0.1))

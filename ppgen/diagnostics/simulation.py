@@ -32,6 +32,7 @@ from ppgen.dreams import dreamt
 from ppgen.errors import UsageError
 from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
+from ppgen.progress import track
 from ppgen.sites import per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.weights import read_particles
@@ -41,6 +42,8 @@ __all__ = ["DENSITIES", "Ranks", "latent_names", "latent_values", "simulated_ran
 DENSITIES = ("log p(x, z)", "log p(x | z)")
 
 _GRID = 1e-3
+_AT_ONCE = 500
+"""Data that are simulated at one go."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,21 +82,23 @@ def simulated_ranks(
     """
     pair = as_pair(pair)
     check_density(pair.model, "simulation-based calibration")
-    rows = torch.arange(num_simulations, device=batch[0].device) % len(batch[0])
-    wanted = tuple(part[rows] for part in batch)
-    pair.prepare(*wanted)
-    with torch.no_grad(), isolated(), in_evaluation(pair):
-        dream = dreamt(run_particles(Program(pair.model, pair.guide), wanted, 1), "simulation-based calibration")
-    _check_local(dream, num_simulations)
-    outside = [] if dream.outside is None else dream.outside.latents
-    given = {name: dream.guide_sites[name]["value"] for name in outside}
-    truth, ranks = _quantities(dream)[0], list[Tensor]()
-    for blocks in read_particles(pair, dream.batch, num_draws, _quantities, given=given, progress=progress):
-        start = sum(map(len, ranks))
-        draws = torch.cat(blocks)  # (L, rows, Q)
+    rows, program = (
+        torch.arange(num_simulations, device=batch[0].device) % len(batch[0]),
+        Program(pair.model, pair.guide),
+    )
+    shared, ranks, names = dict[str, Tensor](), list[Tensor](), list[str]()
+    for some in track(rows.split(_AT_ONCE), "simulated data", progress):
+        wanted = tuple(part[some] for part in batch)
+        pair.prepare(*wanted)
+        with torch.no_grad(), isolated(), in_evaluation(pair):
+            dream = dreamt(run_particles(program, wanted, 1, shared), "simulation-based calibration")
+        _check_local(dream, len(some))
+        shared, names, start = dream.held(1), latent_names(dream), sum(map(len, ranks))
+        blocks = read_particles(pair, dream.batch, num_draws, _quantities, given=shared)
+        draws = torch.cat([torch.cat(block) for block in blocks], 1)  # (L, rows, Q)
         _check_numbers(draws, start)
-        ranks.append(randomised_ranks(draws, truth[start : start + draws.shape[1]]))
-    return Ranks(torch.cat(ranks), (*latent_names(dream), *DENSITIES), num_draws)
+        ranks.append(randomised_ranks(draws, _quantities(dream)[0]))
+    return Ranks(torch.cat(ranks), (*names, *DENSITIES), num_draws)
 
 
 def latent_values(particles: Particles) -> Tensor:

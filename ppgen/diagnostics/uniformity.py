@@ -18,14 +18,29 @@ Its simultaneous coverage falls as g grows, and with the smallest g whose band t
 
 is an exact p-value: P(p <= alpha) <= alpha under uniformity.
 
+A p-value falls with N however small the departure; its size does not. That is measured by Kuiper's distance
+
+    V = max_j (c_j / N - j / (L + 1))  -  min_j (c_j / N - j / (L + 1)),        both with 0 for j = 0,
+
+the largest error of the probability of any interval of ranks. With N it tends to that of an interval between quantiles
+of the guide, a lower bound on the mean over data of the total variation between guide and posterior. Of N uniform ranks
+
+    P(V > v)  ~  sum_i 2 (4 i^2 t^2 - 1) exp(-2 i^2 t^2),        t = v (sqrt(N) + 0.155 + 0.24 / sqrt(N)),
+
+less where L is small. Of any ranks V exceeds its limit by no more than such a V, so that V less the quantile 1 - alpha
+of the latter is a lower confidence bound of level 1 - alpha on the limit.
+
 Säilynoja, Bürkner and Vehtari, Graphical test for discrete uniformity and its applications in goodness-of-fit
 evaluation and multiple sample comparison, Statistics and Computing, 2022 (the bands; section 2.2, whose adjustment of g
 is done here by Poisson increments). Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian inference
-algorithms with simulation-based calibration, 2018 (ranks).
+algorithms with simulation-based calibration, 2018 (ranks). Kuiper, Tests concerning random points on a circle, 1960
+(V). Stephens, Use of the Kolmogorov-Smirnov, Cramer-Von Mises and related statistics without extensive tables, 1970
+(its distribution at a finite N).
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -33,7 +48,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["ecdf_band", "ecdf_counts", "randomised_ranks", "simultaneous_coverage", "symmetry_p", "uniformity_p"]
+__all__ = [
+    "ecdf_band",
+    "ecdf_counts",
+    "ecdf_difference",
+    "interval_error",
+    "interval_noise",
+    "randomised_ranks",
+    "simultaneous_coverage",
+    "symmetry_p",
+    "uniformity_p",
+]
 
 Counts: TypeAlias = Any
 """A NumPy array of whole numbers or floats."""
@@ -65,6 +90,43 @@ def ecdf_counts(ranks: Tensor, num_draws: int) -> Tensor:
     """
     places = torch.arange(1, num_draws + 1, device=ranks.device)
     return (ranks < places[:, None, None]).sum(1)
+
+
+def ecdf_difference(ranks: Tensor, num_draws: int) -> Tensor:
+    """c_j / N - j / (L + 1) of ranks (N, Q): (L, Q), float64.
+
+    >>> ecdf_difference(torch.tensor([[0], [2], [2], [2]]), 3)[:, 0]
+    tensor([ 0.0000, -0.2500,  0.2500], dtype=torch.float64)
+    """
+    uniform = torch.arange(1, num_draws + 1, dtype=torch.float64, device=ranks.device) / (num_draws + 1)
+    return ecdf_counts(ranks, num_draws) / len(ranks) - uniform[:, None]
+
+
+def interval_error(ranks: Tensor, num_draws: int) -> Tensor:
+    """V of ranks (N, Q): (Q,), float64, in [0, 1].
+
+    >>> interval_error(torch.tensor([[0], [2], [2], [2]]), 3)
+    tensor([0.5000], dtype=torch.float64)
+    """
+    difference = ecdf_difference(ranks, num_draws)
+    return difference.amax(0).clamp_min(0) - difference.amin(0).clamp_max(0)
+
+
+@lru_cache(maxsize=32)
+def interval_noise(num: int, alpha: float) -> float:
+    """What V of N = ``num`` uniform ranks exceeds with probability ``alpha``, at most.
+
+    >>> round(interval_noise(2000, 0.05), 3)
+    0.039
+    """
+    from scipy.optimize import brentq
+
+    def excess(t: float) -> float:
+        squares = (t * np.arange(1, 11)) ** 2
+        return float((2 * (4 * squares - 1) * np.exp(-2 * squares)).sum()) - alpha
+
+    root = math.sqrt(num)
+    return float(brentq(excess, 0.8, 8)) / (root + 0.155 + 0.24 / root)
 
 
 @lru_cache(maxsize=32)

@@ -8,7 +8,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 from torch.distributions import Normal
 
-from ppgen.diagnostics.distances import wasserstein_1, weighted_quantiles
+from ppgen.diagnostics.distances import interval_distance, wasserstein_1, weighted_quantiles
 
 
 def grid(loc: float, scale: float, num: int = 20_001) -> Tensor:
@@ -67,3 +67,29 @@ def test_quantiles_of_a_normal_are_its_own() -> None:
     probabilities = torch.tensor([0.05, 0.25, 0.5, 0.95], dtype=torch.float64)
     found = weighted_quantiles(grid(3, 2)[:, None].expand(-1, 2), probabilities)  # (4, 2)
     torch.testing.assert_close(found, Normal(3.0, 2.0).icdf(probabilities)[:, None].expand(4, 2), rtol=0, atol=1e-3)
+
+
+def test_the_distance_by_intervals_is_the_largest_over_all_pairs_of_ends() -> None:
+    """Of small weighted samples with ties, by going through every interval."""
+    one, other = torch.randn(9, dtype=torch.float64).round(), torch.randn(7, dtype=torch.float64).round()
+    weight, other_weight = random_weights(9), random_weights(7)
+    ends = torch.cat([one, other]).unique()
+    largest = max(
+        abs(float(weight[(one >= s) & (one <= t)].sum() - other_weight[(other >= s) & (other <= t)].sum()))
+        for s in ends
+        for t in ends
+    )
+    assert float(interval_distance(one, other, weight, other_weight)) == pytest.approx(largest, abs=1e-12)
+
+
+@pytest.mark.parametrize("c", [0.5, 0.8, 1.7])
+def test_the_distance_by_intervals_of_normals_of_one_mean_is_their_total_variation(c: float) -> None:
+    t = math.sqrt(-2 * math.log(c) / (1 - c * c))
+    standard = Normal(0.0, 1.0)
+    expected = 2 * abs(float(standard.cdf(torch.tensor(t)) - standard.cdf(torch.tensor(c * t))))
+    assert float(interval_distance(grid(1, 2), grid(1, 2 * c))) == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_distance_by_intervals_of_a_shift_is_the_total_variation() -> None:
+    expected = 2 * float(Normal(0.0, 1.0).cdf(torch.tensor(0.75 / 2))) - 1
+    assert float(interval_distance(grid(0, 1), grid(-0.75, 1))) == pytest.approx(expected, abs=1e-3)

@@ -11,6 +11,8 @@ from scipy.stats import binom, ks_2samp
 from ppgen.diagnostics.uniformity import (
     ecdf_band,
     ecdf_counts,
+    interval_error,
+    interval_noise,
     randomised_ranks,
     simultaneous_coverage,
     symmetry_p,
@@ -137,3 +139,20 @@ def test_asymmetry_is_seen_where_the_mean_is_in_the_middle() -> None:
     """Three parts in ten at 0.9 and the rest spread about 0.33: the mean is 1/2."""
     shares = torch.cat([torch.full((60,), 0.9), torch.linspace(0.25, 0.407, 140)])[:, None]
     assert float(symmetry_p(shares)) == 1e-4
+
+
+def test_the_error_of_an_interval_is_the_largest_over_all_intervals_of_ranks() -> None:
+    ranks = torch.randint(0, 8, (30, 3))
+    for column, found in enumerate(interval_error(ranks, 7).tolist()):
+        shares = torch.bincount(ranks[:, column], minlength=8) / 30 - 1 / 8
+        every = [abs(float(shares[i:j].sum())) for i in range(8) for j in range(i + 1, 9)]
+        assert found == pytest.approx(max(every), abs=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.01])
+def test_noise_of_an_interval_is_exceeded_at_most_as_often_as_stated_and_not_far_less(alpha: float) -> None:
+    """4,000 columns of 400 ranks among 199 draws, nearly continuous. Five standard errors above (1 in 3 million)."""
+    ranks = torch.randint(0, 200, (400, 4000))
+    error = torch.cat([interval_error(part, 199) for part in ranks.split(100, 1)])
+    found = float((error > interval_noise(400, alpha)).double().mean())
+    assert 0.4 * alpha < found < alpha + 5 * (alpha * (1 - alpha) / 4000) ** 0.5
