@@ -1,6 +1,8 @@
 """Adversarial losses by hand, and what is refused; what their critics learn is in ``test_adversarial_truth.py``."""
 
 import math
+from functools import cache
+from itertools import product
 from typing import Any
 
 import pyro
@@ -23,6 +25,7 @@ from ppgen.steps import Learner, compiled, player_step
 from ppgen.testing.agreement import or_zeros
 from ppgen.tracing import Program
 from ppgen.trainer import Trainer
+from tests.traced import as_graphs
 
 REAL, FAKE = torch.tensor([0.5, -1.0], dtype=torch.float64), torch.tensor([2.0, 0.0, -0.5], dtype=torch.float64)
 EVERY: list[Adversarial] = [
@@ -244,10 +247,11 @@ def test_the_critic_learns_nothing_of_the_pair_and_the_pair_nothing_of_the_criti
             assert set(learner.owned_by(objective.players()[1])) == {n for n in told if n.startswith(owns)}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("unroll", [0, 2])
-@pytest.mark.parametrize("objective", EVERY, ids=lambda o: type(o).__name__)
-def test_a_compiled_step_with_its_second_derivatives_equals_the_eager_one(objective: Adversarial, unroll: int) -> None:
+COMPILED = [(Wasserstein(hidden=(4,), clip=0.5), 0), (WassersteinGP(hidden=(4,)), 0), (DRAGAN(hidden=(4,)), 2)]
+
+
+def check_compiled(objective: Adversarial, unroll: int) -> None:
+    """Compiled and eager steps of both players agree."""
     pair, objective_ = GAN(DataSpec("plane", 2, "real"), 2, hidden=(3,)), objective.holding({"unroll": unroll})
     batch = (torch.randn(6, 2),)
     learner = Learner(pair, objective_.parameters(pair, batch))
@@ -261,3 +265,30 @@ def test_a_compiled_step_with_its_second_derivatives_equals_the_eager_one(object
             torch.manual_seed(1)
             outcomes.append(run(*arguments)[:2])
         torch.testing.assert_close(outcomes[1], outcomes[0])
+
+
+@cache
+def operations(objective: Adversarial, unroll: int) -> frozenset[str]:
+    """Those of the graphs of both players, which agree with the eager steps."""
+    with as_graphs() as found:
+        check_compiled(objective, unroll)
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("unroll", [0, 2])
+@pytest.mark.parametrize("objective", EVERY, ids=lambda o: type(o).__name__)
+def test_a_step_with_its_second_derivatives_is_one_graph_that_equals_the_eager_one(
+    objective: Adversarial, unroll: int
+) -> None:
+    assert operations(objective, unroll)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("objective", "unroll"), COMPILED, ids=["Wasserstein-0", "WassersteinGP-0", "DRAGAN-2"])
+def test_a_compiled_step_with_its_second_derivatives_equals_the_eager_one(objective: Adversarial, unroll: int) -> None:
+    check_compiled(objective, unroll)
+
+
+def test_the_steps_that_are_compiled_hold_every_operation_of_the_others() -> None:
+    every = set[str]().union(*(operations(objective, unroll) for objective, unroll in product(EVERY, (0, 2))))
+    assert every == set[str]().union(*(operations(objective, unroll) for objective, unroll in COMPILED))

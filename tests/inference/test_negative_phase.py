@@ -1,6 +1,8 @@
 """cd, pcd and parallel_tempering: their gradients against enumerated ones, what they carry, what they refuse."""
 
 import math
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from ppgen.pair import pair_from
 from ppgen.steps import Learner, compiled, player_step
 from ppgen.testing.sandbox import program_of
 from tests.machines import KINDS, Machine, bernoulli
+from tests.traced import as_graphs
 
 REPEATS = 60
 """Gradients averaged in a z-test; with |z| < 5 for each of 19 parameters false alarms are below 1 in 10,000."""
@@ -220,14 +223,12 @@ def test_a_bound_refuses_an_unnormalised_pair(objective: Any) -> None:
         ppgen.fit(RBM(data.spec, 4), data, objective, steps=1, eager=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "objective",
-    [PCD(num_chains=6), ParallelTempering(num_chains=3, num_temperatures=3)],
-    ids=lambda objective: type(objective).__name__,
-)
-def test_a_compiled_step_draws_the_chains_of_the_eager_one(objective: NegativePhase, kind: str) -> None:
+CHAINS: list[NegativePhase] = [PCD(num_chains=6), ParallelTempering(num_chains=3, num_temperatures=3)]
+COMPILED = [(CHAINS[0], "categorical"), (CHAINS[0], "counts"), (CHAINS[1], "gaussian")]
+
+
+def check_compiled(objective: NegativePhase, kind: str) -> None:
+    """Compiled and eager steps draw the same chains."""
     pair = KINDS[kind]().pair.float()
     batch = (torch.tensor([[0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]])[:, : pair.layer.num_features],)
     learner = Learner(pair, objective.parameters(pair, batch))
@@ -241,6 +242,31 @@ def test_a_compiled_step_draws_the_chains_of_the_eager_one(objective: NegativePh
         torch.manual_seed(1)
         outcomes.append(run(*arguments))
     torch.testing.assert_close(outcomes[1], outcomes[0])
+
+
+@cache
+def operations(objective: NegativePhase, kind: str) -> frozenset[str]:
+    """Those of the graph of a step, which agrees with the eager one."""
+    with as_graphs() as found:
+        check_compiled(objective, kind)
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("objective", CHAINS, ids=lambda objective: type(objective).__name__)
+def test_the_graph_of_a_step_draws_the_chains_of_the_eager_one(objective: NegativePhase, kind: str) -> None:
+    assert operations(objective, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("objective", "kind"), COMPILED, ids=["PCD-categorical", "PCD-counts", "tempering-gaussian"])
+def test_a_compiled_step_draws_the_chains_of_the_eager_one(objective: NegativePhase, kind: str) -> None:
+    check_compiled(objective, kind)
+
+
+def test_the_steps_that_are_compiled_hold_every_operation_of_the_others() -> None:
+    every = set[str]().union(*(operations(objective, kind) for objective, kind in product(CHAINS, KINDS)))
+    assert every == set[str]().union(*(operations(objective, kind) for objective, kind in COMPILED))
 
 
 def test_chains_of_counts_are_handed_on_in_the_layout_they_came_in() -> None:
