@@ -205,6 +205,13 @@ class Mixture(Pair):
         """log q(z | x) of every state, (num_states, B), in nats; written without Pyro."""
         return (self.slopes * x + self.offsets).log_softmax(1).T
 
+    @torch.no_grad()
+    def land(self) -> Mixture:
+        """Put the posterior into the guide: softmax(logits + locs x - locs^2 / 2), components having unit scale."""
+        self.slopes.copy_(self.locs)
+        self.offsets.copy_(self.logits - self.locs.square() / 2)
+        return self
+
 
 class Energy(Pair):
     """p(x, z) = exp( log N(z; 0, 1) + coupling x z - (x - loc)^2 / 2 ) / Z; q(z | x) = N(slope x, scale^2).
@@ -293,6 +300,12 @@ class Shared(_Scalars):
         precision = 1 + len(x) / (1 + noise)
         self.at.copy_(x.sum() / (1 + noise) / precision)
         self.log_width.copy_(-precision.log() / 2)
+        return self.land_local()
+
+    @torch.no_grad()
+    def land_local(self) -> Shared:
+        """Put the posterior of each z given the mean into the guide, and leave that of the mean as it is."""
+        noise = (2 * self.log_noise).exp()
         self.slope.copy_(1 / (1 + noise))
         self.pull.copy_(noise / (1 + noise))
         self.log_scale.copy_((noise / (1 + noise)).log() / 2)

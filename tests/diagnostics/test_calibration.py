@@ -1,6 +1,7 @@
 """Calibration where the truth is known: exact guides pass, scaled ones fail by the computable amount."""
 
 import math
+from collections.abc import Callable
 
 import pyro
 import pytest
@@ -91,32 +92,12 @@ def test_the_error_of_an_interval_is_the_closed_form_less_the_noise(scale: float
     assert z["error"] + noise == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 5000))
 
 
-@pytest.mark.parametrize("make", [lambda: Chain().land(), lambda: exact_mixture(), lambda: exact_shared()])
-def test_exact_guides_of_two_layers_of_discrete_and_beside_global_latents_are_calibrated(make: object) -> None:
+@pytest.mark.parametrize("make", [lambda: Chain().land(), lambda: Mixture().land(), lambda: Shared().land_local()])
+def test_exact_guides_of_two_layers_of_discrete_and_beside_global_latents_are_calibrated(
+    make: Callable[[], Pair],
+) -> None:
     """2,000 simulations each; false alarms: at most 1 in 1,000; the seed is fixed."""
-    assert callable(make)
     assert least_p(simulated_ranks(make(), (doubles_data(4),), 2000, 19)) > 0.001
-
-
-def exact_mixture() -> Mixture:
-    """softmax(logits + locs x - locs^2 / 2) is the posterior of unit-variance components."""
-    pair = Mixture()
-    with torch.no_grad():
-        pair.slopes.copy_(pair.locs)
-        pair.offsets.copy_(pair.logits - pair.locs.square() / 2)
-    return pair
-
-
-def exact_shared() -> Shared:
-    """The posterior of z given x and the mean; that of the mean is as it was, and wrong."""
-    pair = Shared()
-    noise = (2 * pair.log_noise).exp()
-    variance = 1 / (1 + 1 / noise)
-    with torch.no_grad():
-        pair.slope.copy_(variance / noise)
-        pair.pull.copy_(variance)
-        pair.log_scale.copy_(variance.log() / 2)
-    return pair
 
 
 def test_a_wrong_guide_of_a_discrete_latent_is_found() -> None:
