@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 import ppgen
-from ppgen.inference import ELBO, IWELBO
+from ppgen.inference import ELBO, IWELBO, MMD
 from ppgen.objective import Bound, Objective, Outcome, Player, Reduction, State, with_gradient_of
 from ppgen.reductions import log_mean_exp
 from ppgen.registry import OBJECTIVES, Spec
@@ -201,6 +201,17 @@ def test_an_incomplete_registry_entry_is_caught(
     monkeypatch.setitem(OBJECTIVES._specs, "healthy", dataclasses.replace(entry, **changes))
     with pytest.raises(CheckFailed, match=where):
         OBJECTIVE_CHECKS["check_registered"].function(Healthy())
+
+
+def test_a_gradient_of_the_models_draws_that_is_two_percent_too_long_is_caught() -> None:
+    class TwoPercent(MMD):
+        def discrepancy(self, real: Tensor, fake: Tensor, median: Tensor) -> Tensor:
+            return super().discrepancy(real, 1.02 * fake - 0.02 * fake.detach(), median)
+
+    check = OBJECTIVE_CHECKS["check_unbiased_gradient"].function
+    check(MMD(bandwidths=(1.0,)))
+    with pytest.raises(CheckFailed, match="the gradient of the model's 'w'"):
+        check(TwoPercent(bandwidths=(1.0,)))
 
 
 def test_a_step_that_changes_the_objective_is_caught() -> None:

@@ -32,7 +32,9 @@ __all__ = [
 _DRAWS = 40
 """Batches drawn to estimate a mean; each holds many copies of two data."""
 
-_COPIES = 1000
+_COPIES, _FEW_COPIES = 1000, 100
+"""Data of a batch, where an objective reads log-weights, and where it reads the model's draws: it may compare them pair
+by pair, at a cost of the square, and has no noise left when they are paired."""
 
 _GUIDE = slice(1, 3)
 """Where a and b, which a Bernoulli guide has, stand among the yardstick's parameters."""
@@ -172,9 +174,15 @@ def _play(objective: Objective, pair: Pair, size: int, seed: int = SEED) -> Any:
     return objective.play(objective.players()[0].name, program, batch, objective.initial_state(program, batch))
 
 
+def _loss(objective: Objective, pair: Pair, seed: int) -> Tensor:
+    """Per datum, ()."""
+    size = _FEW_COPIES if objective.needs_samples else _COPIES
+    loss: Tensor = _play(objective, pair, size, seed).loss / size
+    return loss
+
+
 def _gradient(objective: Objective, pair: Pair, seed: int) -> Tensor:
-    parameters = list(pair.parameters())
-    loss = _play(objective, pair, _COPIES, seed).loss / _COPIES
+    parameters, loss = list(pair.parameters()), _loss(objective, pair, seed)
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
     return torch.stack([or_zeros(g, p) for p, g in zip(parameters, found, strict=True)])
 
@@ -185,7 +193,7 @@ def _difference(objective: Objective, pair: Pair, parameter: Tensor, seed: int, 
     with torch.no_grad():
         for sign in (1, -1):
             parameter.add_(sign * step)
-            losses.append(_play(objective, pair, _COPIES, seed).loss / _COPIES)
+            losses.append(_loss(objective, pair, seed))
             parameter.sub_(sign * step)
     return (losses[0] - losses[1]) / (2 * step)
 
