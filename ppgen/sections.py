@@ -174,6 +174,7 @@ def layout(run: Run) -> tuple[tuple[int, ...] | None, int]:
 
 
 def grey(run: Run) -> tuple[float, float]:
+    """The values of x that a picture shows as black and as white."""
     return grey_range(run.data.spec, run.data.test[0])
 
 
