@@ -1,4 +1,4 @@
-"""Sections of the report on what a diagnosis compares the guide with: ranks, a reference, and the best guides."""
+"""Sections of the report on what a diagnosis compares the guide with: ranks, a reference, best guides, annealing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ppgen.charts import Curve, draw_curves
+from ppgen.charts import Curve, draw_bars, draw_curves
 from ppgen.charts_statistics import draw_in_band, draw_intervals, draw_stacks
+from ppgen.diagnostics.annealing import powers
 from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.simulation import DENSITIES
 from ppgen.sections import Figure, drawn, number
@@ -16,7 +17,7 @@ from ppgen.sections_diagnostics import of_question
 if TYPE_CHECKING:
     from ppgen.runs import Run
 
-__all__ = ["losses", "marginals", "ranks"]
+__all__ = ["bounds", "losses", "marginals", "ranks"]
 
 _MARGINALS = 6
 """Marginals whose quantiles are drawn."""
@@ -67,6 +68,44 @@ def losses(run: Run, found: Finding) -> Iterator[Figure]:
         f"What the guide leaves of log p(x), datum by datum. On average it is {total} nats: {family} because the best "
         f"guide of the family is not the posterior, {network} ± {error} because the encoder does not find that best "
         "one. A part below zero is Monte Carlo noise.",
+    )
+
+
+@of_question("sandwich", "log p(x) between two bounds")
+def bounds(run: Run, found: Finding) -> Iterator[Figure]:
+    """How far the bounds of each simulated datum are apart, how far the guide's bound of each datum is below, and how
+    well the chains moved on their way."""
+    if "acceptance" not in found.details:
+        return
+    upper, lower = (found.details[f"simulated_{side}"] for side in ("upper", "lower"))
+    widths = sorted((high - low for high, low in zip(upper, lower, strict=True)), reverse=True)
+    short = sorted(found.details["shortfall_per_datum"] or (), reverse=True)
+    groups = {
+        "upper less lower bound": [(float(i), width) for i, width in enumerate(widths, 1)],
+        "lower bound less the guide's": [(float(i), gap) for i, gap in enumerate(short, len(widths) + 2)],
+    }
+    yield drawn(
+        draw_bars(groups, x_label="data, the widest first", y_label="nats"),
+        f"Bounds of {len(widths)} simulated data, {number(found.details['width'])} nats apart on average.",
+        f"How far the two annealed bounds on log p(x) are apart, of {len(widths)} data that the model made; on average "
+        f"{number(found.details['width'])} nats. Where they cross, it is by noise.{_short_in_words(found.details) if short else ''}",
+    )
+    rates = found.details["acceptance"]
+    curve = Curve("acceptance", powers(len(rates)).tolist()[1:], rates)
+    yield drawn(
+        draw_curves(
+            [curve], x_label="power of p(x | z), from the prior (0) to the posterior (1)", y_label="acceptance"
+        ),
+        f"Rates of acceptance over {len(rates)} powers, from {number(min(rates))} to {number(max(rates))}.",
+        f"The share of moves that the chains accepted at each of {len(rates)} powers. Where it falls towards zero they "
+        "do not move, and the bounds are loose.",
+    )
+
+
+def _short_in_words(details: Mapping[str, Any]) -> str:
+    return (
+        f" Right: how far the guide's bound is below the annealed lower one, of {len(details['shortfall_per_datum'])} "
+        f"data; on average {number(details['shortfall'])} nats. Below zero it is the better of the two."
     )
 
 

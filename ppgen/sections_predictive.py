@@ -1,10 +1,11 @@
-"""Sections of the report on predictive checks: the data's quantities among those of sets that the model makes."""
+"""Sections of the report on predictive checks and leaving data out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ppgen.charts import Curve, draw_curves
 from ppgen.charts_statistics import draw_intervals
 from ppgen.diagnostics.result import Finding
 from ppgen.sections import Figure, drawn, number
@@ -13,7 +14,10 @@ from ppgen.sections_diagnostics import of_question
 if TYPE_CHECKING:
     from ppgen.runs import Run
 
-__all__ = ["made_again", "made_anew"]
+__all__ = ["left_out", "made_again", "made_anew"]
+
+_NAMED = 5
+"""Data of the largest k-hat that are named."""
 
 _NORMAL = [-2.0, -1.0, 0.0, 1.0, 2.0]
 
@@ -28,6 +32,23 @@ def made_again(run: Run, found: Finding) -> Iterator[Figure]:
 def made_anew(run: Run, found: Finding) -> Iterator[Figure]:
     """Test quantities of the data against those of new sets."""
     yield from _checks(found, "of new data")
+
+
+@of_question("leave_one_out", "Data left out")
+def left_out(run: Run, found: Finding) -> Iterator[Figure]:
+    """The k-hat of leaving each datum out, in order."""
+    if "k" not in found.details:
+        return
+    k = sorted(found.details["k"])
+    shares = [100 * (i + 1) / len(k) for i in range(len(k))]
+    limit = Curve("threshold", [0, 100], [found.threshold or 0.0] * 2)
+    named = ", ".join(f"{i} ({number(found.details['k'][i])})" for i in found.details["worst"][:_NAMED])
+    yield drawn(
+        draw_curves([Curve("k-hat", shares, k), limit], x_label="percent of the data", y_label="Pareto k-hat"),
+        f"The median k-hat is {number(k[len(k) // 2])}, the largest {number(k[-1])}.",
+        f"The k-hat of leaving out each of {len(k):,} training data, in order; the largest are those of datum {named}. "
+        "Above the threshold, what is inferred from the others cannot be told without inferring it anew.",
+    )
 
 
 def _checks(found: Finding, made: str) -> Iterator[Figure]:

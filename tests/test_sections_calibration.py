@@ -17,7 +17,7 @@ from ppgen.inference import ELBO
 from ppgen.options import TrainingOptions
 from ppgen.report import SECTIONS
 from ppgen.runs import DIAGNOSIS, Run, describe
-from ppgen.sections_calibration import losses, marginals, ranks
+from ppgen.sections_calibration import bounds, losses, marginals, ranks
 
 POINTS = [0.25, 0.5, 0.75]
 CALIBRATION: dict[str, Any] = {
@@ -55,7 +55,21 @@ GAPS: dict[str, Any] = {
     "per_datum": {"approximation_gap": [0.75, 0.25], "amortisation_gap": [-0.25, 2.25]},
 }
 
-DRAWN = [(ranks, "calibration", CALIBRATION), (marginals, "reference", REFERENCE), (losses, "gaps", GAPS)]
+SANDWICH: dict[str, Any] = {
+    "width": 0.3,
+    "simulated_lower": [-10.0, -12.0],
+    "simulated_upper": [-9.9, -11.5],
+    "shortfall": 0.2,
+    "shortfall_per_datum": [0.5, -0.1],
+    "acceptance": [0.7, 0.8, 0.9],
+}
+
+DRAWN = [
+    (bounds, "sandwich", SANDWICH),
+    (ranks, "calibration", CALIBRATION),
+    (marginals, "reference", REFERENCE),
+    (losses, "gaps", GAPS),
+]
 
 
 def _run(folder: Path, *findings: Finding) -> Run:
@@ -123,6 +137,16 @@ def test_the_caption_of_the_gaps_has_both_parts_in_nats(tmp_path: Path) -> None:
     (bars,) = losses(_run(tmp_path, _finding("gaps", GAPS))).figures  # type: ignore[union-attr]
     assert "mean 1.50 nats: 0.50 by approximation and 1.00 by amortisation" in str(bars.body)
     assert "1.00 ± 0.02" in bars.caption
+
+
+def test_bounds_are_drawn_without_the_guide_s_where_that_is_of_other_latents(tmp_path: Path) -> None:
+    without = {**SANDWICH, "shortfall": None, "shortfall_per_datum": None}
+    both, alone = (bounds(_run(tmp_path, _finding("sandwich", details))) for details in (SANDWICH, without))
+    assert both is not None
+    assert alone is not None
+    assert "0.30 nats" in alone.figures[0].caption
+    assert "0.20 nats" in both.figures[0].caption
+    assert "guide's bound" not in alone.figures[0].caption
 
 
 def test_stacked_bars_add_up_above_zero_and_below_it() -> None:

@@ -36,8 +36,9 @@ _SOURCE = (
     "exp(KL) draws (Chatterjee and Diaconis 2018)"
 )
 _AMORTISATION = (
-    "Most of it is the network's: train the guide longer or make its networks larger; data that matter can be "
-    "optimised one by one from the guide's answer."
+    "Most of it is not the family's: the guide could answer better within it. Train the guide longer or make its "
+    "networks larger, and by the bound itself: a weight of the KL other than 1 teaches it another posterior. Data that "
+    "matter can be optimised one by one from the guide's answer."
 )
 _APPROXIMATION = (
     "Most of it is the family's: a richer guide (full covariance, a flow, more layers), or an objective that is less "

@@ -89,6 +89,12 @@ class Check:
     sd: float
     p_value: float
 
+    @property
+    def in_words(self) -> str:
+        """As ``spread between (0.071 against 0.068 ± 0.001)``: of the data, of the sets, and the sets' sd."""
+        name = self.name.replace("_", " ")
+        return f"{name} ({self.observed:.3g} against {self.mean:.3g} ± {self.sd:.2g})"
+
 
 def predictive_checks(
     pair: Any,
@@ -162,9 +168,10 @@ def _finding(case: Case, given: Literal["prior", "posterior"], title: str, advic
     rows = max(2, min(case.num_data, _NUMBERS // (_SETS * case.batch[0][0].numel())))
     batch = tuple(part[:rows] for part in case.batch)
     checks = predictive_checks(case.pair, batch, given=given, num_sets=_SETS, seed=case.seed, progress=case.progress)
+    origin = "the guide's latents of the data" if given == "posterior" else "the prior"
     least = min(checks, key=lambda check: check.p_value)
     number = min(1.0, len(checks) * least.p_value)
-    seen = [check.name.replace("_", " ") for check in checks if len(checks) * check.p_value < _LEAST]
+    seen = [check.in_words for check in checks if len(checks) * check.p_value < _LEAST]
     return Finding(
         question=f"{given}_predictive",
         title=title,
@@ -173,8 +180,7 @@ def _finding(case: Case, given: Literal["prior", "posterior"], title: str, advic
         threshold=_LEAST,
         source="Gelman, Meng and Stern 1996; two-sided, times the number of quantities (Bonferroni); the level is ours",
         meaning=f"the smallest p-value of {len(checks)} quantities, times {len(checks)}: {_SETS} sets of {rows:,} data "
-        f"made from the {'guide' if given == 'posterior' else 'prior'}"
-        + (f"; they differ in {', '.join(seen)}" if seen else ""),
+        f"made from {origin}" + (f"; the data differ in {', '.join(seen)}" if seen else ""),
         advice=advice if seen else "",
         details={"checks": [asdict(check) for check in checks], "num_data": rows, "num_sets": _SETS},
     )

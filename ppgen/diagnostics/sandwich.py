@@ -49,9 +49,7 @@ def sandwich(case: Case) -> Finding | None:
     width = found.simulated_upper - found.simulated_lower
     number, short = float(width.mean()), _shortfall(case, found)
     wide, low = number > _NARROW, short is not None and float(short.mean()) > _NARROW
-    said = (
-        "" if short is None else f"; the guide's bound of K = {case.num_particles:,} is {float(short.mean()):.2f} below"
-    )
+    said = "" if short is None else f"; the guide's bound of K = {case.num_particles:,} is {_beside(short)}"
     return Finding(
         question="sandwich",
         title="Is log p(x) known well?",
@@ -70,6 +68,12 @@ def sandwich(case: Case) -> Finding | None:
 def _shortfall(case: Case, found: Bounds) -> Tensor | None:
     """The annealed lower bound less the guide's K-sample bound, (B,); None where these are given different latents."""
     return None if case.global_latents else found.lower - log_mean_exp(case.log_w[:, : len(found.lower)])
+
+
+def _beside(short: Tensor) -> str:
+    """Where the guide's bound is from the annealed one."""
+    by = float(short.mean())
+    return f"{abs(by):.2f} {'below' if by > 0 else 'above'}"
 
 
 def _details(found: Bounds, width: Tensor, short: Tensor | None) -> dict[str, Any]:
