@@ -31,7 +31,7 @@ def diagnose(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Directory for diagnosis.json.", show_default="the run's own")
+        Path | None, typer.Option(help="Directory for diagnosis.json and posterior.nc.", show_default="the run's own")
     ] = None,
     model: ModelAgain = None,
     device: Device = "auto",
@@ -40,7 +40,8 @@ def diagnose(
     """Tell whether a run's guide is to be believed, by numbers and a plain verdict.
 
     Each question that arises for such a model has a status, a number and the threshold it was held against, and what to
-    do next. diagnosis.json keeps them; `ppgen report` shows them with plots.
+    do next. diagnosis.json keeps them; `ppgen report` shows them with plots. posterior.nc beside it has draws of the
+    latents of the first 16 data, for ArviZ.
     """
     with stdout_kept_for(as_json):
         found = load(run, pair=model, device=device)
