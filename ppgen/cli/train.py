@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -34,6 +35,33 @@ DEFAULTS = TrainingOptions()
 SCHEDULES = get_args(get_type_hints(TrainingOptions)["schedule"])
 
 
+Epochs = Annotated[
+    int | None, typer.Option(help="Passes over the training data.", show_default=f"{DEFAULTS.epochs}, unless --steps")
+]
+Steps = Annotated[int | None, typer.Option(help="Turns of the loop, instead of --epochs.", show_default=False)]
+BatchSize = Annotated[int, typer.Option(help="Data in a batch.")]
+Rate = Annotated[float, typer.Option(help="Adam's learning rate.")]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(SCHEDULES),
+        help="Of the learning rate; cosine falls to zero.",
+        autocompletion=lambda: list(SCHEDULES),
+    ),
+]
+ClipNorm = Annotated[
+    float | None, typer.Option(help="Largest norm of the gradient, per datum.", show_default="no limit")
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(help="Stop after so many validations without a better bound.", show_default="never stop early"),
+]
+Seed = Annotated[int, typer.Option(help="Of the initial parameters and of training.")]
+Eager = Annotated[bool, typer.Option("--eager", help="Do not compile the steps: no wait, but slower.")]
+Out = Annotated[Path | None, typer.Option(help="Directory of the run.", show_default="runs/MODEL-DATA-OBJECTIVE")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")]
+
+
 def train(
     model: ModelName,
     data: DataName,
@@ -41,38 +69,18 @@ def train(
     model_options: ModelSettings = None,
     objective_options: ObjectiveSettings = None,
     data_options: DataSettings = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="Passes over the training data.", show_default=f"{DEFAULTS.epochs}, unless --steps"),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Turns of the loop, instead of --epochs.", show_default=False)
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Data in a batch.")] = DEFAULTS.batch_size,
-    lr: Annotated[float, typer.Option(help="Adam's learning rate.")] = DEFAULTS.lr,
-    schedule: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(SCHEDULES),
-            help="Of the learning rate; cosine falls to zero.",
-            autocompletion=lambda: list(SCHEDULES),
-        ),
-    ] = DEFAULTS.schedule,
-    clip_norm: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradient, per datum.", show_default="no limit")
-    ] = DEFAULTS.clip_norm,
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Stop after so many validations without a better bound.", show_default="never stop early"),
-    ] = DEFAULTS.patience,
-    seed: Annotated[int, typer.Option(help="Of the initial parameters and of training.")] = DEFAULTS.seed,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    batch_size: BatchSize = DEFAULTS.batch_size,
+    lr: Rate = DEFAULTS.lr,
+    schedule: Schedule = DEFAULTS.schedule,
+    clip_norm: ClipNorm = DEFAULTS.clip_norm,
+    patience: Patience = DEFAULTS.patience,
+    seed: Seed = DEFAULTS.seed,
     device: Device = "auto",
-    eager: Annotated[bool, typer.Option("--eager", help="Do not compile the steps: no wait, but slower.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Directory of the run.", show_default="runs/MODEL-DATA-OBJECTIVE"),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
+    eager: Eager = False,
+    out: Out = None,
+    resume: Resume = False,
 ) -> None:
     """Train MODEL on a data set with an objective.
 
@@ -96,13 +104,20 @@ def train(
     goal = make_objective(objective, **settings("-O", objective_options))
     torch.manual_seed(seed)
     pair, dataset = load_pair_and_data(model, data, model_options, data_options)
-    try:
+    with _told_how_to_resume(folder):
         run = fit(pair, dataset, goal, out=folder, resume=resume, device=device, progress=True, **options)
+    print(_summary(run, f" --model {model}" if ".py:" in model else ""))
+
+
+@contextmanager
+def _told_how_to_resume(folder: Path) -> Iterator[None]:
+    """Say, when Ctrl-C stops it, how training goes on."""
+    try:
+        yield
     except KeyboardInterrupt:
         if (folder / CONFIG).exists():
             say(f"stopped; {folder} holds the run: go on with the same command and --resume.")
         raise
-    print(_summary(run, f" --model {model}" if ".py:" in model else ""))
 
 
 def _length(epochs: int | None, steps: int | None) -> dict[str, Any]:
