@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from ppgen import make_pair
 from ppgen.charts_statistics import draw_in_band, draw_intervals, draw_stacks
-from ppgen.data import Dataset, DataSpec
-from ppgen.diagnostics.result import Diagnosis, Finding
-from ppgen.inference import ELBO
-from ppgen.options import TrainingOptions
 from ppgen.report import SECTIONS
-from ppgen.runs import DIAGNOSIS, Run, describe
 from ppgen.sections_calibration import bounds, losses, marginals, ranks
+from tests.diagnosed import diagnosed, found
 
 POINTS = [0.25, 0.5, 0.75]
 CALIBRATION: dict[str, Any] = {
@@ -72,35 +65,21 @@ DRAWN = [
 ]
 
 
-def _run(folder: Path, *findings: Finding) -> Run:
-    """A run that was not trained, with these findings in its directory."""
-    x = torch.zeros(8, 3)
-    data = Dataset(DataSpec("tiny", 3, "real"), (x,), (x,), (x,))
-    pair, objective = make_pair("vae", data.spec), ELBO()
-    diagnosis = Diagnosis(findings=findings, split="test", num_data=8, num_particles=10, seed=0)
-    (folder / DIAGNOSIS).write_text(json.dumps(diagnosis.to_json()))
-    return Run(pair, data, objective, describe(pair, data, objective, TrainingOptions()), [], folder)
-
-
-def _finding(question: str, details: dict[str, Any]) -> Finding:
-    return Finding(question=question, title="?", status="warn", threshold=0.2, details=details)
-
-
 @pytest.mark.parametrize(("section", "question", "details"), DRAWN)
 def test_a_section_stands_on_the_page_and_is_silent_without_its_finding(
     section: Any, question: str, details: dict[str, Any], tmp_path: Path
 ) -> None:
     assert section in SECTIONS
-    assert section(_run(tmp_path)) is None
-    assert section(_run(tmp_path, _finding(question, {}))) is None
-    assert section(_run(tmp_path, _finding(question, details))) is not None
+    assert section(diagnosed(tmp_path)) is None
+    assert section(diagnosed(tmp_path, found(question, {}))) is None
+    assert section(diagnosed(tmp_path, found(question, details))) is not None
 
 
 @pytest.mark.parametrize(("section", "question", "details"), DRAWN)
 def test_every_figure_has_a_caption_and_an_alternative_text_of_its_own(
     section: Any, question: str, details: dict[str, Any], tmp_path: Path
 ) -> None:
-    figures = section(_run(tmp_path, _finding(question, details))).figures
+    figures = section(diagnosed(tmp_path, found(question, details))).figures
     labels = [str(figure.body).split('aria-label="')[1].split('"')[0] for figure in figures]
     assert all(labels)
     assert len(set(labels)) == len(labels)
@@ -108,40 +87,40 @@ def test_every_figure_has_a_caption_and_an_alternative_text_of_its_own(
 
 
 def test_the_quantities_that_leave_the_band_are_named_and_those_on_its_edge_are_not(tmp_path: Path) -> None:
-    ecdf, _ = ranks(_run(tmp_path, _finding("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
+    ecdf, _ = ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
     assert "outside the band: z[0]." in str(ecdf.body)
     assert "3 of 3 quantities" in ecdf.caption
 
 
 def test_coverage_is_that_of_the_latents_alone(tmp_path: Path) -> None:
     """100 simulations: the standard error of a share is at most 0.5 / 10."""
-    _, coverage = ranks(_run(tmp_path, _finding("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
+    _, coverage = ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
     assert "over 2 latents: of 50% in 40.0%, of 80% in 70.0%" in coverage.caption
     assert "up to 5.0%" in coverage.caption
 
 
 def test_the_farthest_marginals_come_first_by_the_number_of_their_datum(tmp_path: Path) -> None:
-    distances, quantiles = marginals(_run(tmp_path, _finding("reference", REFERENCE))).figures  # type: ignore[union-attr]
+    distances, quantiles = marginals(diagnosed(tmp_path, found("reference", REFERENCE))).figures  # type: ignore[union-attr]
     assert "z[1], datum 3; z[0], datum 7; z[1], datum 7; z[0], datum 3." in str(quantiles.body)
     assert "0.30 of the guide, 0.03 of the weighted guide" in distances.caption
 
 
 def test_quantiles_of_latents_of_two_states_are_not_drawn(tmp_path: Path) -> None:
     coin = {name: [[[level, level]] * 2 for level in (0.0, 0.0, 0.0, 1.0, 1.0)] for name in REFERENCE["quantiles"]}
-    section = marginals(_run(tmp_path, _finding("reference", {**REFERENCE, "quantiles": coin})))
+    section = marginals(diagnosed(tmp_path, found("reference", {**REFERENCE, "quantiles": coin})))
     assert section is not None
     assert len(section.figures) == 1
 
 
 def test_the_caption_of_the_gaps_has_both_parts_in_nats(tmp_path: Path) -> None:
-    (bars,) = losses(_run(tmp_path, _finding("gaps", GAPS))).figures  # type: ignore[union-attr]
+    (bars,) = losses(diagnosed(tmp_path, found("gaps", GAPS))).figures  # type: ignore[union-attr]
     assert "mean 1.50 nats: 0.50 by approximation and 1.00 by amortisation" in str(bars.body)
     assert "1.00 ± 0.02" in bars.caption
 
 
 def test_bounds_are_drawn_without_the_guide_s_where_that_is_of_other_latents(tmp_path: Path) -> None:
     without = {**SANDWICH, "shortfall": None, "shortfall_per_datum": None}
-    both, alone = (bounds(_run(tmp_path, _finding("sandwich", details))) for details in (SANDWICH, without))
+    both, alone = (bounds(diagnosed(tmp_path, found("sandwich", details))) for details in (SANDWICH, without))
     assert both is not None
     assert alone is not None
     assert "0.30 nats" in alone.figures[0].caption

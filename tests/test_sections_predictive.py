@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from ppgen import make_pair
-from ppgen.data import Dataset, DataSpec
-from ppgen.diagnostics.result import Diagnosis, Finding
-from ppgen.inference import ELBO
-from ppgen.options import TrainingOptions
 from ppgen.report import SECTIONS
-from ppgen.runs import DIAGNOSIS, Run, describe
+from ppgen.runs import Run
 from ppgen.sections_predictive import left_out, made_again, made_anew
+from tests.diagnosed import diagnosed, found
 
 CHECKS = [
     {"name": "spread_within", "observed": 1.0, "mean": 1.5, "sd": 0.2, "p_value": 0.02},
@@ -26,18 +20,8 @@ BOTH = [(made_again, "posterior_predictive"), (made_anew, "prior_predictive")]
 
 
 def _run(folder: Path, question: str, checks: list[dict[str, Any]]) -> Run:
-    """A run that was not trained, with these checks in its directory."""
-    return _with(folder, question, {"checks": checks, "num_data": 8, "num_sets": 500})
-
-
-def _with(folder: Path, question: str, details: dict[str, Any]) -> Run:
-    x = torch.zeros(8, 3)
-    data = Dataset(DataSpec("tiny", 3, "real"), (x,), (x,), (x,))
-    pair, objective = make_pair("vae", data.spec), ELBO()
-    found = Finding(question=question, title="?", status="warn", threshold=0.7, details=details)
-    diagnosis = Diagnosis(findings=(found,), split="test", num_data=8, num_particles=10, seed=0)
-    (folder / DIAGNOSIS).write_text(json.dumps(diagnosis.to_json()))
-    return Run(pair, data, objective, describe(pair, data, objective, TrainingOptions()), [], folder)
+    """A run with these checks in its directory."""
+    return diagnosed(folder, found(question, {"checks": checks, "num_data": 8, "num_sets": 500}))
 
 
 @pytest.mark.parametrize(("section", "question"), BOTH)
@@ -60,7 +44,9 @@ def test_without_a_quantity_that_varies_nothing_is_drawn(section: Any, question:
 
 def test_data_left_out_are_named_by_the_largest_k_hat(tmp_path: Path) -> None:
     assert left_out in SECTIONS
-    section = left_out(_with(tmp_path, "leave_one_out", {"k": [0.1, 0.8, 0.3], "worst": [1, 2, 0]}))
+    section = left_out(
+        diagnosed(tmp_path, found("leave_one_out", {"k": [0.1, 0.8, 0.3], "worst": [1, 2, 0]}, threshold=0.7))
+    )
     assert section is not None
     assert "datum 1 (0.80), 2 (0.30), 0 (0.10)." in section.figures[0].caption
-    assert left_out(_with(tmp_path, "leave_one_out", {})) is None
+    assert left_out(diagnosed(tmp_path, found("leave_one_out", {}))) is None

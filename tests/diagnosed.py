@@ -1,0 +1,33 @@
+"""A run that was not trained, with findings by hand in its directory: what sections of the report draw from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ppgen import make_pair
+from ppgen.data import Dataset, DataSpec
+from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.inference import ELBO
+from ppgen.options import TrainingOptions
+from ppgen.runs import DIAGNOSIS, Run, describe
+
+__all__ = ["diagnosed", "found"]
+
+
+def diagnosed(folder: Path, *findings: Finding) -> Run:
+    """The run in ``folder``, of eight data of zeros."""
+    x = torch.zeros(8, 3)
+    data = Dataset(DataSpec("tiny", 3, "real"), (x,), (x,), (x,))
+    pair, objective = make_pair("vae", data.spec), ELBO()
+    diagnosis = Diagnosis(findings=findings, split="test", num_data=8, num_particles=10, seed=0)
+    (folder / DIAGNOSIS).write_text(json.dumps(diagnosis.to_json()))
+    return Run(pair, data, objective, describe(pair, data, objective, TrainingOptions()), [], folder)
+
+
+def found(question: str, details: dict[str, Any], threshold: float = 0.2) -> Finding:
+    """A finding of that question."""
+    return Finding(question=question, title="?", status="warn", threshold=threshold, details=details)
