@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -126,7 +127,7 @@ def train_each(
         if isinstance(one, Objective):
             options = training if seconds is None else _lasting(seconds, make, data, one, training, device)
             if options.validate_every is None and options.steps is not None:
-                options = replace(options, validate_every=max(1, options.steps // _POINTS))
+                options = replace(options, validate_every=math.ceil(options.steps / _POINTS))
             each = [replace(options, seed=options.seed + index) for index in range(seeds)]
             trained = [_train(make, data, one, options, particles, device, progress) for options in each]
             found.append(_curves(label, one, trained, particles))

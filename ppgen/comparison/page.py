@@ -292,7 +292,8 @@ def _trained(one: Curves) -> tuple[str, ...]:
     if one.likelihood is None:
         return name, "", "", "", "–", "", stopped
     bounds = ("–", "–") if one.last_bounds is None else map(number, one.last_bounds)
-    ends = f"{number(min(one.likelihoods))} to {number(max(one.likelihoods))}"
+    several = len(one.likelihoods) > 1
+    ends = f"{number(min(one.likelihoods))} to {number(max(one.likelihoods))}" if several else ""
     return name, f"{one.steps[-1]:,}", *bounds, number(one.likelihood), ends, stopped
 
 
