@@ -89,7 +89,7 @@ def _tensors(split: str, part: Any) -> Split:
     entries = part if isinstance(part, tuple) else (part,)
     if not entries:
         raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
-    x = SparseRows.of(entries[0]) if is_sparse(entries[0]) else _tensor(split, entries[0]).float()
+    x = SparseRows.of(entries[0]) if is_sparse(entries[0]) else _tensor(split, entries[0]).float().contiguous()
     rest = [_tensor(split, entry) for entry in entries[1:]]
     if x.ndim < 2:
         raise UsageError(

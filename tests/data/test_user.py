@@ -71,6 +71,13 @@ def test_dataset_from_flattens_pictures_and_keeps_their_shape(shape: tuple[int, 
     assert data.spec.image_shape == shape[1:]
 
 
+def test_dataset_from_lays_rows_one_after_another() -> None:
+    columns = np.asfortranarray(np.random.default_rng(0).normal(size=(10, 3)))
+    data = dataset_from(columns, valid=columns, test=columns)
+    assert data.train[0].stride() == (3, 1)
+    assert np.array_equal(data.train[0], columns.astype(np.float32))
+
+
 def test_dataset_from_does_not_share_memory_with_an_array() -> None:
     x = np.zeros((20, 2), dtype=np.float32)
     data = dataset_from(x, valid=x, test=x)
