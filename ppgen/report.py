@@ -21,12 +21,13 @@ from ppgen.sections import (
     texts,
     versions,
 )
-from ppgen.sections_calibration import losses, marginals, ranks
+from ppgen.sections_calibration import bounds, losses, marginals, ranks
 from ppgen.sections_diagnostics import aggregated, proposals, units, verdict, walks
 from ppgen.sections_energy import chains, energies, filters, normaliser
 from ppgen.sections_evaluation import likelihood, measures
+from ppgen.sections_globals import refits, shared_weights
 from ppgen.sections_latents import between, traversal
-from ppgen.sections_predictive import made_again, made_anew
+from ppgen.sections_predictive import left_out, made_again, made_anew
 from ppgen.sections_samples import over_training, samples
 from ppgen.sections_topics import topics
 from ppgen.sections_training import training
@@ -45,7 +46,10 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     measures,
     verdict,
     proposals,
+    shared_weights,
+    refits,
     losses,
+    bounds,
     ranks,
     marginals,
     units,
@@ -53,6 +57,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     walks,
     made_again,
     made_anew,
+    left_out,
     reconstruction,
     samples,
     over_training,

@@ -25,6 +25,10 @@ _WALKS = 3
 
 _KL = "kl", "KL, nats", "What the bound pays for each unit."
 _ACTIVITY = "activity", "activity", "The share of each unit's variance that data explain."
+_BELOW = (
+    " Below zero: latents that the guide draws after the unit, and the model before it, tell more of it than the guide "
+    "does from the datum alone; the sum over all units is what the bound pays."
+)
 
 _LINES = 6
 """Worst data that are drawn where they are no pictures."""
@@ -97,7 +101,7 @@ def units(run: Run, found: Finding) -> Iterator[Figure]:
         chart,
         f"{len(groups['active'])} active and {len(groups['idle'])} idle units; the first are {first}.",
         f"{says} The first are {first}. Idle: the unit's mean, which moves with the datum, explains at most 1 % of its "
-        "variance.",
+        f"variance.{_BELOW if any(height < 0 for _, height, _ in bars) else ''}",
     )
 
 
