@@ -215,7 +215,7 @@ def _check_number(names: Sequence[str], sizes: Sequence[int], needed_by: str) ->
         each = ", ".join(f"{name!r} {_power(size, 1)}" for name, size in zip(names, sizes, strict=True))
         raise UsageError(
             f"{needed_by} would sum over {_power(math.prod(sizes), 1)} joint states for each datum ({each}), and at "
-            f"most {MAX_JOINT_STATES} are: choose an objective that draws, or make the latents smaller."
+            f"most {MAX_JOINT_STATES:,} are: make the latents smaller, or choose a method that draws."
         )
 
 

@@ -81,14 +81,15 @@ def bounds(run: Run, found: Finding) -> Iterator[Figure]:
     widths = sorted((high - low for high, low in zip(upper, lower, strict=True)), reverse=True)
     short = sorted(found.details["shortfall_per_datum"] or (), reverse=True)
     groups = {
-        "upper less lower bound": [(float(i), width) for i, width in enumerate(widths, 1)],
-        "lower bound less the guide's": [(float(i), gap) for i, gap in enumerate(short, len(widths) + 2)],
+        "upper less lower": [(float(i), width) for i, width in enumerate(widths, 1)],
+        "lower less guide's": [(float(i), gap) for i, gap in enumerate(short, len(widths) + 2)],
     }
+    width, beside = number(found.details["width"]), _short_in_words(found.details) if short else ""
     yield drawn(
         draw_bars(groups, x_label="data, the widest first", y_label="nats"),
-        f"Bounds of {len(widths)} simulated data, {number(found.details['width'])} nats apart on average.",
+        f"Bounds of {len(widths)} simulated data, {width} nats apart on average.",
         f"How far the two annealed bounds on log p(x) are apart, of {len(widths)} data that the model made; on average "
-        f"{number(found.details['width'])} nats. Where they cross, it is by noise.{_short_in_words(found.details) if short else ''}",
+        f"{width} nats. Where they cross, it is by noise.{beside}",
     )
     rates = found.details["acceptance"]
     curve = Curve("acceptance", powers(len(rates)).tolist()[1:], rates)

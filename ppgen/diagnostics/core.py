@@ -12,6 +12,7 @@ from ppgen.data import Dataset
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.diagnostics.weights import without_weights
 from ppgen.errors import UsageError, nearest
 from ppgen.pair import Pair, as_pair
 
@@ -109,15 +110,32 @@ def _left_out(pair: Pair) -> str:
 
 
 def _answer(question: Callable[[Case], Finding | None], case: Case) -> Finding | None:
-    """The finding; its numbers do not depend on which other questions there are."""
+    """The finding; its numbers do not depend on which other questions there are.
+
+    Where a datum's log-weights are not finite, drawing and scoring may fail in any way: the datum is named then.
+    """
     torch.manual_seed(case.seed)
     try:
         return question(case)
     except UsageError as error:
-        name = question.__name__
-        return Finding(
-            question=name, title=name.replace("_", " ").capitalize(), status="unknown", meaning=f"No answer: {error}"
-        )
+        return _unanswered(question, str(error))
+    except (RuntimeError, ValueError):
+        datum = _without_weights(case)
+        if datum is None:
+            raise
+        return _unanswered(question, f"log-weights of datum {datum} are not finite: look at what guide and model say there.")
+
+
+def _unanswered(question: Callable[[Case], Finding | None], why: str) -> Finding:
+    name = question.__name__
+    title = name.replace("_", " ").capitalize()
+    return Finding(question=name, title=title, status="unknown", meaning=f"No answer: {why}")
+
+
+def _without_weights(case: Case) -> int | None:
+    """The first datum with a log-weight that is NaN or +inf, or none that is finite; None: there is none."""
+    broken = [] if case.pair.implicit else without_weights(case.log_w).nonzero()[:, 0].tolist()
+    return broken[0] if broken else None
 
 
 def _asked(names: Sequence[str] | None) -> list[Callable[[Case], Finding | None]]:

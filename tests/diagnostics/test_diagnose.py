@@ -63,6 +63,25 @@ def test_a_datum_whose_weights_are_not_finite_is_named() -> None:
     assert "datum 3" in found.meaning
 
 
+def test_a_question_that_breaks_down_at_a_datum_without_weights_is_unanswered_and_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A RuntimeError of a library is no answer there; of a pair whose weights are finite it is a defect, and shown."""
+
+    def broken(case: Case) -> Finding | None:
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+
+    monkeypatch.setattr(core, "QUESTIONS", [broken])
+    pair = exact(torch.randn(4, 2))
+    data = data_of(pair, 10)
+    with pytest.raises(RuntimeError, match="p_in"):
+        ppgen.diagnose(pair, data)
+    pair.model = lambda x: LinearWithHole.model(pair, x)  # type: ignore[method-assign]
+    found = ppgen.diagnose(pair, data)["broken"]
+    assert found.status == "unknown"
+    assert found.meaning == "No answer: log-weights of datum 3 are not finite: look at what guide and model say there."
+
+
 class LinearWithHole:
     """A model whose density at the fourth datum is NaN."""
 
