@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +107,8 @@ class Run:
     def diagnose(self, out: str | Path | None = None, **options: Any) -> Diagnosis:
         """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
 
-        ``posterior.nc`` beside it holds draws at the first 16 of the data (:func:`ppgen.to_inference_data`).
+        ``posterior.nc`` beside it holds draws at the first 16 of the data (:func:`ppgen.to_inference_data`); a pair
+        that breaks down there has none, and a warning says so.
 
         Args:
             out: a directory; None: the run's own, if it has one.
@@ -119,11 +121,20 @@ class Run:
         result = diagnose(self.pair, self.data, chains=self.chains, **options)
         if folder is not None:
             write_whole(folder / DIAGNOSIS, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
-            with torch.random.fork_rng():
-                torch.manual_seed(result.seed)
-                batch = self.data.draw(self.data.rows(result.split, slice(min(_KEPT, result.num_data))))
-            write_posterior(self.pair, batch, folder / POSTERIOR, seed=result.seed)
+            self._keep_posterior(folder / POSTERIOR, result)
         return result
+
+    def _keep_posterior(self, file: Path, result: Diagnosis) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(result.seed)
+            batch = self.data.draw(self.data.rows(result.split, slice(min(_KEPT, result.num_data))))
+        try:
+            write_posterior(self.pair, batch, file, seed=result.seed)
+        except UsageError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            file.unlink(missing_ok=True)
+            warnings.warn(f"{file.name} is left out, for the pair cannot be drawn from there: {error}", stacklevel=3)
 
     @property
     def diagnosis(self) -> Diagnosis | None:

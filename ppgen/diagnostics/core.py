@@ -123,7 +123,9 @@ def _answer(question: Callable[[Case], Finding | None], case: Case) -> Finding |
         datum = _without_weights(case)
         if datum is None:
             raise
-        return _unanswered(question, f"log-weights of datum {datum} are not finite: look at what guide and model say there.")
+        return _unanswered(
+            question, f"log-weights of datum {datum} are not finite: look at what guide and model say there."
+        )
 
 
 def _unanswered(question: Callable[[Case], Finding | None], why: str) -> Finding:

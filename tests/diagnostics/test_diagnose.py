@@ -158,6 +158,18 @@ def test_a_run_keeps_its_diagnosis_and_the_report_shows_it(run: ppgen.Run) -> No
         assert f"{title}</h2>" in page
 
 
+def test_a_run_that_cannot_be_drawn_from_keeps_its_diagnosis_and_says_that_posterior_nc_is_left_out(
+    run: ppgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+
+    monkeypatch.setattr("ppgen.runs.write_posterior", broken)
+    with pytest.warns(UserWarning, match=r"posterior.nc is left out"):
+        run.diagnose(out=tmp_path, num_data=20, num_particles=200, questions=["collapse"])
+    assert [file.name for file in tmp_path.iterdir()] == ["diagnosis.json"]
+
+
 def test_the_command_prints_one_document_or_a_table(
     run: ppgen.Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
