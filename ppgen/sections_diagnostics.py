@@ -154,13 +154,18 @@ def _light(found: Finding) -> Markup:
     ).format(
         found.status,
         f"{found.status} ",
-        "" if found.number is None else number(found.number),
+        "" if found.number is None else _told(found.number),
         held,
         found.title,
         found.meaning,
         f"What to do: {found.advice}" if found.advice else "",
         found.source,
     )
+
+
+def _told(value: float) -> str:
+    """A number beside its light; small p-values keep a digit."""
+    return number(value) if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
 def _worst(run: Run, found: Finding) -> Figure:

@@ -43,7 +43,7 @@ __all__ = ["global_calibration", "global_shares"]
 _REPLICATIONS = 16, 40
 """Data sets, at least and at most."""
 
-_CELLS, _OTHER = 45 * 10**8, 200
+_CELLS, _OTHER = 35 * 10**8, 200
 """What all refits may cost, in numbers of steps x particles x data: those of a datum's largest site, and what else a
 particle costs in them. A few minutes of two cores."""
 

@@ -65,7 +65,7 @@ __all__ = ["GlobalWeights", "global_importance", "global_log_weights"]
 _LEAST_DRAWS, _PARTICLES = 125, (4, 100)
 """Draws of g that a k-hat needs; fewest and most particles of a datum's latents for each."""
 
-_CELLS, _OTHER = 15 * 10**9, 200
+_CELLS, _OTHER = 115 * 10**8, 200
 """What the question may cost, S x N x K numbers: those of a datum's largest site, and what else a particle costs in
 them. A few minutes of two cores."""
 

@@ -47,7 +47,8 @@ def likeness(case: Case) -> Finding | None:
     """The p-value of samples and data being alike, the data's modes, and how near samples lie to the training data.
 
     Red: a known mode is without samples. Yellow: the p-value is below 0.05, fewer than 95 % of the samples lie at a
-    known mode, or samples are nearer to the training data than fresh data are. None for a pair that states a density.
+    known mode, or samples are nearer to the training data than fresh data are. The number is that of the gravest of
+    these, or the p-value. None for a pair that states a density.
     """
     if not case.pair.implicit:
         return None
@@ -55,37 +56,42 @@ def likeness(case: Case) -> Finding | None:
         case.pair, case.data, case.split, case.batch, case.num_particles, case.seed, case.progress, _SAMPLES
     )
     found = {one.name: one for measure in MEASURES for one in measure(subject)}
-    p_value, judged = found["two_sample_p_value"].value, [*_judged(case, found)]
-    statuses = [status for status, _ in judged]
+    wrong = [*_wrong(case, {name: one.value for name, one in found.items()})]
+    status, number, threshold, _ = wrong[0] if wrong else ("good", found["two_sample_p_value"].value, _LEVEL, "")
     return Finding(
         question="likeness",
         title="Are samples like the data?",
-        status="bad" if "bad" in statuses else "warn" if judged else "good",
-        number=p_value,
-        threshold=_LEVEL,
+        status=status,
+        number=number,
+        threshold=threshold,
         source="Gretton et al. 2012, a kernel two-sample test; Lin et al. 2018 for modes; Meehan et al. 2020 for "
         "copies; the shares asked for are ours",
         meaning="; ".join(_said(case, found)),
-        advice=" ".join(advice for _, advice in judged),
+        advice=" ".join(dict.fromkeys(advice for *_, advice in wrong)),
         details={name: asdict(one) for name, one in found.items()},
     )
 
 
-def _judged(case: Case, found: Mapping[str, Measure]) -> Iterator[tuple[Status, str]]:
-    """What is wrong, the gravest first, and what to do about it."""
-    value = {name: one.value for name, one in found.items()}
-    if case.data.modes is not None and value["modes_covered"] < len(case.data.modes.centres):
-        yield "bad", _MISSING
+def _wrong(case: Case, value: Mapping[str, float]) -> Iterator[tuple[Status, float, float, str]]:
+    """What is wrong, the gravest first: its number, what it was held against, and what to do about it."""
+    modes = 0 if case.data.modes is None else len(case.data.modes.centres)
+    if value.get("modes_covered", 0) < modes:
+        yield "bad", value["modes_covered"], modes, _MISSING
+    if value["two_sample_p_value"] < _LEVEL:
+        yield "warn", value["two_sample_p_value"], _LEVEL, _UNLIKE
+    if value.get("high_quality_share", 1.0) < _QUALITY:
+        yield "warn", value["high_quality_share"], _QUALITY, _UNLIKE
     if value.get("nearness_to_train", 0.5) > _COPIES:
-        yield "warn", _COPIED
-    if value["two_sample_p_value"] < _LEVEL or value.get("high_quality_share", 1.0) < _QUALITY:
-        yield "warn", _UNLIKE
+        yield "warn", value["nearness_to_train"], _COPIES, _COPIED
 
 
 def _said(case: Case, found: Mapping[str, Measure]) -> Iterator[str]:
     """The measures that are judged, in words."""
     value = {name: one.value for name, one in found.items()}
-    yield f"p-value of a two-sample test that samples and {case.num_data:,} {case.split} data are alike"
+    yield (
+        f"p-value {value['two_sample_p_value']:.3g} of a two-sample test that samples and {case.num_data:,} "
+        f"{case.split} data are alike (at least {_LEVEL:g} for a yes)"
+    )
     if case.data.modes is not None:
         yield (
             f"{value['modes_covered']:.0f} of {len(case.data.modes.centres)} modes have samples, and "

@@ -55,7 +55,7 @@ def test_a_mode_without_samples_is_found_bad_and_the_advice_is_about_modes() -> 
     with torch.no_grad():
         pair.loc.copy_(torch.tensor([1.0, 0.0]))
     found = ppgen.diagnose(pair, data, questions=["likeness"])["likeness"]
-    assert found.status == "bad"
+    assert (found.status, found.number, found.threshold) == ("bad", 1, 4)
     assert "1 of 4 modes have samples" in found.meaning
     assert found.advice.startswith("No sample reaches some of the data's modes")
     assert "guide" not in found.advice
