@@ -38,6 +38,7 @@ def to_inference_data(
     data_plate: str = "data",
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
+    attrs: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Any:
@@ -65,6 +66,7 @@ def to_inference_data(
         data_plate: name of the plate whose elements are the data, where ``source`` is an SVI of functions.
         coords: of dims by their names; those of plates are 0, 1, ... unless given.
         dims: names for the dims of a site that are no plate's.
+        attrs: attributes beside those above: numbers and texts.
         seed: of the draws; the global random state is left as it was.
         progress: show progress bars.
 
@@ -77,7 +79,8 @@ def to_inference_data(
         torch.manual_seed(seed)
         options = {"num_samples": num_samples, "resampled_from": resampled_from}
         groups = _groups(source, batch, data_plate=data_plate, progress=progress, **options)
-    return inference_data(groups.variables, groups.chains, _attributes(groups), coords=coords, dims=dims)
+    every = {**_attributes(groups), **(attrs or {})}
+    return inference_data(groups.variables, groups.chains, every, coords=coords, dims=dims)
 
 
 def write_posterior(pair: Any, batch: Batch, path: str | Path, **options: Any) -> Path:

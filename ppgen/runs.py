@@ -107,8 +107,9 @@ class Run:
     def diagnose(self, out: str | Path | None = None, **options: Any) -> Diagnosis:
         """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
 
-        ``posterior.nc`` beside it holds draws at the first 16 of the data (:func:`ppgen.to_inference_data`); a pair
-        that breaks down there has none, and a warning says so.
+        ``posterior.nc`` beside it holds draws at the first 16 of the data (:func:`ppgen.to_inference_data`), and the
+        findings' numbers as attributes, ``diagnosis_importance`` and the like; a pair that breaks down there has none,
+        and a warning says so.
 
         Args:
             out: a directory; None: the run's own, if it has one.
@@ -128,8 +129,9 @@ class Run:
         with torch.random.fork_rng():
             torch.manual_seed(result.seed)
             batch = self.data.draw(self.data.rows(result.split, slice(min(_KEPT, result.num_data))))
+        numbers = {f"diagnosis_{one.question}": one.number for one in result.findings if one.number is not None}
         try:
-            write_posterior(self.pair, batch, file, seed=result.seed)
+            write_posterior(self.pair, batch, file, attrs=numbers, seed=result.seed)
         except UsageError:
             raise
         except (RuntimeError, ValueError) as error:

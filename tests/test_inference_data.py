@@ -307,8 +307,9 @@ def test_arviz_works_on_the_file(tmp_path: Path) -> None:
 def test_a_diagnosed_run_keeps_its_posterior(tmp_path: Path) -> None:
     data = ppgen.load_data("linear_gaussian")
     run = ppgen.fit(ppgen.make_pair("linear_gaussian", data.spec), data, ELBO(), steps=2, out=tmp_path / "run")
-    run.diagnose(num_data=20, num_particles=200, questions=["importance"])
+    found = run.diagnose(num_data=20, num_particles=200, questions=["importance"])
     idata = az.from_netcdf(tmp_path / "run" / "posterior.nc")
+    assert idata.posterior.attrs["diagnosis_importance"] == found["importance"].number
     assert idata.posterior.sizes["data"] == 16
     np.testing.assert_array_equal(idata.observed_data["x"], data.test[0][:16])
 
