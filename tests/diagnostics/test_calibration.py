@@ -9,13 +9,16 @@ import torch
 from scipy.stats import binom, norm
 from torch import Tensor
 
+from ppgen import fit, load_data
 from ppgen.data import DataSpec, dataset_from
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.diagnostics.calibration import interval_coverage, shapes
 from ppgen.diagnostics.simulation import DENSITIES, Ranks, simulated_ranks
 from ppgen.diagnostics.uniformity import interval_noise, uniformity_p
 from ppgen.errors import UsageError
+from ppgen.inference import ELBO, IWELBO, Beta
 from ppgen.models import GAN, RBM, VAE, LinearGaussian
+from ppgen.objective import Objective
 from ppgen.pair import Pair
 from tests.doubles import Chain, Mixture, Shared
 from tests.doubles import data as doubles_data
@@ -201,6 +204,22 @@ def test_a_guide_without_numbers_is_named() -> None:
         pair.guide_loc.fill_(torch.nan)
     with pyro.validation_enabled(False), pytest.raises(UsageError, match="simulated datum 0 has a NaN"):
         simulated_ranks(pair, (DATA,), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("objective", "statuses"),
+    [(ELBO(), ["good"]), (IWELBO(num_particles=5), ["good", "warn"]), (Beta(beta=0.3), ["bad"])],
+    ids=["elbo", "iwelbo", "beta"],
+)
+def test_a_trained_guide_is_believed_and_an_overconfident_one_is_not(objective: Objective, statuses: list[str]) -> None:
+    """Digits, 40 epochs. A weight of 0.3 on the KL teaches a posterior whose likelihood counts 3.3 times, and 90 %
+    intervals hold about 65 %."""
+    data = load_data("digits")
+    pair = fit(VAE(data.spec), data, objective, epochs=40).pair
+    finding = diagnose(pair, data, questions=["calibration"])["calibration"]
+    assert finding.status in statuses
+    assert (finding.details["coverage"]["0.9"] > 0.85) == (finding.status != "bad")
 
 
 @pytest.mark.slow
