@@ -37,8 +37,8 @@ def shared_weights(run: Run, found: Finding) -> Iterator[Figure]:
         draw_curves(curves, x_label="draws, the heaviest first", y_label="percent of the weight", log_x=True),
         f"The heaviest of {len(log_w):,} draws carries {first} of the weight, the {half:,} heaviest half of it.",
         f"How much of the weight of {len(log_w):,} draws for all {found.details['num_data']:,} training data the "
-        f"heaviest carry: the first {first}; half of it is reached at draw {half:,}. Draws of the posterior itself would "
-        "weigh the same; a curve that starts near 100 is a posterior seen through one draw.",
+        f"heaviest carry: the first {first}; half of it is reached at draw {half:,}. Draws of the posterior itself "
+        "would weigh the same; a curve that starts near 100 is a posterior seen through one draw.",
     )
 
 
