@@ -59,7 +59,7 @@ _SOURCE = (
 )
 _ADVICE = {
     "too narrow": "The guide is overconfident: train with an objective that covers more mass ('iwelbo' or 'dreg' with "
-    "more particles, 'rws'), or give it a richer family (full covariance, a flow).",
+    "more particles, 'rws'), or give it a richer family (full covariance, a flow; autoregressive if it is discrete).",
     "too wide": "The guide is wider than the posterior: train longer; a posterior that depends on x more sharply than "
     "the encoder can say needs a larger encoder.",
     "too low": "The guide is off in location: train longer or with a larger encoder; wake-sleep ('rws' with "

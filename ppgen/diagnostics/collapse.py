@@ -21,9 +21,9 @@ _NAMED = 10
 
 _SOURCE = f"Burda et al. 2016, section 5.1: a unit is active above {ACTIVE}; the share asked for is ours"
 _ADVICE = (
-    "Idle units cost nothing and code nothing. If the latents should tell more: weigh the KL less ('beta' below 1) or "
-    "let it in slowly (a schedule of beta from 0 to 1), take a weaker decoder, or fewer latents; 'iwelbo' keeps more "
-    "units active than 'elbo'."
+    "Idle units tell next to nothing of the datum. If the latents should tell more: weigh the KL less ('beta' below 1) "
+    "or let it in slowly (a schedule of beta from 0 to 1), take a weaker decoder, or fewer latents; 'iwelbo' keeps "
+    "more units active than 'elbo'."
 )
 
 

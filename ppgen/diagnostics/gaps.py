@@ -41,8 +41,8 @@ _AMORTISATION = (
     "matter can be optimised one by one from the guide's answer."
 )
 _APPROXIMATION = (
-    "Most of it is the family's: a richer guide (full covariance, a flow, more layers), or an objective that is less "
-    "bound to it ('iwelbo', 'dreg')."
+    "Most of it is the family's: a richer guide (full covariance, a flow, more layers; of discrete latents an "
+    "autoregressive one), or an objective that is less bound to it ('iwelbo', 'dreg', 'vimco')."
 )
 
 
@@ -104,7 +104,10 @@ def _error(log_w: Tensor) -> float:
 def _won(elbo: Mapping[str, Tensor]) -> str:
     if "full" not in elbo:
         return ""
-    return f"; a full covariance would win {float((elbo['full'] - elbo['own']).mean()):.2f}"
+    won = float((elbo["full"] - elbo["own"]).mean())
+    return (
+        f"; a full covariance would win {won:.2f}" if won > 0 else "; no Gaussian of full covariance was found better"
+    )
 
 
 def _advice(approximation: Tensor, amortisation: Tensor) -> str:

@@ -85,6 +85,7 @@ class Search:
 class LocalWeights:
     """Log-weights (K, B), float64, nats, of the guide as it is, and of the best found for each datum.
 
+    ``own`` is ``amortised`` where the search ended with a lower bound than it began with, over all data.
     ``full`` is None where a latent of the data is discrete, or there are more than 512 numbers of them.
     """
 
@@ -121,6 +122,8 @@ def local_log_weights(
         amortised = _blocks(lambda num: family.run(zero, num).log_w, num_particles)
         best = _ascend(lambda shifts: family.bound(shifts, few), zero, search, "local guides", progress)
         own = _blocks(lambda num: family.run(best, num).log_w, num_particles)
+        if float(own.mean()) < float(amortised.mean()):  # the search found nothing better than the guide's own answers
+            best, own = zero, amortised
         full = None if family.narrow else _full_log_weights(family, best, num_particles, search, progress)
         return LocalWeights(amortised, own, full)
 
@@ -219,7 +222,6 @@ class _Full:
     """
 
     def __init__(self, family: _Own, shifts: Shifts) -> None:
-        self.family = family
         self.family, self.shifts = family, shifts
         width = sum(family.one.guide_sites[name]["value"][0].numel() for name in family.one.latents)
         chains = self.chains(max(256, 4 * width // len(family.batch[0])))
@@ -243,10 +245,10 @@ class _Full:
         noise = torch.randn(chains.particles.num_particles, *loc.shape).to(loc)
         v = loc + torch.einsum("bfg,kbg->kbf", scale, noise)  # (K, B, F)
         u = self.mean + torch.einsum("bfg,kbg->kbf", self.scale, v)
-        away = (v - loc.detach()).permute(1, 2, 0)  # (B, F, K)
-        standard = torch.linalg.solve_triangular(scale.detach(), away, upper=False)
-        log_q = -(standard.square().sum(1).T + loc.shape[-1] * math.log(2 * math.pi)) / 2  # (K, B)
+        log_q = -(noise.square().sum(-1) + loc.shape[-1] * math.log(2 * math.pi)) / 2  # (K, B)
         log_q = log_q - _log_det(scale.detach()) - _log_det(self.scale)
+        slope = -torch.linalg.solve_triangular(scale.detach().mT, noise.permute(1, 2, 0), upper=True)  # of log q in v
+        log_q = log_q + (slope.permute(2, 0, 1) * (v - v.detach())).sum(-1)  # its value is exact: no v is solved for e
         log_w: Tensor = chains.log_density(self._sites(u, chains), {}) - log_q
         return log_w
 

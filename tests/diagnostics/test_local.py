@@ -12,12 +12,13 @@ from torch.distributions import constraints
 
 import ppgen
 from ppgen.data import DataSpec, linear_gaussian_truth
-from ppgen.diagnostics.local import LocalWeights, Search, local_log_weights, moved
+from ppgen.diagnostics.local import LocalWeights, Search, _Full, _Own, local_log_weights, moved
 from ppgen.distributions import LogDirichlet
 from ppgen.errors import UsageError
 from ppgen.models import LinearGaussian
 from ppgen.pair import Pair
 from ppgen.testing.yardsticks import BernoulliYardstick, SharedYardstick
+from ppgen.tracing import Program
 from tests.discrete_doubles import Blend
 
 EXACT = 2e-3
@@ -61,6 +62,26 @@ def test_from_a_guide_far_off_the_posterior_is_found_in_a_family_that_holds_it()
     assert float(amortised.mean()) > 10
     assert abs(float(own.mean())) < EXACT
     assert abs(float(full.mean())) < 1e-4
+
+
+def test_a_search_that_ends_lower_than_it_began_found_nothing() -> None:
+    torch.manual_seed(0)
+    pair, x = at_truth("full")
+    pair.set_exact_guide()
+    found = local_log_weights(pair, (x,), 50, Search(num_steps=1, lr=10.0))
+    assert torch.equal(found.own, found.amortised)
+
+
+def test_weights_of_a_covariance_near_to_singular_are_still_proper() -> None:
+    torch.manual_seed(0)
+    pair, x = at_truth("full", latent_dim=10)
+    family = _Own(Program(pair.model, pair.guide), (x,))
+    full = _Full(family, family.start())
+    width = full.mean.shape[-1]
+    scale = (30 * torch.randn(width, width).tril(-1) - 4 * torch.eye(width)).expand(len(x), -1, -1)
+    log_w = full.log_weights({"loc": full.start()["loc"], "scale": scale}, full.chains(1000))
+    excess = log_w.logsumexp(0) - math.log(len(log_w)) - pair.log_evidence(x)
+    assert float(excess.detach().max()) < 14  # by Markov's inequality above with a probability of 32 exp(-14) < 1e-4
 
 
 def test_at_the_exact_guide_nothing_is_gained() -> None:
