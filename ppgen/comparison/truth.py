@@ -32,8 +32,8 @@ class Evidence:
     """The mean over the batch of log p(x), in nats per datum.
 
     ``method``: ``"enumerated"``, a sum over all states of the latents, and ``"closed form"``, the pair's own
-    ``log_evidence(*batch)``, are exact and ``standard_error`` is 0; ``"bound"`` is a reference and not exact: the
-    importance-weighted bound of ``num_particles`` particles, below log p(x) in expectation.
+    ``log_evidence(*batch)``, (B,), are exact and ``standard_error`` is 0; ``"bound"`` is a reference and not exact:
+    the importance-weighted bound of ``num_particles`` particles, below log p(x) in expectation.
     """
 
     value: float
@@ -105,7 +105,8 @@ def _evidence(pair: Pair, batch: Batch, particles: int) -> Evidence | None:
     closed_form = getattr(pair, "log_evidence", None)
     if closed_form is not None:
         with torch.no_grad():
-            return Evidence(float(closed_form(*batch).mean()), 0.0, "closed form")
+            exact: Tensor = closed_form(*batch)  # (B,); () is that of all data together, and no datum has its own
+        return Evidence(float(exact.mean()), 0.0, "closed form") if exact.dim() else None
     try:
         log_w = log_weights(pair, batch, particles)  # (K, B)
     except UsageError:
