@@ -7,6 +7,7 @@ from ppgen.diagnostics.elpd import compare_runs, held_out, loo
 from ppgen.diagnostics.global_importance import GlobalWeights, global_log_weights
 from ppgen.diagnostics.local import LocalWeights, Search, local_log_weights
 from ppgen.diagnostics.predictive import Check, predictive_checks
+from ppgen.diagnostics.question import Question, asks
 from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity
@@ -21,7 +22,9 @@ __all__ = [
     "Finding",
     "GlobalWeights",
     "LocalWeights",
+    "Question",
     "Search",
+    "asks",
     "compare_runs",
     "diagnose",
     "effective_sample_size",

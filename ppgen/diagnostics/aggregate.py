@@ -28,6 +28,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.divergence import divergences
 from ppgen.draws import prior_latents
@@ -77,6 +78,7 @@ class Surgery:
         return self.mutual_information > self.log_n - _SATURATED
 
 
+@asks("Is the prior what the latents of the data look like?")
 def aggregate(case: Case) -> Finding | None:
     """The share of the KL that is no mutual information, and what moments tell of it.
 
@@ -90,8 +92,6 @@ def aggregate(case: Case) -> Finding | None:
     status: Status = "good" if share <= _SHARE else "unknown" if found.saturated else "warn"
     at_most = "at most, since N data tell no more than log N" if found.saturated else f"± {found.standard_error:.2f}"
     return Finding(
-        question="aggregate",
-        title="Is the prior what the latents of the data look like?",
         status=status,
         number=share,
         threshold=_SHARE,

@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.simulation import DENSITIES, Ranks, simulated_ranks
 from ppgen.diagnostics.uniformity import ecdf_band, ecdf_difference, interval_error, interval_noise, uniformity_p
@@ -51,7 +52,6 @@ _LATENT, _DENSITY = (0.05, 0.15), (0.15, 0.5)
 """Errors of an interval's probability up to which the light is green, and above which it is red."""
 _CURVES = 12
 
-_TITLE = "Is the guide calibrated on data the model makes?"
 _SOURCE = (
     "Talts et al. 2018, simulation-based calibration; Säilynoja et al. 2022, p-value and band; Modrák et al. 2025, "
     "test quantities; Kuiper 1960, size of the error. Limits are ours: 0.05 and 0.15 of a latent, where 90 % intervals "
@@ -68,6 +68,7 @@ _ADVICE = {
 _ADVICE["too high"] = _ADVICE["too low"]
 
 
+@asks("Is the guide calibrated on data the model makes?")
 def calibration(case: Case) -> Finding | None:
     """Simulation-based calibration of the guide of a datum's latents, and the coverage of its central intervals.
 
@@ -85,8 +86,6 @@ def calibration(case: Case) -> Finding | None:
     number, (least, most) = sizes.error[worst], limits[worst]
     status: Status = "good" if number <= least else "warn" if number <= most else "bad"
     return Finding(
-        question="calibration",
-        title=_TITLE,
         status=status,
         number=number,
         threshold=least,

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.units import Unit, units_of
 
@@ -27,6 +28,7 @@ _ADVICE = (
 )
 
 
+@asks("Are the latents used?")
 def collapse(case: Case) -> Finding | None:
     """The share of units whose activity exceeds 0.01, and the units that are idle, by name.
 
@@ -40,8 +42,6 @@ def collapse(case: Case) -> Finding | None:
     share = 1 - len(idle) / len(units)
     status: Status = "good" if share >= _MOST else "warn" if share > _LEAST else "bad"
     return Finding(
-        question="collapse",
-        title="Are the latents used?",
         status=status,
         number=share,
         threshold=_MOST,

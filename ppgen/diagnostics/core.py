@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppgen.data import Dataset
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import without_weights
@@ -109,7 +110,7 @@ def _left_out(pair: Pair) -> str:
     return "The guide is the posterior: its weights are all equal, and are not asked about." if pair.exact_guide else ""
 
 
-def _answer(question: Callable[[Case], Finding | None], case: Case) -> Finding | None:
+def _answer(question: Question, case: Case) -> Finding | None:
     """The finding; its numbers do not depend on which other questions there are.
 
     Where a datum's log-weights are not finite, drawing and scoring may fail in any way: the datum is named then.
@@ -128,10 +129,8 @@ def _answer(question: Callable[[Case], Finding | None], case: Case) -> Finding |
         )
 
 
-def _unanswered(question: Callable[[Case], Finding | None], why: str) -> Finding:
-    name = question.__name__
-    title = name.replace("_", " ").capitalize()
-    return Finding(question=name, title=title, status="unknown", meaning=f"No answer: {why}")
+def _unanswered(question: Question, why: str) -> Finding:
+    return question.found(Finding(status="unknown", meaning=f"No answer: {why}"))
 
 
 def _without_weights(case: Case) -> int | None:
@@ -140,8 +139,8 @@ def _without_weights(case: Case) -> int | None:
     return broken[0] if broken else None
 
 
-def _asked(names: Sequence[str] | None) -> list[Callable[[Case], Finding | None]]:
-    known = {question.__name__: question for question in QUESTIONS}
+def _asked(names: Sequence[str] | None) -> list[Question]:
+    known = {question.name: question for question in QUESTIONS}
     for name in names or ():
         if name not in known:
             raise UsageError(f"expected the name of a question, got {name!r}{nearest(name, known)}")

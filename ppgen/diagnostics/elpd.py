@@ -30,6 +30,7 @@ from torch import Tensor
 
 from ppgen.arviz_bridge import compare_elpd, elpd_data, loo_data
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import k_threshold, pareto_k
 from ppgen.errors import UsageError
@@ -142,6 +143,7 @@ def compare_runs(
     return compare_elpd(found)
 
 
+@asks("Does no single datum move what was inferred from all?")
 def leave_one_out(case: Case) -> Finding | None:
     """The k-hat of leaving each training datum out. None for a pair without latents outside the data plate."""
     if case.pair.implicit or not case.pair.normalised or not case.global_latents:
@@ -153,8 +155,6 @@ def leave_one_out(case: Case) -> Finding | None:
     status: Status = "good" if number <= limit else "warn" if float(k.median()) <= limit else "bad"
     size = len(batch[0])
     return Finding(
-        question="leave_one_out",
-        title="Does no single datum move what was inferred from all?",
         status=status,
         number=number,
         threshold=limit,

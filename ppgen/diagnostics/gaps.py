@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.local import local_log_weights
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.reductions import log_mean_exp
 
@@ -46,6 +47,7 @@ _APPROXIMATION = (
 )
 
 
+@asks("Does the bound lose little to the guide?")
 def gaps(case: Case) -> Finding | None:
     """The inference gap of up to 32 data in nats, and its two parts.
 
@@ -67,8 +69,6 @@ def gaps(case: Case) -> Finding | None:
     number, limit = float((evidence - elbo["amortised"]).mean()), math.log(case.num_particles)
     status: Status = "good" if number <= _SMALL else "warn" if number <= limit else "bad"
     return Finding(
-        question="gaps",
-        title="Does the bound lose little to the guide?",
         status=status,
         number=number,
         threshold=_SMALL,

@@ -28,6 +28,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.dreams import dreamt
@@ -53,8 +54,9 @@ _TOWARDS = 50
 
 _QUANTITIES = 30
 _ALPHA = 0.01
+_DRIFT = 0.5
+"""Standard deviations of the guide: that moves Q(g < g*) by 0.2 at most, which few data sets cannot tell from none."""
 
-_TITLE = "Does the guide of the whole data set's latents sit in the middle?"
 _SOURCE = "Yao et al. 2018, section 3.2 (VSBC): symmetry of Q(g < g*) about 1/2, p at least 0.01 over all quantities"
 _ADVICE = (
     "The guide sits to one side of the posterior, or a refit does not get to its end: ask again with more steps "
@@ -64,38 +66,41 @@ _ADVICE = (
 )
 
 
+@asks("Does the guide of the whole data set's latents sit in the middle?")
 def global_calibration(case: Case) -> Finding | None:
     """VSBC of the latents outside the data plate, at most 30 of their dimensions, spread evenly.
 
     The number is the p-value of symmetry, the smallest over dimensions times how many there are. Green: at least 0.01.
     Yellow: less. A few data sets tell of a bias and not of its size, so there is no red. There are 40, or 16 where data
-    are large, and then each may be smaller than ``num_data``. None for a pair without such latents, or without a
-    normalised density to simulate from.
+    are large, and then each may be smaller than ``num_data``. Unknown where the refits do not get to their end: they
+    start near the truth, and would stay there. None for a pair without such latents, or without a normalised density
+    to simulate from.
     """
     if case.pair.implicit or not case.pair.normalised or not case.global_latents:
         return None
     num, size = _afforded(case)
     batch = tuple(part[:size] for part in case.batch)
-    shares, names = global_shares(case.pair, batch, num, progress=case.progress)
+    shares, names, drift = global_shares(case.pair, batch, num, progress=case.progress)
     p = symmetry_p(shares)
     number, worst = min(1.0, len(p) * float(p.min())), int(p.argmin())
     mean = float(shares[:, worst].mean())
     side = "low" if mean > 0.5 else "high"
+    ended = drift <= _DRIFT
     return Finding(
-        question="global_calibration",
-        title=_TITLE,
-        status="good" if number >= _ALPHA else "warn",
+        status="warn" if number < _ALPHA else "good" if ended else "unknown",
         number=number,
         threshold=_ALPHA,
         source=_SOURCE,
         meaning=f"p-value that {len(p)} dimensions of the latents of {num} simulated data sets of {size:,} data each "
         f"lie on both sides of their guides, refitted in {_STEPS} steps, alike; the least symmetric is "
-        f"{names[worst]}, for which the guide sits {side} (mean of Q(g < g*) {mean:.2f}, 0.5 in the middle)",
-        advice="" if number >= _ALPHA else _ADVICE,
+        f"{names[worst]}, for which the guide sits {side} (mean of Q(g < g*) {mean:.2f}, 0.5 in the middle)"
+        + ("" if ended else f"; as many steps again move a guide by {drift:.2g} of its standard deviations"),
+        advice="" if number >= _ALPHA and ended else _ADVICE,
         details={
             "num_replications": num,
             "num_data": size,
             "num_steps": _STEPS,
+            "drift": drift,
             "quantities": [
                 {"name": name, "p": float(p[index]), "mean": float(shares[:, index].mean())}
                 for index, name in enumerate(names)
@@ -107,8 +112,11 @@ def global_calibration(case: Case) -> Finding | None:
 
 def global_shares(
     pair: Any, batch: Batch, num_replications: int, num_steps: int = _STEPS, *, progress: bool = False
-) -> tuple[Tensor, list[str]]:
-    """Q(g < g*) of M data sets of the size of ``batch``, (M, Q), float64; and the names of the Q dimensions.
+) -> tuple[Tensor, list[str], float]:
+    """Q(g < g*) of M data sets of the size of ``batch``, (M, Q), float64; the names of the Q dimensions; and the drift.
+
+    The drift tells whether a refit gets to its end: how far as many steps again move the mean of the last one, in
+    standard deviations, the median over dimensions.
 
     Args:
         pair: a pair, or any module with ``model`` and ``guide``; it is left as it was.
@@ -124,17 +132,18 @@ def global_shares(
     pair = as_pair(pair)
     check_density(pair.model, "VSBC")
     pair.prepare(*batch)
-    found, few = [], tuple(part[:2] for part in batch)
+    found = []
     for _ in track(range(num_replications), "refits", progress):
         refit = copy.deepcopy(pair)
         with isolated(), in_evaluation(refit):
             simulated, truth, given = _simulated(refit, batch)
             _towards(refit, simulated, given)
-            _fit(refit, simulated, num_steps)
-            with torch.no_grad():
-                draws, names = _numbers(_drawn(refit, few, _DRAWS))
+            draws, names = _fit(refit, simulated, num_steps)
         found.append(((draws < truth).double() + (draws == truth).double() / 2).mean(0))  # (Q,)
-    return torch.stack(found), names
+    with isolated(), in_evaluation(refit):
+        again, _ = _fit(refit, simulated, num_steps)
+    drift = (again.mean(0) - draws.mean(0)).abs() / draws.std(0)  # (Q,)
+    return torch.stack(found), names, float(drift.median())
 
 
 @torch.no_grad()
@@ -168,12 +177,14 @@ def _towards(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> None:
         (-outside.log_q.sum()).backward()
 
 
-def _fit(pair: Pair, batch: Batch, num_steps: int) -> None:
-    """Steps of the guide alone up the ELBO; the data of the batch are all the data."""
+def _fit(pair: Pair, batch: Batch, num_steps: int) -> tuple[Tensor, list[str]]:
+    """Steps of the guide alone up the ELBO, the data of the batch being all the data; then draws of it, (K, Q)."""
     for _ in _steps(pair, num_steps):
         particles = _drawn(pair, batch, _PARTICLES).with_fixed(model=True)
         log_w = [part.log_w.sum(1) for part in (particles, particles.outside) if part is not None]  # (K,) each
         (-torch.stack(log_w).sum(0).mean()).backward()
+    with torch.no_grad():
+        return _numbers(_drawn(pair, tuple(part[:2] for part in batch), _DRAWS))
 
 
 def _steps(pair: Pair, num: int) -> Iterator[None]:

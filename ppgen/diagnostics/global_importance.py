@@ -51,6 +51,7 @@ import torch
 from torch import Tensor
 
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import check_tail, effective_sample_size, k_threshold, pareto_k
 from ppgen.errors import UsageError
@@ -78,7 +79,6 @@ _GROUPS = 10
 _NOISE = 0.5
 """Share of the noise in the variance of log-weights above which a high k-hat is no answer."""
 
-_TITLE = "Do the guide's draws of the whole data set's latents, weighted, stand for their posterior?"
 _SOURCE = (
     "Yao et al. 2018; Vehtari et al. 2024: k-hat at most min(1 - 1/log10 S, 0.7) of S draws; Tran et al. 2013 for "
     "likelihoods that are estimated"
@@ -124,6 +124,7 @@ class GlobalWeights:
         return min(1.0, self.noise / variance) if variance > 0 else 0.0
 
 
+@asks("Do the guide's draws of the whole data set's latents, weighted, stand for their posterior?")
 def global_importance(case: Case) -> Finding | None:
     """The k-hat of the weights of latents outside the data plate, by all training data.
 
@@ -143,8 +144,6 @@ def global_importance(case: Case) -> Finding | None:
     status, advice = _judged(k, threshold, weights.noise_share)
     size = float(effective_sample_size(weights.log_w[:, None]))
     return Finding(
-        question="global_importance",
-        title=_TITLE,
         status=status,
         number=k,
         threshold=threshold,

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity, without_weights
 from ppgen.evaluation.bounds import bounds_of, sizes_to
@@ -17,7 +18,6 @@ _WORST = 10
 _SHARE = 0.95
 """Of the data whose k-hat has to be below the threshold for a green light."""
 
-_TITLE = "Do the guide's draws, weighted, stand for the posterior?"
 _SOURCE = "Vehtari et al. 2024, Pareto smoothed importance sampling: k-hat at most min(1 - 1/log10 K, 0.7)"
 _ADVICE = (
     "Raise num_particles: where k-hat stays, the guide's tails are too light. Then a richer guide (full covariance, a "
@@ -30,6 +30,7 @@ _OF_DISCRETE = (
 )
 
 
+@asks("Do the guide's draws, weighted, stand for the posterior?")
 def importance(case: Case) -> Finding | None:
     """The k-hat of each datum's log-weights (:mod:`ppgen.diagnostics.weights`), and what goes with it.
 
@@ -47,8 +48,6 @@ def importance(case: Case) -> Finding | None:
     status: Status = "good" if number <= threshold else "warn" if median <= threshold else "bad"
     above = float((k > threshold).double().mean())
     return Finding(
-        question="importance",
-        title=_TITLE,
         status=status,
         number=number,
         threshold=threshold,
@@ -99,8 +98,6 @@ def _broken(log_w: Tensor) -> list[int]:
 def _not_finite(case: Case, data: list[int]) -> Finding:
     named = ", ".join(map(str, data[:_WORST])) + (", ..." if len(data) > _WORST else "")
     return Finding(
-        question="importance",
-        title=_TITLE,
         status="bad",
         meaning=f"log-weights of {len(data):,} of {case.num_data:,} {case.split} data are not finite: datum {named}",
         advice="Look at the guide's output for these data, and at the model's at the guide's draws.",

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.result import Measure
@@ -43,6 +44,7 @@ _UNLIKE = (
 )
 
 
+@asks("Are samples like the data?")
 def likeness(case: Case) -> Finding | None:
     """The p-value of samples and data being alike, the data's modes, and how near samples lie to the training data.
 
@@ -59,8 +61,6 @@ def likeness(case: Case) -> Finding | None:
     wrong = [*_wrong(case, {name: one.value for name, one in found.items()})]
     status, number, threshold, _ = wrong[0] if wrong else ("good", found["two_sample_p_value"].value, _LEVEL, "")
     return Finding(
-        question="likeness",
-        title="Are samples like the data?",
         status=status,
         number=number,
         threshold=threshold,

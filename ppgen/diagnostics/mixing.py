@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ppgen.arviz_bridge import convergence_of
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.energy import EnergyPair, energy_pair
 from ppgen.partition import log_z
@@ -40,6 +41,7 @@ _ADVICE = (
 )
 
 
+@asks("Do the Markov chains mix?")
 def mixing(case: Case) -> Finding | None:
     """R-hat of the free energies of 20 chains over the last 1,000 of 2,000 sweeps, and the weights of annealing.
 
@@ -58,8 +60,6 @@ def mixing(case: Case) -> Finding | None:
     well = r_hat <= _THRESHOLD and ess >= _LEAST_DRAWS
     status: Status = "good" if well else "bad" if not r_hat <= _BAD else "warn"
     return Finding(
-        question="mixing",
-        title="Do the Markov chains mix?",
         status=status,
         number=r_hat,
         threshold=_THRESHOLD,

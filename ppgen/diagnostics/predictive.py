@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.errors import UsageError
 from ppgen.pair import as_pair
@@ -141,6 +142,7 @@ def predictive_checks(
     return [_check(name, quantity, x, sets) for name, quantity in quantities.items()]
 
 
+@asks("Does the model make the data again?")
 def posterior_predictive(case: Case) -> Finding | None:
     """Data made again from their own latents. None for a pair that infers none, or whose model is no sampler."""
     if case.pair.implicit or not case.pair.normalised:
@@ -149,9 +151,10 @@ def posterior_predictive(case: Case) -> Finding | None:
         "The decoder does not make again what the latents hold: look at the reconstructions; train longer, take a "
         "likelihood that fits the data, or a larger decoder."
     )
-    return _finding(case, "posterior", "Does the model make the data again?", advice)
+    return _finding(case, "posterior", advice)
 
 
+@asks("Does the model make new data like the data?")
 def prior_predictive(case: Case) -> Finding | None:
     """New data of the model. None for a pair whose model is no sampler, and for one with latents outside the data
     plate, whose prior is not what training made of them."""
@@ -161,10 +164,10 @@ def prior_predictive(case: Case) -> Finding | None:
         "New data of the model differ from the data in these quantities: where data made again do not, the aggregated "
         "posterior has left the prior (a learned or richer prior); else the decoder or its likelihood is at fault."
     )
-    return _finding(case, "prior", "Does the model make new data like the data?", advice)
+    return _finding(case, "prior", advice)
 
 
-def _finding(case: Case, given: Literal["prior", "posterior"], title: str, advice: str) -> Finding:
+def _finding(case: Case, given: Literal["prior", "posterior"], advice: str) -> Finding:
     rows = max(2, min(case.num_data, _NUMBERS // (_SETS * case.batch[0][0].numel())))
     batch = tuple(part[:rows] for part in case.batch)
     checks = predictive_checks(case.pair, batch, given=given, num_sets=_SETS, seed=case.seed, progress=case.progress)
@@ -173,8 +176,6 @@ def _finding(case: Case, given: Literal["prior", "posterior"], title: str, advic
     number = min(1.0, len(checks) * least.p_value)
     seen = [check.in_words for check in checks if len(checks) * check.p_value < _LEAST]
     return Finding(
-        question=f"{given}_predictive",
-        title=title,
         status="good" if number >= _LEAST else "warn",
         number=number,
         threshold=_LEAST,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ppgen.diagnostics.aggregate import aggregate
 from ppgen.diagnostics.calibration import calibration
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.collapse import collapse
 from ppgen.diagnostics.elpd import leave_one_out
 from ppgen.diagnostics.gaps import gaps
@@ -16,13 +13,13 @@ from ppgen.diagnostics.importance import importance
 from ppgen.diagnostics.likeness import likeness
 from ppgen.diagnostics.mixing import mixing
 from ppgen.diagnostics.predictive import posterior_predictive, prior_predictive
+from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.reference import reference
-from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.sandwich import sandwich
 
 __all__ = ["QUESTIONS"]
 
-QUESTIONS: list[Callable[[Case], Finding | None]] = [
+QUESTIONS: list[Question] = [
     importance,
     global_importance,
     gaps,
@@ -39,6 +36,6 @@ QUESTIONS: list[Callable[[Case], Finding | None]] = [
     likeness,
 ]
 """In the order in which they are shown. To add one: 1. write a function of the case in a file of its own, named as the
-question is in JSON (``Finding.question``); 2. let it give None where the question does not arise for such a pair, told
-by what the pair is capable of and never by a name; 3. let it give a finding of status ``unknown``, or raise a
-``UsageError``, where the question arises and cannot be answered; 4. put it here."""
+question is in JSON, under :func:`ppgen.diagnostics.asks`; 2. let it give None where the question does not arise for
+such a pair, told by what the pair is capable of and never by a name; 3. let it give a finding of status ``unknown``, or
+raise a ``UsageError``, where the question arises and cannot be answered; 4. put it here."""

@@ -37,6 +37,7 @@ from torch import Tensor
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.chains import posterior_chains
 from ppgen.diagnostics.distances import interval_distance, wasserstein_1, weighted_quantiles
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.simulation import latent_names, latent_values
 from ppgen.enumeration import Enumeration
@@ -52,7 +53,6 @@ _THRESHOLD, _BAD = 0.15, 0.3
 _SHARE = 0.95
 _PROBABILITIES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-_TITLE = "Do the guide's marginals agree with a reference?"
 _SOURCE = (
     "Kuiper 1960, a lower bound on the total variation; limits are ours: at 0.15 a guide is 0.4 standard deviations "
     "off or a quarter too narrow, at 0.3 0.8 off or half as wide. The reference by R-hat at most 1.05 and 100 "
@@ -100,6 +100,7 @@ class _Reference:
     details: Mapping[str, Any]
 
 
+@asks("Do the guide's marginals agree with a reference?")
 def reference(case: Case) -> Finding | None:
     """The guide's marginals for the first 4 data against those of another method.
 
@@ -123,8 +124,6 @@ def reference(case: Case) -> Finding | None:
     status: Status = "good" if number <= _THRESHOLD else "warn" if number <= _BAD else "bad"
     worst = int(errors["guide"].amax(0).argmax())
     return Finding(
-        question="reference",
-        title=_TITLE,
         status=status,
         number=number,
         threshold=_THRESHOLD,

@@ -22,8 +22,8 @@ class Finding:
     """The answer to one question.
 
     Args:
-        question: its name, in lower case with underscores, as it stands in JSON.
-        title: the question as people ask it, so that yes is good.
+        question: its name, as it stands in JSON, and ``title``, the words people ask it in:
+            :class:`ppgen.diagnostics.Question` fills them in.
         status: good, warn, bad or unknown.
         number: by which it was judged; None where there is none.
         threshold: that the number was held against; None where there is none.
@@ -33,8 +33,8 @@ class Finding:
         details: whatever else was found: numbers, texts, lists and dicts of them. Arrays are nested lists.
     """
 
-    question: str
-    title: str
+    question: str = ""
+    title: str = ""
     status: Status
     number: float | None = None
     threshold: float | None = None

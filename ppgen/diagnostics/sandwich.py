@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.reductions import log_mean_exp
 
@@ -29,6 +30,7 @@ _SHORT = (
 )
 
 
+@asks("Is log p(x) known well?")
 def sandwich(case: Case) -> Finding | None:
     """The width between the bounds on log p(x) of 8 simulated data; and how far the guide's K-sample bound of up to 16
     data is below the annealed one.
@@ -51,8 +53,6 @@ def sandwich(case: Case) -> Finding | None:
     wide, low = number > _NARROW, short is not None and float(short.mean()) > _NARROW
     said = "" if short is None else f"; the guide's bound of K = {case.num_particles:,} is {_beside(short)}"
     return Finding(
-        question="sandwich",
-        title="Is log p(x) known well?",
         status="warn" if wide or low else "good",
         number=number,
         threshold=_NARROW,

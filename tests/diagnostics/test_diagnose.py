@@ -9,7 +9,7 @@ from markupsafe import escape
 
 import ppgen
 from ppgen.cli import main
-from ppgen.diagnostics import QUESTIONS, Case, Diagnosis, Finding, core
+from ppgen.diagnostics import QUESTIONS, Case, Diagnosis, Finding, asks, core
 from ppgen.diagnostics.result import Status
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO
@@ -68,6 +68,7 @@ def test_a_question_that_breaks_down_at_a_datum_without_weights_is_unanswered_an
 ) -> None:
     """A RuntimeError of a library is no answer there; of a pair whose weights are finite it is a defect, and shown."""
 
+    @asks("Does it hold?")
     def broken(case: Case) -> Finding | None:
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
 
@@ -126,13 +127,14 @@ def test_json_gives_the_same_diagnosis_and_no_number_that_json_lacks() -> None:
 
 
 def test_a_question_that_refuses_is_unanswered_and_the_others_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asks("Has it a tail?")
     def picky(case: Case) -> Finding | None:
         raise UsageError("it has no tail.")
 
     monkeypatch.setattr(core, "QUESTIONS", [picky, *QUESTIONS])
     pair = exact(torch.randn(4, 2))
     found = ppgen.diagnose(pair, data_of(pair, 20), questions=["picky", "importance"])
-    assert found["picky"].status == "unknown"
+    assert (found["picky"].status, found["picky"].title) == ("unknown", "Has it a tail?")
     assert found["picky"].meaning == "No answer: it has no tail."
     assert found["importance"].status == "good"
 

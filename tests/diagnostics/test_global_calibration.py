@@ -17,6 +17,12 @@ from ppgen.errors import UsageError
 from tests.doubles import Line, Shared, data
 
 
+def own(num: int) -> Dataset:
+    """So many data in each split."""
+    x = data(num)
+    return Dataset(DataSpec("own", 1, "real"), (x,), (x,), (x,))
+
+
 class AboveOne(Shared):
     """The guide's mean is above one, and five of six draws of the prior are not."""
 
@@ -29,8 +35,9 @@ class AboveOne(Shared):
 @pytest.mark.slow
 def test_a_guide_that_can_hold_the_posterior_is_symmetric() -> None:
     """Refits of a Gaussian guide to a Gaussian posterior. False alarms: 1 in 100; the seed is fixed."""
-    shares, names = global_shares(Shared(), (data(8),), 40)
+    shares, names, drift = global_shares(Shared(), (data(8),), 40)
     assert names == ["mean"]
+    assert drift < 0.5  # the noise of 200 draws: 0.1
     assert float(symmetry_p(shares)) > 0.01
     assert float(shares.mean()) == pytest.approx(0.5, abs=4.5 * (1 / 12 / 40) ** 0.5)
 
@@ -38,7 +45,7 @@ def test_a_guide_that_can_hold_the_posterior_is_symmetric() -> None:
 @pytest.mark.slow
 def test_a_guide_held_to_one_side_is_found_there() -> None:
     """Too high: nearly all of g* below one lie in its lower half."""
-    shares, _ = global_shares(AboveOne(), (data(8),), 40)
+    shares, *_ = global_shares(AboveOne(), (data(8),), 40)
     assert float(symmetry_p(shares)) < 0.01
     assert float(shares.mean()) < 0.3
 
@@ -46,7 +53,7 @@ def test_a_guide_held_to_one_side_is_found_there() -> None:
 def test_a_refit_leaves_the_pair_as_it_was() -> None:
     pair = Shared()
     before = {name: value.clone() for name, value in pair.state_dict().items()}
-    shares, _ = global_shares(pair, (data(8),), 2, 3)
+    shares, *_ = global_shares(pair, (data(8),), 2, 3)
     assert shares.shape == (2, 1)
     assert all(torch.equal(value, before[name]) for name, value in pair.state_dict().items())
     assert all(value.grad is None for value in pair.parameters())
@@ -66,9 +73,26 @@ def test_an_autoguide_has_no_density_of_the_truth_and_is_refitted_from_where_it_
         with pyro.plate("data", len(x), dim=-1):
             pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
 
-    shares, names = global_shares(ppgen.pair_from(model, AutoNormal(model)), (torch.randn(6),), 2, 3)
+    shares, names, _ = global_shares(ppgen.pair_from(model, AutoNormal(model)), (torch.randn(6),), 2, 3)
     assert names == ["mean"]
     assert bool(shares.isfinite().all())
+
+
+def test_a_refit_that_is_cut_short_drifts() -> None:
+    """The first step of Adam moves the mean by 0.5, and its standard deviation is below 1."""
+    *_, drift = global_shares(Shared(), (data(8),), 2, 1)
+    assert drift > 0.5
+
+
+def test_symmetric_shares_of_refits_that_drift_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = torch.linspace(0.01, 0.99, 40, dtype=torch.float64)[:, None]
+    answers = {}
+    for drift in (0.4, 0.6):
+        monkeypatch.setattr(vsbc, "global_shares", lambda *given, drift=drift, **options: (shares, ["mean"], drift))
+        answers[drift] = ppgen.diagnose(Shared(), own(20), questions=["global_calibration"])["global_calibration"]
+    assert (answers[0.4].status, answers[0.4].advice) == ("good", "")
+    assert answers[0.6].status == "unknown"
+    assert "as many steps again move a guide by 0.6 of its standard deviations" in answers[0.6].meaning
 
 
 @pytest.mark.parametrize(("affordable", "sets", "size"), [(10**9, 40, 20), (30 * 20, 30, 20), (16 * 5, 16, 5)])
@@ -80,14 +104,12 @@ def test_a_smaller_budget_first_makes_fewer_data_sets_and_then_smaller_ones(
     monkeypatch.setattr(vsbc, "_CELLS", affordable * cost)
     asked: dict[str, int] = {}
 
-    def shares(pair: Shared, batch: tuple[Tensor], num: int, **options: bool) -> tuple[Tensor, list[str]]:
+    def shares(pair: Shared, batch: tuple[Tensor], num: int, **options: bool) -> tuple[Tensor, list[str], float]:
         asked.update(sets=num, size=len(batch[0]))
-        return torch.rand(num, 1, dtype=torch.float64), ["mean"]
+        return torch.rand(num, 1, dtype=torch.float64), ["mean"], 0.1
 
     monkeypatch.setattr(vsbc, "global_shares", shares)
-    x = data(20)
-    own = Dataset(DataSpec("own", 1, "real"), (x,), (x,), (x,))
-    found = ppgen.diagnose(Shared(), own, questions=["global_calibration"])["global_calibration"]
+    found = ppgen.diagnose(Shared(), own(20), questions=["global_calibration"])["global_calibration"]
     assert asked == {"sets": sets, "size": size}
     assert f"{sets} simulated data sets of {size} data each" in found.meaning
 

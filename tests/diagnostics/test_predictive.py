@@ -73,7 +73,7 @@ def test_questions_are_answered_well_by_the_right_model() -> None:
         found = question(case)
         assert found is not None
         assert found.status == "good"  # false alarms: at most 0.05, seed fixed
-        assert found.question == question.__name__
+        assert found.question == question.name
 
 
 def test_a_model_whose_latents_left_the_prior_makes_data_again_but_not_new() -> None:

@@ -1,0 +1,45 @@
+"""A question of a diagnosis: the words people ask it in, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.result import Finding
+
+__all__ = ["Answer", "Question", "asks"]
+
+Answer = Callable[[Case], Finding | None]
+"""None where the question does not arise for such a pair."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Called with a case it gives the finding, under its own name and title; made by :func:`asks`.
+
+    Args:
+        title: the question as people ask it, so that yes is good.
+        answer: says what is found.
+    """
+
+    title: str
+    answer: Answer
+
+    @property
+    def name(self) -> str:
+        """In lower case with underscores, as it stands in JSON: the name of the function that answers."""
+        return self.answer.__name__
+
+    def __call__(self, case: Case) -> Finding | None:
+        found = self.answer(case)
+        return None if found is None else self.found(found)
+
+    def found(self, finding: Finding) -> Finding:
+        """The finding as one on this question."""
+        return replace(finding, question=self.name, title=self.title)
+
+
+def asks(title: str) -> Callable[[Answer], Question]:
+    """Makes a question of the function that answers it."""
+    return lambda answer: Question(title, answer)
