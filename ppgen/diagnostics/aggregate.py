@@ -87,6 +87,7 @@ def aggregate(case: Case) -> Finding | None:
     """
     if case.pair.implicit or not case.pair.normalised or not case.local_latents:
         return None
+    case.check_spread(case.local_latents)
     found = surgery(case)
     share = max(0.0, found.marginal_kl) / max(found.kl, 1e-12)
     status: Status = "good" if share <= _SHARE else "unknown" if found.saturated else "warn"

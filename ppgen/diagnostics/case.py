@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset
+from ppgen.errors import UsageError
 from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.tracing import Batch, Particles, Program, run_particles
@@ -65,10 +66,7 @@ class Case:
     @cached_property
     def one(self) -> Particles:
         """One particle of the first two data, to see which sites the pair has. Not to be asked of an implicit pair."""
-        few = tuple(part[:2] for part in self.batch)
-        self.pair.prepare(*few)
-        with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(self.pair):
-            return run_particles(Program(self.pair.model, self.pair.guide), few, 1)
+        return self._of_two_data(1)
 
     @property
     def local_latents(self) -> list[str]:
@@ -84,6 +82,27 @@ class Case:
     def discrete(self) -> list[str]:
         """Those of the latents of a datum whose values are discrete."""
         return [name for name in self.local_latents if self.one.guide_sites[name]["fn"].support.is_discrete]
+
+    def check_spread(self, latents: list[str]) -> None:
+        """Refuse a guide that holds a continuous latent at one point (AutoDelta): its equal weights tell nothing.
+
+        Raises:
+            UsageError: it does hold one of ``latents`` so; the latent is named.
+        """
+        sites = self._of_two_data(2).guide_sites
+        for name in latents:
+            value = sites[name]["value"]  # (2, ...)
+            if not sites[name]["fn"].support.is_discrete and torch.equal(value[0], value[-1]):
+                raise UsageError(
+                    f"the guide holds {name!r} at one point, which has no density and is no posterior: give it a "
+                    "distribution with a scale (AutoNormal, where it is AutoDelta)."
+                )
+
+    def _of_two_data(self, num_particles: int) -> Particles:
+        few = tuple(part[:2] for part in self.batch)
+        self.pair.prepare(*few)
+        with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(self.pair):
+            return run_particles(Program(self.pair.model, self.pair.guide), few, num_particles)
 
 
 def _log_w(particles: Particles) -> Tensor:

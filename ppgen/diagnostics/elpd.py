@@ -148,6 +148,7 @@ def leave_one_out(case: Case) -> Finding | None:
     """The k-hat of leaving each training datum out. None for a pair without latents outside the data plate."""
     if case.pair.implicit or not case.pair.normalised or not case.global_latents:
         return None
+    case.check_spread(case.global_latents)
     batch = case.data.draw(case.data.rows("train", slice(min(case.num_data, _DATA))))
     found = loo(case.pair, batch, seed=case.seed, progress=case.progress)
     k, limit = torch.as_tensor(found.pareto_k.values), float(found.good_k)

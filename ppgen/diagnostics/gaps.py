@@ -59,6 +59,7 @@ def gaps(case: Case) -> Finding | None:
     """
     if case.pair.implicit or case.pair.exact_guide or not case.local_latents:
         return None
+    case.check_spread(case.local_latents)
     batch = tuple(part[:_NUM_DATA] for part in case.batch)
     found = local_log_weights(case.pair, batch, case.num_particles, progress=case.progress)
     log_w = {"amortised": found.amortised, "own": found.own}

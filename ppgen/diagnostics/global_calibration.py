@@ -78,6 +78,7 @@ def global_calibration(case: Case) -> Finding | None:
     """
     if case.pair.implicit or not case.pair.normalised or not case.global_latents:
         return None
+    case.check_spread(case.global_latents)
     num, size = _afforded(case)
     batch = tuple(part[:size] for part in case.batch)
     shares, names, drift = global_shares(case.pair, batch, num, progress=case.progress)

@@ -136,6 +136,7 @@ def global_importance(case: Case) -> Finding | None:
     pair = case.pair
     if pair.implicit or not pair.normalised or not case.global_latents:
         return None
+    case.check_spread(case.global_latents)
     check_tail(case.num_particles)
     batch = case.data.draw(case.data.rows("train"))
     num_draws, num_particles = _afforded(case, len(batch[0]))

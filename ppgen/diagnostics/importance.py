@@ -43,6 +43,7 @@ def importance(case: Case) -> Finding | None:
     broken = _broken(case.log_w)
     if broken:
         return _not_finite(case, broken)
+    case.check_spread(case.local_latents or case.global_latents)
     k, threshold = pareto_k(case.log_w), k_threshold(case.num_particles)
     number, median = float(k.quantile(_SHARE)), float(k.median())
     status: Status = "good" if number <= threshold else "warn" if median <= threshold else "bad"

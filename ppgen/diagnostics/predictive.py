@@ -52,7 +52,7 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def _spread_within(x: Tensor) -> Tensor:
-    return x.flatten(2).std(2).mean(1)
+    return x.flatten(2).std(2, correction=0).mean(1)  # 0 of data that are one number each
 
 
 def _spread_between(x: Tensor) -> Tensor:

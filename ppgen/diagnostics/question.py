@@ -41,5 +41,9 @@ class Question:
 
 
 def asks(title: str) -> Callable[[Answer], Question]:
-    """Makes a question of the function that answers it."""
+    """Makes a question of the function below it, which answers it and is named as the question is in JSON.
+
+    Args:
+        title: the question as people ask it, so that yes is good.
+    """
     return lambda answer: Question(title, answer)

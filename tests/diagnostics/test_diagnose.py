@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from markupsafe import escape
+from pyro.infer.autoguide import AutoDelta
 
 import ppgen
 from ppgen.cli import main
+from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import QUESTIONS, Case, Diagnosis, Finding, asks, core
 from ppgen.diagnostics.result import Status
 from ppgen.errors import UsageError
@@ -51,6 +55,46 @@ def test_a_guide_that_is_too_narrow_is_found_bad_and_its_worst_data_named() -> N
     k = found.details["per_datum"]["k"]
     assert [k[i] for i in found.details["worst"]] == sorted(k, reverse=True)[:10]
     assert "richer guide" in found.advice
+
+
+@pytest.mark.parametrize("question", ["importance", "gaps", "aggregate", "calibration"])
+def test_a_guide_at_one_point_is_no_posterior(question: str) -> None:
+    """Its log-weights are all equal, as those of the exact posterior are."""
+    pair = ppgen.pair_from(_point_model, _point_guide)
+    found = ppgen.diagnose(pair, _numbers(), questions=[question])[question]
+    assert (found.status, found.number) == ("unknown", None)
+    assert "holds 'z' at one point" in found.meaning
+
+
+@pytest.mark.parametrize("question", ["importance", "global_importance", "leave_one_out", "global_calibration"])
+def test_an_autodelta_of_global_latents_is_no_posterior(question: str) -> None:
+    pair = ppgen.pair_from(_global_model, AutoDelta(_global_model))
+    found = ppgen.diagnose(pair, _numbers(), questions=[question])[question]
+    assert (found.status, found.number) == ("unknown", None)
+    assert "holds 'z' at one point" in found.meaning
+
+
+def _numbers() -> Dataset:
+    x = torch.randn(30, 1)
+    return Dataset(DataSpec("own", 1, "real"), (x,), (x,), (x,))
+
+
+def _point_model(x: torch.Tensor) -> None:
+    with pyro.plate("data", len(x), dim=-1):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+
+def _point_guide(x: torch.Tensor) -> None:
+    with pyro.plate("data", len(x), dim=-1):
+        pyro.sample("z", dist.Delta(pyro.param("slope", torch.tensor(0.5)) * x[:, 0]))
+
+
+def _global_model(x: torch.Tensor) -> None:
+    z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+    with pyro.plate("data", len(x), dim=-1):
+        loc = z.unsqueeze(-1).expand(*z.shape[:-1], len(x), 1)
+        pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
 
 
 def test_a_datum_whose_weights_are_not_finite_is_named() -> None:

@@ -57,13 +57,18 @@ def test_quantities_are_those_of_the_page() -> None:
     sets = torch.randn(3, 6, 4, dtype=torch.float64).clamp_min(0)
     expected = {
         "mean": [x.mean() for x in sets],
-        "spread_within": [x.std(1).mean() for x in sets],
+        "spread_within": [x.std(1, correction=0).mean() for x in sets],
         "spread_between": [x.mean(1).std() for x in sets],
         "dependence": [torch.linalg.matrix_norm(x.T.cov(correction=0)) for x in sets],
         "zeros": [(x == 0).double().mean() for x in sets],
     }
     for name, quantity in QUANTITIES.items():
         torch.testing.assert_close(quantity(sets), torch.stack(expected[name]))
+
+
+def test_data_of_one_number_each_have_every_quantity() -> None:
+    for quantity in QUANTITIES.values():
+        assert bool(quantity(torch.randn(3, 6, 1)).isfinite().all())
 
 
 def test_questions_are_answered_well_by_the_right_model() -> None:
