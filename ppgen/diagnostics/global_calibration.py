@@ -173,7 +173,7 @@ def _towards(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> None:
     for _ in _steps(pair, _TOWARDS):
         outside = run_particles(Program(pair.model, pair.guide), few, 1, given).outside
         assert outside is not None
-        if not bool(outside.log_q.isfinite().all()):
+        if not outside.log_q.requires_grad or not bool(outside.log_q.isfinite().all()):
             return
         (-outside.log_q.sum()).backward()
 
