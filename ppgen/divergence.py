@@ -101,7 +101,7 @@ def _by_unit(particles: Particles, site: Site, numbers: Tensor, dims: int) -> Te
     """Numbers of the shape of a site's plates and units: (K, B, U)."""
     fn = site["fn"]
     whole = numbers.expand(fn.batch_shape + fn.event_shape[:dims])
-    return per_datum(site, particles.program.plate, whole, dims)
+    return per_datum(site, particles.plate, whole, dims)
 
 
 def _is_auxiliary(site: Site) -> bool:

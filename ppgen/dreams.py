@@ -29,7 +29,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -103,11 +102,10 @@ def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
 
     Latents outside the data plate stay where the first ``num`` particles have them.
     """
-    plate = pyro.plate("particles", num, dim=particles.particle_dim)
-    model = poutine.condition(poutine.uncondition(particles.program.model), data=_outside(particles, num))
-    with torch.no_grad(), poutine.trace() as tracer, plate:
-        model(*particles.batch)
-    return {name: torch.as_tensor(tracer.trace.nodes[name]["value"]) for name in particles.model_sites}
+    runner = replace(particles.runner, num_particles=num, together=num > 1 and particles.runner.together)
+    with torch.no_grad():
+        sites = runner.at(poutine.uncondition(particles.program.model), _outside(particles, num))
+    return {name: torch.as_tensor(sites[name]["value"]) for name in particles.model_sites}
 
 
 def _outside(particles: Particles, num: int) -> dict[str, Tensor]:

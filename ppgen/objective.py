@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -151,27 +152,34 @@ class Objective(pyro.infer.ELBO, ABC):
         """This objective as it is at ``step``: every schedule replaced by its value."""
         return self.holding(self.schedules(step))
 
-    def differentiable_loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> Tensor:
-        """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro."""
+    def differentiable_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
+    ) -> Tensor:
+        """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro.
+
+        ``options`` are keyword arguments of model and guide.
+        """
         scheduled = list(self.schedules(0))
         if scheduled or len(self.players()) > 1:
             what = f"{scheduled[0]} is a schedule" if scheduled else "it has several players"
             raise UsageError(f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit.")
-        program = Program(model, guide)
+        program = Program(_with(model, options), _with(guide, options))
         return self.play(self.players()[0].name, program, batch, self.initial_state(program, batch)).loss
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
         """Pyro's pair of traces, as its own objectives take them; nothing here reads them."""
         return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
-    def loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> float:
+    def loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any) -> float:
         """The value of :meth:`differentiable_loss`, as a number."""
         with torch.no_grad():
-            return float(torch_item(self.differentiable_loss(model, guide, *batch)))
+            return float(torch_item(self.differentiable_loss(model, guide, *batch, **options)))
 
-    def loss_and_grads(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> float:
+    def loss_and_grads(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
+    ) -> float:
         """The value of :meth:`differentiable_loss`; its gradient is added to the parameters' ``.grad``."""
-        loss = self.differentiable_loss(model, guide, *batch)
+        loss = self.differentiable_loss(model, guide, *batch, **options)
         loss.backward()
         return float(torch_item(loss))
 
@@ -313,6 +321,10 @@ class Estimator(Bound):
     def per_datum(self) -> bool:  # type: ignore[override]  # depends on the bound
         """That of the bound."""
         return self.reduction.per_datum
+
+
+def _with(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    return functools.partial(function, **options) if options else function
 
 
 def at_least(objective: Objective, name: str, least: float) -> None:

@@ -36,6 +36,7 @@ from ppgen.objective import Objective, State
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair
 from ppgen.registry import MODELS
+from ppgen.rows import take_rows
 from ppgen.snapshots import Snapshots
 from ppgen.trainer import load_learner, state_of
 
@@ -196,7 +197,7 @@ def load(
     data = (data if data is not None else _load_data(config)).to(place)
     _check_datum(config, data)
     rebuilt = _rebuild(config, pair).to(place)
-    batch = data.draw(tuple(part[:2] for part in data.train))
+    batch = data.draw(take_rows(data.train, slice(2)))
     rebuilt.prepare(*batch)
     objective = make_objective(config["objective"]["name"], **config["objective"]["options"])
     load_learner(rebuilt, objective, tensors, batch)

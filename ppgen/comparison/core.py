@@ -27,6 +27,7 @@ from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair, as_pair, check_explicit, check_takes
 from ppgen.progress import bar
+from ppgen.rows import num_rows
 from ppgen.tracing import Batch
 
 __all__ = ["compare"]
@@ -89,7 +90,7 @@ def compare(
         session = _Session(pair, batch, chosen, asked, shown)
         with left_as_it_was(pair):
             points = tuple(session.look(at, step) for at, step in points_of_training(pair, schooling))
-    return Comparison(points, asked, len(batch[0]), session.repeats, session.num_tests)
+    return Comparison(points, asked, num_rows(batch), session.repeats, session.num_tests)
 
 
 class _Session:

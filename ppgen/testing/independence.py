@@ -8,10 +8,12 @@ import torch
 from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
+from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
+from ppgen.rows import num_rows
 from ppgen.sites import Site, data_frame
 from ppgen.testing.agreement import apart, close
-from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, pair_check
+from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.sandbox import latents_of, particles, rows, unlike
 from ppgen.tracing import Batch, Particles
 
@@ -60,7 +62,7 @@ def check_batch_independence(pair: Pair, batch: Batch) -> None:
 def check_particle_independence(pair: Pair, batch: Batch) -> None:
     """log p and log q of particle k, at the same latents, are the same with one particle or many (in ``eval()``)."""
     pair.eval()
-    whole = particles(pair, batch, unlike(len(batch[0])))
+    whole = particles(pair, batch, unlike(num_rows(batch)))
     for particle in range(whole.num_particles):
         index = torch.tensor([particle])
         part = particles(pair, batch, 1, latents_of(whole, particle=index))
@@ -84,7 +86,7 @@ def part_of(pair: Pair, whole: Particles, index: Tensor) -> Particles:
 
 def _divisible(pair: Pair, batch: Batch) -> int:
     """The size of a batch of which parts may be given to the pair."""
-    size = len(batch[0])
+    size = num_rows(batch)
     if size < 2:
         raise NotApplicable("the batch has one datum; give at least two")
     guides = [module for module in pair.modules() if isinstance(module, AutoGuide)]
@@ -108,14 +110,14 @@ def _paired(whole: Particles, part: Particles) -> Iterator[tuple[str, str, Tenso
     for kind in ("guide", "model"):
         before, after = (getattr(run, f"{kind}_sites") for run in (whole, part))
         for name, site in before.items():
-            if data_frame(site, whole.program.plate) is not None:
+            if data_frame(site, whole.plate) is not None:
                 yield kind, name, _unscaled(whole, site), _unscaled(part, after[name])
 
 
 def _unscaled(run: Particles, site: Site) -> Tensor:
     """The site's log-probability (K, B) without any scale: what a scale may do is another rule's."""
-    frame = data_frame(site, run.program.plate)
+    frame = data_frame(site, run.plate)
     assert frame is not None
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     plain = {**site, "scale": frame.full_size / frame.size}  # reduced() takes the plate's N / B out again
-    return run.reduced(plain, log_prob).detach().expand(run.num_particles, len(run.batch[0]))
+    return run.reduced(plain, log_prob).detach().expand(run.num_particles, num_rows(run.batch))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import isolated
+from ppgen.rows import num_rows
 from ppgen.sites import Site, data_frame
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -138,7 +139,7 @@ def unlike(size: int) -> int:
 
 def rows(batch: Batch, index: Tensor) -> Batch:
     """The batch of the data at ``index``; a tensor of another length than the first is left as it is."""
-    size = len(batch[0])
+    size = num_rows(batch)
     return tuple(t[index.to(t.device)] if t.dim() > 0 and len(t) == size else t for t in batch)
 
 
@@ -148,7 +149,7 @@ def latents_of(run: Particles, *, data: Tensor | None = None, particle: Tensor |
     for name, site in run.guide_sites.items():
         if site["is_observed"] or site_is_subsample(site):
             continue
-        frame, event = data_frame(site, run.program.plate), site["fn"].event_dim
+        frame, event = data_frame(site, run.plate), site["fn"].event_dim
         value = site["value"].detach().expand(site["fn"].shape())
         if data is not None and frame is not None:
             value = value.index_select(frame.dim - event, data.to(value.device))
