@@ -118,7 +118,8 @@ class _FunctionPair(Pair):
         vectorized: bool | None,
     ) -> None:
         super().__init__()
-        self.plate_name, self.plate_required = data_plate or self.plate_name, data_plate is not None
+        self.plate_name = self.plate_name if data_plate is None else data_plate
+        self.plate_required = data_plate is not None
         self.vectorized = vectorized
         self._functions = (model, guide)
         self._prepared = False
@@ -240,7 +241,7 @@ def pair_from(
         model: the generative model; its arguments are the batch.
         guide: the approximation, with the same arguments.
         data_plate: name of the plate whose elements are the data; None: the one outermost plate that holds the
-            observed sites. Without such a plate the whole batch is one datum.
+            observed sites. Without such a plate, and with an empty name, the whole batch is one datum.
         vectorized: whether particles may be run together, under a plate; None: found out by comparing.
     """
     return _FunctionPair(model, guide, data_plate, vectorized)

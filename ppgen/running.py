@@ -33,7 +33,9 @@ from ppgen.sites import (
     PARTICLES,
     Site,
     check_given,
+    check_observed,
     check_plates,
+    check_same_latents,
     data_plate,
     is_latent,
     is_summed,
@@ -79,7 +81,8 @@ class Program:
 class Runner:
     """How ``num_particles`` of a program are run at a batch.
 
-    ``dim``: of the particles (< 0), left of every plate. ``together``: under a plate, else one after another.
+    ``dim``: of the particles (< 0), left of every plate. ``together``: under a plate, else one after another, and
+    ``apart`` says why.
     """
 
     program: Program
@@ -87,6 +90,7 @@ class Runner:
     num_particles: int
     dim: int
     together: bool
+    apart: str = ""
 
     @classmethod
     def of(cls, program: Program, batch: Batch, num_particles: int) -> Runner:
@@ -95,8 +99,8 @@ class Runner:
             if isinstance(pair := owner(function), Pair):
                 pair.prepare(*batch)
         dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
-        together = num_particles > 1 and _is_vectorized(program, batch, dim)
-        return cls(program, batch, num_particles, dim, together)
+        apart = num_particles > 1 and _why_apart(program, batch, dim)
+        return cls(program, batch, num_particles, dim, num_particles > 1 and not apart, apart or "")
 
     def guide(self, given: Mapping[str, Tensor], draw: Draw | None = None) -> tuple[dict[str, Site], list[str]]:
         """The guide's sites, each latent given (K, ...), drawn by ``draw``, or sampled; and the names that it drew."""
@@ -285,21 +289,20 @@ def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     return known[name]
 
 
-_TOGETHER: WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[tuple[str, str], bool]]] = WeakKeyDictionary()
+_APART: WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[tuple[str, str], str]]] = WeakKeyDictionary()
 
 
-def _is_vectorized(program: Program, batch: Batch, dim: int) -> bool:
-    """Whether particles may be run together: the pair's own word, or what comparing tells."""
+def _why_apart(program: Program, batch: Batch, dim: int) -> str:
+    """Why particles may not be run together, by the pair's own word or by comparing; empty: they may."""
     said: bool | None = getattr(owner(program.model), "vectorized", None)
     if said is not None:
-        return said
-    of_guides = _TOGETHER.setdefault(_key(program.model), WeakKeyDictionary())
+        return "" if said else "the pair says so: vectorized = False"
+    of_guides = _APART.setdefault(_key(program.model), WeakKeyDictionary())
     known = of_guides.setdefault(_key(program.guide), {})
     names = (_name(program.model), _name(program.guide))
     if names not in known:
-        why = _why_not_together(program, batch, dim)
-        known[names] = why is None
-        if why is not None:
+        why = known[names] = _compared(program, batch, dim)
+        if why:
             warnings.warn(
                 f"particles of this pair are run one after another, because a plate of particles changes it ({why}): "
                 "count dimensions from the right and keep what is left of them to have them run together, or say "
@@ -309,8 +312,8 @@ def _is_vectorized(program: Program, batch: Batch, dim: int) -> bool:
     return known[names]
 
 
-def _why_not_together(program: Program, batch: Batch, dim: int) -> str | None:
-    """Why two particles together differ from each alone, at the same latents; None: they do not."""
+def _compared(program: Program, batch: Batch, dim: int) -> str:
+    """Why two particles together differ from each alone, at the same latents; empty: they do not."""
     lines = _Lines()
     modules = (owner(program.model), owner(program.guide))
     both = Runner(program, batch, 2, dim, together=True)
@@ -318,8 +321,11 @@ def _why_not_together(program: Program, batch: Batch, dim: int) -> str | None:
         with _looking(program, lines), _without_dropout(*modules):
             guide, _ = both.guide({})
             together = [guide, both.model(guide)]
+            check_same_latents(together[1], guide)
+            for site in together[1].values():
+                check_observed(site, dim)
     except UsageError:
-        return None  # what does not fit is said where it is run
+        return ""  # what does not fit is said where it is run
     except Exception as error:
         return f"{blame(error, type(error).__name__)}: {first_sentence(error)}"
     alone = Runner(program, batch, 2, dim, together=False)
@@ -331,7 +337,7 @@ def _why_not_together(program: Program, batch: Batch, dim: int) -> str | None:
             for name, site in whole.items():
                 if name not in parts or not _agree(site, parts[name], dim):
                     return f"site {name!r}, {lines.of.get(name, 'in a library')}"
-    return None
+    return ""
 
 
 def _agree(site: Site, parts: Site, dim: int) -> bool:

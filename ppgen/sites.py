@@ -97,12 +97,15 @@ def data_plate(sites: Mapping[str, Site], preferred: str = "data", *, required: 
 
     Args:
         sites: of one run of the model.
-        preferred: a plate of this name is the one, if it holds an observed site, however it is nested.
+        preferred: a plate of this name is the one, if it holds an observed site, however it is nested; an empty name:
+            there is none, and all data together are one datum.
         required: whether there must be a plate of that name.
 
     Raises:
         UsageError: it is required, and no site stands in such a plate.
     """
+    if not preferred:
+        return DataPlate(None)
     seen = (site for site in sites.values() if site["is_observed"] or site["infer"].get("was_observed"))
     observed = [site for site in seen if not site_is_subsample(site)]
     stacks = [names for site in observed if not is_computed(site) and (names := _plates(site))]
@@ -231,7 +234,7 @@ def check_same_latents(model_sites: Mapping[str, Site], guide_sites: Mapping[str
         raise UsageError(
             f"site {name!r} is latent in the model and missing in the guide (which has {_names(guide)}): "
             f"add pyro.sample({name!r}, ...) to the guide, observe it in the model, or have it summed out "
-            '(discrete: infer={"enumerate": "parallel"} in the model).'
+            "(a discrete one, by infer=dict(enumerate='parallel') in the model)."
         )
     for name in guide.keys() - model.keys():
         what = "observed" if name in model_sites else "absent"

@@ -198,8 +198,12 @@ class Particles:
                 function, summing = getattr(self.program, kind), kind == "model"
                 with detached(function) if fixed else nullcontext():
                     again = self.runner.again(function, self.guide_sites, cut=latents, summing=summing)
-                    sites[f"{kind}_sites"] = {name: _scored(site) for name, site in again.items()} if fixed else again
+                    sites[f"{kind}_sites"] = self._now(again) if fixed else again
         return replace(self, **sites)
+
+    def _now(self, sites: Mapping[str, Site]) -> dict[str, Site]:
+        """The sites with their log-probabilities taken under the parameters that are in force."""
+        return {name: site if name in self.extended else _scored(site) for name, site in sites.items()}
 
     def _counts(self, site: Site) -> bool:
         if site_is_subsample(site) or is_absorbed(site) or is_computed(site):

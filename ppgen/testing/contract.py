@@ -14,8 +14,8 @@ from ppgen.lines import blame, first_sentence
 from ppgen.nonfinite import first_nonfinite
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
-from ppgen.rows import num_rows
-from ppgen.testing.checks import CheckFailed, needs_a_density, pair_check
+from ppgen.rows import is_divisible, num_rows
+from ppgen.testing.checks import CheckFailed, NotApplicable, needs_a_density, pair_check
 from ppgen.testing.sandbox import SEED, particles, program_of, random_sites, unlike
 from ppgen.tracing import Batch
 
@@ -112,18 +112,20 @@ def check_log_weights(pair: Pair, batch: Batch) -> None:
     needs_a_density(pair)
     size = unlike(num_rows(batch))
     run = particles(pair, batch, size)
-    if run.log_w.shape != (size, num_rows(batch)):
-        raise CheckFailed(
-            f"log-weights of {size} particles on {num_rows(batch)} data have shape {tuple(run.log_w.shape)}",
-            where=f"plate {run.plate!r}",
-            advice="put what belongs to one datum under `with self.data_plate(x):` (or name your plate: "
-            "pair_from(model, guide, data_plate=...))",
-        )
     if not _finite(run.log_w) or (run.outside is not None and not _finite(run.outside.log_w)):
         raise CheckFailed(
             first_nonfinite(program_of(pair), batch),
             where="log-weights",
             advice="keep scales positive and away from zero (exp or softplus), and logits bounded, at that site",
+        )
+    if run.plate is None:
+        raise NotApplicable(f"all data together are one datum, since {run.data_plate.why or 'the pair says so'}")
+    if run.log_w.shape != (size, num_rows(batch)) and is_divisible(batch, num_rows(batch)):
+        raise CheckFailed(
+            f"log-weights of {size} particles on {num_rows(batch)} data have shape {tuple(run.log_w.shape)}",
+            where=f"plate {run.plate!r}",
+            advice="put what belongs to one datum under `with self.data_plate(x):` (or name your plate: "
+            "pair_from(model, guide, data_plate=...))",
         )
 
 
