@@ -35,6 +35,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.objective import Estimator, Outcome, State, with_gradient_of
+from ppgen.reductions import weighted_sum
 from ppgen.sites import Site, is_latent
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -68,7 +69,7 @@ class Dreamer(Estimator):
         """The bound, (B,), with the gradient of the wake phase."""
         log_w, (wake, _) = particles.log_w.detach(), self.phases
         taught = particles.log_p + wake * particles.log_q  # (K, B)
-        return with_gradient_of(self.reduction.reduce(log_w), (self.reduction.weights(log_w) * taught).sum(0))
+        return with_gradient_of(self.reduction.reduce(log_w), weighted_sum(self.reduction.weights(log_w), taught))
 
 
 def dreamt(particles: Particles, needed_by: str) -> Particles:

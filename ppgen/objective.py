@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError
 from ppgen.pair import check_density
 from ppgen.registry import OBJECTIVES
-from ppgen.sites import check_reparameterized, check_scored, is_latent
-from ppgen.tracing import Batch, Draw, Particles, Program, run_particles
+from ppgen.sites import check_reparameterized, check_scored, check_whole, is_latent
+from ppgen.tracing import Batch, Draw, Particles, Program, run_particles, say_if_joint
 
 __all__ = [
     "Bound",
@@ -77,11 +77,11 @@ class Objective(pyro.infer.ELBO, ABC):
     Class attributes say what it is and needs, and are read by machinery and tests:
     ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
     value's expectation), ``needs_rsample`` (every guide site must be reparameterizable), ``needs_discrete`` (some guide
-    site must not be), ``needs_binary`` (those must be Bernoulli), ``needs_states`` (every latent must be discrete, with
-    finitely many states), ``trains_guide`` (its parameters have a gradient), ``min_particles``, ``per_datum`` (the
-    bound is taken for each datum by itself, so no latent may be global), ``needs_density`` (the model must be a
-    normalised density of x), ``needs_energy`` (the pair must have a free energy and chains), ``needs_samples`` (it
-    reads draws of x, which must be differentiable in the pair's parameters).
+    site must not be), ``needs_binary`` (those must be Bernoulli), ``needs_states`` (every latent without
+    a reparameterized sample must have finitely many states), ``trains_guide`` (its parameters have a gradient),
+    ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global),
+    ``needs_density`` (the model must be a normalised density of x), ``needs_energy`` (the pair must have a free energy
+    and chains), ``needs_samples`` (it reads draws of x, which must be differentiable in the pair's parameters).
 
     To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
     frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
@@ -232,6 +232,9 @@ class Bound(Objective):
     def _check(self, particles: Particles) -> None:
         if self.needs_rsample:
             check_reparameterized(particles.guide_sites, type(self).__name__)
+        if self.per_datum:
+            say_if_joint(particles)
+            check_whole(particles.model_sites, particles.plate, type(self).__name__)
         if self.per_datum and particles.outside is not None:
             names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
             raise UsageError(

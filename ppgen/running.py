@@ -44,7 +44,7 @@ from ppgen.sites import (
 from ppgen.stacking import log_prob_of, part_of_value, stacked_sites
 from ppgen.summation import absorbing
 
-__all__ = ["Batch", "Draw", "Program", "Runner"]
+__all__ = ["Batch", "Draw", "Program", "Runner", "structure_key"]
 
 Batch = tuple[Any, ...]
 """The arguments of a model and its guide; its tensors with the data's leading size are the data."""
@@ -274,7 +274,7 @@ _NESTING: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
 
 def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     """How many dims the function's own plates take, found by one run the first time the function is seen."""
-    known = _NESTING.setdefault(_key(function), {})
+    known = _NESTING.setdefault(structure_key(function), {})
     name = _name(function)
     if name not in known:
         with _looking(Program(function, function)), poutine.trace() as tracer:
@@ -297,8 +297,8 @@ def _why_apart(program: Program, batch: Batch, dim: int) -> str:
     said: bool | None = getattr(owner(program.model), "vectorized", None)
     if said is not None:
         return "" if said else "the pair says so: vectorized = False"
-    of_guides = _APART.setdefault(_key(program.model), WeakKeyDictionary())
-    known = of_guides.setdefault(_key(program.guide), {})
+    of_guides = _APART.setdefault(structure_key(program.model), WeakKeyDictionary())
+    known = of_guides.setdefault(structure_key(program.guide), {})
     names = (_name(program.model), _name(program.guide))
     if names not in known:
         why = known[names] = _compared(program, batch, dim)
@@ -381,7 +381,7 @@ def _without_dropout(*modules: nn.Module | None) -> Iterator[None]:
             part.training = True
 
 
-def _key(function: Callable[..., Any]) -> Any:
+def structure_key(function: Callable[..., Any]) -> Any:
     """What a run's structure belongs to: the module, or the function itself where a handler changes it."""
     if _has_handler(function):
         return function

@@ -28,6 +28,7 @@ __all__ = [
     "check_same_latents",
     "check_scored",
     "check_unscaled",
+    "check_whole",
     "data_frame",
     "data_plate",
     "drawn_site",
@@ -328,6 +329,18 @@ def check_unscaled(site: Site, needed_by: str) -> None:
             f"site {site['name']!r} of the guide is scaled by other than its plates' N / B, and {needed_by} needs the "
             "probability of its draws as it is: take poutine.scale off it, and weigh terms of the bound in the model."
         )
+
+
+def check_whole(sites: Mapping[str, Site], plate: str | None, needed_by: str) -> None:
+    """No plate but that of the data is subsampled: its scale would stand inside the bound's logarithm."""
+    for site in sites.values():
+        for frame in site["cond_indep_stack"]:
+            if frame.name != plate and frame.full_size not in (None, frame.size) and not site_is_subsample(site):
+                raise UsageError(
+                    f"site {site['name']!r} stands in plate {frame.name!r}, of which {frame.size} of {frame.full_size} "
+                    f"are shown, and {needed_by} is a bound only where none but the data plate ({plate!r}) is "
+                    "subsampled: show all of it, or train with ELBO, which is a mean."
+                )
 
 
 def _plate_sizes(site: Site) -> dict[int, int]:

@@ -11,11 +11,13 @@ model marks for enumeration and the guide leaves out are summed out of log p, fo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from pyro.distributions.util import scale_and_mask
@@ -28,7 +30,7 @@ from ppgen.discrete import family_of
 from ppgen.errors import UsageError
 from ppgen.parameters import detached, owner
 from ppgen.rows import is_divisible, num_rows
-from ppgen.running import Batch, Draw, Program, Runner
+from ppgen.running import Batch, Draw, Program, Runner, structure_key
 from ppgen.sites import (
     DataPlate,
     Site,
@@ -45,7 +47,7 @@ from ppgen.sites import (
 from ppgen.stacking import log_prob_of
 from ppgen.summation import is_absorbed
 
-__all__ = ["Batch", "Draw", "Particles", "Program", "divides", "run_particles"]
+__all__ = ["Batch", "Draw", "Particles", "Program", "divides", "run_particles", "say_if_joint"]
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,21 @@ def _like(particles: Particles) -> Tensor:
     tensors = [*particles.batch, *(() if module is None else module.parameters())]
     found = (v for v in tensors if torch.is_tensor(v) and torch.is_floating_point(v))
     return next(found, torch.zeros(()))
+
+
+_SAID: WeakSet[Any] = WeakSet()
+
+
+def say_if_joint(particles: Particles) -> None:
+    """Say once that all data together are one datum, where no one plate was found to be theirs."""
+    key = structure_key(particles.program.model)
+    if particles.data_plate.why and key not in _SAID:
+        _SAID.add(key)
+        warnings.warn(
+            f"all data together are one datum, with one log-weight a particle, because {particles.data_plate.why}: put "
+            "them under one plate, name it (pair_from(model, guide, data_plate=...)), or say data_plate=''.",
+            stacklevel=2,
+        )
 
 
 def divides(one: Particles) -> bool:
