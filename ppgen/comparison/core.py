@@ -21,6 +21,7 @@ from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveRes
 from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
 from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
+from ppgen.constants import of_tensors
 from ppgen.data import Dataset
 from ppgen.errors import UsageError, nearest
 from ppgen.objective import Objective
@@ -79,11 +80,12 @@ def compare(
     """
     asked = _options(options)
     pair, chosen = as_pair(pair), named(objectives)
-    if not batch or not all(torch.is_tensor(part) for part in batch):
+    if not isinstance(batch, tuple):
         raise UsageError(
-            f"expected a batch, a tuple of tensors such as (x,), got {type(batch).__name__} {batch!s:.40}."
+            f"expected a batch, a tuple of arguments such as (x,), got {type(batch).__name__} {batch!s:.40}."
         )
     check_takes(pair, batch)
+    pair, batch = of_tensors(pair, batch)
     check_explicit(pair, "a comparison of estimators")
     schooling = Schooling.of(asked.at, data, trained_by, training, chosen)
     with torch.random.fork_rng(), pyro.validation_enabled(False), bar(progress) as shown:

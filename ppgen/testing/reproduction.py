@@ -118,8 +118,8 @@ def _check_precision(pair: Pair, batch: Batch, dtype: torch.dtype) -> None:
                 )
 
 
-def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
-    if not torch.is_floating_point(value):
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if not (torch.is_tensor(value) and torch.is_floating_point(value)):
         return value
     return value.detach().to(dtype).requires_grad_(value.requires_grad)
 
