@@ -1,0 +1,117 @@
+"""The numbers are stock Pyro's: losses, gradients, log-weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer import SVI
+from pyro.optim import Adam
+from torch import Tensor
+
+from ppgen import log_weights
+from ppgen.errors import UsageError
+from ppgen.parameters import in_evaluation
+from tests.public.case import SEED, Case, Made
+from tests.public.laws import CRITICAL, NotApplicable, finite, law, z_score
+
+__all__ = ["losses"]
+
+ROUNDING = 2e-5
+"""Relative: a loss in float32 is a sum of some hundred terms of 6e-8 each, in another order."""
+
+
+def losses(objective: Any, made: Made, num: int, seed: int = SEED) -> Tensor:
+    """Losses of ``num`` draws one after another, (num,), at the parameters as they are."""
+    pyro.set_rng_seed(seed)
+    values = [objective.loss(made.model, made.guide, *made.args, **made.kwargs) for _ in range(num)]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@law("stock Pyro trains it: two finite steps")
+def stock(case: Case) -> None:
+    made = case.fresh()
+    svi = SVI(made.model, made.guide, Adam({"lr": 1e-3}), loss=case.stock)
+    assert all(math.isfinite(svi.step(*made.args, **made.kwargs)) for _ in range(2))
+
+
+@law("one particle has stock's loss: at the same seed where it draws the same numbers, else in the mean")
+def same_value(case: Case) -> None:
+    made = case.built()
+    num = 3 if case.same_seed else case.repeats
+    theirs, own = (losses(objective, made, num) for objective in (case.stock, case.ours(1)))
+    if case.same_seed:
+        torch.testing.assert_close(own, theirs, rtol=ROUNDING, atol=ROUNDING)
+    else:
+        assert abs(z_score(own, theirs)) < CRITICAL, f"{own.mean():.4g} where stock has {theirs.mean():.4g}"
+
+
+@law("four particles have stock's loss in the mean")
+def same_mean(case: Case) -> None:
+    made = case.built()
+    theirs = losses(case.stock, made, case.repeats)
+    own = losses(case.ours(4), made, case.repeats // 2, seed=SEED + 1)
+    assert finite(own, theirs)
+    assert abs(z_score(own, theirs)) < CRITICAL, f"{own.mean():.6g} where stock has {theirs.mean():.6g}"
+
+
+@law("one particle at the same seed has stock's gradient, parameter by parameter")
+def same_gradient(case: Case) -> None:
+    if not case.same_gradient:
+        raise NotApplicable("stock's gradient is another estimator's")
+    made = case.built()
+    theirs, own = (_gradient(objective, made) for objective in (case.stock, case.ours(1)))
+    assert own.keys() == theirs.keys()
+    for name, value in theirs.items():
+        scale = float(value.abs().max())
+        torch.testing.assert_close(own[name], value, rtol=1e-3, atol=1e-4 * scale + 1e-6, msg=lambda m, n=name: n + m)
+
+
+def _gradient(objective: Any, made: Made) -> dict[str, Tensor]:
+    """Of each parameter that stock's step would move, by its name in the param store."""
+    pyro.set_rng_seed(SEED)
+    with pyro.poutine.trace(param_only=True) as tracer:
+        objective.loss_and_grads(made.model, made.guide, *made.args, **made.kwargs)
+    leaves = {name: site["value"].unconstrained() for name, site in tracer.trace.nodes.items() if site["type"] == "param"}
+    found = {name: leaf.grad.clone() for name, leaf in leaves.items() if leaf.grad is not None}
+    for leaf in leaves.values():
+        leaf.grad = None
+    return found
+
+
+@law("log-weights have the shape (K, B), or (K, 1) where they are joint, and stock's loss in the mean")
+def weights(case: Case) -> None:
+    made = case.built()
+    pair, batch = made.pair(), made.args
+    log_w = log_weights(pair, batch, num_particles=5)
+    assert log_w.shape == (5, case.num_data or 1)
+    assert finite(log_w)
+    log_w = log_weights(pair, batch, num_particles=case.repeats)
+    with in_evaluation(pair):
+        theirs = losses(case.stock, made, case.repeats)
+    own = -log_w.double().sum(1)
+    assert abs(z_score(own, theirs)) < CRITICAL, f"{own.mean():.6g} where stock has {theirs.mean():.6g}"
+
+
+@law("weights have the evidence as their mean")
+def evidence(case: Case) -> None:
+    if case.log_evidence is None:
+        raise NotApplicable("its evidence is not known")
+    made = case.built()
+    log_w = log_weights(made.pair(), made.args, num_particles=2000).double()  # (K, B)
+    exact = case.log_evidence()  # (B,) or (1,)
+    ratios = (log_w - exact).exp()
+    errors = ratios.std(0) / math.sqrt(len(ratios)) + 1e-5  # of the mean, and of float32
+    assert ((ratios.mean(0) - 1).abs() < CRITICAL * errors).all(), f"{ratios.mean(0)} where 1 is right"
+
+
+def refusal(function: Callable[[], Any]) -> str | None:
+    """The sentence of the ``UsageError`` that calling it raises; None where it raises none."""
+    try:
+        function()
+    except UsageError as error:
+        return str(error)
+    return None
