@@ -35,6 +35,9 @@ class Made:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
+    columns: bool = True
+    """Whether arguments that are tensors are columns of a data set, with a datum in each row."""
+
     def bound(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Model and guide with the keyword arguments bound: what functions that take a batch alone are given."""
         if not self.kwargs:
@@ -48,12 +51,12 @@ class Made:
     @property
     def tensors(self) -> tuple[Tensor, ...] | None:
         """The arguments, where they are tensors with one leading size, as a data set's columns are; else None."""
-        if not self.args or not all(torch.is_tensor(part) and part.dim() for part in self.args):
+        if not self.columns or not self.args or not all(torch.is_tensor(part) and part.dim() for part in self.args):
             return None
         return self.args if len({len(part) for part in self.args}) == 1 else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One pair in the idiom of a public example, and the facts that the laws of :mod:`tests.public.laws` need.
 
@@ -68,6 +71,8 @@ class Case:
     weights: Weights = "datum"
     num_data: int | None = None
     """B of the (K, B) log-weights; None: they are joint."""
+    scale: float = 1.0
+    """N / B of a subsampled data plate, by which stock's loss is more than the sum over the batch."""
     stock: Any = field(default_factory=Trace_ELBO)
     """Pyro's own objective, by which its author trains it."""
     ours: Callable[[int], Any] = lambda num_particles: ELBO(num_particles=num_particles)
@@ -82,9 +87,9 @@ class Case:
     """Laws that are refused by a ``UsageError``, each with a pattern that its sentence must match."""
     broken: Mapping[str, str] = field(default_factory=dict)
     """Rules of ``check_pair`` that the pair breaks, each with the reason why that verdict is right."""
-    log_evidence: Callable[[], Tensor] | None = None
-    """Exact log p(x) in nats, (B,) or (1,), where it is known."""
-    repeats: int = 120
+    log_evidence: Callable[..., Tensor] | None = None
+    """Exact log p(x) in nats of the arguments, (B,) or (1,), where it is known."""
+    repeats: int = 80
     """Losses of each kind that the z-test takes."""
 
     def built(self) -> Made:

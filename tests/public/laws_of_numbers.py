@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pyro
+import pytest
 import torch
 from pyro.infer import SVI
 from pyro.optim import Adam
@@ -18,7 +19,7 @@ from ppgen.parameters import in_evaluation
 from tests.public.case import SEED, Case, Made
 from tests.public.laws import CRITICAL, NotApplicable, finite, law, z_score
 
-__all__ = ["losses"]
+__all__ = ["losses", "stock_losses"]
 
 ROUNDING = 2e-5
 """Relative: a loss in float32 is a sum of some hundred terms of 6e-8 each, in another order."""
@@ -29,6 +30,18 @@ def losses(objective: Any, made: Made, num: int, seed: int = SEED) -> Tensor:
     pyro.set_rng_seed(seed)
     values = [objective.loss(made.model, made.guide, *made.args, **made.kwargs) for _ in range(num)]
     return torch.tensor(values, dtype=torch.float64)
+
+
+@cache
+def stock_losses(case: Case, *, evaluation: bool = False) -> Tensor:
+    """Stock's losses at the case's own parameters, (repeats,); with its modules in evaluation mode where asked."""
+    made = case.built()
+    if not evaluation:
+        return losses(case.stock, made, case.repeats)
+    pair = made.pair()
+    pair.prepare(*made.args)
+    with in_evaluation(pair):
+        return losses(case.stock, made, case.repeats)
 
 
 @law("stock Pyro trains it: two finite steps")
@@ -51,9 +64,8 @@ def same_value(case: Case) -> None:
 
 @law("four particles have stock's loss in the mean")
 def same_mean(case: Case) -> None:
-    made = case.built()
-    theirs = losses(case.stock, made, case.repeats)
-    own = losses(case.ours(4), made, case.repeats // 2, seed=SEED + 1)
+    theirs = stock_losses(case)
+    own = losses(case.ours(4), case.built(), max(2, case.repeats // 2), seed=SEED + 1)
     assert finite(own, theirs)
     assert abs(z_score(own, theirs)) < CRITICAL, f"{own.mean():.6g} where stock has {theirs.mean():.6g}"
 
@@ -64,10 +76,12 @@ def same_gradient(case: Case) -> None:
         raise NotApplicable("stock's gradient is another estimator's")
     made = case.built()
     theirs, own = (_gradient(objective, made) for objective in (case.stock, case.ours(1)))
-    assert own.keys() == theirs.keys()
-    for name, value in theirs.items():
+    for name in own.keys() | theirs.keys():
+        value = theirs.get(name, torch.zeros(()))
         scale = float(value.abs().max())
-        torch.testing.assert_close(own[name], value, rtol=1e-3, atol=1e-4 * scale + 1e-6, msg=lambda m, n=name: n + m)
+        mine = own.get(name, torch.zeros_like(value))
+        worst = float((mine - value).abs().max())
+        assert worst <= 1e-3 * scale + 1e-6, f"{name}: apart by {worst:.3g} where stock's largest is {scale:.3g}"
 
 
 def _gradient(objective: Any, made: Made) -> dict[str, Tensor]:
@@ -86,13 +100,16 @@ def _gradient(objective: Any, made: Made) -> dict[str, Tensor]:
 def weights(case: Case) -> None:
     made = case.built()
     pair, batch = made.pair(), made.args
+    if case.weights == "global":
+        with pytest.raises(UsageError, match="outside the data plate"):
+            log_weights(pair, batch, num_particles=5)
+        return
     log_w = log_weights(pair, batch, num_particles=5)
     assert log_w.shape == (5, case.num_data or 1)
     assert finite(log_w)
     log_w = log_weights(pair, batch, num_particles=case.repeats)
-    with in_evaluation(pair):
-        theirs = losses(case.stock, made, case.repeats)
-    own = -log_w.double().sum(1)
+    theirs = stock_losses(case, evaluation=True)
+    own = -case.scale * log_w.double().sum(1)
     assert abs(z_score(own, theirs)) < CRITICAL, f"{own.mean():.6g} where stock has {theirs.mean():.6g}"
 
 
@@ -102,16 +119,7 @@ def evidence(case: Case) -> None:
         raise NotApplicable("its evidence is not known")
     made = case.built()
     log_w = log_weights(made.pair(), made.args, num_particles=2000).double()  # (K, B)
-    exact = case.log_evidence()  # (B,) or (1,)
+    exact = case.log_evidence(*made.args).double()  # (B,) or (1,)
     ratios = (log_w - exact).exp()
     errors = ratios.std(0) / math.sqrt(len(ratios)) + 1e-5  # of the mean, and of float32
     assert ((ratios.mean(0) - 1).abs() < CRITICAL * errors).all(), f"{ratios.mean(0)} where 1 is right"
-
-
-def refusal(function: Callable[[], Any]) -> str | None:
-    """The sentence of the ``UsageError`` that calling it raises; None where it raises none."""
-    try:
-        function()
-    except UsageError as error:
-        return str(error)
-    return None

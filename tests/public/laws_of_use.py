@@ -19,7 +19,7 @@ from ppgen.registry import OBJECTIVES
 from ppgen.sites import is_latent
 from tests.public.case import Case, Made
 from tests.public.laws import CRITICAL, NotApplicable, finite, law
-from tests.public.laws_of_numbers import losses
+from tests.public.laws_of_numbers import stock_losses
 
 __all__: list[str] = []
 
@@ -52,7 +52,7 @@ def fit_bound(case: Case) -> None:
     data, steps = data_of(made), 40
     size = len(data.train[0])
     run = ppgen.fit(made.pair(), data, case.ours(1), steps=steps, batch_size=size, lr=STILL, eager=True)
-    theirs = -losses(case.stock, case.built(), case.repeats) / (case.num_data or 1)
+    theirs = -stock_losses(case) / (case.scale * (case.num_data or 1))
     reported = next(line["bound"] for line in run.metrics if line["split"] == "train")
     error = float(theirs.std()) * math.sqrt(1 / steps + 1 / case.repeats) + 1e-5 * float(theirs.mean().abs())
     assert abs(reported - float(theirs.mean())) < CRITICAL * error, f"{reported:.6g} where stock has {theirs.mean():.6g}"
