@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyro
@@ -11,10 +14,12 @@ from pyro import poutine
 from pyro.infer import SVI
 from pyro.optim import Adam
 from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 
 import ppgen
 from ppgen.data import Dataset
 from ppgen.errors import UsageError
+from ppgen.inference_data import write_posterior
 from ppgen.registry import OBJECTIVES
 from ppgen.sites import is_latent
 from tests.public.case import Case, Made
@@ -113,12 +118,23 @@ def inference_data(case: Case) -> None:
     idata = ppgen.to_inference_data(made.pair(), made.args, num_samples=4)
     for name, site in _model_sites(made).items():
         if is_latent(site) and name not in case.summed:
-            values = idata.posterior[name].values
+            values = variable(idata.posterior, name)
             assert values.shape == (1, 4, *site["value"].shape), f"{name}: {values.shape}"
-            assert finite(torch.as_tensor(values))
-        elif site["is_observed"] and "_" not in name[:1]:
-            values = idata.observed_data[name].values
-            assert values.shape == tuple(site["value"].shape), f"{name}: {values.shape}"
+            assert finite(values)
+        elif site["is_observed"]:
+            values = variable(idata.observed_data, name)
+            assert values.shape == site["value"].shape, f"{name}: {values.shape}"
+    with TemporaryDirectory() as folder:
+        assert write_posterior(made.pair(), made.args, Path(folder) / "posterior.nc", num_samples=4).stat().st_size
+
+
+def variable(group: Any, site: str) -> Tensor:
+    """Of a site; ArviZ has dims of the names ``chain`` and ``draw``, and files no names with '/'."""
+    letters = {re.sub(r"[^a-z0-9]", "", name): name for name in map(str, group.data_vars)}
+    plain = re.sub(r"[^a-z0-9]", "", site)
+    found = letters.get(plain) or next((name for short, name in letters.items() if plain in short), None)
+    assert found is not None, f"no variable of site {site!r} among {sorted(letters.values())}"
+    return torch.as_tensor(group[found].values)
 
 
 def _model_sites(made: Made) -> dict[str, Any]:

@@ -230,6 +230,7 @@ CASES = [
         sticks,
         weights="global",
         num_data=7,
+        same_gradient=False,  # stock scores each assignment by what all data weigh, and not by its own datum
         ours=lambda num_particles: REINFORCE(num_particles=num_particles, baseline="none"),
     ),
 ]
