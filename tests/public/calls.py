@@ -159,9 +159,7 @@ CASES = [
     Case(
         "beacons",
         "tutorial/gmm.ipynb and examples/hmm.py: poutine.mask(mask=False) around the prior of each datum",
-        lambda: Made(
-            unmasked, unmasked_guide, (torch.tensor([1.0, -2.0, 0.5, 2.5]),), {"include_prior": False}
-        ),
+        lambda: Made(unmasked, unmasked_guide, (torch.tensor([1.0, -2.0, 0.5, 2.5]),), {"include_prior": False}),
         num_data=4,
     ),
     Case(

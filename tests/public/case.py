@@ -89,7 +89,9 @@ class Case:
     """Rules of ``check_pair`` that the pair breaks, each with the reason why that verdict is right."""
     log_evidence: Callable[..., Tensor] | None = None
     """Exact log p(x) in nats of the arguments, (B,) or (1,), where it is known."""
-    repeats: int = 80
+    compiled: bool = False
+    """Whether its step is compiled too, which takes long: one case of each kind."""
+    repeats: int = 60
     """Losses of each kind that the z-test takes."""
 
     def built(self) -> Made:

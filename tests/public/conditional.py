@@ -210,6 +210,7 @@ CASES = [
         "examples/vae/ss_vae_M2.py: y=None, enumerated in the guide; a plate without a size",
         lambda: labelled(known=False),
         num_data=8,
+        compiled=True,
         **ENUMERATED,
     ),
     Case("m2_labelled", "examples/vae/ss_vae_M2.py: y given", lambda: labelled(known=True), num_data=8),
@@ -238,6 +239,7 @@ CASES = [
         treatment,
         num_data=8,
         stock=WithoutObserved(),
+        compiled=True,
     ),
     Case(
         "guide_observes_scaled",

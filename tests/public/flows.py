@@ -76,6 +76,7 @@ CASES = [
         "tutorial/normalizing_flows_intro.ipynb: planar flows, whose inverse is what their cache remembers",
         lambda: bent(lambda: T.planar(2)),
         num_data=5,
+        compiled=True,
     ),
     Case(
         "bent_coupling",
@@ -88,6 +89,7 @@ CASES = [
         "tutorial/normalizing_flows_intro.ipynb: spline coupling",
         lambda: bent(lambda: T.spline_coupling(2, hidden_dims=[6], count_bins=4, bound=4.0)),
         num_data=5,
+        compiled=True,
     ),
     Case(
         "flow_of_functions",

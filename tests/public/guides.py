@@ -127,6 +127,7 @@ CASES = [
         weights="global",
         num_data=6,
         repeats=40,
+        compiled=True,
     ),
     Case(
         "rides_normal_messenger",
@@ -148,6 +149,7 @@ CASES = [
         lambda: Made(slopes, AutoIAFNormal(slopes, hidden_dim=[6]), line()),
         weights="global",
         num_data=8,
+        compiled=True,
     ),
     Case(
         "line_planar",

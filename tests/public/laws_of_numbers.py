@@ -89,7 +89,9 @@ def _gradient(objective: Any, made: Made) -> dict[str, Tensor]:
     pyro.set_rng_seed(SEED)
     with pyro.poutine.trace(param_only=True) as tracer:
         objective.loss_and_grads(made.model, made.guide, *made.args, **made.kwargs)
-    leaves = {name: site["value"].unconstrained() for name, site in tracer.trace.nodes.items() if site["type"] == "param"}
+    leaves = {
+        name: site["value"].unconstrained() for name, site in tracer.trace.nodes.items() if site["type"] == "param"
+    }
     found = {name: leaf.grad.clone() for name, leaf in leaves.items() if leaf.grad is not None}
     for leaf in leaves.values():
         leaf.grad = None

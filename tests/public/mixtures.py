@@ -195,6 +195,7 @@ CASES = [
         num_data=10,
         stock=ENUMERATED,
         summed=("assignment",),
+        compiled=True,
     ),
     Case(
         "dial",
@@ -204,6 +205,7 @@ CASES = [
         stock=ENUMERATED,
         summed=("line",),
         log_evidence=dial_evidence,
+        compiled=True,
     ),
     Case(
         "documents",

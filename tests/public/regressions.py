@@ -184,6 +184,7 @@ CASES = [
         yields,
         weights="global",
         num_data=12,
+        compiled=True,
     ),
     Case(
         "curve",

@@ -203,6 +203,7 @@ CASES = [
         lambda: melodies(1),
         num_data=6,
         repeats=40,
+        compiled=True,
     ),
     Case(
         "rain",
@@ -213,6 +214,7 @@ CASES = [
         stock=TraceEnum_ELBO(max_plate_nesting=2),
         summed=STATES,
         repeats=4,
+        compiled=True,
     ),
     Case(
         "climate",

@@ -156,12 +156,14 @@ CASES = [
         "examples/vae/vae.py: flat pictures, softmax(dim=1) in the decoder",
         shades,
         num_data=9,
+        compiled=True,
     ),
     Case(
         "topics_normed_decoder",
         "tutorial/prodlda.ipynb: BatchNorm1d and softmax(dim=1) in the decoder, plate 'documents'",
         lambda: topics("decoder"),
         num_data=8,
+        compiled=True,
     ),
     Case(
         "topics_normed_encoder",
@@ -169,11 +171,18 @@ CASES = [
         lambda: topics("encoder"),
         num_data=8,
     ),
-    Case("tied_weights", "tutorial/vae.ipynb: two layers with one weight", tied, num_data=10),
+    Case(
+        "tied_weights",
+        "tutorial/vae.ipynb: two layers with one weight",
+        tied,
+        num_data=10,
+        compiled=True,
+    ),
     Case(
         "annealed_cells",
         "tutorial/scanvi.ipynb: plate 'cells', negative binomial counts; beta=0.5 as a keyword, by poutine.scale",
         lambda: cells(beta=0.5),
         num_data=8,
+        compiled=True,
     ),
 ]
