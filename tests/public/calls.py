@@ -1,5 +1,8 @@
 """How models are called and scaled: lists, no arguments at all, sequential plates, masks, weights of data."""
 
+# The idioms as they are public: Pyro's decorators, modules and guides are untyped.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import pyro
@@ -26,7 +29,7 @@ def tosses_in_turn(data: list[Tensor]) -> None:
     """The same in a sequential plate."""
     fairness = pyro.sample("latent_fairness", dist.Beta(4.0, 4.0))
     for number in pyro.plate("tosses", len(data)):
-        pyro.sample(f"obs_{number}", dist.Bernoulli(fairness), obs=data[number])
+        pyro.sample(f"obs_{number}", dist.Bernoulli(fairness), obs=data[int(number)])
 
 
 def tosses_guide(data: list[Tensor]) -> None:

@@ -1,5 +1,8 @@
 """Labels: observed for some and enumerated in the guide for others, filled-in outputs, guides that observe."""
 
+# The idioms as they are public: Pyro's decorators, modules and guides are untyped.
+# mypy: disable-error-code="no-untyped-call"
+
 from __future__ import annotations
 
 from typing import Any
@@ -64,7 +67,7 @@ def flat(network: nn.Module, x: Tensor) -> Tensor:
 
 
 class Tissue(nn.Module):
-    """Counts given z2, z2 given a cell's type and z1; the classifier reads z2, and its loss is a factor of the guide."""
+    """Counts given z2, z2 given a cell's type and z1; a classifier reads z2; its loss is a factor of the guide."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,7 +166,7 @@ class Treatment(nn.Module):
     def guide(self, x: Tensor, t: Tensor, y: Tensor, size: int | None = None) -> None:
         pyro.module("treatment", self)
         with pyro.plate("data", len(x) if size is None else size, subsample=x):
-            auxiliary = {"is_auxiliary": True}
+            auxiliary: Any = {"is_auxiliary": True}
             t = pyro.sample("t", dist.Bernoulli(logits=self.t_of_x(x).squeeze(-1)), obs=t, infer=auxiliary)
             loc = self.y_of_tx(torch.cat([t.unsqueeze(-1), x], -1)).squeeze(-1)
             y = pyro.sample("y", dist.Laplace(loc, 1.0), obs=y, infer=auxiliary)
@@ -197,7 +200,7 @@ def summed(num_particles: int) -> Enumerate:
     return Enumerate(num_particles=num_particles)
 
 
-ENUMERATED = {
+ENUMERATED: dict[str, Any] = {
     "stock": TraceEnum_ELBO(max_plate_nesting=1),
     "ours": summed,
     "same_seed": False,

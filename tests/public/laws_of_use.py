@@ -13,7 +13,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.infer import SVI
-from pyro.optim import Adam
+from pyro.optim import ClippedAdam
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
@@ -72,12 +72,13 @@ def fit_bound(case: Case) -> None:
 
 @law("every registered objective takes it in SVI, with a finite loss, or refuses it in a sentence", slow=True)
 def objectives(case: Case) -> None:
-    wrong, taken = [], []
+    wrong: list[str] = []
+    taken: list[str] = []
     for name, spec in OBJECTIVES.items():
         assert spec.tiny is not None
         try:
             made = case.fresh()
-            svi = SVI(made.model, made.guide, Adam({"lr": 1e-4}), loss=spec.tiny())
+            svi = SVI(made.model, made.guide, ClippedAdam({"lr": 1e-4}), loss=spec.tiny())
             loss = svi.step(*made.args, **made.kwargs)
             (taken if math.isfinite(loss) else wrong).append(f"{name}: {loss}")
         except UsageError:
@@ -112,7 +113,14 @@ def compiled(case: Case) -> None:
 def compare(case: Case) -> None:
     made = case.built()
     table = ppgen.compare(
-        made.pair(), made.args, {"ours": case.ours(1), "stock": case.stock}, draws=64, repeats=16, warmup=0, eager=True
+        made.pair(),
+        made.args,
+        {"ours": case.ours(1), "stock": case.stock},
+        draws=64,
+        repeats=16,
+        warmup=0,
+        particles=64,
+        eager=True,
     )
     results = table.points[0].objectives
     assert [one.label for one in results] == ["ours", "stock"]

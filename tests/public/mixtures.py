@@ -1,5 +1,8 @@
 """Discrete latents summed out of the model, or scored: mixtures, topics, a global switch, stick breaking."""
 
+# The idioms as they are public: Pyro's decorators, modules and guides are untyped.
+# mypy: disable-error-code="untyped-decorator, no-any-return"
+
 from __future__ import annotations
 
 import math
@@ -88,6 +91,7 @@ def topics(words: Tensor) -> None:
         pull = pyro.sample("pull", dist.Gamma(2.0, 2.0))
         shares = pyro.sample("shares", dist.Dirichlet(torch.ones(NUM_WORDS)))
     with pyro.plate("documents", NUM_DOCUMENTS) as index:
+        assert index is not None
         mix = pyro.sample("mix", dist.Dirichlet(pull))
         with pyro.plate("words", LENGTH):
             topic = pyro.sample("topic", dist.Categorical(mix))
@@ -104,6 +108,7 @@ def topics_guide(predictor: nn.Module, words: Tensor) -> None:
         pyro.sample("shares", dist.Delta(shares, event_dim=1))
     pyro.module("predictor", predictor)
     with pyro.plate("documents", NUM_DOCUMENTS) as index:
+        assert index is not None
         ones = torch.ones(LENGTH, len(index))
         counts = torch.zeros(NUM_WORDS, len(index)).scatter_add(0, words[:, index], ones)
         pyro.sample("mix", dist.Delta(predictor(counts.transpose(0, 1)), event_dim=1))

@@ -1,6 +1,6 @@
 """The table of outcomes, law by case: ``python -m tests.public.outcomes [CASE]... [--quick] [--times]``.
 
-Each cell is ``ok``, ``-`` (says nothing here), ``WRONG`` (an assertion: another number, shape or verdict), ``refused`` (a
+Each cell is ``ok``, ``-`` (says nothing here), ``WRONG`` (an assertion: a number, shape or verdict), ``refused`` (a
 ``UsageError``) or ``RAW`` (any other error); below the table stands the first line of each that is not ok.
 """
 

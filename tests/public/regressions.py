@@ -1,5 +1,8 @@
 """Bayesian regressions and small hierarchies, with latents of all data and guides made by Pyro."""
 
+# The idioms as they are public: Pyro's decorators, modules and guides are untyped.
+# mypy: disable-error-code="arg-type, call-arg, no-any-return"
+
 from __future__ import annotations
 
 import pyro

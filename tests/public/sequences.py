@@ -1,5 +1,8 @@
 """Sites drawn one after another in a Python loop: objects in a picture, series of several lengths, hidden states."""
 
+# The idioms as they are public: Pyro's decorators, modules and guides are untyped.
+# mypy: disable-error-code="call-overload"
+
 from __future__ import annotations
 
 from typing import Any
@@ -21,7 +24,7 @@ __all__ = ["CASES"]
 
 
 class Objects(nn.Module):
-    """Up to two objects in a picture of six dots: is there one, where, what; a recurrent guide reads what went before."""
+    """Up to two objects in a picture of six dots: is there one, where, what; the guide is recurrent."""
 
     def __init__(self) -> None:
         super().__init__()

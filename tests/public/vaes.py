@@ -73,7 +73,7 @@ class Topics(nn.Module):
         pyro.module("topics", self)
         with pyro.plate("documents", counts.shape[0]):
             hidden = F.softplus(self.hidden(counts))
-            scale = 0.3 * self.log_scale(hidden).tanh().exp()
+            scale = 0.1 * self.log_scale(hidden).tanh().exp()
             pyro.sample("logtheta", dist.Normal(self.encoder_norm(self.loc(hidden)), scale).to_event(1))
 
 
