@@ -116,7 +116,7 @@ def compare(case: Case) -> None:
         made.pair(),
         made.args,
         {"ours": case.ours(1), "stock": case.stock},
-        draws=64,
+        draws=32,
         repeats=16,
         warmup=0,
         particles=64,
