@@ -29,6 +29,7 @@ from ppgen.pair import Pair, as_pair
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.rows import num_rows, take_rows
 from ppgen.sites import Site, data_frame, drawn_site, is_latent, per_datum, plate_of, with_sizes
+from ppgen.stacking import alone
 from ppgen.tracing import Batch, Program, run_particles
 
 __all__ = [
@@ -140,8 +141,11 @@ def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
         x = chain_states(pair, num_rows(batch), start=batch[0], after=(1,), seed=seed)[-1]
         return Draws(x, x)
     with _looking(pair, batch, seed) as pair:
-        guide = poutine.trace(pair.guide).get_trace(*batch)
-        return _draws(_sites(poutine.replay(poutine.uncondition(pair.model), trace=guide), batch), batch[0])
+        one = run_particles(Program(pair.model, pair.guide), batch, 1)
+        latents = {name: site["value"] for name, site in one.guide_sites.items() if is_latent(site)}
+        given = {**latents, **(one.runner.summed_given(latents) if one.summed else {})}  # (1, ...)
+        sites = one.runner.at(poutine.uncondition(pair.model), given)
+        return _draws({name: alone(site) for name, site in sites.items()}, batch[0])
 
 
 def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9, seed: int = 0) -> Traversal:

@@ -17,7 +17,7 @@ sampling, 2024.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -92,13 +92,13 @@ def guide_groups(
     pair.prepare(*batch)
     with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), batch, 1)
-        together = Runner.of(one.program, batch, 2).together
-        replay = Replay(pair.model, batch, one.particle_dim if together else None, _block(one), progress)
+        replay = Replay(Runner.of(one.program, batch, 2), bool(one.summed), _block(one), progress)
         drawn = Groups() if pair.implicit else _drawn(one, num_samples, resampled_from, replay)
-        scores = replay.scored(drawn.posterior) if drawn.posterior and pair.normalised else Scores({}, {}, {})
+        inferred = (drawn.posterior or one.summed) and pair.normalised
+        scores = replay.scored(drawn.posterior, num_samples) if inferred else Scores()
         prior, prior_predictive = replay.prior(num_samples) if pair.normalised else ({}, {})
     return Groups(
-        posterior=drawn.posterior | scores.deterministic,
+        posterior=drawn.posterior | scores.summed | scores.deterministic,
         sample_stats=drawn.sample_stats,
         log_likelihood=scores.log_likelihood,
         posterior_predictive=scores.predictive,
@@ -126,8 +126,10 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
             model(*batch)
         sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
         posterior = {name: Variable.of(sites[name], values.flatten(0, 1)) for name, values in chains.items()}
-        replay = Replay(model, batch, None, 1, progress)
-        scores, (prior, prior_predictive) = replay.scored(posterior), replay.prior(_PRIOR_DRAWS)
+        runner = replace(Runner.of(Program(model, model), batch, 1), num_particles=2)  # one draw after another
+        num = len(next(iter(posterior.values())).values)
+        replay = Replay(runner, False, 1, progress)
+        scores, (prior, prior_predictive) = replay.scored(posterior, num), replay.prior(_PRIOR_DRAWS)
     summed_out = any(is_latent(site) and name not in posterior for name, site in sites.items())
     return Groups(
         posterior=posterior | scores.deterministic,

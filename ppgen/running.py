@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 import pyro
 import torch
 from pyro import poutine
+from pyro.infer import infer_discrete
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger, _context_wrap
 from pyro.poutine.util import site_is_subsample
@@ -42,7 +43,7 @@ from ppgen.sites import (
     with_sizes,
 )
 from ppgen.stacking import log_prob_of, part_of_value, stacked_sites
-from ppgen.summation import absorbing
+from ppgen.summation import absorbing, is_absorbed
 
 __all__ = ["Batch", "Draw", "Program", "Runner", "structure_key"]
 
@@ -134,11 +135,35 @@ class Runner:
         ]
         return self._each(function, raw, summing)
 
-    def at(self, function: Callable[..., Any], given: Mapping[str, Tensor]) -> dict[str, Site]:
-        """A run of any function of the batch, latents given (K, ...) or sampled, with nothing summed."""
+    def at(
+        self, function: Callable[..., Any], given: Mapping[str, Tensor], *, summing: bool = False
+    ) -> dict[str, Site]:
+        """A run of any function of the batch, latents given (K, ...) or sampled; ``summing``: or summed out."""
         if self.together:
-            return self._run(function, self._given(given), summing=False)
-        return self._each(function, self._parts(given), summing=False)
+            return self._run(function, self._given(given), summing)
+        return self._each(function, self._parts(given), summing)
+
+    def summed_given(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """c ~ p(c | x, z) of the latents c that the model sums out, at the others z, by site name, (K, ...).
+
+        By Pyro's ``infer_discrete``: filtering forward, sampling backward.
+        """
+        function = functools.partial(_inferred, self.program.model, self.dim - 1)
+        runs = [latents] if self.together else self._parts(latents)
+        found = [self._drawn_given(function, values) for values in runs]
+        if self.together:
+            return found[0]
+        return {name: torch.stack([self._padded(run[name]) for run in found]) for name in found[0]}
+
+    def _drawn_given(self, function: Callable[..., Any], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with poutine.trace() as tracer:
+            function(self._given(values), self._plate(), *self.batch)
+        sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
+        return {name: site["value"].expand(site["fn"].shape()) for name, site in sites.items() if is_summed(site)}
+
+    def _padded(self, value: Tensor) -> Tensor:
+        """A summed latent's value, which has no event dims, with a dim for each plate."""
+        return value.reshape((1,) * (-1 - self.dim - value.dim()) + value.shape)
 
     def _parts(self, given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         return [{name: part_of_value(value, k) for name, value in given.items()} for k in range(self.num_particles)]
@@ -147,10 +172,12 @@ class Runner:
         dims = -self.dim if self.together else -1 - self.dim
         return _Given(values, dims, draw, alone=not self.together)
 
+    def _plate(self) -> Any:
+        return pyro.plate(PARTICLES, self.num_particles, dim=self.dim) if self.together else nullcontext()
+
     def _run(self, function: Callable[..., Any], giver: _Given, summing: bool) -> dict[str, Site]:
-        plate = pyro.plate(PARTICLES, self.num_particles, dim=self.dim) if self.together else nullcontext()
         enumerated = EnumMessenger(first_available_dim=self.dim - 1) if summing else nullcontext()
-        with poutine.trace() as tracer, enumerated, giver, plate:
+        with poutine.trace() as tracer, enumerated, giver, self._plate():
             function(*self.batch)
         sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
         sites = with_sizes(sites)
@@ -182,6 +209,16 @@ class Runner:
             value = draw(sites[following])
             drawn += [following] if value is not None else []
             given[following] = sites[following]["value"] if value is None else value
+
+
+def _inferred(model: Callable[..., Any], first_dim: int, giver: Any, plate: Any, *batch: Any) -> None:
+    """One run of the model at given latents, in which what it enumerates is drawn from its posterior."""
+
+    def held(*batch: Any) -> None:
+        with giver, plate:
+            model(*batch)
+
+    infer_discrete(held, first_available_dim=first_dim, strict_enumeration_warning=False)(*batch)
 
 
 class _Given(Messenger):
@@ -323,9 +360,10 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
             together = [guide, both.model(guide)]
             check_same_latents(together[1], guide)
             for site in together[1].values():
-                check_observed(site, dim)
-    except UsageError:
-        return ""  # what does not fit is said where it is run
+                if "carrier" not in site:
+                    check_observed(site, dim)
+    except UsageError as error:
+        return "" if _fails_alone(program, batch, dim) else first_sentence(error)
     except Exception as error:
         return f"{blame(error, type(error).__name__)}: {first_sentence(error)}"
     alone = Runner(program, batch, 2, dim, together=False)
@@ -340,9 +378,21 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
     return ""
 
 
+def _fails_alone(program: Program, batch: Batch, dim: int) -> bool:
+    """Whether one particle does not fit either, as is said where it is run."""
+    alone = Runner(program, batch, 1, dim, together=False)
+    try:
+        with _looking(program):
+            guide, _ = alone.guide({})
+            check_same_latents(alone.model(guide), guide)
+    except UsageError:
+        return True
+    return False
+
+
 def _agree(site: Site, parts: Site, dim: int) -> bool:
     """Whether a site's log-probabilities are the same in both, rounding apart."""
-    if site_is_subsample(site) or ("carrier" in site and "scored" not in site):
+    if site_is_subsample(site) or is_absorbed(site):
         return True
     together, alone = log_prob_of(site), log_prob_of(parts)
     together = together.reshape((1,) * (-dim - together.dim()) + together.shape)

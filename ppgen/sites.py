@@ -34,9 +34,11 @@ __all__ = [
     "drawn_site",
     "in_same_plate",
     "is_computed",
+    "is_factor",
     "is_latent",
     "is_masked",
     "is_summed",
+    "own_dims",
     "per_datum",
     "plate_of",
     "raw_log_prob",
@@ -64,6 +66,25 @@ def is_summed(site: Site) -> bool:
 def is_computed(site: Site) -> bool:
     """Whether it is a ``pyro.deterministic``."""
     return bool(site["infer"].get("_deterministic"))
+
+
+def is_factor(site: Site) -> bool:
+    """Whether it is a ``pyro.factor``: a term of the log-density without a value."""
+    fn = (site["parts"][0] if "parts" in site else site)["fn"]
+    while isinstance(fn, dist.Independent | ExpandedDistribution | MaskedDistribution):
+        fn = fn.base_dist
+    return isinstance(fn, dist.Unit)
+
+
+def own_dims(site: Site) -> int:
+    """A site's event dims; of a ``pyro.deterministic`` that names none, which takes all of its value's, those right of
+    the plates."""
+    if "parts" in site:
+        return own_dims(site["parts"][0])
+    event_dim: int = site["fn"].event_dim
+    if is_computed(site) and event_dim == site["value"].dim():
+        return max(0, event_dim + min((f.dim for f in site["cond_indep_stack"] if f.vectorized), default=0))
+    return event_dim
 
 
 def raw_log_prob(site: Site) -> Tensor:

@@ -20,9 +20,9 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence, register_kl
 
-from ppgen.sites import PARTICLES, Site, raw_log_prob
+from ppgen.sites import PARTICLES, Site, own_dims, raw_log_prob
 
-__all__ = ["StackedDistribution", "log_prob_of", "part_of_value", "stacked_sites"]
+__all__ = ["StackedDistribution", "alone", "log_prob_of", "part_of_value", "stacked_sites"]
 
 
 def stacked_sites(runs: Sequence[dict[str, Site]], dim: int) -> dict[str, Site]:
@@ -35,6 +35,12 @@ def log_prob_of(site: Site) -> Tensor:
     if "parts" in site:
         return _side_by_side([log_prob_of(part) for part in site["parts"]], -1 - site["particle_dim"])
     return site["scored"] if "scored" in site else raw_log_prob(site)
+
+
+def alone(site: Site) -> Site:
+    """The site of the one particle that was run."""
+    first: Site = site["parts"][0] if "parts" in site else site
+    return first
 
 
 def part_of_value(value: Any, particle: int) -> Any:
@@ -52,7 +58,7 @@ def _stacked(parts: Sequence[Site], dim: int) -> Site:
         "parts": tuple(parts),
         "particle_dim": dim,
         "fn": _stacked_fn(fns, plates),
-        "value": _shared([part["value"] for part in parts], plates + fns[0].event_dim, first["is_observed"]),
+        "value": _shared([part["value"] for part in parts], plates + own_dims(first), first["is_observed"]),
         "scale": _shared([part["scale"] for part in parts], plates),
         "mask": _shared([part["mask"] for part in parts], plates),
         "cond_indep_stack": (
@@ -116,10 +122,13 @@ def _made_of_parameters(fns: Sequence[Any], dims: int) -> Any:
         return StackedDistribution(fns, dims)
     events = {name: _event_dim(declared[name]) for name in names}
     parameters = {name: _side_by_side([getattr(fn, name) for fn in fns], dims + events[name]) for name in names}
-    return type(fns[0])(**parameters, validate_args=False)
+    try:
+        return type(fns[0])(**parameters, validate_args=False)
+    except (TypeError, ValueError):  # its parameters are not independent of each other
+        return StackedDistribution(fns, dims)
 
 
-_SAME = (("logits", "probs"), ("scale_tril", "covariance_matrix", "precision_matrix"))
+_SAME = (("logits", "probs"), ("gate_logits", "gate"), ("scale_tril", "covariance_matrix", "precision_matrix"))
 """Names of one parameter, of which a constructor takes one; the first is asked for."""
 
 

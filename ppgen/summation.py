@@ -35,12 +35,17 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from ppgen.errors import UsageError
 from ppgen.sites import Site, data_frame, is_computed, is_summed, raw_log_prob
 
-__all__ = ["absorbing", "is_absorbed"]
+__all__ = ["absorbing", "is_absorbed", "is_carrier"]
 
 
 def is_absorbed(site: Site) -> bool:
     """Whether the site's log-probability is part of a component that stands at another site."""
     return "carrier" in site and site["carrier"] != site["name"]
+
+
+def is_carrier(site: Site) -> bool:
+    """Whether a component stands at the site."""
+    return "carrier" in site and bool(site["carrier"] == site["name"])
 
 
 def absorbing(sites: dict[str, Site], plate: str | None) -> dict[str, Site]:

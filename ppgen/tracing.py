@@ -5,8 +5,9 @@
 The guide's run and the model's (:mod:`ppgen.running`) serve objectives, evaluation and diagnostics alike. The data
 plate is found, not named: the one outermost plate that holds the observed sites. Its scale N / B is kept *beside* the
 weights and never enters them: inside a log-mean-exp it would no longer give a bound. Sites outside it (global latents)
-have weights of their own, shape (K, 1). What a guide observes is no latent and has no part in log q. Latents that the
-model marks for enumeration and the guide leaves out are summed out of log p, for each datum (:mod:`ppgen.summation`).
+have weights of their own, shape (K, 1). What a guide observes is no latent and has no part in log q; a ``pyro.factor``
+of its own has. Latents that the model marks for enumeration and the guide leaves out are summed out of log p, for each
+datum (:mod:`ppgen.summation`).
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ from ppgen.sites import (
     data_plate,
     in_same_plate,
     is_computed,
+    is_factor,
     is_latent,
     is_summed,
 )
 from ppgen.stacking import log_prob_of
-from ppgen.summation import is_absorbed
+from ppgen.summation import is_absorbed, is_carrier
 
 __all__ = ["Batch", "Draw", "Particles", "Program", "divides", "run_particles", "say_if_joint"]
 
@@ -106,7 +108,7 @@ class Particles:
     @cached_property
     def log_q(self) -> Tensor:
         """log q(z | x), shape (K, B), in nats; of the latents, not of what the guide observes."""
-        return self._total(_unseen(self.guide_sites))
+        return self._total(self._own_of_guide)
 
     @cached_property
     def log_w(self) -> Tensor:
@@ -172,6 +174,8 @@ class Particles:
     def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:
         """Log-probability of one site under the model (or under ``sites``), shape (K, B)."""
         site = (self.model_sites if sites is None else sites)[name]
+        if is_carrier(site):
+            return self.reduced(site, log_prob_of(site))
         check_observed(site, self.particle_dim)
         if name in self.extended:
             return self.reduced(site, family_of(site, "a relaxed value").log_prob(site["fn"], site["value"]))
@@ -219,18 +223,19 @@ class Particles:
 
     @property
     def _every(self) -> list[Site]:
-        return [*self.model_sites.values(), *_unseen(self.guide_sites).values()]
+        return [*self.model_sites.values(), *self._own_of_guide.values()]
+
+    @property
+    def _own_of_guide(self) -> dict[str, Site]:
+        """The guide's sites without those that it observes; a factor that the model has not is the guide's own."""
+        sites = self.guide_sites.items()
+        return {n: s for n, s in sites if not s["is_observed"] or (is_factor(s) and n not in self.model_sites)}
 
     def _total(self, sites: Mapping[str, Site]) -> Tensor:
         terms = [self.log_prob(name, sites) for name, site in sites.items() if self._counts(site)]
         if not terms:
             return _like(self).new_zeros(self.num_particles, 1)
         return sum(terms[1:], terms[0])
-
-
-def _unseen(sites: Mapping[str, Site]) -> dict[str, Site]:
-    """A guide's sites without those that it observes, which are no part of q(z | x)."""
-    return {name: site for name, site in sites.items() if not site["is_observed"]}
 
 
 def _scored(site: Site) -> Site:

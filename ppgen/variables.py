@@ -9,9 +9,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ppgen.sites import PARTICLES, Site, is_computed
+from ppgen.sites import PARTICLES, Site, own_dims
 
-__all__ = ["Variable", "own_dims"]
+__all__ = ["Variable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +60,3 @@ class Variable:
         kept = {dim: size for dim, size in sizes.items() if dim in self.plates or size != 1}
         values = self.values.reshape(len(self.values), *kept.values(), *self.values.shape[1 + rank :])
         return values, [*map(self.plates.get, kept), *(None,) * self.event_dim]
-
-
-def own_dims(site: Site) -> int:
-    """A site's event dims; of a ``pyro.deterministic`` that names none, which takes all of its value's, those right of
-    the plates."""
-    event_dim: int = site["fn"].event_dim
-    if is_computed(site) and event_dim == site["value"].dim():
-        return max(0, event_dim + min((f.dim for f in site["cond_indep_stack"] if f.vectorized), default=0))
-    return event_dim

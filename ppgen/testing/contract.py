@@ -14,7 +14,8 @@ from ppgen.lines import blame, first_sentence
 from ppgen.nonfinite import first_nonfinite
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
-from ppgen.rows import is_divisible, num_rows
+from ppgen.rows import num_rows
+from ppgen.summation import is_absorbed
 from ppgen.testing.checks import CheckFailed, NotApplicable, needs_a_density, pair_check
 from ppgen.testing.sandbox import SEED, particles, program_of, random_sites, unlike
 from ppgen.tracing import Batch
@@ -120,13 +121,6 @@ def check_log_weights(pair: Pair, batch: Batch) -> None:
         )
     if run.plate is None:
         raise NotApplicable(f"all data together are one datum, since {run.data_plate.why or 'the pair says so'}")
-    if run.log_w.shape != (size, num_rows(batch)) and is_divisible(batch, num_rows(batch)):
-        raise CheckFailed(
-            f"log-weights of {size} particles on {num_rows(batch)} data have shape {tuple(run.log_w.shape)}",
-            where=f"plate {run.plate!r}",
-            advice="put what belongs to one datum under `with self.data_plate(x):` (or name your plate: "
-            "pair_from(model, guide, data_plate=...))",
-        )
 
 
 @pair_check("the same seed gives the same draws and log-weights", gate=True)
@@ -137,6 +131,8 @@ def check_same_seed(pair: Pair, batch: Batch) -> None:
     for kind in ("guide", "model"):
         before, after = (getattr(run, f"{kind}_sites") for run in (first, second))
         for name in before:
+            if is_absorbed(before[name]):
+                continue
             same = [
                 torch.equal(before[name]["value"], after[name]["value"]),
                 torch.equal(first.log_prob(name, before), second.log_prob(name, after)),

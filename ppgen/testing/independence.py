@@ -11,6 +11,8 @@ from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
 from ppgen.rows import num_rows
 from ppgen.sites import Site, data_frame
+from ppgen.stacking import log_prob_of
+from ppgen.summation import is_absorbed
 from ppgen.testing.agreement import apart, close
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.sandbox import latents_of, particles, rows, unlike
@@ -132,7 +134,7 @@ def _paired(whole: Particles, part: Particles) -> Iterator[tuple[str, str, Tenso
     for kind in ("guide", "model"):
         before, after = (getattr(run, f"{kind}_sites") for run in (whole, part))
         for name, site in before.items():
-            if data_frame(site, whole.plate) is not None:
+            if data_frame(site, whole.plate) is not None and not is_absorbed(site):
                 yield kind, name, _unscaled(whole, site), _unscaled(part, after[name])
 
 
@@ -140,6 +142,6 @@ def _unscaled(run: Particles, site: Site) -> Tensor:
     """The site's log-probability (K, B) without any scale: what a scale may do is another rule's."""
     frame = data_frame(site, run.plate)
     assert frame is not None
-    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    log_prob = log_prob_of(site)
     plain = {**site, "scale": frame.full_size / frame.size}  # reduced() takes the plate's N / B out again
-    return run.reduced(plain, log_prob).detach().expand(run.num_particles, num_rows(run.batch))
+    return run.reduced(plain, log_prob).detach().expand(run.num_particles, frame.size)

@@ -13,6 +13,7 @@ from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.rows import num_rows
 from ppgen.sites import Site, data_frame, is_latent
+from ppgen.stacking import alone
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.contract import inside
 from ppgen.testing.sandbox import SEED, particles, random_sites, rows, unlike
@@ -59,7 +60,7 @@ def check_posterior_samples(pair: Pair, batch: Batch) -> None:
     copies = rows(batch, torch.zeros(num_rows(batch), dtype=torch.long))
     run = particles(pair, copies, unlike(num_rows(batch)))
     for name, site in run.guide_sites.items():
-        if not is_latent(site) or not _is_spread(site["fn"]):
+        if not is_latent(site) or not _is_spread(alone(site)["fn"]):
             continue
         frame, event = data_frame(site, run.plate), site["fn"].event_dim
         dims = {"particles": run.particle_dim} | ({} if frame is None else {run.plate: frame.dim})
