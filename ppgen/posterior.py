@@ -17,7 +17,7 @@ sampling, 2024.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -126,7 +126,8 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
             model(*batch)
         sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
         posterior = {name: Variable.of(sites[name], values.flatten(0, 1)) for name, values in chains.items()}
-        runner = replace(Runner.of(Program(model, model), batch, 1), num_particles=2)  # one draw after another
+        rank = max(len(site["fn"].batch_shape) for site in sites.values() if not site_is_subsample(site))
+        runner = Runner(Program(model, model), batch, 1, -1 - rank, together=False)  # one draw after another
         num = len(next(iter(posterior.values())).values)
         replay = Replay(runner, False, 1, progress)
         scores, (prior, prior_predictive) = replay.scored(posterior, num), replay.prior(_PRIOR_DRAWS)

@@ -156,8 +156,9 @@ class Runner:
         return {name: torch.stack([self._padded(run[name]) for run in found]) for name in found[0]}
 
     def _drawn_given(self, function: Callable[..., Any], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        plate = self._plate()
         with poutine.trace() as tracer:
-            function(self._given(values), self._plate(), *self.batch)
+            function(self._given(values), plate, *self.batch)
         sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
         return {name: site["value"].expand(site["fn"].shape()) for name, site in sites.items() if is_summed(site)}
 
@@ -177,7 +178,8 @@ class Runner:
 
     def _run(self, function: Callable[..., Any], giver: _Given, summing: bool) -> dict[str, Site]:
         enumerated = EnumMessenger(first_available_dim=self.dim - 1) if summing else nullcontext()
-        with poutine.trace() as tracer, enumerated, giver, self._plate():
+        plate = self._plate()  # before it is traced: it is no plate of the pair's
+        with poutine.trace() as tracer, enumerated, giver, plate:
             function(*self.batch)
         sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
         sites = with_sizes(sites)
