@@ -38,13 +38,13 @@ def check_batch_sizes(pair: Pair, batch: Batch) -> None:
 @pair_check("what a datum is given depends on that datum alone")
 def check_batch_independence(pair: Pair, batch: Batch) -> None:
     """log p and log q of datum i, at the same latents, are the same whoever shares its batch (in ``eval()``)."""
-    size = _divisible(pair, batch)
+    size, given = _divisible(pair, batch), [*pair.parameters(), *pair.buffers(), *batch]
     pair.eval()
     whole = particles(pair, batch, unlike(size))
     for how, index in _companies(size):
         part = part_of(pair, whole, index)
         for kind, name, before, after in _paired(whole, part):
-            agree = close(after, before[:, index])  # (K, b)
+            agree = close(after, before[:, index], given=given)  # (K, b)
             if not agree.all():
                 place = int((~agree).any(0).nonzero()[0])
                 raise CheckFailed(
@@ -59,13 +59,14 @@ def check_batch_independence(pair: Pair, batch: Batch) -> None:
 @pair_check("a particle's log-weight depends on that particle alone")
 def check_particle_independence(pair: Pair, batch: Batch) -> None:
     """log p and log q of particle k, at the same latents, are the same with one particle or many (in ``eval()``)."""
+    given = [*pair.parameters(), *pair.buffers(), *batch]
     pair.eval()
     whole = particles(pair, batch, unlike(len(batch[0])))
     for particle in range(whole.num_particles):
         index = torch.tensor([particle])
         part = particles(pair, batch, 1, latents_of(whole, particle=index))
         for kind, name, before, after in _paired(whole, part):
-            if not close(after, before[index]).all():
+            if not close(after, before[index], given=given).all():
                 raise CheckFailed(
                     f"its log-probability at particle {particle} changes by "
                     f"{apart(after, before[index]):.2g} nats when the other particles leave",

@@ -1,0 +1,71 @@
+"""A processor that rounds otherwise: matrix products come out one unit in the last place off.
+
+Instruction sets and libraries sum the terms of a product in other orders, and choose the order by the shapes of what is
+multiplied: row 3 of A B is not, to the bit, (row 3 of A) B. Under this mode that is so on every machine, and more often
+than anywhere. A test that fails under it compares to the bit, or nearly, what is the same only to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["PRODUCTS", "RoundedOtherwise"]
+
+PRODUCTS = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot"),
+        *("convolution", "convolution_backward"),
+        # as they come under inference_mode, and are the ones above elsewhere
+        *("matmul", "linear", "einsum", "conv1d", "conv2d", "conv3d"),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    )
+) | {"ppgen::product", "mkldnn::_linear_pointwise"}
+"""The operators whose results are changed, by the names of their schemas."""
+
+
+class RoundedOtherwise(TorchDispatchMode):
+    """Within it each element of a product in float32 or float64 is the next number up or down, also in backward passes.
+
+    Which of the two hangs on the element's place and on the number of elements alone: the same product gives the same
+    result again, and a datum's row another one in other company. Whole numbers stay: a product of whole numbers is
+    exact in every order of summation. A graph is recorded as it is, and rounds otherwise when it runs.
+    """
+
+    def __init__(self, products: frozenset[str] = PRODUCTS) -> None:
+        super().__init__()
+        self.products = products
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func._schema.name not in self.products or get_proxy_mode() is not None:
+            return result
+        return pytree.tree_map_only(Tensor, _otherwise, result)
+
+
+def _otherwise(result: Tensor) -> Tensor:
+    """The result, changed in place, so that ``out=`` holds it too."""
+    if result.dtype not in (torch.float32, torch.float64) or result.device.type != "cpu" or _is_symbol(result):
+        return result
+    towards = _directions(result.numel(), result.dtype).view(result.shape)
+    return result.copy_(torch.where(result == result.round(), result, result.nextafter(towards)))
+
+
+def _is_symbol(value: Tensor) -> bool:
+    return isinstance(value, FakeTensor)
+
+
+@lru_cache(maxsize=256)
+def _directions(count: int, dtype: torch.dtype) -> Tensor:
+    """Plus or minus infinity for each of ``count`` elements, (count,)."""
+    place = torch.arange(count) * 2_654_435_761 + count * 40_503
+    return torch.where((place >> 13) % 2 == 0, math.inf, -math.inf).to(dtype)
