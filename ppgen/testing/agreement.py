@@ -16,7 +16,7 @@ from torch import Tensor
 __all__ = ["apart", "close", "coarsest", "disagreement", "or_zeros"]
 
 _MOST = 0.05
-"""The largest relative difference that passes for rounding, where a type is so coarse that a thousand are the number."""
+"""The largest relative difference that passes for rounding, of types so coarse that a thousand are the whole number."""
 
 
 def apart(found: Tensor, expected: Tensor) -> float:
@@ -49,7 +49,7 @@ def disagreement(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], to
     """The first entry that is off by more than ``tolerance``; None if all agree.
 
     The first entry is a value, off relative to itself; the others are gradients, off relative to the largest of all:
-    what rounding leaves where large terms cancel is no difference. Half-precision numbers may be off by eight roundings.
+    what rounding leaves where large terms cancel is no difference. Half precision may be off by eight roundings.
     """
     value, *gradients = expected
     tolerance = max(tolerance, 8 * coarsest(expected.values()))
