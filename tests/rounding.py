@@ -1,8 +1,8 @@
-"""A processor that rounds otherwise: matrix products come out one unit in the last place off.
+"""A processor that rounds otherwise: matrix products and sums come out one unit in the last place off.
 
-Instruction sets and libraries sum the terms of a product in other orders, and choose the order by the shapes of what is
-multiplied: row 3 of A B is not, to the bit, (row 3 of A) B. Under this mode that is so on every machine, and more often
-than anywhere. A test that fails under it compares to the bit, or nearly, what is the same only to rounding.
+Instruction sets and libraries sum terms in other orders, and choose the order by the shapes of what is summed: row 3 of
+A B is not, to the bit, (row 3 of A) B. Under this mode that is so on every machine, and more often than on any. A test
+that fails under it compares to the bit, or nearly, what is the same only to rounding.
 """
 
 from __future__ import annotations
@@ -17,38 +17,44 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["PRODUCTS", "RoundedOtherwise"]
+__all__ = ["PRODUCTS", "SUMS", "RoundedOtherwise"]
 
-PRODUCTS = frozenset(
-    f"aten::{name}"
-    for name in (
-        *("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot"),
-        *("convolution", "convolution_backward"),
-        # as they come under inference_mode, and are the ones above elsewhere
-        *("matmul", "linear", "einsum", "conv1d", "conv2d", "conv3d"),
-        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    )
-) | {"ppgen::product", "mkldnn::_linear_pointwise"}
-"""The operators whose results are changed, by the names of their schemas."""
+
+def _aten(*names: str) -> frozenset[str]:
+    return frozenset(f"aten::{name}" for name in names)
+
+
+PRODUCTS = (
+    _aten("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot")
+    | _aten("convolution", "convolution_backward")
+    # what comes whole under inference_mode, and as the ones above elsewhere
+    | _aten("matmul", "linear", "einsum", "conv1d", "conv2d", "conv3d")
+    | _aten("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+    | {"ppgen::product", "mkldnn::_linear_pointwise"}
+)
+"""The operators that multiply matrices, by the names of their schemas."""
+
+SUMS = _aten("sum", "mean", "logsumexp", "linalg_vector_norm")
+"""Those that add up the elements of one tensor."""
 
 
 class RoundedOtherwise(TorchDispatchMode):
-    """Within it each element of a product in float32 or float64 is the next number up or down, also in backward passes.
+    """Within it each float32 or float64 element of a product or sum is the next number up or down, backward too.
 
     Which of the two hangs on the element's place and on the number of elements alone: the same product gives the same
-    result again, and a datum's row another one in other company. Whole numbers stay: a product of whole numbers is
-    exact in every order of summation. A graph is recorded as it is, and rounds otherwise when it runs.
+    result again, and a datum's row another one in other company. What is exact in every order stays: whole numbers,
+    and sums of a single term. A graph is recorded as it is, and rounds otherwise when it runs.
     """
-
-    def __init__(self, products: frozenset[str] = PRODUCTS) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
-        self.products = products
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func._schema.name not in self.products or get_proxy_mode() is not None:
+        if get_proxy_mode() is not None or not _adds_up(func._schema.name, args, result):
             return result
         return pytree.tree_map_only(Tensor, _otherwise, result)
+
+
+def _adds_up(name: str, args: Any, result: Any) -> bool:
+    return name in PRODUCTS or (name in SUMS and result.numel() < args[0].numel())
 
 
 def _otherwise(result: Tensor) -> Tensor:

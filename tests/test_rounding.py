@@ -1,4 +1,4 @@
-"""The mode that rounds otherwise changes products, in forward and backward passes and in graphs, and nothing else."""
+"""The mode that rounds otherwise changes products and sums, forward, backward and in graphs, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ppgen.graphs import graph_of
 from tests.rounding import RoundedOtherwise
 
-Product = Callable[[Tensor, Tensor], Tensor]
-
-PRODUCTS: dict[str, Product] = {
+ADDED_UP: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mm": torch.mm,
     "addmm": lambda a, b: torch.addmm(b[0], a, b),
     "bmm": lambda a, b: torch.bmm(a.expand(3, -1, -1), b.expand(3, -1, -1)),
@@ -26,6 +24,10 @@ PRODUCTS: dict[str, Product] = {
     "linear": lambda a, b: F.linear(a, b.T, b[0]),
     "einsum": lambda a, b: torch.einsum("ij,jk->ik", a, b),
     "conv2d": lambda a, b: F.conv2d(a[None, None], b[None, None, :2, :2]),
+    "sum": lambda a, b: (a[:, :, None] * b).sum(1),
+    "mean": lambda a, b: b.mean(0),
+    "logsumexp": lambda a, b: a.logsumexp(1),
+    "norm": lambda a, b: a.norm(dim=1),
     "out": lambda a, b: torch.mm(a, b, out=a.new_empty(len(a), b.shape[1])),
 }
 
@@ -50,13 +52,13 @@ def steps_apart(one: Tensor, other: Tensor) -> Tensor:
 @pytest.mark.usefixtures("as_it_is")
 @pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("name", PRODUCTS)
-def test_every_element_of_a_product_is_the_next_number(name: str, dtype: torch.dtype, inference: bool) -> None:
+@pytest.mark.parametrize("name", ADDED_UP)
+def test_every_element_of_what_is_added_up_is_the_next_number(name: str, dtype: torch.dtype, inference: bool) -> None:
     a, b = factors(dtype)
     with torch.inference_mode(inference):
-        plain = PRODUCTS[name](a, b)
+        plain = ADDED_UP[name](a, b)
         with RoundedOtherwise():
-            other = PRODUCTS[name](a, b)
+            other = ADDED_UP[name](a, b)
     assert steps_apart(plain, other).unique().tolist() == [1]
     if plain.numel() > 1:
         assert (other > plain).unique().tolist() == [False, True]  # up and down
@@ -90,9 +92,11 @@ def test_what_is_exact_in_any_order_stays() -> None:
         other = a @ b
         integers = a.long() @ b.long()
         halves = a.half() @ b.half()
+        single = (x := torch.randn(4, 1)).sum(1)
     assert torch.equal(other, a @ b)
     assert torch.equal(integers, a.long() @ b.long())
     assert torch.equal(halves, a.half() @ b.half())
+    assert torch.equal(single, x[:, 0])
 
 
 @pytest.mark.usefixtures("as_it_is")
