@@ -43,10 +43,13 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# Once more what the checks say, with products a unit in the last place off and without vector instructions: a verdict that
-# changes hung on this processor. Left out: compiled steps, which take half a minute each under the mode.
+# Once more what the checks say, with products and sums a unit in the last place off and without vector instructions: a
+# verdict that changes hung on this processor. Left out: a compiled step, which takes half a minute to compile under the
+# mode, and two checks whose tolerances are standard errors of many draws in float64.
+NOT_ROUNDED := check_compiled_step or check_unbiased_gradient or check_reparameterization
+
 rounding: setup
-	ATEN_CPU_CAPABILITY=default $(PYTEST) --rounding -m 'not slow' -k 'not check_compiled_step' \
+	ATEN_CPU_CAPABILITY=default $(PYTEST) --rounding -m 'not slow' -k 'not ($(NOT_ROUNDED))' \
 		tests/test_rounding.py tests/test_testing.py tests/test_conformance.py
 
 docs: setup

@@ -46,6 +46,9 @@ class RoundedOtherwise(TorchDispatchMode):
     and sums of a single term. A graph is recorded as it is, and rounds otherwise when it runs.
     """
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if get_proxy_mode() is not None or not _adds_up(func._schema.name, args, result):
