@@ -44,11 +44,15 @@ def _described(frame: FrameType, line: int) -> str:
     return f"{summary.filename.rsplit('/', 1)[-1]}:{summary.lineno}, `{summary.line}`"
 
 
+_MODES = frozenset({"__torch_dispatch__", "__torch_function__"})
+"""Methods of whatever stands between a line and its operator: the line is to blame."""
+
+
 def _is_users(frame: FrameType) -> bool:
     module = frame.f_globals.get("__name__", "")
     if module.startswith("ppgen.models"):
         return True
-    generated = frame.f_code.co_filename.startswith("<")
+    generated = frame.f_code.co_filename.startswith("<") or frame.f_code.co_name in _MODES
     return not generated and module.split(".")[0] not in {"contextlib", "functools", "ppgen", "pyro", "torch"}
 
 

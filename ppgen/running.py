@@ -26,6 +26,7 @@ from pyro.poutine.messenger import Messenger, _context_wrap
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
+from ppgen.agreement import close
 from ppgen.errors import UsageError
 from ppgen.lines import blame, current_line, first_sentence
 from ppgen.pair import Pair
@@ -369,13 +370,14 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
     except Exception as error:
         return f"{blame(error, type(error).__name__)}: {first_sentence(error)}"
     alone = Runner(program, batch, 2, dim, together=False)
+    given = [*(p for module in modules if module is not None for p in module.parameters()), *batch]
     raw = [{n: _value_alone(s, k) for n, s in guide.items() if not s["is_observed"]} for k in range(2)]
     with _looking(program), _without_dropout(*modules):
         guide_alone = alone._each(program.guide, raw, summing=False)
         apart = [guide_alone, alone.model(guide_alone)]
         for whole, parts in zip(together, apart, strict=True):
             for name, site in whole.items():
-                if name not in parts or not _agree(site, parts[name], dim):
+                if name not in parts or not _agree(site, parts[name], dim, given):
                     return f"site {name!r}, {lines.of.get(name, 'in a library')}"
     return ""
 
@@ -392,7 +394,7 @@ def _fails_alone(program: Program, batch: Batch, dim: int) -> bool:
     return False
 
 
-def _agree(site: Site, parts: Site, dim: int) -> bool:
+def _agree(site: Site, parts: Site, dim: int, given: Sequence[Any]) -> bool:
     """Whether a site's log-probabilities are the same in both, rounding apart."""
     if site_is_subsample(site) or is_absorbed(site):
         return True
@@ -402,10 +404,7 @@ def _agree(site: Site, parts: Site, dim: int) -> bool:
         together, alone = torch.broadcast_tensors(together, alone)
     except RuntimeError:
         return False
-    slack = 1000 * torch.finfo(alone.dtype).eps if alone.dtype.is_floating_point else 0.0
-    finite = alone[alone.isfinite()]
-    size = 1.0 + (float(finite.abs().max()) if finite.numel() else 0.0)
-    return bool(torch.isclose(together, alone, rtol=0.0, atol=slack * size, equal_nan=True).all())
+    return bool(close(together, alone, given=given).all())
 
 
 class _Lines(Messenger):

@@ -281,6 +281,25 @@ class SharedDraws(Toy):
         return dist.Independent(_OneDraw(loc, log_scale.exp()), 1)
 
 
+class _OneNoise(dist.Normal):
+    """One noise for all data: what is left between copies of a datum is how their means were rounded."""
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        drawn: Tensor = super().rsample(sample_shape)
+        noise = ((drawn - self.loc) / self.scale)[..., :1, :]
+        return self.loc + self.scale * noise
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        made = self._get_checked_instance(_OneNoise, _instance)  # type: ignore[no-untyped-call]
+        return super().expand(batch_shape, made)  # type: ignore[no-untyped-call]
+
+
+class SharedNoise(Toy):
+    def posterior(self, x: Tensor) -> Any:
+        loc, log_scale = self.encoder(x).chunk(2, -1)
+        return dist.Independent(_OneNoise(loc, log_scale.exp()), 1)
+
+
 MUTANTS: list[tuple[type[Toy], set[str]]] = [
     (WrongSize, {"check_runs"}),
     (NoParticles, {"check_runs"}),
@@ -309,5 +328,6 @@ MUTANTS: list[tuple[type[Toy], set[str]]] = [
     (BehindPyrosBack, {"check_stock_svi"}),
     (NoPriorDraws, {"check_prior_samples"}),
     (SharedDraws, {"check_posterior_samples"}),
+    (SharedNoise, {"check_posterior_samples"}),
 ]
 """Each mutant with the checks that catch it, the slow one aside."""

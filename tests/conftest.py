@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,22 @@ import torch
 
 from ppgen.cli import main
 from tests.cli_cases import QUICK
+from tests.rounding import RoundedOtherwise
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 20_160_101
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--rounding``: matrix products are rounded otherwise, as on another processor."""
+    parser.addoption("--rounding", action="store_true", help="run under tests.rounding.RoundedOtherwise")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test with its fixtures, under another rounding where that was asked for."""
+    with RoundedOtherwise() if item.config.getoption("rounding") else nullcontext():
+        return (yield)
 
 
 def pytest_configure() -> None:

@@ -117,7 +117,7 @@ def refusal(objective: Objective, run: Particles) -> str | None:
         return "discrete"
     if objective.needs_binary and not all(is_binary(site) for site in latents if not site["fn"].has_rsample):
         return "Bernoulli"
-    if objective.needs_states and not all(has_states(site) for site in latents):
+    if objective.needs_states and not all(has_states(site) for site in latents if not site["fn"].has_rsample):
         return "discrete distributions"
     return None
 

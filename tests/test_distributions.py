@@ -106,7 +106,8 @@ def test_expanding_keeps_the_log_prob() -> None:
     expanded = logistic.expand((5, 2, 4))
     assert expanded.batch_shape == (5, 2, 4)
     x = torch.tensor(0.5)
-    torch.testing.assert_close(expanded.log_prob(x), logistic.log_prob(x).expand(5, 2, 4), rtol=0, atol=0)
+    # rounding apart: numbers that do not lie side by side are not given to vector instructions
+    torch.testing.assert_close(expanded.log_prob(x), logistic.log_prob(x).expand(5, 2, 4))
 
 
 def test_every_float32_level_is_in_the_support() -> None:

@@ -44,8 +44,9 @@ def test_a_convolutional_encoder_sees_the_picture_row_major() -> None:
     x = torch.zeros(1, 16)
     corner = x.clone()
     corner[0, 15] = 1  # row 3, column 3: only the window centred at (2, 2) reaches it
-    moved = (encoder.convolutions(corner.reshape(1, 1, 4, 4)) != encoder.convolutions(x.reshape(1, 1, 4, 4))).flatten()
-    assert moved.tolist() == [False, False, False, True]
+    features = [encoder.convolutions(picture.reshape(1, 1, 4, 4)).flatten() for picture in (x, corner)]
+    # rounding apart: fast convolutions (Winograd's) mix a tile's pixels and cancel them again
+    assert ((features[0] - features[1]).abs() > 1e-5).tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
@@ -60,7 +61,7 @@ def test_the_decoder_starts_at_its_bias(network: str) -> None:
     for name, value in decoder.named_parameters():
         if "bias" not in name:
             nn.init.zeros_(value)
-    torch.testing.assert_close(decoder(torch.randn(3, 5)), bias.expand(3, 24), rtol=0, atol=0)
+    torch.testing.assert_close(decoder(torch.randn(3, 5)), bias.expand(3, 24))
 
 
 def test_the_decoder_mirrors_the_encoder() -> None:

@@ -35,6 +35,7 @@ from tests.broken_pairs import (
     ParticleStatistics,
     ScaledTwice,
     SharedDraws,
+    SharedNoise,
     SilentBroadcast,
     SinglePrecision,
     SometimesMore,
@@ -135,6 +136,7 @@ def reason(check: str, pair: Any, batch: Batch | None = None) -> NotApplicable:
         ("check_stock_svi", BehindPyrosBack, "SVI", "moved no parameter", "as attributes"),
         ("check_prior_samples", NoPriorDraws, "broken_pairs.py", "no sampler", "mend"),
         ("check_posterior_samples", SharedDraws, "site 'z' of the guide", "plate 'particles'", "pyro.sample"),
+        ("check_posterior_samples", SharedNoise, "site 'z' of the guide", "plate 'data'", "pyro.sample"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ppgen.agreement import apart, close
 from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
 from ppgen.rows import num_rows
 from ppgen.sites import Site, data_frame
 from ppgen.stacking import log_prob_of
 from ppgen.summation import is_absorbed
-from ppgen.testing.agreement import apart, close
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.sandbox import latents_of, particles, rows, unlike
 from ppgen.tracing import Batch, Particles, divides
@@ -64,10 +64,11 @@ def check_batch_independence(pair: Pair, batch: Batch) -> None:
 def _difference(pair: Pair, batch: Batch, num_particles: int) -> tuple[str, str] | None:
     """What changes with a datum's company, and at which site; None: nothing."""
     whole = particles(pair, batch, num_particles)
+    given = [*pair.parameters(), *pair.buffers(), *batch]
     for how, index in _companies(num_rows(batch)):
         part = part_of(pair, whole, index)
         for kind, name, before, after in _paired(whole, part):
-            agree = close(after, before[:, index])  # (K, b)
+            agree = close(after, before[:, index], given=given)  # (K, b)
             if not agree.all():
                 place = int((~agree).any(0).nonzero()[0])
                 change = apart(after[:, place], before[:, index[place]])
@@ -79,6 +80,7 @@ def _difference(pair: Pair, batch: Batch, num_particles: int) -> tuple[str, str]
 @pair_check("a particle's log-weight depends on that particle alone")
 def check_particle_independence(pair: Pair, batch: Batch) -> None:
     """log p and log q of particle k, at the same latents, are the same with one particle or many (in ``eval()``)."""
+    given = [*pair.parameters(), *pair.buffers(), *batch]
     pair.eval()
     whole = particles(pair, batch, unlike(num_rows(batch)))
     if not whole.runner.together:
@@ -87,7 +89,7 @@ def check_particle_independence(pair: Pair, batch: Batch) -> None:
         index = torch.tensor([particle])
         part = particles(pair, batch, 1, latents_of(whole, particle=index))
         for kind, name, before, after in _paired(whole, part):
-            if not close(after, before[index]).all():
+            if not close(after, before[index], given=given).all():
                 raise CheckFailed(
                     f"its log-probability at particle {particle} changes by "
                     f"{apart(after, before[index]):.2g} nats when the other particles leave",

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.agreement import or_zeros
 from ppgen.errors import UsageError
 from ppgen.objective import Objective, Scheduled, State
 from ppgen.pair import Pair
 from ppgen.registry import OBJECTIVES
 from ppgen.steps import Learner
-from ppgen.testing.agreement import or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.sandbox import SEED
 from ppgen.testing.yardsticks import BernoulliYardstick, EnergyYardstick, GaussianYardstick, data

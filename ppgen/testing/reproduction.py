@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ppgen.agreement import apart, disagreement
 from ppgen.errors import UsageError
 from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
 from ppgen.parameters import swapped
 from ppgen.steps import Learner, StepFunction, compiled, player_step
-from ppgen.testing.agreement import apart, disagreement
 from ppgen.testing.bound import AnyBound
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.samples import prior_sites

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyro.distributions as dist
@@ -9,6 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.agreement import apart, coarsest
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.rows import num_rows
@@ -65,7 +67,7 @@ def check_posterior_samples(pair: Pair, batch: Batch) -> None:
         frame, event = data_frame(site, run.plate), site["fn"].event_dim
         dims = {"particles": run.particle_dim} | ({} if frame is None else {run.plate: frame.dim})
         for plate, dim in dims.items():
-            if _is_constant(site["value"], dim - event):
+            if _is_constant(site["value"], dim - event, [*pair.parameters(), *pair.buffers(), *batch]):
                 raise CheckFailed(
                     f"its draws are the same all along plate {plate!r}",
                     where=f"site {name!r} of the guide",
@@ -80,5 +82,7 @@ def _is_spread(distribution: Any) -> bool:
     return not isinstance(distribution, dist.Delta) and not distribution.support.is_discrete
 
 
-def _is_constant(value: Tensor, dim: int) -> bool:
-    return value.shape[dim] > 1 and bool((value == value.narrow(dim, 0, 1)).all())
+def _is_constant(value: Tensor, dim: int, given: Iterable[Any]) -> bool:
+    """Whether draws are one draw along a dimension: to eight roundings, as copies of a datum get means that differ."""
+    first, rounding = value.narrow(dim, 0, 1), coarsest([value, *given])
+    return value.shape[dim] > 1 and apart(value, first) <= 8 * rounding * float(value.detach().abs().max())

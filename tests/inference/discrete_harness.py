@@ -51,9 +51,9 @@ def takes(objective: Any, double: type[DiscreteDouble]) -> bool:
     pair = double()
     sites = run_particles(Program(pair.model, pair.guide), pair.batch, 1).guide_sites.values()
     latents = [site for site in sites if is_latent(site)]
-    if objective.needs_states and not all(_has_states(site) for site in latents):
-        return False
     scored = [site for site in latents if not site["fn"].has_rsample]
+    if objective.needs_states and not all(_has_states(site) for site in scored):
+        return False
     return not objective.needs_binary or all(family_of(site, "this test").binary for site in scored)
 
 

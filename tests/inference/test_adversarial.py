@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen.adversarial import Adversarial, gradient_penalty
+from ppgen.agreement import or_zeros
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import DRAGAN, LeastSquares, Minimax, NonSaturating, Wasserstein, WassersteinGP
@@ -22,7 +23,6 @@ from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.samples import check_generates
 from ppgen.steps import Learner, compiled, player_step
-from ppgen.testing.agreement import or_zeros
 from ppgen.tracing import Program
 from ppgen.trainer import Trainer
 from tests.traced import as_graphs
