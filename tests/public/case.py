@@ -81,7 +81,7 @@ class Case:
     ours: Callable[[int], Any] = lambda num_particles: ELBO(num_particles=num_particles)
     """The objective here whose loss has the same expectation, of a number of particles."""
     looped: bool | None = False
-    """Whether its particles must be run one after another, because a plate of them changes it; None: either is right."""
+    """Whether its particles must run one after another, because a plate of them changes it; None: either is right."""
     same_seed: bool = True
     """Whether one particle of ``ours`` draws the random numbers that ``stock`` draws, in the same order."""
     same_gradient: bool = True
