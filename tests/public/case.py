@@ -17,9 +17,12 @@ from torch import Tensor
 import ppgen
 from ppgen.inference import ELBO
 
-__all__ = ["SEED", "Case", "Made", "Weights", "quiet"]
+__all__ = ["FLOAT32", "SEED", "Case", "Made", "Weights", "quiet"]
 
 SEED = 20_240_229
+
+FLOAT32 = {"check_precisions": "its constants (0.0, torch.ones(2)) are float32 whatever its data are"}
+"""The rule that most public code breaks, and rightly: nothing but the default dtype makes it run in float64."""
 
 Weights = Literal["datum", "joint", "global"]
 """Whose log-weights there are: each datum's, (K, B); those of all that was observed together, (K, 1), where no one
@@ -77,6 +80,8 @@ class Case:
     """Pyro's own objective, by which its author trains it."""
     ours: Callable[[int], Any] = lambda num_particles: ELBO(num_particles=num_particles)
     """The objective here whose loss has the same expectation, of a number of particles."""
+    looped: bool | None = False
+    """Whether its particles must run one after another, because a plate of them changes it; None: either is right."""
     same_seed: bool = True
     """Whether one particle of ``ours`` draws the random numbers that ``stock`` draws, in the same order."""
     same_gradient: bool = True

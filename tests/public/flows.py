@@ -77,6 +77,7 @@ CASES = [
         lambda: bent(lambda: T.planar(2)),
         num_data=5,
         compiled=True,
+        looped=None,
     ),
     Case(
         "bent_coupling",

@@ -26,7 +26,7 @@ CRITICAL = NormalDist().inv_cdf(1 - FALSE_ALARM / 2)
 """|z| beyond which two means differ: a test raises a false alarm with probability 1e-6, all of them (at most four for
 each of fifty cases) with probability below 2e-4; seeds are fixed."""
 
-SAID_ONCE = re.compile(r"one after another|jointly|joint bound")
+SAID_ONCE = re.compile(r"one after another|all data together are one datum")
 """What the engine may say of a legal pair: its particles cannot be vectorized, or its bound is joint."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cache
 from typing import Any
 
@@ -68,6 +69,19 @@ def same_mean(case: Case) -> None:
     own = losses(case.ours(4), case.built(), max(2, case.repeats // 2), seed=SEED + 1)
     assert finite(own, theirs)
     assert abs(z_score(own, theirs)) < CRITICAL, f"{own.mean():.6g} where stock has {theirs.mean():.6g}"
+
+
+@law("two particles are run one after another exactly where a plate of particles changes the pair, and that is said")
+def particles(case: Case) -> None:
+    if case.looped is None:
+        raise NotApplicable("either way is right")
+    made = case.built()
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            case.ours(2).loss(made.model, made.guide, *made.args, **made.kwargs)
+    said = [str(w.message) for w in heard if "one after another" in str(w.message)]
+    assert len(said) == int(case.looped), f"said {len(said)} times: {said[:1]}"
 
 
 @law("one particle at the same seed has stock's gradient, parameter by parameter")

@@ -17,7 +17,7 @@ from pyro.infer.autoguide import AutoDelta, AutoNormal, init_to_median
 from torch import Tensor, nn
 
 from ppgen.inference import REINFORCE
-from tests.public.case import Case, Made
+from tests.public.case import FLOAT32, Case, Made
 
 __all__ = ["CASES"]
 
@@ -181,6 +181,12 @@ def sticks() -> Made:
 
 ENUMERATED = TraceEnum_ELBO(max_plate_nesting=1)
 
+PER_DATUM = {
+    **FLOAT32,
+    "check_batch_sizes": "its guide has a parameter for each datum",
+    "check_batch_independence": "its guide has a parameter for each datum, in their order",
+}
+
 CASES = [
     Case(
         "visitors_at_a_point",
@@ -191,6 +197,7 @@ CASES = [
         stock=ENUMERATED,
         summed=("assignment",),
         repeats=4,
+        looped=True,
     ),
     Case(
         "visitors",
@@ -201,6 +208,7 @@ CASES = [
         stock=ENUMERATED,
         summed=("assignment",),
         compiled=True,
+        looped=True,
     ),
     Case(
         "dial",
@@ -220,6 +228,7 @@ CASES = [
         num_data=NUM_DOCUMENTS,
         stock=TraceEnum_ELBO(max_plate_nesting=2),
         summed=("topic",),
+        looped=True,
     ),
     Case(
         "season",
@@ -239,5 +248,7 @@ CASES = [
         num_data=7,
         same_gradient=False,  # stock scores each assignment by what all data weigh, and not by its own datum
         ours=lambda num_particles: REINFORCE(num_particles=num_particles, baseline="none"),
+        looped=True,
+        broken=PER_DATUM,
     ),
 ]

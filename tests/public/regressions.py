@@ -12,7 +12,7 @@ from pyro.infer.autoguide import AutoDiagonalNormal, AutoMultivariateNormal, Aut
 from pyro.nn import PyroModule, PyroSample
 from torch import Tensor, nn
 
-from tests.public.case import Case, Made
+from tests.public.case import FLOAT32, Case, Made
 
 __all__ = ["CASES"]
 
@@ -188,6 +188,8 @@ CASES = [
         weights="global",
         num_data=12,
         compiled=True,
+        broken=FLOAT32,
+        looped=True,
     ),
     Case(
         "curve",
@@ -195,6 +197,8 @@ CASES = [
         curve,
         weights="global",
         num_data=9,
+        broken=FLOAT32,
+        looped=True,
     ),
     Case(
         "smooth",
@@ -209,6 +213,7 @@ CASES = [
         lambda: Made(reading, reading_guide, (8.5,)),
         weights="joint",
         log_evidence=reading_evidence,
+        broken=FLOAT32,
     ),
     Case(
         "towns",
@@ -216,6 +221,7 @@ CASES = [
         towns,
         weights="global",
         num_data=7,
+        broken=FLOAT32,
     ),
     Case(
         "letters",
@@ -223,11 +229,13 @@ CASES = [
         letters,
         num_data=8,
         log_evidence=letters_evidence,
+        broken=FLOAT32,
     ),
     Case(
         "named_sites",
         "examples/scanvi and pyro.contrib: sites with '/', sites named 'draw' and 'chain', a latent in two plates",
         named,
         num_data=6,
+        broken=FLOAT32,
     ),
 ]

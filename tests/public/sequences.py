@@ -192,6 +192,7 @@ CASES = [
         num_data=7,
         ours=score,
         repeats=40,
+        looped=True,
     ),
     Case(
         "melodies",
@@ -228,6 +229,7 @@ CASES = [
         stock=TraceEnum_ELBO(max_plate_nesting=2),
         summed=STATES,
         repeats=4,
+        looped=True,
     ),
     Case(
         "climate_without_prior",
@@ -238,5 +240,6 @@ CASES = [
         stock=TraceEnum_ELBO(max_plate_nesting=2),
         summed=STATES,
         repeats=4,
+        looped=True,
     ),
 ]
