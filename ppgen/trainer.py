@@ -70,7 +70,9 @@ class Trainer:
         self._steps: dict[Any, StepFunction] = {}
         self._eager = set(range(len(self.parts))) if options.eager else set()  # parts whose steps are not compiled
         self.sums: dict[str, float] = {}
-        self._check_patience(self._judged(examples, sum(len(example[0]) for example in examples)))
+        validated = self.validate()
+        tried = self._judged(examples, sum(len(example[0]) for example in examples))
+        self._check_patience({**validated, **tried})
         keep_large_blocks()
 
     @property

@@ -202,3 +202,24 @@ def test_a_loaded_run_and_a_diagnosis_look_at_the_first_part(tmp_path: Path) -> 
 def test_parts_that_the_model_does_not_take_are_refused() -> None:
     with pytest.raises(ppgen.UsageError, match="batches of 3 tensors, and the model takes"):
         ppgen.fit(Halves(), [(X, Y), (X, Y, Y)], ELBO(), steps=1, **EAGER)
+
+
+def test_latents_of_the_whole_data_set_are_not_weighed_by_one_part() -> None:
+    class Shared(ppgen.Pair):
+        def __init__(self) -> None:
+            super().__init__()
+            self.loc = nn.Parameter(torch.zeros(()))
+
+        def model(self, x: Tensor) -> None:
+            g = pyro.sample("g", dist.Normal(0.0, 1.0))
+            with self.data_plate(x):
+                pyro.sample("x", dist.Normal(g[..., None] + torch.zeros_like(x), 1.0).to_event(1), obs=x)
+
+        def guide(self, x: Tensor) -> None:
+            pyro.sample("g", dist.Normal(self.loc, 1.0))
+
+    for question in ("global_importance", "leave_one_out"):
+        found = ppgen.diagnose(Shared(), as_dataset([X, ALONE]), num_particles=200, questions=[question]).findings[0]
+        assert (found.status, "one of 2 parts" in found.meaning) == ("unknown", True)
+        alone = ppgen.diagnose(Shared(), X, num_particles=200, questions=[question]).findings[0]
+        assert "parts" not in alone.meaning

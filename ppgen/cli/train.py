@@ -104,9 +104,9 @@ def train(
     goal = make_objective(objective, **settings("-O", objective_options))
     torch.manual_seed(seed)
     pair, dataset = load_pair_and_data(model, data, model_options, data_options)
-    say(f"{dataset}.")
     with _told_how_to_resume(folder):
         run = fit(pair, dataset, goal, out=folder, resume=resume, device=device, progress=True, **options)
+    print(f"{run.data}.")
     print(_summary(run, f" --model {model}" if ".py:" in model else ""))
 
 
