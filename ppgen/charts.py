@@ -49,7 +49,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Data that are no pictures, (num, ...), a datum's D numbers in a row: for D = 1 a histogram, for D = 2 points, else a line each.
+    """Data that are no pictures, (num, ...), D numbers each: for D = 1 a histogram, for D = 2 points, else a line each.
 
     ``marker`` is matplotlib's: that of points, or one at every feature of a line.
     """
