@@ -13,11 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.objective import Reduction, Scheduled, at_least
-from ppgen.reductions import log_mean_exp
+from ppgen.reductions import log_mean_exp, weighted_sum
 from ppgen.registry import register_objective
 
 __all__ = ["CIWAE"]
@@ -48,7 +49,8 @@ class CIWAE(Reduction):
             raise UsageError(f"beta of CIWAE must lie in [0, 1], got {self.beta!r}.")
 
     def reduce(self, log_w: Tensor) -> Tensor:
-        return self.beta * log_w.mean(0) + (1 - self.beta) * log_mean_exp(log_w)  # type: ignore[operator]
+        share = torch.ones_like(log_w) * self.beta / len(log_w)  # 0 leaves a weight of 0 out, whose logarithm is -inf
+        return weighted_sum(share, log_w) + (1 - self.beta) * log_mean_exp(log_w)  # type: ignore[operator]
 
     def weights(self, log_w: Tensor) -> Tensor:
         return self.beta / len(log_w) + (1 - self.beta) * log_w.softmax(0)  # type: ignore[operator]

@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ppgen.objective import Estimator, with_gradient_of
+from ppgen.reductions import weighted_sum
 from ppgen.registry import register_objective
 from ppgen.tracing import Particles
 
@@ -57,4 +58,6 @@ class DReG(Estimator):
         log_w = along_path.detach()
         for_model = particles.with_fixed(latents=True).log_p  # (K, B)
         path, v = self.reduction.path_weights(log_w), self.reduction.weights(log_w)
-        return with_gradient_of(self.reduction.reduce(log_w), (path * along_path + v * for_model).sum(0))
+        return with_gradient_of(
+            self.reduction.reduce(log_w), weighted_sum(path, along_path) + weighted_sum(v, for_model)
+        )

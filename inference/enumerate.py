@@ -9,9 +9,10 @@ ELBO, a mean of log-weights, this is sum_s q(z_s | x) log w_s whatever K, at the
 mean (the importance-weighted bound of K) takes S^K terms, though still S particles. It is what other estimators' bias
 is measured against, and the best estimator where S is small.
 
-At most 2^16 states and terms a datum; beyond, and with a latent that is continuous, it refuses and names the site and
-the number. Where Pyro can enumerate (sites without event dims), ``TraceEnum_ELBO`` with the guide's sites enumerated
-has the same value and gradient.
+Reparameterized latents beside the discrete ones are drawn in each state, once for each of K particles, and the gradient
+is pathwise through them: the semi-supervised autoencoder's sum over labels. At most 2^16 states and terms a datum;
+beyond it refuses and names the number. Where Pyro can enumerate (sites without event dims), ``TraceEnum_ELBO`` with the
+guide's sites enumerated has the same value and gradient.
 
 Titsias, Lázaro-Gredilla: Local Expectation Gradients for Black Box Variational Inference, NeurIPS 2015, section 3, has
 the sums over one site at a time.
@@ -54,10 +55,15 @@ class Enumerate(Estimator):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         check_density(program.model, type(self).__name__)
-        every = Enumeration.of(program, batch, type(self).__name__).particles()
+        states = Enumeration.of(program, batch, type(self).__name__, mixed=True)
+        every = states.particles(copies=self.reduction.total_particles if states.drawn else 1)
         self._check(every)
         return self.outcome(every, self.estimate)
 
     def estimate(self, particles: Particles) -> Tensor:
         """The expectation, (B,), from every state as a particle; differentiable in log p and log q."""
-        return expected_bound(self.reduction, particles.log_w, particles.log_q)
+        log_w, log_q = particles.log_w, particles.log_q_of(particles.scored)  # (S, B), or (K S, B)
+        if particles.scored != particles.latents:
+            copies = self.reduction.total_particles
+            log_w, log_q = (table.unflatten(0, (copies, -1)) for table in (log_w, log_q))  # (K, S, B)
+        return expected_bound(self.reduction, log_w, log_q)

@@ -108,7 +108,7 @@ class MuProp(ScoreFunction):
         with torch.enable_grad():
             level = run_particles(particles.program, particles.batch, 1, draw=take).log_w  # (1, B)
             slopes = torch.autograd.grad(level.sum(), list(means.values()))
-        sites, plate = [particles.guide_sites[name] for name in means], particles.program.plate
+        sites, plate = [particles.guide_sites[name] for name in means], particles.plate
 
         def along(value: Callable[[Site], Tensor]) -> Tensor:  # sum_i J_i . value_i, (K, B)
             pairs = zip(sites, slopes, strict=True)

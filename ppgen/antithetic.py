@@ -122,7 +122,7 @@ class Antithetic(Estimator, ABC):
         probability = family_of(site, states.needed_by).mean(site["fn"]).detach()
         mirrored = branches.guide_sites[name]["value"].unflatten(0, (-1, len(unit)))[i]
         slope = self.slope(states.noise[name], probability, unit, mirrored)
-        return per_datum(site, runs.program.plate, slope)
+        return per_datum(site, runs.plate, slope)
 
 
 def difference(bound: Reduction, log_w: Tensor, mirrored: Tensor) -> Tensor:

@@ -29,6 +29,9 @@ __all__ = [
 
 Names = Mapping[str, Sequence[Any]]
 
+_DRAWS = ("chain", "draw")
+"""Names of the first dims of all draws."""
+
 
 def pareto_k_of(log_w: Tensor) -> Tensor:
     """The Pareto k-hat of the log-weights of each datum, (K, B) to (B,), float64, by ArviZ's ``psislw``."""
@@ -71,21 +74,31 @@ def inference_data(
         coords: of dims by their names; those of plates are 0, 1, ... unless given.
         dims: names for the dims of a site that are no plate's; ``<site>_dim_<i>`` unless given.
 
+    Names that xarray and netCDF cannot hold are changed: a ``/`` becomes a dot, and a site (or plate) that is called
+    ``chain``, ``draw`` or like a plate gets an underscore at its end; the variable's attribute ``site`` has its own.
+
     Raises:
         UsageError: other than one name is given for each of a site's dims.
     """
     datasets = {}
+    taken = {*_DRAWS, *(plate for group in groups.values() for v in group.values() for plate in v.plates.values())}
     for group, variables in groups.items():
-        leading, names = _leading(group, chains), {}
-        arrays = {}
+        leading = _leading(group, chains)
+        arrays: dict[str, Any] = {}
+        names: dict[str, list[str]] = {}
+        sites: dict[str, str] = {}
         for site, variable in variables.items():
             values, plates = variable.squeezed()
             array = values.detach().cpu().numpy()
-            arrays[site] = array.reshape(*leading, *array.shape[1:])
-            names[site] = _dim_names(site, plates, dims or {})
+            name = _free_name(site, taken)
+            arrays[name] = array.reshape((*leading, *array.shape[1:]))
+            names[name] = _dim_names(site, name, plates, dims or {})
+            sites[name] = site
         if arrays:
-            default = ["chain", "draw"][: len(leading)]
+            default = list(_DRAWS[: len(leading)])
             made = _arviz().dict_to_dataset(arrays, coords=coords, dims=names, attrs=dict(attrs), default_dims=default)
+            for name, site in sites.items():
+                made[name].attrs |= {"site": site} if site != name else {}
             datasets[group] = made
     return _arviz().InferenceData(attrs=dict(attrs), **datasets)
 
@@ -151,15 +164,23 @@ def _leading(group: str, chains: int) -> tuple[int, ...]:
     return (1, -1) if group.startswith("prior") else (chains, -1)
 
 
-def _dim_names(site: str, plates: Sequence[str | None], dims: Names) -> list[str]:
+def _free_name(site: str, taken: set[str]) -> str:
+    """A site's name, as a variable that is no dim can have it."""
+    name = site.replace("/", ".")
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _dim_names(site: str, name: str, plates: Sequence[str | None], dims: Names) -> list[str]:
     unnamed = plates.count(None)
-    given = dims.get(site, [f"{site}_dim_{index}" for index in range(unnamed)])
+    given = dims.get(site, [f"{name}_dim_{index}" for index in range(unnamed)])
     if unnamed and len(given) != unnamed:
         raise UsageError(
             f"site {site!r} has {unnamed} dims that are no plate's, got {len(given)} names for them: {given}."
         )
     names = iter(given)
-    return [next(names) if plate is None else plate for plate in plates]
+    return [next(names) if plate is None else _free_name(plate, {*_DRAWS}) for plate in plates]
 
 
 def _arviz() -> ModuleType:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError, nearest
 from ppgen.networks import MLP, check_sizes
 from ppgen.objective import State
+from ppgen.rows import is_data, num_rows
 from ppgen.tracing import Batch
 
 __all__ = [
@@ -187,4 +188,5 @@ def baseline_named(name: Any, needed_by: str) -> Baseline:
 
 def features_of(batch: Batch) -> Tensor:
     """All that the batch says of each datum, in the dtype of its first tensor: (B, F)."""
-    return torch.cat([part.reshape(len(part), -1).to(batch[0]) for part in batch], 1)
+    size = num_rows(batch)
+    return torch.cat([part.reshape(size, -1).to(batch[0]) for part in batch if is_data(part, size)], 1)

@@ -37,13 +37,13 @@ class States:
     def logits(self, particles: Particles, name: str) -> Tensor:
         """l, (K, B, F)."""
         site = particles.guide_sites[name]
-        return per_datum(site, particles.program.plate, family_of(site, self.needed_by).logits(site["fn"]))
+        return per_datum(site, particles.plate, family_of(site, self.needed_by).logits(site["fn"]))
 
     def score(self, particles: Particles, name: str) -> Tensor:
         """grad_l log q(z) = z - E[z], (K, B, F)."""
         site = particles.guide_sites[name]
         score = site["value"] - family_of(site, self.needed_by).mean(site["fn"])
-        return per_datum(site, particles.program.plate, score).detach()
+        return per_datum(site, particles.plate, score).detach()
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Relaxations:
         v = family.noise_given(natural, z, u).detach()
         difference = family.relax(natural, u, temperature) - family.relax_given(natural, z, v, temperature)
         (path,) = torch.autograd.grad(difference, logits, slope, create_graph=True)
-        return per_datum(site, self.hard.program.plate, path)
+        return per_datum(site, self.hard.plate, path)
 
     def _before(self, name: str) -> int:
         """How many discrete sites the guide draws before this one."""
@@ -87,5 +87,5 @@ class Relaxations:
 
 def side_by_side(particles: Particles) -> Tensor:
     """All numbers of the latents of a datum, (K, B, F)."""
-    sites, plate = particles.guide_sites, particles.program.plate
+    sites, plate = particles.guide_sites, particles.plate
     return torch.cat([per_datum(sites[name], plate, sites[name]["value"]) for name in particles.latents], -1)

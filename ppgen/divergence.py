@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
@@ -38,7 +39,8 @@ def site_kl(particles: Particles, name: str) -> Tensor:
     model, guide = particles.model_sites[name], particles.guide_sites[name]
     if _before(particles.model_sites, name) <= _before(particles.guide_sites, name):
         try:
-            return particles.reduced(guide, kl_divergence(guide["fn"], model["fn"]))
+            kl = kl_divergence(guide["fn"], model["fn"])
+            return particles.reduced(guide, torch.as_tensor(kl))  # of what is masked out whole, a number: 0.0
         except NotImplementedError:
             pass
     return particles.log_prob(name, particles.guide_sites) - particles.log_prob(name)
@@ -63,7 +65,7 @@ def unit_kl(particles: Particles, name: str) -> Tensor | None:
         kl = kl_divergence(q, p) if exact else q.log_prob(value) - p.log_prob(value)
     except NotImplementedError:
         kl = q.log_prob(value) - p.log_prob(value)
-    return _by_unit(particles, guide, kl, dims)
+    return _by_unit(particles, guide, torch.as_tensor(kl), dims)
 
 
 def unit_entropy(particles: Particles, name: str) -> Tensor | None:
@@ -101,7 +103,7 @@ def _by_unit(particles: Particles, site: Site, numbers: Tensor, dims: int) -> Te
     """Numbers of the shape of a site's plates and units: (K, B, U)."""
     fn = site["fn"]
     whole = numbers.expand(fn.batch_shape + fn.event_shape[:dims])
-    return per_datum(site, particles.program.plate, whole, dims)
+    return per_datum(site, particles.plate, whole, dims)
 
 
 def _is_auxiliary(site: Site) -> bool:

@@ -27,7 +27,8 @@ from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import in_evaluation, isolated
-from ppgen.sites import Site, data_frame, drawn_site, is_latent, per_datum
+from ppgen.rows import num_rows, take_rows
+from ppgen.sites import Site, data_frame, drawn_site, is_latent, per_datum, plate_of, with_sizes
 from ppgen.tracing import Batch, Program, run_particles
 
 __all__ = [
@@ -102,8 +103,8 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = N
     if isinstance(pair, EnergyPair):
         x = chain_states(pair, num, start=start, seed=seed)[-1]
         return Draws(x, x)
-    rows = torch.arange(num, device=batch[0].device) % len(batch[0])
-    wanted = tuple(part[rows] for part in batch)
+    rows = torch.arange(num, device=batch[0].device) % num_rows(batch)
+    wanted = take_rows(batch, rows)
     with _looking(pair, batch, seed) as pair:
         return _draws(_generate(pair, wanted, _global_latents(pair, batch)), wanted[0])
 
@@ -117,12 +118,13 @@ def prior_latents(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> dict[s
         num: how many.
         seed: of the draws.
     """
-    rows = torch.arange(num, device=batch[0].device) % len(batch[0])
+    rows = torch.arange(num, device=batch[0].device) % num_rows(batch)
     with _looking(pair, batch, seed) as pair:
-        sites = _generate(pair, tuple(part[rows] for part in batch), _global_latents(pair, batch))
-    locals_ = {name: s for name, s in sites.items() if data_frame(s, pair.plate_name) is not None and is_latent(s)}
+        sites = _generate(pair, take_rows(batch, rows), _global_latents(pair, batch))
+    plate = plate_of(pair, sites)
+    locals_ = {name: s for name, s in sites.items() if data_frame(s, plate) is not None and is_latent(s)}
     return {
-        name: per_datum(site, pair.plate_name, site["value"][None])[0]  # (num, F)
+        name: per_datum(site, plate, site["value"][None])[0]  # (num, F)
         for name, site in locals_.items()
         if not site["infer"].get("was_observed")
     }
@@ -135,7 +137,7 @@ def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
         UsageError: no observed site has the shape of x.
     """
     if isinstance(pair, EnergyPair):
-        x = chain_states(pair, len(batch[0]), start=batch[0], after=(1,), seed=seed)[-1]
+        x = chain_states(pair, num_rows(batch), start=batch[0], after=(1,), seed=seed)[-1]
         return Draws(x, x)
     with _looking(pair, batch, seed) as pair:
         guide = poutine.trace(pair.guide).get_trace(*batch)
@@ -166,7 +168,7 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
             "energy-based: look at its chains and filters, which the report shows."
         )
     quantiles = torch.linspace(0.02, 0.98, columns, dtype=torch.float64)
-    one = tuple(part[:1] for part in batch)
+    one = take_rows(batch, slice(1))
     with _looking(pair, batch, seed) as pair:
         shared = _global_latents(pair, batch)
         ranked = _ranked_dimensions(pair, batch, shared)[:rows]
@@ -214,7 +216,7 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
     with _looking(pair, batch, seed) as pair:
         shared = _global_latents(pair, batch)
         starts, ends = (_generate(pair, wanted, shared) for _ in range(2))
-        name = _first_latent(starts, pair.plate_name)
+        name = _first_latent(starts, plate_of(pair, starts))
         if name is None or starts[name]["fn"].support.is_discrete:
             found = "none" if name is None else f"{name!r}, which is discrete"
             raise UsageError(f"expected a continuous first latent in the data plate to move along, found {found}.")
@@ -236,7 +238,8 @@ def has_paths(pair: Any, batch: Batch) -> bool:
     if isinstance(pair, EnergyPair):
         return False
     with _looking(pair, batch, 0) as pair:
-        name = _first_latent(sites := _generate(pair, batch, {}), pair.plate_name)
+        sites = _generate(pair, batch, {})
+        name = _first_latent(sites, plate_of(pair, sites))
         return name is not None and not sites[name]["fn"].support.is_discrete
 
 
@@ -252,7 +255,7 @@ def _looking(pair: Any, batch: Batch, seed: int) -> Iterator[Pair]:
 
 def _sites(function: Callable[..., Any], batch: Batch) -> dict[str, Site]:
     nodes: Mapping[str, Any] = poutine.trace(function).get_trace(*batch).nodes
-    return {name: site for name, site in nodes.items() if site["type"] == "sample"}
+    return with_sizes({name: site for name, site in nodes.items() if site["type"] == "sample"})
 
 
 def _generate(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> dict[str, Site]:
@@ -273,14 +276,15 @@ def _draws(sites: Mapping[str, Site], x: Tensor) -> Draws:
 def _global_latents(pair: Pair, batch: Batch) -> dict[str, Tensor]:
     """The guide's draw of the latents outside the data plate; none for a pair without such a plate."""
     sites = _sites(pair.model, batch)
-    inside = {name for name, site in sites.items() if data_frame(site, pair.plate_name) is not None}
+    plate = plate_of(pair, sites)
+    inside = {name for name, site in sites.items() if data_frame(site, plate) is not None}
     outside = {name for name, site in sites.items() if is_latent(site)} - inside
     if not inside or not outside:
         return {}
     return {name: site["value"] for name, site in _sites(pair.guide, batch).items() if name in outside}
 
 
-def _first_latent(sites: Mapping[str, Site], plate: str) -> str | None:
+def _first_latent(sites: Mapping[str, Site], plate: str | None) -> str | None:
     """The first unobserved site in the data plate of an unconditioned model's run, or None."""
     return next(
         (
@@ -305,9 +309,9 @@ def _turned(mean: Tensor, a: Tensor, b: Tensor, t: float) -> Tensor:
 
 def _ranked_dimensions(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -> list[tuple[float, str, int]]:
     """(KL in nats, site, dimension) for every dimension of the latents of a datum, the largest KL first."""
-    size = (_PARTICLES, len(batch[0]))
+    size = (_PARTICLES, num_rows(batch))
     guide = run_particles(Program(pair.model, pair.guide), batch, _PARTICLES).guide_sites
-    model = _generate(pair, tuple(torch.cat([part] * _PARTICLES) for part in batch), shared)
+    model = _generate(pair, take_rows(batch, torch.arange(num_rows(batch)).repeat(_PARTICLES)), shared)
     ranked = []
     for name, site in guide.items():
         if is_latent(site) and name not in shared and _plates(site) == size:

@@ -29,13 +29,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.objective import Estimator, Outcome, State, with_gradient_of
+from ppgen.reductions import weighted_sum
 from ppgen.sites import Site, is_latent
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -69,7 +69,7 @@ class Dreamer(Estimator):
         """The bound, (B,), with the gradient of the wake phase."""
         log_w, (wake, _) = particles.log_w.detach(), self.phases
         taught = particles.log_p + wake * particles.log_q  # (K, B)
-        return with_gradient_of(self.reduction.reduce(log_w), (self.reduction.weights(log_w) * taught).sum(0))
+        return with_gradient_of(self.reduction.reduce(log_w), weighted_sum(self.reduction.weights(log_w), taught))
 
 
 def dreamt(particles: Particles, needed_by: str) -> Particles:
@@ -103,11 +103,10 @@ def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
 
     Latents outside the data plate stay where the first ``num`` particles have them.
     """
-    plate = pyro.plate("particles", num, dim=particles.particle_dim)
-    model = poutine.condition(poutine.uncondition(particles.program.model), data=_outside(particles, num))
-    with torch.no_grad(), poutine.trace() as tracer, plate:
-        model(*particles.batch)
-    return {name: torch.as_tensor(tracer.trace.nodes[name]["value"]) for name in particles.model_sites}
+    runner = replace(particles.runner, num_particles=num, together=num > 1 and particles.runner.together)
+    with torch.no_grad():
+        sites = runner.at(poutine.uncondition(particles.program.model), _outside(particles, num))
+    return {name: torch.as_tensor(sites[name]["value"]) for name in particles.model_sites}
 
 
 def _outside(particles: Particles, num: int) -> dict[str, Tensor]:

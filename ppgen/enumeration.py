@@ -6,6 +6,14 @@ F of K log-weights has the exact expectation
     E F(log w_1, ..., log w_K) = sum_{s_1} ... sum_{s_K}  prod_k q(z_{s_k} | x)  F(log w_{s_1}, ..., log w_{s_K}),
 
 a function of two tables (S, B), log p(x, z_s) and log q(z_s | x), whose gradient by the parameters is exact too.
+
+Where a guide has reparameterized latents r beside the discrete z, the states are summed and r is drawn: each of K
+particles has an r ~ q(r | x, z_s) of its own in every state, and with log q(z_s | x, r), the discrete sites' alone,
+
+    sum_{s_1} ... sum_{s_K}  prod_k q(z_{s_k} | x, r_{k, s_k})  F(log w_1, ..., log w_K),
+
+a function of tables (K, S, B), has the expectation of F, whichever is drawn first; its gradient is pathwise through r,
+with no score (Kingma et al., Semi-supervised Learning with Deep Generative Models, NeurIPS 2014, eq. 7, for K = 1).
 """
 
 from __future__ import annotations
@@ -65,33 +73,39 @@ def binary_states(num_units: int, like: Tensor, chunk: int = 2**14) -> Iterator[
 
 
 def expected_bound(bound: Reduction, log_w: Tensor, log_q: Tensor) -> Tensor:
-    """The exact expectation of a function of log-weights, (S, B) and (S, B) -> (B,), in nats; differentiable in both.
+    """The expectation of a function of log-weights over states, (S, B) and (S, B) -> (B,), in nats; differentiable.
 
     Args:
         bound: the function, of K = ``bound.total_particles`` log-weights; of one, where it is their mean.
-        log_w: log p(x, z) - log q(z | x) of every state z.
-        log_q: log q(z | x) of every state.
+        log_w: log p(x, z) - log q(z | x) of every state z; or (K, S, B), those of K particles each with draws of its
+            own of what is not summed.
+        log_q: log q of every state's discrete latents, of the same shape.
 
     Raises:
         UsageError: S^K is more than ``MAX_JOINT_STATES``.
     """
+    if log_w.dim() == 3 and bound.is_mean:
+        return torch.stack([expected_bound(bound, w, q) for w, q in zip(log_w, log_q, strict=True)]).mean(0)
     return _expectation(bound, log_w, log_q, _tuples(bound, log_w, MAX_JOINT_STATES))
 
 
 @dataclass(frozen=True)
 class Enumeration:
-    """Every joint state of the latents of a program at a batch.
+    """Every joint state of the discrete latents of a program at a batch.
 
-    ``states``: (S, B, ...) by site name, in the guide's order.
+    ``states``: (S, B, ...) by site name, in the guide's order. ``drawn``: the names of its other latents.
     """
 
     program: Program
     batch: Batch
     states: Mapping[str, Tensor]
+    drawn: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, program: Program, batch: Batch, needed_by: str) -> Enumeration:
+    def of(cls, program: Program, batch: Batch, needed_by: str, *, mixed: bool = False) -> Enumeration:
         """All joint states, found by one run of the program.
+
+        ``mixed``: whether reparameterized latents may stand beside the discrete ones, to be drawn in each state.
 
         Raises:
             UsageError: a latent is outside the data plate, in a further plate, or not one of the discrete
@@ -101,7 +115,14 @@ class Enumeration:
         with torch.no_grad():
             one = run_particles(program, batch, 1)
         _check_local(one, needed_by)
-        sites = {name: one.guide_sites[name] for name in one.latents}
+        chosen_names = one.scored if mixed else one.latents
+        if not chosen_names:
+            raise UsageError(
+                f"{needed_by} sums over the states of discrete latents, and those of the guide "
+                f"({', '.join(map(repr, one.latents)) or 'none'}) all have reparameterized samples: use 'elbo', which "
+                "draws them."
+            )
+        sites = {name: one.guide_sites[name] for name in chosen_names}
         families = {name: family_of(site, needed_by) for name, site in sites.items()}
         sizes = [family.num_states(sites[name]["fn"]) for name, family in families.items()]
         _check_number(list(families), sizes, needed_by)
@@ -109,16 +130,17 @@ class Enumeration:
         numbers = [torch.arange(size, device=table.device) for size, table in zip(sizes, tables, strict=True)]
         joint = torch.cartesian_prod(*numbers).reshape(-1, len(sizes))  # (S, sites)
         chosen = zip(sites.items(), tables, joint.T, strict=True)
-        return cls(program, batch, {name: _for_all_data(table[i], site["value"]) for (name, site), table, i in chosen})
+        states = {name: _for_all_data(table[i], site["value"]) for (name, site), table, i in chosen}
+        return cls(program, batch, states, tuple(name for name in one.latents if name not in states))
 
     @property
     def num_states(self) -> int:
         """S."""
         return len(next(iter(self.states.values())))
 
-    def particles(self, part: slice = slice(None)) -> Particles:
-        """The states, or some of them, as particles: log p and log q are (S, B)."""
-        given = {name: values[part] for name, values in self.states.items()}
+    def particles(self, part: slice = slice(None), copies: int = 1) -> Particles:
+        """The states, or some of them, as particles: log p and log q are (S, B), or (copies S, B), copy after copy."""
+        given = {name: torch.cat([values[part]] * copies) for name, values in self.states.items()}
         return run_particles(self.program, self.batch, len(next(iter(given.values()))), given)
 
     @torch.no_grad()
@@ -168,7 +190,7 @@ class Enumeration:
 
 def _tuples(bound: Reduction, log_w: Tensor, most: int) -> Tensor:
     """The states of K particles in every combination, (S^K, K)."""
-    states, particles = len(log_w), 1 if bound.is_mean else bound.total_particles
+    states, particles = log_w.shape[-2], 1 if bound.is_mean else bound.total_particles
     if states**particles > most:
         raise UsageError(
             f"the exact expectation of {bound} would sum over {_power(states, particles)} draws of {particles} "
@@ -180,8 +202,13 @@ def _tuples(bound: Reduction, log_w: Tensor, most: int) -> Tensor:
 
 def _expectation(bound: Reduction, log_w: Tensor, log_q: Tensor, tuples: Tensor) -> Tensor:
     """The part (B,) of the expectation that these tuples of states (T, K) make up."""
-    probability = log_q[tuples].sum(1).exp()  # (T, B)
-    drawn = log_w[tuples].transpose(0, 1)  # (K, T, B)
+    if log_w.dim() == 3:
+        particle = torch.arange(tuples.shape[1], device=tuples.device)
+        log_w, log_q = log_w[particle, tuples], log_q[particle, tuples]  # (T, K, B)
+    else:
+        log_w, log_q = log_w[tuples], log_q[tuples]  # (T, K, B)
+    probability = log_q.sum(1).exp()  # (T, B)
+    drawn = log_w.transpose(0, 1)  # (K, T, B)
     value = bound.reduce(drawn.reshape(tuples.shape[1], -1)).reshape(probability.shape)
     return (probability * value.where(probability > 0, 0.0)).sum(0)
 
@@ -193,9 +220,7 @@ def _check_local(one: Particles, needed_by: str) -> None:
             f"{needed_by} sums over the states of each datum by itself, but {names} stands outside the data plate: "
             "move it inside, or choose an objective that draws."
         )
-    if not one.latents:
-        raise UsageError(f"{needed_by} sums over the states of latents, and the guide has none.")
-    for name in one.latents:
+    for name in one.scored:
         site = one.guide_sites[name]
         if math.prod(site["fn"].batch_shape) != one.log_q.shape[1]:
             raise UsageError(

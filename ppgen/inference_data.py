@@ -35,7 +35,7 @@ def to_inference_data(
     *,
     num_samples: int | None = None,
     resampled_from: int | None = None,
-    data_plate: str = "data",
+    data_plate: str | None = None,
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     attrs: Mapping[str, Any] | None = None,
@@ -63,7 +63,8 @@ def to_inference_data(
         resampled_from: draw so many of the guide, and of them ``num_samples`` by their Pareto-smoothed weights; the
             draws are marked, ``sample_stats`` says which of the candidates each one is, and its attributes hold the
             ``pareto_k`` of the weights. None: the guide's draws as they are.
-        data_plate: name of the plate whose elements are the data, where ``source`` is an SVI of functions.
+        data_plate: name of the plate whose elements are the data, where ``source`` is an SVI of functions; None: it is
+            found, as by :func:`ppgen.pair_from`.
         coords: of dims by their names; those of plates are 0, 1, ... unless given.
         dims: names for the dims of a site that are no plate's.
         attrs: attributes beside those above: numbers and texts.
@@ -110,7 +111,7 @@ def _groups(
     *,
     num_samples: int | None,
     resampled_from: int | None,
-    data_plate: str,
+    data_plate: str | None,
     progress: bool,
 ) -> Groups:
     """Of a pair."""
@@ -122,7 +123,7 @@ def _groups(
 
 
 @_groups.register
-def _of_svi(source: SVI, batch: tuple[Any, ...] | None, *, data_plate: str, **options: Any) -> Groups:
+def _of_svi(source: SVI, batch: tuple[Any, ...] | None, *, data_plate: str | None, **options: Any) -> Groups:
     pair = owner(source.model)
     if not isinstance(pair, Pair) or owner(source.guide) is not pair:
         pair = pair_from(source.model, source.guide, data_plate=data_plate)
@@ -136,7 +137,7 @@ def _of_mcmc(
     *,
     num_samples: int | None,
     resampled_from: int | None,
-    data_plate: str,
+    data_plate: str | None,
     progress: bool,
 ) -> Groups:
     if num_samples is not None or resampled_from is not None:

@@ -164,7 +164,7 @@ class LatentChains:
 
     def _axes(self, name: str) -> list[int]:
         """The dims of a site's batch shape that are particles and data, from the left."""
-        frame = data_frame(self._site(name), self.particles.program.plate)
+        frame = data_frame(self._site(name), self.particles.plate)
         dims = [self.particles.particle_dim] if frame is None else [self.particles.particle_dim, frame.dim]
         return [dim - self.particles.particle_dim for dim in dims]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError
 from ppgen.pair import check_density
 from ppgen.registry import OBJECTIVES
-from ppgen.sites import check_reparameterized, check_scored, is_latent
-from ppgen.tracing import Batch, Draw, Particles, Program, run_particles
+from ppgen.sites import check_reparameterized, check_scored, check_whole, is_latent
+from ppgen.tracing import Batch, Draw, Particles, Program, run_particles, say_if_joint
 
 __all__ = [
     "Bound",
@@ -76,11 +77,11 @@ class Objective(pyro.infer.ELBO, ABC):
     Class attributes say what it is and needs, and are read by machinery and tests:
     ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
     value's expectation), ``needs_rsample`` (every guide site must be reparameterizable), ``needs_discrete`` (some guide
-    site must not be), ``needs_binary`` (those must be Bernoulli), ``needs_states`` (every latent must be discrete, with
-    finitely many states), ``trains_guide`` (its parameters have a gradient), ``min_particles``, ``per_datum`` (the
-    bound is taken for each datum by itself, so no latent may be global), ``needs_density`` (the model must be a
-    normalised density of x), ``needs_energy`` (the pair must have a free energy and chains), ``needs_samples`` (it
-    reads draws of x, which must be differentiable in the pair's parameters).
+    site must not be), ``needs_binary`` (those must be Bernoulli), ``needs_states`` (every latent without
+    a reparameterized sample must have finitely many states), ``trains_guide`` (its parameters have a gradient),
+    ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global),
+    ``needs_density`` (the model must be a normalised density of x), ``needs_energy`` (the pair must have a free energy
+    and chains), ``needs_samples`` (it reads draws of x, which must be differentiable in the pair's parameters).
 
     To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
     frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
@@ -151,27 +152,34 @@ class Objective(pyro.infer.ELBO, ABC):
         """This objective as it is at ``step``: every schedule replaced by its value."""
         return self.holding(self.schedules(step))
 
-    def differentiable_loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> Tensor:
-        """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro."""
+    def differentiable_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
+    ) -> Tensor:
+        """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro.
+
+        ``options`` are keyword arguments of model and guide.
+        """
         scheduled = list(self.schedules(0))
         if scheduled or len(self.players()) > 1:
             what = f"{scheduled[0]} is a schedule" if scheduled else "it has several players"
             raise UsageError(f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit.")
-        program = Program(model, guide)
+        program = Program(_with(model, options), _with(guide, options))
         return self.play(self.players()[0].name, program, batch, self.initial_state(program, batch)).loss
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
         """Pyro's pair of traces, as its own objectives take them; nothing here reads them."""
         return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
-    def loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> float:
+    def loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any) -> float:
         """The value of :meth:`differentiable_loss`, as a number."""
         with torch.no_grad():
-            return float(torch_item(self.differentiable_loss(model, guide, *batch)))
+            return float(torch_item(self.differentiable_loss(model, guide, *batch, **options)))
 
-    def loss_and_grads(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> float:
+    def loss_and_grads(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
+    ) -> float:
         """The value of :meth:`differentiable_loss`; its gradient is added to the parameters' ``.grad``."""
-        loss = self.differentiable_loss(model, guide, *batch)
+        loss = self.differentiable_loss(model, guide, *batch, **options)
         loss.backward()
         return float(torch_item(loss))
 
@@ -224,6 +232,9 @@ class Bound(Objective):
     def _check(self, particles: Particles) -> None:
         if self.needs_rsample:
             check_reparameterized(particles.guide_sites, type(self).__name__)
+        if self.per_datum:
+            say_if_joint(particles)
+            check_whole(particles.model_sites, particles.plate, type(self).__name__)
         if self.per_datum and particles.outside is not None:
             names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
             raise UsageError(
@@ -313,6 +324,10 @@ class Estimator(Bound):
     def per_datum(self) -> bool:  # type: ignore[override]  # depends on the bound
         """That of the bound."""
         return self.reduction.per_datum
+
+
+def _with(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    return functools.partial(function, **options) if options else function
 
 
 def at_least(objective: Objective, name: str, least: float) -> None:

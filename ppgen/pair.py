@@ -19,7 +19,7 @@ from torch.distributions import transform_to
 from torch.distributions.constraints import Constraint
 
 from ppgen.errors import UsageError
-from ppgen.parameters import GivenParameters, owner
+from ppgen.parameters import GivenParameters, owner, unwrapped
 
 __all__ = ["Pair", "as_pair", "check_density", "check_explicit", "check_takes", "pair_from"]
 
@@ -58,7 +58,12 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
     ``models/__init__.py``, and run ``ppgen check NAME --data digits``.
     """
 
-    plate_name = "data"
+    plate_name: str = "data"
+    """The name that :meth:`data_plate` opens; the engine finds the data plate by it, or by what it holds."""
+    plate_required: bool = False
+    """Whether a pair without a plate of that name is refused: its user named it."""
+    vectorized: bool | None = None
+    """Whether K particles may be run together, under a plate; None: found out by comparing (:mod:`ppgen.running`)."""
     normalised: ClassVar[bool] = True
     """Whether the model is a density; False for one that is known up to a constant (:mod:`ppgen.energy`)."""
     exact_guide: ClassVar[bool] = False
@@ -94,10 +99,10 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
     def data_plate(self, x: Tensor) -> pyro.plate:
         """The plate of the data in the batch whose first tensor is ``x`` (B, ...), scaled N / B when N is known."""
         if self.data_size is None:
-            return pyro.plate("data", len(x), dim=-1)
-        return pyro.plate("data", self.data_size, subsample=torch.arange(len(x), device=x.device), dim=-1)
+            return pyro.plate(self.plate_name, len(x), dim=-1)
+        return pyro.plate(self.plate_name, self.data_size, subsample=torch.arange(len(x), device=x.device), dim=-1)
 
-    def prepare(self, *batch: Tensor) -> None:
+    def prepare(self, *batch: Any, **options: Any) -> None:
         """Create what only a first batch can tell (the parameters of a pair of functions); most pairs need nothing."""
 
 
@@ -105,22 +110,30 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
 class _FunctionPair(Pair):
     """A pair of two callables; see :func:`pair_from`."""
 
-    def __init__(self, model: Callable[..., Any], guide: Callable[..., Any], plate_name: str) -> None:
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        data_plate: str | None,
+        vectorized: bool | None,
+    ) -> None:
         super().__init__()
-        self.plate_name = plate_name
+        self.plate_name = self.plate_name if data_plate is None else data_plate
+        self.plate_required = data_plate is not None
+        self.vectorized = vectorized
         self._functions = (model, guide)
         self._prepared = False
         self._constraints: dict[str, tuple[str, Constraint]] = {}
         self.modules_used = nn.ModuleList()
         self.values = nn.ParameterDict()
 
-    def prepare(self, *batch: Tensor) -> None:
+    def prepare(self, *batch: Any, **options: Any) -> None:
         if self._prepared:
             return
         model, guide = self._functions
         with poutine.block(), torch.random.fork_rng(), _ParameterLeaves() as found, _modules_called() as called:
-            guide(*batch)
-            model(*batch)
+            guide(*batch, **options)
+            model(*batch, **options)
         roots = [m for f in (model, guide) if (m := owner(f)) is not None]
         seen = [*_modules_named(model), *_modules_named(guide), *called]
         self.modules_used.extend(_outermost(roots, seen, {id(leaf) for leaf in found.leaves.values()}))
@@ -137,17 +150,17 @@ class _FunctionPair(Pair):
                 )
         self._prepared = True
 
-    def model(self, *batch: Tensor) -> Any:
-        return self._call(0, batch)
+    def model(self, *batch: Any, **options: Any) -> Any:
+        return self._call(0, batch, options)
 
-    def guide(self, *batch: Tensor) -> Any:
-        return self._call(1, batch)
+    def guide(self, *batch: Any, **options: Any) -> Any:
+        return self._call(1, batch, options)
 
-    def _call(self, which: int, batch: tuple[Tensor, ...]) -> Any:
-        self.prepare(*batch)
+    def _call(self, which: int, batch: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        self.prepare(*batch, **options)
         _ = self.modules_used  # reading it here tells Pyro of the parameters, so that SVI trains those of plain modules
         with GivenParameters(self._constrained()):
-            return self._functions[which](*batch)
+            return self._functions[which](*batch, **options)
 
     def _constrained(self) -> dict[str, Tensor]:
         values = {}
@@ -187,6 +200,7 @@ def _modules_called() -> Iterator[list[nn.Module]]:
 
 def _modules_named(function: Callable[..., Any]) -> list[nn.Module]:
     """The modules among the variables that a function reads from outside it."""
+    function = unwrapped(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         return []
     outside = inspect.getclosurevars(function)
@@ -211,7 +225,13 @@ def _check_reachable(name: str) -> None:
         )
 
 
-def pair_from(model: Callable[..., Any], guide: Callable[..., Any], *, data_plate: str = "data") -> Pair:
+def pair_from(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *,
+    data_plate: str | None = None,
+    vectorized: bool | None = None,
+) -> Pair:
     """A pair of two callables: functions with ``pyro.param`` and ``pyro.module``, methods, an autoguide.
 
     Their parameters are found by one run, at the first batch, as ``pyro.infer.SVI`` does; those of ``pyro.param``
@@ -220,9 +240,11 @@ def pair_from(model: Callable[..., Any], guide: Callable[..., Any], *, data_plat
     Args:
         model: the generative model; its arguments are the batch.
         guide: the approximation, with the same arguments.
-        data_plate: name of the plate whose elements are the data. Without such a plate the whole batch is one datum.
+        data_plate: name of the plate whose elements are the data; None: the one outermost plate that holds the
+            observed sites. Without such a plate, and with an empty name, the whole batch is one datum.
+        vectorized: whether particles may be run together, under a plate; None: found out by comparing.
     """
-    return _FunctionPair(model, guide, data_plate)
+    return _FunctionPair(model, guide, data_plate, vectorized)
 
 
 def as_pair(pair: Any) -> Pair:

@@ -7,6 +7,7 @@ re-scoring needs other tensors in their place, so everything the engine runs goe
 
 from __future__ import annotations
 
+import functools
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -16,13 +17,13 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
+from pyro.poutine.messenger import Messenger, _context_wrap
 from torch import Tensor, nn
 from torch.nn.utils import stateless
 
 from ppgen.errors import UsageError
 
-__all__ = ["GivenParameters", "detached", "empty_store", "in_evaluation", "isolated", "owner", "swapped"]
+__all__ = ["GivenParameters", "detached", "empty_store", "in_evaluation", "isolated", "owner", "swapped", "unwrapped"]
 
 
 class GivenParameters(Messenger):
@@ -87,11 +88,22 @@ def in_evaluation(module: nn.Module) -> Iterator[None]:
 
 
 def owner(function: Callable[..., Any]) -> nn.Module | None:
-    """The module whose parameters ``function`` reads: itself, or the one it is a method of; None if it has none."""
+    """The module whose parameters ``function`` reads: itself, or the one it is a method of; None if it has none.
+
+    Seen through Pyro's handlers and ``functools.partial``.
+    """
+    function = unwrapped(function)
     if isinstance(function, nn.Module):
         return function
     bound_to = getattr(function, "__self__", None)
     return bound_to if isinstance(bound_to, nn.Module) else None
+
+
+def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function within Pyro's handlers and ``functools.partial``."""
+    while isinstance(function, functools.partial):
+        function = function.args[1] if function.func is _context_wrap else function.func
+    return function
 
 
 @contextmanager

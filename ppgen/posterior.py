@@ -33,6 +33,7 @@ from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
 from ppgen.replay import Replay, Scores, Variables, observations
+from ppgen.running import Runner
 from ppgen.sites import Site, data_frame, is_latent
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.variables import Variable
@@ -91,7 +92,8 @@ def guide_groups(
     pair.prepare(*batch)
     with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), batch, 1)
-        replay = Replay(pair.model, batch, one.particle_dim, _block(one), progress)
+        together = Runner.of(one.program, batch, 2).together
+        replay = Replay(pair.model, batch, one.particle_dim if together else None, _block(one), progress)
         drawn = Groups() if pair.implicit else _drawn(one, num_samples, resampled_from, replay)
         scores = replay.scored(drawn.posterior) if drawn.posterior and pair.normalised else Scores({}, {}, {})
         prior, prior_predictive = replay.prior(num_samples) if pair.normalised else ({}, {})
@@ -163,7 +165,7 @@ def _drawn(one: Particles, num_samples: int, resampled_from: int | None, replay:
 
 def _read(particles: Particles) -> tuple[Variables, Variables]:
     """The latents, and what the sites inside and outside the data plate add to a draw's log-weight."""
-    sites, plate = particles.guide_sites, particles.program.plate
+    sites, plate = particles.guide_sites, particles.plate
     latents = {name: Variable.of(site, site["value"]) for name, site in sites.items() if is_latent(site)}
     weights = {"log_weight": Variable(particles.log_w, plates={-1: plate} if _has_plate(particles) else {})}
     if particles.outside is not None:
@@ -172,7 +174,7 @@ def _read(particles: Particles) -> tuple[Variables, Variables]:
 
 
 def _resampled(one: Particles, posterior: Variables, weights: Variables, num_samples: int) -> Groups:
-    log_w, plate = weights["log_weight"].values, one.program.plate  # (M, B)
+    log_w, plate = weights["log_weight"].values, one.plate  # (M, B)
     if one.outside is not None:
         if one.scale != 1:
             raise UsageError(
@@ -193,7 +195,7 @@ def _resampled(one: Particles, posterior: Variables, weights: Variables, num_sam
 
 
 def _has_plate(particles: Particles) -> bool:
-    return any(data_frame(site, particles.program.plate) is not None for site in particles.model_sites.values())
+    return any(data_frame(site, particles.plate) is not None for site in particles.model_sites.values())
 
 
 def _observed(sites: Mapping[str, Site]) -> Variables:

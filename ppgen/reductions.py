@@ -6,14 +6,22 @@ import math
 
 from torch import Tensor
 
-__all__ = ["log_mean_exp"]
+__all__ = ["log_mean_exp", "weighted_sum"]
 
 
 def log_mean_exp(log_w: Tensor) -> Tensor:
     """log (1/K) sum_k exp(log w_k) over dim 0, stably.
 
-    >>> import torch
     >>> log_mean_exp(torch.tensor([[0.0], [0.0]]))
     tensor([0.])
     """
     return log_w.logsumexp(0) - math.log(log_w.shape[0])
+
+
+def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+    """sum_k weights_k values_k over dim 0, in which a weight of 0 leaves a value out, even an infinite one.
+
+    >>> weighted_sum(torch.tensor([[1.0], [0.0]]), torch.tensor([[2.0], [-torch.inf]]))
+    tensor([2.])
+    """
+    return (weights * values.where(weights != 0, 0.0)).sum(0)

@@ -18,6 +18,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, owner
+from ppgen.rows import num_rows
 from ppgen.sites import Site, drawn_site, is_latent
 from ppgen.tracing import Batch, Program
 
@@ -32,7 +33,7 @@ def generated(program: Program, batch: Batch) -> Tensor:
 
 def data_size(program: Program, batch: Batch) -> float:
     """N, or B where the model does not know its data set's size: how many data a mean over the batch stands for."""
-    return float(getattr(owner(program.model), "data_size", None) or len(batch[0]))
+    return float(getattr(owner(program.model), "data_size", None) or num_rows(batch))
 
 
 def check_generates(program: Program, batch: Batch, needed_by: str) -> None:

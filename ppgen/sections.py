@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ppgen.charts import Chart, Vectors, draw_panels
 from ppgen.draws import reconstructions
 from ppgen.pictures import grey_range, grid, picture_shape, png
+from ppgen.rows import take_rows
 
 if TYPE_CHECKING:
     from ppgen.runs import Run
@@ -110,7 +111,7 @@ def reconstruction(run: Run) -> Iterator[Figure]:
     """Data that were held out, or what there is, and what the pair makes of them."""
     shape, columns = layout(run)
     num = min(2 * COLUMNS, len(run.data.shown[0])) // columns * columns
-    batch = tuple(part[:num] for part in run.data.shown)
+    batch = take_rows(run.data.shown, slice(num))
     x, mean = batch[0], reconstructions(run.pair, batch).mean
     if shape is None:
         panels = {f"datum {i}": [Vectors(x[[i]], 1, marker="o"), Vectors(mean[[i]])] for i in range(min(6, num))}

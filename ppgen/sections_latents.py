@@ -11,6 +11,7 @@ from markupsafe import Markup
 from ppgen.charts import Vectors, draw_panels
 from ppgen.draws import Traversal, has_paths, interpolation, latent_traversal
 from ppgen.pictures import conditions, grid
+from ppgen.rows import take_rows
 from ppgen.sections import Figure, drawn, grey, layout, modes_of, number, picture, pictured, shown_data
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _PATHS_IN_PLANE, _POINTS_IN_PLANE = 3, 60
 def traversal(run: Run) -> Iterator[Figure]:
     """What single latents do."""
     shape, _ = layout(run)
-    walk = latent_traversal(run.pair, tuple(part[:64] for part in run.data.shown))
+    walk = latent_traversal(run.pair, take_rows(run.data.shown, slice(64)))
     use = [f"{number(float(kl))} nats" for kl in walk.kl]
     first, last = (f"{float(q):g}" for q in walk.quantiles[[0, -1]])
     caption = (

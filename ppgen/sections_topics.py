@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppgen.evaluation.coherence import COHERENCE_WORDS, published_coherence, top_words, topics_of
 from ppgen.pictures import grid
+from ppgen.rows import take_rows
 from ppgen.sections import COLUMNS, Figure, Section, number, picture, shown_data
 from ppgen.weights import read_particles
 
@@ -80,7 +81,7 @@ def _shares(run: Run) -> Tensor | None:
     site = getattr(run.pair, "shares_site", None)
     if site is None:
         return None
-    batch = tuple(part[:_DOCUMENTS] for part in run.data.shown)
+    batch = take_rows(run.data.shown, slice(_DOCUMENTS))
     words: Tensor = batch[0].sum(1, keepdim=True)  # (B, 1)
     with torch.random.fork_rng():
         torch.manual_seed(0)

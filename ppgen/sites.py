@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyro.distributions as dist
@@ -16,6 +17,8 @@ from torch import Tensor
 from ppgen.errors import UsageError
 
 __all__ = [
+    "PARTICLES",
+    "DataPlate",
     "Site",
     "check_given",
     "check_log_prob",
@@ -25,20 +28,48 @@ __all__ = [
     "check_same_latents",
     "check_scored",
     "check_unscaled",
+    "check_whole",
     "data_frame",
+    "data_plate",
     "drawn_site",
+    "in_same_plate",
+    "is_computed",
     "is_latent",
     "is_masked",
+    "is_summed",
     "per_datum",
+    "plate_of",
+    "raw_log_prob",
+    "with_sizes",
 ]
 
 Site: TypeAlias = Any
 """One node of a Pyro trace (``pyro.poutine.runtime.Message``)."""
 
 
+PARTICLES = "particles"
+"""Name of the plate of particles, to the left of all others."""
+
+
 def is_latent(site: Site) -> bool:
     """Whether the site is an unobserved random variable of the pair (not a subsample, not auxiliary)."""
     return not (site["is_observed"] or site_is_subsample(site) or site["infer"].get("is_auxiliary", False))
+
+
+def is_summed(site: Site) -> bool:
+    """Whether the site was enumerated: its value is every state of it, along a dim of its own."""
+    return site["infer"].get("_enumerate_dim") is not None
+
+
+def is_computed(site: Site) -> bool:
+    """Whether it is a ``pyro.deterministic``."""
+    return bool(site["infer"].get("_deterministic"))
+
+
+def raw_log_prob(site: Site) -> Tensor:
+    """The log-probability of a site's value as its distribution gives it, without scale and mask, in nats."""
+    log_prob: Tensor = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    return log_prob
 
 
 def is_masked(site: Site) -> bool:
@@ -49,12 +80,128 @@ def is_masked(site: Site) -> bool:
     return site["mask"] is not None or isinstance(fn, MaskedDistribution)
 
 
-def data_frame(site: Site, plate: str) -> Any | None:
+def data_frame(site: Site, plate: str | None) -> Any | None:
     """The frame of the data plate around the site, or None outside it."""
     return next((f for f in site["cond_indep_stack"] if f.name == plate and f.vectorized), None)
 
 
-def per_datum(site: Site, plate: str, numbers: Tensor, event_dim: int | None = None) -> Tensor:
+@dataclass(frozen=True)
+class DataPlate:
+    """The plate whose elements are the data; ``name`` is None where there is none, and ``why`` says why."""
+
+    name: str | None
+    why: str = ""
+
+
+def data_plate(sites: Mapping[str, Site], preferred: str = "data", *, required: bool = False) -> DataPlate:
+    """The data plate of a model: the one outermost vectorized plate that holds its observed sites, whatever its name.
+
+    Args:
+        sites: of one run of the model.
+        preferred: a plate of this name is the one, if it holds an observed site, however it is nested; an empty name:
+            there is none, and all data together are one datum.
+        required: whether there must be a plate of that name.
+
+    Raises:
+        UsageError: it is required, and no site stands in such a plate.
+    """
+    if not preferred:
+        return DataPlate(None)
+    seen = (site for site in sites.values() if site["is_observed"] or site["infer"].get("was_observed"))
+    observed = [site for site in seen if not site_is_subsample(site)]
+    stacks = [names for site in observed if not is_computed(site) and (names := _plates(site))]
+    every = list(dict.fromkeys(name for site in sites.values() for name in _plates(site)))
+    if any(preferred in names for names in stacks) or (required and preferred in every):
+        return DataPlate(preferred)
+    if required:
+        raise UsageError(
+            f"data_plate is {preferred!r}, and no site of the model stands in a plate of that name (its plates are "
+            f"{_names(every)}): name one of them, or leave data_plate out."
+        )
+    outermost = list(dict.fromkeys(names[0] for names in stacks))
+    if len(outermost) == 1:
+        return DataPlate(outermost[0])
+    if outermost:
+        return DataPlate(None, f"its observed sites stand in several outermost plates ({_names(outermost)})")
+    return DataPlate(None, "no plate holds its observed sites")
+
+
+def plate_of(pair: Any, sites: Mapping[str, Site]) -> str | None:
+    """Name of the data plate of a pair in a run of its model, with the data observed or drawn; None without one."""
+    return data_plate(sites, pair.plate_name, required=pair.plate_required).name
+
+
+def _plates(site: Site) -> list[str]:
+    """Names of the vectorized plates around the site, the outermost first, without that of particles."""
+    return [f.name for f in site["cond_indep_stack"] if f.vectorized and f.name != PARTICLES]
+
+
+def in_same_plate(guide_sites: dict[str, Site], model_sites: Mapping[str, Site], plate: str | None) -> dict[str, Site]:
+    """The guide's sites, each latent in the data plate where it is in it in the model, by whatever name.
+
+    Raises:
+        UsageError: a latent is inside the data plate in one of the two and outside it in the other.
+    """
+    found = dict(guide_sites)
+    for name, site in guide_sites.items():
+        if name not in model_sites or not is_latent(site):
+            continue
+        ours, theirs = data_frame(model_sites[name], plate), data_frame(site, plate)
+        if (ours is None) == (theirs is None):
+            continue
+        stack = site["cond_indep_stack"]
+        place = [i for i, f in enumerate(stack) if ours is not None and (f.dim, f.size) == (ours.dim, ours.size)]
+        if not place:
+            inside, outside = ("model", "guide") if theirs is None else ("guide", "model")
+            raise UsageError(
+                f"site {name!r} stands in the data plate {plate!r} in the {inside} and outside it in the {outside}: "
+                "draw it under the same plates in both."
+            )
+        renamed = (*stack[: place[0]], ours, *stack[place[0] + 1 :])
+        found[name] = {**site, "cond_indep_stack": renamed}
+    return found
+
+
+def with_sizes(sites: dict[str, Site]) -> dict[str, Site]:
+    """The sites with the sizes of plates that were opened without one: the largest batch size of their sites there.
+
+    A site of size 1 where others of the plate have more was drawn once for all of them: it stands outside the plate.
+    """
+    open_plates: dict[str, int] = {}
+    for name, size in _open_sizes(sites.values()):
+        open_plates[name] = max(size, open_plates.get(name, 1))
+    if not open_plates:
+        return sites
+    return {name: {**site, "cond_indep_stack": _sized(site, open_plates)} for name, site in sites.items()}
+
+
+def _open_sizes(sites: Iterable[Site]) -> Iterator[tuple[str, int]]:
+    for site in sites:
+        for frame in site["cond_indep_stack"]:
+            if frame.vectorized and frame.size == -1:
+                yield frame.name, _batch_size(site, frame.dim)
+
+
+def _sized(site: Site, sizes: Mapping[str, int]) -> tuple[Any, ...]:
+    frames = []
+    for frame in site["cond_indep_stack"]:
+        if not (frame.vectorized and frame.size == -1):
+            frames.append(frame)
+        elif _batch_size(site, frame.dim) == sizes[frame.name]:
+            frames.append(frame._replace(size=sizes[frame.name], full_size=sizes[frame.name]))
+    return tuple(frames)
+
+
+def _batch_size(site: Site, dim: int) -> int:
+    """The size of a site along a batch dim, of its distribution or of its value."""
+    fn, value = site["fn"], site["value"]
+    shapes = [tuple(fn.batch_shape)]
+    if torch.is_tensor(value):
+        shapes.append(tuple(value.shape[: value.dim() - fn.event_dim]))
+    return max((shape[dim] for shape in shapes if len(shape) >= -dim), default=1)
+
+
+def per_datum(site: Site, plate: str | None, numbers: Tensor, event_dim: int | None = None) -> Tensor:
     """Numbers of the shape of a site's value, those of a datum side by side: (K, B, F); B = 1 without a data plate.
 
     ``event_dim`` is how many dims stand to the right of the plates; None: as many as in the site's value.
@@ -81,13 +228,14 @@ def drawn_site(sites: Mapping[str, Site], x: Tensor) -> Site:
 
 
 def check_same_latents(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> None:
-    """The guide has exactly the model's latents, each with the same shape."""
-    model = {name: site for name, site in model_sites.items() if is_latent(site)}
+    """The guide has exactly the model's latents, but those that are summed out; it is no matter what it observes."""
+    model = {name: site for name, site in model_sites.items() if is_latent(site) and not is_summed(site)}
     guide = {name: site for name, site in guide_sites.items() if is_latent(site)}
     for name in model.keys() - guide.keys():
         raise UsageError(
             f"site {name!r} is latent in the model and missing in the guide (which has {_names(guide)}): "
-            f"add pyro.sample({name!r}, ...) to the guide, or observe it in the model."
+            f"add pyro.sample({name!r}, ...) to the guide, observe it in the model, or have it summed out "
+            "(a discrete one, by infer=dict(enumerate='parallel') in the model)."
         )
     for name in guide.keys() - model.keys():
         what = "observed" if name in model_sites else "absent"
@@ -97,12 +245,12 @@ def check_same_latents(model_sites: Mapping[str, Site], guide_sites: Mapping[str
         )
 
 
-def check_given(site: Site, value: Tensor) -> None:
-    """A latent's value, drawn by the guide or given, has the shape of the site it is scored at."""
-    if not site_is_subsample(site) and value.shape != site["fn"].shape():
+def check_given(site: Site, value: Tensor, shape: tuple[int, ...] | None) -> None:
+    """A latent's value, drawn by the guide or given, has the shape of the site it is scored at (None: any)."""
+    if shape is not None and value.shape != shape:
         raise UsageError(
             f"site {site['name']!r} is given values of shape {tuple(value.shape)}, and its distribution has shape "
-            f"{tuple(site['fn'].shape())} (particles first, then plates, then event): "
+            f"{tuple(shape)} (particles first, then plates, then event): "
             "give model and guide the same plates and .to_event()."
         )
 
@@ -181,6 +329,18 @@ def check_unscaled(site: Site, needed_by: str) -> None:
             f"site {site['name']!r} of the guide is scaled by other than its plates' N / B, and {needed_by} needs the "
             "probability of its draws as it is: take poutine.scale off it, and weigh terms of the bound in the model."
         )
+
+
+def check_whole(sites: Mapping[str, Site], plate: str | None, needed_by: str) -> None:
+    """No plate but that of the data is subsampled: its scale would stand inside the bound's logarithm."""
+    for site in sites.values():
+        for frame in site["cond_indep_stack"]:
+            if frame.name != plate and frame.full_size not in (None, frame.size) and not site_is_subsample(site):
+                raise UsageError(
+                    f"site {site['name']!r} stands in plate {frame.name!r}, of which {frame.size} of {frame.full_size} "
+                    f"are shown, and {needed_by} is a bound only where none but the data plate ({plate!r}) is "
+                    "subsampled: show all of it, or train with ELBO, which is a mean."
+                )
 
 
 def _plate_sizes(site: Site) -> dict[int, int]:

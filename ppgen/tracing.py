@@ -2,64 +2,52 @@
 
     log w = log p(x, z) - log q(z | x),    z ~ q(z | x),    shape (K, B), in nats.
 
-One vectorized run of the guide and one of the model, under a plate of K particles to the left of the pair's own
-plates, serve objectives, evaluation and diagnostics alike. The scale N / B of a subsampled ``data`` plate is kept
-*beside* the weights and never enters them: inside a log-mean-exp it would no longer give a bound. Sites outside
-the data plate (global latents) have weights of their own, shape (K, 1).
+The guide's run and the model's (:mod:`ppgen.running`) serve objectives, evaluation and diagnostics alike. The data
+plate is found, not named: the one outermost plate that holds the observed sites. Its scale N / B is kept *beside* the
+weights and never enters them: inside a log-mean-exp it would no longer give a bound. Sites outside it (global latents)
+have weights of their own, shape (K, 1). What a guide observes is no latent and has no part in log q. Latents that the
+model marks for enumeration and the guide leaves out are summed out of log p, for each datum (:mod:`ppgen.summation`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from typing import Any
+from weakref import WeakSet
 
-import pyro
 import torch
-from pyro import poutine
 from pyro.distributions.util import scale_and_mask
-from pyro.poutine.messenger import Messenger
+from pyro.infer.autoguide import AutoGuide
+from pyro.infer.autoguide.effect import AutoMessenger
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor, nn
+from torch import Tensor
 
 from ppgen.discrete import family_of
 from ppgen.errors import UsageError
-from ppgen.pair import Pair
-from ppgen.parameters import detached, isolated, owner, swapped
+from ppgen.parameters import detached, owner
+from ppgen.rows import is_divisible, num_rows
+from ppgen.running import Batch, Draw, Program, Runner, structure_key
 from ppgen.sites import (
+    DataPlate,
     Site,
-    check_given,
     check_log_prob,
     check_observed,
-    check_plates,
     check_same_latents,
     data_frame,
+    data_plate,
+    in_same_plate,
+    is_computed,
     is_latent,
+    is_summed,
 )
+from ppgen.stacking import log_prob_of
+from ppgen.summation import is_absorbed
 
-__all__ = ["Draw", "Particles", "Program", "run_particles"]
-
-Batch = tuple[Tensor, ...]
-
-Draw: TypeAlias = Callable[[Site], Tensor | None]
-"""What a latent site takes instead of a sample of its distribution; None: a sample."""
-
-
-@dataclass(frozen=True)
-class Program:
-    """What an objective works on: a model, a guide, and the objective's own module (a critic, baselines) if any."""
-
-    model: Callable[..., Any]
-    guide: Callable[..., Any]
-    own: nn.Module | None = None
-
-    @property
-    def plate(self) -> str:
-        """Name of the plate whose elements are the data."""
-        return getattr(owner(self.model), "plate_name", "data")
+__all__ = ["Batch", "Draw", "Particles", "Program", "divides", "run_particles", "say_if_joint"]
 
 
 @dataclass(frozen=True)
@@ -71,16 +59,44 @@ class Particles:
     latents; :meth:`with_fixed` cuts one of these routes and leaves all values as they are.
     """
 
-    program: Program
-    batch: Batch
-    num_particles: int
-    particle_dim: int
+    runner: Runner
     guide_sites: Mapping[str, Site] = field(repr=False)
     model_sites: Mapping[str, Site] = field(repr=False)
     inside: bool = True
     """Whether the sites counted are those inside the data plate (or all, without one), or those outside it."""
     extended: frozenset[str] = frozenset()
     """Names of the discrete latents whose values may lie between states; see ``draw`` of :func:`run_particles`."""
+
+    @property
+    def program(self) -> Program:
+        """What was run."""
+        return self.runner.program
+
+    @property
+    def batch(self) -> Batch:
+        """On what."""
+        return self.runner.batch
+
+    @property
+    def num_particles(self) -> int:
+        """K."""
+        return self.runner.num_particles
+
+    @property
+    def particle_dim(self) -> int:
+        """The dim of particles, left of every plate (< 0)."""
+        return self.runner.dim
+
+    @cached_property
+    def data_plate(self) -> DataPlate:
+        """The plate whose elements are the data."""
+        program = self.program
+        return data_plate(self.model_sites, program.preferred_plate, required=program.plate_required)
+
+    @property
+    def plate(self) -> str | None:
+        """Its name; None: the whole batch is one datum."""
+        return self.data_plate.name
 
     @cached_property
     def log_p(self) -> Tensor:
@@ -89,8 +105,8 @@ class Particles:
 
     @cached_property
     def log_q(self) -> Tensor:
-        """log q(z | x), shape (K, B), in nats."""
-        return self._total(self.guide_sites)
+        """log q(z | x), shape (K, B), in nats; of the latents, not of what the guide observes."""
+        return self._total(_unseen(self.guide_sites))
 
     @cached_property
     def log_w(self) -> Tensor:
@@ -99,7 +115,7 @@ class Particles:
 
     @property
     def log_likelihood(self) -> Tensor:
-        """log p(x | z): the observed sites alone, shape (K, B), in nats."""
+        """log p(x | z): the observed sites alone, latents of the model summed out, shape (K, B), in nats."""
         return self._total({name: site for name, site in self.model_sites.items() if site["is_observed"]})
 
     @property
@@ -124,15 +140,24 @@ class Particles:
     @property
     def scale(self) -> float:
         """N / B of the data plate: 1 unless it is subsampled; 1 outside it."""
-        frame = next((f for s in self.model_sites.values() if (f := data_frame(s, self.program.plate))), None)
-        return frame.full_size / frame.size if frame is not None and self.inside else 1.0
+        frame = next((f for s in self.model_sites.values() if (f := data_frame(s, self.plate))), None)
+        if frame is None or not self.inside:
+            return 1.0
+        known = self.program.data_size
+        if known is not None and frame.full_size == frame.size and self.outside is not None:
+            return known / frame.size
+        return float(frame.full_size / frame.size)
 
     @cached_property
     def outside(self) -> Particles | None:
         """The same particles, counting the sites outside the data plate; None when there are none."""
         globals_ = replace(self, inside=False)
-        every = [*self.model_sites.values(), *self.guide_sites.values()]
-        return globals_ if any(globals_._counts(site) for site in every) else None
+        return globals_ if any(map(globals_._counts, self._every)) else None
+
+    @property
+    def summed(self) -> list[str]:
+        """Names of the model's latents that are summed out."""
+        return [name for name, site in self.model_sites.items() if is_summed(site)]
 
     def held(self, num: int) -> dict[str, Tensor]:
         """The first particle's draws outside the data plate, for ``num`` particles: to be given to further runs.
@@ -141,7 +166,7 @@ class Particles:
         """
         sites = {} if self.outside is None else self.guide_sites
         drawn = {name: site for name, site in sites.items() if not (site["is_observed"] or site_is_subsample(site))}
-        values = {n: s["value"][:1].detach() for n, s in drawn.items() if data_frame(s, self.program.plate) is None}
+        values = {n: s["value"][:1].detach() for n, s in drawn.items() if data_frame(s, self.plate) is None}
         return {name: value.expand(num, *value.shape[1:]) for name, value in values.items()}
 
     def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:
@@ -150,11 +175,11 @@ class Particles:
         check_observed(site, self.particle_dim)
         if name in self.extended:
             return self.reduced(site, family_of(site, "a relaxed value").log_prob(site["fn"], site["value"]))
-        return self.reduced(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]))
+        return self.reduced(site, log_prob_of(site))
 
     def reduced(self, site: Site, log_prob: Tensor) -> Tensor:
         """A site's log-probability (or KL) of its batch shape, summed to (K, B), with mask and scale less N / B."""
-        frame = data_frame(site, self.program.plate)
+        frame = data_frame(site, self.plate)
         check_log_prob(site, log_prob)
         scale = site["scale"] if frame is None else site["scale"] * frame.size / frame.full_size
         log_prob = scale_and_mask(log_prob, scale, site["mask"])
@@ -169,35 +194,85 @@ class Particles:
 
         With the guide's parameters fixed, a hierarchical guide q(z1|x) q(z2|z1) keeps the path through z1.
         """
-        given = {n: s["value"] for n, s in self.guide_sites.items() if not s["is_observed"]}
-        given = {n: v.detach() for n, v in given.items()} if latents else given
         sites: dict[str, Any] = {"guide_sites": self.guide_sites, "model_sites": self.model_sites}
         for kind, fixed in (("guide", guide), ("model", model)):
             if fixed or latents:
-                function = getattr(self.program, kind)
+                function, summing = getattr(self.program, kind), kind == "model"
                 with detached(function) if fixed else nullcontext():
-                    sites[f"{kind}_sites"] = _run(function, self.batch, self._plate(), _Given(given))
+                    again = self.runner.again(function, self.guide_sites, cut=latents, summing=summing)
+                    sites[f"{kind}_sites"] = self._now(again) if fixed else again
         return replace(self, **sites)
 
-    def _plate(self) -> pyro.plate:
-        return pyro.plate("particles", self.num_particles, dim=self.particle_dim)
+    def _now(self, sites: Mapping[str, Site]) -> dict[str, Site]:
+        """The sites with their log-probabilities taken under the parameters that are in force."""
+        return {name: site if name in self.extended else _scored(site) for name, site in sites.items()}
 
     def _counts(self, site: Site) -> bool:
-        if site_is_subsample(site):
+        if site_is_subsample(site) or is_absorbed(site) or is_computed(site):
             return False
-        within = data_frame(site, self.program.plate) is not None or not self._has_data_plate
+        within = data_frame(site, self.plate) is not None or not self._has_data_plate
         return within == self.inside
 
     @cached_property
     def _has_data_plate(self) -> bool:
-        every = [*self.model_sites.values(), *self.guide_sites.values()]
-        return any(data_frame(site, self.program.plate) is not None for site in every)
+        return any(data_frame(site, self.plate) is not None for site in self._every)
+
+    @property
+    def _every(self) -> list[Site]:
+        return [*self.model_sites.values(), *_unseen(self.guide_sites).values()]
 
     def _total(self, sites: Mapping[str, Site]) -> Tensor:
         terms = [self.log_prob(name, sites) for name, site in sites.items() if self._counts(site)]
         if not terms:
-            return next(v for v in self.batch if torch.is_floating_point(v)).new_zeros(self.num_particles, 1)
+            return _like(self).new_zeros(self.num_particles, 1)
         return sum(terms[1:], terms[0])
+
+
+def _unseen(sites: Mapping[str, Site]) -> dict[str, Site]:
+    """A guide's sites without those that it observes, which are no part of q(z | x)."""
+    return {name: site for name, site in sites.items() if not site["is_observed"]}
+
+
+def _scored(site: Site) -> Site:
+    """The site with its log-probability taken now, under the parameters that are in force."""
+    if site_is_subsample(site) or "scored" in site:
+        return site
+    if "parts" in site:
+        return {**site, "parts": tuple(map(_scored, site["parts"]))}
+    return {**site, "scored": log_prob_of(site)}
+
+
+def _like(particles: Particles) -> Tensor:
+    """A floating-point tensor of the pair's kind: of the batch, of its parameters, or torch's default."""
+    module = owner(particles.program.model)
+    tensors = [*particles.batch, *(() if module is None else module.parameters())]
+    found = (v for v in tensors if torch.is_tensor(v) and torch.is_floating_point(v))
+    return next(found, torch.zeros(()))
+
+
+_SAID: WeakSet[Any] = WeakSet()
+
+
+def say_if_joint(particles: Particles) -> None:
+    """Say once that all data together are one datum, where no one plate was found to be theirs."""
+    key = structure_key(particles.program.model)
+    if particles.data_plate.why and key not in _SAID:
+        _SAID.add(key)
+        warnings.warn(
+            f"all data together are one datum, with one log-weight a particle, because {particles.data_plate.why}: put "
+            "them under one plate, name it (pair_from(model, guide, data_plate=...)), or say data_plate=''.",
+            stacklevel=2,
+        )
+
+
+def divides(one: Particles) -> bool:
+    """Whether some of the batch's data can be given alone: not where the guide has parameters for each datum."""
+    size, guide = one.log_w.shape[1], owner(one.program.guide)
+    if one.plate is None or not is_divisible(one.batch, size) or size != num_rows(one.batch):
+        return False
+    automatic = [] if guide is None else [m for m in guide.modules() if isinstance(m, AutoGuide | AutoMessenger)]
+    amortised = all(one.plate in getattr(module, "amortized_plates", ()) for module in automatic)
+    return amortised or not one.latents
 
 
 def run_particles(
@@ -226,78 +301,11 @@ def run_particles(
     """
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
-    for function in (program.model, program.guide):
-        if isinstance(pair := owner(function), Pair):
-            pair.prepare(*batch)
-    dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
-    plate = pyro.plate("particles", num_particles, dim=dim)
-    giver = _Given(given or {}, draw)
-    guide_sites = _run(program.guide, batch, plate, giver)
-    values = {name: site["value"] for name, site in guide_sites.items() if not site["is_observed"]}
-    model_sites = _run(program.model, batch, plate, _Given(values))
+    runner = Runner.of(program, batch, num_particles)
+    guide_sites, drawn = runner.guide(given or {}, draw)
+    model_sites = runner.model(guide_sites)
     check_same_latents(model_sites, guide_sites)
-    extended = frozenset(name for name in giver.drawn if not guide_sites[name]["fn"].has_rsample)
-    return Particles(program, batch, num_particles, dim, guide_sites, model_sites, extended=extended)
-
-
-class _Given(Messenger):
-    """Gives latent sites the values at hand, or what ``draw`` makes of the site; sites without either are sampled."""
-
-    def __init__(self, values: Mapping[str, Tensor], draw: Draw | None = None) -> None:
-        super().__init__()
-        self.values = values
-        self.draw = draw
-        self.drawn: list[str] = []
-
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
-        value = None if msg["is_observed"] else self._value(msg)
-        if value is not None:
-            check_given(msg, value)
-            msg["value"], msg["done"] = value, True
-
-    def _value(self, msg: dict[str, Any]) -> Tensor | None:
-        name = msg["name"]
-        if name in self.values or self.draw is None or not is_latent(msg):
-            return self.values.get(name)
-        value = self.draw(msg)
-        self.drawn += [name] if value is not None else []
-        return value
-
-
-def _run(function: Callable[..., Any], batch: Batch, plate: pyro.plate, given: _Given) -> dict[str, Site]:
-    """Sample sites of one run, in order, subsampling sites included."""
-    with poutine.trace() as tracer, given, plate:
-        function(*batch)
-    return {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
-
-
-_NESTING: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
-
-
-def _nesting(function: Callable[..., Any], batch: Batch) -> int:
-    """How many dims the function's own plates take, found by one run the first time the function is seen."""
-    module = owner(function)
-    known = _NESTING.setdefault(function if module is None else module, {})
-    name = getattr(function, "__name__", "")
-    if name not in known:
-        buffers = {} if module is None else {n: b.clone() for n, b in module.named_buffers()}
-        unchanged = nullcontext() if module is None else swapped(module, buffers)
-        with (
-            unchanged,
-            torch.random.fork_rng(),
-            torch.no_grad(),
-            isolated(),
-            poutine.block(),
-            poutine.trace() as tracer,
-        ):
-            function(*batch)
-        for site in tracer.trace.nodes.values():
-            if site["type"] == "sample" and not site_is_subsample(site):
-                check_plates(site)
-        known[name] = max((-frame.dim for frame in _frames(tracer.trace)), default=0)
-    return known[name]
-
-
-def _frames(trace: poutine.Trace) -> Iterator[Any]:
-    sites = (site for site in trace.nodes.values() if site["type"] == "sample")
-    return (frame for site in sites for frame in site["cond_indep_stack"] if frame.vectorized)
+    plate = data_plate(model_sites, program.preferred_plate, required=program.plate_required).name
+    guide_sites = in_same_plate(guide_sites, model_sites, plate)
+    extended = frozenset(name for name in drawn if not guide_sites[name]["fn"].has_rsample)
+    return Particles(runner, guide_sites, model_sites, extended=extended)

@@ -9,12 +9,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ppgen.sites import Site
+from ppgen.sites import PARTICLES, Site, is_computed
 
-__all__ = ["PARTICLES", "Variable", "own_dims"]
-
-PARTICLES = "particles"
-"""Name of the plate of draws, to the left of all others."""
+__all__ = ["Variable", "own_dims"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +66,6 @@ def own_dims(site: Site) -> int:
     """A site's event dims; of a ``pyro.deterministic`` that names none, which takes all of its value's, those right of
     the plates."""
     event_dim: int = site["fn"].event_dim
-    if site["infer"].get("_deterministic") and event_dim == site["value"].dim():
+    if is_computed(site) and event_dim == site["value"].dim():
         return max(0, event_dim + min((f.dim for f in site["cond_indep_stack"] if f.vectorized), default=0))
     return event_dim

@@ -16,8 +16,10 @@ from ppgen.memory import keep_large_blocks
 from ppgen.pair import as_pair, check_explicit
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
+from ppgen.rows import num_rows, take_rows
+from ppgen.running import Runner
 from ppgen.sites import data_frame
-from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.tracing import Batch, Particles, Program, divides, run_particles, say_if_joint
 
 __all__ = ["datum_width", "log_weight_chunks", "log_weights", "read_particles", "rows_of"]
 
@@ -107,8 +109,8 @@ def read_particles(
     if rows is None:
         with in_evaluation(pair):
             rows, block = _chunk_sizes(program, batch, num_particles)
-    for start in track(range(0, len(batch[0]), rows), "log-weights", progress):
-        part = tuple(tensor[start : start + rows] for tensor in batch)
+    for start in track(range(0, num_rows(batch), rows), "log-weights", progress):
+        part = take_rows(batch, slice(start, start + rows))
         sizes = [min(block, num_particles - done) for done in range(0, num_particles, block)]
         with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
             results = [read(run_particles(program, part, size, _held(given or {}, size))) for size in sizes]
@@ -121,11 +123,12 @@ def rows_of(width: int, num_particles: int) -> int:
 
 
 def datum_width(one: Particles) -> int:
-    """Numbers in the largest site of a datum; of any site, for a program without a data plate."""
+    """Numbers in the largest site of a datum, every state of what is summed out among them; of any site, without a
+    data plate."""
     sites = [site for site in one.model_sites.values() if not site_is_subsample(site)]
-    of_data = [site for site in sites if data_frame(site, one.program.plate) is not None]
-    width: int = max(site["fn"].event_shape.numel() for site in of_data or sites)
-    return width
+    of_data = [site for site in sites if data_frame(site, one.plate) is not None]
+    largest = max(site["fn"].batch_shape.numel() * site["fn"].event_shape.numel() for site in of_data or sites)
+    return max(1, largest // one.log_w.shape[1]) if of_data else int(largest)
 
 
 def _held(given: Mapping[str, Tensor], num_particles: int) -> dict[str, Tensor]:
@@ -147,13 +150,15 @@ def _per_datum(particles: Particles) -> Tensor:
 
 
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
-    """Data and particles of one chunk; the whole batch when the program has no data plate."""
+    """Data and particles of one chunk; the whole batch where it cannot be divided."""
     with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False):
         one = run_particles(program, batch, 1)
-    cells = rows_of(datum_width(one), 1)
-    if one.log_w.shape[1] != len(batch[0]):
-        return len(batch[0]), max(1, cells // len(batch[0]))
-    block = max(1, cells // 16)
+        say_if_joint(one)
+        together = num_particles == 1 or Runner.of(program, batch, num_particles).together
+    cells, size = rows_of(datum_width(one), 1), num_rows(batch)
+    if not divides(one):
+        return size, max(1, cells // one.log_w.shape[1])
+    block = max(1, cells // (16 if together else size))
     if one.outside is not None:  # each chunk draws its own, which may be as large as many data
         block = math.isqrt(block)
     block = min(num_particles, block)

@@ -58,6 +58,8 @@ class WrongSize(Toy):
 
 
 class NoParticles(Toy):
+    vectorized = True
+
     def likelihood(self, x: Tensor, z: Tensor) -> Any:
         return dist.Normal(self.decoder(torch.cat([z, 0 * x], -1)[..., :2]), 1.0).to_event(1)
 
@@ -129,6 +131,8 @@ class FixedSize(Toy):
 
 
 class ParticleStatistics(Toy):
+    vectorized = True
+
     def likelihood(self, x: Tensor, z: Tensor) -> Any:
         centred = z - z.mean(0) if z.dim() > 2 else z
         return super().likelihood(x, centred)
@@ -286,7 +290,7 @@ MUTANTS: list[tuple[type[Toy], set[str]]] = [
     (WrongLikelihood, {"check_support"}),
     (NotANumber, {"check_log_weights"}),
     (NotANumberDrawn, {"check_log_weights"}),
-    (NoPlate, {"check_log_weights"}),
+    (NoPlate, {"check_subsampling_scale"}),  # all data together are one datum, and the scale has no plate
     (OtherRandomness, {"check_same_seed"}),
     (FixedSize, {"check_batch_sizes"}),
     (BatchStatistics, {"check_batch_independence"}),

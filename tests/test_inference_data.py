@@ -225,7 +225,8 @@ def test_khat_tells_centred_from_non_centred_eight_schools() -> None:
     for model in (centred, non_centred):
         pyro.clear_param_store()
         svi = trained(model, AutoNormal(model), steps=1500)
-        weights = to_inference_data(svi, (ERRORS, EFFECTS), num_samples=40_000).sample_stats["log_weight"]
+        joint = to_inference_data(svi, (ERRORS, EFFECTS), num_samples=40_000, data_plate="")
+        weights = joint.sample_stats["log_weight"]
         k[model] = float(az.psislw(weights.values[0])[1])
     assert k[centred] > 0.8
     assert k[non_centred] < 0.7
@@ -236,7 +237,7 @@ def test_svi_with_a_stock_guide_converts(guide: Any) -> None:
     svi = trained(non_centred, guide(non_centred), steps=20)
     idata = to_inference_data(svi, (ERRORS, EFFECTS), num_samples=50)
     assert idata.posterior["t"].dims == ("chain", "draw", "school")
-    assert idata.sample_stats["log_weight"].dims == ("chain", "draw")
+    assert idata.sample_stats["log_weight"].dims == ("chain", "draw", "school")
     theta = idata.posterior["mu"] + idata.posterior["tau"] * idata.posterior["t"]
     np.testing.assert_allclose(idata.posterior["theta"].transpose(*theta.dims), theta, rtol=1e-5)
 
@@ -247,9 +248,10 @@ def test_svi_of_a_pair_is_that_pair() -> None:
     assert to_inference_data(svi, batch, num_samples=3).posterior["z"].sizes["data"] == 5
 
 
-def test_a_data_plate_of_another_name_is_told() -> None:
+@pytest.mark.parametrize("name", [None, "school"])
+def test_a_data_plate_of_another_name_is_found(name: str | None) -> None:
     svi = trained(centred, AutoNormal(centred), steps=2)
-    stats = to_inference_data(svi, (ERRORS, EFFECTS), num_samples=3, data_plate="school").sample_stats
+    stats = to_inference_data(svi, (ERRORS, EFFECTS), num_samples=3, data_plate=name).sample_stats
     assert stats["log_weight"].dims == ("chain", "draw", "school")
     assert stats["log_weight_global"].dims == ("chain", "draw")
 

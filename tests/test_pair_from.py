@@ -199,8 +199,18 @@ def test_another_name_of_the_data_plate_is_known() -> None:
         with pyro.plate("rows", len(x), dim=-1):
             right_guide(x)
 
-    shapes = {}
-    for name in ("rows", "data"):
+    shapes: dict[str | None, torch.Size] = {}
+    for name in ("rows", None, ""):
         pair = pair_from(model, guide, data_plate=name)
         shapes[name] = run_particles(Program(pair.model, pair.guide), (data(4),), 3).log_w.shape
-    assert shapes == {"rows": (3, 4), "data": (3, 1)}  # without a data plate the batch is one datum
+    assert shapes == {"rows": (3, 4), None: (3, 4), "": (3, 1)}  # without a data plate the batch is one datum
+
+
+def test_a_data_plate_that_is_not_there_is_refused_with_those_that_are() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("rows", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(prior(x), 1.0), obs=x[:, 0])
+
+    pair = pair_from(model, model, data_plate="row")
+    with pytest.raises(UsageError, match=r"data_plate is 'row', and no site .* \(its plates are 'rows'\)"):
+        run_particles(Program(pair.model, pair.guide), (data(4),), 3)

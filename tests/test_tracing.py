@@ -10,7 +10,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen.errors import UsageError
-from ppgen.pair import Pair
+from ppgen.pair import Pair, pair_from
 from ppgen.tracing import Particles, Program, run_particles
 from tests.doubles import Chain, Line, Mixture, Shared, data
 
@@ -188,7 +188,8 @@ def test_a_program_without_a_data_plate_is_one_datum() -> None:
         with pyro.plate("schools", 8, dim=-1):
             pyro.sample("effect", dist.Normal(mean, 3.0))
 
-    particles = run_particles(Program(model, guide), (y,), 4)
+    pair = pair_from(model, guide, data_plate="")
+    particles = run_particles(Program(pair.model, pair.guide), (y,), 4)
     assert particles.outside is None
     assert particles.log_w.shape == (4, 1)
     means, effects = (particles.guide_sites[name]["value"] for name in ("mean", "effect"))  # (4, 1), (4, 8)

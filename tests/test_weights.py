@@ -71,7 +71,7 @@ def test_without_a_data_plate_the_batch_is_one_datum() -> None:
     def guide(x: Tensor) -> None:
         pyro.sample("z", dist.Normal(0.0, 1.0))
 
-    assert ppgen.log_weights(ppgen.pair_from(model, guide), (torch.ones(3),), 6).shape == (6, 1)
+    assert ppgen.log_weights(ppgen.pair_from(model, guide, data_plate=""), (torch.ones(3),), 6).shape == (6, 1)
 
 
 def test_a_weight_that_is_nan_names_its_datum() -> None:

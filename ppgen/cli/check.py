@@ -12,6 +12,7 @@ from rich.console import Console
 from ppgen.cli.options import AsJson, DataName, DataSettings, ModelName, ModelSettings, load_pair_and_data
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.errors import UsageError
+from ppgen.rows import take_rows
 
 __all__ = ["check"]
 
@@ -36,7 +37,7 @@ def check(
     with stdout_kept_for(as_json):
         pair, dataset = load_pair_and_data(model, data, model_options, data_options)
         with Console(stderr=True).status("checking"):
-            report = check_pair(pair, dataset.draw(tuple(part[:batch_size] for part in dataset.train)))
+            report = check_pair(pair, dataset.draw(take_rows(dataset.train, slice(batch_size))))
     if as_json:
         print_json({"model": model, "data": data, "ok": report.ok, "results": [asdict(r) for r in report.results]})
     else:

@@ -21,12 +21,14 @@ from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveRes
 from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
 from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
+from ppgen.constants import of_tensors
 from ppgen.data import as_dataset
 from ppgen.errors import UsageError, nearest
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair, as_pair, check_explicit, check_takes
 from ppgen.progress import bar
+from ppgen.rows import num_rows
 from ppgen.tracing import Batch
 
 __all__ = ["compare"]
@@ -78,18 +80,19 @@ def compare(
     """
     asked = _options(options)
     pair, chosen = as_pair(pair), named(objectives)
-    if not batch or not all(torch.is_tensor(part) for part in batch):
+    if not isinstance(batch, tuple):
         raise UsageError(
-            f"expected a batch, a tuple of tensors such as (x,), got {type(batch).__name__} {batch!s:.40}."
+            f"expected a batch, a tuple of arguments such as (x,), got {type(batch).__name__} {batch!s:.40}."
         )
     check_takes(pair, batch)
+    pair, batch = of_tensors(pair, batch)
     check_explicit(pair, "a comparison of estimators")
     schooling = Schooling.of(asked.at, None if data is None else as_dataset(data), trained_by, training, chosen)
     with torch.random.fork_rng(), pyro.validation_enabled(False), bar(progress) as shown:
         session = _Session(pair, batch, chosen, asked, shown)
         with left_as_it_was(pair):
             points = tuple(session.look(at, step) for at, step in points_of_training(pair, schooling))
-    return Comparison(points, asked, len(batch[0]), session.repeats, session.num_tests)
+    return Comparison(points, asked, num_rows(batch), session.repeats, session.num_tests)
 
 
 class _Session:

@@ -24,6 +24,7 @@ from ppgen.objective import Objective, Player, Reduction, State
 from ppgen.pair import Pair
 from ppgen.parameters import empty_store, isolated, swapped
 from ppgen.registry import OBJECTIVES
+from ppgen.rows import first_data
 from ppgen.steps import Learner, StepFunction, compiled, player_step
 from ppgen.tracing import Batch, Program, run_particles
 
@@ -122,7 +123,7 @@ def in_a_sentence(who: str) -> Iterator[None]:
 
 class _Ours(Source):
     def __init__(self, pair: Pair, objective: Objective, batch: Batch, step: int) -> None:
-        like = next(part for part in batch if torch.is_floating_point(part))
+        like = next(part for part in (*batch, *pair.parameters()) if torch.is_floating_point(part)).detach()
         own = objective.parameters(pair, batch).to(device=like.device, dtype=like.dtype)
         self.learner, self.batch = Learner(pair, own), batch
         self.players = objective.players()
@@ -247,6 +248,6 @@ def _of_pair(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _now(batch: Batch) -> float:
-    if batch[0].is_cuda:
-        torch.cuda.synchronize(batch[0].device)
+    if (x := first_data(batch)) is not None and x.is_cuda:
+        torch.cuda.synchronize(x.device)
     return time.perf_counter()

@@ -88,7 +88,7 @@ def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particle
 
 def in_precision(batch: Batch, dtype: torch.dtype) -> Batch:
     """The batch with its floating-point tensors in ``dtype``."""
-    return tuple(part.to(dtype) if torch.is_floating_point(part) else part for part in batch)
+    return tuple(part.to(dtype) if torch.is_tensor(part) and torch.is_floating_point(part) else part for part in batch)
 
 
 def _gradient(pair: Pair, every: Enumeration, bound: Reduction) -> Repeats:

@@ -35,6 +35,7 @@ from ppgen.draws import prior_latents
 from ppgen.errors import UsageError
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
+from ppgen.rows import num_rows, take_rows
 from ppgen.sites import Site, data_frame, per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -128,10 +129,10 @@ def surgery(case: Case) -> Surgery:
         UsageError: the guide has no density for each datum by itself.
     """
     pair, batch = case.pair, _reference(case)
-    few, N = tuple(part[: case.num_data] for part in batch), len(batch[0])
+    few, N = take_rows(batch, slice(case.num_data)), num_rows(batch)
     with torch.no_grad(), isolated(), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
-        if one.log_q.shape[1] != len(few[0]):
+        if one.log_q.shape[1] != num_rows(few):
             raise UsageError("the guide draws the latents of all data together: there is no q(z | x) of a datum.")
         kl = sum(divergences(one), torch.zeros(()))  # (1, B)
         told = torch.cat([*_told(case, one, batch)])
@@ -151,7 +152,7 @@ def _reference(case: Case) -> Batch:
 
 def _told(case: Case, one: Particles, batch: Batch) -> Iterator[Tensor]:
     """log q(z_j | x_j) - log (1/N) sum_n q(z_j | x_n) for the draw of each datum of ``one``, in parts, float64."""
-    J, N = one.log_q.shape[1], len(batch[0])
+    J, N = one.log_q.shape[1], num_rows(batch)
     width = sum(site["value"][0].numel() for name, site in one.guide_sites.items() if name in one.latents) // J
     step = max(1, _CELLS // (N * max(1, width)))
     for start in track(range(0, J, step), "mutual information", case.progress):
@@ -173,7 +174,7 @@ def _is_drawn(site: Site) -> bool:
 def _across(one: Particles, name: str, draws: slice, N: int) -> Tensor:
     """The draws of a site's first particle as as many particles, each the same for all N data."""
     site, num = one.guide_sites[name], draws.stop - draws.start
-    value, frame = site["value"], data_frame(site, one.program.plate)
+    value, frame = site["value"], data_frame(site, one.plate)
     if frame is None:
         whole: Tensor = value.expand(num, *value.shape[1:])
         return whole
@@ -190,7 +191,7 @@ def _moments(case: Case) -> dict[str, object]:
     with torch.no_grad(), isolated(), in_evaluation(case.pair):
         run = run_particles(_guide_alone(case), _reference(case), 1)
     prior = prior_latents(case.pair, case.batch, _PRIOR_DRAWS, seed=case.seed)
-    drawn = [per_datum(run.guide_sites[n], run.program.plate, run.guide_sites[n]["value"])[0] for n in names]
+    drawn = [per_datum(run.guide_sites[n], run.plate, run.guide_sites[n]["value"])[0] for n in names]
     q = torch.cat(drawn, -1).double()  # (N, F)
     p = torch.cat([prior[n] for n in names], -1).double()
     return {"latents": _labels(names, prior), **_compared(q, p)} if q.shape[1] <= _MOST_UNITS else {}

@@ -42,6 +42,7 @@ from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
 from ppgen.reductions import log_mean_exp
+from ppgen.rows import num_rows, take_rows
 from ppgen.sites import data_frame
 from ppgen.tracing import Batch, Program, run_particles
 
@@ -120,7 +121,7 @@ def evidence_bounds(
     pair, budget = as_pair(pair), budget or Budget()
     check_density(pair.model, "annealing")
     pair.prepare(*batch)
-    num, made = len(batch[0]), len(batch[0]) if num_simulated is None else num_simulated
+    num, made = num_rows(batch), num_rows(batch) if num_simulated is None else num_simulated
     keep_large_blocks()
     with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
         chains, start = _chains(Program(pair.model, pair.guide), batch, made, budget.num_chains)
@@ -198,18 +199,18 @@ def annealed(
 def _chains(program: Program, batch: Batch, made: int, num_chains: int) -> tuple[LatentChains, Latents]:
     """Chains at the data, simulated data, and these again, where they start at the z that the data were made with."""
     one = run_particles(program, batch, 1)
-    if one.log_w.shape[1] != len(batch[0]):
+    if one.log_w.shape[1] != num_rows(batch):
         raise UsageError("annealing is for each datum, and the pair has no data plate: put one around its latents.")
-    few = run_particles(program, tuple(part[:made] for part in batch), 1, one.held(1))
+    few = run_particles(program, take_rows(batch, slice(made)), 1, one.held(1))
     dream = dreamt(few, "annealing")
     rows = tuple(torch.cat([part, new, new]) for part, new in zip(batch, dream.batch, strict=True))
     particles = run_particles(program, rows, num_chains, one.held(num_chains))
     start, prior = {}, prior_latents(particles)
     for name in particles.latents:
         site = dream.guide_sites[name]
-        frame: Any = data_frame(site, program.plate)
+        frame: Any = data_frame(site, particles.plate)
         exact = site["value"]  # (1, ..., made, ...)
         dim = exact.dim() - site["fn"].event_dim + frame.dim
-        first = prior[name].narrow(dim, 0, len(rows[0]) - made)
+        first = prior[name].narrow(dim, 0, num_rows(rows) - made)
         start[name] = torch.cat([first, exact.expand(num_chains, *exact.shape[1:])], dim)
     return LatentChains(particles, "annealing"), start

@@ -12,6 +12,7 @@ from ppgen.data import Dataset
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated
+from ppgen.rows import num_rows, take_rows
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.weights import read_particles
 
@@ -49,7 +50,7 @@ class Case:
     @property
     def num_data(self) -> int:
         """How many data are in the batch."""
-        return len(self.batch[0])
+        return num_rows(self.batch)
 
     @cached_property
     def log_w(self) -> Tensor:
@@ -112,7 +113,7 @@ class Case:
             )
 
     def _of_two_data(self, num_particles: int) -> Particles:
-        few = tuple(part[:2] for part in self.batch)
+        few = take_rows(self.batch, slice(2))
         self.pair.prepare(*few)
         with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(self.pair):
             return run_particles(Program(self.pair.model, self.pair.guide), few, num_particles)

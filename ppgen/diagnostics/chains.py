@@ -31,6 +31,7 @@ from ppgen.diagnostics.simulation import latent_names
 from ppgen.pair import Pair
 from ppgen.parameters import detached, in_evaluation, isolated
 from ppgen.progress import bar
+from ppgen.rows import num_rows, take_rows
 from ppgen.sites import per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -88,11 +89,11 @@ def posterior_chains(
         progress: show a progress bar.
     """
     budget = ChainBudget() if budget is None else budget
-    copies = tuple(part.repeat(budget.num_chains, *[1] * (part.dim() - 1)) for part in batch)  # (M B, ...)
+    copies = take_rows(batch, torch.arange(num_rows(batch)).repeat(budget.num_chains))  # (M B, ...)
     with torch.no_grad(), isolated(), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), copies, 1)
     found, divergences = _sampled(pair, copies, one, budget, shared or {}, progress)
-    sides = [per_datum(one.guide_sites[name], pair.plate_name, found[name].double()) for name in one.latents]
+    sides = [per_datum(one.guide_sites[name], one.plate, found[name].double()) for name in one.latents]
     together = torch.cat(sides, -1)  # (S, M B, F)
     draws = together.reshape(len(together), budget.num_chains, -1, together.shape[-1]).movedim(1, 0)  # (M, S, B, F)
     r_hat, size = convergence_of(draws.flatten(2))

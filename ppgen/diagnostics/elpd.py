@@ -37,6 +37,7 @@ from ppgen.errors import UsageError
 from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
+from ppgen.rows import num_rows
 from ppgen.tracing import Batch, Program, run_particles
 from ppgen.weights import log_weight_chunks
 
@@ -155,7 +156,7 @@ def leave_one_out(case: Case) -> Finding | None:
     k, limit = torch.as_tensor(found.pareto_k.values), float(found.good_k)
     number = float(k.quantile(0.95))
     status: Status = "good" if number <= limit else "warn" if float(k.median()) <= limit else "bad"
-    size = len(batch[0])
+    size = num_rows(batch)
     return Finding(
         status=status,
         number=number,

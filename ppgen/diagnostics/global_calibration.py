@@ -36,6 +36,7 @@ from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
+from ppgen.rows import take_rows
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.weights import datum_width
 
@@ -80,7 +81,7 @@ def global_calibration(case: Case) -> Finding | None:
         return None
     case.check_spread(case.global_latents)
     num, size = _afforded(case)
-    batch = tuple(part[:size] for part in case.batch)
+    batch = take_rows(case.batch, slice(size))
     shares, names, drift = global_shares(case.pair, batch, num, progress=case.progress)
     p = symmetry_p(shares)
     number, worst = min(1.0, len(p) * float(p.min())), int(p.argmin())
@@ -169,7 +170,7 @@ def _afforded(case: Case) -> tuple[int, int]:
 
 def _towards(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> None:
     """Steps of the guide up log q(g*); none where a guide makes its latents of others, and has no density of g*."""
-    few = tuple(part[:2] for part in batch)
+    few = take_rows(batch, slice(2))
     for _ in _steps(pair, _TOWARDS):
         outside = run_particles(Program(pair.model, pair.guide), few, 1, given).outside
         assert outside is not None
@@ -185,7 +186,7 @@ def _fit(pair: Pair, batch: Batch, num_steps: int) -> tuple[Tensor, list[str]]:
         log_w = [part.log_w.sum(1) for part in (particles, particles.outside) if part is not None]  # (K,) each
         (-torch.stack(log_w).sum(0).mean()).backward()
     with torch.no_grad():
-        return _numbers(_drawn(pair, tuple(part[:2] for part in batch), _DRAWS))
+        return _numbers(_drawn(pair, take_rows(batch, slice(2)), _DRAWS))
 
 
 def _steps(pair: Pair, num: int) -> Iterator[None]:

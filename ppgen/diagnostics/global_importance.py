@@ -58,6 +58,7 @@ from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
+from ppgen.rows import num_rows, take_rows
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.weights import datum_width, read_particles, rows_of
 
@@ -140,7 +141,7 @@ def global_importance(case: Case) -> Finding | None:
     case.check_all_data()
     check_tail(case.num_particles)
     batch = case.data.draw(case.data.rows("train"))
-    num_draws, num_particles = _afforded(case, len(batch[0]))
+    num_draws, num_particles = _afforded(case, num_rows(batch))
     weights = global_log_weights(pair, batch, num_draws, num_particles, seed=case.seed, progress=case.progress)
     k, threshold = float(pareto_k(weights.log_w[:, None])), k_threshold(num_draws)
     status, advice = _judged(k, threshold, weights.noise_share)
@@ -203,14 +204,14 @@ def global_log_weights(
         log_w=log_w,
         without=torch.stack(without),
         num_particles=num_particles,
-        num_data=len(batch[0]),
+        num_data=num_rows(batch),
         num_latents=_num_latents(first),
     )
 
 
 def _drawn(pair: Pair, batch: Batch) -> Particles:
     """One particle at two data, for its latents outside the data plate."""
-    few = tuple(part[:2] for part in batch)
+    few = take_rows(batch, slice(2))
     with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
     if one.outside is None:

@@ -41,6 +41,7 @@ from ppgen.memory import keep_large_blocks
 from ppgen.pair import as_pair, check_explicit
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
+from ppgen.rows import num_rows
 from ppgen.sites import data_frame, is_latent, per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -178,14 +179,14 @@ class _Own:
     def __init__(self, program: Program, batch: Batch) -> None:
         self.program, self.batch = program, batch
         self.one = run_particles(program, batch, 1)
-        if self.one.log_w.shape[1] != len(batch[0]):
+        if self.one.log_w.shape[1] != num_rows(batch):
             raise UsageError("local optimisation is for each datum, and the pair has no data plate around its latents.")
 
     @property
     def narrow(self) -> bool:
         """Whether there is no full-covariance family above this one."""
         sites = [self.one.guide_sites[name] for name in self.one.latents]
-        width = sum(site["value"][0].numel() for site in sites) // len(self.batch[0])
+        width = sum(site["value"][0].numel() for site in sites) // num_rows(self.batch)
         return width > _WIDEST or any(site["fn"].support.is_discrete for site in sites)
 
     def start(self) -> Parameters:
@@ -224,7 +225,7 @@ class _Full:
     def __init__(self, family: _Own, shifts: Shifts) -> None:
         self.family, self.shifts = family, shifts
         width = sum(family.one.guide_sites[name]["value"][0].numel() for name in family.one.latents)
-        chains = self.chains(max(256, 4 * width // len(family.batch[0])))
+        chains = self.chains(max(256, 4 * width // num_rows(family.batch)))
         u = self._flat(chains)  # (K, B, F)
         self.mean = u.mean(0)
         centred = u - self.mean
@@ -254,7 +255,7 @@ class _Full:
 
     def _flat(self, chains: LatentChains) -> Tensor:
         """The unconstrained latents of a datum side by side, (K, B, F)."""
-        sites, plate = chains.particles.guide_sites, chains.particles.program.plate
+        sites, plate = chains.particles.guide_sites, chains.particles.plate
         u = chains.unconstrained(chains.start())
         return torch.cat([per_datum(sites[name], plate, value) for name, value in u.items()], -1)
 
@@ -263,7 +264,7 @@ class _Full:
         like, values, start = chains.unconstrained(chains.start()), {}, 0
         for name, value in like.items():
             site = chains.particles.guide_sites[name]
-            frame: Any = data_frame(site, chains.particles.program.plate)
+            frame: Any = data_frame(site, chains.particles.plate)
             dim = value.dim() - site["fn"].event_dim + frame.dim
             shape = value.movedim(dim, 1).shape  # (K, B, ...)
             width = shape[2:].numel()

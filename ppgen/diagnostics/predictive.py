@@ -31,6 +31,7 @@ from ppgen.errors import UsageError
 from ppgen.pair import as_pair
 from ppgen.posterior import guide_groups
 from ppgen.replay import Variables
+from ppgen.rows import take_rows
 from ppgen.tracing import Batch
 
 __all__ = ["QUANTITIES", "Check", "posterior_predictive", "predictive_checks", "prior_predictive"]
@@ -178,7 +179,7 @@ def prior_predictive(case: Case) -> Finding | None:
 
 def _finding(case: Case, given: Literal["prior", "posterior"], advice: str) -> Finding:
     rows = max(2, min(case.num_data, _NUMBERS // (_SETS * case.batch[0][0].numel())))
-    batch = tuple(part[:rows] for part in case.batch)
+    batch = take_rows(case.batch, slice(rows))
     checks = predictive_checks(case.pair, batch, given=given, num_sets=_SETS, seed=case.seed, progress=case.progress)
     origin = "the guide's latents of the data" if given == "posterior" else "the prior"
     least = min(checks, key=lambda check: check.p_value)

@@ -43,6 +43,7 @@ from ppgen.diagnostics.simulation import latent_names, latent_values
 from ppgen.enumeration import Enumeration
 from ppgen.errors import UsageError
 from ppgen.parameters import in_evaluation, isolated
+from ppgen.rows import num_rows, take_rows
 from ppgen.tracing import Batch, Particles, Program
 from ppgen.weights import read_particles
 
@@ -110,10 +111,10 @@ def reference(case: Case) -> Finding | None:
     """
     if case.pair.implicit or case.pair.exact_guide or not case.local_latents or case.one.log_q.shape[1] == 1:
         return None
-    few = tuple(part[:_NUM_DATA] for part in case.batch)
+    few = take_rows(case.batch, slice(_NUM_DATA))
     shared = {name: case.one.guide_sites[name]["value"] for name in case.global_latents}
     found = _reference(case, few, shared)
-    values, log_w = _guide(case, tuple(part[found.rows] for part in few), shared)
+    values, log_w = _guide(case, take_rows(few, found.rows), shared)
     guides = {
         "guide": Marginals(values, torch.full_like(log_w, 1 / len(log_w))),
         "weighted": Marginals(values, log_w.softmax(0)),
@@ -166,12 +167,12 @@ def _by_chains(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> _Referen
     rows = found.converged.nonzero()[:, 0].tolist()
     if not rows:
         raise UsageError(
-            f"NUTS has not converged for any of {len(few[0])} data (R-hat up to {float(found.r_hat.max()):.2f}, "
+            f"NUTS has not converged for any of {num_rows(few)} data (R-hat up to {float(found.r_hat.max()):.2f}, "
             f"effective sample size down to {float(found.effective_sample_size.min()):.0f}): no reference."
         )
     draws = found.draws[:, :, rows].flatten(0, 1)  # (M S, B, F), chain by chain
     marginals = Marginals(draws, torch.full_like(draws[..., 0], 1 / len(draws)))
-    left_out = f"; none for datum {', '.join(_left_out(rows, few[0]))}" if len(rows) < len(few[0]) else ""
+    left_out = f"; none for datum {', '.join(_left_out(rows, few[0]))}" if len(rows) < num_rows(few) else ""
     how = f"{len(found.draws)} chains of NUTS (R-hat at most {float(found.r_hat[rows].max()):.3f}{left_out})"
     details = {
         "method": "nuts",
@@ -194,7 +195,7 @@ def _by_enumeration(case: Case, few: Batch) -> _Reference:
     details = {"method": "enumeration", "num_states": states.num_states, "total_variation": off.tolist()}
     how = f"the exact sum over {states.num_states:,} states"
     noise, unit = torch.zeros_like(values[0]), torch.ones_like(values[0])
-    return _Reference(posterior, names, noise, unit, "of the latents' values", [*range(len(few[0]))], how, details)
+    return _Reference(posterior, names, noise, unit, "of the latents' values", [*range(num_rows(few))], how, details)
 
 
 def _guide(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

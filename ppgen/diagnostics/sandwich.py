@@ -12,6 +12,7 @@ from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.reductions import log_mean_exp
+from ppgen.rows import num_rows, take_rows
 
 __all__ = ["sandwich"]
 
@@ -45,8 +46,8 @@ def sandwich(case: Case) -> Finding | None:
     pair = case.pair
     if pair.implicit or not pair.normalised or pair.exact_guide or not case.local_latents:
         return None
-    batch = tuple(part[:_NUM_DATA] for part in case.batch)
-    made, budget = min(_NUM_SIMULATED, len(batch[0])), Budget()
+    batch = take_rows(case.batch, slice(_NUM_DATA))
+    made, budget = min(_NUM_SIMULATED, num_rows(batch)), Budget()
     found = evidence_bounds(pair, batch, budget, num_simulated=made, progress=case.progress)
     width = found.simulated_upper - found.simulated_lower
     number, short = float(width.mean()), _shortfall(case, found)
@@ -58,7 +59,7 @@ def sandwich(case: Case) -> Finding | None:
         threshold=_NARROW,
         source=_SOURCE,
         meaning=f"nats between an upper and a lower bound on log p(x), over {made} simulated data ({budget.num_powers} "
-        f"powers, {budget.num_chains} chains each). From below, {len(batch[0])} {case.split} data have "
+        f"powers, {budget.num_chains} chains each). From below, {num_rows(batch)} {case.split} data have "
         f"{float(found.lower.mean()):.2f} nats{said}",
         advice=_WIDE if wide else _SHORT if low else "",
         details=_details(found, width, short),

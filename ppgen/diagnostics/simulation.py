@@ -33,6 +33,7 @@ from ppgen.errors import UsageError
 from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
+from ppgen.rows import num_rows, take_rows
 from ppgen.sites import per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.weights import read_particles
@@ -83,12 +84,12 @@ def simulated_ranks(
     pair = as_pair(pair)
     check_density(pair.model, "simulation-based calibration")
     rows, program = (
-        torch.arange(num_simulations, device=batch[0].device) % len(batch[0]),
+        torch.arange(num_simulations, device=batch[0].device) % num_rows(batch),
         Program(pair.model, pair.guide),
     )
     shared, ranks, names = dict[str, Tensor](), list[Tensor](), list[str]()
     for some in track(rows.split(_AT_ONCE), "simulated data", progress):
-        wanted = tuple(part[some] for part in batch)
+        wanted = take_rows(batch, some)
         pair.prepare(*wanted)
         with torch.no_grad(), isolated(), in_evaluation(pair):
             dream = dreamt(run_particles(program, wanted, 1, shared), "simulation-based calibration")
@@ -103,7 +104,7 @@ def simulated_ranks(
 
 def latent_values(particles: Particles) -> Tensor:
     """Every number of the latents of a datum, side by side: (K, B, F), float64."""
-    sites, plate = particles.guide_sites, particles.program.plate
+    sites, plate = particles.guide_sites, particles.plate
     return torch.cat(
         [per_datum(sites[name], plate, sites[name]["value"]).double() for name in particles.latents], dim=-1
     )
@@ -114,7 +115,7 @@ def latent_names(particles: Particles) -> list[str]:
     names = []
     for name in particles.latents:
         site = particles.guide_sites[name]
-        size = per_datum(site, particles.program.plate, site["value"]).shape[-1]
+        size = per_datum(site, particles.plate, site["value"]).shape[-1]
         names += [f"{name}[{index}]" for index in range(size)] if size > 1 else [name]
     return names
 

@@ -110,7 +110,7 @@ def _activity(z: Tensor, prior: Tensor | None) -> Tensor:
 def _read(particles: Particles, name: str) -> tuple[Tensor | None, ...]:
     """Of one site: values (K, B, F), KL and entropy (K, B, U) where it has them."""
     site = particles.guide_sites[name]
-    values = per_datum(site, particles.program.plate, site["value"])
+    values = per_datum(site, particles.plate, site["value"])
     entropy = unit_entropy(particles, name) if site["fn"].support.is_discrete else None
     return values, unit_kl(particles, name), entropy
 

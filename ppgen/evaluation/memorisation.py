@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
+from ppgen.rows import num_rows
 
 __all__ = ["memorisation", "nearest_distances", "nearness"]
 
@@ -51,7 +52,7 @@ def memorisation(subject: Subject) -> Iterator[Measure]:
     if not subject.num_samples or subject.split == "train":
         return
     train = subject.data.draw(subject.data.rows("train"))[0]
-    rows = torch.randperm(len(subject.batch[0]))[:_MOST].to(subject.batch[0].device)
+    rows = torch.randperm(num_rows(subject.batch))[:_MOST].to(subject.batch[0].device)
     x, y = subject.samples[:_MOST], subject.batch[0][rows]
     yield Measure(
         "nearness_to_train",

@@ -36,6 +36,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
+from ppgen.rows import num_rows, take_rows
 from ppgen.tracing import Batch, Particles
 from ppgen.weights import read_particles
 
@@ -213,7 +214,7 @@ def perplexities(subject: Subject) -> Iterator[Measure]:
         return
     num_words = batch[0].sum(1)
     short = int((num_words < 2).sum())
-    if len(batch[0]) - short >= 2:
+    if num_rows(batch) - short >= 2:
         found = completion(pair, batch, K, seed=subject.seed, progress=subject.progress)
         left_out = f"; {short:,} documents of one word left out" if short else ""
         yield Measure(
@@ -251,7 +252,7 @@ def _check_counts(x: Tensor) -> None:
 
 def _states_words(pair: Any, batch: Batch) -> bool:
     """Whether the model tells p(word | z) of each of two documents, which have weights of their own."""
-    two = tuple(part[:2] for part in batch)
+    two = take_rows(batch, slice(2))
     ((found,),) = read_particles(pair, two, 1, lambda p: word_probs(p) is not None and p.log_w.shape[1] == len(two[0]))
     return found
 

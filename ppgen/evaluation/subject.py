@@ -13,6 +13,7 @@ from ppgen.draws import prior_samples
 from ppgen.evaluation.bounds import bounds
 from ppgen.pair import Pair
 from ppgen.progress import track
+from ppgen.rows import num_rows, take_rows
 from ppgen.tracing import Batch
 
 __all__ = ["Subject"]
@@ -56,7 +57,7 @@ class Subject:
         draws = []
         for start in track(range(0, self.num_samples, _CHUNK), "samples", self.progress):
             rows = torch.arange(start, min(start + _CHUNK, self.num_samples), device=self.batch[0].device)
-            batch = tuple(tensor[rows % len(tensor)] for tensor in self.batch)
+            batch = take_rows(self.batch, rows % num_rows(self.batch))
             seed = hash((self.seed, start)) & (2**63 - 1)
             draws.append(prior_samples(self.pair, batch, len(rows), seed=seed).x)
         return torch.cat(draws)

@@ -26,6 +26,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
+from ppgen.rows import num_rows
 
 __all__ = ["TwoSampleTest", "kernel_two_sample_test", "two_sample"]
 
@@ -96,7 +97,7 @@ def two_sample(subject: Subject) -> Iterator[Measure]:
     """MMD^2 between samples of the pair and data of the split, and the p-value of their being alike."""
     if not subject.num_samples:
         return
-    rows = torch.randperm(len(subject.batch[0]))[:_MOST]
+    rows = torch.randperm(num_rows(subject.batch))[:_MOST]
     x, y = subject.samples[:_MOST], subject.batch[0][rows.to(subject.batch[0].device)]
     found = kernel_two_sample_test(x, y, seed=subject.seed)
     yield Measure(

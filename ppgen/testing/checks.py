@@ -8,15 +8,14 @@ To add one: 1. write ``check_<rule>(pair, batch)`` (or ``(objective)``), one rul
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from types import FrameType
 from typing import Any
 
 from ppgen.errors import UsageError
+from ppgen.lines import blame, first_sentence
 from ppgen.objective import Objective
 from ppgen.pair import Pair
 from ppgen.testing.sandbox import prepared, untouched, with_density
@@ -28,8 +27,6 @@ __all__ = [
     "Check",
     "CheckFailed",
     "NotApplicable",
-    "blame",
-    "first_sentence",
     "needs_a_density",
     "objective_check",
     "pair_check",
@@ -120,38 +117,6 @@ def needs_a_density(pair: Pair) -> None:
     """
     if pair.implicit:
         raise NotApplicable("the pair is implicit: it states how x is drawn, and no density of x")
-
-
-def blame(error: BaseException, otherwise: str = "") -> str:
-    """The line that an error came from, as ``my.py:33, `z.item()```: innermost outside torch, Pyro, the engine.
-
-    Where there is none, the innermost one of Pyro or torch's distributions.
-    """
-    frames = list(traceback.walk_tb(error.__traceback__))
-    for belongs in (_is_users, _is_pyros):
-        found = [(frame, line) for frame, line in frames if belongs(frame)]
-        if found:
-            summary = traceback.StackSummary.extract(iter(found[-1:]))[0]
-            return f"{summary.filename.rsplit('/', 1)[-1]}:{summary.lineno}, `{summary.line}`"
-    return otherwise
-
-
-def first_sentence(error: BaseException) -> str:
-    """What an error says, in short, without its full stop."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return re.split(r"[.!] |\.$| - erroring out", line)[0]
-
-
-def _is_users(frame: FrameType) -> bool:
-    module = frame.f_globals.get("__name__", "")
-    if module.startswith("ppgen.models"):
-        return True
-    generated = frame.f_code.co_filename.startswith("<")
-    return not generated and module.split(".")[0] not in {"contextlib", "functools", "ppgen", "pyro", "torch"}
-
-
-def _is_pyros(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).startswith(("pyro.", "torch.distributions."))
 
 
 @contextmanager

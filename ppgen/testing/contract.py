@@ -10,10 +10,12 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.errors import UsageError
+from ppgen.lines import blame, first_sentence
 from ppgen.nonfinite import first_nonfinite
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
-from ppgen.testing.checks import CheckFailed, blame, first_sentence, needs_a_density, pair_check
+from ppgen.rows import is_divisible, num_rows
+from ppgen.testing.checks import CheckFailed, NotApplicable, needs_a_density, pair_check
 from ppgen.testing.sandbox import SEED, particles, program_of, random_sites, unlike
 from ppgen.tracing import Batch
 
@@ -35,7 +37,7 @@ def check_runs(pair: Pair, batch: Batch) -> None:
     with isolated():
         pair.guide(*batch)
         pair.model(*batch)
-    size = unlike(len(batch[0]))
+    size = unlike(num_rows(batch))
     try:
         particles(pair, batch, size)
     except UsageError:
@@ -75,13 +77,13 @@ def check_structure_is_fixed(pair: Pair, batch: Batch) -> None:
 @pair_check("guide and model have the same latent sites, with the same shapes", gate=True)
 def check_sites_match(pair: Pair, batch: Batch) -> None:
     """What the model leaves latent, the guide draws, and nothing else."""
-    particles(pair, batch, unlike(len(batch[0])))
+    particles(pair, batch, unlike(num_rows(batch)))
 
 
 @pair_check("the shape of every site fits its plates: nothing broadcasts in silence", gate=True)
 def check_shapes_fit_plates(pair: Pair, batch: Batch) -> None:
     """Log-probabilities vary over the plates of their site and over nothing else; (N,) is never set against (N, 1)."""
-    run = particles(pair, batch, unlike(len(batch[0])))
+    run = particles(pair, batch, unlike(num_rows(batch)))
     for part in (run, run.outside):
         if part is not None:
             _ = part.log_w
@@ -90,7 +92,7 @@ def check_shapes_fit_plates(pair: Pair, batch: Batch) -> None:
 @pair_check("data, and what the guide draws, lie in the support of the model", gate=True)
 def check_support(pair: Pair, batch: Batch) -> None:
     """Elsewhere log p(x, z) would be minus infinity, or a number without meaning."""
-    run = particles(pair, batch, unlike(len(batch[0])))
+    run = particles(pair, batch, unlike(num_rows(batch)))
     for name, site in run.model_sites.items():
         if site_is_subsample(site) or torch.isnan(site["value"]).any() or inside(site["fn"], site["value"]):
             continue  # what is no number is named by the rule of log-weights
@@ -108,27 +110,29 @@ def check_support(pair: Pair, batch: Batch) -> None:
 def check_log_weights(pair: Pair, batch: Batch) -> None:
     """log p(x, z) - log q(z | x), in nats; what is not finite is traced to the site where it arose."""
     needs_a_density(pair)
-    size = unlike(len(batch[0]))
+    size = unlike(num_rows(batch))
     run = particles(pair, batch, size)
-    if run.log_w.shape != (size, len(batch[0])):
-        raise CheckFailed(
-            f"log-weights of {size} particles on {len(batch[0])} data have shape {tuple(run.log_w.shape)}",
-            where=f"plate {run.program.plate!r}",
-            advice="put what belongs to one datum under `with self.data_plate(x):` (or name your plate: "
-            "pair_from(model, guide, data_plate=...))",
-        )
     if not _finite(run.log_w) or (run.outside is not None and not _finite(run.outside.log_w)):
         raise CheckFailed(
             first_nonfinite(program_of(pair), batch),
             where="log-weights",
             advice="keep scales positive and away from zero (exp or softplus), and logits bounded, at that site",
         )
+    if run.plate is None:
+        raise NotApplicable(f"all data together are one datum, since {run.data_plate.why or 'the pair says so'}")
+    if run.log_w.shape != (size, num_rows(batch)) and is_divisible(batch, num_rows(batch)):
+        raise CheckFailed(
+            f"log-weights of {size} particles on {num_rows(batch)} data have shape {tuple(run.log_w.shape)}",
+            where=f"plate {run.plate!r}",
+            advice="put what belongs to one datum under `with self.data_plate(x):` (or name your plate: "
+            "pair_from(model, guide, data_plate=...))",
+        )
 
 
 @pair_check("the same seed gives the same draws and log-weights", gate=True)
 def check_same_seed(pair: Pair, batch: Batch) -> None:
     """Two runs after ``torch.manual_seed`` agree to the bit: nothing else is random, and no run changes the next."""
-    size = unlike(len(batch[0]))
+    size = unlike(num_rows(batch))
     first, second = (particles(pair, batch, size) for _ in range(2))
     for kind in ("guide", "model"):
         before, after = (getattr(run, f"{kind}_sites") for run in (first, second))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
+from ppgen.rows import num_rows
 from ppgen.testing.agreement import apart, disagreement, or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.independence import check_batch_independence, part_of
@@ -22,7 +23,7 @@ __all__ = ["check_gradients", "check_no_hidden_parameters", "check_subsampling_s
 @pair_check("every parameter gets a finite gradient")
 def check_gradients(pair: Pair, batch: Batch) -> None:
     """Each trainable parameter moves log p or log q, directly or through the latents that the guide draws."""
-    run = particles(pair, batch, unlike(len(batch[0])))
+    run = particles(pair, batch, unlike(num_rows(batch)))
     with isolated():
         fixed = run.with_fixed(latents=True)
     parameters = _trainable(pair)
@@ -67,17 +68,17 @@ def check_subsampling_scale(pair: Pair, batch: Batch) -> None:
     """Scaled log p + log q, and its gradient, averaged over two halves of a batch, are those of the whole."""
     if pair.data_size is None:
         raise NotApplicable("the pair does not know the size of its data set: a batch is all the data")
-    if len(batch[0]) < 2:
+    if num_rows(batch) < 2:
         raise NotApplicable("the batch has one datum; give at least two")
     pair.eval()
-    half = len(batch[0]) // 2
+    half = num_rows(batch) // 2
     batch = rows(batch, torch.arange(2 * half))
     run = particles(pair, batch, 2)
     expected_scale = pair.data_size / (2 * half)
     if run.scale != expected_scale:
         raise CheckFailed(
             f"its scale is {run.scale:g} on {2 * half} of {pair.data_size} data, expected {expected_scale:g}",
-            where=f"plate {run.program.plate!r}",
+            where=f"plate {run.plate!r}",
             advice="open it with `with self.data_plate(x):`, and give Pair.__init__ the data_size",
         )
     parameters = _trainable(pair)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
+from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
+from ppgen.rows import num_rows
 from ppgen.sites import Site, data_frame
 from ppgen.testing.agreement import apart, close
-from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, pair_check
+from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.sandbox import latents_of, particles, rows, unlike
-from ppgen.tracing import Batch, Particles
+from ppgen.tracing import Batch, Particles, divides
 
 __all__ = ["check_batch_independence", "check_batch_sizes", "check_particle_independence", "part_of"]
 
@@ -40,27 +41,46 @@ def check_batch_independence(pair: Pair, batch: Batch) -> None:
     """log p and log q of datum i, at the same latents, are the same whoever shares its batch (in ``eval()``)."""
     size = _divisible(pair, batch)
     pair.eval()
-    whole = particles(pair, batch, unlike(size))
-    for how, index in _companies(size):
+    difference = _difference(pair, batch, unlike(size))
+    if difference is None:
+        return
+    what, where = difference
+    if _difference(pair, batch, 1) is None:
+        raise CheckFailed(
+            f"{what}; the cause is the particles: with one alone it stays",
+            where=where,
+            advice="latents come as (K, B, ...): count dimensions from the right, or say vectorized = False",
+        )
+    raise CheckFailed(
+        f"{what}; the cause is the data: one particle alone shows it",
+        where=where,
+        advice="compute what belongs to a datum from its own row: no mean, softmax or normalisation over the dimension "
+        "of the data",
+    )
+
+
+def _difference(pair: Pair, batch: Batch, num_particles: int) -> tuple[str, str] | None:
+    """What changes with a datum's company, and at which site; None: nothing."""
+    whole = particles(pair, batch, num_particles)
+    for how, index in _companies(num_rows(batch)):
         part = part_of(pair, whole, index)
         for kind, name, before, after in _paired(whole, part):
             agree = close(after, before[:, index])  # (K, b)
             if not agree.all():
                 place = int((~agree).any(0).nonzero()[0])
-                raise CheckFailed(
-                    f"its log-probability at datum {int(index[place])} changes by "
-                    f"{apart(after[:, place], before[:, index[place]]):.2g} nats when {how}",
-                    where=f"site {name!r} of the {kind}",
-                    advice="compute what belongs to a datum from its own row: no mean, softmax or normalisation over "
-                    "the dimension of the data",
-                )
+                change = apart(after[:, place], before[:, index[place]])
+                what = f"its log-probability at datum {int(index[place])} changes by {change:.2g} nats when {how}"
+                return what, f"site {name!r} of the {kind}"
+    return None
 
 
 @pair_check("a particle's log-weight depends on that particle alone")
 def check_particle_independence(pair: Pair, batch: Batch) -> None:
     """log p and log q of particle k, at the same latents, are the same with one particle or many (in ``eval()``)."""
     pair.eval()
-    whole = particles(pair, batch, unlike(len(batch[0])))
+    whole = particles(pair, batch, unlike(num_rows(batch)))
+    if not whole.runner.together:
+        raise NotApplicable(f"particles are run one after another ({whole.runner.apart})")
     for particle in range(whole.num_particles):
         index = torch.tensor([particle])
         part = particles(pair, batch, 1, latents_of(whole, particle=index))
@@ -84,12 +104,16 @@ def part_of(pair: Pair, whole: Particles, index: Tensor) -> Particles:
 
 def _divisible(pair: Pair, batch: Batch) -> int:
     """The size of a batch of which parts may be given to the pair."""
-    size = len(batch[0])
+    size = num_rows(batch)
     if size < 2:
         raise NotApplicable("the batch has one datum; give at least two")
-    guides = [module for module in pair.modules() if isinstance(module, AutoGuide)]
-    if guides and particles(pair, batch, 2).latents:
-        raise NotApplicable(f"{type(guides[0]).__name__} has parameters for each datum: a batch is all the data")
+    one = particles(pair, batch, 1)
+    if one.plate is None:
+        raise NotApplicable("all data together are one datum")
+    if not divides(one):
+        raise NotApplicable(
+            "the guide has parameters for each datum, or an argument holds data: a batch is all of them"
+        )
     return size
 
 
@@ -108,14 +132,14 @@ def _paired(whole: Particles, part: Particles) -> Iterator[tuple[str, str, Tenso
     for kind in ("guide", "model"):
         before, after = (getattr(run, f"{kind}_sites") for run in (whole, part))
         for name, site in before.items():
-            if data_frame(site, whole.program.plate) is not None:
+            if data_frame(site, whole.plate) is not None:
                 yield kind, name, _unscaled(whole, site), _unscaled(part, after[name])
 
 
 def _unscaled(run: Particles, site: Site) -> Tensor:
     """The site's log-probability (K, B) without any scale: what a scale may do is another rule's."""
-    frame = data_frame(site, run.program.plate)
+    frame = data_frame(site, run.plate)
     assert frame is not None
     log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     plain = {**site, "scale": frame.full_size / frame.size}  # reduced() takes the plate's N / B out again
-    return run.reduced(plain, log_prob).detach().expand(run.num_particles, len(run.batch[0]))
+    return run.reduced(plain, log_prob).detach().expand(run.num_particles, num_rows(run.batch))

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ppgen.graphs import graph_of
+from ppgen.lines import blame, first_sentence
 from ppgen.objective import Objective
 from ppgen.pair import Pair
 from ppgen.steps import Learner, player_step
 from ppgen.testing.agreement import close, or_zeros
-from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, objective_check
+from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.objective_contract import yardstick
 from ppgen.testing.objective_use import refused
 from ppgen.testing.sandbox import SEED, program_of

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor
-
 from ppgen.errors import UsageError
 from ppgen.objective import Objective
 from ppgen.pair import as_pair
+from ppgen.rows import first_data
 from ppgen.testing.checks import OBJECTIVE_CHECKS, PAIR_CHECKS, Check, CheckFailed, NotApplicable
 from ppgen.tracing import Batch
 
@@ -58,7 +57,8 @@ def check_pair(pair: Any, batch: Batch) -> Report:
 
     Args:
         pair: a :class:`ppgen.Pair`, or any module with methods ``model`` and ``guide``.
-        batch: what the data set yields, ``(x,)``, ``(x, y)``, ...; a handful of data is enough, two are needed.
+        batch: the arguments of model and guide, what the data set yields: ``(x,)``, ``(x, y)``, ...; a handful of data
+            is enough, two are needed.
 
     Returns:
         A report; ``report.ok`` says whether no rule is broken, ``print(report)`` shows them.
@@ -67,7 +67,7 @@ def check_pair(pair: Any, batch: Batch) -> Report:
         UsageError: there is no pair, or no batch, to judge.
     """
     as_pair(pair)  # refuses what is none; each check makes its own, so that what it prepares is undone
-    return _judged(PAIR_CHECKS, pair, _tensors(batch))
+    return _judged(PAIR_CHECKS, pair, _arguments(batch))
 
 
 def check_objective(objective: Any) -> Report:
@@ -81,12 +81,14 @@ def check_objective(objective: Any) -> Report:
     raise UsageError(f"expected an objective, got {_kind(objective)}: subclass ppgen.Objective or ppgen.Bound.")
 
 
-def _tensors(batch: Any) -> Batch:
-    if not isinstance(batch, tuple | list) or not batch or not all(isinstance(t, Tensor) for t in batch):
-        raise UsageError(f"expected a batch, a tuple of tensors such as (x,), got {_kind(batch)}: write (x,).")
-    shape = tuple(batch[0].shape)
-    if not shape or not shape[0]:
-        raise UsageError(f"expected a batch with data, got x of shape {shape}: give at least two data.")
+def _arguments(batch: Any) -> Batch:
+    if not isinstance(batch, tuple | list):
+        raise UsageError(
+            f"expected a batch, a tuple of the model's arguments such as (x,), got {_kind(batch)}: write (x,)."
+        )
+    x = first_data(tuple(batch))
+    if x is not None and not len(x):
+        raise UsageError(f"expected a batch with data, got x of shape {tuple(x.shape)}: give at least two data.")
     return tuple(batch)
 
 

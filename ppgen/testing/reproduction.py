@@ -10,12 +10,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ppgen.errors import UsageError
+from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
 from ppgen.parameters import swapped
 from ppgen.steps import Learner, StepFunction, compiled, player_step
 from ppgen.testing.agreement import apart, disagreement
 from ppgen.testing.bound import AnyBound
-from ppgen.testing.checks import CheckFailed, NotApplicable, blame, first_sentence, pair_check
+from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.samples import prior_sites
 from ppgen.testing.sandbox import SEED, particles, random_sites
 from ppgen.tracing import Batch
@@ -117,8 +118,8 @@ def _check_precision(pair: Pair, batch: Batch, dtype: torch.dtype) -> None:
                 )
 
 
-def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
-    if not torch.is_floating_point(value):
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if not (torch.is_tensor(value) and torch.is_floating_point(value)):
         return value
     return value.detach().to(dtype).requires_grad_(value.requires_grad)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
+from ppgen.rows import num_rows
 from ppgen.sites import Site, data_frame, is_latent
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.contract import inside
@@ -55,13 +56,13 @@ def check_prior_samples(pair: Pair, batch: Batch) -> None:
 @pair_check("the guide draws one latent for each particle and datum")
 def check_posterior_samples(pair: Pair, batch: Batch) -> None:
     """A continuous latent differs between particles, and in the data plate between data too (copies of one datum)."""
-    copies = rows(batch, torch.zeros(len(batch[0]), dtype=torch.long))
-    run = particles(pair, copies, unlike(len(batch[0])))
+    copies = rows(batch, torch.zeros(num_rows(batch), dtype=torch.long))
+    run = particles(pair, copies, unlike(num_rows(batch)))
     for name, site in run.guide_sites.items():
         if not is_latent(site) or not _is_spread(site["fn"]):
             continue
-        frame, event = data_frame(site, run.program.plate), site["fn"].event_dim
-        dims = {"particles": run.particle_dim} | ({} if frame is None else {run.program.plate: frame.dim})
+        frame, event = data_frame(site, run.plate), site["fn"].event_dim
+        dims = {"particles": run.particle_dim} | ({} if frame is None else {run.plate: frame.dim})
         for plate, dim in dims.items():
             if _is_constant(site["value"], dim - event):
                 raise CheckFailed(

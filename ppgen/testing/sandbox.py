@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import isolated
+from ppgen.rows import take_rows
 from ppgen.sites import Site, data_frame
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -127,7 +129,8 @@ def particles(
 ) -> Particles:
     """``num_particles`` of the pair at the batch, under a seed."""
     torch.manual_seed(seed)
-    with isolated():
+    with isolated(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="particles of this pair are run one after another")
         return run_particles(program_of(pair), batch, num_particles, given)
 
 
@@ -137,9 +140,8 @@ def unlike(size: int) -> int:
 
 
 def rows(batch: Batch, index: Tensor) -> Batch:
-    """The batch of the data at ``index``; a tensor of another length than the first is left as it is."""
-    size = len(batch[0])
-    return tuple(t[index.to(t.device)] if t.dim() > 0 and len(t) == size else t for t in batch)
+    """The batch of the data at ``index``; what is no data is left as it is."""
+    return take_rows(batch, index)
 
 
 def latents_of(run: Particles, *, data: Tensor | None = None, particle: Tensor | None = None) -> dict[str, Tensor]:
@@ -148,7 +150,7 @@ def latents_of(run: Particles, *, data: Tensor | None = None, particle: Tensor |
     for name, site in run.guide_sites.items():
         if site["is_observed"] or site_is_subsample(site):
             continue
-        frame, event = data_frame(site, run.program.plate), site["fn"].event_dim
+        frame, event = data_frame(site, run.plate), site["fn"].event_dim
         value = site["value"].detach().expand(site["fn"].shape())
         if data is not None and frame is not None:
             value = value.index_select(frame.dim - event, data.to(value.device))

@@ -1,0 +1,63 @@
+"""The data among the arguments of a model: its tensors whose leading size is that of the first.
+
+A batch is what a model is called with. Numbers, None, lists, packed sequences, tensors of other leading sizes are not
+data: they are passed on as they are, and a batch whose data they may hold in part is never divided.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+__all__ = ["first_data", "is_data", "is_divisible", "num_rows", "take_rows"]
+
+
+def first_data(batch: tuple[Any, ...]) -> Tensor | None:
+    """The first tensor with rows; None: there is none."""
+    return next((part for part in batch if _has_rows(part)), None)
+
+
+def num_rows(batch: tuple[Any, ...]) -> int:
+    """How many data a batch holds; 1 where no tensor has rows: then it is one datum.
+
+    >>> num_rows((0.5, torch.zeros(7, 2), None))
+    7
+    """
+    first = first_data(batch)
+    return 1 if first is None else len(first)
+
+
+def is_data(part: Any, size: int) -> bool:
+    """Whether an argument has one row for each of ``size`` data."""
+    return _has_rows(part) and len(part) == size
+
+
+def is_divisible(batch: tuple[Any, ...], size: int) -> bool:
+    """Whether a part of the ``size`` data can be given alone: some argument has their rows, and no other hides any."""
+    hidden = any(isinstance(part, PackedSequence) or _is_list_of(part, size) for part in batch)
+    return not hidden and any(is_data(part, size) for part in batch)
+
+
+def take_rows(batch: tuple[Any, ...], rows: Any) -> tuple[Any, ...]:
+    """The batch with the data at ``rows`` (a slice, an index, a mask); what is no data is as it was.
+
+    >>> take_rows((torch.arange(4), "name"), slice(2))
+    (tensor([0, 1]), 'name')
+    """
+    size = num_rows(batch)
+    return tuple(_taken(part, rows) if is_data(part, size) else part for part in batch)
+
+
+def _taken(part: Any, rows: Any) -> Any:
+    return part[rows.to(part.device)] if torch.is_tensor(rows) and torch.is_tensor(part) else part[rows]
+
+
+def _has_rows(part: Any) -> bool:
+    return not isinstance(part, str) and bool(getattr(part, "shape", ()))
+
+
+def _is_list_of(part: Any, size: int) -> bool:
+    return isinstance(part, list | tuple | dict) and not isinstance(part, PackedSequence) and len(part) == size > 1
