@@ -49,7 +49,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Data that are no pictures, (num, D): for D = 1 a histogram, for D = 2 points, else a line each.
+    """Data that are no pictures, (num, ...), D numbers each: for D = 1 a histogram, for D = 2 points, else a line each.
 
     ``marker`` is matplotlib's: that of points, or one at every feature of a line.
     """
@@ -58,6 +58,11 @@ class Vectors:
     series: int = 0
     opacity: float = 1.0
     marker: str = ""
+
+    @property
+    def rows(self) -> Tensor:
+        """(num, D)."""
+        return self.values.detach().reshape(len(self.values), -1)
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,7 @@ def draw_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 3) ->
         axes.set_title(title, fontsize=9, color=INK, loc="left")
         for group in groups:
             _draw_vectors(axes, group)
-            if group.values.shape[1] > 2:
+            if group.rows.shape[1] > 2:
                 figure.supxlabel("feature", color=INK, fontsize=9)
     for axes in cells[len(panels) :]:
         axes.remove()
@@ -169,7 +174,7 @@ def blank(
 
 
 def _draw_vectors(axes: Axes, group: Vectors) -> None:
-    values = group.values.detach().cpu().numpy()  # (num, D)
+    values = group.rows.cpu().numpy()  # (num, D)
     style: dict[str, Any] = {"color": SERIES[group.series], "alpha": group.opacity}
     if values.shape[1] == 1:
         axes.hist(values[:, 0], bins=30, density=True, histtype="step", **style)

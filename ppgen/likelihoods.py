@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ppgen.data.spec import DataSpec
 from ppgen.distributions import BagOfWords, DiscretizedLogistic
+from ppgen.errors import UsageError
 
 __all__ = [
     "BernoulliLikelihood",
@@ -109,5 +110,14 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 
 
 def likelihood(spec: DataSpec) -> Likelihood:
-    """The likelihood of ``spec.observation``."""
+    """The likelihood of ``spec.observation``.
+
+    Raises:
+        UsageError: there is none, for data that are as their owner gave them.
+    """
+    if spec.observation not in LIKELIHOODS:
+        raise UsageError(
+            f"data {spec.name!r} are as they were given and say no likelihood: make them with ppgen.dataset_from, "
+            "which does, or write a pair that states its own."
+        )
     return LIKELIHOODS[spec.observation](spec)

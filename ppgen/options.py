@@ -20,14 +20,15 @@ class TrainingOptions:
     Args:
         epochs: passes over the training data; give this or ``steps``.
         steps: turns (for most objectives: gradient steps); overrides ``epochs``.
-        batch_size: B.
+        batch_size: B; all data are given in their own order where they are no more than B.
         lr: Adam's learning rate.
         schedule: of the learning rate over the run, ``"constant"`` or ``"cosine"`` (to zero).
         clip_norm: largest Euclidean norm of the gradient of the loss per datum; None: no limit.
         patience: stop when the mean of the last ``window`` validation bounds has not risen for so many
-            validations, and keep the parameters of the best; None: never stop early.
+            validations, and keep the parameters of the best; None: never stop early. It needs validation data.
         window: see ``patience``.
-        validate_every: turns between validations; None: an epoch, and at least 100 turns.
+        validate_every: turns between validations, or reports where nothing is held out; None: an epoch, and at least
+            100 turns.
         checkpoint_seconds: least time between two checkpoints (they are written after validations).
         seed: of everything random in training.
         eager: do not compile the steps.

@@ -111,10 +111,10 @@ def png(pixels: NDArray[np.uint8], enlarged: int = 1) -> bytes:
 
 
 def conditions(data: Dataset, num: int) -> Batch:
-    """A batch of ``num`` to sample at: test data in turn, their labels replaced by every class in turn."""
-    test = data.test
-    rows = torch.arange(num, device=test[0].device)
-    batch = tuple(part[rows % len(part)] for part in test)
+    """A batch of ``num`` to sample at: test data (or what there is) in turn, their labels every class in turn."""
+    shown = data.shown
+    rows = torch.arange(num, device=shown[0].device)
+    batch = tuple(part[rows % len(part)] for part in shown)
     classes = data.spec.num_classes
     return batch if classes is None else (batch[0], rows % classes, *batch[2:])
 
@@ -146,7 +146,7 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
 
 
 def _as_png(run: Run, draws: Draws, batch: Batch) -> bytes:
-    spec, test = run.data.spec, run.data.test[0]
+    spec, test = run.data.spec, run.data.shown[0]
     shape = picture_shape(spec)
     if shape is None:
         panels = {"data": [Vectors(test[: len(draws.x)], 1, 0.5)], "samples": [Vectors(draws.x, 0, 0.5)]}

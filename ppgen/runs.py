@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 import ppgen
+from ppgen.batches import Interleaved
 from ppgen.checkpoint import read_checkpoint, write_whole
-from ppgen.data import Dataset, DataSpec, load_data
+from ppgen.data import Dataset, DataSpec, as_dataset, load_data
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation, evaluate
@@ -36,8 +37,8 @@ from ppgen.objective import Objective, State
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair
 from ppgen.registry import MODELS
-from ppgen.rows import take_rows
 from ppgen.snapshots import Snapshots
+from ppgen.tracing import Batch
 from ppgen.trainer import load_learner, state_of
 
 __all__ = [
@@ -92,7 +93,7 @@ class Run:
         """Where the objective's persistent chains stand, (num, D); None: it keeps none."""
         return self.objective.chains(self.state) if self.state else None
 
-    def evaluate(self, split: str = "test", particles: int = 1000, **options: Any) -> Evaluation:
+    def evaluate(self, split: str | None = None, particles: int = 1000, **options: Any) -> Evaluation:
         """Test log-likelihood in nats with its standard error; see :func:`ppgen.evaluation.evaluate`."""
         result = evaluate(self.pair, self.data, split=split, particles=particles, **options)
         if self.directory is not None:
@@ -175,7 +176,7 @@ def load(
     directory: str | Path,
     *,
     pair: Pair | str | None = None,
-    data: Dataset | None = None,
+    data: Any = None,
     device: str = "auto",
 ) -> Run:
     """A run from its directory, ready to evaluate, sample and report. Registered names only are built.
@@ -183,26 +184,35 @@ def load(
     Args:
         directory: of the run.
         pair: for a run whose model is not registered: the pair, made as it was, or ``file.py:Class`` again.
-        data: for a run on one's own tensors: the data.
+        data: for a run on data of one's own: the data, as they were given to ``fit``.
         device: where to put pair and data.
 
     Raises:
-        UsageError: no run there; a file missing, truncated or edited; parameters that do not fit the model; data whose
-            number of features is not that of the training data.
+        UsageError: no run there; a file missing, truncated or edited; parameters that do not fit the model; data of
+            another shape than the training data.
     """
     folder = Path(directory)
     config = read_config(folder)
     tensors, _ = read_checkpoint(folder / CHECKPOINT)
     place = choose_device(device)
-    data = (data if data is not None else _load_data(config)).to(place)
+    data = (as_dataset(data) if data is not None else _load_data(config)).to(place)
     _check_datum(config, data)
     rebuilt = _rebuild(config, pair).to(place)
-    batch = data.draw(take_rows(data.train, slice(2)))
-    rebuilt.prepare(*batch)
+    examples = _first_batches(config, data)
+    batch = examples[0]
+    for example in examples:
+        rebuilt.prepare(*example)
     objective = make_objective(config["objective"]["name"], **config["objective"]["options"])
     load_learner(rebuilt, objective, tensors, batch)
     state = {name: value.to(place) for name, value in state_of(tensors).items()}
     return Run(rebuilt, data, objective, config, read_metrics(folder), folder, state)
+
+
+def _first_batches(config: Mapping[str, Any], data: Dataset) -> list[Batch]:
+    """Those that training began with, of each part: they told the sizes of what a pair makes at its first batch."""
+    options, trains = config["training"], [part.train for part in data.parts]
+    batches = Interleaved(trains, options.get("batch_size", 2), options.get("seed", 0)).first
+    return [part.draw(batch) for part, batch in zip(data.parts, batches, strict=True)]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -301,6 +311,12 @@ def _load_data(config: Mapping[str, Any]) -> Dataset:
 
 def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:
     """The data have the features that the pair was made for: those of a file or of a library may have changed."""
+    was, now = config["spec"].get("shape"), data.spec.to_json()["shape"]
+    if was is not None and now is not None and was != now:
+        raise UsageError(
+            f"the run was trained on data of shape {tuple(was)} each, and these are {tuple(now)}: give it the data it "
+            "was trained on, or train again."
+        )
     was, now = config["spec"].get("num_features"), data.spec.num_features
     if was != now:
         raise UsageError(

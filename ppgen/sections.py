@@ -37,6 +37,7 @@ __all__ = [
     "picture",
     "pictured",
     "reconstruction",
+    "shown_data",
     "texts",
     "versions",
 ]
@@ -107,20 +108,20 @@ def pictured(
 
 @pictured("Reconstructions", applies=lambda run: not run.pair.implicit)
 def reconstruction(run: Run) -> Iterator[Figure]:
-    """Test data and what the pair makes of them."""
+    """Data that were held out, or what there is, and what the pair makes of them."""
     shape, columns = layout(run)
-    num = min(2 * COLUMNS, len(run.data.test[0])) // columns * columns
-    batch = take_rows(run.data.test, slice(num))
+    num = min(2 * COLUMNS, len(run.data.shown[0])) // columns * columns
+    batch = take_rows(run.data.shown, slice(num))
     x, mean = batch[0], reconstructions(run.pair, batch).mean
     if shape is None:
         panels = {f"datum {i}": [Vectors(x[[i]], 1, marker="o"), Vectors(mean[[i]])] for i in range(min(6, num))}
-        caption = f"Test data (with points), and {_again(run)} for each."
-        yield drawn(draw_panels(panels), f"{len(panels)} test data and their reconstructions.", caption)
+        caption = f"{shown_data(run).capitalize()} (with points), and {_again(run)} for each."
+        yield drawn(draw_panels(panels), f"{len(panels)} {shown_data(run)} and their reconstructions.", caption)
     else:
         both = zip(x.split(columns), mean.split(columns), strict=True)
         pixels = grid(torch.cat([row for rows in both for row in rows]), shape, columns, grey=grey(run), band=2)
-        caption = f"Test data; below each, {_again(run)}."
-        yield Figure(picture(pixels, columns, f"{num} test data, each above its reconstruction."), caption)
+        caption = f"{shown_data(run).capitalize()}; below each, {_again(run)}."
+        yield Figure(picture(pixels, columns, f"{num} {shown_data(run)}, each above its reconstruction."), caption)
 
 
 def configuration(run: Run) -> Section:
@@ -168,15 +169,20 @@ def _again(run: Run) -> str:
     return "the mean of p(x | z) at one draw z of the guide" if run.pair.normalised else "a draw by one sweep from it"
 
 
+def shown_data(run: Run) -> str:
+    """What the data are that the page shows: test data where there are some."""
+    return {"test": "test", "valid": "validation", "train": "training"}[run.data.last_split] + " data"
+
+
 def layout(run: Run) -> tuple[tuple[int, ...] | None, int]:
     """How a datum is drawn, and how many stand side by side."""
-    columns = 1 if run.data.spec.image_shape is None else min(COLUMNS, len(run.data.test[0]))
+    columns = 1 if run.data.spec.image_shape is None else min(COLUMNS, len(run.data.shown[0]))
     return picture_shape(run.data.spec), columns
 
 
 def grey(run: Run) -> tuple[float, float]:
     """The values of x that a picture shows as black and as white."""
-    return grey_range(run.data.spec, run.data.test[0])
+    return grey_range(run.data.spec, run.data.shown[0])
 
 
 def modes_of(run: Run) -> list[Vectors]:

@@ -12,7 +12,7 @@ from ppgen.chains import SWEEPS, chain_states
 from ppgen.charts import Vectors, draw_panels
 from ppgen.energy import EnergyPair
 from ppgen.pictures import grid
-from ppgen.sections import COLUMNS, Figure, Section, drawn, grey, layout, number, picture, pictured
+from ppgen.sections import COLUMNS, Figure, Section, drawn, grey, layout, number, picture, pictured, shown_data
 
 if TYPE_CHECKING:
     from ppgen.runs import Run
@@ -76,15 +76,15 @@ def energies(run: Run) -> Iterator[Figure]:
     assert isinstance(run.pair, EnergyPair)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        train, test = (run.data.draw((split[0][:_DATA],))[0] for split in (run.data.train, run.data.test))
+        train, test = (run.data.draw((split[0][:_DATA],))[0] for split in (run.data.train, run.data.shown))
     samples = chain_states(run.pair, _SAMPLES, start=run.chains)[-1]
-    groups = {"training data": train, "test data": test, "samples": samples}
+    groups = {"training data": train, shown_data(run): test, "samples": samples}
     found = {name: _free_energies(run.pair, v) for name, v in groups.items()}
     panels = {name: [Vectors(value[:, None], series)] for series, (name, value) in enumerate(found.items())}
     means = ", ".join(f"{name} {number(float(value.mean()))}" for name, value in found.items())
     caption = (
-        f"Free energies in nats, each known up to log Z; means: {means}. Test data well above training data: the pair "
-        "overfits. Samples apart from both: the chains are not where the data are."
+        f"Free energies in nats, each known up to log Z; means: {means}. Data held out well above training data: the "
+        "pair overfits. Samples apart from both: the chains are not where the data are."
     )
     yield drawn(draw_panels(panels), f"Histograms of free energies; means: {means}.", caption)
 

@@ -12,7 +12,7 @@ from ppgen.charts import Vectors, draw_panels
 from ppgen.draws import Traversal, has_paths, interpolation, latent_traversal
 from ppgen.pictures import conditions, grid
 from ppgen.rows import take_rows
-from ppgen.sections import Figure, drawn, grey, layout, modes_of, number, picture, pictured
+from ppgen.sections import Figure, drawn, grey, layout, modes_of, number, picture, pictured, shown_data
 
 if TYPE_CHECKING:
     from ppgen.runs import Run
@@ -29,12 +29,13 @@ _PATHS_IN_PLANE, _POINTS_IN_PLANE = 3, 60
 def traversal(run: Run) -> Iterator[Figure]:
     """What single latents do."""
     shape, _ = layout(run)
-    walk = latent_traversal(run.pair, take_rows(run.data.test, slice(64)))
+    walk = latent_traversal(run.pair, take_rows(run.data.shown, slice(64)))
     use = [f"{number(float(kl))} nats" for kl in walk.kl]
     first, last = (f"{float(q):g}" for q in walk.quantiles[[0, -1]])
     caption = (
-        f"Test datum 0, made again with one latent moved from the {first} to the {last} quantile of its prior, all "
-        "else held. The latents of most use come first: those of largest KL(q(z | x) || p(z)), a mean over test data."
+        f"Datum 0 of the {shown_data(run)}, made again with one latent moved from the {first} to the {last} quantile "
+        "of its prior, all else held. The latents of most use come first: those of largest KL(q(z | x) || p(z)), a "
+        "mean over them."
     )
     alt = f"{len(use)} latents moved along their priors: {', '.join(walk.labels)}."
     if shape is None:

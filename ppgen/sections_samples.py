@@ -9,7 +9,7 @@ from ppgen.chains import SWEEPS
 from ppgen.charts import Vectors, draw_panels
 from ppgen.draws import prior_samples
 from ppgen.pictures import conditions, grid
-from ppgen.sections import Figure, drawn, grey, layout, modes_of, picture, pictured
+from ppgen.sections import Figure, drawn, grey, layout, modes_of, picture, pictured, shown_data
 
 if TYPE_CHECKING:
     from ppgen.runs import Run
@@ -29,11 +29,12 @@ def samples(run: Run) -> Iterator[Figure]:
     num = _few(run) if columns == 1 else 6 * columns
     draws = prior_samples(run.pair, conditions(run.data, num), num, start=run.chains)
     if shape is None:
-        x = run.data.test[0][:num]
-        groups = {"test data": Vectors(x, 1, 0.5), "samples": Vectors(draws.x, 0, 0.5)}
+        x = run.data.shown[0][:num]
+        groups = {shown_data(run): Vectors(x, 1, 0.5), "samples": Vectors(draws.x, 0, 0.5)}
         panels = {title: [group, *modes_of(run)] for title, group in groups.items()}
-        caption = f"Test data, and as many draws of the model: {_how(run, _story(run, 'x'))}.{_crosses(run)}"
-        yield drawn(draw_panels(panels), f"{len(x)} test data beside {num} samples.", caption)
+        how = f"{_how(run, _story(run, 'x'))}.{_crosses(run)}"
+        caption = f"{shown_data(run).capitalize()}, and as many draws of the model: {how}"
+        yield drawn(draw_panels(panels), f"{len(x)} {shown_data(run)} beside {num} samples.", caption)
     else:
         labels = "" if classes is None else f" Labels 0 to {classes - 1} in turn, row by row."
         caption = f"{_how(run, _story(run, 'mean'))}.{labels}"

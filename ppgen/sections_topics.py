@@ -11,7 +11,7 @@ from torch import Tensor
 from ppgen.evaluation.coherence import COHERENCE_WORDS, published_coherence, top_words, topics_of
 from ppgen.pictures import grid
 from ppgen.rows import take_rows
-from ppgen.sections import COLUMNS, Figure, Section, number, picture
+from ppgen.sections import COLUMNS, Figure, Section, number, picture, shown_data
 from ppgen.weights import read_particles
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | Non
     if len(found) > _TOPICS:
         yield f"The first {_TOPICS} of {len(found):,} topics."
     if share is not None:
-        count = min(_DOCUMENTS, len(run.data.test[0]))
-        yield f"A topic's share is its part in the words of {count:,} test documents, a mean under the guide."
+        count = min(_DOCUMENTS, len(run.data.shown[0]))
+        whose = f"{count:,} documents ({shown_data(run)})"
+        yield f"A topic's share is its part in the words of {whose}, a mean under the guide."
     if npmi is not None:
         few, many = COHERENCE_WORDS
         yield (
-            f"NPMI, from −1 to 1, tells whether the first {few} and {many} words of a topic are found in the same test "
-            f"documents; its mean over the topics is {number(float(npmi.mean()), 3)}."
+            f"NPMI, from −1 to 1, tells whether the first {few} and {many} words of a topic are found in the same "
+            f"document ({shown_data(run)}); its mean over the topics is {number(float(npmi.mean()), 3)}."
         )
 
 
@@ -72,7 +73,7 @@ def _words(run: Run, found: Tensor) -> Iterator[str]:
 
 def _coherence(run: Run, found: Tensor) -> Tensor | None:
     """NPMI of each topic in the test documents; None where the vocabulary is too small for it."""
-    return published_coherence(found, run.data.test[0][:]) if max(COHERENCE_WORDS) <= found.shape[1] else None
+    return published_coherence(found, run.data.shown[0][:]) if max(COHERENCE_WORDS) <= found.shape[1] else None
 
 
 def _shares(run: Run) -> Tensor | None:
@@ -80,7 +81,7 @@ def _shares(run: Run) -> Tensor | None:
     site = getattr(run.pair, "shares_site", None)
     if site is None:
         return None
-    batch = take_rows(run.data.test, slice(_DOCUMENTS))
+    batch = take_rows(run.data.shown, slice(_DOCUMENTS))
     words: Tensor = batch[0].sum(1, keepdim=True)  # (B, 1)
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -98,7 +98,7 @@ class Recorder:
         num = _num(self.data.spec)
         try:
             draws = prior_samples(self.pair, conditions(self.data, num), num, start=chains)
-        except (RuntimeError, ValueError):  # it makes no x: the report says so where pictures would be
+        except Exception:  # it makes no x, for any reason that user's code has: the report says so instead of pictures
             self.moments = set()
             return
         x = (draws.x if self.data.spec.image_shape is None else draws.mean).detach().cpu()[None]  # (1, num, D)

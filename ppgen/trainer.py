@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyro
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import ppgen
-from ppgen.batches import Batches
+from ppgen.batches import Interleaved
 from ppgen.data import Dataset
 from ppgen.errors import UsageError
 from ppgen.memory import keep_large_blocks
@@ -37,20 +37,23 @@ class Trainer:
 
     Args:
         pair: on the device where it is to be trained.
-        data: on the same device.
+        data: on the same device; of several parts, the batches take turns (:class:`ppgen.batches.Interleaved`).
         objective: with its schedules, if any.
         options: see :class:`ppgen.options.TrainingOptions`.
 
     Raises:
         UsageError: the pair, the objective and the data do not go together; found by one run of the pair; patience
-            for a game.
+            for a game, or without validation data.
     """
 
     def __init__(self, pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> None:
         self.data, self.objective, self.options = data, objective, options
-        self.batches = Batches(data.train, options.batch_size, options.seed)
-        batch = data.draw(self.batches[0])
-        pair.prepare(*batch)
+        self.parts = data.parts
+        self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed)
+        examples = [part.draw(batch) for part, batch in zip(self.parts, self.batches.first, strict=True)]
+        batch = examples[0]
+        for example in examples:
+            pair.prepare(*example)
         self.learner = Learner(pair, objective.parameters(pair, batch)).to(batch[0].device)
         self.players = objective.players()
         self.turn = self.cursor = 0
@@ -65,9 +68,11 @@ class Trainer:
             for player in self.players
         }
         self._steps: dict[Any, StepFunction] = {}
-        self._eager = options.eager
+        self._eager = set(range(len(self.parts))) if options.eager else set()  # parts whose steps are not compiled
         self.sums: dict[str, float] = {}
-        self._check_patience(self.validate())
+        validated = self.validate()
+        tried = self._judged(examples, sum(len(example[0]) for example in examples))
+        self._check_patience({**validated, **tried})
         keep_large_blocks()
 
     @property
@@ -103,16 +108,28 @@ class Trainer:
         return means
 
     def validate(self, rows: int = 500) -> dict[str, float]:
-        """The first player's loss and metrics on the validation data, per datum, in ``eval()``, under one seed."""
-        player, objective, valid = self.players[0].name, self.objective.at(self.turn), self.data.valid
+        """The first player's loss and metrics on the validation data of all parts, per datum; empty without any.
+
+        In ``eval()``, under one seed.
+        """
+        splits = [part.valid for part in self.parts if part.valid]
+        pieces = (
+            tuple(entry[start : start + rows] for entry in split)
+            for split in splits
+            for start in range(0, len(split[0]), rows)
+        )
+        return self._judged(pieces, sum(len(split[0]) for split in splits))
+
+    def _judged(self, batches: Iterable[Batch], num_data: int) -> dict[str, float]:
+        """The first player's loss and metrics, per datum, over batches of so many data in all."""
+        player, objective = self.players[0].name, self.objective.at(self.turn)
         sums: dict[str, float] = {}
         with torch.no_grad(), torch.random.fork_rng(), isolated(), in_evaluation(self.learner):
             torch.manual_seed(self.options.seed)
-            for start in range(0, len(valid[0]), rows):
-                batch = tuple(part[start : start + rows] for part in valid)
+            for batch in batches:
                 outcome = objective.play(player, self.learner.program, batch, self.state)
                 for name, value in {"loss": outcome.loss / outcome.num_data, **outcome.metrics}.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch[0]) / len(valid[0])
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch[0]) / num_data
         return sums
 
     def tensors(self) -> dict[str, Tensor]:
@@ -171,22 +188,30 @@ class Trainer:
                 f"patience waits for validation to improve, and {type(self.objective).__name__} validates the loss of "
                 "one of its players, which rises when the other gains: leave patience out."
             )
+        if self.options.patience is not None and not any(part.valid for part in self.parts):
+            raise UsageError(
+                f"patience waits for validation to improve, and data {self.data.spec.name!r} hold nothing out: give "
+                "validation data, ppgen.data.as_dataset(x, valid=...), or leave patience out."
+            )
 
     def _move(self, player: Player) -> None:
-        batch = self.batches[self.cursor]
+        part, batch = self.batches.at(self.cursor)
+        share = len(batch[0]) / self.batches.largest  # an epoch's steps weigh every datum alike
         random = torch.get_rng_state()
         owned = self._owned[player.name]
         values = {name: self._values[name] for name in owned}
         others = {name: value for name, value in self._values.items() if name not in owned}
         schedules = self.objective.schedules(self.turn)
         fixed = {name: value for name, value in schedules.items() if isinstance(value, int)}
-        moving = {n: batch[0].new_tensor(v) for n, v in schedules.items() if n not in fixed}
+        number = next(iter(values.values()))  # the type and place of a schedule's value: x may be whole numbers
+        moving = {n: number.new_tensor(v) for n, v in schedules.items() if n not in fixed}
         arguments = (values, others, self.state, moving, batch)
-        gradients, report, self.state, buffers = self._step(player, fixed, arguments)(*arguments)
+        gradients, report, self.state, buffers = self._step(player, fixed, part, arguments)(*arguments)
+        gradients = gradients if share == 1 else [gradient * share for gradient in gradients]
         norm = nn.utils.get_total_norm(gradients)
         if not math.isfinite(float(report["loss"]) + float(norm)):
             torch.set_rng_state(random)
-            raise UsageError(self._diverged(batch, dict(zip(owned, gradients, strict=True))))
+            raise UsageError(self._diverged(part, batch, dict(zip(owned, gradients, strict=True))))
         for parameter, gradient in zip(owned.values(), gradients, strict=True):
             parameter.grad = gradient
         if self.options.clip_norm is not None:
@@ -197,38 +222,39 @@ class Trainer:
         for name, value in buffers.items():
             others[name].copy_(value)
         self.cursor += 1
-        self._add(player, {**report, "gradient_norm": norm})
+        self._add(player, {**report, "gradient_norm": norm}, share)
 
-    def _step(self, player: Player, fixed: Mapping[str, int], arguments: Any) -> StepFunction:
-        key = (player.name, *fixed.items())
+    def _step(self, player: Player, fixed: Mapping[str, int], part: int, arguments: Any) -> StepFunction:
+        """The step for batches of this part and of these shapes: a graph is made for one structure of its inputs."""
+        key = (player.name, *fixed.items(), part, *((entry.shape, entry.dtype) for entry in arguments[-1]))
         if key not in self._steps:
             objective = self.objective.holding(fixed)
-            step = player_step(self.learner, objective, player, self.data.draw)
-            self._steps[key] = step if self._eager else self._compiled(step, arguments)
+            step = player_step(self.learner, objective, player, self.parts[part].draw)
+            self._steps[key] = step if part in self._eager else self._compiled(step, part, arguments)
         return self._steps[key]
 
-    def _compiled(self, step: StepFunction, arguments: Any) -> StepFunction:
+    def _compiled(self, step: StepFunction, part: int, arguments: Any) -> StepFunction:
         try:
             return compiled(step, *arguments)
         except UsageError:
             raise
         except Exception as error:
-            self._eager = True
+            self._eager.add(part)
             warnings.warn(
                 f"this pair trains eagerly, because its step cannot be traced to one graph: {_first_line(error)}",
                 stacklevel=2,
             )
             return step
 
-    def _add(self, player: Player, report: Mapping[str, Tensor]) -> None:
+    def _add(self, player: Player, report: Mapping[str, Tensor], share: float) -> None:
         prefix = f"{player.name}/" if len(self.players) > 1 else ""
         for name, value in report.items():
             key = prefix + name
-            self.sums[key] = self.sums.get(key, 0.0) + float(value)
-            self.sums[f"{key}/count"] = self.sums.get(f"{key}/count", 0.0) + 1
+            self.sums[key] = self.sums.get(key, 0.0) + share * float(value)
+            self.sums[f"{key}/count"] = self.sums.get(f"{key}/count", 0.0) + share
 
-    def _diverged(self, batch: Batch, gradients: Mapping[str, Tensor]) -> str:
-        where = first_nonfinite(self.learner.program, self.data.draw(batch), gradients)
+    def _diverged(self, part: int, batch: Batch, gradients: Mapping[str, Tensor]) -> str:
+        where = first_nonfinite(self.learner.program, self.parts[part].draw(batch), gradients)
         return (
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
             f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ppgen.checkpoint import read_checkpoint, write_checkpoint, write_whole
-from ppgen.data import Dataset, dataset_from
+from ppgen.data import Dataset, DataSpec, as_dataset
 from ppgen.errors import UsageError
 from ppgen.metrics import MetricsLog, score
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
-from ppgen.pair import as_pair, check_takes
+from ppgen.pair import Pair, as_pair, check_takes
 from ppgen.progress import bar
 from ppgen.runs import CHECKPOINT, CONFIG, EVALUATION, METRICS, Run, claim_directory, describe, read_config
 from ppgen.snapshots import Recorder
@@ -32,7 +31,7 @@ __all__ = ["fit"]
 
 def fit(
     pair: Any,
-    data: Dataset | Tensor,
+    data: Any,
     objective: Objective,
     *,
     out: str | Path | None = None,
@@ -45,7 +44,9 @@ def fit(
 
     Args:
         pair: a pair, or any module with ``model`` and ``guide``; it is trained in place.
-        data: a data set, or a tensor of training data (N, D) of your own.
+        data: a data set; or data of your own, which reach the pair as they are, all of them to train on
+            (:func:`ppgen.data.as_dataset`): x or (x, y, ...), a frame, a data set of torch's, a file; or a list of
+            several, whose batches take turns.
         objective: what to minimise.
         out: directory for the record; None: nothing is written.
         resume: go on with the run in ``out``; one that has no checkpoint yet starts from the beginning.
@@ -61,9 +62,11 @@ def fit(
     chosen = _options(options)
     folder = claim_directory(out, resume)
     place = choose_device(device)
-    data = (data if isinstance(data, Dataset) else dataset_from(data)).to(place)
+    data = as_dataset(data).to(place)
     pair = as_pair(pair).to(place)
-    check_takes(pair, data.train)
+    for part in data.parts:
+        check_takes(pair, part.train)
+        _check_made_for(pair, part)
     config = describe(pair, data, objective, chosen)
     if folder is not None and (folder / CONFIG).exists():
         _check_same(read_config(folder), config)
@@ -117,16 +120,21 @@ class _Session:
         self.save()
 
     def look(self) -> str:
-        """Record the training report and the validation bound; returns the bound's trend in words."""
+        """Record the training report and, with validation data, their bound; returns the bound's trend in words."""
         trainer = self.trainer
         place = {"step": trainer.turn, "epoch": round(trainer.epoch, 4), "seconds": round(self.elapsed(), 3)}
         rate = self.options.rate(trainer.turn, trainer.total_turns)
-        self.log.add({**place, "split": "train", "learning_rate": rate, **trainer.report()})
-        report = trainer.validate()
-        self.log.add({**place, "split": "valid", **report})
+        trained = trainer.report()
+        self.log.add({**place, "split": "train", "learning_rate": rate, **trained})
+        validated = trainer.validate()
+        if validated:
+            self.log.add({**place, "split": "valid", **validated})
+        split, report = ("valid", validated) if validated else ("train", trained)
+        if not {"bound", "loss"} & report.keys():  # of a game, whose players have a loss each
+            return ""
         trend = self.stopping.trend(score(report))
         self.stopping.see(score(report), trainer.learner)
-        return f"valid {'bound' if 'bound' in report else 'minus loss'} {score(report):.2f} {trend}"
+        return f"{split} {'bound' if 'bound' in report else 'minus loss'} {score(report):.2f} {trend}"
 
     def take_snapshot(self) -> None:
         """Record samples if this turn is a moment for them."""
@@ -175,6 +183,20 @@ def _options(options: dict[str, Any]) -> TrainingOptions:
     except TypeError as error:
         known = ", ".join(TrainingOptions.__dataclass_fields__)
         raise UsageError(f"fit: {error}; its options are {known}.") from error
+
+
+def _check_made_for(pair: Pair, data: Dataset) -> None:
+    """A pair that was made for rows of a data set's kind is not given others, which it might broadcast."""
+    spec = next((value for value in pair.arguments.values() if isinstance(value, DataSpec)), None)
+    shape = data.spec.shape
+    if spec is None or spec.observation == "any" or shape is None:
+        return
+    if shape != (spec.num_features,) or not data.train[0].is_floating_point():
+        expected, came = f"(N, {spec.num_features})", tuple(data.train[0].shape)
+        raise UsageError(
+            f"{type(pair).__name__} was made for floating-point rows x of shape {expected}, and the data are {came} of "
+            f"{data.train[0].dtype}: give it ppgen.dataset_from(x), which makes such rows, and a pair made of its spec."
+        )
 
 
 def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:

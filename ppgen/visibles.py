@@ -248,6 +248,11 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
     Raises:
         UsageError: an unknown kind, one that does not fit the data, or a length where there is none.
     """
+    if spec.observation not in DEFAULTS:
+        raise UsageError(
+            f"data {spec.name!r} are as they were given and say no layer: make them with ppgen.dataset_from, which "
+            "does."
+        )
     kind = DEFAULTS[spec.observation] if kind is None else kind
     if kind not in LAYERS:
         raise UsageError(f"expected a kind of visible layer, got {kind!r}{nearest(str(kind), LAYERS)}")

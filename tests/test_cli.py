@@ -93,7 +93,9 @@ def test_train_evaluate_sample_report_is_one_path(capsys: pytest.CaptureFixture[
     trained = run(capsys, *QUICK, "--out", "r")
     assert trained.code == 0
     assert trained.err == ""
-    assert trained.out.startswith("r: validation bound -")
+    held_out, trained_to = trained.out.splitlines()
+    assert held_out == "data 'digits': 1,297 to train, 200 held out for valid, 300 held out for test."
+    assert trained_to.startswith("r: validation bound -")
     assert trained.out.endswith("nats after 3 steps; next: ppgen evaluate r\n")
     expected = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "snapshots.safetensors"}
     assert expected == set(files(tmp_path / "r"))

@@ -106,6 +106,7 @@ def train(
     pair, dataset = load_pair_and_data(model, data, model_options, data_options)
     with _told_how_to_resume(folder):
         run = fit(pair, dataset, goal, out=folder, resume=resume, device=device, progress=True, **options)
+    print(f"{run.data}.")
     print(_summary(run, f" --model {model}" if ".py:" in model else ""))
 
 

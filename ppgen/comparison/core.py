@@ -22,7 +22,7 @@ from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
 from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
 from ppgen.constants import of_tensors
-from ppgen.data import Dataset
+from ppgen.data import as_dataset
 from ppgen.errors import UsageError, nearest
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
@@ -47,7 +47,7 @@ def compare(
     batch: Batch,
     objectives: Iterable[Any] | Mapping[str, Any],
     *,
-    data: Dataset | None = None,
+    data: Any = None,
     trained_by: Any = None,
     training: TrainingOptions | None = None,
     progress: bool = False,
@@ -67,7 +67,7 @@ def compare(
         batch: what the data set yields, ``(x,)`` or ``(x, y)``, on the pair's device.
         objectives: to compare: objectives, registered names, any ``pyro.infer.ELBO``; in a mapping, by labels of your
             own.
-        data: for points of training after the first.
+        data: for points of training after the first, as :func:`ppgen.fit` takes them.
         trained_by: the objective that trains to those points; None: the first of ``objectives`` that is not Pyro's.
         training: how it trains; None: the defaults, for as many steps as the last point, or 1,000.
         progress: show a progress bar.
@@ -87,7 +87,7 @@ def compare(
     check_takes(pair, batch)
     pair, batch = of_tensors(pair, batch)
     check_explicit(pair, "a comparison of estimators")
-    schooling = Schooling.of(asked.at, data, trained_by, training, chosen)
+    schooling = Schooling.of(asked.at, None if data is None else as_dataset(data), trained_by, training, chosen)
     with torch.random.fork_rng(), pyro.validation_enabled(False), bar(progress) as shown:
         session = _Session(pair, batch, chosen, asked, shown)
         with left_as_it_was(pair):

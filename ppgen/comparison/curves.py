@@ -121,7 +121,11 @@ def train_each(
         particles: of the bound that estimates log p(x) at the end.
         device: where to train.
         progress: show progress bars.
+
+    Raises:
+        UsageError: nothing is held out for validation.
     """
+    data.split("valid")
     found = []
     for label, one in objectives.items():
         if isinstance(one, Objective):

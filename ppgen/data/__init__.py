@@ -23,6 +23,7 @@ from ppgen.data import (
 )
 from ppgen.data.bars import bar_topics
 from ppgen.data.dataset import SPLITS, Dataset, Split
+from ppgen.data.given import as_dataset
 from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
 from ppgen.data.load import load_data, loader_options
 from ppgen.data.sparse import SparseRows
@@ -38,6 +39,7 @@ __all__ = [
     "SparseRows",
     "Split",
     "ap",
+    "as_dataset",
     "bar_topics",
     "bars",
     "binarized_mnist",

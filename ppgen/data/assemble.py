@@ -37,9 +37,10 @@ class Part:
         return Part(self.x[rows], None if self.y is None else self.y[rows])
 
     def tensors(self, *, labels: bool) -> Split:
-        """(x,) or, with ``labels``, (x, y): float32, or sparse rows, and int64."""
+        """(x,) or, with ``labels``, (x, y): torch's default type, dense or sparse rows, and int64."""
+        kind = torch.empty(0).numpy().dtype
         dense = not is_sparse(self.x)
-        x = torch.from_numpy(np.ascontiguousarray(self.x, np.float32)) if dense else SparseRows.of(self.x)
+        x = torch.from_numpy(np.ascontiguousarray(self.x, kind)) if dense else SparseRows.of(self.x)
         if not labels or self.y is None:
             return (x,)
         return x, torch.from_numpy(np.ascontiguousarray(self.y, dtype=np.int64))

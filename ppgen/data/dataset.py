@@ -28,19 +28,22 @@ Split = tuple[Any, ...]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three splits of one kind of datum.
+    """Splits of one kind of datum.
 
     Args:
         spec: what one datum is.
         train: (x,) or (x, y); x is (N, D), y is (N,) int64; x of counts may be sparse
-            (:class:`ppgen.data.sparse.SparseRows`), and is dense wherever rows of it are taken.
-        valid: the same, for early stopping.
-        test: the same, touched once.
+            (:class:`ppgen.data.sparse.SparseRows`), and is dense wherever rows of it are taken. Of data that are
+            ``"any"``, as many tensors of N rows as there are, of any shape and type.
+        valid: the same, for early stopping; empty: nothing is held out for that.
+        test: the same, touched once; empty: nothing is held out for that.
         dynamic: x of ``train`` holds probabilities, and each presentation draws 0 or 1 from them anew
             (:meth:`draw`); ``valid`` and ``test`` hold 0 and 1, drawn once.
         config: ``{"name": ..., "options": {...}}``, which ``load_data(name, **options)`` turns into this
             data set again; empty for the user's own tensors.
         modes: the known modes of a synthetic mixture, for evaluation to count.
+        beside: further data sets, whose batches take turns with this one's in training; they may be of another kind
+            (unlabelled ones beside labelled ones). Everything but training looks at this one alone.
 
     Raises:
         UsageError: a split is not what ``spec`` says (see :func:`ppgen.data.validate.check_split`).
@@ -48,11 +51,12 @@ class Dataset:
 
     spec: DataSpec
     train: Split
-    valid: Split
-    test: Split
+    valid: Split = ()
+    test: Split = ()
     dynamic: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     modes: Modes | None = None
+    beside: tuple[Dataset, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dynamic and self.spec.observation != "binary":
@@ -60,13 +64,39 @@ class Dataset:
                 f"data {self.spec.name!r} is {self.spec.observation} and dynamic: "
                 "only binary data is drawn anew at each presentation."
             )
-        for name in SPLITS:
+        for name in ("train", *self._held_out):
             check_split(name, getattr(self, name), self.spec, probabilities=self.dynamic and name == "train")
         if self.spec.num_data not in (None, len(self.train[0])):
             raise UsageError(
                 f"num_data of data {self.spec.name!r} is {self.spec.num_data}, but train has "
                 f"{len(self.train[0])} rows: leave num_data out or correct it."
             )
+
+    def __repr__(self) -> str:
+        """The name, and how many data each split has: what is held out is said."""
+        sizes = {name: len(getattr(self, name)[0]) for name in ("train", *self._held_out)}
+        held_out = [f"{sizes[name]:,} held out for {name}" for name in self._held_out]
+        own = f"data {self.spec.name!r}: {sizes['train']:,} to train, {', '.join(held_out) or 'nothing held out'}"
+        return "; beside ".join([own, *map(repr, self.beside)])
+
+    @property
+    def parts(self) -> tuple[Dataset, ...]:
+        """The data sets whose batches take turns in training: this one, and those beside it."""
+        return (self, *self.beside)
+
+    @property
+    def last_split(self) -> str:
+        """The last of the splits that there is, which evaluation and pictures look at: test, or valid, or train."""
+        return ["train", *self._held_out][-1]
+
+    @property
+    def shown(self) -> Split:
+        """The split of that name."""
+        return self.split(self.last_split)
+
+    @property
+    def _held_out(self) -> list[str]:
+        return [name for name in SPLITS[1:] if not isinstance(getattr(self, name), tuple) or getattr(self, name)]
 
     def draw(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """One presentation of ``batch``: x ~ Bernoulli(x) where the data is dynamic, else the batch itself.
@@ -82,11 +112,16 @@ class Dataset:
         """The split of that name.
 
         Raises:
-            UsageError: there is none; the three names are listed.
+            UsageError: there is none; the three names are listed. Nothing is held out for it.
         """
         if name not in SPLITS:
             raise UsageError(f"unknown split {name!r}{nearest(name, SPLITS)}")
         split: Split = getattr(self, name)
+        if not split:
+            raise UsageError(
+                f"data {self.spec.name!r} hold nothing out for {name!r}: name the split {self.last_split!r}, or give "
+                f"{name} data, ppgen.data.as_dataset(train, {name}=...)."
+            )
         return split
 
     def rows(self, split: str, rows: slice | Tensor = slice(None)) -> tuple[Tensor, ...]:
@@ -103,15 +138,18 @@ class Dataset:
 
     def to(self, device: torch.device | str) -> Self:
         """The same data with its splits on ``device``."""
-        train, valid, test = (tuple(part.to(device) for part in self.split(name)) for name in SPLITS)
-        return dataclasses.replace(self, train=train, valid=valid, test=test)
+        train, valid, test = (tuple(part.to(device) for part in getattr(self, name)) for name in SPLITS)
+        beside = tuple(other.to(device) for other in self.beside)
+        return dataclasses.replace(self, train=train, valid=valid, test=test, beside=beside)
 
     @cached_property
     def sha256(self) -> str:
         """A hash of all tensors with their types and shapes: two runs with the same one saw the same data."""
         digest = hashlib.sha256()
         for name in SPLITS:
-            for tensor in (tensor for part in self.split(name) for tensor in stored(part)):
+            for tensor in (tensor for part in getattr(self, name) for tensor in stored(part)):
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        for other in self.beside:
+            digest.update(other.sha256.encode())
         return digest.hexdigest()

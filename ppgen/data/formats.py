@@ -17,7 +17,9 @@ from ppgen.errors import UsageError
 __all__ = [
     "check_rows",
     "read_amat",
+    "read_arrays",
     "read_counts",
+    "read_csv",
     "read_idx",
     "read_lda_c",
     "read_mat",
@@ -60,6 +62,42 @@ def read_npz(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
                 f"{path} must hold the arrays {', '.join(names)}: {', '.join(missing)} missing, it has {has}."
             )
         return tuple(archive[name] for name in names)
+
+
+def read_arrays(path: Path) -> tuple[NDArray[Any], ...]:
+    """All arrays of a NumPy archive, in the order they were written in.
+
+    Raises:
+        UsageError: the file cannot be read, or has none.
+    """
+    with _reading(path, "a NumPy .npz archive"), np.load(path, allow_pickle=False) as archive:
+        if not archive.files:
+            raise ValueError("it is empty")
+        return tuple(archive[name] for name in archive.files)
+
+
+def read_csv(path: Path) -> Any:
+    """The columns of a text file of values separated by commas, a pandas frame.
+
+    The first line names the columns, unless it holds numbers alone.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    import pandas
+
+    with _reading(path, "a text file of columns separated by commas"):
+        with path.open() as file:
+            first = file.readline().split(",")
+        return pandas.read_csv(path, header=None if all(map(_is_number, first)) else "infer")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_mat(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:

@@ -48,8 +48,9 @@ def linear_gaussian_truth(
     count("seed", seed, least=0, most=2**32 - 2)
     positive("noise", noise)
     random = np.random.RandomState(seed)
-    weight = torch.from_numpy(random.standard_normal((num_features, latent_dim))).float()
-    loc = torch.from_numpy(random.standard_normal(num_features)).float()
+    kind = torch.get_default_dtype()
+    weight = torch.from_numpy(random.standard_normal((num_features, latent_dim))).to(kind)
+    loc = torch.from_numpy(random.standard_normal(num_features)).to(kind)
     return LinearGaussianTruth(weight, loc, float(noise))
 
 

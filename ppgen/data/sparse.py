@@ -27,7 +27,7 @@ class SparseRows:
     Args:
         indptr: (N + 1,), int64, ascending from 0 to the number of entries.
         indices: (entries,), int64, columns 0..D-1.
-        values: (entries,), float32.
+        values: (entries,).
         num_columns: D.
 
     Raises:
@@ -57,8 +57,11 @@ class SparseRows:
             raise UsageError(f"indices must be columns 0..{self.num_columns - 1}, got {found}.")
 
     @classmethod
-    def of(cls, matrix: Any) -> Self:
-        """The same numbers as a sparse matrix of SciPy's, a sparse tensor or a dense one, entries added up."""
+    def of(cls, matrix: Any, *, keep_type: bool = False) -> Self:
+        """The same numbers as a sparse matrix of SciPy's, a sparse tensor or a dense one, entries added up.
+
+        They are in torch's default type, unless the matrix's own is to be kept.
+        """
         from scipy.sparse import coo_matrix, csr_matrix
 
         if isinstance(matrix, cls):
@@ -66,7 +69,7 @@ class SparseRows:
         if isinstance(matrix, Tensor):
             entries = matrix.detach().cpu().to_sparse_coo().coalesce()
             matrix = coo_matrix((entries.values().numpy(), entries.indices().numpy()), shape=tuple(matrix.shape))
-        matrix = csr_matrix(matrix, dtype=np.float32, copy=True)
+        matrix = csr_matrix(matrix, dtype=None if keep_type else torch.empty(0).numpy().dtype, copy=True)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
         indptr, indices = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))

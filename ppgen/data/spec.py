@@ -13,19 +13,22 @@ from ppgen.errors import UsageError, nearest
 
 __all__ = ["DataSpec", "Observation"]
 
-Observation = Literal["binary", "real", "quantised", "counts"]
+Observation = Literal["binary", "real", "quantised", "counts", "any"]
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """One datum x: a vector of ``num_features`` numbers, and the likelihood that fits it.
+    """One datum x: a vector of ``num_features`` numbers, and the likelihood that fits it; or whatever its owner has.
 
     Args:
         name: the data set's registered name, or whatever its owner calls it.
-        num_features: D; x is always flat, (B, D), float32.
+        num_features: D; x is flat, (B, D), in torch's default floating-point type, but for ``"any"``.
         observation: ``"binary"`` (x is 0 or 1: Bernoulli), ``"real"`` (Gaussian), ``"quantised"``
-            (x = k / (levels - 1) for k = 0..levels-1: discretized logistic) or ``"counts"`` (x_w = 0, 1, 2, ... is
-            how often word w stands in a document: multinomial).
+            (x = k / (levels - 1) for k = 0..levels-1: discretized logistic), ``"counts"`` (x_w = 0, 1, 2, ... is
+            how often word w stands in a document: multinomial) or ``"any"`` (x has the shape and the type that its
+            owner gave it: the pair states the likelihood).
+        shape: of a datum of ``"any"``, and of nothing else; () for numbers, (T, D) for sequences; it holds
+            ``num_features`` numbers.
         image_shape: (H, W) or (C, H, W) of a datum that is a picture, row-major, upright.
         levels: the number of grey levels; for ``"quantised"`` and for nothing else.
         num_classes: C, when a batch is (x, y) with labels y = 0..C-1 of shape (B,), int64.
@@ -36,8 +39,8 @@ class DataSpec:
         vocabulary: D words, the names of the features of ``"counts"``; neither compared nor saved.
 
     Raises:
-        UsageError: a number is not positive, the shape does not hold D numbers, or ``levels``, ``length`` or
-            ``vocabulary`` is missing, superfluous or of another size.
+        UsageError: a number is not positive, the shape does not hold D numbers, or ``levels``, ``length``,
+            ``vocabulary`` or ``shape`` is missing, superfluous or of another size.
 
     >>> DataSpec("digits", 64, "binary", image_shape=(8, 8)).to_json()["image_shape"]
     [8, 8]
@@ -53,6 +56,7 @@ class DataSpec:
     length: int | None = None
     mean: torch.Tensor | None = field(default=None, compare=False, repr=False)
     vocabulary: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+    shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -94,6 +98,15 @@ class DataSpec:
             )
 
     def _check_shapes(self) -> None:
+        if (self.shape is not None) != (self.observation == "any"):
+            raise UsageError(
+                f"data {self.name!r} is {self.observation} and has shape={self.shape}: give it for data of the kind "
+                "any, and for nothing else."
+            )
+        if self.shape is not None and prod(self.shape) != self.num_features:
+            raise UsageError(
+                f"shape of data {self.name!r} must hold num_features={self.num_features} numbers, got {self.shape}."
+            )
         if self.image_shape is not None and (
             len(self.image_shape) not in (2, 3) or prod(self.image_shape) != self.num_features
         ):
@@ -114,7 +127,7 @@ class DataSpec:
     def to_json(self) -> dict[str, Any]:
         """All but ``mean`` and ``vocabulary``, in JSON's own types."""
         values = {name: getattr(self, name) for name in _saved()}
-        return values | {"image_shape": None if self.image_shape is None else list(self.image_shape)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DataSpec:
@@ -130,8 +143,10 @@ class DataSpec:
         missing = [name for name in ("name", "num_features", "observation") if name not in values]
         if missing:
             raise UsageError(f"the description of a datum lacks {', '.join(missing)}: it has {', '.join(values)}.")
-        shape = values.get("image_shape")
-        return cls(**{**values, "image_shape": None if shape is None else tuple(shape)})
+        entries: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**entries)
 
 
 def _saved() -> list[str]:

@@ -85,11 +85,11 @@ def dataset_from(
 
 
 def _tensors(split: str, part: Any) -> Split:
-    """(x,) or (x, y): x in float32 with at least two dimensions, or sparse; y in int64 or float32."""
+    """(x,) or (x, y): x in torch's default type with at least two dimensions, or sparse; y in int64 or that type."""
     entries = part if isinstance(part, tuple) else (part,)
     if not entries:
         raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
-    x = SparseRows.of(entries[0]) if is_sparse(entries[0]) else _tensor(split, entries[0]).float().contiguous()
+    x = SparseRows.of(entries[0]) if is_sparse(entries[0]) else _floating(_tensor(split, entries[0])).contiguous()
     rest = [_tensor(split, entry) for entry in entries[1:]]
     if x.ndim < 2:
         raise UsageError(
@@ -99,7 +99,11 @@ def _tensors(split: str, part: Any) -> Split:
     lengths = [part.shape[0] if part.ndim else 0 for part in (x, *rest)]
     if len(set(lengths)) > 1:
         raise UsageError(f"the tensors in {split} must have the same number of rows, got {lengths}.")
-    return (x, *(y.float() if y.is_floating_point() else y.long() for y in rest))
+    return (x, *(_floating(y) if y.is_floating_point() else y.long() for y in rest))
+
+
+def _floating(values: Tensor) -> Tensor:
+    return values.to(torch.get_default_dtype())
 
 
 def _tensor(split: str, values: Any) -> Tensor:

@@ -13,7 +13,7 @@ __all__ = ["check_split"]
 
 
 def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabilities: bool = False) -> None:
-    """Check that ``split``, (x,) or (x, y), is what ``spec`` says; binary x may be ``probabilities``, counts sparse.
+    """Check that ``split``, (x,), (x, y) or more, is what ``spec`` says; binary x may be ``probabilities``.
 
     Raises:
         UsageError: the split is empty, its tensors differ in length, a shape or type is wrong, x is not
@@ -37,12 +37,14 @@ def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
     if not isinstance(split, tuple) or not split or not all(isinstance(part, Rows) for part in split):
         raise UsageError(f"{where} must be a tuple of tensors, (x,) or (x, y), got {type(split).__name__}.")
     x = split[0]
-    if x.ndim != 2 or x.shape[1] != spec.num_features or not x.is_floating_point():
+    if spec.shape is not None:
+        _check_shape(where, x, spec.shape)
+    elif x.ndim != 2 or x.shape[1] != spec.num_features or not x.is_floating_point():
         raise UsageError(
             f"x in {where} must be a floating-point tensor of shape (B, {spec.num_features}), "
             f"got {tuple(x.shape)} of {x.dtype}."
         )
-    if isinstance(x, SparseRows) and spec.observation != "counts":
+    if isinstance(x, SparseRows) and spec.observation not in ("counts", "any"):
         raise UsageError(f"x in {where} is sparse, which only counts may be, and is {spec.observation}: make it dense.")
     if len(x) == 0:
         raise UsageError(f"{where} is empty: give it at least one row.")
@@ -51,15 +53,22 @@ def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
         raise UsageError(f"the tensors in {where} must have the same number of rows, got {lengths}.")
 
 
+def _check_shape(where: str, x: Rows, shape: tuple[int, ...]) -> None:
+    if not x.ndim or tuple(x.shape[1:]) != shape:
+        expected = ", ".join(map(str, ("B", *shape)))
+        raise UsageError(f"x in {where} must have shape ({expected}), got {tuple(x.shape)}.")
+
+
 def _check_finite(where: str, split: tuple[Rows, ...]) -> None:
+    remedy = "remove or impute it (a pair that knows what is missing is given a mask as one more tensor)"
     for part in split:
         numbers = stored(part)[-1]
-        if not numbers.numel():  # of a sparse matrix of zeros
+        if not numbers.numel() or not numbers.is_floating_point():  # a sparse matrix of zeros, whole numbers
             continue
         extremes = torch.stack(torch.aminmax(numbers))  # NaN propagates; four times as fast as asking every entry
         if bool(torch.isfinite(extremes).all()):
             continue
-        _refuse(where, part, ~torch.isfinite(numbers), "finite numbers", "remove or impute it")
+        _refuse(where, part, ~torch.isfinite(numbers), "finite numbers", remedy)
 
 
 def _check_binary(where: str, x: Rows, probabilities: bool) -> None:

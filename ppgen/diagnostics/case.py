@@ -99,6 +99,19 @@ class Case:
                     "distribution with a scale (AutoNormal, where it is AutoDelta)."
                 )
 
+    def check_all_data(self) -> None:
+        """Refuse to weigh latents of the whole data set by a part of the data that they were inferred from.
+
+        Raises:
+            UsageError: the data are the first of several parts.
+        """
+        if self.data.beside:
+            raise UsageError(
+                f"latents of the whole data set are weighed by all training data, and {self.data.spec.name!r} is one "
+                f"of {len(self.data.parts)} parts, whose batches took turns: weigh them by hand, by ppgen.log_weights "
+                "of each part."
+            )
+
     def _of_two_data(self, num_particles: int) -> Particles:
         few = take_rows(self.batch, slice(2))
         self.pair.prepare(*few)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.data import Dataset
+from ppgen.data import Dataset, as_dataset
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions import QUESTIONS
@@ -24,9 +24,9 @@ NUM_DATA, NUM_PARTICLES = 256, 1000
 
 def diagnose(
     pair: Any,
-    data: Dataset | None = None,
+    data: Any = None,
     *,
-    split: str = "test",
+    split: str | None = None,
     num_data: int | None = None,
     num_particles: int = NUM_PARTICLES,
     questions: Sequence[str] | None = None,
@@ -42,8 +42,10 @@ def diagnose(
     Args:
         pair: a pair, any module with ``model`` and ``guide``, or a :class:`ppgen.Run`, whose directory then keeps the
             result as ``diagnosis.json``.
-        data: whose split is looked at; None: the run's own.
-        split: ``train``, ``valid`` or ``test``.
+        data: whose split is looked at: a data set, or data of one's own, as :func:`ppgen.fit` takes them; None: the
+            run's own. Of data in several parts, the first.
+        split: ``train``, ``valid`` or ``test``; None: ``test``, or where nothing is held out for it, the last that
+            there is; the answer names it.
         num_data: the first so many data; None: 256, or the split where it is smaller.
         num_particles: K of the log-weights of each datum.
         questions: names of those to ask; None: all.
@@ -59,6 +61,8 @@ def diagnose(
     if data is None:
         return _of_run(pair, **options, seed=seed, progress=progress)
     asked = _asked(questions)
+    data = as_dataset(data)
+    split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     if num_particles < 2:
         raise UsageError(f"num_particles must be at least 2, got {num_particles}.")

@@ -150,6 +150,7 @@ def leave_one_out(case: Case) -> Finding | None:
     if case.pair.implicit or not case.pair.normalised or not case.global_latents:
         return None
     case.check_spread(case.global_latents)
+    case.check_all_data()
     batch = case.data.draw(case.data.rows("train", slice(min(case.num_data, _DATA))))
     found = loo(case.pair, batch, seed=case.seed, progress=case.progress)
     k, limit = torch.as_tensor(found.pareto_k.values), float(found.good_k)

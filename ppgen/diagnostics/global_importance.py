@@ -138,6 +138,7 @@ def global_importance(case: Case) -> Finding | None:
     if pair.implicit or not pair.normalised or not case.global_latents:
         return None
     case.check_spread(case.global_latents)
+    case.check_all_data()
     check_tail(case.num_particles)
     batch = case.data.draw(case.data.rows("train"))
     num_draws, num_particles = _afforded(case, num_rows(batch))

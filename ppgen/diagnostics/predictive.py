@@ -48,21 +48,26 @@ _NUMBERS = 2**25
 _LEAST = 0.05
 
 
+def _features(x: Tensor) -> Tensor:
+    """Sets of data (S, B, ...) as rows of features, (S, B, D)."""
+    return x.reshape(*x.shape[:2], -1)
+
+
 def _mean(x: Tensor) -> Tensor:
     return x.flatten(1).mean(1)
 
 
 def _spread_within(x: Tensor) -> Tensor:
-    return x.flatten(2).std(2, correction=0).mean(1)  # 0 of data that are one number each
+    return _features(x).std(2, correction=0).mean(1)  # 0 of data that are one number each
 
 
 def _spread_between(x: Tensor) -> Tensor:
-    return x.flatten(2).mean(2).std(1)
+    return _features(x).mean(2).std(1)
 
 
 def _dependence(x: Tensor) -> Tensor:
     """The Frobenius norm of the features' covariance over the data: that of (1/B) X X', X centred."""
-    centred = x.flatten(2) - x.flatten(2).mean(1, keepdim=True)
+    centred = _features(x) - _features(x).mean(1, keepdim=True)
     return (centred @ centred.mT).square().sum((1, 2)).sqrt() / x.shape[1]
 
 
@@ -139,8 +144,12 @@ def predictive_checks(
             f"{type(pair).__name__} makes no data from its {given}: its model or its guide cannot be drawn from."
         )
     site = next(iter(made))
-    x, sets = groups.observed_data[site].values, made[site].values  # (1, B, ...), (S, B, ...)
+    x, sets = (_floating(group[site].values) for group in (groups.observed_data, made))  # (1, B, ...), (S, B, ...)
     return [_check(name, quantity, x, sets) for name, quantity in quantities.items()]
+
+
+def _floating(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() else x.to(torch.get_default_dtype())
 
 
 @asks("Does the model make the data again?")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
-from ppgen.data import Dataset
+from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
@@ -25,9 +26,9 @@ SAMPLES = 10_000
 
 def evaluate(
     pair: Pair,
-    data: Dataset,
+    data: Any,
     *,
-    split: str = "test",
+    split: str | None = None,
     particles: int = 1000,
     num_data: int | None = None,
     log_z: LogZ | None = None,
@@ -39,8 +40,9 @@ def evaluate(
 
     Args:
         pair: trained or not, on the data's device.
-        data: whose split.
-        split: ``train``, ``valid`` or ``test``.
+        data: whose split: a data set, or data of one's own, as :func:`ppgen.fit` takes them.
+        split: ``train``, ``valid`` or ``test``; None: ``test``, or where nothing is held out for it, the last that
+            there is; the answer names it.
         particles: K of the bound; not used for a pair without a density, which has none.
         num_data: only the first so many data; None: all.
         log_z: of an unnormalised pair, from :func:`ppgen.log_z` with options of one's own; None: with its defaults.
@@ -54,6 +56,8 @@ def evaluate(
         UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, data that do not share the
             pair's log Z, a log Z for a normalised pair, too few samples.
     """
+    data = as_dataset(data)
+    split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     if log_z is not None and pair.normalised:
         raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")

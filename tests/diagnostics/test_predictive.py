@@ -124,3 +124,11 @@ def test_bad_input_is_one_sentence(pair: str, options: dict[str, Any], sentence:
     assert spec.tiny is not None
     with pytest.raises(UsageError, match=sentence):
         predictive_checks(*spec.tiny(), **options)
+
+
+def test_quantities_are_taken_of_data_of_any_shape_and_type() -> None:
+    """One number each, and counts in a table of two rows, are the same to every quantity as their rows of features."""
+    for x in (torch.arange(12.0).reshape(2, 6), torch.arange(24.0).reshape(2, 3, 2, 2)):
+        flat = x.reshape(*x.shape[:2], -1)
+        for name, quantity in QUANTITIES.items():
+            assert torch.equal(quantity(x), quantity(flat)), name

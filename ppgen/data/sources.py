@@ -1,0 +1,138 @@
+"""What people have data in, as tensors of the same shape and type: arrays, frames, data sets of torch's, files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import Dataset as TorchDataset
+
+from ppgen.data.dataset import Split
+from ppgen.data.formats import read_arrays, read_csv
+from ppgen.data.sparse import Rows, SparseRows, is_sparse
+from ppgen.errors import UsageError
+
+__all__ = ["tensors_of"]
+
+
+def tensors_of(where: str, given: Any) -> Split:
+    """(x,), (x, y) or more, each with one row a datum, in the shape and the type that they are given in.
+
+    Args:
+        where: the split's name, for errors.
+        given: a tuple of tensors or arrays, or one of them; a frame or series of pandas; a map-style data set of
+            torch's, read once, whose items are tensors or tuples of tensors; the path of a ``.csv`` file (columns of
+            numbers) or of a ``.npz`` archive (its arrays in their order). Lists of Python's numbers are in torch's
+            default type.
+
+    Raises:
+        UsageError: it is none of these, or holds no numbers.
+    """
+    if isinstance(given, str | Path):
+        return _of_file(where, Path(given))
+    if isinstance(given, TensorDataset):
+        given = given.tensors
+    elif isinstance(given, TorchDataset | DataLoader):
+        given = _of_items(where, given)
+    entries = given if isinstance(given, tuple) else (given,)
+    if not entries:
+        raise UsageError(f"{where} is an empty tuple: give x or (x, y).")
+    return tuple(_rows(where, entry) for entry in entries)
+
+
+def _of_file(where: str, path: Path) -> Split:
+    readers: dict[str, Callable[[Path], Any]] = {".csv": read_csv, ".npz": read_arrays}
+    if path.suffix not in readers or not path.is_file():
+        raise UsageError(
+            f"{where} must be data, or the path of a .csv or .npz file that exists, got {str(path)!r}: name such a "
+            "file, or load a registered data set with ppgen.load_data."
+        )
+    read = readers[path.suffix](path)
+    return tensors_of(f"{where} in {path}", read)
+
+
+def _of_items(where: str, given: Any) -> tuple[Any, ...]:
+    """Every item of a map-style data set, read once, as torch's loader would stack them."""
+    if isinstance(given, IterableDataset | DataLoader) or not hasattr(given, "__len__"):
+        remedy = "give its .dataset" if isinstance(given, DataLoader) else "give one with __len__ and __getitem__"
+        raise UsageError(
+            f"{where} must be a map-style torch.utils.data.Dataset, whose items can be counted and read in any order, "
+            f"got {type(given).__name__}: {remedy}."
+        )
+    try:
+        stacked = default_collate([given[index] for index in range(len(given))])
+    except (TypeError, RuntimeError, IndexError) as error:
+        raise UsageError(
+            f"the items of {where} ({type(given).__name__}) must be tensors, or tuples of tensors, all of one shape, "
+            f"and cannot be stacked ({error})."
+        ) from error
+    return tuple(stacked) if isinstance(stacked, list) else (stacked,)
+
+
+def _rows(where: str, values: Any) -> Rows:
+    if is_sparse(values):
+        return SparseRows.of(values, keep_type=True)
+    rows = values.detach() if isinstance(values, Tensor) else _converted(where, values)
+    if not rows.ndim:
+        raise UsageError(f"{where} must be tensors with one row a datum, got the number {rows.item()}.")
+    return rows
+
+
+def _converted(where: str, values: Any) -> Tensor:
+    if isinstance(values, np.ma.MaskedArray):
+        raise UsageError(
+            f"{where} is a masked array, whose mask a tensor would lose: fill it in, x.filled(0.0), and give the mask "
+            "beside it, (x, mask)."
+        )
+    if isinstance(values, dict):
+        raise UsageError(
+            f"{where} must be a tensor or a tuple of tensors, got a dict of {', '.join(map(repr, values))}."
+        )
+    pandas = sys.modules.get("pandas")  # who has a frame has imported it
+    if pandas is not None and isinstance(values, pandas.Series):
+        return _of_frame(where, values.to_frame())[:, 0]
+    if pandas is not None and isinstance(values, pandas.DataFrame):
+        return _of_frame(where, values)
+    return _of_list(where, values) if isinstance(values, list) else _of_array(where, values)
+
+
+def _of_list(where: str, values: list[Any]) -> Tensor:
+    """In torch's default type, as ``torch.tensor`` has it; an array would be in float64."""
+    try:
+        return torch.tensor(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UsageError(f"{where} must be an array of numbers, got a list that is none: {error}.") from error
+
+
+def _of_array(where: str, values: Any) -> Tensor:
+    array: NDArray[Any] = np.asarray(values)
+    try:
+        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    except TypeError as error:  # of text, of objects, of numbers that torch lacks
+        what = type(values).__name__ if array.dtype.kind == "O" and not array.ndim else str(array.dtype)
+        raise UsageError(f"{where} must be an array of numbers, got {what}.") from error
+
+
+def _of_frame(where: str, frame: Any) -> Tensor:
+    """(N, columns), in the one type that holds all columns."""
+    from pandas.api.types import is_numeric_dtype
+
+    text = [repr(str(name)) for name, kind in frame.dtypes.items() if not is_numeric_dtype(kind)]
+    gaps = [repr(str(name)) for name, found in frame.isna().any().items() if found]
+    for names, what in ((text, "hold no numbers"), (gaps, "have missing values")):
+        if names:
+            raise UsageError(
+                f"{where} must have columns of numbers, and {', '.join(names)} {what}: turn them into numbers, or drop "
+                "them."
+            )
+    if not len(frame.columns):
+        raise UsageError(f"{where} must have columns of numbers, and the frame has none.")
+    kinds = [getattr(kind, "numpy_dtype", kind) for kind in frame.dtypes]
+    return torch.from_numpy(np.array(frame.to_numpy(dtype=np.result_type(*kinds)), order="C"))
