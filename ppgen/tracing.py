@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from ppgen.discrete import family_of
 from ppgen.errors import UsageError
+from ppgen.memories import Forgetting
 from ppgen.pair import Pair
 from ppgen.parameters import detached, isolated, owner, swapped
 from ppgen.sites import (
@@ -39,6 +40,7 @@ from ppgen.sites import (
     data_frame,
     is_latent,
 )
+from ppgen.transformed import log_prob_at
 
 __all__ = ["Draw", "Particles", "Program", "run_particles"]
 
@@ -150,6 +152,8 @@ class Particles:
         check_observed(site, self.particle_dim)
         if name in self.extended:
             return self.reduced(site, family_of(site, "a relaxed value").log_prob(site["fn"], site["value"]))
+        if "scored" in site:
+            return self.reduced(site, site["scored"])
         return self.reduced(site, site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"]))
 
     def reduced(self, site: Site, log_prob: Tensor) -> Tensor:
@@ -174,9 +178,14 @@ class Particles:
         sites: dict[str, Any] = {"guide_sites": self.guide_sites, "model_sites": self.model_sites}
         for kind, fixed in (("guide", guide), ("model", model)):
             if fixed or latents:
-                function = getattr(self.program, kind)
+                function, before = getattr(self.program, kind), sites[f"{kind}_sites"]
                 with detached(function) if fixed else nullcontext():
-                    sites[f"{kind}_sites"] = _run(function, self.batch, self._plate(), _Given(given))
+                    found = _run(function, self.batch, self._plate(), _Given(given), Forgetting(function))
+                    for name, site in found.items():
+                        if not site_is_subsample(site) and name not in self.extended:
+                            check_observed(site, self.particle_dim)
+                            site["scored"] = log_prob_at(site, before.get(name))
+                sites[f"{kind}_sites"] = found
         return replace(self, **sites)
 
     def _plate(self) -> pyro.plate:
@@ -231,10 +240,10 @@ def run_particles(
             pair.prepare(*batch)
     dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
     plate = pyro.plate("particles", num_particles, dim=dim)
-    giver = _Given(given or {}, draw)
-    guide_sites = _run(program.guide, batch, plate, giver)
+    giver, forgetting = _Given(given or {}, draw), Forgetting(program.model, program.guide)
+    guide_sites = _run(program.guide, batch, plate, giver, forgetting)
     values = {name: site["value"] for name, site in guide_sites.items() if not site["is_observed"]}
-    model_sites = _run(program.model, batch, plate, _Given(values))
+    model_sites = _run(program.model, batch, plate, _Given(values), forgetting)
     check_same_latents(model_sites, guide_sites)
     extended = frozenset(name for name in giver.drawn if not guide_sites[name]["fn"].has_rsample)
     return Particles(program, batch, num_particles, dim, guide_sites, model_sites, extended=extended)
@@ -264,9 +273,11 @@ class _Given(Messenger):
         return value
 
 
-def _run(function: Callable[..., Any], batch: Batch, plate: pyro.plate, given: _Given) -> dict[str, Site]:
+def _run(
+    function: Callable[..., Any], batch: Batch, plate: pyro.plate, given: _Given, forgetting: Forgetting
+) -> dict[str, Site]:
     """Sample sites of one run, in order, subsampling sites included."""
-    with poutine.trace() as tracer, given, plate:
+    with forgetting, poutine.trace() as tracer, given, plate:
         function(*batch)
     return {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
 
