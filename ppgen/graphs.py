@@ -30,7 +30,7 @@ def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
     """
 
     def with_fixed_sizes(*values: Any) -> Any:
-        with Sizes():
+        with Sizes():  # type: ignore[no-untyped-call]
             return function(*values)
 
     with _WithoutChecks(), Masks():

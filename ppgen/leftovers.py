@@ -8,7 +8,7 @@ the next call as a constant is such a memory. A constant that is made of constan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ class Descendants(TorchDispatchMode):
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._storages: dict[int, StorageWeakRef] = {}  # weakly held: a storage's address is not given to another
         self._note(tensors, True)
 
@@ -47,12 +47,21 @@ class Descendants(TorchDispatchMode):
     def __contains__(self, tensor: Tensor) -> bool:
         return _address(tensor) in self._storages
 
-    def check(self, graph: fx.GraphModule, module: nn.Module | None = None) -> None:
+    def held_by(self, module: nn.Module) -> dict[int, str]:
+        """Names of the module's attributes that hold one of them, for :meth:`check`; parameters and buffers aside."""
+        held: dict[int, str] = {}
+        for name, part in module.named_modules():
+            for attribute, value in vars(part).items():
+                found = [] if attribute in ("_parameters", "_buffers") else _tensors(value)
+                held |= {_address(tensor): f"{name}.{attribute}".lstrip(".") for tensor in found if tensor in self}
+        return held
+
+    def check(self, graph: fx.GraphModule, held: Mapping[int, str]) -> None:
         """No constant of the graph of the next call is among them.
 
         Args:
             graph: of the next call.
-            module: where to look for who holds it, for the sentence.
+            held: from :meth:`held_by`, asked between the two calls.
 
         Raises:
             Remembered: one is.
@@ -60,14 +69,13 @@ class Descendants(TorchDispatchMode):
         for node in graph.graph.find_nodes(op="get_attr"):
             constant = getattr(graph, node.target)
             if torch.is_tensor(constant) and constant in self:
-                who = f"{_holder(module, constant)!r}, of shape {tuple(constant.shape)},"
+                who = f"{held.get(_address(constant), 'a tensor')!r}, of shape {tuple(constant.shape)},"
                 raise Remembered(f"the step computes from {who} which is left from an earlier call")
 
     def _note(self, tensors: Iterable[Tensor], descends: bool) -> None:
         for tensor in tensors:
-            if (address := _address(tensor)) is None:
-                continue
-            if descends:
+            address = _address(tensor)
+            if descends and tensor.layout == torch.strided:
                 self._storages[address] = StorageWeakRef(tensor.untyped_storage())
             else:
                 self._storages.pop(address, None)
@@ -77,14 +85,7 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
     return (leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
-def _address(tensor: Tensor) -> int | None:
-    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else None
-
-
-def _holder(module: nn.Module | None, constant: Tensor) -> str:
-    """The name of the attribute that holds it."""
-    for name, part in module.named_modules() if module is not None else ():
-        for attribute, value in vars(part).items():
-            if any(_address(tensor) == _address(constant) for tensor in _tensors(value)):
-                return f"{name}.{attribute}" if name else attribute
-    return "a tensor"
+def _address(tensor: Tensor) -> int:
+    """Of its storage, which views share; of itself where it has none (sparse tensors)."""
+    address: int = tensor.untyped_storage()._cdata if tensor.layout == torch.strided else -id(tensor)
+    return address

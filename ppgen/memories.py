@@ -53,7 +53,7 @@ class Forgetting(Messenger):
     def __enter__(self) -> Any:
         for module in self._owners:
             self._forget(module)
-        return super().__enter__()  # type: ignore[no-untyped-call]
+        return super().__enter__()
 
     def _pyro_sample(self, msg: Any) -> None:
         for part in parts_of(msg["fn"]):

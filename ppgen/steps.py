@@ -129,6 +129,8 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
     leaves = _leaves(arguments, takes)
     with torch.random.fork_rng(), Descendants(leaves) as first:
         example = step(*arguments)  # also: so that nothing is left to find out while tracing
+    learner = getattr(step, "learner", None)
+    held = {} if learner is None else first.held_by(learner)
     gives = _layout(example)
     constants = _constants(arguments[1], example[3])
 
@@ -141,7 +143,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
     leaves = [leaf.detach() for leaf in leaves]  # other objects: what the first call remembers by identity is not met
     with torch.random.fork_rng(), torch.no_grad():
         graph = without_detach(graph_of(flat, *leaves))
-        first.check(graph, getattr(step, "learner", None))
+        first.check(graph, held)
         run = _inductor(faster_products(graph), leaves)
 
     def fast(*arguments: Any) -> StepResult:

@@ -25,7 +25,7 @@ from ppgen.nonfinite import first_nonfinite
 from ppgen.objective import Objective, Player, State
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
-from ppgen.parameters import in_evaluation, isolated
+from ppgen.parameters import in_evaluation, isolated, swapped
 from ppgen.steps import Learner, StepFunction, compiled, player_step
 from ppgen.tracing import Batch
 
@@ -106,7 +106,9 @@ class Trainer:
         """The first player's loss and metrics on the validation data, per datum, in ``eval()``, under one seed."""
         player, objective, valid = self.players[0].name, self.objective.at(self.turn), self.data.valid
         sums: dict[str, float] = {}
-        with torch.no_grad(), torch.random.fork_rng(), isolated(), in_evaluation(self.learner):
+        buffers = {name: value.clone() for name, value in self.learner.named_buffers()}  # those of training stay
+        still = swapped(self.learner, buffers)
+        with torch.no_grad(), torch.random.fork_rng(), isolated(), in_evaluation(self.learner), still:
             torch.manual_seed(self.options.seed)
             for start in range(0, len(valid[0]), rows):
                 batch = tuple(part[start : start + rows] for part in valid)

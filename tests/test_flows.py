@@ -94,7 +94,7 @@ def test_eager_steps_at_one_data_tensor_do_not_meet_the_parameters_of_the_step_b
         for _ in range(5):
             optimizer.zero_grad()
             loss = ELBO().differentiable_loss(pair.model, pair.guide, x)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
         losses.append(loss.detach())
     assert torch.equal(*losses)
@@ -313,7 +313,8 @@ def _by_newton(pair: _Chain, first: Tensor, second: Tensor) -> Tensor:
         x = x - torch.linalg.solve(jacobian, (called(x) - second).unsqueeze(-1)).squeeze(-1)
     assert (called(x) - second).abs().max() < 1e-12
     log_p: Tensor = dist.Normal(torch.zeros_like(x), 1.0).to_event(1).log_prob(x)
-    return log_p - jacobian.slogdet().logabsdet
+    log_q: Tensor = log_p - jacobian.slogdet().logabsdet
+    return log_q
 
 
 def test_a_value_that_a_flow_without_inverse_did_not_draw_is_refused_by_name() -> None:
