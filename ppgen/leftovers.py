@@ -17,10 +17,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Descendants", "Remembered"]
+__all__ = ["Descendants", "RememberedError"]
 
 
-class Remembered(RuntimeError):
+class RememberedError(RuntimeError):
     """A step computes from what an earlier call of it left behind."""
 
 
@@ -64,13 +64,13 @@ class Descendants(TorchDispatchMode):
             held: from :meth:`held_by`, asked between the two calls.
 
         Raises:
-            Remembered: one is.
+            RememberedError: one is.
         """
         for node in graph.graph.find_nodes(op="get_attr"):
             constant = getattr(graph, node.target)
             if torch.is_tensor(constant) and constant in self:
                 who = f"{held.get(_address(constant), 'a tensor')!r}, of shape {tuple(constant.shape)},"
-                raise Remembered(f"the step computes from {who} which is left from an earlier call")
+                raise RememberedError(f"the step computes from {who} which is left from an earlier call")
 
     def _note(self, tensors: Iterable[Tensor], descends: bool) -> None:
         for tensor in tensors:

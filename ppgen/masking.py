@@ -19,12 +19,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Masks", "SizeOfValues", "Sizes"]
+__all__ = ["Masks", "SizeError", "Sizes"]
 
 aten = torch.ops.aten
 
 
-class SizeOfValues(RuntimeError):
+class SizeError(RuntimeError):
     """A size or a branch depends on values, so that no graph can hold the step."""
 
 
@@ -57,7 +57,7 @@ class Masks(TorchFunctionMode):
         if func is Tensor.__setitem__ and _is_mask(args[1]):
             return self._assign(*args)
         if self._selections and any(id(leaf) in self._selections for leaf in pytree.tree_leaves((args, kwargs))):
-            raise SizeOfValues("the size of x[mask] depends on values: use torch.where(mask, x, y)")
+            raise SizeError("the size of x[mask] depends on values: use torch.where(mask, x, y)")
         return func(*args, **(kwargs or {}))
 
     def _select(self, source: Tensor, mask: Tensor) -> Tensor:
@@ -71,12 +71,12 @@ class Masks(TorchFunctionMode):
         if chosen is None:
             few = value.dim() if torch.is_tensor(value) else 0
             if few > target.dim() - mask.dim():
-                raise SizeOfValues("the size of y[mask] depends on values: use torch.where(mask, x, y)")
+                raise SizeError("the size of y[mask] depends on values: use torch.where(mask, x, y)")
             target.copy_(torch.where(wide, value, target))
             return
         same = chosen.mask is mask and chosen.source.shape == target.shape
         if not same or chosen.source._version != chosen.version:
-            raise SizeOfValues("x[mask] is assigned to another mask's or shape's y[mask]: use torch.where(mask, x, y)")
+            raise SizeError("x[mask] is assigned to another mask's or shape's y[mask]: use torch.where(mask, x, y)")
         target.copy_(torch.where(wide, chosen.source, target))
 
 
@@ -94,7 +94,7 @@ class Sizes(TorchDispatchMode):
             with disable_proxy_modes_tracing():
                 return func(*args, **kwargs)
         if _depends_on_values(func, args):
-            raise SizeOfValues(f"the size of what {func.overloadpacket} gives depends on values")
+            raise SizeError(f"the size of what {func.overloadpacket} gives depends on values")
         return func(*args, **kwargs)
 
 

@@ -35,7 +35,7 @@ _CONTAINERS = (
 
 
 class Forgetting(Messenger):
-    """Around the runs that belong together (a guide's, and its model's at the draws): they know nothing of earlier ones.
+    """Around runs that belong together (a guide's, and its model's at the draws): they know nothing of earlier ones.
 
     Transforms among the modules of ``functions`` forget when it is entered, those of a site's distribution before the
     site is drawn or given; each once in the life of this object, which may be entered for one run after another. It

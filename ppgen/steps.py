@@ -123,7 +123,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
 
     Raises:
         Exception: whatever tracing raised, when the step depends on values (``.item()``, ``if tensor > 0:``).
-        Remembered: the step computes from what an earlier call left behind.
+        RememberedError: the step computes from what an earlier call left behind.
     """
     takes = _layout(arguments)
     leaves = _leaves(arguments, takes)

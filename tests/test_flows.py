@@ -1,4 +1,4 @@
-"""Flows: what they remember enters neither a graph nor the next run, and they are scored under the parameters in force."""
+"""Flows: what they remember enters neither a graph nor the next run; they are scored under the parameters in force."""
 
 from __future__ import annotations
 

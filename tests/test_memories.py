@@ -17,8 +17,8 @@ import ppgen
 from ppgen.checkpoint import read_checkpoint
 from ppgen.graphs import graph_of
 from ppgen.inference import ELBO, STL
-from ppgen.leftovers import Remembered
-from ppgen.masking import SizeOfValues
+from ppgen.leftovers import RememberedError
+from ppgen.masking import SizeError
 from ppgen.parameters import swapped
 from ppgen.steps import Learner, compiled, player_step
 from ppgen.testing import CheckFailed
@@ -174,7 +174,7 @@ def test_a_number_and_a_tensor_are_assigned_by_mask_in_a_graph() -> None:
     ],
 )
 def test_a_size_that_depends_on_values_is_no_graph(function: Any) -> None:
-    with pytest.raises(SizeOfValues, match="depends on values"):
+    with pytest.raises(SizeError, match="depends on values"):
         graph_of(function, torch.randn(4, 3))
 
 
@@ -322,5 +322,5 @@ def test_an_autoguide_with_tied_parameters_trains_the_same_eager_and_as_a_graph(
 def test_what_was_remembered_is_refused_by_compiling() -> None:
     pair, batch = RemembersTheLast(), data()
     learner, player = Learner(pair, nn.Module()), ELBO().players()[0]
-    with pytest.raises(Remembered, match=r"'pair\.last'"):
+    with pytest.raises(RememberedError, match=r"'pair\.last'"):
         compiled(player_step(learner, ELBO(), player), dict(learner.owned_by(player)), {}, {}, {}, batch)

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ppgen.errors import UsageError
-from ppgen.leftovers import Remembered
+from ppgen.leftovers import RememberedError
 from ppgen.pair import Pair
 from ppgen.parameters import swapped
 from ppgen.steps import Learner, StepFunction, compiled, player_step
@@ -84,7 +84,7 @@ def check_compiled_step(pair: Pair, batch: Batch) -> None:
         fast = compiled(step, owned, others, {}, {}, batch)
     except UsageError:
         raise
-    except Remembered as error:
+    except RememberedError as error:
         raise CheckFailed(str(error), where="from one step to the next", advice=_NO_MEMORY) from error
     except Exception as error:
         what = f"the step cannot be traced to one graph, so the pair trains eagerly ({first_sentence(error)})"
