@@ -103,7 +103,7 @@ def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
 
     Latents outside the data plate stay where the first ``num`` particles have them.
     """
-    runner = replace(particles.runner, num_particles=num, together=num > 1 and particles.runner.together)
+    runner = particles.runner.anew(num)
     with torch.no_grad():
         sites = runner.at(poutine.uncondition(particles.program.model), _outside(particles, num))
     return {name: torch.as_tensor(sites[name]["value"]) for name in particles.model_sites}

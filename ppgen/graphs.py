@@ -11,6 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from ppgen.errors import UsageError
+from ppgen.masking import Masks, Sizes
 
 __all__ = ["faster_products", "graph_of", "traced", "without_detach"]
 
@@ -24,10 +25,16 @@ def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
     """What ``function`` does to arguments of these shapes, as one graph.
 
     Raises:
-        Exception: whatever tracing raised, when the function depends on values (``.item()``, ``if tensor > 0:``).
+        Exception: whatever tracing raised, when the function depends on values (``.item()``, ``if tensor > 0:``,
+            ``x[mask]`` in other places than ``y[mask] = x[mask]``).
     """
-    with _WithoutChecks():
-        return make_fx(function)(*arguments)
+
+    def with_fixed_sizes(*values: Any) -> Any:
+        with Sizes():  # type: ignore[no-untyped-call]
+            return function(*values)
+
+    with _WithoutChecks(), Masks():
+        return make_fx(with_fixed_sizes)(*arguments)
 
 
 def traced(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any]:

@@ -122,13 +122,14 @@ class _FunctionPair(Pair):
         self.plate_required = data_plate is not None
         self.vectorized = vectorized
         self._functions = (model, guide)
-        self._prepared = False
+        self._prepared: set[Any] = set()
         self._constraints: dict[str, tuple[str, Constraint]] = {}
         self.modules_used = nn.ModuleList()
         self.values = nn.ParameterDict()
 
     def prepare(self, *batch: Any, **options: Any) -> None:
-        if self._prepared:
+        kind = (*map(type, batch), *options)
+        if kind in self._prepared:
             return
         model, guide = self._functions
         with poutine.block(), torch.random.fork_rng(), _ParameterLeaves() as found, _modules_called() as called:
@@ -136,11 +137,13 @@ class _FunctionPair(Pair):
             model(*batch, **options)
         roots = [m for f in (model, guide) if (m := owner(f)) is not None]
         seen = [*_modules_named(model), *_modules_named(guide), *called]
-        self.modules_used.extend(_outermost(roots, seen, {id(leaf) for leaf in found.leaves.values()}))
+        known = [*self.modules_used]
+        outermost = _outermost([*known, *roots], seen, {id(leaf) for leaf in found.leaves.values()})
+        self.modules_used.extend(module for module in outermost if all(module is not other for other in known))
         held = {id(p) for p in self.modules_used.parameters()}
         store = pyro.get_param_store()
         for name, leaf in found.leaves.items():
-            if id(leaf) not in held:
+            if id(leaf) not in held and name not in self._constraints:
                 _check_reachable(name)
                 key = name.replace(".", "_")
                 self.values[key] = leaf if isinstance(leaf, nn.Parameter) else nn.Parameter(leaf)
@@ -148,7 +151,7 @@ class _FunctionPair(Pair):
                     key,
                     store._constraints.get(name, torch.distributions.constraints.real),
                 )
-        self._prepared = True
+        self._prepared.add(kind)
 
     def model(self, *batch: Any, **options: Any) -> Any:
         return self._call(0, batch, options)

@@ -71,7 +71,8 @@ def empty_store() -> Iterator[None]:
 @contextmanager
 def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
     """Within it ``module`` holds ``values`` (by parameter or buffer name) in place of its own tensors."""
-    with stateless._reparametrize_module(module, dict(values), tie_weights=True):
+    given = dict(values)  # stacked: a module that is met under two names is given back what it held before the first
+    with stateless._reparametrize_module(module, given, tie_weights=True, stack_weights=True):
         yield
 
 

@@ -35,6 +35,7 @@ from ppgen.progress import track
 from ppgen.replay import Replay, Scores, Variables, observations
 from ppgen.running import Runner
 from ppgen.sites import Site, data_frame, is_latent
+from ppgen.structure import runner_of
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.variables import Variable
 
@@ -92,7 +93,7 @@ def guide_groups(
     pair.prepare(*batch)
     with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), batch, 1)
-        replay = Replay(Runner.of(one.program, batch, 2), bool(one.summed), _block(one), progress)
+        replay = Replay(runner_of(one.program, batch, 2), bool(one.summed), _block(one), progress)
         drawn = Groups() if pair.implicit else _drawn(one, num_samples, resampled_from, replay)
         inferred = (drawn.posterior or one.summed) and pair.normalised
         scores = replay.scored(drawn.posterior, num_samples) if inferred else Scores()
@@ -124,7 +125,8 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
     with torch.no_grad():
         with poutine.trace() as tracer:
             model(*batch)
-        sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
+        nodes: Mapping[str, Site] = tracer.trace.nodes
+        sites = {name: site for name, site in nodes.items() if site["type"] == "sample"}
         posterior = {name: Variable.of(sites[name], values.flatten(0, 1)) for name, values in chains.items()}
         rank = max(len(site["fn"].batch_shape) for site in sites.values() if not site_is_subsample(site))
         runner = Runner(Program(model, model), batch, 1, -1 - rank, together=False)  # one draw after another
@@ -170,7 +172,7 @@ def _read(particles: Particles) -> tuple[Variables, Variables]:
     """The latents, and what the sites inside and outside the data plate add to a draw's log-weight."""
     sites, plate = particles.guide_sites, particles.plate
     latents = {name: Variable.of(site, site["value"]) for name, site in sites.items() if is_latent(site)}
-    weights = {"log_weight": Variable(particles.log_w, plates={-1: plate} if _has_plate(particles) else {})}
+    weights = {"log_weight": Variable(particles.log_w, plates={} if plate is None else {-1: plate})}
     if particles.outside is not None:
         weights["log_weight_global"] = Variable(particles.outside.log_w)
     return latents, weights
@@ -187,18 +189,14 @@ def _resampled(one: Particles, posterior: Variables, weights: Variables, num_sam
         log_w = (weights["log_weight_global"].values + log_w.sum(1, keepdim=True)).reshape(-1, 1)  # (M, 1)
     smoothed, k = smoothed_log_weights(log_w)
     rows = torch.multinomial(smoothed.exp().T, num_samples, replacement=True).T  # (S, B), or (S, 1)
-    own = _has_plate(one) and one.outside is None
+    own = {} if plate is None or one.outside is not None else {-1: plate}
     rows = rows if own else rows[:, 0]
     return Groups(
         posterior={name: z.take(rows, plate) for name, z in posterior.items()},
-        sample_stats={"candidate": Variable(rows, plates={-1: plate} if own else {})},
+        sample_stats={"candidate": Variable(rows, plates=own)},
         kind="importance-resampled",
         facts={"num_candidates": len(log_w), "pareto_k": k.where(log_w.amax(0) > log_w.amin(0), 0.0).tolist()},
     )
-
-
-def _has_plate(particles: Particles) -> bool:
-    return any(data_frame(site, particles.plate) is not None for site in particles.model_sites.values())
 
 
 def _observed(sites: Mapping[str, Site]) -> Variables:

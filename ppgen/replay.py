@@ -10,7 +10,7 @@ and, without draws, the prior's. Many draws are run at once where the pair allow
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyro.distributions.util import scale_and_mask
@@ -87,7 +87,7 @@ class Replay:
         return latents, data
 
     def _runner(self, size: int) -> Runner:
-        return replace(self.runner, num_particles=size, together=size > 1 and self.runner.together)
+        return self.runner.anew(size)
 
     def _blocks(self, num: int, what: str) -> Iterator[tuple[int, int]]:
         """Where each block starts, and its size."""

@@ -1,52 +1,43 @@
 """Runs of a program: K particles at once under a plate where the pair allows it, one after another where it does not.
 
 One particle is run as Pyro runs it, without a plate of particles, so that whatever is right for ``Trace_ELBO()`` is
-right here: ``softmax(dim=1)``, ``x.view(len(x), -1)``, batch normalisation. Whether K can be run together is found out
-once for each pair of model and guide, by comparing: two particles under a plate against each of them alone, at the same
-latents. Where a log-probability differs, or the plate raises, particles are run one after another, and a warning says
-why, once.
+right here: ``softmax(dim=1)``, ``x.view(len(x), -1)``, batch normalisation. How a program is to be run,
+:mod:`ppgen.structure` finds out.
 """
 
 from __future__ import annotations
 
 import functools
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
 
 import pyro
 import torch
 from pyro import poutine
 from pyro.infer import infer_discrete
 from pyro.poutine.enum_messenger import EnumMessenger
-from pyro.poutine.messenger import Messenger, _context_wrap
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from ppgen.agreement import close
 from ppgen.errors import UsageError
-from ppgen.lines import blame, current_line, first_sentence
-from ppgen.pair import Pair
-from ppgen.parameters import isolated, owner, swapped, unwrapped
+from ppgen.memories import Forgetting
+from ppgen.parameters import owner
 from ppgen.sites import (
     PARTICLES,
     Site,
     check_given,
-    check_observed,
-    check_plates,
-    check_same_latents,
     data_plate,
     is_latent,
     is_summed,
     with_sizes,
 )
-from ppgen.stacking import log_prob_of, part_of_value, stacked_sites
-from ppgen.summation import absorbing, is_absorbed
+from ppgen.stacking import part_of_value, stacked_sites
+from ppgen.summation import absorbing
 
-__all__ = ["Batch", "Draw", "Program", "Runner", "structure_key"]
+__all__ = ["Batch", "Draw", "Program", "Runner"]
 
 Batch = tuple[Any, ...]
 """The arguments of a model and its guide; its tensors with the data's leading size are the data."""
@@ -93,16 +84,13 @@ class Runner:
     dim: int
     together: bool
     apart: str = ""
+    forgetting: Forgetting = field(default_factory=Forgetting, compare=False, repr=False)
 
-    @classmethod
-    def of(cls, program: Program, batch: Batch, num_particles: int) -> Runner:
-        """A runner for a program, which is looked at the first time that it is seen."""
-        for function in (program.model, program.guide):
-            if isinstance(pair := owner(function), Pair):
-                pair.prepare(*batch)
-        dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
-        apart = num_particles > 1 and _why_apart(program, batch, dim)
-        return cls(program, batch, num_particles, dim, num_particles > 1 and not apart, apart or "")
+    def anew(self, num_particles: int | None = None) -> Runner:
+        """The same for runs that know nothing of earlier ones, of as many particles or of another number."""
+        num = self.num_particles if num_particles is None else num_particles
+        forgetting = Forgetting(self.program.model, self.program.guide)
+        return replace(self, num_particles=num, together=num > 1 and self.together, forgetting=forgetting)
 
     def guide(self, given: Mapping[str, Tensor], draw: Draw | None = None) -> tuple[dict[str, Site], list[str]]:
         """The guide's sites, each latent given (K, ...), drawn by ``draw``, or sampled; and the names that it drew."""
@@ -110,7 +98,7 @@ class Runner:
             giver = self._given(given, draw)
             return self._run(self.program.guide, giver, summing=False), giver.drawn
         if draw is None:
-            return self._each(self.program.guide, self._parts(given), summing=False), []
+            return self.each(self.program.guide, self._parts(given), summing=False), []
         return self._drawn_in_turn(dict(given), draw)
 
     def model(self, guide_sites: Mapping[str, Site]) -> dict[str, Site]:
@@ -134,7 +122,7 @@ class Runner:
             {name: _value_of(site, particle, cut) for name, site in drawn.items()}
             for particle in range(self.num_particles)
         ]
-        return self._each(function, raw, summing)
+        return self.each(function, raw, summing)
 
     def at(
         self, function: Callable[..., Any], given: Mapping[str, Tensor], *, summing: bool = False
@@ -142,7 +130,7 @@ class Runner:
         """A run of any function of the batch, latents given (K, ...) or sampled; ``summing``: or summed out."""
         if self.together:
             return self._run(function, self._given(given), summing)
-        return self._each(function, self._parts(given), summing)
+        return self.each(function, self._parts(given), summing)
 
     def summed_given(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """c ~ p(c | x, z) of the latents c that the model sums out, at the others z, by site name, (K, ...).
@@ -158,9 +146,10 @@ class Runner:
 
     def _drawn_given(self, function: Callable[..., Any], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         plate = self._plate()
-        with poutine.trace() as tracer:
+        with self.forgetting, poutine.trace() as tracer:
             function(self._given(values), plate, *self.batch)
-        sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
+        nodes: Mapping[str, Site] = tracer.trace.nodes
+        sites = {name: site for name, site in nodes.items() if site["type"] == "sample"}
         return {name: site["value"].expand(site["fn"].shape()) for name, site in sites.items() if is_summed(site)}
 
     def _padded(self, value: Tensor) -> Tensor:
@@ -180,7 +169,7 @@ class Runner:
     def _run(self, function: Callable[..., Any], giver: _Given, summing: bool) -> dict[str, Site]:
         enumerated = EnumMessenger(first_available_dim=self.dim - 1) if summing else nullcontext()
         plate = self._plate()  # before it is traced: it is no plate of the pair's
-        with poutine.trace() as tracer, enumerated, giver, plate:
+        with self.forgetting, poutine.trace() as tracer, enumerated, giver, plate:
             function(*self.batch)
         sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
         sites = with_sizes(sites)
@@ -190,9 +179,10 @@ class Runner:
         plate_name = data_plate(own, self.program.preferred_plate).name
         return sites | absorbing(own, plate_name)
 
-    def _each(
+    def each(
         self, function: Callable[..., Any], given: Sequence[Mapping[str, Tensor]], summing: bool
     ) -> dict[str, Site]:
+        """A run for each particle, at its own latents; what subsamples a plate is one thing to all."""
         runs: list[dict[str, Site]] = []
         shared: dict[str, Tensor] = {}
         for values in given:
@@ -205,7 +195,7 @@ class Runner:
         """One latent after another, of all particles: ``draw`` is shown a site of K particles, whose own are known."""
         drawn: list[str] = []
         while True:
-            sites = self._each(self.program.guide, self._parts(given), summing=False)
+            sites = self.each(self.program.guide, self._parts(given), summing=False)
             following = next((n for n, s in sites.items() if n not in given and is_latent(s)), None)
             if following is None:
                 return sites, drawn
@@ -251,8 +241,8 @@ class _Given(Messenger):
     def _value(self, msg: dict[str, Any]) -> Tensor | None:
         name = msg["name"]
         if name in self.values:
-            value = self.values[name]
-            return _without_padding(value, self._shape(msg)) if self.alone else value
+            given = self.values[name]
+            return _without_padding(given, self._shape(msg)) if self.alone else given
         if self.draw is None or not is_latent(msg):
             return None
         value = self.draw(msg)
@@ -269,18 +259,15 @@ class _Given(Messenger):
 
 def _without_padding(value: Tensor, shape: tuple[int, ...] | None) -> Tensor:
     """A value without the leading dims of size 1 that its site has not."""
-    surplus = 0 if shape is None else value.dim() - len(shape)
+    if shape is None:
+        return value
+    surplus = value.dim() - len(shape)
     return value.reshape(shape) if surplus > 0 and value.shape == (*(1,) * surplus, *shape) else value
 
 
 def _value_of(site: Site, particle: int, cut: bool) -> Any:
     value = site["parts"][particle]["value"] if "parts" in site else site["value"]
     return value.detach() if cut and torch.is_tensor(value) else value
-
-
-def _value_alone(site: Site, particle: int) -> Any:
-    """One particle's value of a site of several that were run together."""
-    return site["value"] if site_is_subsample(site) else part_of_value(site["value"], particle)
 
 
 def _check_same_names(first: Mapping[str, Site], other: Mapping[str, Site]) -> None:
@@ -291,163 +278,3 @@ def _check_same_names(first: Mapping[str, Site], other: Mapping[str, Site]) -> N
                 "take num_particles = 1, or draw every site in each run and choose by value (torch.where, poutine.mask)"
                 "."
             )
-
-
-@contextmanager
-def _looking(program: Program, lines: Messenger | None = None) -> Iterator[None]:
-    """A run that leaves nothing behind: no gradients, parameters, random numbers or batch statistics."""
-    modules = {id(m): m for f in (program.model, program.guide) if (m := owner(f)) is not None}
-    with ExitStack() as stack:
-        for module in modules.values():
-            stack.enter_context(swapped(module, {n: b.clone() for n, b in module.named_buffers()}))
-        stack.enter_context(torch.random.fork_rng())
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(isolated())
-        stack.enter_context(poutine.block())
-        if lines is not None:
-            stack.enter_context(lines)
-        yield
-
-
-_NESTING: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
-
-
-def _nesting(function: Callable[..., Any], batch: Batch) -> int:
-    """How many dims the function's own plates take, found by one run the first time the function is seen."""
-    known = _NESTING.setdefault(structure_key(function), {})
-    name = _name(function)
-    if name not in known:
-        with _looking(Program(function, function)), poutine.trace() as tracer:
-            function(*batch)
-        nodes = tracer.trace.nodes
-        sites = with_sizes({n: site for n, site in nodes.items() if site["type"] == "sample"})
-        for site in sites.values():
-            if not site_is_subsample(site):
-                check_plates(site)
-        frames = (f for site in sites.values() for f in site["cond_indep_stack"] if f.vectorized)
-        known[name] = max((-frame.dim for frame in frames), default=0)
-    return known[name]
-
-
-_APART: WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[tuple[str, str], str]]] = WeakKeyDictionary()
-
-
-def _why_apart(program: Program, batch: Batch, dim: int) -> str:
-    """Why particles may not be run together, by the pair's own word or by comparing; empty: they may."""
-    said: bool | None = getattr(owner(program.model), "vectorized", None)
-    if said is not None:
-        return "" if said else "the pair says so: vectorized = False"
-    of_guides = _APART.setdefault(structure_key(program.model), WeakKeyDictionary())
-    known = of_guides.setdefault(structure_key(program.guide), {})
-    names = (_name(program.model), _name(program.guide))
-    if names not in known:
-        why = known[names] = _compared(program, batch, dim)
-        if why:
-            warnings.warn(
-                f"particles of this pair are run one after another, because a plate of particles changes it ({why}): "
-                "count dimensions from the right and keep what is left of them to have them run together, or say "
-                "vectorized=False to have no warning.",
-                stacklevel=2,
-            )
-    return known[names]
-
-
-def _compared(program: Program, batch: Batch, dim: int) -> str:
-    """Why two particles together differ from each alone, at the same latents; empty: they do not."""
-    lines = _Lines()
-    modules = (owner(program.model), owner(program.guide))
-    both = Runner(program, batch, 2, dim, together=True)
-    try:
-        with _looking(program, lines), _without_dropout(*modules):
-            guide, _ = both.guide({})
-            together = [guide, both.model(guide)]
-            check_same_latents(together[1], guide)
-            for site in together[1].values():
-                if "carrier" not in site:
-                    check_observed(site, dim)
-    except UsageError as error:
-        return "" if _fails_alone(program, batch, dim) else first_sentence(error)
-    except Exception as error:
-        return f"{blame(error, type(error).__name__)}: {first_sentence(error)}"
-    alone = Runner(program, batch, 2, dim, together=False)
-    given = [*(p for module in modules if module is not None for p in module.parameters()), *batch]
-    raw = [{n: _value_alone(s, k) for n, s in guide.items() if not s["is_observed"]} for k in range(2)]
-    with _looking(program), _without_dropout(*modules):
-        guide_alone = alone._each(program.guide, raw, summing=False)
-        apart = [guide_alone, alone.model(guide_alone)]
-        for whole, parts in zip(together, apart, strict=True):
-            for name, site in whole.items():
-                if name not in parts or not _agree(site, parts[name], dim, given):
-                    return f"site {name!r}, {lines.of.get(name, 'in a library')}"
-    return ""
-
-
-def _fails_alone(program: Program, batch: Batch, dim: int) -> bool:
-    """Whether one particle does not fit either, as is said where it is run."""
-    alone = Runner(program, batch, 1, dim, together=False)
-    try:
-        with _looking(program):
-            guide, _ = alone.guide({})
-            check_same_latents(alone.model(guide), guide)
-    except UsageError:
-        return True
-    return False
-
-
-def _agree(site: Site, parts: Site, dim: int, given: Sequence[Any]) -> bool:
-    """Whether a site's log-probabilities are the same in both, rounding apart."""
-    if site_is_subsample(site) or is_absorbed(site):
-        return True
-    together, alone = log_prob_of(site), log_prob_of(parts)
-    together = together.reshape((1,) * (-dim - together.dim()) + together.shape)
-    try:
-        together, alone = torch.broadcast_tensors(together, alone)
-    except RuntimeError:
-        return False
-    return bool(close(together, alone, given=given).all())
-
-
-class _Lines(Messenger):
-    """Notes the user's line of each sample statement."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.of: dict[str, str] = {}
-
-    def _pyro_sample(self, msg: dict[str, Any]) -> None:
-        self.of[msg["name"]] = current_line()
-
-
-@contextmanager
-def _without_dropout(*modules: nn.Module | None) -> Iterator[None]:
-    """Within it dropout drops nothing: its noise would be taken for a difference."""
-    parts = [part for module in modules if module is not None for part in module.modules()]
-    active = [p for p in parts if isinstance(p, nn.modules.dropout._DropoutNd) and p.training]
-    for part in active:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in active:
-            part.training = True
-
-
-def structure_key(function: Callable[..., Any]) -> Any:
-    """What a run's structure belongs to: the module, or the function itself where a handler changes it."""
-    if _has_handler(function):
-        return function
-    function = unwrapped(function)
-    module = owner(function)
-    return module if module is not None else getattr(function, "__self__", function)
-
-
-def _has_handler(function: Callable[..., Any]) -> bool:
-    while isinstance(function, functools.partial):
-        if function.func is _context_wrap:
-            return True
-        function = function.func
-    return False
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(unwrapped(function), "__name__", "")

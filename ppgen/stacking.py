@@ -196,12 +196,14 @@ class StackedDistribution(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """Of each."""
-        return self._of_each("mean")
+        mean: Tensor = self._of_each("mean")
+        return mean
 
     @property
     def variance(self) -> Tensor:
         """Of each."""
-        return self._of_each("variance")
+        variance: Tensor = self._of_each("variance")
+        return variance
 
     def entropy(self) -> Tensor:
         """Of each, in nats."""
@@ -225,6 +227,6 @@ def _less_padding(value: Tensor, fn: Any) -> Tensor:
     return value.reshape(value.shape[surplus:]) if surplus > 0 and set(value.shape[:surplus]) == {1} else value
 
 
-@register_kl(StackedDistribution, StackedDistribution)
+@register_kl(StackedDistribution, StackedDistribution)  # type: ignore[untyped-decorator]  # torch leaves it so
 def _kl_stacked(q: StackedDistribution, p: StackedDistribution) -> Tensor:
     return _side_by_side([torch.as_tensor(kl_divergence(a, b)) for a, b in zip(q.fns, p.fns, strict=True)], q.dims)

@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 
 from ppgen.errors import UsageError
 from ppgen.graphs import faster_products, graph_of, without_detach
+from ppgen.leftovers import Descendants
 from ppgen.objective import Objective, Outcome, Player, State
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, swapped
@@ -47,6 +48,10 @@ class Learner(nn.Module):
     def program(self) -> Program:
         """The pair's model and guide, with the objective's module."""
         return Program(self.pair.model, self.pair.guide, self.objective)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers, each once: one that has several names (tied weights) has the first of them."""
+        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
 
     def owned_by(self, player: Player) -> dict[str, nn.Parameter]:
         """The player's trainable parameters by name.
@@ -81,13 +86,15 @@ class _Step:
         batch: Batch,
     ) -> StepResult:
         owned = {name: value.detach().requires_grad_() for name, value in owned.items()}
-        buffers = {name: others[name].clone() for name, _ in self.learner.named_buffers()}
-        swap = swapped(self.learner, {**others, **owned, **buffers})
+        clones = {name: others[name].clone() for name, _ in self.learner.named_buffers()}
+        swap = swapped(self.learner, {**others, **owned, **clones})
         with torch.enable_grad(), swap, isolated(), pyro.validation_enabled(False):  # NaN is for the loop to report
             objective = self.objective.holding(values)
             outcome = objective.play(self.player, self.learner.program, self.present(batch), state)
             loss = outcome.loss / outcome.num_data
             gradients = _gradients(loss, list(owned.values()))
+            found = dict(self.learner.named_buffers(remove_duplicate=False))  # written in place, or replaced
+        buffers = {n: others[n] if _is_untouched(found[n], b) else found[n].detach() for n, b in clones.items()}
         report = {"loss": loss.detach(), **_detached(outcome)}
         # the next step is the same graph, made for these strides
         following = {name: value.contiguous() for name, value in outcome.state.items()}
@@ -116,18 +123,28 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
 
     Raises:
         Exception: whatever tracing raised, when the step depends on values (``.item()``, ``if tensor > 0:``).
+        RememberedError: the step computes from what an earlier call left behind.
     """
-    with torch.random.fork_rng():
+    takes = _layout(arguments)
+    leaves = _leaves(arguments, takes)
+    with torch.random.fork_rng(), Descendants(leaves) as first:
         example = step(*arguments)  # also: so that nothing is left to find out while tracing
-    takes, gives = _layout(arguments), _layout(example)
+    learner = getattr(step, "learner", None)
+    held = {} if learner is None else first.held_by(learner)
+    gives = _layout(example)
+    constants = _constants(arguments[1], example[3])
 
     def flat(*leaves: Tensor) -> list[Tensor]:
-        return _leaves(step(*_packed(leaves, takes)), gives)
+        owned, others, *rest = _packed(leaves, takes)
+        *results, buffers = step(owned, {**others, **constants}, *rest)
+        kept = {name: others[name] for name in constants}
+        return _leaves((*results, {**buffers, **kept}), gives)
 
-    leaves = _leaves(arguments, takes)
+    leaves = [leaf.detach() for leaf in leaves]  # other objects: what the first call remembers by identity is not met
     with torch.random.fork_rng(), torch.no_grad():
-        graph = graph_of(flat, *leaves)
-        run = _inductor(faster_products(without_detach(graph)), leaves)
+        graph = without_detach(graph_of(flat, *leaves))
+        first.check(graph, held)
+        run = _inductor(faster_products(graph), leaves)
 
     def fast(*arguments: Any) -> StepResult:
         with torch.no_grad():
@@ -135,6 +152,19 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
         return results
 
     return fast
+
+
+def _is_untouched(buffer: Tensor, clone: Tensor) -> bool:
+    return buffer is clone and clone._version == 0
+
+
+def _constants(others: Mapping[str, Tensor], following: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Buffers of whole numbers that the step leaves as they are: which input comes first, what a layer sees.
+
+    A graph may read their values, to index with them.
+    """
+    kept = (name for name, value in following.items() if value is others[name] and not value.is_floating_point())
+    return {name: others[name].detach() for name in kept}
 
 
 Layout = list[tuple[str, ...] | int]

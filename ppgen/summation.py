@@ -59,7 +59,7 @@ def absorbing(sites: dict[str, Site], plate: str | None) -> dict[str, Site]:
         UsageError: the sites of a component are scaled differently; its plates are not nested in one another; a site
             has a batch dim that is neither a plate's nor enumerated.
     """
-    trace = poutine.Trace()
+    trace: Any = poutine.Trace()
     for name, site in sites.items():
         log_prob = raw_log_prob(site)
         mask = None if is_summed(site) else site["mask"]

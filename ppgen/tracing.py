@@ -31,7 +31,7 @@ from ppgen.discrete import family_of
 from ppgen.errors import UsageError
 from ppgen.parameters import detached, owner
 from ppgen.rows import is_divisible, num_rows
-from ppgen.running import Batch, Draw, Program, Runner, structure_key
+from ppgen.running import Batch, Draw, Program, Runner
 from ppgen.sites import (
     DataPlate,
     Site,
@@ -47,7 +47,9 @@ from ppgen.sites import (
     is_summed,
 )
 from ppgen.stacking import log_prob_of
+from ppgen.structure import runner_of, structure_key
 from ppgen.summation import is_absorbed, is_carrier
+from ppgen.transformed import log_prob_at
 
 __all__ = ["Batch", "Draw", "Particles", "Program", "divides", "run_particles", "say_if_joint"]
 
@@ -147,7 +149,7 @@ class Particles:
             return 1.0
         known = self.program.data_size
         if known is not None and frame.full_size == frame.size and self.outside is not None:
-            return known / frame.size
+            return float(known / frame.size)
         return float(frame.full_size / frame.size)
 
     @cached_property
@@ -203,13 +205,17 @@ class Particles:
             if fixed or latents:
                 function, summing = getattr(self.program, kind), kind == "model"
                 with detached(function) if fixed else nullcontext():
-                    again = self.runner.again(function, self.guide_sites, cut=latents, summing=summing)
-                    sites[f"{kind}_sites"] = self._now(again) if fixed else again
+                    again = self.runner.anew().again(function, self.guide_sites, cut=latents, summing=summing)
+                    sites[f"{kind}_sites"] = self._now(again, sites[f"{kind}_sites"])
         return replace(self, **sites)
 
-    def _now(self, sites: Mapping[str, Site]) -> dict[str, Site]:
+    def _now(self, sites: Mapping[str, Site], before: Mapping[str, Site]) -> dict[str, Site]:
         """The sites with their log-probabilities taken under the parameters that are in force."""
-        return {name: site if name in self.extended else _scored(site) for name, site in sites.items()}
+        kept = {n for n, s in sites.items() if n in self.extended or site_is_subsample(s) or is_absorbed(s)}
+        for name in sites.keys() - kept:
+            if not is_carrier(sites[name]):
+                check_observed(sites[name], self.particle_dim)
+        return {name: site if name in kept else _scored(site, before.get(name)) for name, site in sites.items()}
 
     def _counts(self, site: Site) -> bool:
         if site_is_subsample(site) or is_absorbed(site) or is_computed(site):
@@ -238,13 +244,12 @@ class Particles:
         return sum(terms[1:], terms[0])
 
 
-def _scored(site: Site) -> Site:
-    """The site with its log-probability taken now, under the parameters that are in force."""
-    if site_is_subsample(site) or "scored" in site:
-        return site
+def _scored(site: Site, before: Site | None) -> Site:
+    """The site with its log-probability taken now, under the parameters that are in force; ``before``: at its draw."""
     if "parts" in site:
-        return {**site, "parts": tuple(map(_scored, site["parts"]))}
-    return {**site, "scored": log_prob_of(site)}
+        drawn = (None,) * len(site["parts"]) if before is None else before["parts"]
+        return {**site, "parts": tuple(_scored(*pair) for pair in zip(site["parts"], drawn, strict=True))}
+    return site if "scored" in site else {**site, "scored": log_prob_at(site, before)}
 
 
 def _like(particles: Particles) -> Tensor:
@@ -306,7 +311,7 @@ def run_particles(
     """
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
-    runner = Runner.of(program, batch, num_particles)
+    runner = runner_of(program, batch, num_particles)
     guide_sites, drawn = runner.guide(given or {}, draw)
     model_sites = runner.model(guide_sites)
     check_same_latents(model_sites, guide_sites)

@@ -25,7 +25,7 @@ from ppgen.nonfinite import first_nonfinite
 from ppgen.objective import Objective, Player, State
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
-from ppgen.parameters import in_evaluation, isolated
+from ppgen.parameters import in_evaluation, isolated, swapped
 from ppgen.steps import Learner, StepFunction, compiled, player_step
 from ppgen.tracing import Batch
 
@@ -60,7 +60,7 @@ class Trainer:
         with isolated():
             self.state: State = objective.initial_state(self.learner.program, batch)
         self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
-        self._values = {name: value.detach() for name, value in self.learner.state_dict(keep_vars=True).items()}
+        self._values = {name: value.detach() for name, value in self.learner.tensors().items()}
         self.optimizers = {
             player.name: torch.optim.Adam(
                 list(self._owned[player.name].values()), lr=options.lr, betas=player.betas, fused=True
@@ -124,7 +124,9 @@ class Trainer:
         """The first player's loss and metrics, per datum, over batches of so many data in all."""
         player, objective = self.players[0].name, self.objective.at(self.turn)
         sums: dict[str, float] = {}
-        with torch.no_grad(), torch.random.fork_rng(), isolated(), in_evaluation(self.learner):
+        buffers = {name: value.clone() for name, value in self.learner.named_buffers()}  # those of training stay
+        still = swapped(self.learner, buffers)
+        with torch.no_grad(), torch.random.fork_rng(), isolated(), in_evaluation(self.learner), still:
             torch.manual_seed(self.options.seed)
             for batch in batches:
                 outcome = objective.play(player, self.learner.program, batch, self.state)
@@ -134,7 +136,7 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""
-        found = {f"learner.{name}": value for name, value in self.learner.state_dict().items()}
+        found = {f"learner.{name}": value for name, value in _untied(self.learner).items()}
         for player, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 found |= {f"optimizer.{player}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()}
@@ -289,12 +291,15 @@ def state_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load a state dict whose names and shapes must be the module's.
+    """Load a state dict whose names and shapes must be the module's; of names that are tied, the first is enough.
 
     Raises:
         UsageError: they are not; the first that differs is named.
     """
     own = module.state_dict()
+    first = {id(value): name for name, value in reversed(module.state_dict(keep_vars=True).items())}
+    tied = {name: first[id(value)] for name, value in module.state_dict(keep_vars=True).items()}
+    tensors = {**{name: tensors[known] for name, known in tied.items() if known in tensors}, **tensors}
     for name in own.keys() | tensors.keys():
         expected = tuple(own[name].shape) if name in own else "nothing"
         got = tuple(tensors[name].shape) if name in tensors else "nothing"
@@ -307,6 +312,12 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if not bool(torch.isfinite(tensors[name]).all()):
             raise UsageError(f"the checkpoint's parameter {name!r} is not finite: it was edited; restore a copy.")
     module.load_state_dict(dict(tensors))
+
+
+def _untied(module: nn.Module) -> dict[str, Tensor]:
+    """The module's state dict with each tensor once, under the first of its names."""
+    known = {id(value): (name, value) for name, value in reversed(module.state_dict(keep_vars=True).items())}
+    return {name: value.detach() for name, value in reversed(known.values())}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

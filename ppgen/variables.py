@@ -40,12 +40,12 @@ class Variable:
         """The draws of several, one after another."""
         return replace(parts[0], values=torch.cat([part.values for part in parts]))
 
-    def axis(self, plate: str) -> int | None:
+    def axis(self, plate: str | None) -> int | None:
         """Which axis of ``values`` is that plate's; None: the site stands outside it."""
         dim = next((dim for dim, name in self.plates.items() if name == plate), None)
         return None if dim is None else self.values.dim() - self.event_dim + dim
 
-    def take(self, rows: Tensor, plate: str) -> Variable:
+    def take(self, rows: Tensor, plate: str | None) -> Variable:
         """Draws by their number: ``rows`` (S',) for all data alike, or (S', B), for each datum of ``plate`` its own."""
         axis = self.axis(plate)
         if rows.dim() == 1 or axis is None:

@@ -17,8 +17,8 @@ from ppgen.pair import as_pair, check_explicit
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
 from ppgen.rows import num_rows, take_rows
-from ppgen.running import Runner
 from ppgen.sites import data_frame
+from ppgen.structure import runner_of
 from ppgen.tracing import Batch, Particles, Program, divides, run_particles, say_if_joint
 
 __all__ = ["datum_width", "log_weight_chunks", "log_weights", "read_particles", "rows_of"]
@@ -154,7 +154,7 @@ def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[in
     with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False):
         one = run_particles(program, batch, 1)
         say_if_joint(one)
-        together = num_particles == 1 or Runner.of(program, batch, num_particles).together
+        together = num_particles == 1 or runner_of(program, batch, num_particles).together
     cells, size = rows_of(datum_width(one), 1), num_rows(batch)
     if not divides(one):
         return size, max(1, cells // one.log_w.shape[1])

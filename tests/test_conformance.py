@@ -144,7 +144,7 @@ def one_step(pair: Pair, objective: Objective, batch: Any) -> None:
         state = objective.initial_state(learner.program, batch)
     for player in objective.players():
         owned = learner.owned_by(player)
-        others = {n: v for n, v in learner.state_dict(keep_vars=True).items() if n not in owned}
+        others = {n: v for n, v in learner.tensors().items() if n not in owned}
         step = player_step(learner, objective.at(0), player)
         gradients, report, state, _ = step(dict(owned), others, state, {}, batch)
         assert torch.isfinite(report["loss"])

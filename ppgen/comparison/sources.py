@@ -181,7 +181,7 @@ class _Ours(Source):
         return dict(zip(arguments[0], gradients, strict=True)), report, seconds
 
     def _arguments(self, player: Player) -> Any:
-        tensors = {name: value.detach() for name, value in self.learner.state_dict(keep_vars=True).items()}
+        tensors = {name: value.detach() for name, value in self.learner.tensors().items()}
         owned = {name: tensors[name] for name in self.learner.owned_by(player)}
         others = {name: value for name, value in tensors.items() if name not in owned}
         return owned, others, self.state, self.values, self.batch

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppgen.agreement import apart, disagreement
 from ppgen.errors import UsageError
+from ppgen.leftovers import RememberedError
 from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
 from ppgen.parameters import swapped
@@ -68,32 +69,57 @@ def check_round_trip(pair: Pair, batch: Batch) -> None:
 
 @pair_check("a compiled training step equals the eager one", slow=True)
 def check_compiled_step(pair: Pair, batch: Batch) -> None:
-    """Loss and gradients of one traced and compiled step are the eager step's, with the same random numbers."""
+    """Loss and gradients of a traced and compiled step are the eager step's, with the same random numbers.
+
+    Traced at one point, compared at others too: after a step of training, which moves parameters and buffers, at the
+    same data and at other rows. What the graph holds as a constant, and the pair remembers from one call to the
+    next, tells there.
+    """
     objective = AnyBound(num_particles=2)
     learner, player = Learner(pair, objective.parameters(pair, batch)), objective.players()[0]
     owned: dict[str, Tensor] = dict(learner.owned_by(player))
-    others = {n: v for n, v in learner.state_dict(keep_vars=True).items() if n not in owned}
-    arguments: tuple[Any, ...] = (owned, others, {}, {}, batch)
+    others = {n: v for n, v in learner.tensors().items() if n not in owned}
     step = player_step(learner, objective, player)
-    slow_gradients, slow_report, *_ = _seeded(step, arguments)
+    gradients, _, _, buffers = _seeded(step, (owned, others, {}, {}, batch))
     try:
-        fast = compiled(step, *arguments)
+        fast = compiled(step, owned, others, {}, {}, batch)
     except UsageError:
         raise
+    except RememberedError as error:
+        raise CheckFailed(str(error), where="from one step to the next", advice=_NO_MEMORY) from error
     except Exception as error:
         what = f"the step cannot be traced to one graph, so the pair trains eagerly ({first_sentence(error)})"
         raise NotApplicable(what, where=blame(error)) from error
+    moved = {n: p.detach() - 0.01 * g.sign() for (n, p), g in zip(owned.items(), gradients, strict=True)}
+    following = {**others, **{name: value.clone() for name, value in buffers.items()}}
+    _compare(step, fast, (owned, others, {}, {}, batch), "")
+    _compare(step, fast, (moved, following, {}, {}, batch), ", after a step of training")
+    _compare(step, fast, (moved, following, {}, {}, tuple(map(_other_rows, batch))), ", at other data")
+
+
+_NO_MEMORY = (
+    "what changes between steps must be an input (parameter, buffer, batch): a graph holds all else as a constant"
+)
+
+
+def _compare(step: StepFunction, fast: StepFunction, arguments: tuple[Any, ...], when: str) -> None:
+    slow_gradients, slow_report, *_ = _seeded(step, arguments)
     fast_gradients, fast_report, *_ = _seeded(fast, arguments)
+    owned = arguments[0]
     expected = {"the loss": slow_report["loss"], **dict(zip(owned, slow_gradients, strict=True))}
     got = {"the loss": fast_report["loss"], **dict(zip(owned, fast_gradients, strict=True))}
     name = disagreement(got, expected)
     if name is not None:
         raise CheckFailed(
-            f"compiled and eager differ by {apart(got[name], expected[name]):.2g}",
+            f"compiled and eager differ by {apart(got[name], expected[name]):.2g}{when}",
             where=f"gradient of {name.removeprefix('pair.')!r}" if name in owned else name,
-            advice="what changes between steps must be an input (parameter, buffer, batch): a graph holds all else "
-            "as a constant",
+            advice=_NO_MEMORY,
         )
+
+
+def _other_rows(values: Tensor) -> Tensor:
+    """Rows of the same data, and not all of them: every second one twice, so that their sum is another."""
+    return values[torch.arange(len(values), device=values.device) // 2]
 
 
 def _check_precision(pair: Pair, batch: Batch, dtype: torch.dtype) -> None:
