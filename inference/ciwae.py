@@ -49,7 +49,8 @@ class CIWAE(Reduction):
             raise UsageError(f"beta of CIWAE must lie in [0, 1], got {self.beta!r}.")
 
     def reduce(self, log_w: Tensor) -> Tensor:
-        share = torch.ones_like(log_w) * (self.beta / len(log_w))  # type: ignore[operator]  # 0 leaves a weight of 0 out, whose logarithm is -inf
+        # beta = 0 leaves a weight of 0 out, whose logarithm is -inf
+        share = torch.ones_like(log_w) * (self.beta / len(log_w))  # type: ignore[operator]
         return weighted_sum(share, log_w) + (1 - self.beta) * log_mean_exp(log_w)  # type: ignore[operator]
 
     def weights(self, log_w: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
 from ppgen.replay import Replay, Scores, Variables, observations
 from ppgen.running import Runner
-from ppgen.sites import Site, data_frame, is_latent
+from ppgen.sites import Site, is_latent
 from ppgen.structure import runner_of
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.variables import Variable

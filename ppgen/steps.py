@@ -39,15 +39,16 @@ class Learner(nn.Module):
 
     pair: Pair
 
-    def __init__(self, pair: Pair, own: nn.Module) -> None:
+    def __init__(self, pair: Pair, own: nn.Module, data_size: int | None = None) -> None:
         super().__init__()
         self.pair = pair
         self.objective = own
+        self.data_size = data_size
 
     @property
     def program(self) -> Program:
         """The pair's model and guide, with the objective's module."""
-        return Program(self.pair.model, self.pair.guide, self.objective)
+        return Program(self.pair.model, self.pair.guide, self.objective, self.data_size)
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and buffers, each once: one that has several names (tied weights) has the first of them."""

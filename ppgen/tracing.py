@@ -13,7 +13,7 @@ datum (:mod:`ppgen.summation`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -51,7 +51,7 @@ from ppgen.structure import runner_of, structure_key
 from ppgen.summation import is_absorbed, is_carrier
 from ppgen.transformed import log_prob_at
 
-__all__ = ["Batch", "Draw", "Particles", "Program", "divides", "run_particles", "say_if_joint"]
+__all__ = ["Batch", "Draw", "Particles", "Program", "automatic_guides", "divides", "run_particles", "say_if_joint"]
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,15 @@ class Particles:
         if frame is None or not self.inside:
             return 1.0
         known = self.program.data_size
-        if known is not None and frame.full_size == frame.size and self.outside is not None:
+        if known is not None and frame.full_size == frame.size and self.outside is not None and not self._is_scaled:
             return float(known / frame.size)
         return float(frame.full_size / frame.size)
+
+    @property
+    def _is_scaled(self) -> bool:
+        """Whether the data have a scale of the user's own, who then knows N."""
+        inside = (s for s in self.model_sites.values() if s["is_observed"] and data_frame(s, self.plate) is not None)
+        return any(torch.is_tensor(site["scale"]) or site["scale"] != 1 for site in inside)
 
     @cached_property
     def outside(self) -> Particles | None:
@@ -275,12 +281,18 @@ def say_if_joint(particles: Particles) -> None:
         )
 
 
+def automatic_guides(guide: Callable[..., Any]) -> list[Any]:
+    """The autoguides among a guide's modules."""
+    module = owner(guide)
+    return [] if module is None else [m for m in module.modules() if isinstance(m, AutoGuide | AutoMessenger)]
+
+
 def divides(one: Particles) -> bool:
     """Whether some of the batch's data can be given alone: not where the guide has parameters for each datum."""
-    size, guide = one.log_w.shape[1], owner(one.program.guide)
+    size = one.log_w.shape[1]
     if one.plate is None or not is_divisible(one.batch, size) or size != num_rows(one.batch):
         return False
-    automatic = [] if guide is None else [m for m in guide.modules() if isinstance(m, AutoGuide | AutoMessenger)]
+    automatic = automatic_guides(one.program.guide)
     amortised = all(one.plate in getattr(module, "amortized_plates", ()) for module in automatic)
     return amortised or not one.latents
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -27,7 +27,7 @@ from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated, swapped
 from ppgen.steps import Learner, StepFunction, compiled, player_step
-from ppgen.tracing import Batch
+from ppgen.tracing import Batch, Program, automatic_guides, divides, run_particles
 
 __all__ = ["Trainer", "load_learner", "load_state", "state_of"]
 
@@ -54,7 +54,9 @@ class Trainer:
         batch = examples[0]
         for example in examples:
             pair.prepare(*example)
-        self.learner = Learner(pair, objective.parameters(pair, batch)).to(batch[0].device)
+        num_data = sum(len(part.train[0]) for part in self.parts)
+        self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
+        _check_amortised(pair, examples, num_data)
         self.players = objective.players()
         self.turn = self.cursor = 0
         with isolated():
@@ -272,6 +274,20 @@ def _check_slots(player: str, slots: Mapping[int, Mapping[str, Tensor]], owned: 
             f"the checkpoint's optimizer of player {player!r}, at turn {turn}, is not that of its {len(owned)} "
             "parameters: the checkpoint was edited; restore it, or train again into another --out."
         )
+
+
+def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> None:
+    """Minibatches are for guides that are functions of a datum; an autoguide has parameters for each of the first B."""
+    for batch in examples:
+        if automatic_guides(pair.guide) and len(batch[0]) < num_data:
+            with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+                one = run_particles(Program(pair.model, pair.guide), batch, 1)
+            if one.latents and one.plate is not None and not divides(one):
+                raise UsageError(
+                    f"the guide has parameters for each datum ({', '.join(one.latents)}), and batches of "
+                    f"{len(batch[0])} of {num_data} data would share them: train with batch_size={num_data}, or with a "
+                    "guide that is a function of a datum."
+                )
 
 
 def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor], batch: Batch) -> Learner:
