@@ -6,13 +6,14 @@ import inspect
 import weakref
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, final
 
 import pyro
 import torch
 from pyro import poutine
 from pyro.nn import PyroModule, pyro_method
+from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.distributions import transform_to
@@ -162,8 +163,10 @@ class _FunctionPair(Pair):
     def _call(self, which: int, batch: tuple[Any, ...], options: dict[str, Any]) -> Any:
         self.prepare(*batch, **options)
         _ = self.modules_used  # reading it here tells Pyro of the parameters, so that SVI trains those of plain modules
-        with GivenParameters(self._constrained()):
-            return self._functions[which](*batch, **options)
+        function = self._functions[which]
+        shown = poutine.block(hide_fn=_is_observation) if isinstance(function, GuideMessenger) else nullcontext()
+        with shown, GivenParameters(self._constrained()):
+            return function(*batch, **options)
 
     def _constrained(self) -> dict[str, Tensor]:
         values = {}
@@ -172,6 +175,11 @@ class _FunctionPair(Pair):
             values[name] = transform_to(constraint)(leaf)
             values[name].unconstrained = weakref.ref(leaf)
         return values
+
+
+def _is_observation(site: Any) -> bool:
+    """What a messenger guide, which runs the model within it, observes: no part of q, and Pyro's objectives know it."""
+    return bool(site["type"] == "sample" and site["is_observed"])
 
 
 class _ParameterLeaves(Messenger):

@@ -97,6 +97,11 @@ def headline(run: Run) -> Headline:
     if found["method"] == "parzen":
         what = f"{what} under a Parzen window"
         notes = [f"a window of {found['num_samples']:,} samples, not the model's likelihood; {error_of}"]
+    elif found["method"] == "exact":
+        notes = [f"exact, {error_of}"]
+    elif found["method"] == "point":
+        what = f"{found['split'].capitalize()} log p(x, z) at the guide's point z"
+        notes = [f"the density of x and z together, no log-likelihood, {error_of}"]
     elif found["log_z"] is None:
         notes = [f"bound of K = {found['num_particles']:,} particles, {error_of}"]
     else:

@@ -16,6 +16,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppgen.errors import UsageError
+from ppgen.memories import Forgetting
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, owner
 from ppgen.rows import num_rows
@@ -59,7 +60,9 @@ def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
 
 def unconditioned(model: Callable[..., Any], batch: Batch) -> dict[str, Site]:
     """The sample sites of a run of the model with nothing observed, in its order."""
-    nodes = poutine.trace(poutine.uncondition(model)).get_trace(*batch).nodes
+    with Forgetting(model), poutine.trace() as tracer:
+        poutine.uncondition(model)(*batch)
+    nodes: dict[str, Site] = tracer.trace.nodes
     return {name: site for name, site in nodes.items() if site["type"] == "sample"}
 
 

@@ -16,7 +16,8 @@ __all__ = ["likelihood", "measures"]
 
 def likelihood(run: Run) -> Section | None:
     """The bound against the number of particles, with standard errors; None where it was not evaluated or is flat."""
-    if run.evaluation is None or run.pair.exact_guide or not run.evaluation["curve"]:
+    found = run.evaluation
+    if found is None or run.pair.exact_guide or not found["curve"] or found["method"] in ("exact", "point"):
         return None
     split, points = run.evaluation["split"], run.evaluation["curve"]
     K, bound, error = ([p[key] for p in points] for key in ("num_particles", "log_likelihood", "standard_error"))

@@ -37,6 +37,7 @@ __all__ = [
     "is_factor",
     "is_latent",
     "is_masked",
+    "is_point",
     "is_summed",
     "own_dims",
     "per_datum",
@@ -70,10 +71,20 @@ def is_computed(site: Site) -> bool:
 
 def is_factor(site: Site) -> bool:
     """Whether it is a ``pyro.factor``: a term of the log-density without a value."""
+    return isinstance(_core(site), dist.Unit)
+
+
+def is_point(site: Site) -> bool:
+    """Whether the site is drawn from a point mass (AutoDelta's)."""
+    return isinstance(_core(site), dist.Delta)
+
+
+def _core(site: Site) -> Any:
+    """The distribution within events, masks and plates; of one of the particles, where they were run one by one."""
     fn = (site["parts"][0] if "parts" in site else site)["fn"]
     while isinstance(fn, dist.Independent | ExpandedDistribution | MaskedDistribution):
         fn = fn.base_dist
-    return isinstance(fn, dist.Unit)
+    return fn
 
 
 def own_dims(site: Site) -> int:

@@ -24,6 +24,7 @@ from torch import nn
 from ppgen.agreement import close
 from ppgen.errors import UsageError
 from ppgen.lines import blame, current_line, first_sentence
+from ppgen.memories import Forgetting
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, owner, swapped, unwrapped
 from ppgen.running import Batch, Program, Runner
@@ -90,7 +91,7 @@ def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     known = _NESTING.setdefault(structure_key(function), {})
     name = (_name(function), _kind(batch))
     if name not in known:
-        with _looking(Program(function, function)), poutine.trace() as tracer:
+        with _looking(Program(function, function), Forgetting(function)), poutine.trace() as tracer:
             function(*batch)
         nodes = tracer.trace.nodes
         sites = with_sizes({n: site for n, site in nodes.items() if site["type"] == "sample"})

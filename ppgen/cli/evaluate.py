@@ -65,7 +65,7 @@ def evaluate(
     else:
         rows = [(f"{p.num_particles:,}", f"{p.log_likelihood:.3f}", f"{p.standard_error:.3f}") for p in result.curve]
         print(_headline(result))
-        if result.curve and not found.pair.exact_guide:
+        if result.curve and not found.pair.exact_guide and result.method != "exact":
             print_table((">K", ">log-likelihood", ">standard error"), rows)
         if result.measures:
             print_table(("measure", ">value", ">±", "what it says"), map(_row, result.measures))
@@ -89,6 +89,10 @@ def _relation(result: Evaluation) -> tuple[str, str]:
     """What stands before the number, and how it was come by."""
     if result.method == "parzen":
         return "Parzen window", f"of {result.num_samples:,} samples, not the model's likelihood"
+    if result.method == "exact":
+        return "log p(x) =", "exact"
+    if result.method == "point":
+        return "log p(x, z) =", "at the guide's point z, no log-likelihood"
     if result.log_z is None:
         return "log p(x) ≥", f"K = {result.num_particles:,}"
     return "log p(x) ≈", _annealing(result.log_z)

@@ -15,6 +15,7 @@ from ppgen.comparison.repeats import Repeats
 from ppgen.comparison.sources import at_hand
 from ppgen.enumeration import Enumeration
 from ppgen.errors import UsageError
+from ppgen.evaluation.bounds import evidence_of
 from ppgen.objective import Reduction
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
@@ -24,7 +25,7 @@ from ppgen.weights import log_weights
 
 __all__ = ["Evidence", "Truth", "in_precision", "truth_of"]
 
-Method = Literal["enumerated", "closed form", "bound"]
+Method = Literal["enumerated", "closed form", "exact", "bound"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class Evidence:
     """The mean over the batch of log p(x), in nats per datum.
 
     ``method``: ``"enumerated"``, a sum over all states of the latents, and ``"closed form"``, the pair's own
-    ``log_evidence(*batch)``, (B,), are exact and ``standard_error`` is 0; ``"bound"`` is a reference and not exact:
-    the importance-weighted bound of ``num_particles`` particles, below log p(x) in expectation.
+    ``log_evidence(*batch)``, (B,), are exact and ``standard_error`` is 0, and so is ``"exact"``, of a pair without
+    latents or whose latents are all summed out; ``"bound"`` is a reference and not exact: the importance-weighted bound
+    of ``num_particles`` particles, below log p(x) in expectation.
     """
 
     value: float
@@ -108,9 +110,12 @@ def _evidence(pair: Pair, batch: Batch, particles: int) -> Evidence | None:
             exact: Tensor = closed_form(*batch)  # (B,); () is that of all data together, and no datum has its own
         return Evidence(float(exact.mean()), 0.0, "closed form") if exact.dim() else None
     try:
-        log_w = log_weights(pair, batch, particles)  # (K, B)
+        kind = evidence_of(pair, batch)
+        log_w = log_weights(pair, batch, 1 if kind == "exact" else particles)  # (K, B)
     except UsageError:
         return None
+    if kind == "exact":
+        return Evidence(float(log_w.mean()), 0.0, "exact")
     return Evidence(float(log_mean_exp(log_w).mean()), _error(log_w), "bound", particles)
 
 

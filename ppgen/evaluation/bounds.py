@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
+from ppgen.parameters import in_evaluation, isolated
 from ppgen.reductions import log_mean_exp
-from ppgen.tracing import Batch
+from ppgen.rows import take_rows
+from ppgen.sites import is_point
+from ppgen.tracing import Batch, Particles, Program, automatic_guides, run_particles
 from ppgen.weights import log_weight_chunks
 
-__all__ = ["bounds", "bounds_of", "sizes_to"]
+__all__ = ["bounds", "bounds_of", "evidence_of", "sizes_to"]
 
 
 def bounds(pair: Pair, batch: Batch, particles: int, *, progress: bool = False) -> dict[int, Tensor]:
@@ -29,6 +33,28 @@ def bounds(pair: Pair, batch: Batch, particles: int, *, progress: bool = False) 
     chunks = log_weight_chunks(pair, batch, num, globals_given=True, progress=progress)
     values = [bounds_of(log_w.double().expand(particles, -1), sizes) for log_w in chunks]
     return dict(zip(sizes, torch.cat(values, dim=1), strict=True))
+
+
+def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
+    """What a datum's log-weights say of its log p(x).
+
+    ``"exact"``: all are log p(x), since there is no latent, or every one is summed out, or the guide is the posterior.
+    ``"point"``: the guide holds a latent at one point z' (AutoDelta), and the weight is log p(x, z'), the density of x
+    and z' together, which is no bound on log p(x). ``"bound"``: their log-mean-exp is a bound.
+    """
+    few = take_rows(batch, slice(2)) if not automatic_guides(pair.guide) else batch
+    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+        one = run_particles(Program(pair.model, pair.guide), few, 1)
+    latents = [one.guide_sites[name] for name in one.latents]
+    if not latents or pair.exact_guide:
+        return "exact"
+    return "point" if any(is_point(site) for site in latents) and not _is_made_of(one) else "bound"
+
+
+def _is_made_of(one: Particles) -> bool:
+    """Whether the guide draws its latents through an auxiliary site, of which they are functions."""
+    sites = one.guide_sites.values()
+    return any(site["infer"].get("is_auxiliary") and not site["is_observed"] for site in sites)
 
 
 def sizes_to(particles: int) -> list[int]:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from ppgen.energy import EnergyPair
+from ppgen.evaluation.bounds import evidence_of
 from ppgen.evaluation.result import Evaluation, Method, Point
 from ppgen.evaluation.subject import Subject
 from ppgen.partition import LogZ
@@ -41,7 +42,7 @@ def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
         log_z = log_z or estimate_log_z(pair, seed=subject.seed, progress=subject.progress)
         points = [_normalised(point, log_z) for point in points]
     last = points[-1]
-    nats, method = last.log_likelihood, _method(log_z)
+    nats, method = last.log_likelihood, _method(subject, log_z)
     bits = -nats / (data.spec.num_features * math.log(2)) if data.spec.observation == "quantised" else None
     return Evaluation(
         nats,
@@ -61,9 +62,9 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), float(values.std() / math.sqrt(len(values)))
 
 
-def _method(log_z: LogZ | None) -> Method:
+def _method(subject: Subject, log_z: LogZ | None) -> Method:
     if log_z is None:
-        return "bound"
+        return evidence_of(subject.pair, subject.batch)
     return "enumerated" if log_z.exact else "annealed"
 
 

@@ -9,7 +9,7 @@ from ppgen.partition import LogZ
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
 
-Method = Literal["bound", "annealed", "enumerated", "parzen"]
+Method = Literal["bound", "exact", "point", "annealed", "enumerated", "parzen"]
 """How a log-likelihood was come by; see :class:`Evaluation`."""
 
 
@@ -47,6 +47,8 @@ class Evaluation:
 
     - ``"bound"``: by the bound of K particles, below log p(x) in expectation and tighter as K grows. ``curve`` holds
       it at smaller K, from the same log-weights.
+    - ``"exact"``: log p(x) itself: there is no latent, or all are summed out, or the guide is the posterior.
+    - ``"point"``: the guide holds a latent at one point z', and the number is log p(x, z'), no log-likelihood.
     - ``"annealed"``: that of an unnormalised pair, whose log-weights are those of p~(x) = Z p(x), less an estimate of
       log Z (``log_z``). The estimate is below log Z in expectation, so that the log-likelihood errs upward, by little
       where its error bar is small.

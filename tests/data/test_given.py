@@ -142,7 +142,7 @@ def test_sparse_rows_are_dense_in_a_batch_and_keep_their_type(kind: Any) -> None
         (Items([X[0], X[0, :2]], single=True), "all of one shape, and cannot be stacked"),
         ("digits", "path of a .csv or .npz file that exists, got 'digits'.*ppgen.load_data"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_is_no_data_is_refused_in_one_sentence(given: Any, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
