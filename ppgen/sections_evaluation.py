@@ -19,14 +19,14 @@ def likelihood(run: Run) -> Section | None:
     found = run.evaluation
     if found is None or run.pair.exact_guide or not found["curve"] or found["method"] in ("exact", "point"):
         return None
-    split, points = run.evaluation["split"], run.evaluation["curve"]
+    split, points = found["split"], found["curve"]
     K, bound, error = ([p[key] for p in points] for key in ("num_particles", "log_likelihood", "standard_error"))
     chart = draw_curves([Curve("", K, bound, error)], x_label="particles K", y_label="nats per datum", log_x=True)
     alt = f"{number(bound[0])} nats per datum at K = {K[0]:,}, {number(bound[-1])} at K = {K[-1]:,}."
     text = (
         f"The bound of K particles on the log-likelihood of the {split} data: below log p(x) in expectation, tighter "
         "as K grows. While the curve still climbs, the truth is higher. A bar is one standard error of the mean over "
-        f"{run.evaluation['num_data']:,} data."
+        f"{found['num_data']:,} data."
     )
     rows = [(f"{k:,}", number(value), number(se)) for k, value, se in zip(K, bound, error, strict=True)]
     return Section("Likelihood", text, (drawn(chart, alt),), table=(("K", "nats per datum", "standard error"), *rows))
