@@ -6,6 +6,7 @@ if __name__ != "ppgen.models":
 from ppgen.models.cvae import CVAE
 from ppgen.models.discrete_vae import DiscreteVAE
 from ppgen.models.gan import GAN
+from ppgen.models.gmm import GMM
 from ppgen.models.iwae import IWAE
 from ppgen.models.lda import LDA
 from ppgen.models.linear_gaussian import LinearGaussian
@@ -18,6 +19,7 @@ from ppgen.models.vae import VAE
 __all__ = [
     "CVAE",
     "GAN",
+    "GMM",
     "IWAE",
     "LDA",
     "RBM",
