@@ -13,6 +13,7 @@ from ppgen.models.linear_gaussian import LinearGaussian
 from ppgen.models.prodlda import ProdLDA
 from ppgen.models.rbm import RBM
 from ppgen.models.sbn import SBN
+from ppgen.models.ss_vae import SSVAE
 from ppgen.models.structured_prediction import StructuredPrediction
 from ppgen.models.vae import VAE
 
@@ -24,6 +25,7 @@ __all__ = [
     "LDA",
     "RBM",
     "SBN",
+    "SSVAE",
     "VAE",
     "DiscreteVAE",
     "LinearGaussian",

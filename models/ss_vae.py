@@ -1,0 +1,188 @@
+"""The semi-supervised VAE (M2): a label, known for some data and summed out for the others, beside a latent vector.
+
+    p(y)        = Categorical(1 / C)                        y: (C,), one-hot
+    p(z)        = N(0, I)                                   z: (latent,)
+    p(x | y, z) = the spec's likelihood of decoder(z, y)
+
+    q(y | x)    = Categorical(softmax(classifier(x)))
+    q(z | x, y) = N(loc(x, y), diag(scale(x, y))^2),        (loc, log scale) = encoder(x, y)
+
+Data with labels and without are rows of one batch. A label l that is known enters as a factor p(l) = 1 / C, and puts
+y at itself in model and guide, where p(y) and q(y | x) stand for the rest. Summed over y, the bound of a datum is
+
+    L(x, l) = E_q(z | x, l) [ log p(x | l, z) + log p(l) + log p(z) - log q(z | x, l) ]  <=  log p(x, l),
+    U(x)    = sum_y q(y | x) ( L(x, y) - log q(y | x) )                                  <=  log p(x)
+
+where the label is known, and where it is not. L does not train the classifier, so that in training (``train()``, not
+``eval()``) a datum with a label has a further observed site, the label under q(y | x), with the weight alpha:
+
+    J = sum over labelled (L(x, l) + alpha log q(l | x)) + sum over unlabelled U(x).
+
+log q(l | x) is a logarithm of a probability, not above 0: J is a bound still, of the labelled data's log p(x, l) and the
+others' log p(x), and looser by alpha times the classifier's cross-entropy.
+
+The sum over y takes C states of a datum with a label, too, all but one of weight zero: rows of one batch have one shape.
+
+Reference: Semi-supervised Learning with Deep Generative Models, Kingma, Rezende, Mohamed and Welling, 2014, eq. 6 to 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from ppgen.data import DataSpec
+from ppgen.dense import glorot, make_activation
+from ppgen.errors import UsageError
+from ppgen.likelihoods import likelihood
+from ppgen.networks import MLP, ConditionalNormal, check_positive, check_size, check_sizes
+from ppgen.pair import Pair
+from ppgen.registry import register_model
+
+__all__ = ["SSVAE"]
+
+UNKNOWN = -1
+"""The label of a datum whose label is not known."""
+
+_NEVER = -1e4
+"""The logarithm of a probability that is zero in floating point, and finite: the states of weight zero have numbers."""
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five data, two of them without a label."""
+    spec = DataSpec("tiny", 6, "binary", num_classes=3, num_data=20)
+    return SSVAE(spec, 2, hidden=(4,)), (torch.rand(5, 6).round(), torch.tensor([0, UNKNOWN, 2, 1, UNKNOWN]))
+
+
+@register_model(
+    "ss_vae",
+    summary="semi-supervised VAE (M2): a label, known or summed out, beside a Gaussian latent vector",
+    reference="Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models",
+    year=2014,
+    tags=("continuous", "discrete", "amortised", "semi-supervised"),
+    tiny=_tiny,
+)
+class SSVAE(Pair):
+    """Semi-supervised variational autoencoder. One batch is ``(x, y)``, or ``(x,)`` where no label is known.
+
+    x has shape (B, D), y (B,), int64: labels 0..C-1, and -1 where the label is not known.
+
+    Sites:
+        label: (), the index of a known label, observed (masked where it is not known), in the plate ``data``
+        y: (C,), one-hot, in the plate ``data``; the label, where it is known
+        z: (latent,), real, in the plate ``data``
+        x: (D,), observed, in the plate ``data``
+        classified: (), the known label again, under q(y | x) and with the weight alpha; in training mode alone
+
+    Train it with ``enumerate``, which sums over y and draws z (in Pyro: ``TraceEnum_ELBO`` and
+    ``config_enumerate(pair.guide)``); objectives that draw y have more noise.
+
+    Args:
+        spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
+        latent_dim: size of z.
+        hidden: sizes of the encoder's hidden layers, at least one; the decoder has them in reverse.
+        classifier: sizes of the classifier's hidden layers.
+        activation: a name in ``ppgen.networks.ACTIVATIONS``.
+        alpha: weight of the classifier's term, in units of one datum's bound; 0.1 N / N_l in the paper, for N data of
+            which N_l have labels. 0: no such term.
+
+    Raises:
+        UsageError: the data have no labels, a size or weight is not positive, or the activation is unknown.
+    """
+
+    mean: Tensor
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent_dim: int = 50,
+        *,
+        hidden: Sequence[int] = (500,),
+        classifier: Sequence[int] = (500,),
+        activation: str = "relu",
+        alpha: float = 25.0,
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        if spec.num_classes is None:
+            raise UsageError(
+                f"SSVAE needs the number of classes, but data {spec.name!r} come without labels: load them with "
+                f"load_data({spec.name!r}, labels=True)."
+            )
+        self.num_classes, features = spec.num_classes, spec.num_features
+        self.latent_dim = check_size("latent_dim", latent_dim)
+        hidden = check_sizes("hidden", hidden, least=1)
+        self.alpha = 0.0 if alpha == 0 else check_positive("alpha", alpha)
+        self.likelihood = likelihood(spec)
+        outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
+        self.register_buffer("mean", torch.zeros(features) if spec.mean is None else spec.mean.clone())
+        self.classifier = MLP(features, self.num_classes, classifier, activation)
+        self.encoder = ConditionalNormal(_WithLabel(features, self.num_classes, 2 * latent_dim, hidden, activation))
+        self.decoder = _WithLabel(latent_dim, self.num_classes, outputs, hidden[::-1], activation, bias)
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        labels, known = self._labels(x, y)  # (B,) each
+        uniform = x.new_zeros(self.num_classes)
+        with self.data_plate(x):
+            pyro.sample("label", dist.Categorical(logits=uniform).mask(known), obs=labels)
+            prior = self._given(uniform, labels, known)
+            y = pyro.sample("y", dist.OneHotCategorical(logits=prior))  # (C, K, B, C)
+            z = pyro.sample("z", dist.Normal(x.new_zeros(self.latent_dim), 1.0).to_event(1))  # (C, K, B, latent)
+            outputs = self.decoder((z, y))  # (C, K, B, D)
+            pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
+            if self.training and self.alpha:
+                with poutine.scale(scale=self.alpha):
+                    classifier = dist.Categorical(logits=self.classifier(x - self.mean))
+                    pyro.sample("classified", classifier.mask(known), obs=labels)
+
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
+        labels, known = self._labels(x, y)
+        with self.data_plate(x):
+            logits = self._given(self.classifier(x - self.mean), labels, known)
+            y = pyro.sample("y", dist.OneHotCategorical(logits=logits))  # (C, K, B, C)
+            pyro.sample("z", self.encoder((x - self.mean, y)))  # (C, K, B, latent)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """q(y | x), the probability of each class: (B, D) to (B, C)."""
+        probs: Tensor = self.classifier(x - self.mean).softmax(-1)
+        return probs
+
+    def _labels(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Labels, 0 where they are not known, and whether they are; each (B,)."""
+        labels = torch.full((len(x),), UNKNOWN, device=x.device) if y is None else y
+        return labels.clamp_min(0), labels != UNKNOWN
+
+    def _given(self, logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+        """Logits of y, (B, C): those given, or all on the label where it is known."""
+        at_label = _NEVER * (1 - torch.eye(self.num_classes, dtype=logits.dtype, device=logits.device)[labels])
+        return torch.where(known.unsqueeze(-1), at_label, logits)
+
+
+class _WithLabel(nn.Module):
+    """Dense layers of a vector and a label: ((..., num_inputs), (..., num_classes)) to (..., num_outputs).
+
+    The first layer is a sum of two maps, so that the vector's share is worked out once for all states of the label.
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        num_classes: int,
+        num_outputs: int,
+        hidden: Sequence[int],
+        activation: str,
+        bias: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.vector = glorot(nn.Linear(num_inputs, hidden[0]))
+        self.label = glorot(nn.Linear(num_classes, hidden[0], bias=False))
+        self.activation = make_activation(activation)
+        self.rest = MLP(hidden[0], num_outputs, hidden[1:], activation, bias)
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        vector, label = inputs
+        return self.rest(self.activation(self.vector(vector) + self.label(label)))  # type: ignore[no-any-return]
