@@ -223,7 +223,7 @@ class _Parameters(_Values):
 
 
 class _Latents(_Values):
-    """``log_concentration`` log b, (C,); locs and logarithms of scales as Gaussians, (C, D), ``*_loc``, ``*_log_sd``."""
+    """``log_concentration`` log b, (C,); ``*_loc`` and ``*_log_sd`` of the Gaussians of locs and log-scales, (C, D)."""
 
     prior_loc: Tensor
 
@@ -290,7 +290,9 @@ def _family(spec: DataSpec, covariance: Any, bayesian: bool) -> type[Components]
     if spec.observation != "real":
         raise UsageError(f"GMM needs real or binary data, but data {spec.name!r} are {spec.observation}.")
     if covariance not in get_args(Covariance):
-        raise UsageError(f"expected the kind of a covariance, got {covariance!r}{nearest(str(covariance), get_args(Covariance))}")
+        raise UsageError(
+            f"expected the kind of a covariance, got {covariance!r}{nearest(str(covariance), get_args(Covariance))}"
+        )
     if covariance == "full" and bayesian:
         raise UsageError("covariance='full' is for parameters, and got bayesian=True: choose covariance='diagonal'.")
     return FullGaussians if covariance == "full" else DiagonalGaussians

@@ -18,12 +18,12 @@ where the label is known, and where it is not. L does not train the classifier, 
 
     J = sum over labelled (L(x, l) + alpha log q(l | x)) + sum over unlabelled U(x).
 
-log q(l | x) is a logarithm of a probability, not above 0: J is a bound still, of the labelled data's log p(x, l) and the
-others' log p(x), and looser by alpha times the classifier's cross-entropy.
+log q(l | x) is not above 0: J is still a bound, of the labelled data's log p(x, l) and the others' log p(x), looser by
+alpha times the classifier's cross-entropy.
 
-The sum over y takes C states of a datum with a label, too, all but one of weight zero: rows of one batch have one shape.
+The sum over y has C states of a datum with a label, too, all but one of weight zero: rows of a batch have one shape.
 
-Reference: Semi-supervised Learning with Deep Generative Models, Kingma, Rezende, Mohamed and Welling, 2014, eq. 6 to 9.
+Reference: Semi-supervised Learning with Deep Generative Models, Kingma, Rezende, Mohamed and Welling, 2014, eq. 6-9.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from ppgen.data import DataSpec
+from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.dense import glorot, make_activation
 from ppgen.errors import UsageError
 from ppgen.likelihoods import likelihood
@@ -46,9 +47,6 @@ from ppgen.registry import register_model
 
 __all__ = ["SSVAE"]
 
-UNKNOWN = -1
-"""The label of a datum whose label is not known."""
-
 _NEVER = -1e4
 """The logarithm of a probability that is zero in floating point, and finite: the states of weight zero have numbers."""
 
@@ -56,7 +54,10 @@ _NEVER = -1e4
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     """A seconds-fast case for the tests: the pair and a batch of five data, two of them without a label."""
     spec = DataSpec("tiny", 6, "binary", num_classes=3, num_data=20)
-    return SSVAE(spec, 2, hidden=(4,)), (torch.rand(5, 6).round(), torch.tensor([0, UNKNOWN, 2, 1, UNKNOWN]))
+    return SSVAE(spec, 2, hidden=(4,)), (
+        torch.rand(5, 6).round(),
+        torch.tensor([0, UNKNOWN_LABEL, 2, 1, UNKNOWN_LABEL]),
+    )
 
 
 @register_model(
@@ -153,8 +154,8 @@ class SSVAE(Pair):
 
     def _labels(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Labels, 0 where they are not known, and whether they are; each (B,)."""
-        labels = torch.full((len(x),), UNKNOWN, device=x.device) if y is None else y
-        return labels.clamp_min(0), labels != UNKNOWN
+        labels = torch.full((len(x),), UNKNOWN_LABEL, device=x.device) if y is None else y
+        return labels.clamp_min(0), labels != UNKNOWN_LABEL
 
     def _given(self, logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
         """Logits of y, (B, C): those given, or all on the label where it is known."""
