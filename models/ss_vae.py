@@ -41,7 +41,7 @@ from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.dense import glorot, make_activation
 from ppgen.errors import UsageError
 from ppgen.likelihoods import likelihood
-from ppgen.networks import MLP, ConditionalNormal, check_positive, check_size, check_sizes
+from ppgen.networks import MLP, ConditionalNormal, Networks, check_positive, check_size, check_sizes
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -87,13 +87,18 @@ class SSVAE(Pair):
         spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
         latent_dim: size of z.
         hidden: sizes of the encoder's hidden layers, at least one; the decoder has them in reverse.
-        classifier: sizes of the classifier's hidden layers.
+        classifier: sizes of the classifier's dense hidden layers.
+        network: of the classifier, ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, 5 x 5 of
+            stride 2, then the dense layers.
+        channels: channels of the convolutions of ``"conv"``.
+        dropout: the share of the classifier's hidden numbers that are put to zero in training.
         activation: a name in ``ppgen.networks.ACTIVATIONS``.
         alpha: weight of the classifier's term, in units of one datum's bound; 0.1 N / N_l in the paper, for N data of
             which N_l have labels. 0: no such term.
 
     Raises:
-        UsageError: the data have no labels, a size or weight is not positive, or the activation is unknown.
+        UsageError: the data have no labels, a size or weight is not positive, a name is unknown, or ``"conv"`` is asked
+            for data without an image shape.
     """
 
     mean: Tensor
@@ -105,6 +110,9 @@ class SSVAE(Pair):
         *,
         hidden: Sequence[int] = (500,),
         classifier: Sequence[int] = (500,),
+        network: str = "mlp",
+        channels: Sequence[int] = (16, 32),
+        dropout: float = 0.0,
         activation: str = "relu",
         alpha: float = 25.0,
     ) -> None:
@@ -121,7 +129,8 @@ class SSVAE(Pair):
         self.likelihood = likelihood(spec)
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
         self.register_buffer("mean", torch.zeros(features) if spec.mean is None else spec.mean.clone())
-        self.classifier = MLP(features, self.num_classes, classifier, activation)
+        networks = Networks(spec, network, classifier, channels, activation)
+        self.classifier = networks.encoder(self.num_classes, kernel=5, dropout=dropout)
         self.encoder = ConditionalNormal(_WithLabel(features, self.num_classes, 2 * latent_dim, hidden, activation))
         self.decoder = _WithLabel(latent_dim, self.num_classes, outputs, hidden[::-1], activation, bias)
 

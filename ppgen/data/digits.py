@@ -49,7 +49,7 @@ def digits(
     end, start = len(grey) - NUM_TEST, len(grey) - NUM_TEST - NUM_VALID
     return assemble_images(
         "digits",
-        with_few_labels(everything[:start], num_labelled, label_seed, label_copies),
+        with_few_labels(everything[:start], labels, num_labelled, label_seed, label_copies),
         everything[start:end],
         everything[end:],
         binarize=binarize,

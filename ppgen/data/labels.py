@@ -15,11 +15,12 @@ from ppgen.errors import UsageError
 __all__ = ["labelled_rows", "with_few_labels"]
 
 
-def with_few_labels(part: Part, num_labelled: Any, label_seed: Any, label_copies: Any) -> Part:
+def with_few_labels(part: Part, labels: bool, num_labelled: Any, label_seed: Any, label_copies: Any) -> Part:
     """``part`` with labels of so many rows, each class as often; those of the others are -1: not known.
 
     Args:
         part: training rows, (x, y).
+        labels: whether labels were asked for.
         num_labelled: how many keep their label; None: all, and nothing is changed.
         label_seed: of the choice.
         label_copies: how often a labelled row stands in the data, its copies at the end, so that minibatches hold
@@ -30,7 +31,7 @@ def with_few_labels(part: Part, num_labelled: Any, label_seed: Any, label_copies
     """
     if num_labelled is None:
         return part
-    if part.y is None:
+    if part.y is None or not labels:
         raise UsageError(f"num_labelled={num_labelled!r} chooses labels that are kept: ask for them, labels=True.")
     count("num_labelled", num_labelled, most=len(part.y))
     count("label_seed", label_seed, least=0)

@@ -65,7 +65,7 @@ def mnist(
     train, test = _part("train", labels), _part("t10k", labels)
     return assemble_images(
         "mnist",
-        with_few_labels(train[:-num_valid], num_labelled, label_seed, label_copies),
+        with_few_labels(train[:-num_valid], labels, num_labelled, label_seed, label_copies),
         train[-num_valid:],
         test[permutation(len(test.x), 0)],
         binarize=binarize,

@@ -23,7 +23,7 @@ from ppgen.models import GMM
 REAL, BINARY = DataSpec("points", 3, "real", num_data=400), DataSpec("bits", 3, "binary", num_data=40)
 X, CLASS = make_blobs(400, centers=[[0.0, 0.0, 0.0], [5.0, 0.0, 1.0], [0.0, 5.0, 5.0]], random_state=0)
 X = X @ np.array([[1.0, 0.3, 0.0], [0.0, 1.0, 0.4], [0.2, 0.0, 0.5]])
-ONE_OF_EACH = X[[int(np.flatnonzero(CLASS == c)[0]) for c in range(3)]]
+ONE_OF_EACH = X[[int(np.flatnonzero(c == CLASS)[0]) for c in range(3)]]
 VARIANCE = float(X.var(0).mean())
 ROUND: dict[str, Any] = {"diagonal": np.full((3, 3), VARIANCE), "full": np.stack([np.eye(3) * VARIANCE] * 3)}
 
@@ -199,6 +199,6 @@ def test_a_start_that_is_none_is_refused(spec: DataSpec, start: dict[str, Any], 
 
 
 def test_a_covariance_that_is_none_is_refused() -> None:
+    pair, covariances = GMM(REAL, 3, covariance="full"), torch.stack([torch.eye(3), -torch.eye(3), torch.eye(3)])
     with pytest.raises(UsageError, match="covariance 1 is not positive definite"):
-        covariances = torch.stack([torch.eye(3), -torch.eye(3), torch.eye(3)])
-        GMM(REAL, 3, covariance="full").start_at(torch.zeros(3, 3), covariances)
+        pair.start_at(torch.zeros(3, 3), covariances)

@@ -35,7 +35,9 @@ def small_pair(**options: Any) -> SSVAE:
     return pair
 
 
-def run(pair: SSVAE, num_particles: int, batch: tuple[Tensor, ...], given: dict[str, Tensor] | None = None) -> Particles:
+def run(
+    pair: SSVAE, num_particles: int, batch: tuple[Tensor, ...], given: dict[str, Tensor] | None = None
+) -> Particles:
     return run_particles(Program(pair.model, pair.guide), batch, num_particles, given)
 
 
@@ -62,7 +64,7 @@ def objective_by_hand(pair: SSVAE, x: Tensor, label: int, num: int) -> Tensor:
 
 
 def test_the_loss_is_the_objective_of_the_paper() -> None:
-    """Pyro's enumeration, and sums by hand, of 20,000 draws: within 4.5 standard errors (false alarms: 1 in 150,000)."""
+    """Pyro's enumeration and sums by hand, 20,000 draws: within 4.5 standard errors (false alarms: 1 in 150,000)."""
     pair, num = small_pair(), 20_000
     elbo = TraceEnum_ELBO(max_plate_nesting=1, num_particles=num, vectorize_particles=True)
     with torch.no_grad():
@@ -187,3 +189,18 @@ def test_bad_arguments_are_refused(spec: DataSpec, options: dict[str, Any], sent
     with pytest.raises(UsageError) as error:
         SSVAE(spec, **options)
     assert str(error.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_dropout_is_the_classifiers_and_of_training_alone(network: str) -> None:
+    spec = DataSpec("pictures", 6, "binary", image_shape=(2, 3), num_classes=3)
+    pair = SSVAE(spec, 2, hidden=(4,), classifier=(50,), network=network, channels=(4,), dropout=0.5).double()
+    assert not torch.equal(pair.classify(X), pair.classify(X))
+    pair.eval()
+    assert torch.equal(pair.classify(X), pair.classify(X))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, "0.5"])
+def test_dropout_that_is_no_share_is_refused(share: Any) -> None:
+    with pytest.raises(UsageError, match="dropout must be a number of at least 0 and below 1"):
+        SSVAE(SPEC, dropout=share)
