@@ -126,7 +126,7 @@ class FullGaussians(Components):
 
     def table(self, x: Tensor) -> Tensor:
         away = _from_each(x, self.locs).movedim(-3, -1)  # (..., C, D, B)
-        z = torch.linalg.solve_triangular(self.scales, away, upper=False)
+        z: Tensor = torch.linalg.solve_triangular(self.scales, away, upper=False)
         log_volume = self.scales.diagonal(dim1=-2, dim2=-1).log().sum(-1).unsqueeze(-2)  # (..., 1, C)
         return -0.5 * z.square().sum(-2).movedim(-1, -2) - log_volume - _half_log_2pi(x)
 
@@ -144,6 +144,7 @@ class FullGaussians(Components):
 
     @staticmethod
     def scales_of(covariances: Tensor) -> Tensor:
+        factors: Tensor
         factors, failed = torch.linalg.cholesky_ex(covariances)
         if bool(failed.any()):
             raise UsageError(

@@ -40,7 +40,8 @@ def test_the_accuracy_of_a_pair_is_its_classifiers_in_evaluation() -> None:
     (found,) = accuracies(subject(pair, data, "test"))
     x, y = data.test
     rate = (pair.eval().classify(x).argmax(-1) == y).double().mean().item()
-    assert (found.name, found.value) == ("accuracy", pytest.approx(rate))
+    assert found.name == "accuracy"
+    assert found.value == pytest.approx(rate)
     assert found.standard_error == pytest.approx(math.sqrt(rate * (1 - rate) / (len(y) - 1)))
     (trained,) = accuracies(subject(pair, data, "train"))
     assert trained.meaning.startswith("share of 100 train data")

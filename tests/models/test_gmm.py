@@ -40,7 +40,7 @@ def moved(pair: GMM) -> GMM:
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in pair.double().parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
     return pair
 
 
@@ -84,11 +84,11 @@ def optimum(pair: GMM, x: Tensor) -> float:
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = negative_evidence(pair, x) / len(x)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     with pyro.validation_enabled(False):
-        optimizer.step(closure)  # type: ignore[no-untyped-call, arg-type]
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
     return pair.log_evidence(x).mean().item()
 
 

@@ -31,7 +31,7 @@ def small_pair(**options: Any) -> SSVAE:
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in pair.parameters():
-            parameter += 0.5 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
     return pair
 
 
@@ -50,13 +50,14 @@ def bound_given_class(pair: SSVAE, x: Tensor, c: int, num: int) -> Tensor:
     z = loc + log_scale.exp() * noise
     log_q = (-0.5 * noise**2 - log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)
     log_x = Bernoulli(logits=pair.decoder((z, y))).log_prob(x).sum(-1)
-    return log_x + Normal(0.0, 1.0).log_prob(z).sum(-1) - log_q - math.log(3)
+    bound: Tensor = log_x + Normal(0.0, 1.0).log_prob(z).sum(-1) - log_q - math.log(3)
+    return bound
 
 
 @torch.no_grad()
 def objective_by_hand(pair: SSVAE, x: Tensor, label: int, num: int) -> Tensor:
     """Draws of L(x, l) + alpha log q(l | x), or of U(x) where the label is -1: (num,)."""
-    log_q = pair.classifier(x - pair.mean).log_softmax(-1)
+    log_q: Tensor = pair.classifier(x - pair.mean).log_softmax(-1)
     if label >= 0:
         return bound_given_class(pair, x, label, num) + ALPHA * log_q[label]
     terms = [log_q[c].exp() * (bound_given_class(pair, x, c, num) - log_q[c]) for c in range(3)]
@@ -97,7 +98,7 @@ def test_other_states_of_a_labelled_datum_weigh_nothing_and_are_numbers() -> Non
     particles = run(pair, 3, (X, Y), {"y": every})
     assert torch.equal(particles.log_q_of(["y"]).exp()[:, KNOWN], torch.eye(3, dtype=X.dtype)[:, Y[KNOWN]])
     assert particles.log_w.isfinite().all()
-    (gradient,) = torch.autograd.grad(particles.log_w.sum(), [pair.classifier.layers[0].weight])
+    (gradient,) = torch.autograd.grad(particles.log_w.sum(), [next(pair.classifier.parameters())])
     assert gradient.isfinite().all()
 
 
@@ -136,8 +137,9 @@ def test_the_shared_layer_is_that_of_the_two_inputs_side_by_side() -> None:
     pair = small_pair()
     z, y = torch.randn(7, 5, 2, dtype=X.dtype), torch.eye(3, dtype=X.dtype)[Y.clamp_min(0)]
     layer = pair.decoder
-    weight = torch.cat([layer.vector.weight, layer.label.weight], 1)
-    hidden = torch.nn.functional.linear(torch.cat([z, y.expand(7, 5, 3)], -1), weight, layer.vector.bias)
+    values = dict(layer.named_parameters())
+    weight = torch.cat([values["vector.weight"], values["label.weight"]], 1)
+    hidden = torch.nn.functional.linear(torch.cat([z, y.expand(7, 5, 3)], -1), weight, values["vector.bias"])
     torch.testing.assert_close(layer((z, y)), layer.rest(hidden.relu()))
 
 
