@@ -35,6 +35,7 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from ppgen.data import DataSpec
 from ppgen.data.validate import UNKNOWN_LABEL
@@ -74,7 +75,7 @@ class SSVAE(Pair):
     x has shape (B, D), y (B,), int64: labels 0..C-1, and -1 where the label is not known.
 
     Sites:
-        label: (), the index of a known label, observed (masked where it is not known), in the plate ``data``
+        label: (), the index of a known label, or -1, observed, in the plate ``data``; not of batches ``(x,)``
         y: (C,), one-hot, in the plate ``data``; the label, where it is known
         z: (latent,), real, in the plate ``data``
         x: (D,), observed, in the plate ``data``
@@ -135,41 +136,47 @@ class SSVAE(Pair):
         self.decoder = _WithLabel(latent_dim, self.num_classes, outputs, hidden[::-1], activation, bias)
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        labels, known = self._labels(x, y)  # (B,) each
-        uniform = x.new_zeros(self.num_classes)
+        uniform = x.new_zeros(len(x), self.num_classes)  # (B, C)
         with self.data_plate(x):
-            pyro.sample("label", dist.Categorical(logits=uniform).mask(known), obs=labels)
-            prior = self._given(uniform, labels, known)
-            y = pyro.sample("y", dist.OneHotCategorical(logits=prior))  # (C, K, B, C)
+            if y is not None:
+                pyro.sample("label", _Label(logits=uniform), obs=y)  # (B,)
+            state = pyro.sample("y", dist.OneHotCategorical(logits=self._given(y, uniform)))  # (C, K, B, C)
             z = pyro.sample("z", dist.Normal(x.new_zeros(self.latent_dim), 1.0).to_event(1))  # (C, K, B, latent)
-            outputs = self.decoder((z, y))  # (C, K, B, D)
+            outputs = self.decoder((z, state))  # (C, K, B, D)
             pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
-            if self.training and self.alpha:
+            if y is not None and self.training and self.alpha:
                 with poutine.scale(scale=self.alpha):
-                    classifier = dist.Categorical(logits=self.classifier(x - self.mean))
-                    pyro.sample("classified", classifier.mask(known), obs=labels)
+                    pyro.sample("classified", _Label(logits=self.classifier(x - self.mean)), obs=y)  # (B,)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
-        labels, known = self._labels(x, y)
+        logits = self._given(y, self.classifier(x - self.mean))  # (B, C)
         with self.data_plate(x):
-            logits = self._given(self.classifier(x - self.mean), labels, known)
-            y = pyro.sample("y", dist.OneHotCategorical(logits=logits))  # (C, K, B, C)
-            pyro.sample("z", self.encoder((x - self.mean, y)))  # (C, K, B, latent)
+            state = pyro.sample("y", dist.OneHotCategorical(logits=logits))  # (C, K, B, C)
+            pyro.sample("z", self.encoder((x - self.mean, state)))  # (C, K, B, latent)
 
     def classify(self, x: Tensor) -> Tensor:
         """q(y | x), the probability of each class: (B, D) to (B, C)."""
         probs: Tensor = self.classifier(x - self.mean).softmax(-1)
         return probs
 
-    def _labels(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Labels, 0 where they are not known, and whether they are; each (B,)."""
-        labels = torch.full((len(x),), UNKNOWN_LABEL, device=x.device) if y is None else y
-        return labels.clamp_min(0), labels != UNKNOWN_LABEL
+    def _given(self, y: Tensor | None, logits: Tensor) -> Tensor:
+        """Logits of the state given the labels (B,), (B, C): those given, or all on the label where it is known."""
+        if y is None:
+            return logits
+        label = torch.eye(self.num_classes, dtype=logits.dtype, device=logits.device)[y.clamp_min(0)]  # (B, C)
+        return torch.where((y != UNKNOWN_LABEL).unsqueeze(-1), _NEVER * (1 - label), logits)
 
-    def _given(self, logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
-        """Logits of y, (B, C): those given, or all on the label where it is known."""
-        at_label = _NEVER * (1 - torch.eye(self.num_classes, dtype=logits.dtype, device=logits.device)[labels])
-        return torch.where(known.unsqueeze(-1), at_label, logits)
+
+class _Label(dist.Categorical):  # type: ignore[misc]  # pyro is untyped
+    """The index of a class; or -1 where it is not known, which has the log-probability 0."""
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self) -> constraints.Constraint:
+        return constraints.integer_interval(UNKNOWN_LABEL, self._num_events - 1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_prob: Tensor = super().log_prob(value.clamp_min(0))
+        return log_prob.where(value != UNKNOWN_LABEL, 0.0)
 
 
 class _WithLabel(nn.Module):
