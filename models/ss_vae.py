@@ -167,7 +167,7 @@ class SSVAE(Pair):
         return torch.where((y != UNKNOWN_LABEL).unsqueeze(-1), _NEVER * (1 - label), logits)
 
 
-class _Label(dist.Categorical):  # type: ignore[misc]  # pyro is untyped
+class _Label(dist.Categorical):
     """The index of a class; or -1 where it is not known, which has the log-probability 0."""
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
@@ -175,7 +175,7 @@ class _Label(dist.Categorical):  # type: ignore[misc]  # pyro is untyped
         return constraints.integer_interval(UNKNOWN_LABEL, self._num_events - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        log_prob: Tensor = super().log_prob(value.clamp_min(0))
+        log_prob: Tensor = super().log_prob(value.clamp_min(0))  # type: ignore[no-untyped-call]
         return log_prob.where(value != UNKNOWN_LABEL, 0.0)
 
 

@@ -88,7 +88,7 @@ def optimum(pair: GMM, x: Tensor) -> float:
         return loss
 
     with pyro.validation_enabled(False):
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        optimizer.step(closure)
     return pair.log_evidence(x).mean().item()
 
 
