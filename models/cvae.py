@@ -57,7 +57,7 @@ class CVAE(Pair):
         activation: a name in ``ppgen.networks.ACTIVATIONS``.
 
     Raises:
-        UsageError: the data have no labels, a size is not positive, or the activation is unknown.
+        UsageError: the data have no labels, or not all, a size is not positive, or the activation is unknown.
     """
 
     def __init__(
@@ -73,6 +73,11 @@ class CVAE(Pair):
             raise UsageError(
                 f"CVAE needs labels, but data {spec.name!r} come without: load them with "
                 f"load_data({spec.name!r}, labels=True)."
+            )
+        if spec.num_labelled is not None:
+            raise UsageError(
+                f"CVAE needs every label, and {spec.num_labelled} of data {spec.name!r} have one: load them without "
+                "num_labelled, or choose SSVAE."
             )
         self.num_classes, features = spec.num_classes, spec.num_features
         check_size("latent_dim", latent_dim)

@@ -24,9 +24,11 @@ class ConvEncoder(nn.Module):
     Args:
         image_shape: (C, H, W) of the flattened picture.
         num_outputs: size of the last dim of the output.
-        channels: channels of the convolutions, 3 x 3 of stride 2; each halves height and width (rounding up).
+        channels: channels of the convolutions, of stride 2; each halves height and width (rounding up).
         hidden: sizes of the dense layers between the convolutions and the output.
         activation: a name in ``ACTIVATIONS``.
+        kernel: height and width of a convolution, odd.
+        dropout: the share of what the convolutions give, and of each dense layer, that is put to zero in training.
     """
 
     def __init__(
@@ -36,18 +38,22 @@ class ConvEncoder(nn.Module):
         channels: Sequence[int] = (32, 64),
         hidden: Sequence[int] = (200,),
         activation: str = "tanh",
+        *,
+        kernel: int = 3,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.image_shape = image_shape
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise([image_shape[0], *check_sizes("channels", channels, least=1)]):
             layers += [
-                glorot(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)),
+                glorot(nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)),
                 make_activation(activation),
             ]
-        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        dropped = [nn.Dropout(dropout)] if dropout else []
+        self.convolutions = nn.Sequential(*layers, nn.Flatten(), *dropped)
         height, width = _halvings(image_shape, len(channels))[-1]
-        self.dense = MLP(channels[-1] * height * width, num_outputs, hidden, activation)
+        self.dense = MLP(channels[-1] * height * width, num_outputs, hidden, activation, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         pictures = x.reshape(-1, *self.image_shape)  # (K * B, C, H, W)

@@ -18,6 +18,7 @@ __all__ = [
     "MLP",
     "BatchNorm",
     "check_positive",
+    "check_share",
     "check_size",
     "check_sizes",
     "glorot",
@@ -46,9 +47,10 @@ class MLP(nn.Module):
         activation: a name in ``ACTIVATIONS``.
         bias: initial bias of the last layer, (num_outputs,); zero if None.
         batch_norm: normalise each hidden layer before its activation (:class:`BatchNorm`).
+        dropout: the share of each hidden layer's numbers that are put to zero in training.
 
     Raises:
-        UsageError: a hidden size is not a positive integer, or the activation is unknown.
+        UsageError: a hidden size is not a positive integer, the activation is unknown, or the share is not in [0, 1).
 
     >>> MLP(3, 2, hidden=(4,))(torch.zeros(7, 5, 3)).shape
     torch.Size([7, 5, 2])
@@ -63,13 +65,15 @@ class MLP(nn.Module):
         bias: Tensor | None = None,
         *,
         batch_norm: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
+        dropped = [nn.Dropout(dropout)] if check_share("dropout", dropout) else []
         sizes = [num_inputs, *check_sizes("hidden", hidden)]
         for inputs, outputs in pairwise(sizes):
             normal = [BatchNorm(outputs, learn_scale=True)] if batch_norm else []
-            layers += [glorot(nn.Linear(inputs, outputs)), *normal, make_activation(activation)]
+            layers += [glorot(nn.Linear(inputs, outputs)), *normal, make_activation(activation), *dropped]
         last = nn.Linear(sizes[-1], num_outputs)
         self.layers = nn.Sequential(*layers, glorot(last))
         start_bias(last.bias, bias)
@@ -144,6 +148,17 @@ def check_positive(name: str, number: Any) -> float:
 
 def _is_size(size: object) -> bool:
     return isinstance(size, int) and not isinstance(size, bool) and size >= 1
+
+
+def check_share(name: str, share: Any) -> float:
+    """``share``, if it is a number in [0, 1).
+
+    Raises:
+        UsageError: it is not; ``name`` says which argument.
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise UsageError(f"{name} must be a number of at least 0 and below 1, got {share!r}.")
+    return float(share)
 
 
 def make_activation(name: str) -> nn.Module:

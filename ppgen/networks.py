@@ -88,12 +88,17 @@ class Networks:
         check_sizes("hidden", self.hidden)
         check_sizes("channels", self.channels, least=1)
 
-    def encoder(self, num_outputs: int) -> nn.Module:
-        """A network from x to numbers: (..., num_features) to (..., num_outputs)."""
+    def encoder(self, num_outputs: int, *, kernel: int = 3, dropout: float = 0.0) -> nn.Module:
+        """A network from x to numbers: (..., num_features) to (..., num_outputs).
+
+        Convolutions are ``kernel`` x ``kernel``; the share ``dropout`` of hidden numbers is put to zero in training.
+        """
         if self.network == "mlp":
-            return MLP(self.spec.num_features, num_outputs, self.hidden, self.activation)
+            return MLP(self.spec.num_features, num_outputs, self.hidden, self.activation, dropout=dropout)
         shape = self._picture(self.spec.num_features)
-        return ConvEncoder(shape, num_outputs, self.channels, self.hidden, self.activation)
+        return ConvEncoder(
+            shape, num_outputs, self.channels, self.hidden, self.activation, kernel=kernel, dropout=dropout
+        )
 
     def decoder(self, num_inputs: int, num_outputs: int, bias: Tensor | None = None) -> nn.Module:
         """A network from numbers to a likelihood's: (..., num_inputs) to (..., num_outputs).

@@ -20,6 +20,7 @@ from ppgen.data.dataset import Dataset, Split
 from ppgen.data.options import one_of
 from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
+from ppgen.data.validate import UNKNOWN_LABEL
 
 __all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "mean_length", "permutation"]
 
@@ -80,6 +81,7 @@ def assemble(
     parts = [part.tensors(labels=num_classes is not None) for part in (train, valid, test)]
     x = parts[0][0]
     mean = x.mean(0)
+    known = None if num_classes is None else parts[0][1] != UNKNOWN_LABEL
     spec = DataSpec(
         name,
         num_features=x.shape[1],
@@ -89,6 +91,7 @@ def assemble(
         num_classes=num_classes,
         num_data=len(x),
         length=mean_length(mean) if observation == "counts" else None,
+        num_labelled=None if known is None or bool(known.all()) else int(known.sum()),
         mean=mean,
         vocabulary=None if vocabulary is None else tuple(vocabulary),
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
+from ppgen.data.labels import with_few_labels
 from ppgen.data.options import flag
 from ppgen.registry import register_data
 
@@ -22,13 +23,23 @@ NUM_VALID, NUM_TEST = 200, 300
     year=1998,
     tags=("images", "binary", "labels", "embedded"),
 )
-def digits(*, binarize: str = "dynamic", labels: bool = False) -> Dataset:
+def digits(
+    *,
+    binarize: str = "dynamic",
+    labels: bool = False,
+    num_labelled: int | None = None,
+    label_seed: int = 0,
+    label_copies: int = 1,
+) -> Dataset:
     """1,297 train, 200 valid and 300 test rows of ``RandomState(0).permutation(1797)``, in this order.
 
     Args:
         binarize: ``"dynamic"`` (probability = grey / 16), ``"threshold"`` (above 1/2) or ``"none"``
             (17 grey levels).
         labels: batches are (x, y), y the digit.
+        num_labelled: how many training pictures keep their label, each class as many; those of the others are -1.
+        label_seed: of the choice of these.
+        label_copies: how often each of these stands in the training data.
     """
     from sklearn.datasets import load_digits
 
@@ -38,7 +49,7 @@ def digits(*, binarize: str = "dynamic", labels: bool = False) -> Dataset:
     end, start = len(grey) - NUM_TEST, len(grey) - NUM_TEST - NUM_VALID
     return assemble_images(
         "digits",
-        everything[:start],
+        with_few_labels(everything[:start], labels, num_labelled, label_seed, label_copies),
         everything[start:end],
         everything[end:],
         binarize=binarize,

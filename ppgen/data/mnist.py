@@ -11,6 +11,7 @@ from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
 from ppgen.data.formats import check_rows, read_idx
+from ppgen.data.labels import with_few_labels
 from ppgen.data.options import count, flag
 from ppgen.registry import register_data
 
@@ -36,7 +37,15 @@ ROWS = {"train": 60_000, "t10k": 10_000}
     year=1998,
     tags=("images", "binary", "labels"),
 )
-def mnist(*, binarize: str = "dynamic", labels: bool = False, num_valid: int = 10_000) -> Dataset:
+def mnist(
+    *,
+    binarize: str = "dynamic",
+    labels: bool = False,
+    num_valid: int = 10_000,
+    num_labelled: int | None = None,
+    label_seed: int = 0,
+    label_copies: int = 1,
+) -> Dataset:
     """The first 60,000 - ``num_valid`` training pictures train, the last ``num_valid`` validate; 10,000 test.
 
     The test file's first half is cleaner than its second, so that the test rows are put in the fixed order
@@ -47,13 +56,16 @@ def mnist(*, binarize: str = "dynamic", labels: bool = False, num_valid: int = 1
             (256 grey levels).
         labels: batches are (x, y), y the digit.
         num_valid: how many of the training pictures to validate on.
+        num_labelled: how many training pictures keep their label, each class as many; those of the others are -1.
+        label_seed: of the choice of these.
+        label_copies: how often each of these stands in the training data.
     """
     flag("labels", labels)
     count("num_valid", num_valid, most=ROWS["train"] - 1)
     train, test = _part("train", labels), _part("t10k", labels)
     return assemble_images(
         "mnist",
-        train[:-num_valid],
+        with_few_labels(train[:-num_valid], labels, num_labelled, label_seed, label_copies),
         train[-num_valid:],
         test[permutation(len(test.x), 0)],
         binarize=binarize,

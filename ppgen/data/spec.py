@@ -32,6 +32,7 @@ class DataSpec:
         image_shape: (H, W) or (C, H, W) of a datum that is a picture, row-major, upright.
         levels: the number of grey levels; for ``"quantised"`` and for nothing else.
         num_classes: C, when a batch is (x, y) with labels y = 0..C-1 of shape (B,), int64.
+        num_labelled: how many of the training data have a label, where others have none: theirs is -1.
         num_data: N, the number of training data: the plate's scale is N / B.
         length: words in a document, the mean over the training data, rounded: what is drawn where no datum says how
             long; for ``"counts"`` and for nothing else.
@@ -54,6 +55,7 @@ class DataSpec:
     num_classes: int | None = None
     num_data: int | None = None
     length: int | None = None
+    num_labelled: int | None = None
     mean: torch.Tensor | None = field(default=None, compare=False, repr=False)
     vocabulary: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
     shape: tuple[int, ...] | None = None
@@ -65,13 +67,16 @@ class DataSpec:
         self._check_shapes()
 
     def _check_numbers(self) -> None:
-        least = {"num_features": 1, "levels": 2, "num_classes": 1, "num_data": 1, "length": 1}
+        least = {"num_features": 1, "levels": 2, "num_classes": 1, "num_labelled": 1, "num_data": 1, "length": 1}
         for name, lower in least.items():
             value = getattr(self, name)
             if value is None and name != "num_features":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < lower:
                 raise UsageError(f"{name} of data {self.name!r} must be an integer of at least {lower}, got {value!r}.")
+
+        if self.num_labelled is not None and self.num_classes is None:
+            raise UsageError(f"data {self.name!r} has num_labelled={self.num_labelled} and no num_classes: give both.")
 
     def _check_observation(self) -> None:
         if self.observation not in get_args(Observation):

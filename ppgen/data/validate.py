@@ -9,7 +9,10 @@ from ppgen.data.sparse import Rows, SparseRows, place_of, stored
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError
 
-__all__ = ["check_split"]
+__all__ = ["UNKNOWN_LABEL", "check_split"]
+
+UNKNOWN_LABEL = -1
+"""The label of a training datum whose label is not known."""
 
 
 def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabilities: bool = False) -> None:
@@ -30,7 +33,8 @@ def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabili
     if spec.observation == "counts":
         _check_counts(where, split[0])
     if spec.num_classes is not None:
-        _check_labels(where, split, spec.num_classes)
+        unknown = name == "train" and spec.num_labelled is not None
+        _check_labels(where, split, spec.num_classes, UNKNOWN_LABEL if unknown else 0)
 
 
 def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
@@ -100,12 +104,12 @@ def _check_counts(where: str, x: Rows) -> None:
         )
 
 
-def _check_labels(where: str, split: tuple[Rows, ...], num_classes: int) -> None:
+def _check_labels(where: str, split: tuple[Rows, ...], num_classes: int, least: int) -> None:
     if len(split) < 2 or split[1].ndim != 1 or split[1].dtype != torch.int64:
         came = [(tuple(part.shape), str(part.dtype)) for part in split]
         raise UsageError(f"{where} must be (x, y) with int64 labels y of shape (B,), got {came}.")
     (y,) = stored(split[1])
-    _refuse(where, y, (y < 0) | (y >= num_classes), f"labels 0..{num_classes - 1}", "renumber the labels")
+    _refuse(where, y, (y < least) | (y >= num_classes), f"labels {least}..{num_classes - 1}", "renumber the labels")
 
 
 def _refuse(where: str, part: Rows, bad: Tensor, expected: str, remedy: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ppgen.evaluation.accuracy import accuracies
 from ppgen.evaluation.coherence import coherences
 from ppgen.evaluation.memorisation import memorisation
 from ppgen.evaluation.modes import coverage
@@ -20,6 +21,7 @@ MEASURES: list[Callable[[Subject], Iterable[Measure]]] = [
     memorisation,
     perplexities,
     coherences,
+    accuracies,
 ]
 """In the order in which they are shown. To add one: write a function of the subject that yields its numbers, or nothing
 where it does not apply (told by what the pair and the data are capable of, never by a name), and put it here."""

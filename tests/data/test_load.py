@@ -19,7 +19,7 @@ def test_load_data_suggests_the_nearest_name() -> None:
 
 
 def test_load_data_lists_the_options() -> None:
-    with pytest.raises(UsageError, match=r"has no option 'binarise': did you mean 'binarize'\? .*binarize, labels"):
+    with pytest.raises(UsageError, match=r"has no option 'binarise': did you mean 'binarize'\? .*binarize, .*labels"):
         load_data("digits", binarise="none")
 
 
@@ -45,7 +45,8 @@ def test_config_loads_the_same_data_again(options: dict[str, Any]) -> None:
 
 
 def test_config_records_the_defaults() -> None:
-    assert load_data("digits").config["options"] == {"binarize": "dynamic", "labels": False}
+    few = {"num_labelled": None, "label_seed": 0, "label_copies": 1}
+    assert load_data("digits").config["options"] == {"binarize": "dynamic", "labels": False, **few}
 
 
 def test_import_leaves_heavy_libraries_alone() -> None:

@@ -1,0 +1,52 @@
+"""Labels of a few: which training rows keep theirs, for learning from many data without labels and few with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppgen.data.assemble import Part, permutation
+from ppgen.data.options import count
+from ppgen.data.validate import UNKNOWN_LABEL
+from ppgen.errors import UsageError
+
+__all__ = ["labelled_rows", "with_few_labels"]
+
+
+def with_few_labels(part: Part, labels: bool, num_labelled: Any, label_seed: Any, label_copies: Any) -> Part:
+    """``part`` with labels of so many rows, each class as often; those of the others are -1: not known.
+
+    Args:
+        part: training rows, (x, y).
+        labels: whether labels were asked for.
+        num_labelled: how many keep their label; None: all, and nothing is changed.
+        label_seed: of the choice.
+        label_copies: how often a labelled row stands in the data, its copies at the end, so that minibatches hold
+            some; a bound that sums over data weighs them so.
+
+    Raises:
+        UsageError: there are no labels, a number is not an integer of at least 1 (a seed: 0), or more labels than rows.
+    """
+    if num_labelled is None:
+        return part
+    if part.y is None or not labels:
+        raise UsageError(f"num_labelled={num_labelled!r} chooses labels that are kept: ask for them, labels=True.")
+    count("num_labelled", num_labelled, most=len(part.y))
+    count("label_seed", label_seed, least=0)
+    count("label_copies", label_copies)
+    kept = labelled_rows(part.y, num_labelled, label_seed)
+    y = np.full_like(part.y, UNKNOWN_LABEL, dtype=np.int64)
+    y[kept] = part.y[kept]
+    rows = np.concatenate([np.arange(len(y)), *[kept] * (label_copies - 1)])
+    return Part(part.x, y)[rows] if label_copies > 1 else Part(part.x, y)
+
+
+def labelled_rows(y: NDArray[Any], num: int, seed: int) -> NDArray[np.intp]:
+    """``num`` rows, of each class as many as of any other, but for one, as long as there are such; (num,), sorted."""
+    order = permutation(len(y), seed)
+    rank = np.empty(len(y), dtype=np.intp)  # how many of its class come before a row
+    for label in np.unique(y):
+        rank[order[y[order] == label]] = np.arange(np.count_nonzero(y == label))
+    return np.sort(np.lexsort((y, rank))[:num])
