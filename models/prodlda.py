@@ -87,6 +87,9 @@ class ProdLDA(Pair):
     shares_site: ClassVar[str] = "z"
     """The latent whose softmax is a document's shares of the topics."""
 
+    vectorized = True
+    """Batch normalisation is over the particles and the data of a batch together."""
+
     def __init__(
         self,
         spec: DataSpec,

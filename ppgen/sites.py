@@ -129,7 +129,7 @@ def data_plate(sites: Mapping[str, Site], preferred: str = "data", *, required: 
     """The data plate of a model: the one outermost vectorized plate that holds its observed sites, whatever its name.
 
     Args:
-        sites: of one run of the model.
+        sites: of one run of the model; where nothing is observed, all of them count.
         preferred: a plate of this name is the one, if it holds an observed site, however it is nested; an empty name:
             there is none, and all data together are one datum.
         required: whether there must be a plate of that name.
@@ -140,7 +140,7 @@ def data_plate(sites: Mapping[str, Site], preferred: str = "data", *, required: 
     if not preferred:
         return DataPlate(None)
     seen = (site for site in sites.values() if site["is_observed"] or site["infer"].get("was_observed"))
-    observed = [site for site in seen if not site_is_subsample(site)]
+    observed = [site for site in seen if not site_is_subsample(site)] or list(sites.values())
     stacks = [names for site in observed if not is_computed(site) and (names := _plates(site))]
     every = list(dict.fromkeys(name for site in sites.values() for name in _plates(site)))
     if any(preferred in names for names in stacks) or (required and preferred in every):
@@ -182,6 +182,9 @@ def in_same_plate(guide_sites: dict[str, Site], model_sites: Mapping[str, Site],
         if (ours is None) == (theirs is None):
             continue
         stack = site["cond_indep_stack"]
+        if theirs is not None and theirs.size == 1:  # of a plate opened without a size, in which it was drawn once
+            found[name] = {**site, "cond_indep_stack": tuple(frame for frame in stack if frame is not theirs)}
+            continue
         place = [i for i, f in enumerate(stack) if ours is not None and (f.dim, f.size) == (ours.dim, ours.size)]
         if not place:
             inside, outside = ("model", "guide") if theirs is None else ("guide", "model")

@@ -20,6 +20,7 @@ from ppgen.inference import ELBO, STL, DReG
 from ppgen.memories import Forgetting, forget
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
+from ppgen.stacking import alone
 from ppgen.tracing import Program, run_particles
 from ppgen.transformed import log_prob_at
 from tests.flows import BACKWARD, FLOWS, INVERTIBLE, WIDTH, FlowGuide, FlowLikelihood, flow
@@ -287,7 +288,7 @@ def test_the_path_through_an_earlier_latent_survives_in_a_chain_without_inverse(
         run = run_particles(Program(pair.model, pair.guide), (x,), 1)
         fixed = run.with_fixed(guide=True)
     torch.testing.assert_close(fixed.log_q, run.log_q)
-    first, second = (run.guide_sites[name]["value"] for name in ("z1", "z2"))
+    first, second = (alone(run.guide_sites[name])["value"] for name in ("z1", "z2"))  # (B, WIDTH)
     log_q = fixed.log_prob("z2", fixed.guide_sites)  # (1, B)
     total, by_second = torch.autograd.grad(log_q.sum(), [first, second], retain_graph=True)
     slope = total - torch.autograd.grad(second, first, by_second)[0]  # less the path through z2

@@ -6,7 +6,7 @@ import math
 
 import pyro
 import torch
-from pyro.infer import SVI, Trace_ELBO
+from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO
 from pyro.optim import PyroOptim
 
 from ppgen.nonfinite import first_nonfinite
@@ -14,7 +14,7 @@ from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.testing.bound import AnyBound
 from ppgen.testing.checks import CheckFailed, NotApplicable, needs_a_density, pair_check
-from ppgen.testing.sandbox import SEED, program_of, untouched
+from ppgen.testing.sandbox import SEED, particles, program_of, untouched
 from ppgen.tracing import Batch
 
 __all__ = ["check_loss_falls", "check_stock_svi"]
@@ -44,11 +44,16 @@ def check_loss_falls(pair: Pair, batch: Batch) -> None:
 
 @pair_check("stock pyro.infer.SVI with Trace_ELBO trains the pair")
 def check_stock_svi(pair: Pair, batch: Batch) -> None:
-    """Two steps with Pyro's validation on: the loss is finite, and parameters of the pair move."""
+    """Two steps with Pyro's validation on: the loss is finite, and parameters of the pair move.
+
+    ``TraceEnum_ELBO``, where the model sums latents out.
+    """
     needs_a_density(pair)
+    one = particles(pair, batch, 1)
+    elbo = TraceEnum_ELBO(max_plate_nesting=-1 - one.particle_dim) if one.summed else Trace_ELBO()
     torch.manual_seed(SEED)
     before = [p.detach().clone() for p in pair.parameters()]
-    svi = SVI(pair.model, pair.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), Trace_ELBO())
+    svi = SVI(pair.model, pair.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), elbo)
     with pyro.validation_enabled(True):
         losses = [svi.step(*batch) for _ in range(2)]
     if not all(math.isfinite(loss) for loss in losses):
