@@ -28,6 +28,7 @@ from ppgen.errors import UsageError
 from ppgen.latent_chains import LatentChains
 from ppgen.objective import Bound, Outcome, State, at_least
 from ppgen.registry import register_objective
+from ppgen.rows import like_data
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["MCEM"]
@@ -75,10 +76,12 @@ class MCEM(Bound):
                 raise UsageError(f"{name} of MCEM must be above 0 and below {most:g}, got {getattr(self, name)!r}.")
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        return {"step_size": torch.tensor(self.step_size).to(batch[0])}
+        return {"step_size": torch.tensor(self.step_size).to(like_data(batch))}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles = self.draw(program, batch)
+        if not particles.latents:
+            raise UsageError("MCEM moves the latents of data by chains, and the guide has none: use 'elbo'.")
         chains = LatentChains(particles, type(self).__name__)
         z = prior_latents(particles) if self.from_prior else chains.start()
         rates = []

@@ -26,6 +26,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.objective import Objective, Outcome, State
 from ppgen.registry import register_objective
+from ppgen.rows import x_of
 from ppgen.samples import check_generates, data_size, generated
 from ppgen.tracing import Batch, Program
 
@@ -65,14 +66,16 @@ class MMD(Objective):
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         check_generates(program, batch, type(self).__name__)
-        x = _rows(batch[0])
+        x = _rows(x_of(batch, type(self).__name__))
         apart = torch.pdist(x)  # (B (B - 1) / 2,)
         if not bool((apart > 0).any()):
             raise UsageError(f"MMD takes its bandwidth from distances between data, and all {len(x)} rows are equal.")
         return {"median": apart[apart > 0].median()}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        value = self.discrepancy(_rows(batch[0]), _rows(generated(program, batch)), state["median"])
+        value = self.discrepancy(
+            _rows(x_of(batch, type(self).__name__)), _rows(generated(program, batch)), state["median"]
+        )
         num_data = data_size(program, batch)
         return Outcome(num_data * value, num_data, {"mmd": value}, state)
 

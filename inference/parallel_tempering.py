@@ -29,6 +29,7 @@ from ppgen.energy import EnergyPair
 from ppgen.negative_phase import NegativePhase, start_at
 from ppgen.objective import State, at_least
 from ppgen.registry import register_objective
+from ppgen.rows import x_of
 from ppgen.tracing import Batch, Program
 
 __all__ = ["ParallelTempering"]
@@ -60,7 +61,7 @@ class ParallelTempering(NegativePhase):
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         super().initial_state(program, batch)
-        v = batch[0]
+        v = x_of(batch, type(self).__name__)
         chains = start_at(v, self.num_temperatures * self.num_chains)
         return {"chains": chains.unflatten(0, (self.num_temperatures, self.num_chains))}
 

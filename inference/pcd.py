@@ -20,6 +20,7 @@ from ppgen.energy import EnergyPair
 from ppgen.negative_phase import NegativePhase, start_at
 from ppgen.objective import State, at_least
 from ppgen.registry import register_objective
+from ppgen.rows import x_of
 from ppgen.tracing import Batch, Program
 
 __all__ = ["PCD"]
@@ -49,7 +50,7 @@ class PCD(NegativePhase):
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         super().initial_state(program, batch)
-        return {"chains": start_at(batch[0], self.num_chains)}
+        return {"chains": start_at(x_of(batch, type(self).__name__), self.num_chains)}
 
     def chains(self, state: State) -> Tensor | None:
         return state.get("chains")

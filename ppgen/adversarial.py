@@ -35,6 +35,7 @@ from torch.nn.functional import softplus
 from ppgen.errors import UsageError
 from ppgen.networks import MLP, check_sizes
 from ppgen.objective import Objective, Outcome, Player, State, at_least
+from ppgen.rows import x_of
 from ppgen.samples import check_generates, data_size, generated
 from ppgen.tracing import Batch, Program
 
@@ -122,7 +123,7 @@ class Adversarial(Objective, ABC):
         )
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
-        return Critic(batch[0][0].numel(), self.hidden)
+        return Critic(x_of(batch, type(self).__name__)[0].numel(), self.hidden)
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         check_generates(program, batch, type(self).__name__)
@@ -130,7 +131,7 @@ class Adversarial(Objective, ABC):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         assert program.own is not None  # two players: only the loop plays them, with the critic
-        critic, real, num_data = program.own, batch[0], data_size(program, batch)
+        critic, real, num_data = program.own, x_of(batch, type(self).__name__), data_size(program, batch)
         if player == "generator":
             fake = generated(program, batch)  # (B, ...)
             return Outcome(num_data * self.generator_loss(self._answer(critic, real, fake)(fake)), num_data)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError, nearest
 from ppgen.networks import MLP, check_sizes
 from ppgen.objective import State
-from ppgen.rows import is_data, num_rows
+from ppgen.rows import is_data, like_data, num_rows
 from ppgen.tracing import Batch
 
 __all__ = [
@@ -162,7 +162,7 @@ class Learned(MovingAverage):
         return centre if own is None else centre + own(features_of(batch)).reshape(log_w.shape[1], -1).sum(1)
 
     def parameters(self, batch: Batch) -> nn.Module:
-        return MLP(features_of(batch).shape[1], 1, self.hidden, "tanh").to(batch[0])
+        return MLP(features_of(batch).shape[1], 1, self.hidden, "tanh").to(like_data(batch))
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -189,4 +189,4 @@ def baseline_named(name: Any, needed_by: str) -> Baseline:
 def features_of(batch: Batch) -> Tensor:
     """All that the batch says of each datum, in the dtype of its first tensor: (B, F)."""
     size = num_rows(batch)
-    return torch.cat([part.reshape(size, -1).to(batch[0]) for part in batch if is_data(part, size)], 1)
+    return torch.cat([part.reshape(size, -1).to(like_data(batch)) for part in batch if is_data(part, size)], 1)

@@ -59,6 +59,7 @@ from ppgen.coupled_draws import Relaxations, States, side_by_side
 from ppgen.objective import Estimator, Outcome, State, at_least, with_gradient_of
 from ppgen.parameters import isolated
 from ppgen.relaxations import check_temperature
+from ppgen.rows import like_data
 from ppgen.score_function import without_own
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -126,7 +127,7 @@ class RelaxedControl(Estimator, ABC):
         program: Any = pair
         with torch.no_grad(), torch.random.fork_rng(), isolated():
             particles = self.draw(Program(program.model, program.guide), batch, States(type(self).__name__))
-            return self.control(particles).to(batch[0]).requires_grad_(self.adaptive)
+            return self.control(particles).to(like_data(batch)).requires_grad_(self.adaptive)
 
     @property
     def predictor(self) -> Baseline:
@@ -165,7 +166,7 @@ class RelaxedControl(Estimator, ABC):
 
     def _own(self, program: Program, particles: Particles) -> Any:
         """The control variate as it is, or, in Pyro's ``SVI``, as it begins."""
-        return self.control(particles).to(particles.batch[0]) if program.own is None else program.own
+        return self.control(particles).to(like_data(particles.batch)) if program.own is None else program.own
 
     def _predicted(self, particles: Particles, states: States, control: Control) -> tuple[Relaxations, Tensor]:
         """The relaxed values, and p of (3), (L, K, B)."""

@@ -80,6 +80,13 @@ def dreamt(particles: Particles, needed_by: str) -> Particles:
     Raises:
         UsageError: the model observes what the batch does not hold as it is, so that the guide cannot be shown a dream.
     """
+    made_of = [n for n, s in particles.guide_sites.items() if s["infer"].get("is_auxiliary") and not s["is_observed"]]
+    if any(particles.guide_sites[name]["mask"] is not False for name in made_of):
+        raise UsageError(
+            f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of its auxiliary site "
+            f"{made_of[0]!r}, which a dream has not: use a guide that draws each latent by itself, or an objective "
+            "without a sleep phase ('rws' with sleep=0)."
+        )
     batch, places = particles.batch, _places(particles.model_sites, particles.batch, needed_by)
     drawn = _sampled(particles, 1)
     dream = list(batch)

@@ -23,6 +23,7 @@ from torch import Tensor
 from ppgen.energy import EnergyPair, energy_pair
 from ppgen.errors import UsageError
 from ppgen.objective import Objective, Outcome, State, at_least
+from ppgen.rows import x_of
 from ppgen.tracing import Batch, Program
 
 __all__ = ["NegativePhase", "start_at"]
@@ -52,7 +53,7 @@ class NegativePhase(Objective):
         """The negative phase, (M, D), at data v (B, D); the next step's state; further metrics. Without gradient."""
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        pair, v = energy_pair(program.model, type(self).__name__), batch[0]
+        pair, v = energy_pair(program.model, type(self).__name__), x_of(batch, type(self).__name__)
         with torch.no_grad():
             negative, state, metrics = self.negative(pair, v, state)
         energies = pair.free_energy(torch.cat([v, negative]))  # (B + M,)

@@ -180,7 +180,8 @@ class Objective(pyro.infer.ELBO, ABC):
     ) -> float:
         """The value of :meth:`differentiable_loss`; its gradient is added to the parameters' ``.grad``."""
         loss = self.differentiable_loss(model, guide, *batch, **options)
-        loss.backward()
+        if loss.requires_grad:  # not that of a pair without parameters
+            loss.backward()
         return float(torch_item(loss))
 
 

@@ -12,12 +12,35 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["first_data", "is_data", "is_divisible", "num_rows", "take_rows"]
+from ppgen.errors import UsageError
+
+__all__ = ["first_data", "is_data", "is_divisible", "like_data", "num_rows", "take_rows", "x_of"]
 
 
 def first_data(batch: tuple[Any, ...]) -> Tensor | None:
     """The first tensor with rows; None: there is none."""
     return next((part for part in batch if _has_rows(part)), None)
+
+
+def like_data(batch: tuple[Any, ...]) -> Tensor:
+    """A floating-point tensor of the data's type and device; of torch's default type where the data have none."""
+    found = (part for part in batch if torch.is_tensor(part) and torch.is_floating_point(part))
+    return next(found, torch.zeros(()))
+
+
+def x_of(batch: tuple[Any, ...], needed_by: str) -> Tensor:
+    """x, the first argument.
+
+    Raises:
+        UsageError: it is no tensor with rows.
+    """
+    if not batch or not torch.is_tensor(batch[0]) or not batch[0].dim():
+        got = f"{type(batch[0]).__name__} there" if batch else "no argument"
+        raise UsageError(
+            f"{needed_by} reads x, the first argument of the model, and expects a tensor with a row for each datum, "
+            f"got {got}: give x first, or choose an objective that reads log-weights, such as 'elbo'."
+        )
+    return batch[0]
 
 
 def num_rows(batch: tuple[Any, ...]) -> int:

@@ -19,7 +19,7 @@ from ppgen.errors import UsageError
 from ppgen.memories import Forgetting
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, owner
-from ppgen.rows import num_rows
+from ppgen.rows import num_rows, x_of
 from ppgen.sites import Site, drawn_site, is_latent
 from ppgen.tracing import Batch, Program
 
@@ -28,7 +28,7 @@ __all__ = ["check_generates", "data_size", "generated", "unconditioned"]
 
 def generated(program: Program, batch: Batch) -> Tensor:
     """x' ~ p(x), one for each datum of the batch: (B, ...), the shape of x. Of x only its shape is used."""
-    x: Tensor = drawn_site(unconditioned(program.model, batch), batch[0])["value"]
+    x: Tensor = drawn_site(unconditioned(program.model, batch), x_of(batch, "the objective"))["value"]
     return x
 
 
@@ -52,7 +52,7 @@ def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
         )
     with torch.enable_grad(), isolated():
         sites = unconditioned(program.model, batch)
-        x = drawn_site(sites, batch[0])
+        x = drawn_site(sites, x_of(batch, needed_by))
         for site in sites.values():
             if site is x or (is_latent(site) and _depends_on_parameters(site)):
                 _check_pathwise(site, needed_by)

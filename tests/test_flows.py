@@ -298,7 +298,7 @@ def test_the_path_through_an_earlier_latent_survives_in_a_chain_without_inverse(
 
 
 def _by_newton(pair: _Chain, first: Tensor, second: Tensor) -> Tensor:
-    """log q(z2 | z1) from its definition, with the preimage of z2 at this z1, shape (1, B)."""
+    """log q(z2 | z1) from its definition, with the preimage of z2 at this z1, shape (B,)."""
     context = pair.context.condition(first)
 
     def called(at: Tensor) -> Tensor:
@@ -309,7 +309,7 @@ def _by_newton(pair: _Chain, first: Tensor, second: Tensor) -> Tensor:
 
     x = torch.zeros_like(second)
     for _ in range(50):
-        full = torch.autograd.functional.jacobian(lambda at: called(at).sum((0, 1)), x)  # (D, 1, B, D)
+        full = torch.autograd.functional.jacobian(lambda at: called(at).sum(0), x)  # (D, B, D)
         jacobian = full.movedim(0, -2)
         x = x - torch.linalg.solve(jacobian, (called(x) - second).unsqueeze(-1)).squeeze(-1)
     assert (called(x) - second).abs().max() < 1e-12

@@ -11,6 +11,7 @@ import torch
 from pyro.infer import Trace_ELBO
 from pyro.infer.autoguide import AutoDiagonalNormal, AutoNormalMessenger
 from pyro.nn import PyroModule, PyroSample
+from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 
 import ppgen
@@ -237,7 +238,7 @@ def test_weights_that_are_latent_are_run_one_by_one() -> None:
     class Regression(PyroModule):
         def __init__(self) -> None:
             super().__init__()
-            self.linear = PyroModule[nn.Linear](2, 1)
+            self.linear = PyroModule[nn.Linear](2, 1)  # type: ignore[call-arg, arg-type]  # made at run time
             self.linear.weight = PyroSample(dist.Normal(0.0, 1.0).expand([1, 2]).to_event(2))
 
         def forward(self, x: Tensor, y: Tensor) -> None:
@@ -321,8 +322,12 @@ def test_keyword_arguments_are_passed_on() -> None:
             pyro.sample("z", dist.Normal(pyro.param("m", torch.tensor(0.3)) * x, 1.0))
 
     x = torch.tensor([0.2, -1.0, 0.7])
-    svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.0}), ELBO())
-    losses = [svi.step(x, beta=0.5), svi.evaluate_loss(x, beta=0.5), ELBO()(model, guide)(x, beta=0.5).item()]
+    svi = pyro.infer.SVI(model, guide, ClippedAdam({"lr": 0.0}), ELBO())
+    losses = [
+        svi.step(x, beta=0.5),
+        svi.evaluate_loss(x, beta=0.5),
+        ELBO()(model, guide)(x, beta=0.5).item(),  # type: ignore[arg-type]  # Pyro takes functions
+    ]
     assert set(seen) == {0.5}
     assert all(isinstance(loss, float) for loss in losses)
 

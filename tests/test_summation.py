@@ -20,7 +20,7 @@ from ppgen.tracing import Program, run_particles
 
 WEIGHTS = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
 LOCS = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
-SUMMED = {"enumerate": "parallel"}
+SUMMED: Any = {"enumerate": "parallel"}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,8 @@ def nothing(*batch: Any) -> None:
 
 def mixture_evidence(x: Tensor) -> Tensor:
     """log sum_c w_c N(x; mu_c, 0.64), (B,)."""
-    return (WEIGHTS.log() + dist.Normal(LOCS, 0.8).log_prob(x[:, None])).logsumexp(-1)
+    evidence: Tensor = (WEIGHTS.log() + dist.Normal(LOCS, 0.8).log_prob(x[:, None])).logsumexp(-1)
+    return evidence
 
 
 def continuous(x: Tensor) -> None:
@@ -84,7 +85,8 @@ def chain_evidence(x: Tensor) -> Tensor:
     start = torch.cat([torch.zeros(8, 1, dtype=torch.long), paths[:, :-1]], 1)
     prior = MOVES[start, paths].log().sum(-1)  # (8,)
     seen = dist.Normal(2.0 * paths, 1.1).log_prob(x[:, None]).sum(-1)  # (B, 8)
-    return (prior + seen).logsumexp(-1)
+    evidence: Tensor = (prior + seen).logsumexp(-1)
+    return evidence
 
 
 @pytest.mark.parametrize(
