@@ -62,8 +62,9 @@ class Enumerate(Estimator):
 
     def estimate(self, particles: Particles) -> Tensor:
         """The expectation, (B,), from every state as a particle; differentiable in log p and log q."""
-        log_w, log_q = particles.log_w, particles.log_q_of(particles.scored)  # (S, B), or (K S, B)
-        if particles.scored != particles.latents:
+        discrete = particles.scored or particles.latents
+        log_w, log_q = particles.log_w, particles.log_q_of(discrete)  # (S, B), or (K S, B)
+        if discrete != particles.latents:
             copies = self.reduction.total_particles
             log_w, log_q = (table.unflatten(0, (copies, -1)) for table in (log_w, log_q))  # (K, S, B)
         return expected_bound(self.reduction, log_w, log_q)

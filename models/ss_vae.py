@@ -54,7 +54,7 @@ _NEVER = -1e4
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     """A seconds-fast case for the tests: the pair and a batch of five data, two of them without a label."""
-    spec = DataSpec("tiny", 6, "binary", num_classes=3, num_data=20)
+    spec = DataSpec("tiny", 6, "binary", num_classes=3, num_data=20, num_labelled=12)
     return SSVAE(spec, 2, hidden=(4,)), (
         torch.rand(5, 6).round(),
         torch.tensor([0, UNKNOWN_LABEL, 2, 1, UNKNOWN_LABEL]),

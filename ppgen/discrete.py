@@ -302,7 +302,7 @@ def family_of(site: Any, needed_by: str) -> DiscreteFamily:
     family = next((family for kind, family in _FAMILIES.items() if isinstance(core, kind)), None)
     if family is None:
         raise UsageError(
-            f"{named} is drawn from {type(core).__name__}, and {needed_by} knows the discrete distributions "
+            f"{named} is drawn from {_name(core)}, and {needed_by} knows the discrete distributions "
             f"{', '.join(kind.__name__ for kind in _FAMILIES)}: write it as one of these, or choose an objective that "
             "needs its log-probability alone (`ppgen list objectives`)."
         )
@@ -317,6 +317,11 @@ def _core(fn: Any) -> Any:
     while isinstance(fn, _Wrapper):
         fn = fn.base_dist
     return fn
+
+
+def _name(core: Any) -> str:
+    """Of a distribution's family; of several set side by side, that of the first."""
+    return type(_core(core.fns[0]) if hasattr(core, "fns") else core).__name__
 
 
 def _nested(fn: Any, of_units: Callable[[Any], Tensor]) -> Tensor:

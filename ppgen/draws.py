@@ -37,6 +37,7 @@ __all__ = [
     "Interpolation",
     "Traversal",
     "has_paths",
+    "has_walk",
     "interpolation",
     "latent_traversal",
     "prior_latents",
@@ -146,6 +147,12 @@ def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
         given = {**latents, **(one.runner.summed_given(latents) if one.summed else {})}  # (1, ...)
         sites = one.runner.at(poutine.uncondition(pair.model), given)
         return _draws({name: alone(site) for name, site in sites.items()}, batch[0])
+
+
+def has_walk(pair: Any, batch: Batch) -> bool:
+    """Whether the guide draws a latent for each datum, that :func:`latent_traversal` can move."""
+    with _looking(pair, batch, 0) as pair:
+        return bool(run_particles(Program(pair.model, pair.guide), batch, 1).latents)
 
 
 def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9, seed: int = 0) -> Traversal:

@@ -83,7 +83,7 @@ def dreamt(particles: Particles, needed_by: str) -> Particles:
     made_of = [n for n, s in particles.guide_sites.items() if s["infer"].get("is_auxiliary") and not s["is_observed"]]
     if any(particles.guide_sites[name]["mask"] is not False for name in made_of):
         raise UsageError(
-            f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of its auxiliary site "
+            f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of auxiliary site "
             f"{made_of[0]!r}, which a dream has not: use a guide that draws each latent by itself, or an objective "
             "without a sleep phase ('rws' with sleep=0)."
         )

@@ -12,6 +12,7 @@ __all__ = ["log_mean_exp", "weighted_sum"]
 def log_mean_exp(log_w: Tensor) -> Tensor:
     """log (1/K) sum_k exp(log w_k) over dim 0, stably.
 
+    >>> import torch
     >>> log_mean_exp(torch.tensor([[0.0], [0.0]]))
     tensor([0.])
     """
@@ -21,6 +22,7 @@ def log_mean_exp(log_w: Tensor) -> Tensor:
 def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
     """sum_k weights_k values_k over dim 0, in which a weight of 0 leaves a value out, even an infinite one.
 
+    >>> import torch
     >>> weighted_sum(torch.tensor([[1.0], [0.0]]), torch.tensor([[2.0], [-torch.inf]]))
     tensor([2.])
     """

@@ -9,7 +9,7 @@ import torch
 from markupsafe import Markup
 
 from ppgen.charts import Vectors, draw_panels
-from ppgen.draws import Traversal, has_paths, interpolation, latent_traversal
+from ppgen.draws import Traversal, has_paths, has_walk, interpolation, latent_traversal
 from ppgen.pictures import conditions, grid
 from ppgen.rows import take_rows
 from ppgen.sections import Figure, drawn, grey, layout, modes_of, number, picture, pictured, shown_data
@@ -25,7 +25,7 @@ _PATHS, _POINTS = 6, 9
 _PATHS_IN_PLANE, _POINTS_IN_PLANE = 3, 60
 
 
-@pictured("Latent traversal", applies=lambda run: run.pair.normalised and not run.pair.implicit)
+@pictured("Latent traversal", applies=lambda run: run.pair.normalised and not run.pair.implicit and _walks(run))
 def traversal(run: Run) -> Iterator[Figure]:
     """What single latents do."""
     shape, _ = layout(run)
@@ -47,6 +47,10 @@ def traversal(run: Run) -> Iterator[Figure]:
         yield drawn(draw_panels(panels), alt, f"{caption} The stronger the line, the higher the quantile.")
     else:
         yield Figure(_strips(run, shape, walk, use), caption)
+
+
+def _walks(run: Run) -> bool:
+    return has_walk(run.pair, take_rows(run.data.shown, slice(64)))
 
 
 @pictured("Interpolation", applies=lambda run: has_paths(run.pair, conditions(run.data, 1)))

@@ -393,6 +393,7 @@ def _shape_error(site: Site, what: str) -> UsageError:
 
 
 def _base_name(distribution: Any) -> str:
+    distribution = distribution.fns[0] if hasattr(distribution, "fns") else distribution
     while hasattr(distribution, "base_dist"):
         distribution = distribution.base_dist
     return type(distribution).__name__

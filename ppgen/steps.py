@@ -156,7 +156,8 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
 
 
 def _is_untouched(buffer: Tensor, clone: Tensor) -> bool:
-    return buffer is clone and clone._version == 0
+    """Of whole numbers: torch's batch normalisation writes to its running statistics and leaves their version."""
+    return buffer is clone and clone._version == 0 and not clone.is_floating_point()
 
 
 def _constants(others: Mapping[str, Tensor], following: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -164,7 +165,7 @@ def _constants(others: Mapping[str, Tensor], following: Mapping[str, Tensor]) ->
 
     A graph may read their values, to index with them.
     """
-    kept = (name for name, value in following.items() if value is others[name] and not value.is_floating_point())
+    kept = (name for name, value in following.items() if value is others[name])
     return {name: others[name].detach() for name in kept}
 
 

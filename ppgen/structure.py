@@ -31,7 +31,10 @@ from ppgen.sites import Site, check_observed, check_plates, check_same_latents, 
 from ppgen.stacking import log_prob_of, part_of_value
 from ppgen.summation import is_absorbed
 
-__all__ = ["runner_of", "structure_key"]
+__all__ = ["APART", "runner_of", "structure_key"]
+
+APART = "particles of this pair are run one after another"
+"""How the warning begins."""
 
 
 def runner_of(program: Program, batch: Batch, num_particles: int) -> Runner:
@@ -117,7 +120,7 @@ def _why_apart(program: Program, batch: Batch, dim: int) -> str:
         why = known[names] = _compared(program, batch, dim)
         if why:
             warnings.warn(
-                f"particles of this pair are run one after another, because a plate of particles changes it ({why}): "
+                f"{APART}, because a plate of particles changes it ({why}): "
                 "count dimensions from the right and keep what is left of them to have them run together, or say "
                 "vectorized=False to have no warning.",
                 stacklevel=2,
@@ -134,10 +137,7 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
         with _looking(program, parameters, lines), _without_dropout(*modules):
             guide, _ = both.guide({})
             together = [guide, both.model(guide)]
-            check_same_latents(together[1], guide)
-            for site in together[1].values():
-                if "carrier" not in site:
-                    check_observed(site, dim)
+            _check_fit(together[1], guide, dim)
     except UsageError as error:
         return "" if _fails_alone(program, batch, dim) else first_sentence(error)
     except Exception as error:
@@ -169,10 +169,17 @@ def _fails_alone(program: Program, batch: Batch, dim: int) -> bool:
     try:
         with _looking(program):
             guide, _ = alone.guide({})
-            check_same_latents(alone.model(guide), guide)
+            _check_fit(alone.model(guide), guide, dim)
     except UsageError:
         return True
     return False
+
+
+def _check_fit(model: dict[str, Site], guide: dict[str, Site], dim: int) -> None:
+    check_same_latents(model, guide)
+    for site in model.values():
+        if "carrier" not in site:
+            check_observed(site, dim)
 
 
 def _agree(site: Site, parts: Site, dim: int) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import ppgen
 from ppgen import Pair, pictures
 from ppgen.data import Dataset, DataSpec
-from ppgen.draws import _turned, interpolation
+from ppgen.draws import _turned, has_walk, interpolation
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO
 from ppgen.models import CVAE, RBM, VAE, LinearGaussian
@@ -48,6 +48,10 @@ def test_every_registered_pair_gives_samples_and_reconstructions(name: str) -> N
 @pytest.mark.parametrize("name", WITH_A_PRIOR)
 def test_every_registered_pair_with_a_prior_is_walked_along(name: str) -> None:
     pair, batch = MODELS[name].tiny()  # type: ignore[misc]  # registered with one
+    if not has_walk(pair, batch):
+        with pytest.raises(UsageError, match="there is nothing to traverse"):
+            pictures.latent_traversal(pair, batch, rows=2, columns=5)
+        return
     before = torch.get_rng_state()
     walk = pictures.latent_traversal(pair, batch, rows=2, columns=5)
     assert torch.equal(walk.means, pictures.latent_traversal(pair, batch, rows=2, columns=5).means)

@@ -33,8 +33,7 @@ def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabili
     if spec.observation == "counts":
         _check_counts(where, split[0])
     if spec.num_classes is not None:
-        unknown = name == "train" and spec.num_labelled is not None
-        _check_labels(where, split, spec.num_classes, UNKNOWN_LABEL if unknown else 0)
+        _check_labels(where, split, spec.num_classes, 0 if spec.num_labelled is None else UNKNOWN_LABEL)
 
 
 def _check_shapes(where: str, split: object, spec: DataSpec) -> None:

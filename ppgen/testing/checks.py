@@ -8,6 +8,7 @@ To add one: 1. write ``check_<rule>(pair, batch)`` (or ``(objective)``), one rul
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ppgen.errors import UsageError
 from ppgen.lines import blame, first_sentence
 from ppgen.objective import Objective
 from ppgen.pair import Pair
+from ppgen.structure import APART
 from ppgen.testing.sandbox import prepared, untouched, with_density
 from ppgen.tracing import Batch
 
@@ -85,7 +87,8 @@ def pair_check(
         def guarded(pair: Any, batch: Batch) -> None:
             with _explained("the pair"):
                 ready = prepared(pair, batch)
-                with untouched(ready), with_density(ready):
+                with untouched(ready), with_density(ready), warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message=APART)  # which is no fault
                     function(ready, batch)
 
         PAIR_CHECKS[function.__name__] = Check(function.__name__, rule, guarded, gate, slow)

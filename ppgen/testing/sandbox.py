@@ -20,6 +20,7 @@ from ppgen.pair import Pair, as_pair
 from ppgen.parameters import isolated
 from ppgen.rows import take_rows
 from ppgen.sites import Site, data_frame
+from ppgen.structure import APART
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
 __all__ = [
@@ -130,7 +131,7 @@ def particles(
     """``num_particles`` of the pair at the batch, under a seed."""
     torch.manual_seed(seed)
     with isolated(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="particles of this pair are run one after another")
+        warnings.filterwarnings("ignore", message=APART)
         return run_particles(program_of(pair), batch, num_particles, given)
 
 

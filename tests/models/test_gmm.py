@@ -70,8 +70,8 @@ def test_the_evidence_of_a_datum_is_the_sum_by_hand() -> None:
     pair.start_at([[0.0], [2.0]], [[1.0], [4.0]], [0.25, 0.75])
     x = torch.tensor([[1.0]], dtype=torch.float64)
     densities = [math.exp(-0.5) / math.sqrt(2 * math.pi), math.exp(-0.125) / math.sqrt(8 * math.pi)]
-    assert float(pair.log_evidence(x)) == pytest.approx(math.log(0.25 * densities[0] + 0.75 * densities[1]), abs=1e-12)
-    assert float(pair.responsibilities(x)[0, 0]) == pytest.approx(
+    assert pair.log_evidence(x).item() == pytest.approx(math.log(0.25 * densities[0] + 0.75 * densities[1]), abs=1e-12)
+    assert pair.responsibilities(x)[0, 0].item() == pytest.approx(
         0.25 * densities[0] / (0.25 * densities[0] + 0.75 * densities[1]), abs=1e-12
     )
 
@@ -155,7 +155,7 @@ def test_the_guide_of_latent_components_is_centred_where_it_is_told() -> None:
     pair.start_at(means, variances, weights)
     torch.testing.assert_close(pair.means, means)
     torch.testing.assert_close(pair.covariances, variances)
-    assert float(pair.weights[0]) == pytest.approx((1 + 400 * 0.2) / (2 + 400), rel=1e-5)  # the prior's counts, too
+    assert pair.weights[0].item() == pytest.approx((1 + 400 * 0.2) / (2 + 400), rel=1e-5)  # the prior's counts, too
 
 
 @pytest.mark.parametrize(("spec", "covariance"), [(REAL, "diagonal"), (REAL, "full"), (BINARY, "diagonal")])
