@@ -13,7 +13,7 @@ export PPGEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: setup demo test lint types rounding docs packaging bench ci
+.PHONY: setup demo test lint types rounding docs packaging bench thorough ci
 
 setup: $(VENV)/.installed
 
@@ -69,6 +69,10 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/family_steps.py
 	$(BIN)/python benchmarks/topics.py
 
+# Idioms of public code under every law, those that compile, compare and diagnose too.
+thorough: setup
+	$(PYTEST) -m thorough
+
 ci: lint types
-	$(PYTEST) --ignore=tests/test_docs.py --ignore=tests/test_packaging.py
+	$(PYTEST) -m 'not thorough' --ignore=tests/test_docs.py --ignore=tests/test_packaging.py
 	$(MAKE) rounding docs packaging

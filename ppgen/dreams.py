@@ -62,6 +62,7 @@ class Dreamer(Estimator):
         outcome, (_, sleep) = self.outcome(particles, self.estimate), self.phases
         if not sleep:
             return outcome
+        _check_dreamable(particles, type(self).__name__)
         dreams = dreamt(particles, type(self).__name__).log_q.sum()
         return replace(outcome, loss=with_gradient_of(outcome.loss, outcome.loss - sleep * particles.scale * dreams))
 
@@ -72,6 +73,17 @@ class Dreamer(Estimator):
         return with_gradient_of(self.reduction.reduce(log_w), weighted_sum(self.reduction.weights(log_w), taught))
 
 
+def _check_dreamable(particles: Particles, needed_by: str) -> None:
+    """The guide draws each latent by itself: it can be asked for the probability of latents that it did not draw."""
+    made_of = [n for n, s in particles.guide_sites.items() if s["infer"].get("is_auxiliary") and not s["is_observed"]]
+    if any(particles.guide_sites[name]["mask"] is not False for name in made_of):
+        raise UsageError(
+            f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of auxiliary site "
+            f"{made_of[0]!r}, which a dream has not: use a guide that draws each latent by itself, or an objective "
+            "without a sleep phase ('rws' with sleep=0)."
+        )
+
+
 def dreamt(particles: Particles, needed_by: str) -> Particles:
     """(x', z') ~ p(x, z), one for each datum, as one particle at the batch x': its ``log_q`` is log q(z' | x'), (1, B).
 
@@ -80,13 +92,6 @@ def dreamt(particles: Particles, needed_by: str) -> Particles:
     Raises:
         UsageError: the model observes what the batch does not hold as it is, so that the guide cannot be shown a dream.
     """
-    made_of = [n for n, s in particles.guide_sites.items() if s["infer"].get("is_auxiliary") and not s["is_observed"]]
-    if any(particles.guide_sites[name]["mask"] is not False for name in made_of):
-        raise UsageError(
-            f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of auxiliary site "
-            f"{made_of[0]!r}, which a dream has not: use a guide that draws each latent by itself, or an objective "
-            "without a sleep phase ('rws' with sleep=0)."
-        )
     batch, places = particles.batch, _places(particles.model_sites, particles.batch, needed_by)
     drawn = _sampled(particles, 1)
     dream = list(batch)

@@ -224,7 +224,11 @@ def _without_dropout(*modules: nn.Module | None) -> Iterator[None]:
 
 
 def structure_key(function: Callable[..., Any]) -> Any:
-    """What a run's structure belongs to: the module, or the function itself where a handler changes it."""
+    """What a run's structure belongs to: the module, or the function itself where a handler changes it.
+
+    A function that says ``structure_of`` has the structure of that other one.
+    """
+    function = getattr(function, "structure_of", function)
     if _has_handler(function):
         return function
     function = unwrapped(function)
@@ -241,7 +245,7 @@ def _has_handler(function: Callable[..., Any]) -> bool:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return getattr(unwrapped(function), "__name__", "")
+    return getattr(unwrapped(getattr(function, "structure_of", function)), "__name__", "")
 
 
 def _kind(batch: Batch) -> Kind:

@@ -203,6 +203,7 @@ class _Own:
             with _Moved(shifts):
                 self.program.guide(*batch)
 
+        local_guide.structure_of = self.program.guide  # type: ignore[attr-defined]  # looked at once, not at each call
         program = Program(self.program.model, local_guide)
         return run_particles(program, self.batch, num, {**self.one.held(num), **(given or {})})
 

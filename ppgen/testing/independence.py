@@ -144,6 +144,12 @@ def _unscaled(run: Particles, site: Site) -> Tensor:
     """The site's log-probability (K, B) without any scale: what a scale may do is another rule's."""
     frame = data_frame(site, run.plate)
     assert frame is not None
-    log_prob = log_prob_of(site)
+    try:
+        log_prob = log_prob_of(site)
+    except (KeyError, NotImplementedError) as error:
+        raise NotApplicable(
+            "it is drawn by a transform without inverse, and cannot be scored at given values",
+            where=f"site {site['name']!r}",
+        ) from error
     plain = {**site, "scale": frame.full_size / frame.size}  # reduced() takes the plate's N / B out again
     return run.reduced(plain, log_prob).detach().expand(run.num_particles, frame.size)

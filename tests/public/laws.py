@@ -42,17 +42,21 @@ class Law:
     sentence: str
     function: Callable[[Case], None]
     slow: bool
+    thorough: bool = False
+    """Whether it is judged by ``make thorough`` alone: it takes a minute for some cases."""
 
 
 LAWS: dict[str, Law] = {}
 """By name, in the order in which they are judged."""
 
 
-def law(sentence: str, *, slow: bool = False) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
+def law(
+    sentence: str, *, slow: bool = False, thorough: bool = False
+) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
     """Enter a law under its function's name."""
 
     def enter(function: Callable[[Case], None]) -> Callable[[Case], None]:
-        LAWS[function.__name__] = Law(function.__name__, sentence, function, slow)
+        LAWS[function.__name__] = Law(function.__name__, sentence, function, slow, thorough)
         return function
 
     return enter

@@ -18,7 +18,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 import ppgen
-from ppgen.data import Dataset
+from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError
 from ppgen.inference_data import write_posterior
 from ppgen.registry import OBJECTIVES
@@ -41,7 +41,7 @@ def data_of(made: Made) -> Dataset:
     """The arguments as a data set that holds nothing out."""
     if made.tensors is None:
         raise NotApplicable("its arguments are no columns of a data set")
-    return ppgen.dataset_from(made.tensors, made.tensors, made.tensors)
+    return as_dataset(made.tensors, made.tensors, made.tensors)
 
 
 @law("fit moves the parameters, and reports finite numbers")
@@ -99,7 +99,7 @@ def check_pair(case: Case) -> None:
     assert found.keys() == case.broken.keys(), f"broken: {found}"
 
 
-@law("the rules that compile a step hold", slow=True)
+@law("the rules that compile a step hold", slow=True, thorough=True)
 def compiled(case: Case) -> None:
     if not case.compiled:
         raise NotApplicable("another case of its kind is compiled")
@@ -109,7 +109,7 @@ def compiled(case: Case) -> None:
             check.function(made.pair(), made.args)
 
 
-@law("compare finds no bias between stock's gradient and ours", slow=True)
+@law("compare finds no bias between stock's gradient and ours", slow=True, thorough=True)
 def compare(case: Case) -> None:
     made = case.built()
     table = ppgen.compare(
@@ -128,11 +128,10 @@ def compare(case: Case) -> None:
     assert all(one.verdict != "biased" for one in results), str([(one.label, one.verdict) for one in results])
 
 
-@law("diagnose answers or says why not", slow=True)
+@law("diagnose answers or says why not", slow=True, thorough=True)
 def diagnose(case: Case) -> None:
     made = case.built()
-    data: Any = made.args if made.tensors is None else data_of(made)
-    found = ppgen.diagnose(made.pair(), data, num_particles=130, questions=QUESTIONS)
+    found = ppgen.diagnose(made.pair(), data_of(made), num_particles=130, questions=QUESTIONS)
     assert found.findings
     assert all(one.status != "unknown" or one.meaning for one in found.findings)
     broken = [one.meaning for one in found.findings if "not finite" in one.meaning]

@@ -11,8 +11,13 @@ from tests.public.laws import LAWS, Law, NotApplicable, judge
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bring-your-own.md"
 
+
+def marks(law: Law) -> list[pytest.MarkDecorator]:
+    return [mark for mark, wanted in ((pytest.mark.slow, law.slow), (pytest.mark.thorough, law.thorough)) if wanted]
+
+
 EVERY = [
-    pytest.param(case, law, id=f"{case.name}-{law.name}", marks=[pytest.mark.slow] if law.slow else [])
+    pytest.param(case, law, id=f"{case.name}-{law.name}", marks=marks(law))
     for case in cases.CASES.values()
     for law in LAWS.values()
 ]
