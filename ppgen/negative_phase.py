@@ -61,11 +61,13 @@ class NegativePhase(Objective):
         gap, num_data = data - model, float(pair.data_size or len(v))
         return Outcome(gap * num_data, num_data, {"free_energy": data, "energy_gap": gap, **metrics}, state)
 
-    def differentiable_loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any) -> Tensor:
+    def differentiable_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
+    ) -> Tensor:
         """The loss, in nats, summed over the batch and times N / B. Its gradient alone has a meaning."""
         energy_pair(model, type(self).__name__)
-        model(*batch)  # Pyro's handlers see the parameters of what runs, and a free energy is no model
-        return super().differentiable_loss(model, guide, *batch)
+        model(*batch, **options)  # Pyro's handlers see the parameters of what runs, and a free energy is no model
+        return super().differentiable_loss(model, guide, *batch, **options)
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         energy_pair(program.model, type(self).__name__)

@@ -166,6 +166,7 @@ CASES = [
         weights="global",
         num_data=8,
         looped=None,
+        broken=FLOAT32,
     ),
     Case(
         "nursery",
@@ -173,6 +174,7 @@ CASES = [
         gaussian,
         weights="global",
         num_data=3,
+        broken=FLOAT32,
     ),
     Case(
         "walks",
