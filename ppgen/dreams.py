@@ -67,8 +67,9 @@ class Dreamer(Estimator):
             dreams = dreamt(particles, type(self).__name__).log_q.sum()
         except KeyError as error:
             raise UsageError(
-                f"{type(self).__name__} asks the guide for the probability of dreamt latents, and a transform of it has "
-                "no inverse to tell it by: use one that has, or an objective without a sleep phase ('rws' with sleep=0)."
+                f"{type(self).__name__} asks the guide for the probability of dreamt latents, and a transform of it "
+                "has no inverse to tell it by: use one that has, or an objective without a sleep phase ('rws' with "
+                "sleep=0)."
             ) from error
         return replace(outcome, loss=with_gradient_of(outcome.loss, outcome.loss - sleep * particles.scale * dreams))
 
