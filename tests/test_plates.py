@@ -243,7 +243,7 @@ def test_arguments_that_are_no_data_are_taken_everywhere(extra: Any) -> None:
     def guide(x: Tensor, extra: Any) -> None:
         named_guide(x)
 
-    named_model, fixed = named(lambda x: pyro.plate("images", len(x)))
+    named_model, _ = named(lambda x: pyro.plate("images", len(x)))
 
     def named_guide(x: Tensor) -> None:
         slope = pyro.param("slope", torch.tensor(0.7))
@@ -256,7 +256,6 @@ def test_arguments_that_are_no_data_are_taken_everywhere(extra: Any) -> None:
     table = ppgen.compare(pair, (X, extra), [ELBO(), IWELBO(num_particles=3)], draws=40)
     assert len(table.points[0].objectives) == 2
     assert SVI(model, guide, ClippedAdam({"lr": 0.01}), ELBO()).step(X, extra) > 0
-    _ = fixed
 
 
 def test_a_latent_of_all_data_is_outside_by_its_plates() -> None:
