@@ -9,10 +9,11 @@ ELBO, a mean of log-weights, this is sum_s q(z_s | x) log w_s whatever K, at the
 mean (the importance-weighted bound of K) takes S^K terms, though still S particles. It is what other estimators' bias
 is measured against, and the best estimator where S is small.
 
-Reparameterized latents beside the discrete ones are drawn in each state, once for each of K particles, and the gradient
-is pathwise through them: the semi-supervised autoencoder's sum over labels. At most 2^16 states and terms a datum;
-beyond it refuses and names the number. Where Pyro can enumerate (sites without event dims), ``TraceEnum_ELBO`` with the
-guide's sites enumerated has the same value and gradient.
+Reparameterized latents beside the discrete ones are drawn, by each of K particles: once, where the guide has them
+before the discrete ones, and once in each state, where it has them after. The gradient is pathwise through them: the
+semi-supervised autoencoder's sum over labels. At most 2^16 states and terms a datum; beyond it refuses and names the
+number. Where Pyro can enumerate (sites without event dims), ``TraceEnum_ELBO`` with the guide's sites enumerated has
+the same value and gradient.
 
 Titsias, Lázaro-Gredilla: Local Expectation Gradients for Black Box Variational Inference, NeurIPS 2015, section 3, has
 the sums over one site at a time.
@@ -28,8 +29,9 @@ from torch import Tensor
 from ppgen.enumeration import Enumeration, expected_bound
 from ppgen.objective import Estimator, Outcome, State
 from ppgen.pair import check_density
+from ppgen.parameters import kept_buffers
 from ppgen.registry import register_objective
-from ppgen.tracing import Batch, Particles, Program
+from ppgen.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["Enumerate"]
 
@@ -55,8 +57,10 @@ class Enumerate(Estimator):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         check_density(program.model, type(self).__name__)
-        states = Enumeration.of(program, batch, type(self).__name__, mixed=True)
-        every = states.particles(copies=self.reduction.total_particles if states.drawn else 1)
+        with kept_buffers(program.model, program.guide):
+            drawn = run_particles(program, batch, self.reduction.total_particles)
+        states = Enumeration.beside(drawn, type(self).__name__)
+        every = states.particles(copies=drawn.num_particles if states.mixed else 1)
         self._check(every)
         return self.outcome(every, self.estimate)
 

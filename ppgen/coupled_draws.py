@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ppgen.discrete import family_of
-from ppgen.sites import Site, is_latent, per_datum
+from ppgen.sites import Site, check_unscaled, is_latent, per_datum
 from ppgen.tracing import Particles
 
 __all__ = ["Relaxations", "States", "side_by_side"]
@@ -30,6 +30,7 @@ class States:
         fn, name = site["fn"], site["name"]
         if fn.has_rsample:
             return None
+        check_unscaled(site, self.needed_by)
         family = family_of(site, self.needed_by)
         self.noise[name] = family.uniforms(fn)
         return family.harden(family.relax(fn, self.noise[name], 1.0)).detach()

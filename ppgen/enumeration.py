@@ -8,27 +8,33 @@ F of K log-weights has the exact expectation
 a function of two tables (S, B), log p(x, z_s) and log q(z_s | x), whose gradient by the parameters is exact too.
 
 Where a guide has reparameterized latents r beside the discrete z, the states are summed and r is drawn: each of K
-particles has an r ~ q(r | x, z_s) of its own in every state, and with log q(z_s | x, r), the discrete sites' alone,
+particles draws what comes before z once for all states, and what comes after it, r ~ q(r | x, z_s), once in every
+state. With log q(z_s | x, r), the discrete sites' alone,
 
     sum_{s_1} ... sum_{s_K}  prod_k q(z_{s_k} | x, r_{k, s_k})  F(log w_1, ..., log w_K),
 
 a function of tables (K, S, B), has the expectation of F, whichever is drawn first; its gradient is pathwise through r,
 with no score (Kingma et al., Semi-supervised Learning with Deep Generative Models, NeurIPS 2014, eq. 7, for K = 1).
+
+The states of sites that the guide marks for parallel enumeration stand side by side in one run, as Pyro has them;
+those of others too, where the pair's particles may.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ppgen.discrete import family_of
 from ppgen.errors import UsageError
+from ppgen.memories import parts_of
 from ppgen.objective import Reduction
-from ppgen.sites import check_unscaled, is_masked
+from ppgen.sites import Site, is_masked
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
 __all__ = [
@@ -93,36 +99,53 @@ def expected_bound(bound: Reduction, log_w: Tensor, log_q: Tensor) -> Tensor:
 class Enumeration:
     """Every joint state of the discrete latents of a program at a batch.
 
-    ``states``: (S, B, ...) by site name, in the guide's order. ``drawn``: the names of its other latents.
+    ``states``: (S, B, ...) by site name, in the guide's order. ``mixed``: whether it has other latents. ``before``: the
+    values (K, B, ...) of those drawn before any of the discrete ones, but for a flow's, which is drawn in each state.
+    ``parallel``: whether the guide marks the sites for parallel enumeration.
     """
 
     program: Program
     batch: Batch
     states: Mapping[str, Tensor]
-    drawn: tuple[str, ...] = ()
+    mixed: bool = False
+    before: Mapping[str, Tensor] = field(default_factory=dict)
+    parallel: bool = False
 
     @classmethod
-    def of(cls, program: Program, batch: Batch, needed_by: str, *, mixed: bool = False) -> Enumeration:
-        """All joint states, found by one run of the program.
-
-        ``mixed``: whether reparameterized latents may stand beside the discrete ones, to be drawn in each state.
+    def of(cls, program: Program, batch: Batch, needed_by: str) -> Enumeration:
+        """All joint states of a program whose latents are all discrete, found by one run of it.
 
         Raises:
             UsageError: a latent is outside the data plate, in a further plate, or not one of the discrete
-                distributions that can be enumerated, scaled or masked (it is named); there are more than
+                distributions that can be enumerated, or masked (it is named); there are more than
                 ``MAX_JOINT_STATES``.
         """
         with torch.no_grad():
             one = run_particles(program, batch, 1)
         _check_local(one, needed_by)
-        chosen_names = one.scored if mixed else one.latents
-        if not chosen_names:
+        return cls._at(one, one.latents, needed_by)
+
+    @classmethod
+    def beside(cls, particles: Particles, needed_by: str) -> Enumeration:
+        """All joint states of the discrete latents beside the reparameterized ones of these particles, if any.
+
+        Raises:
+            UsageError: a latent is outside the data plate, in a further plate, or not one of the discrete
+                distributions that can be enumerated, or masked (it is named); there are more than
+                ``MAX_JOINT_STATES``.
+        """
+        _check_local(particles, needed_by)
+        if not particles.scored:
             raise UsageError(
                 f"{needed_by} sums over the states of discrete latents, and those of the guide "
-                f"({', '.join(map(repr, one.latents)) or 'none'}) all have reparameterized samples: use 'elbo', which "
-                "draws them."
+                f"({', '.join(map(repr, particles.latents)) or 'none'}) all have reparameterized samples: use 'elbo', "
+                "which draws them."
             )
-        sites = {name: one.guide_sites[name] for name in chosen_names}
+        return cls._at(particles, particles.scored, needed_by)
+
+    @classmethod
+    def _at(cls, particles: Particles, names: Sequence[str], needed_by: str) -> Enumeration:
+        sites = {name: particles.guide_sites[name] for name in names}
         families = {name: family_of(site, needed_by) for name, site in sites.items()}
         sizes = [family.num_states(sites[name]["fn"]) for name, family in families.items()]
         _check_number(list(families), sizes, needed_by)
@@ -131,7 +154,9 @@ class Enumeration:
         joint = torch.cartesian_prod(*numbers).reshape(-1, len(sizes))  # (S, sites)
         chosen = zip(sites.items(), tables, joint.T, strict=True)
         states = {name: _for_all_data(table[i], site["value"]) for (name, site), table, i in chosen}
-        return cls(program, batch, states, tuple(name for name in one.latents if name not in states))
+        marked = all(site["infer"].get("enumerate") == "parallel" for site in sites.values())
+        mixed, before = list(sites) != particles.latents, _drawn_before(particles, sites)
+        return cls(particles.program, particles.batch, states, mixed, before, marked)
 
     @property
     def num_states(self) -> int:
@@ -141,17 +166,25 @@ class Enumeration:
     def particles(self, part: slice = slice(None), copies: int = 1) -> Particles:
         """The states, or some of them, as particles: log p and log q are (S, B), or (copies S, B), copy after copy."""
         given = {name: torch.cat([values[part]] * copies) for name, values in self.states.items()}
-        return run_particles(self.program, self.batch, len(next(iter(given.values()))), given)
+        num = len(next(iter(given.values())))
+        shared = {name: values.repeat_interleave(num // copies, 0) for name, values in self.before.items()}
+        return run_particles(self.program, self.batch, num, {**shared, **given}, together=self.parallel or None)
 
     @torch.no_grad()
-    def tables(self) -> tuple[Tensor, Tensor]:
-        """log p(x, z_s) and log q(z_s | x) of all states, each (S, B), in nats, without gradients."""
+    def tables(self) -> tuple[Tensor, Tensor, Tensor]:
+        """log p(x, z_s), log w_s and log q(z_s | x) of all states, each (S, B), in nats, without gradients.
+
+        log w_s is log p(x, z_s) - log q(z_s | x) but for a scale that the user gave to the guide's sites.
+        """
         found = [self.particles(part) for part in self._parts()]
-        return torch.cat([run.log_p for run in found]), torch.cat([run.log_q for run in found])
+        tables = zip(*((run.log_p, run.log_w, run.log_q_of(run.latents)) for run in found), strict=True)
+        log_p, log_w, log_q = map(torch.cat, tables)
+        return log_p, log_w, log_q
 
     def log_evidence(self) -> Tensor:
         """log p(x) of each datum, (B,), in nats, without gradients."""
-        return self.tables()[0].logsumexp(0)
+        log_p, _, _ = self.tables()
+        return log_p.logsumexp(0)
 
     def gradient(self, bound: Reduction, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The exact expectation of ``bound``, summed over data, and its gradient by the parameters.
@@ -162,21 +195,21 @@ class Enumeration:
         Raises:
             UsageError: S^K is more than ``MAX_TUPLES``.
         """
-        log_p, log_q = (table.requires_grad_() for table in self.tables())
-        tuples = _tuples(bound, log_p, MAX_TUPLES)
-        value, by_p, by_q = log_p.new_zeros(()), torch.zeros_like(log_p), torch.zeros_like(log_q)
-        for part in tuples.split(max(1, _CELLS // (tuples.shape[1] * log_p.shape[1]))):
-            partial = _expectation(bound, log_p - log_q, log_q, part).sum()
-            more_by_p, more_by_q = torch.autograd.grad(partial, [log_p, log_q])
-            value, by_p, by_q = value + partial.detach(), by_p + more_by_p, by_q + more_by_q
-        return value, self._through(by_p, by_q, parameters)
+        log_w, log_q = (table.requires_grad_() for table in self.tables()[1:])
+        tuples = _tuples(bound, log_w, MAX_TUPLES)
+        value, by_w, by_q = log_w.new_zeros(()), torch.zeros_like(log_w), torch.zeros_like(log_q)
+        for part in tuples.split(max(1, _CELLS // (tuples.shape[1] * log_w.shape[1]))):
+            partial = _expectation(bound, log_w, log_q, part).sum()
+            more_by_w, more_by_q = torch.autograd.grad(partial, [log_w, log_q])
+            value, by_w, by_q = value + partial.detach(), by_w + more_by_w, by_q + more_by_q
+        return value, self._through(by_w, by_q, parameters)
 
-    def _through(self, by_p: Tensor, by_q: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """The gradient by the parameters of what has these derivatives by the tables of log p and log q."""
+    def _through(self, by_w: Tensor, by_q: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """The gradient by the parameters of what has these derivatives by the tables of log w and log q."""
         total = [torch.zeros_like(p) for p in parameters]
         for part in self._parts():
             run = self.particles(part)
-            surrogate = (by_p[part] * run.log_p).sum() + (by_q[part] * run.log_q).sum()
+            surrogate = (by_w[part] * run.log_w).sum() + (by_q[part] * run.log_q_of(run.latents)).sum()
             found = torch.autograd.grad(surrogate, parameters, allow_unused=True, materialize_grads=True)
             total = [so_far + gradient for so_far, gradient in zip(total, found, strict=True)]
         return total
@@ -213,6 +246,13 @@ def _expectation(bound: Reduction, log_w: Tensor, log_q: Tensor, tuples: Tensor)
     return (probability * value.where(probability > 0, 0.0)).sum(0)
 
 
+def _drawn_before(particles: Particles, sites: Mapping[str, Site]) -> dict[str, Tensor]:
+    """The values (K, B, ...) of the latents that no state of these sites has a part in: the guide drew them before."""
+    names = itertools.takewhile(lambda name: name not in sites, particles.latents)
+    found = {name: particles.guide_sites[name] for name in names}
+    return {n: s["value"] for n, s in found.items() if not any(part._cache_size for part in parts_of(s["fn"]))}
+
+
 def _check_local(one: Particles, needed_by: str) -> None:
     if one.outside is not None:
         names = ", ".join(map(repr, one.outside.latents)) or "an observed site"
@@ -222,12 +262,11 @@ def _check_local(one: Particles, needed_by: str) -> None:
         )
     for name in one.scored:
         site = one.guide_sites[name]
-        if math.prod(site["fn"].batch_shape) != one.log_q.shape[1]:
+        if math.prod(site["fn"].batch_shape) != one.log_q.numel():
             raise UsageError(
                 f"{needed_by} sums over the states of each datum by itself, but site {name!r} is in a further plate "
                 f"(batch shape {tuple(site['fn'].batch_shape)}): make that dim an event by .to_event()."
             )
-        check_unscaled(site, needed_by)
         if is_masked(site):
             raise UsageError(
                 f"{needed_by} sums over the states of each datum by their probabilities, and some of site {name!r} are "

@@ -11,7 +11,7 @@ import functools
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyro
@@ -23,7 +23,17 @@ from torch.nn.utils import stateless
 
 from ppgen.errors import UsageError
 
-__all__ = ["GivenParameters", "detached", "empty_store", "in_evaluation", "isolated", "owner", "swapped", "unwrapped"]
+__all__ = [
+    "GivenParameters",
+    "detached",
+    "empty_store",
+    "in_evaluation",
+    "isolated",
+    "kept_buffers",
+    "owner",
+    "swapped",
+    "unwrapped",
+]
 
 
 class GivenParameters(Messenger):
@@ -73,6 +83,16 @@ def swapped(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
     """Within it ``module`` holds ``values`` (by parameter or buffer name) in place of its own tensors."""
     given = dict(values)  # stacked: a module that is met under two names is given back what it held before the first
     with stateless._reparametrize_module(module, given, tie_weights=True, stack_weights=True):
+        yield
+
+
+@contextmanager
+def kept_buffers(*functions: Callable[..., Any]) -> Iterator[None]:
+    """Within it the modules of these functions write to copies of their buffers, such as batch statistics."""
+    modules = {id(module): module for function in functions if (module := owner(function)) is not None}
+    with ExitStack() as stack:
+        for module in modules.values():
+            stack.enter_context(swapped(module, {name: b.clone() for name, b in module.named_buffers()}))
         yield
 
 

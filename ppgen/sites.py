@@ -43,6 +43,7 @@ __all__ = [
     "per_datum",
     "plate_of",
     "raw_log_prob",
+    "unscaled",
     "with_sizes",
 ]
 
@@ -102,6 +103,12 @@ def raw_log_prob(site: Site) -> Tensor:
     """The log-probability of a site's value as its distribution gives it, without scale and mask, in nats."""
     log_prob: Tensor = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     return log_prob
+
+
+def unscaled(site: Site, plate: str | None) -> Site:
+    """The site with the scale of the data plate alone."""
+    frame = data_frame(site, plate)
+    return {**site, "scale": 1.0 if frame is None else frame.full_size / frame.size}
 
 
 def is_masked(site: Site) -> bool:
@@ -334,7 +341,7 @@ def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> No
 
 
 def check_scored(latents: Mapping[str, Site], outside: Iterable[str], objective: str) -> None:
-    """Some latent of the guide has no pathwise gradient and needs its score; all such are in the data plate, unscaled.
+    """Some latent of the guide has no pathwise gradient and needs its score; all such are in the data plate.
 
     Args:
         latents: the guide's latent sites.
@@ -352,17 +359,16 @@ def check_scored(latents: Mapping[str, Site], outside: Iterable[str], objective:
             f"site {name!r} of the guide is discrete and stands outside the data plate, where {objective} has no "
             "gradient for it: move it inside, or make it continuous."
         )
-    for name in discrete:
-        check_unscaled(latents[name], objective)
 
 
 def check_unscaled(site: Site, needed_by: str) -> None:
-    """The site's log-probability is scaled by its plates alone, so that it is the logarithm of what draws follow."""
+    """The site's log-probability is scaled by its plates alone: its gradient is that of what draws follow."""
     by_plates = math.prod(frame.full_size / frame.size for frame in site["cond_indep_stack"])
     if torch.is_tensor(site["scale"]) or not math.isclose(site["scale"], by_plates):
         raise UsageError(
             f"site {site['name']!r} of the guide is scaled by other than its plates' N / B, and {needed_by} needs the "
-            "probability of its draws as it is: take poutine.scale off it, and weigh terms of the bound in the model."
+            "probability of its draws as it is: take poutine.scale off it, or choose an objective that reads log q "
+            "alone ('reinforce', 'vimco', 'enumerate')."
         )
 
 

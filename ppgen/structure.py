@@ -25,7 +25,7 @@ from ppgen.errors import UsageError
 from ppgen.lines import blame, current_line, first_sentence
 from ppgen.memories import Forgetting
 from ppgen.pair import Pair
-from ppgen.parameters import isolated, owner, swapped, unwrapped
+from ppgen.parameters import isolated, kept_buffers, owner, unwrapped
 from ppgen.running import Batch, Program, Runner
 from ppgen.sites import Site, check_observed, check_plates, check_same_latents, with_sizes
 from ppgen.stacking import log_prob_of, part_of_value
@@ -37,8 +37,10 @@ APART = "particles of this pair are run one after another"
 """How the warning begins."""
 
 
-def runner_of(program: Program, batch: Batch, num_particles: int) -> Runner:
+def runner_of(program: Program, batch: Batch, num_particles: int, together: bool | None = None) -> Runner:
     """A runner for a program, which is looked at the first time that it is seen with such arguments.
+
+    ``together``: whether particles run under a plate; None: where it leaves the pair as it is.
 
     Raises:
         UsageError: a batch dim of a site is no plate's (the site is named).
@@ -47,17 +49,17 @@ def runner_of(program: Program, batch: Batch, num_particles: int) -> Runner:
         if isinstance(pair := owner(function), Pair):
             pair.prepare(*batch)
     dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
-    apart = _why_apart(program, batch, dim) if num_particles > 1 else ""
-    return Runner(program, batch, num_particles, dim, num_particles > 1 and not apart, apart).anew()
+    several = num_particles > 1
+    apart = _why_apart(program, batch, dim) if several and together is None else ""
+    side_by_side = several and (not apart if together is None else together)
+    return Runner(program, batch, num_particles, dim, side_by_side, apart).anew()
 
 
 @contextmanager
 def _looking(program: Program, *inner: Messenger) -> Iterator[None]:
     """A run that leaves nothing behind: no gradients, parameters, random numbers or batch statistics."""
-    modules = {id(m): m for f in (program.model, program.guide) if (m := owner(f)) is not None}
     with ExitStack() as stack:
-        for module in modules.values():
-            stack.enter_context(swapped(module, {n: b.clone() for n, b in module.named_buffers()}))
+        stack.enter_context(kept_buffers(program.model, program.guide))
         stack.enter_context(torch.random.fork_rng())
         stack.enter_context(torch.no_grad())
         stack.enter_context(isolated())

@@ -45,6 +45,7 @@ from ppgen.sites import (
     is_factor,
     is_latent,
     is_summed,
+    unscaled,
 )
 from ppgen.stacking import log_prob_of
 from ppgen.structure import runner_of, structure_key
@@ -138,8 +139,12 @@ class Particles:
         return [name for name in self.latents if not self.guide_sites[name]["fn"].has_rsample]
 
     def log_q_of(self, names: Iterable[str]) -> Tensor:
-        """log q of some of the latents, each given those before it, shape (K, B); zeros (K, 1) for none of them."""
-        return self._total({name: self.guide_sites[name] for name in names})
+        """log q of some of the latents, each given those before it, shape (K, B); zeros (K, 1) for none of them.
+
+        It is the logarithm of what their draws follow: a scale of the user's (``poutine.scale``), which is a weight of
+        the site's terms in log w, has no part in it.
+        """
+        return self._total({name: unscaled(self.guide_sites[name], self.plate) for name in names})
 
     @property
     def scale(self) -> float:
@@ -303,6 +308,7 @@ def run_particles(
     num_particles: int,
     given: Mapping[str, Tensor] | None = None,
     draw: Draw | None = None,
+    together: bool | None = None,
 ) -> Particles:
     """Draw ``num_particles`` from the guide at ``batch`` and score them under model and guide.
 
@@ -316,6 +322,7 @@ def run_particles(
             relaxed one or a mean, or None for a sample. A discrete site's value may lie between its states: its
             log-probability under guide and model is then the multilinear extension of :mod:`ppgen.discrete`, so
             that log-weights have a gradient in the value.
+        together: whether the particles run under a plate or one after another; None: as the pair allows.
 
     Raises:
         UsageError: guide and model disagree on their latents, a site's shape fits no plate, or a discrete site that
@@ -323,7 +330,7 @@ def run_particles(
     """
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
-    runner = runner_of(program, batch, num_particles)
+    runner = runner_of(program, batch, num_particles, together)
     guide_sites, drawn = runner.guide(given or {}, draw)
     model_sites = runner.model(guide_sites)
     check_same_latents(model_sites, guide_sites)

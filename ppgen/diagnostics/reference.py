@@ -187,7 +187,7 @@ def _by_chains(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> _Referen
 def _by_enumeration(case: Case, few: Batch) -> _Reference:
     with torch.no_grad(), isolated(), in_evaluation(case.pair):
         states = Enumeration.of(Program(case.pair.model, case.pair.guide), few, "a reference by enumeration")
-        log_p, log_q = states.tables()
+        log_p, _, log_q = states.tables()
         run = states.particles()
         values, names = latent_values(run), tuple(latent_names(run))
     posterior = Marginals(values, log_p.double().softmax(0))

@@ -11,7 +11,7 @@ from ppgen.agreement import apart, close
 from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
 from ppgen.rows import num_rows
-from ppgen.sites import Site, data_frame
+from ppgen.sites import Site, data_frame, unscaled
 from ppgen.stacking import log_prob_of
 from ppgen.summation import is_absorbed
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
@@ -151,5 +151,4 @@ def _unscaled(run: Particles, site: Site) -> Tensor:
             "it is drawn by a transform without inverse, and cannot be scored at given values",
             where=f"site {site['name']!r}",
         ) from error
-    plain = {**site, "scale": frame.full_size / frame.size}  # reduced() takes the plate's N / B out again
-    return run.reduced(plain, log_prob).detach().expand(run.num_particles, frame.size)
+    return run.reduced(unscaled(site, run.plate), log_prob).detach().expand(run.num_particles, frame.size)

@@ -8,7 +8,7 @@ would be missed but once in 4,000 times, which the tests of the tests show for e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,8 +18,11 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppgen.enumeration import Enumeration
 from ppgen.errors import UsageError
+from ppgen.inference import Enumerate
 from ppgen.registry import OBJECTIVES
+from ppgen.score_function import ScoreFunction
 from ppgen.tracing import Program
 from tests.discrete_doubles import (
     DOUBLES,
@@ -154,15 +157,36 @@ def test_a_pair_that_an_estimator_does_not_take_is_refused_by_the_name_of_the_si
 
 
 class Scaled(TinySBN):
-    """Its guide's log-probability is not that of its draws."""
+    """Its guide's log-probability is not that of its draws: half of it is in the log-weights."""
 
     def guide(self, x: Tensor) -> None:
         with poutine.scale(scale=0.5):
             super().guide(x)
 
+    def atoms(self, p: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        mass, log_w = super().atoms(p)
+        return mass, log_w + mass.log() / 2
 
+
+@pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("objective", unbiased(), ids=lambda objective: type(objective).__name__)
-def test_a_discrete_site_with_a_scale_of_its_own_is_refused(objective: Any) -> None:
-    pair = Scaled()
-    with pytest.raises(UsageError, match="site 'z' of the guide is scaled by other than its plates"):
-        objective.differentiable_loss(pair.model, pair.guide, *pair.batch)
+def test_a_discrete_site_with_a_scale_of_its_own_is_drawn_by_its_probability_or_refused(
+    objective: Any, bound: str
+) -> None:
+    case = Case(with_bound(objective, bound), Scaled)
+    if isinstance(objective, ScoreFunction | Enumerate):
+        assert moments(case.objective, Scaled, case.exact).largest_z < CRITICAL
+    else:
+        pair = Scaled()
+        with pytest.raises(UsageError, match="site 'z' of the guide is scaled by other than its plates"):
+            objective.differentiable_loss(pair.model, pair.guide, *pair.batch)
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_the_enumerated_gradient_has_a_scaled_site_too(bound: str) -> None:
+    pair, reduction = Scaled(), with_bound(Enumerate(), bound).reduction
+    every = Enumeration.of(Program(pair.model, pair.guide), pair.batch, "this test")
+    _, found = every.gradient(reduction, list(pair.parameters()))
+    exact = exact_gradient(pair, *BOUNDS[bound])
+    for (name, _), gradient in zip(pair.named_parameters(), found, strict=True):
+        torch.testing.assert_close(gradient, exact[name])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
+from torch import nn
 
 from ppgen.enumeration import Enumeration
 from ppgen.errors import UsageError
@@ -63,6 +66,42 @@ def test_pyro_finds_the_same_value_and_gradient_where_it_can_enumerate() -> None
     torch.testing.assert_close(loss, found)
     expected = torch.autograd.grad(found, list(pair.parameters()), allow_unused=True, materialize_grads=True)
     torch.testing.assert_close(gradient, list(expected))
+
+
+class Between(Pair):
+    """A class drawn after a vector; batch normalisation in the decoder, over the rows of all states of the class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier, self.norm = nn.Linear(2, 3), nn.BatchNorm1d(5)
+
+    def model(self, x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            y = pyro.sample("y", dist.OneHotCategorical(logits=x.new_zeros(3)))
+            rows = torch.cat([z.expand(*y.shape[:-1], 2), y], -1)
+            loc = self.norm(rows.flatten(0, -2)).reshape(rows.shape)
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x[:, :2], 0.5).to_event(1))
+            pyro.sample("y", dist.OneHotCategorical(logits=self.classifier(z)))
+
+
+def test_a_site_marked_for_parallel_enumeration_has_its_states_in_one_run_and_what_comes_before_it_drawn_once() -> None:
+    """So that the loss, the gradient and the batch statistics are Pyro's at the same random numbers."""
+    ours, theirs, x = Between(), Between(), torch.randn(6, 5)
+    theirs.load_state_dict(ours.state_dict())
+    losses = []
+    for pair, objective in ((ours, Enumerate()), (theirs, TraceEnum_ELBO(max_plate_nesting=1))):
+        torch.manual_seed(1)
+        loss = objective.differentiable_loss(pair.model, config_enumerate(pair.guide, "parallel", expand=True), x)
+        loss.backward()
+        losses.append(loss)
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*([p.grad for p in pair.parameters()] for pair in (ours, theirs)))
+    torch.testing.assert_close(ours.norm.running_var, theirs.norm.running_var)
 
 
 def test_it_has_the_gradient_that_enumeration_takes_some_states_at_a_time() -> None:

@@ -230,9 +230,6 @@ CASES = [
         num_data=8,
         looped=True,
         **ENUMERATED,
-        refused=dict.fromkeys(
-            ("same_value", "same_mean", "particles"), "site 'y' of the guide is scaled by other than"
-        ),
     ),
     Case(
         "scanvi_labelled",
