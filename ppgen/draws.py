@@ -27,7 +27,7 @@ from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import in_evaluation, isolated
-from ppgen.rows import num_rows, take_rows
+from ppgen.rows import in_turn, num_rows, take_rows
 from ppgen.sites import Site, data_frame, drawn_site, is_latent, per_datum, plate_of, with_sizes
 from ppgen.stacking import alone
 from ppgen.tracing import Batch, Program, run_particles
@@ -105,8 +105,7 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = N
     if isinstance(pair, EnergyPair):
         x = chain_states(pair, num, start=start, seed=seed)[-1]
         return Draws(x, x)
-    rows = torch.arange(num, device=batch[0].device) % num_rows(batch)
-    wanted = take_rows(batch, rows)
+    wanted = in_turn(batch, num)
     with _looking(pair, batch, seed) as pair:
         return _draws(_generate(pair, wanted, _global_latents(pair, batch)), wanted[0])
 
@@ -120,9 +119,9 @@ def prior_latents(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> dict[s
         num: how many.
         seed: of the draws.
     """
-    rows = torch.arange(num, device=batch[0].device) % num_rows(batch)
+    wanted = in_turn(batch, num)
     with _looking(pair, batch, seed) as pair:
-        sites = _generate(pair, take_rows(batch, rows), _global_latents(pair, batch))
+        sites = _generate(pair, wanted, _global_latents(pair, batch))
     plate = plate_of(pair, sites)
     locals_ = {name: s for name, s in sites.items() if data_frame(s, plate) is not None and is_latent(s)}
     return {

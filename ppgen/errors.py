@@ -3,11 +3,18 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["UsageError", "nearest"]
+import torch
+
+__all__ = ["UsageError", "is_out_of_memory", "nearest"]
 
 
 class UsageError(ValueError):
     """Bad input. The message is the one sentence shown to the user; the command line exits with code 2."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine or the device had no memory left."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import sys
 import traceback
 from types import FrameType
 
-__all__ = ["blame", "current_line", "first_sentence"]
+__all__ = ["blame", "current_line", "first_sentence", "line_of_pair"]
 
 
 def blame(error: BaseException, otherwise: str = "") -> str:
@@ -21,6 +21,14 @@ def blame(error: BaseException, otherwise: str = "") -> str:
         if found:
             return _described(*found[-1])
     return otherwise
+
+
+def line_of_pair(error: BaseException) -> str:
+    """The line of a pair's own code that raised while it was run, as :func:`blame` writes it; empty: none did."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    runs = [i for i, (frame, _) in enumerate(frames) if frame.f_globals.get("__name__", "").startswith(_RUN_PAIRS)]
+    found = [(frame, line) for frame, line in frames[runs[-1] :] if _is_users(frame)] if runs else []
+    return _described(*found[-1]) if found else ""
 
 
 def current_line() -> str:
@@ -43,6 +51,9 @@ def _described(frame: FrameType, line: int) -> str:
     summary = traceback.StackSummary.extract(iter([(frame, line)]))[0]
     return f"{summary.filename.rsplit('/', 1)[-1]}:{summary.lineno}, `{summary.line}`"
 
+
+_RUN_PAIRS = ("ppgen.running", "ppgen.structure", "ppgen.draws", "ppgen.diagnostics")
+"""Modules that call a pair's code, or hand it to Pyro."""
 
 _MODES = frozenset({"__torch_dispatch__", "__torch_function__"})
 """Methods of whatever stands between a line and its operator: the line is to blame."""

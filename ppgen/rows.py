@@ -14,7 +14,17 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ppgen.errors import UsageError
 
-__all__ = ["first_data", "is_data", "is_divisible", "like_data", "num_rows", "take_rows", "x_of"]
+__all__ = [
+    "first_data",
+    "in_turn",
+    "is_data",
+    "is_divisible",
+    "like_data",
+    "num_rows",
+    "rows_or_all",
+    "take_rows",
+    "x_of",
+]
 
 
 def first_data(batch: tuple[Any, ...]) -> Tensor | None:
@@ -72,6 +82,26 @@ def take_rows(batch: tuple[Any, ...], rows: Any) -> tuple[Any, ...]:
     """
     size = num_rows(batch)
     return tuple(_taken(part, rows) if is_data(part, size) else part for part in batch)
+
+
+def in_turn(batch: tuple[Any, ...], num: int) -> tuple[Any, ...]:
+    """``num`` data: those of the batch, and again from the first.
+
+    Raises:
+        UsageError: no argument has rows, or another hides some (a list, a packed sequence).
+    """
+    first = first_data(batch)
+    if first is None or not is_divisible(batch, len(first)):
+        raise UsageError(
+            "data are to be drawn one for each row, and the model's arguments are not all tensors with rows: give "
+            "such tensors, or draw by hand with pyro.infer.Predictive."
+        )
+    return take_rows(batch, torch.arange(num, device=first.device) % len(first))
+
+
+def rows_or_all(batch: tuple[Any, ...], rows: slice) -> tuple[Any, ...]:
+    """The batch with the data at ``rows``; the whole batch where a part of it cannot be given alone."""
+    return take_rows(batch, rows) if is_divisible(batch, num_rows(batch)) else batch
 
 
 def _taken(part: Any, rows: Any) -> Any:

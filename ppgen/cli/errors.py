@@ -6,11 +6,10 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-import torch
 import typer
 
 import ppgen
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, is_out_of_memory
 
 __all__ = ["BAD_INPUT", "DEFECT", "explain"]
 
@@ -28,7 +27,7 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, typer.TyperException):
         what = _one_line(error.format_message()).rstrip(".")
         return BAD_INPUT, f"{what}{_got(error)}; see `{_command(error)} --help`."
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return BAD_INPUT, "out of memory: lower --batch-size, --particles or the objective's num_particles."
     if (line := _users_line(error)) is not None:
         return BAD_INPUT, f"{line} raised {_described(error)}."

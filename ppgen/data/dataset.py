@@ -124,6 +124,14 @@ class Dataset:
             )
         return split
 
+    def size(self, split: str) -> int:
+        """How many data a split has.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        return len(self.split(split)[0])
+
     def rows(self, split: str, rows: slice | Tensor = slice(None)) -> tuple[Tensor, ...]:
         """Rows of a split as a batch of dense tensors: x (B, D), and y (B,) where there are labels.
 

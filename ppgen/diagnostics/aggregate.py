@@ -35,7 +35,7 @@ from ppgen.draws import prior_latents
 from ppgen.errors import UsageError
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
-from ppgen.rows import num_rows, take_rows
+from ppgen.rows import num_rows, rows_or_all
 from ppgen.sites import Site, data_frame, per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 
@@ -129,7 +129,7 @@ def surgery(case: Case) -> Surgery:
         UsageError: the guide has no density for each datum by itself.
     """
     pair, batch = case.pair, _reference(case)
-    few, N = take_rows(batch, slice(case.num_data)), num_rows(batch)
+    few, N = rows_or_all(batch, slice(case.num_data)), num_rows(batch)
     with torch.no_grad(), isolated(), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
         if one.log_q.shape[1] != num_rows(few):

@@ -42,7 +42,7 @@ from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
 from ppgen.reductions import log_mean_exp
-from ppgen.rows import num_rows, take_rows
+from ppgen.rows import is_data, like_data, num_rows, take_rows
 from ppgen.sites import data_frame
 from ppgen.tracing import Batch, Program, run_particles
 
@@ -125,7 +125,7 @@ def evidence_bounds(
     keep_large_blocks()
     with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
         chains, start = _chains(Program(pair.model, pair.guide), batch, made, budget.num_chains)
-        rising = powers(budget.num_powers).to(batch[0])[:, None]  # (T + 1, 1)
+        rising = powers(budget.num_powers).to(like_data(batch))[:, None]  # (T + 1, 1)
         path = torch.cat([rising.expand(-1, num + made), rising.flip(0).expand(-1, made)], 1)  # (T + 1, B)
         step = rung(chains, start, budget.num_leapfrogs)
         sizes = pilot(step, start, path, progress=progress)  # (T, B)
@@ -199,11 +199,12 @@ def annealed(
 def _chains(program: Program, batch: Batch, made: int, num_chains: int) -> tuple[LatentChains, Latents]:
     """Chains at the data, simulated data, and these again, where they start at the z that the data were made with."""
     one = run_particles(program, batch, 1)
-    if one.log_w.shape[1] != num_rows(batch):
+    if one.plate is None or one.log_w.shape[1] != num_rows(batch):
         raise UsageError("annealing is for each datum, and the pair has no data plate: put one around its latents.")
     few = run_particles(program, take_rows(batch, slice(made)), 1, one.held(1))
     dream = dreamt(few, "annealing")
-    rows = tuple(torch.cat([part, new, new]) for part, new in zip(batch, dream.batch, strict=True))
+    size, both = num_rows(batch), zip(batch, dream.batch, strict=True)
+    rows = tuple(torch.cat([part, new, new]) if is_data(part, size) else part for part, new in both)
     particles = run_particles(program, rows, num_chains, one.held(num_chains))
     start, prior = {}, prior_latents(particles)
     for name in particles.latents:

@@ -81,6 +81,7 @@ def calibration(case: Case) -> Finding | None:
     if pair.implicit or not pair.normalised or pair.exact_guide or not _amortised(case):
         return None
     case.check_spread(case.local_latents)
+    case.check_divisible("simulation-based calibration")
     ranks = simulated_ranks(pair, case.batch, _SIMULATIONS, _DRAWS, progress=case.progress)
     sizes, limits = _Sizes.of(ranks), [_LATENT] * ranks.num_latents + [_DENSITY] * len(DENSITIES)
     worst = max(range(len(limits)), key=lambda index: sizes.error[index] / limits[index][0])

@@ -4,19 +4,73 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Number
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
-from ppgen.data import Dataset
+from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated
-from ppgen.rows import num_rows, take_rows
-from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.rows import is_divisible, num_rows, rows_or_all, take_rows
+from ppgen.tracing import Batch, Particles, Program, divides, run_particles
 from ppgen.weights import read_particles
 
-__all__ = ["Case"]
+__all__ = ["Arguments", "Case", "data_or_arguments", "goes_apart"]
+
+
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """The arguments of a model where they are no columns of a data set (numbers, None, lists, packed sequences, none at
+    all): one batch, which is both what the guide was trained on and what is looked at."""
+
+    batch: Batch
+
+    modes: ClassVar[None] = None
+    last_split: ClassVar[str] = "train"
+
+    def rows(self, split: str, rows: slice = slice(None)) -> Batch:
+        """The arguments; of their data the ``rows``, where a part of them can be given alone.
+
+        Raises:
+            UsageError: another split than ``train`` is asked for.
+        """
+        if split != self.last_split:
+            raise UsageError(
+                f"the arguments of a model that are no columns of a data set are one split, 'train', and {split!r} was "
+                "asked for: leave split out."
+            )
+        return rows_or_all(self.batch, rows)
+
+    def size(self, split: str) -> int:
+        """How many data they hold; 1 where no tensor has rows."""
+        return num_rows(self.rows(split))
+
+    def draw(self, batch: Batch) -> Batch:
+        """The batch: nothing in it is drawn anew."""
+        return batch
+
+
+def data_or_arguments(given: Any) -> Dataset | Arguments:
+    """A tuple that holds anything but columns is the model's arguments, in which tensors of the data's leading size
+    alone are data; everything else is data as :func:`ppgen.fit` takes them."""
+    return Arguments(given) if isinstance(given, tuple) and not _are_columns(given) else as_dataset(given)
+
+
+def _are_columns(given: tuple[Any, ...]) -> bool:
+    tensors = [part for part in given if torch.is_tensor(part) and not isinstance(part, PackedSequence)]
+    if any(not part.dim() for part in tensors) or len({len(part) for part in tensors}) > 1:
+        return False
+    return bool(given) and not any(_is_no_column(part) for part in given)
+
+
+def _is_no_column(part: Any) -> bool:
+    if isinstance(part, list):
+        return any(torch.is_tensor(entry) or entry is None for entry in part)
+    return part is None or isinstance(part, Number | str | dict | tuple)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,7 +83,7 @@ class Case:
 
     Args:
         pair: trained or not, on the data's device.
-        data: whose ``split`` is looked at.
+        data: whose ``split`` is looked at, or the arguments of the model, which are one batch.
         split: its name.
         batch: the first ``num_data`` data of that split, as one batch; drawn once where it is dynamic.
         num_particles: K of whatever is a function of log-weights.
@@ -39,13 +93,36 @@ class Case:
     """
 
     pair: Pair
-    data: Dataset
+    data: Dataset | Arguments
     split: str
     batch: Batch
     num_particles: int
     seed: int
     progress: bool
     chains: Tensor | None = None
+
+    def first(self, num: int) -> Batch:
+        """The first ``num`` data, or all where a part of them cannot be given alone."""
+        return take_rows(self.batch, slice(num)) if self.divisible else self.batch
+
+    @cached_property
+    def divisible(self) -> bool:
+        """Whether some of the data can be given alone."""
+        return goes_apart(self.pair, self.batch)
+
+    def check_divisible(self, needed_by: str) -> None:
+        """Refuse what takes a few data at a time.
+
+        Raises:
+            UsageError: the data can be given together only.
+        """
+        if not self.divisible:
+            why = (
+                "the pair has no data plate around its latents"
+                if self.one.plate is None
+                else "its guide has parameters for each datum, or its arguments are no columns"
+            )
+            raise UsageError(f"{needed_by} is for each datum, and the data go together here: {why}.")
 
     @property
     def num_data(self) -> int:
@@ -105,7 +182,7 @@ class Case:
         Raises:
             UsageError: the data are the first of several parts.
         """
-        if self.data.beside:
+        if isinstance(self.data, Dataset) and self.data.beside:
             raise UsageError(
                 f"latents of the whole data set are weighed by all training data, and {self.data.spec.name!r} is one "
                 f"of {len(self.data.parts)} parts, whose batches took turns: weigh them by hand, by ppgen.log_weights "
@@ -113,10 +190,19 @@ class Case:
             )
 
     def _of_two_data(self, num_particles: int) -> Particles:
-        few = take_rows(self.batch, slice(2))
-        self.pair.prepare(*few)
-        with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(self.pair):
-            return run_particles(Program(self.pair.model, self.pair.guide), few, num_particles)
+        return _looked_at(self.pair, self.first(2), num_particles)
+
+
+def goes_apart(pair: Pair, batch: Batch) -> bool:
+    """Whether some of the data of a batch can be given to a pair alone."""
+    divisible = is_divisible(batch, num_rows(batch))
+    return divisible and (pair.implicit or divides(_looked_at(pair, batch, 1)))
+
+
+def _looked_at(pair: Pair, batch: Batch, num_particles: int) -> Particles:
+    pair.prepare(*batch)
+    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+        return run_particles(Program(pair.model, pair.guide), batch, num_particles)
 
 
 def _log_w(particles: Particles) -> Tensor:

@@ -9,6 +9,7 @@ from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.units import Unit, units_of
+from ppgen.errors import UsageError
 
 __all__ = ["ACTIVE", "collapse"]
 
@@ -37,6 +38,10 @@ def collapse(case: Case) -> Finding | None:
     """
     if case.pair.implicit or not case.local_latents:
         return None
+    if case.one.log_w.shape[1] < 2:
+        raise UsageError(
+            "whether a latent's mean moves with the datum takes two data or more, each with latents of its own."
+        )
     units = units_of(case)
     idle = [unit for unit in units if unit.activity <= ACTIVE]
     share = 1 - len(idle) / len(units)

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.data import Dataset, as_dataset
-from ppgen.diagnostics.case import Case
+from ppgen.data import Dataset
+from ppgen.diagnostics.case import Arguments, Case, data_or_arguments
 from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import without_weights
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, is_out_of_memory, nearest
+from ppgen.lines import first_sentence, line_of_pair
 from ppgen.pair import Pair, as_pair
 
 __all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
@@ -43,7 +44,8 @@ def diagnose(
         pair: a pair, any module with ``model`` and ``guide``, or a :class:`ppgen.Run`, whose directory then keeps the
             result as ``diagnosis.json``.
         data: whose split is looked at: a data set, or data of one's own, as :func:`ppgen.fit` takes them; None: the
-            run's own. Of data in several parts, the first.
+            run's own. Of data in several parts, the first. A tuple that holds anything but columns (None, numbers,
+            lists of tensors, packed sequences, nothing) is the arguments of the model, one batch.
         split: ``train``, ``valid`` or ``test``; None: ``test``, or where nothing is held out for it, the last that
             there is; the answer names it.
         num_data: the first so many data; None: 256, or the split where it is smaller.
@@ -61,7 +63,7 @@ def diagnose(
     if data is None:
         return _of_run(pair, **options, seed=seed, progress=progress)
     asked = _asked(questions)
-    data = as_dataset(data)
+    data = data_or_arguments(data)
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     if num_particles < 2:
@@ -124,12 +126,18 @@ def _answer(question: Question, case: Case) -> Finding | None:
         return question(case)
     except UsageError as error:
         return _unanswered(question, str(error))
-    except (RuntimeError, ValueError):
-        datum = _without_weights(case)
-        if datum is None:
+    except Exception as error:
+        datum = _without_weights(case) if isinstance(error, RuntimeError | ValueError) else None
+        if datum is not None:
+            return _unanswered(
+                question, f"log-weights of datum {datum} are not finite: look at what guide and model say there."
+            )
+        if is_out_of_memory(error) or not (line := line_of_pair(error)):
             raise
         return _unanswered(
-            question, f"log-weights of datum {datum} are not finite: look at what guide and model say there."
+            question,
+            f"it runs the pair at other data or draws than these, and the pair cannot be run so ({line}: "
+            f"{first_sentence(error)}).",
         )
 
 
@@ -151,8 +159,8 @@ def _asked(names: Sequence[str] | None) -> list[Question]:
     return [question for name, question in known.items() if names is None or name in names]
 
 
-def _num_data(data: Dataset, split: str, asked: int | None) -> int:
-    most = len(data.split(split)[0])
+def _num_data(data: Dataset | Arguments, split: str, asked: int | None) -> int:
+    most = data.size(split)
     if asked is not None and not 2 <= asked <= most:
         raise UsageError(f"num_data must lie between 2 and {most} (the data in {split!r}), got {asked!r}.")
     return min(most, NUM_DATA) if asked is None else asked

@@ -24,7 +24,6 @@ from ppgen.diagnostics.local import local_log_weights
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.reductions import log_mean_exp
-from ppgen.rows import take_rows
 
 __all__ = ["gaps"]
 
@@ -61,7 +60,8 @@ def gaps(case: Case) -> Finding | None:
     if case.pair.implicit or case.pair.exact_guide or not case.local_latents:
         return None
     case.check_spread(case.local_latents)
-    batch = take_rows(case.batch, slice(_NUM_DATA))
+    case.check_divisible("local optimisation")
+    batch = case.first(_NUM_DATA)
     found = local_log_weights(case.pair, batch, case.num_particles, progress=case.progress)
     log_w = {"amortised": found.amortised, "own": found.own}
     log_w |= {} if found.full is None else {"full": found.full}

@@ -27,7 +27,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.case import Case, goes_apart
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.uniformity import symmetry_p
@@ -81,7 +81,7 @@ def global_calibration(case: Case) -> Finding | None:
         return None
     case.check_spread(case.global_latents)
     num, size = _afforded(case)
-    batch = take_rows(case.batch, slice(size))
+    batch = case.first(size)
     shares, names, drift = global_shares(case.pair, batch, num, progress=case.progress)
     p = symmetry_p(shares)
     number, worst = min(1.0, len(p) * float(p.min())), int(p.argmin())
@@ -170,7 +170,7 @@ def _afforded(case: Case) -> tuple[int, int]:
 
 def _towards(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> None:
     """Steps of the guide up log q(g*); none where a guide makes its latents of others, and has no density of g*."""
-    few = take_rows(batch, slice(2))
+    few = take_rows(batch, slice(2)) if goes_apart(pair, batch) else batch
     for _ in _steps(pair, _TOWARDS):
         outside = run_particles(Program(pair.model, pair.guide), few, 1, given).outside
         assert outside is not None
@@ -185,8 +185,9 @@ def _fit(pair: Pair, batch: Batch, num_steps: int) -> tuple[Tensor, list[str]]:
         particles = _drawn(pair, batch, _PARTICLES).with_fixed(model=True)
         log_w = [part.log_w.sum(1) for part in (particles, particles.outside) if part is not None]  # (K,) each
         (-torch.stack(log_w).sum(0).mean()).backward()
+    few = take_rows(batch, slice(2)) if goes_apart(pair, batch) else batch
     with torch.no_grad():
-        return _numbers(_drawn(pair, take_rows(batch, slice(2)), _DRAWS))
+        return _numbers(_drawn(pair, few, _DRAWS))
 
 
 def _steps(pair: Pair, num: int) -> Iterator[None]:

@@ -50,7 +50,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.case import Case, goes_apart
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import check_tail, effective_sample_size, k_threshold, pareto_k
@@ -195,10 +195,13 @@ def global_log_weights(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         common = int(torch.randint(2**62, ()))
-        found, first = [], _drawn(pair, batch)
+        apart = goes_apart(pair, batch)
+        few = take_rows(batch, slice(2)) if apart else batch
+        found, first = [], _drawn(pair, few)
         for _ in track(range(num_draws), "draws for all data", progress):
-            one = _drawn(pair, batch)
-            found.append(_log_weight(pair, batch, one, num_particles, common))
+            one = _drawn(pair, few)
+            rows = rows_of(datum_width(one), num_particles) if apart else num_rows(batch)
+            found.append(_log_weight(pair, batch, one, num_particles, rows, common))
     log_w, *without = torch.stack(found, 1)  # (S,) each
     return GlobalWeights(
         log_w=log_w,
@@ -209,9 +212,8 @@ def global_log_weights(
     )
 
 
-def _drawn(pair: Pair, batch: Batch) -> Particles:
-    """One particle at two data, for its latents outside the data plate."""
-    few = take_rows(batch, slice(2))
+def _drawn(pair: Pair, few: Batch) -> Particles:
+    """One particle at a few data, for its latents outside the data plate."""
     with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
     if one.outside is None:
@@ -220,11 +222,11 @@ def _drawn(pair: Pair, batch: Batch) -> Particles:
 
 
 @torch.no_grad()
-def _log_weight(pair: Pair, batch: Batch, one: Particles, num: int, common: int) -> Tensor:
+def _log_weight(pair: Pair, batch: Batch, one: Particles, num: int, rows: int, common: int) -> Tensor:
     """log w^ of one draw by all its particles, and without each group of them: (1 + G,), float64."""
     assert one.outside is not None
     total = one.outside.log_w.double().reshape(1)  # (1,)
-    rows, start = rows_of(datum_width(one), num), 0
+    start = 0
     with torch.random.fork_rng():
         torch.manual_seed(common)
         for (log_w,) in read_particles(pair, batch, num, _log_w, given=one.held(1), rows=rows):  # (K, rows)

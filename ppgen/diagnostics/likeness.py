@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.case import Arguments, Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
+from ppgen.errors import UsageError
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
@@ -54,6 +55,11 @@ def likeness(case: Case) -> Finding | None:
     """
     if not case.pair.implicit:
         return None
+    if isinstance(case.data, Arguments):
+        raise UsageError(
+            "samples are held against training data and fresh data, and only arguments of the model were given: give "
+            "tensors with a row for each datum."
+        )
     subject = Subject(
         case.pair, case.data, case.split, case.batch, case.num_particles, case.seed, case.progress, _SAMPLES
     )

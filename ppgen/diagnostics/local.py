@@ -179,7 +179,7 @@ class _Own:
     def __init__(self, program: Program, batch: Batch) -> None:
         self.program, self.batch = program, batch
         self.one = run_particles(program, batch, 1)
-        if self.one.log_w.shape[1] != num_rows(batch):
+        if self.one.plate is None or self.one.log_w.shape[1] != num_rows(batch):
             raise UsageError("local optimisation is for each datum, and the pair has no data plate around its latents.")
 
     @property
@@ -324,9 +324,9 @@ def _unconstrained(site: str, fn: Any) -> Iterator[tuple[str, Tensor]]:
     """The names and unconstrained values of a distribution's parameters."""
     while hasattr(fn, "base_dist") and not fn.arg_constraints:
         fn = fn.base_dist
-    constraints = {name: each for name, each in fn.arg_constraints.items() if not each.is_discrete}
-    names = [name for name in constraints if _INSTEAD.get(name) not in constraints]
     try:
+        constraints = {name: each for name, each in fn.arg_constraints.items() if not each.is_discrete}
+        names = [name for name in constraints if _INSTEAD.get(name) not in constraints]
         for name in names:
             yield name, transform_to(constraints[name]).inv(getattr(fn, name))
     except NotImplementedError as error:

@@ -31,7 +31,7 @@ from ppgen.errors import UsageError
 from ppgen.pair import as_pair
 from ppgen.posterior import guide_groups
 from ppgen.replay import Variables
-from ppgen.rows import take_rows
+from ppgen.rows import first_data, num_rows
 from ppgen.tracing import Batch
 
 __all__ = ["QUANTITIES", "Check", "posterior_predictive", "predictive_checks", "prior_predictive"]
@@ -62,7 +62,7 @@ def _spread_within(x: Tensor) -> Tensor:
 
 
 def _spread_between(x: Tensor) -> Tensor:
-    return _features(x).mean(2).std(1)
+    return _features(x).mean(2).std(1, correction=0)
 
 
 def _dependence(x: Tensor) -> Tensor:
@@ -149,6 +149,8 @@ def predictive_checks(
 
 
 def _floating(x: Tensor) -> Tensor:
+    """Of torch's default type where they are whole numbers; one number is one datum."""
+    x = x.unsqueeze(1) if x.dim() == 1 else x
     return x if x.is_floating_point() else x.to(torch.get_default_dtype())
 
 
@@ -178,8 +180,10 @@ def prior_predictive(case: Case) -> Finding | None:
 
 
 def _finding(case: Case, given: Literal["prior", "posterior"], advice: str) -> Finding:
-    rows = max(2, min(case.num_data, _NUMBERS // (_SETS * case.batch[0][0].numel())))
-    batch = take_rows(case.batch, slice(rows))
+    first = first_data(case.batch)
+    width = 1 if first is None else first[0].numel()
+    batch = case.first(max(2, _NUMBERS // (_SETS * width)))
+    rows = num_rows(batch)
     checks = predictive_checks(case.pair, batch, given=given, num_sets=_SETS, seed=case.seed, progress=case.progress)
     origin = "the guide's latents of the data" if given == "posterior" else "the prior"
     least = min(checks, key=lambda check: check.p_value)

@@ -111,7 +111,8 @@ def reference(case: Case) -> Finding | None:
     """
     if case.pair.implicit or case.pair.exact_guide or not case.local_latents or case.one.log_q.shape[1] == 1:
         return None
-    few = take_rows(case.batch, slice(_NUM_DATA))
+    case.check_divisible("a reference posterior")
+    few = case.first(_NUM_DATA)
     shared = {name: case.one.guide_sites[name]["value"] for name in case.global_latents}
     found = _reference(case, few, shared)
     values, log_w = _guide(case, take_rows(few, found.rows), shared)

@@ -12,7 +12,7 @@ from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.reductions import log_mean_exp
-from ppgen.rows import num_rows, take_rows
+from ppgen.rows import num_rows
 
 __all__ = ["sandwich"]
 
@@ -46,7 +46,8 @@ def sandwich(case: Case) -> Finding | None:
     pair = case.pair
     if pair.implicit or not pair.normalised or pair.exact_guide or not case.local_latents:
         return None
-    batch = take_rows(case.batch, slice(_NUM_DATA))
+    case.check_divisible("annealing")
+    batch = case.first(_NUM_DATA)
     made, budget = min(_NUM_SIMULATED, num_rows(batch)), Budget()
     found = evidence_bounds(pair, batch, budget, num_simulated=made, progress=case.progress)
     width = found.simulated_upper - found.simulated_lower

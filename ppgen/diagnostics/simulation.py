@@ -33,7 +33,7 @@ from ppgen.errors import UsageError
 from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
-from ppgen.rows import num_rows, take_rows
+from ppgen.rows import in_turn, num_rows, take_rows
 from ppgen.sites import per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
 from ppgen.weights import read_particles
@@ -83,17 +83,14 @@ def simulated_ranks(
     """
     pair = as_pair(pair)
     check_density(pair.model, "simulation-based calibration")
-    rows, program = (
-        torch.arange(num_simulations, device=batch[0].device) % num_rows(batch),
-        Program(pair.model, pair.guide),
-    )
+    every, program = in_turn(batch, num_simulations), Program(pair.model, pair.guide)
     shared, ranks, names = dict[str, Tensor](), list[Tensor](), list[str]()
-    for some in track(rows.split(_AT_ONCE), "simulated data", progress):
-        wanted = take_rows(batch, some)
+    for first in track(range(0, num_simulations, _AT_ONCE), "simulated data", progress):
+        wanted = take_rows(every, slice(first, first + _AT_ONCE))
         pair.prepare(*wanted)
         with torch.no_grad(), isolated(), in_evaluation(pair):
             dream = dreamt(run_particles(program, wanted, 1, shared), "simulation-based calibration")
-        _check_local(dream, len(some))
+        _check_local(dream, num_rows(wanted))
         shared, names, start = dream.held(1), latent_names(dream), sum(map(len, ranks))
         blocks = read_particles(pair, dream.batch, num_draws, _quantities, given=shared)
         draws = torch.cat([torch.cat(block) for block in blocks], 1)  # (L, rows, Q)

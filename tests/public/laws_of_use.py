@@ -131,7 +131,9 @@ def compare(case: Case) -> None:
 @law("diagnose answers or says why not", slow=True, thorough=True)
 def diagnose(case: Case) -> None:
     made = case.built()
-    found = ppgen.diagnose(made.pair(), data_of(made), num_particles=130, questions=QUESTIONS)
+    found = ppgen.diagnose(
+        made.pair(), made.args if made.tensors is None else made.tensors, num_particles=130, questions=QUESTIONS
+    )
     assert found.findings
     assert all(one.status != "unknown" or one.meaning for one in found.findings)
     broken = [one.meaning for one in found.findings if "not finite" in one.meaning]
