@@ -93,13 +93,15 @@ class SSVAE(Pair):
             stride 2, then the dense layers.
         channels: channels of the convolutions of ``"conv"``.
         dropout: the share of the classifier's hidden numbers that are put to zero in training.
+        max_shift: pixels by which the pictures that the classifier sees are moved at random in training, each way; of
+            data with an image shape.
         activation: a name in ``ppgen.networks.ACTIVATIONS``.
         alpha: weight of the classifier's term, in units of one datum's bound; 0.1 N / N_l in the paper, for N data of
             which N_l have labels. 0: no such term.
 
     Raises:
-        UsageError: the data have no labels, a size or weight is not positive, a name is unknown, or ``"conv"`` is asked
-            for data without an image shape.
+        UsageError: the data have no labels, a size or weight is not positive, a name is unknown, or ``"conv"`` or
+            ``max_shift`` is asked for data without an image shape.
     """
 
     mean: Tensor
@@ -114,6 +116,7 @@ class SSVAE(Pair):
         network: str = "mlp",
         channels: Sequence[int] = (16, 32),
         dropout: float = 0.0,
+        max_shift: int = 0,
         activation: str = "relu",
         alpha: float = 25.0,
     ) -> None:
@@ -131,6 +134,7 @@ class SSVAE(Pair):
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
         self.register_buffer("mean", torch.zeros(features) if spec.mean is None else spec.mean.clone())
         networks = Networks(spec, network, classifier, channels, activation)
+        self.shift = networks.random_shift(max_shift)
         self.classifier = networks.encoder(self.num_classes, kernel=5, dropout=dropout)
         self.encoder = ConditionalNormal(_WithLabel(features, self.num_classes, 2 * latent_dim, hidden, activation))
         self.decoder = _WithLabel(latent_dim, self.num_classes, outputs, hidden[::-1], activation, bias)
@@ -146,18 +150,22 @@ class SSVAE(Pair):
             pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
             if y is not None and self.training and self.alpha:
                 with poutine.scale(scale=self.alpha):
-                    pyro.sample("classified", _Label(logits=self.classifier(x - self.mean)), obs=y)  # (B,)
+                    pyro.sample("classified", _Label(logits=self._classified(x)), obs=y)  # (B,)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
-        logits = self._given(y, self.classifier(x - self.mean))  # (B, C)
+        logits = self._given(y, self._classified(x))  # (B, C)
         with self.data_plate(x):
             state = pyro.sample("y", dist.OneHotCategorical(logits=logits))  # (C, K, B, C)
             pyro.sample("z", self.encoder((x - self.mean, state)))  # (C, K, B, latent)
 
     def classify(self, x: Tensor) -> Tensor:
         """q(y | x), the probability of each class: (B, D) to (B, C)."""
-        probs: Tensor = self.classifier(x - self.mean).softmax(-1)
-        return probs
+        return self._classified(x).softmax(-1)
+
+    def _classified(self, x: Tensor) -> Tensor:
+        """The logits of q(y | x), (B, C)."""
+        logits: Tensor = self.classifier(self.shift(x - self.mean))
+        return logits
 
     def _given(self, y: Tensor | None, logits: Tensor) -> Tensor:
         """Logits of the state given the labels (B,), (B, C): those given, or all on the label where it is known."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ppgen.dense import MLP, check_sizes, glorot, make_activation, start_bias
 
-__all__ = ["ConvDecoder", "ConvEncoder"]
+__all__ = ["ConvDecoder", "ConvEncoder", "RandomShift"]
 
 
 class ConvEncoder(nn.Module):
@@ -99,6 +99,30 @@ class ConvDecoder(nn.Module):
         seeds = self.dense(inputs).reshape(-1, *self.seed_shape)  # (K * B, C', H', W')
         pictures: Tensor = self.convolutions(seeds) + self.bias  # (K * B, C * H * W)
         return pictures.reshape(*inputs.shape[:-1], -1)  # (K, B, C * H * W)
+
+
+class RandomShift(nn.Module):
+    """In training each picture is moved by up to ``most`` pixels, down and across, at random; what comes in is 0.
+
+    As dropout, it is noise to what a network sees: (..., C * H * W) to the same, the same in evaluation.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], most: int) -> None:
+        super().__init__()
+        self.image_shape, self.most = image_shape, most
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self.most):
+            return x
+        channels, height, width = self.image_shape
+        padded = nn.functional.pad(x.reshape(-1, *self.image_shape), (self.most,) * 4)  # (N, C, H + 2 most, W + 2 most)
+        first = torch.randint(2 * self.most + 1, (2, len(padded), 1), device=x.device)
+        rows = first[0] + torch.arange(height, device=x.device)  # (N, H)
+        columns = first[1] + torch.arange(width, device=x.device)  # (N, W)
+        picture = torch.arange(len(padded), device=x.device)[:, None, None, None]
+        channel = torch.arange(channels, device=x.device)[:, None, None]
+        moved: Tensor = padded[picture, channel, rows[:, None, :, None], columns[:, None, None, :]]
+        return moved.reshape(x.shape)
 
 
 def _halvings(shape: tuple[int, int, int], times: int) -> list[tuple[int, int]]:

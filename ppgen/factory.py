@@ -66,6 +66,26 @@ def make_objective(name: str, **options: Any) -> Objective:
     return objective
 
 
+def as_objective(objective: Any) -> Objective:
+    """An objective, or that of a registered name.
+
+    Raises:
+        UsageError: it is neither.
+
+    >>> as_objective("iwelbo").num_particles
+    5
+    """
+    if isinstance(objective, str):
+        return make_objective(objective)
+    if not isinstance(objective, Objective):
+        what = objective.__name__ if isinstance(objective, type) else type(objective).__name__
+        raise UsageError(
+            f"expected an objective, such as ppgen.inference.ELBO(), or the name of a registered one, got {what}: "
+            "`ppgen list objectives` has them all."
+        )
+    return objective
+
+
 def objective_config(objective: Objective) -> dict[str, Any]:
     """``{"name", "options"}`` from which :func:`make_objective` makes the objective again."""
     name = next((n for n, spec in OBJECTIVES.items() if spec.cls is type(objective)), None)

@@ -13,7 +13,7 @@ from typing import Any
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from ppgen.convolutions import ConvDecoder, ConvEncoder
+from ppgen.convolutions import ConvDecoder, ConvEncoder, RandomShift
 from ppgen.data.spec import DataSpec
 from ppgen.dense import ACTIVATIONS, MLP, BatchNorm, check_positive, check_size, check_sizes
 from ppgen.errors import UsageError, nearest
@@ -109,6 +109,21 @@ class Networks:
         if self.network == "mlp":
             return MLP(num_inputs, num_outputs, hidden, self.activation, bias, batch_norm=self.batch_norm)
         return ConvDecoder(num_inputs, self._picture(num_outputs), channels, hidden, self.activation, bias)
+
+    def random_shift(self, most: int) -> RandomShift:
+        """Moves pictures by up to ``most`` pixels at random in training; 0: it leaves x as it is.
+
+        Raises:
+            UsageError: ``most`` is negative, or the data have no image shape.
+        """
+        if most < 0:
+            raise UsageError(f"max_shift must be a number of pixels that is not negative, got {most}.")
+        if most and self.spec.image_shape is None:
+            raise UsageError(
+                f"max_shift={most} moves pictures, but data {self.spec.name!r} have no image_shape: leave it at 0."
+            )
+        features = self.spec.num_features
+        return RandomShift(self._picture(features) if most else (1, 1, features), most)
 
     def _picture(self, numbers: int) -> tuple[int, int, int]:
         """(C, H, W) of so many numbers at the picture's height and width."""

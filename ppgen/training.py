@@ -16,6 +16,7 @@ import torch
 from ppgen.checkpoint import read_checkpoint, write_checkpoint, write_whole
 from ppgen.data import Dataset, DataSpec, as_dataset
 from ppgen.errors import UsageError
+from ppgen.factory import as_objective
 from ppgen.metrics import MetricsLog, score
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
@@ -32,7 +33,7 @@ __all__ = ["fit"]
 def fit(
     pair: Any,
     data: Any,
-    objective: Objective,
+    objective: Objective | str,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -47,7 +48,7 @@ def fit(
         data: a data set; or data of your own, which reach the pair as they are, all of them to train on
             (:func:`ppgen.data.as_dataset`): x or (x, y, ...), a frame, a data set of torch's, a file; or a list of
             several, whose batches take turns.
-        objective: what to minimise.
+        objective: what to minimise, or its registered name.
         out: directory for the record; None: nothing is written.
         resume: go on with the run in ``out``; one that has no checkpoint yet starts from the beginning.
         device: ``auto``, ``cpu``, ``cuda``.
@@ -59,7 +60,7 @@ def fit(
             finite in training (site and step are named; the last checkpoint stays).
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    chosen = _options(options)
+    chosen, objective = _options(options), as_objective(objective)
     folder = claim_directory(out, resume)
     place = choose_device(device)
     data = as_dataset(data).to(place)

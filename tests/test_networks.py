@@ -130,3 +130,25 @@ def test_what_cannot_be_built_is_refused(options: dict[str, Any], sentence: str)
 def test_convolutions_need_pictures() -> None:
     with pytest.raises(UsageError, match=r"network='conv' needs pictures, but data 'x' have no image_shape"):
         Networks(DataSpec("x", 9, "binary"), network="conv")
+
+
+def test_a_random_shift_moves_each_picture_by_itself_in_training_alone() -> None:
+    """By up to a pixel each way, at every offset; zeros come in."""
+    x = torch.arange(1.0, 25.0).expand(400, 24)
+    shift = pictures((4, 6)).random_shift(1)
+    offsets = [(down, across) for down in (0, 1, 2) for across in (0, 1, 2)]
+    padded = nn.functional.pad(x[0].view(4, 6), (1, 1, 1, 1))
+    moved = {padded[down : down + 4, across : across + 6].reshape(-1) for down, across in offsets}
+    seen = [next(i for i, one in enumerate(moved) if torch.equal(one, row)) for row in shift(x)]
+    assert set(seen) == set(range(9))
+    torch.testing.assert_close(shift.eval()(x), x)
+
+
+@pytest.mark.parametrize(
+    ("most", "shape", "message"),
+    [(-1, (4, 6), "max_shift must be a number of pixels that is not negative, got -1"), (2, None, "no image_shape")],
+)
+def test_a_shift_that_cannot_be_is_refused(most: int, shape: tuple[int, ...] | None, message: str) -> None:
+    networks = Networks(DataSpec("rows", 24, "binary", image_shape=shape))
+    with pytest.raises(UsageError, match=message):
+        networks.random_shift(most)

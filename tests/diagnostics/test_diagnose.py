@@ -252,3 +252,58 @@ def test_a_run_without_checkpoint_is_refused(tmp_path: Path, capsys: pytest.Capt
 def test_a_pair_without_data_is_refused() -> None:
     with pytest.raises(UsageError, match=r"expected data beside the pair, or a run"):
         ppgen.diagnose(exact(torch.randn(4, 2)))
+
+
+def half(x: torch.Tensor, weight: float, lengths: list[int] | None = None) -> None:
+    """Three given data, and arguments that are none."""
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("x", dist.Normal(weight * z, 1.0), obs=x)
+
+
+def half_guide(x: torch.Tensor, weight: float, lengths: list[int] | None = None) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(0.4 * x, 0.9))
+
+
+@pytest.mark.parametrize(("lengths", "divisible"), [(None, True), ([1, 2, 3], False)], ids=["rows", "a list of rows"])
+def test_arguments_that_are_no_columns_are_diagnosed_as_they_are(lengths: list[int] | None, divisible: bool) -> None:
+    pair, x = ppgen.pair_from(half, half_guide), torch.tensor([0.3, -1.0, 0.7])
+    found = ppgen.diagnose(pair, (x, 0.5, lengths), num_particles=200, questions=["importance", "reference"])
+    assert (found.split, found.num_data) == ("train", 3)
+    assert found["importance"].number is not None
+    assert (found["reference"].number is not None) == divisible
+    assert divisible or "its arguments are no columns" in found["reference"].meaning
+    with pytest.raises(UsageError, match="one split, 'train', and 'test' was asked for"):
+        ppgen.diagnose(pair, (x, 0.5, lengths), split="test")
+
+
+def test_a_model_without_arguments_is_diagnosed() -> None:
+    def model() -> None:
+        bias = pyro.sample("bias", dist.Normal(0.0, 1.0))
+        pyro.sample("seen", dist.Normal(bias, 1.0), obs=torch.tensor(0.7))
+
+    def guide() -> None:
+        pyro.sample("bias", dist.Normal(torch.tensor(0.35), 0.5**0.5))
+
+    found = ppgen.diagnose(ppgen.pair_from(model, guide, data_plate=""), (), num_particles=200)
+    assert found.num_data == 1
+    assert found["importance"].status == "good"
+    assert found["posterior_predictive"].number is not None
+    assert "two data or more" in found["collapse"].meaning  # not good by a variance over one datum
+
+
+def test_where_the_pairs_own_code_takes_no_other_data_the_finding_names_its_line() -> None:
+    def model(x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z + torch.zeros(6), 1.0), obs=x)
+
+    def guide(x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 0.7))
+
+    found = ppgen.diagnose(ppgen.pair_from(model, guide), torch.randn(6), num_particles=200, questions=["reference"])
+    assert found["reference"].status == "unknown"
+    assert "test_diagnose.py" in found["reference"].meaning
+    assert "torch.zeros(6)" in found["reference"].meaning
