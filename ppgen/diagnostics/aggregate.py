@@ -132,8 +132,10 @@ def surgery(case: Case) -> Surgery:
     few, N = rows_or_all(batch, slice(case.num_data)), num_rows(batch)
     with torch.no_grad(), isolated(), in_evaluation(pair):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
-        if one.log_q.shape[1] != num_rows(few):
+        if one.plate is None or one.log_q.shape[1] != num_rows(few):
             raise UsageError("the guide draws the latents of all data together: there is no q(z | x) of a datum.")
+        if num_rows(few) < 2:
+            raise UsageError("an aggregated posterior is of two data or more.")
         kl = sum(divergences(one), torch.zeros(()))  # (1, B)
         told = torch.cat([*_told(case, one, batch)])
     J = len(told)
