@@ -46,6 +46,18 @@ def test_batches_show_every_datum_once_an_epoch_and_repeat_from_their_cursor() -
     assert not torch.equal(batches[0][0], Batches(data, 3, seed=2)[0][0])
 
 
+@pytest.mark.parametrize("objective", [ELBO, 3, None], ids=["a class", "a number", "None"])
+def test_what_is_no_objective_is_refused_before_anything_is_written(objective: Any, tmp_path: Path) -> None:
+    with pytest.raises(ppgen.UsageError, match=r"expected an objective, such as ppgen.inference.ELBO\(\), or the name of"):
+        ppgen.fit(_pair(_data()), _data(), objective, steps=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_objective_may_be_given_by_its_registered_name() -> None:
+    run = ppgen.fit(_pair(_data()), _data(), "iwelbo", steps=1, eager=True)
+    assert type(run.objective).__name__ == "IWELBO"
+
+
 def test_fit_raises_the_bound_and_leaves_global_state_alone() -> None:
     data = _data(300)
     pair = _pair(data)
