@@ -292,3 +292,33 @@ def test_a_compiled_step_with_its_second_derivatives_equals_the_eager_one(object
 def test_the_steps_that_are_compiled_hold_every_operation_of_the_others() -> None:
     every = set[str]().union(*(operations(objective, unroll) for objective, unroll in product(EVERY, (0, 2))))
     assert every == set[str]().union(*(operations(objective, unroll) for objective, unroll in COMPILED))
+
+
+def seen_by_the_penalty_of(objective: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
+    """The points at which the penalty asks the critic for its slope."""
+    seen: list[Tensor] = []
+
+    def critic(x: Tensor) -> Tensor:
+        seen.append(x.detach())
+        return x.square().sum(-1)
+
+    objective.penalty(critic, real, fake)
+    return seen[0]
+
+
+def test_the_gradient_penalty_looks_on_the_segments_from_draws_to_data() -> None:
+    """One share of each datum, the same in all its numbers, uniform in [0, 1]."""
+    real, fake = torch.randn(500, 3), 5 + torch.randn(500, 3)
+    points = seen_by_the_penalty_of(WassersteinGP(hidden=(4,)), real, fake)
+    share = (points - fake) / (real - fake)  # (B, 3)
+    torch.testing.assert_close(share, share[:, :1].expand(-1, 3), rtol=0, atol=1e-4)
+    assert share.min() >= -1e-4
+    assert share.max() <= 1 + 1e-4
+    assert float(share.std()) == pytest.approx(12**-0.5, rel=0.1)
+
+
+def test_the_penalty_of_dragan_looks_around_data_wherever_draws_are() -> None:
+    real, fake = 2 * torch.randn(5000, 3), torch.full((5000, 3), 50.0)
+    off = seen_by_the_penalty_of(DRAGAN(hidden=(4,), spread=0.3), real, fake) - real
+    assert float(off.mean()) == pytest.approx(0, abs=0.03)
+    assert float(off.std()) == pytest.approx(0.3 * float(real.std()), rel=0.05)

@@ -17,6 +17,8 @@ from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ppgen.baselines import MovingAverage
+from ppgen.blocks import parameter_blocks
 from ppgen.errors import UsageError
 from ppgen.graphs import graph_of
 from ppgen.inference import REBAR, RELAX, GumbelSoftmax, MuProp, Renyi, StraightThrough
@@ -262,3 +264,34 @@ def test_a_latent_that_cannot_be_relaxed_is_refused_by_name(objective: Any) -> N
 def test_what_cannot_be_is_refused_when_it_is_made(make: Any, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("bound", ["elbo", "iwelbo"])
+def test_relax_begins_as_rebar_whose_control_variate_holds_the_relaxed_bound(bound: str) -> None:
+    """Its network begins at zero: at the same random numbers the two gradients are one, noise and all."""
+    pair, found = TinyDeepSBN(), []
+    for objective in (REBAR(num_particles=2, bound=bound), RELAX(num_particles=2, bound=bound, hidden=(4,))):
+        loss = seeded_loss(objective, pair)
+        found.append(torch.autograd.grad(loss, list(pair.parameters())))
+    torch.testing.assert_close(*found)
+
+
+def seeded_loss(objective: Any, pair: DiscreteDouble) -> Tensor:
+    state = objective.initial_state(Program(pair.model, pair.guide), pair.batch)
+    torch.manual_seed(3)
+    return objective.play("", Program(pair.model, pair.guide), pair.batch, state).loss  # type: ignore[no-any-return]
+
+
+def test_the_normaliser_of_muprop_divides_all_that_is_noise() -> None:
+    """With a huge one the expansion around the means is left, which is no function of what was drawn."""
+    objective = MuProp(baseline=MovingAverage(normalise=True))
+    state = {"centre": torch.zeros(()), "variance": torch.tensor(1e24, dtype=torch.float64)}
+    pair, draws = TinySBN(), []
+    guide = [p for name, p in pair.named_parameters() if name in parameter_blocks(pair, pair.batch)["guide"]]
+    for seed in range(4):
+        torch.manual_seed(seed)
+        loss = objective.play("", Program(pair.model, pair.guide), pair.batch, state).loss
+        draws.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, guide)]))
+    assert draws[0].abs().max() > 1e-3
+    for other in draws[1:]:
+        torch.testing.assert_close(other, draws[0])
