@@ -24,6 +24,7 @@ from torch import Tensor
 from ppgen.chains import chain_states
 from ppgen.divergence import moment_kl
 from ppgen.energy import EnergyPair
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import in_evaluation, isolated
@@ -87,6 +88,7 @@ class Interpolation:
     rotated: bool
 
 
+@entry_point
 def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = None, seed: int = 0) -> Draws:
     """``num`` data from the model: z ~ p(z), x ~ p(x | z); of an energy-based pair by 1,000 sweeps of as many chains.
 
@@ -110,6 +112,7 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = N
         return _draws(_generate(pair, wanted, _global_latents(pair, batch)), wanted[0])
 
 
+@entry_point
 def prior_latents(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> dict[str, Tensor]:
     """``num`` draws of the latents of a datum from the prior of a normalised pair, by site name, each (num, F).
 
@@ -131,6 +134,7 @@ def prior_latents(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> dict[s
     }
 
 
+@entry_point
 def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
     """Every datum of ``batch`` made again: one z ~ q(z | x), then x' ~ p(x' | z).
 

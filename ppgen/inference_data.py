@@ -13,6 +13,7 @@ from pyro.infer import MCMC, SVI
 
 import ppgen
 from ppgen.arviz_bridge import inference_data, write_netcdf
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair, pair_from
 from ppgen.parameters import owner
@@ -29,6 +30,7 @@ _FILE = 2**25
 """Numbers in a file, at most."""
 
 
+@entry_point
 def to_inference_data(
     source: Any,
     batch: tuple[Any, ...] | None = None,

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ppgen.energy import EnergyPair
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError, nearest
 from ppgen.pair import as_pair
 from ppgen.progress import track
@@ -52,6 +53,7 @@ class LogZ:
     effective_sample_size: float | None = None
 
 
+@entry_point
 def log_z(
     pair: Any,
     exact: bool = False,

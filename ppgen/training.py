@@ -15,6 +15,7 @@ import torch
 
 from ppgen.checkpoint import read_checkpoint, write_checkpoint, write_whole
 from ppgen.data import Dataset, DataSpec, as_dataset
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.factory import as_objective
 from ppgen.metrics import MetricsLog, score
@@ -30,6 +31,7 @@ from ppgen.trainer import Trainer
 __all__ = ["fit"]
 
 
+@entry_point
 def fit(
     pair: Any,
     data: Any,
@@ -64,7 +66,13 @@ def fit(
     folder = claim_directory(out, resume)
     place = choose_device(device)
     data = as_dataset(data).to(place)
-    pair = as_pair(pair).to(place)
+    pair = as_pair(pair)
+    if any(parameter.is_inference() for parameter in pair.parameters()):
+        raise UsageError(
+            "the pair's parameters were made under torch.inference_mode(), and can have no gradient: make the pair "
+            "outside of it."
+        )
+    pair = pair.to(place)
     for part in data.parts:
         check_takes(pair, part.train)
         _check_made_for(pair, part)

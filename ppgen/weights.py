@@ -11,6 +11,7 @@ import torch
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.memory import keep_large_blocks
 from ppgen.pair import as_pair, check_explicit
@@ -29,6 +30,7 @@ _CELLS = 2**22
 """Numbers in the largest site of one chunk: small enough for the processor's caches, large enough for its cores."""
 
 
+@entry_point
 def log_weights(pair: Any, batch: Batch, num_particles: int, *, progress: bool = False) -> Tensor:
     """log w = log p(x, z) - log q(z | x) at ``num_particles`` draws of the guide for each datum.
 

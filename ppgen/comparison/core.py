@@ -23,6 +23,7 @@ from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
 from ppgen.constants import of_tensors
 from ppgen.data import as_dataset
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError, nearest
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
@@ -42,6 +43,7 @@ _ROUNDING, _CANCELLATION = 1000.0, 1e-6
 """The relative error of a gradient's arithmetic, in roundings of its dtype, and of differences by inner products."""
 
 
+@entry_point
 def compare(
     pair: Any,
     batch: Batch,

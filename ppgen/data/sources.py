@@ -79,10 +79,15 @@ def _of_items(where: str, given: Any) -> tuple[Any, ...]:
 def _rows(where: str, values: Any) -> Rows:
     if is_sparse(values):
         return SparseRows.of(values, keep_type=True)
-    rows = values.detach() if isinstance(values, Tensor) else _converted(where, values)
+    rows = _plain(values) if isinstance(values, Tensor) else _converted(where, values)
     if not rows.ndim:
         raise UsageError(f"{where} must be tensors with one row a datum, got the number {rows.item()}.")
     return rows
+
+
+def _plain(values: Tensor) -> Tensor:
+    """Without a gradient, and such that one may be taken of what is made of it."""
+    return values.clone() if values.is_inference() else values.detach()
 
 
 def _converted(where: str, values: Any) -> Tensor:

@@ -14,6 +14,7 @@ from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import without_weights
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError, is_out_of_memory, nearest
 from ppgen.lines import first_sentence, line_of_pair
 from ppgen.pair import Pair, as_pair
@@ -23,6 +24,7 @@ __all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
 NUM_DATA, NUM_PARTICLES = 256, 1000
 
 
+@entry_point
 def diagnose(
     pair: Any,
     data: Any = None,

@@ -69,6 +69,12 @@ class Diagnosis:
         """The verdict in words."""
         return " ".join(self._sentences())
 
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
     def __getitem__(self, question: str) -> Finding:
         """The finding on a question.
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ppgen.data import Dataset, as_dataset
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
@@ -24,6 +25,7 @@ SAMPLES = 10_000
 """Draws of a model that is judged by its samples (Goodfellow et al. 2014)."""
 
 
+@entry_point
 def evaluate(
     pair: Pair,
     data: Any,

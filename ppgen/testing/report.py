@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.objective import Objective
 from ppgen.pair import as_pair
@@ -52,6 +53,7 @@ class Report:
         return "\n".join(_line(result) for result in self.results)
 
 
+@entry_point
 def check_pair(pair: Any, batch: Batch) -> Report:
     """Every rule of pairs, judged on anybody's pair. It stops at no failure, and the pair is left as it was.
 
@@ -70,6 +72,7 @@ def check_pair(pair: Any, batch: Batch) -> Report:
     return _judged(PAIR_CHECKS, pair, _arguments(batch))
 
 
+@entry_point
 def check_objective(objective: Any) -> Report:
     """Every rule of objectives, judged on tiny pairs whose truth is known.
 

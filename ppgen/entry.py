@@ -1,0 +1,33 @@
+"""What every function that users call begins with: the process to itself, and torch in its usual mode.
+
+Pyro's handlers and torch's default random numbers are the process's own. A thread that traced a model while another
+does would put its sites into the other's trace and draw its random numbers; so the others wait. They lose nothing by
+it: torch runs a step on all cores.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import torch
+
+__all__ = ["entry_point"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LOCK = threading.RLock()
+
+
+def entry_point(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, in one thread at a time and with gradients, whatever mode it is called in; it may call others."""
+
+    @functools.wraps(function)
+    def entered(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _LOCK, torch.inference_mode(False), torch.enable_grad():
+            return function(*args, **kwargs)
+
+    return entered
