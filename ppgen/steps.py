@@ -62,9 +62,10 @@ class Learner(nn.Module):
         """
         named = {n: p for n, p in self.named_parameters() if p.requires_grad and n.startswith(player.owns)}
         if not named:
+            whose = "" if player.owns == ("",) else f" of player {player.name!r} ({', '.join(player.owns)}*)"
             raise UsageError(
-                f"player {player.name!r} owns the parameters named {player.owns}, and there are none: "
-                "the pair or the objective must have trainable parameters under that prefix."
+                f"there is nothing to train, no parameter{whose} that requires a gradient: give the pair parameters, "
+                "nn.Parameter or pyro.param, or make some trainable again."
             )
         return named
 
