@@ -69,7 +69,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/family_steps.py
 	$(BIN)/python benchmarks/topics.py
 
-# Idioms of public code under every law, those that compile, compare and diagnose too.
+# What is too long for every change: laws by long draws, further cases of what is compiled, idioms of public code under
+# every law.
 thorough: setup
 	$(PYTEST) -m thorough
 

@@ -38,8 +38,12 @@ def pytest_configure() -> None:
         os.environ.setdefault("PPGEN_DATA", str(beside))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``gpu`` where there is no CUDA device."""
+    """What is thorough is slow; tests marked ``gpu`` are skipped where there is no CUDA device."""
+    for item in items:
+        if item.get_closest_marker("thorough"):
+            item.add_marker(pytest.mark.slow)
     if torch.cuda.is_available():
         return
     for item in items:

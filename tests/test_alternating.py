@@ -118,7 +118,7 @@ def test_resuming_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.Mo
     _resumes(tmp_path, monkeypatch, EAGER, UNLABELLED)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_resuming_compiled_steps_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # every step is compiled

@@ -29,11 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def cases(registry: Registry, checks: dict[str, Check]) -> list[Any]:
-    """Every entry with every check; a slow check is marked so on all entries but the first."""
+    """Every entry with every check; a slow check is quick on the first entry, slow on two, thorough on the others."""
+    marks = [[], [pytest.mark.slow], [pytest.mark.slow], [pytest.mark.thorough]]
     return [
-        pytest.param(
-            spec, check, id=f"{name}-{check.name}", marks=[pytest.mark.slow] if check.slow and number > 0 else []
-        )
+        pytest.param(spec, check, id=f"{name}-{check.name}", marks=marks[min(number, 3)] if check.slow else [])
         for number, (name, spec) in enumerate(registry.items())
         for check in checks.values()
     ]

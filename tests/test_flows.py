@@ -69,8 +69,13 @@ def test_training_a_likelihood_s_flow_is_the_same_eager_and_as_a_graph(name: str
     _check_trained(FlowLikelihood, name, ELBO(num_particles=2))
 
 
+OTHER_FLOWS = ("quadratic spline", "affine coupling", "affine autoregressive")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["spline coupling", "quadratic spline", "affine coupling", "affine autoregressive"])
+@pytest.mark.parametrize(
+    "name", ["spline coupling", *(pytest.param(name, marks=pytest.mark.thorough) for name in OTHER_FLOWS)]
+)
 def test_compiled_by_inductor_it_is_the_same_to_rounding(name: str) -> None:
     slow = _trained(FlowLikelihood(name), ELBO(num_particles=2), eager=True)
     fast = _trained(FlowLikelihood(name), ELBO(num_particles=2), eager=False)

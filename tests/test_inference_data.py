@@ -218,7 +218,7 @@ def test_the_same_seed_gives_the_same_draws_and_leaves_the_random_state() -> Non
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_khat_tells_centred_from_non_centred_eight_schools() -> None:
     """Yao et al. 2018, section 4.2: with mean-field Gaussians about 1.0 and about 0.64."""
     k = {}

@@ -38,7 +38,7 @@ def test_exact_log_z_is_the_sum_over_all_states(visible: int, hidden: int) -> No
     assert found.value == pytest.approx(float(energies.detach().logsumexp((0, 1))), abs=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_fifty_machines_lie_within_three_standard_errors_of_the_truth() -> None:
     """Up to 20 hidden units. Of 50 normal errors, two or more beyond 3 standard errors: one time in 120."""
     far = 0

@@ -60,7 +60,7 @@ def _draws(pair: LinearGaussian, objective: Bound, parameter: str, x: Tensor) ->
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("objective", "parameter", "jitter", "slope"),
     # The laws are asymptotic in K. Near the optimum they set in early; the guide's own gradient needs some distance

@@ -215,13 +215,13 @@ class Labelled(Pair):
 
 
 def test_labels_of_the_guide_are_summed_as_pyro_sums_them() -> None:
-    """Means of 1,500 losses and gradients of each are within 5.5 standard errors: five numbers, one alarm in 10^6."""
-    pair, x = Labelled(), data(5)
+    """Means over 60 draws at 25 copies of the data are within 6 standard errors: five numbers, one alarm in 10^6."""
+    pair, x = Labelled(), data(5).repeat(25, 1)
     enumerated = config_enumerate(pair.guide)
 
     def moments(elbo: Any, guide: Any) -> tuple[Tensor, Tensor]:
         rows = []
-        for _ in range(1500):
+        for _ in range(60):
             pair.zero_grad()
             loss = elbo.differentiable_loss(pair.model, guide, x)
             loss.backward()
@@ -233,7 +233,7 @@ def test_labels_of_the_guide_are_summed_as_pyro_sums_them() -> None:
         moments(Enumerate(), pair.guide),
         moments(TraceEnum_ELBO(max_plate_nesting=1), enumerated),
     )
-    assert ((ours - pyros).abs() < 5.5 * (our_error + error).sqrt()).all()
+    assert ((ours - pyros).abs() < 6 * (our_error + error).sqrt()).all()
 
 
 def test_what_is_unmarked_is_not_summed() -> None:

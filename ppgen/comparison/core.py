@@ -108,7 +108,7 @@ class _Session:
             blocks = parameter_blocks(pair, batch)
         trained = {name: p for name, p in pair.named_parameters() if p.requires_grad}
         if not trained:
-            raise UsageError(f"expected a pair with trainable parameters to compare gradients by, this one has none.")
+            raise UsageError("expected a pair with trainable parameters to compare gradients by, this one has none.")
         self.blocks = {"all": tuple(trained), **chosen_blocks(blocks, options.blocks)}
         self.sizes = {name: p.numel() for name, p in trained.items()}
         self.dtype = torch.float64 if options.double else next(iter(trained.values())).dtype

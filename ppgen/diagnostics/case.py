@@ -7,6 +7,7 @@ from functools import cached_property
 from numbers import Number
 from typing import Any, ClassVar
 
+import pyro
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
@@ -201,7 +202,7 @@ def goes_apart(pair: Pair, batch: Batch) -> bool:
 
 def _looked_at(pair: Pair, batch: Batch, num_particles: int) -> Particles:
     pair.prepare(*batch)
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+    with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False), in_evaluation(pair):
         return run_particles(Program(pair.model, pair.guide), batch, num_particles)
 
 

@@ -209,7 +209,11 @@ def test_a_guide_without_numbers_is_named() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "statuses"),
-    [(ELBO(), ["good"]), (IWELBO(num_particles=5), ["good", "warn"]), (Beta(beta=0.3), ["bad"])],
+    [
+        pytest.param(ELBO(), ["good"], marks=pytest.mark.thorough),
+        (IWELBO(num_particles=5), ["good", "warn"]),
+        (Beta(beta=0.3), ["bad"]),
+    ],
     ids=["elbo", "iwelbo", "beta"],
 )
 def test_a_trained_guide_is_believed_and_an_overconfident_one_is_not(objective: Objective, statuses: list[str]) -> None:

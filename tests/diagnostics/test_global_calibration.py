@@ -32,7 +32,7 @@ class AboveOne(Shared):
             pyro.sample("z", dist.Normal(self.slope * x[:, 0] + self.pull * mean, self.log_scale.exp()))  # (K, B)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_guide_that_can_hold_the_posterior_is_symmetric() -> None:
     """Refits of a Gaussian guide to a Gaussian posterior. False alarms: 1 in 100; the seed is fixed."""
     shares, names, drift = global_shares(Shared(), (data(8),), 40)
@@ -42,7 +42,7 @@ def test_a_guide_that_can_hold_the_posterior_is_symmetric() -> None:
     assert float(shares.mean()) == pytest.approx(0.5, abs=4.5 * (1 / 12 / 40) ** 0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_guide_held_to_one_side_is_found_there() -> None:
     """Too high: nearly all of g* below one lie in its lower half."""
     shares, *_ = global_shares(AboveOne(), (data(8),), 40)

@@ -58,7 +58,7 @@ def test_quantities_are_those_of_the_page() -> None:
     expected = {
         "mean": [x.mean() for x in sets],
         "spread_within": [x.std(1, correction=0).mean() for x in sets],
-        "spread_between": [x.mean(1).std() for x in sets],
+        "spread_between": [x.mean(1).std(correction=0) for x in sets],
         "dependence": [torch.linalg.matrix_norm(x.T.cov(correction=0)) for x in sets],
         "zeros": [(x == 0).double().mean() for x in sets],
     }

@@ -72,7 +72,7 @@ def test_a_narrow_guide_is_as_far_off_as_the_closed_form_and_its_weights_mend_it
     assert float(errors["weighted"].mean()) < 0.15
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(("scale", "status"), [(0.9, "good"), (0.7, "warn"), (0.4, "bad")])
 def test_the_light_of_too_narrow_a_guide_goes_by_the_probability_of_intervals(scale: float, status: str) -> None:
     """V = 0.05, 0.17, 0.41, and the largest of eight marginals up to 0.05 above it, against 0.15 and 0.3."""

@@ -43,7 +43,7 @@ BOUNDS: dict[str, tuple[Reduce, int]] = {"elbo": (elbo, 1), "iwelbo": (iwelbo, 2
 """Each bound by hand, and the particles that its expectation needs."""
 
 SEEN = (TinySBN, TinyDeepSBN, Blend)
-"""One layer, two layers, and a mixed pair, where draws go on until 2 % are seen; elsewhere only in slow tests."""
+"""One layer, two layers, and a mixed pair, where draws go on until 2 % are seen; elsewhere only in thorough tests."""
 
 MOST = 120
 """Rounds, at most: 2.4 million draws."""
@@ -83,7 +83,7 @@ def is_quick(case: Case) -> bool:
 QUICK = [case for case in cases() if is_quick(case)]
 GLIMPSED = [case for case in cases() if not is_quick(case)]
 SLOW = [
-    pytest.param(case, marks=pytest.mark.slow, id=str(case))
+    pytest.param(case, marks=pytest.mark.thorough, id=str(case))
     for case in GLIMPSED
     if "Coin" not in case.double.__name__ or case.objective.needs_states
 ]

@@ -93,6 +93,7 @@ def schooled(objective: Any, double: type[DiscreteDouble], guide: tuple[str, ...
     return [total_variance({g: torch.cat([s[f"pair.{g}"] for s in end]) for g in guide}, guide) for end in ends]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("double", [Coin, CloseCoin], ids=lambda double: double.__name__)
 def test_learning_lowers_the_variance_on_the_toy(double: type[DiscreteDouble]) -> None:
     """(b - t)^2 with t = 0.45 and 0.499; the ratios measured are 8 and more, from 10,000 draws at each end."""
@@ -103,6 +104,7 @@ def test_learning_lowers_the_variance_on_the_toy(double: type[DiscreteDouble]) -
     assert relax < before / 4
 
 
+@pytest.mark.thorough
 def test_the_variance_of_layers_is_ordered_as_the_papers_order_it() -> None:
     """RELAX < REBAR < the score function with a running mean, on two layers: measured 0.25, 0.29, 0.63."""
     guide = ("slope1", "offset1", "slope2", "offset2")

@@ -219,7 +219,8 @@ def distances(pair: LDA) -> Tensor:
     return apart[linear_sum_assignment(apart.numpy())]
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(5))
 def test_all_ten_bars_are_found(seed: int) -> None:
     """Each within 0.05 in total variation, from a thousand documents of a hundred words."""
     data = ppgen.load_data("bars", seed=seed)

@@ -70,7 +70,11 @@ def fit_bound(case: Case) -> None:
     )
 
 
-@law("every registered objective takes it in SVI, with a finite loss, or refuses it in a sentence", slow=True)
+@law(
+    "every registered objective takes it in SVI, with a finite loss, or refuses it in a sentence",
+    slow=True,
+    thorough=True,
+)
 def objectives(case: Case) -> None:
     wrong: list[str] = []
     taken: list[str] = []
@@ -89,7 +93,7 @@ def objectives(case: Case) -> None:
     assert taken, "every objective refuses it"
 
 
-@law("no rule of pairs is broken, but those that the case gives a reason for")
+@law("no rule of pairs is broken, but those that the case gives a reason for", slow=True, thorough=True)
 def check_pair(case: Case) -> None:
     made = case.built()
     quick = {name: check for name, check in PAIR_CHECKS.items() if not check.slow}
