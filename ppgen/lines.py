@@ -52,8 +52,8 @@ def _described(frame: FrameType, line: int) -> str:
     return f"{summary.filename.rsplit('/', 1)[-1]}:{summary.lineno}, `{summary.line}`"
 
 
-_RUN_PAIRS = ("ppgen.running", "ppgen.structure", "ppgen.draws", "ppgen.diagnostics")
-"""Modules that call a pair's code, or hand it to Pyro."""
+_RUN_PAIRS = ("ppgen.running", "ppgen.structure", "ppgen.draws", "pyro.infer.mcmc")
+"""Modules that call a pair's code."""
 
 _MODES = frozenset({"__torch_dispatch__", "__torch_function__"})
 """Methods of whatever stands between a line and its operator: the line is to blame."""

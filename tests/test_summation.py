@@ -216,7 +216,7 @@ class Labelled(Pair):
 
 def test_labels_of_the_guide_are_summed_as_pyro_sums_them() -> None:
     """Means over 60 draws at 25 copies of the data are within 6 standard errors: five numbers, one alarm in 10^6."""
-    pair, x = Labelled(), data(5).repeat(25, 1)
+    pair, x = Labelled(), data(5).repeat(25)
     enumerated = config_enumerate(pair.guide)
 
     def moments(elbo: Any, guide: Any) -> tuple[Tensor, Tensor]:
