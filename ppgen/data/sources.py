@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ppgen.data.formats import read_arrays, read_csv
 from ppgen.data.sparse import Rows, SparseRows, is_sparse
 from ppgen.errors import UsageError
 
-__all__ = ["tensors_of"]
+__all__ = ["tensor_of", "tensors_of"]
 
 
 def tensors_of(where: str, given: Any) -> Split:
@@ -66,8 +67,10 @@ def _of_items(where: str, given: Any) -> tuple[Any, ...]:
             f"{where} must be a map-style torch.utils.data.Dataset, whose items can be counted and read in any order, "
             f"got {type(given).__name__}: {remedy}."
         )
+    items = [given[index] for index in range(len(given))]
+    _refuse_masks(where, items)
     try:
-        stacked = default_collate([given[index] for index in range(len(given))])
+        stacked = default_collate(items)
     except (TypeError, RuntimeError, IndexError) as error:
         raise UsageError(
             f"the items of {where} ({type(given).__name__}) must be tensors, or tuples of tensors, all of one shape, "
@@ -78,19 +81,22 @@ def _of_items(where: str, given: Any) -> tuple[Any, ...]:
 
 def _rows(where: str, values: Any) -> Rows:
     if is_sparse(values):
-        return SparseRows.of(values, keep_type=True)
-    rows = values.detach() if isinstance(values, Tensor) else _converted(where, values)
+        return SparseRows.of(values, where=where, keep_type=True)
+    rows = tensor_of(where, values)
     if not rows.ndim:
         raise UsageError(f"{where} must be tensors with one row a datum, got the number {rows.item()}.")
     return rows
 
 
-def _converted(where: str, values: Any) -> Tensor:
-    if isinstance(values, np.ma.MaskedArray):
-        raise UsageError(
-            f"{where} is a masked array, whose mask a tensor would lose: fill it in, x.filled(0.0), and give the mask "
-            "beside it, (x, mask)."
-        )
+def tensor_of(where: str, values: Any) -> Tensor:
+    """A tensor's values, an array's, a frame's or a list's, in the type that they are given in.
+
+    Raises:
+        UsageError: it is none of these, or holds no numbers, or a mask.
+    """
+    if isinstance(values, Tensor):
+        return values.detach()
+    _refuse_masks(where, values)
     if isinstance(values, dict):
         raise UsageError(
             f"{where} must be a tensor or a tuple of tensors, got a dict of {', '.join(map(repr, values))}."
@@ -103,12 +109,31 @@ def _converted(where: str, values: Any) -> Tensor:
     return _of_list(where, values) if isinstance(values, list) else _of_array(where, values)
 
 
+def _refuse_masks(where: str, values: Any) -> None:
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in _types_in(values)):
+        raise UsageError(
+            f"{where} is a masked array, whose mask a tensor would lose: fill it in, x.filled(0.0), and give the mask "
+            "beside it, (x, mask)."
+        )
+
+
+def _types_in(values: Any) -> set[type]:
+    """The types of what nested lists and tuples hold."""
+    if not isinstance(values, list | tuple):
+        return {type(values)}
+    found = set(map(type, values))
+    nested = (entry for entry in values if isinstance(entry, list | tuple)) if found & {list, tuple} else ()
+    return found.union(*map(_types_in, nested))
+
+
 def _of_list(where: str, values: list[Any]) -> Tensor:
-    """In torch's default type, as ``torch.tensor`` has it; an array would be in float64."""
+    """Python's numbers in torch's default type, as ``torch.tensor`` has them; arrays and tensors in their own."""
+    plain = all(issubclass(kind, Number | list | tuple) for kind in _types_in(values))
     try:
-        return torch.tensor(values)
+        rows = torch.tensor(values) if plain else np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UsageError(f"{where} must be an array of numbers, got a list that is none: {error}.") from error
+    return rows if isinstance(rows, Tensor) else _of_array(where, rows)
 
 
 def _of_array(where: str, values: Any) -> Tensor:

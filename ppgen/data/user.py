@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ppgen.data.assemble import binarize_once, mean_length, permutation
 from ppgen.data.dataset import Dataset, Split
+from ppgen.data.sources import tensor_of
 from ppgen.data.sparse import Rows, SparseRows, is_sparse, take
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
@@ -89,7 +89,7 @@ def _tensors(split: str, part: Any) -> Split:
     entries = part if isinstance(part, tuple) else (part,)
     if not entries:
         raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
-    x = SparseRows.of(entries[0]) if is_sparse(entries[0]) else _floating(_tensor(split, entries[0])).contiguous()
+    x = _x(split, entries[0])
     rest = [_tensor(split, entry) for entry in entries[1:]]
     if x.ndim < 2:
         raise UsageError(
@@ -102,20 +102,20 @@ def _tensors(split: str, part: Any) -> Split:
     return (x, *(_floating(y) if y.is_floating_point() else y.long() for y in rest))
 
 
+def _x(split: str, values: Any) -> Rows:
+    sparse = is_sparse(values)
+    return SparseRows.of(values, where=f"x in {split}") if sparse else _floating(_tensor(split, values)).contiguous()
+
+
 def _floating(values: Tensor) -> Tensor:
     return values.to(torch.get_default_dtype())
 
 
 def _tensor(split: str, values: Any) -> Tensor:
-    if isinstance(values, Tensor):
-        return values.detach()
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise UsageError(f"{split} must be an array of numbers, got rows of different lengths: {error}.") from error
-    if array.dtype.kind not in "bifu":
-        raise UsageError(f"{split} must be an array of numbers, got {array.dtype}.")
-    return torch.from_numpy(np.array(array))
+    tensor = tensor_of(split, values)
+    if tensor.is_complex():
+        raise UsageError(f"{split} must be an array of numbers, got {tensor.dtype}.")
+    return tensor
 
 
 def _image_shape(x: Rows) -> tuple[int, ...] | None:

@@ -94,13 +94,17 @@ def _check_quantised(where: str, x: Rows, levels: int) -> None:
 def _check_counts(where: str, x: Rows) -> None:
     numbers = stored(x)[-1]
     _refuse(where, x, (numbers < 0) | (numbers != numbers.round()), "counts 0, 1, 2, ...", "give word counts")
-    empty = (x.sum(1) == 0).nonzero()[:, 0].tolist()
+    words = x.sum(1)  # (N,)
+    empty = (words == 0).nonzero()[:, 0].tolist()
     if empty:
         shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
         raise UsageError(
             f"{where} must hold documents of at least one word, and {len(empty)} of {len(x)} are empty (row {shown}): "
             "drop the empty documents."
         )
+    exact = 2 / torch.finfo(x.dtype).eps  # up to it every whole number has a float of its own
+    _refuse(where, words, words >= exact, f"documents of fewer than {exact:.0f} words, which {x.dtype} counts exactly",
+            "call torch.set_default_dtype(torch.float64) first, or divide the document")
 
 
 def _check_labels(where: str, split: tuple[Rows, ...], num_classes: int, least: int) -> None:
