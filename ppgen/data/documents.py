@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ppgen.data.dataset import Dataset
-from ppgen.data.formats import read_counts, read_lda_c, read_vocabulary
 from ppgen.data.options import count
 from ppgen.data.user import dataset_from
+from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
 from ppgen.errors import UsageError
 from ppgen.registry import register_data
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 
-__all__ = ["Rows", "SparseRows", "is_sparse", "place_of", "stored", "take"]
+__all__ = ["Rows", "SparseRows", "check_matrix", "is_sparse", "place_of", "stored", "take"]
 
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 """Types in which torch keeps numbers and makes no dense rows of them."""
@@ -195,12 +195,18 @@ def _entries_of(where: str, matrix: Any) -> tuple[torch.dtype, tuple[Any, Any], 
         entries = matrix.detach().cpu().double().to_sparse_coo().coalesce()
         return matrix.dtype, tuple(entries.indices().numpy()), entries.values().numpy()
     try:
-        getattr(matrix, "check_format", lambda full_check: None)(full_check=True)  # SciPy's code trusts its indices
+        check_matrix(matrix)
         entries = matrix.tocoo()
     except ValueError as error:
         raise UsageError(f"{where} is no sparse matrix that SciPy can read ({error}): make it anew.") from error
     kind = torch.from_numpy(np.empty(0, matrix.dtype.newbyteorder("="))).dtype
     return kind, (entries.row, entries.col), entries.data.astype(np.float64)
+
+
+def check_matrix(matrix: Any) -> None:
+    """Raise ValueError where a sparse matrix of SciPy's has indices out of range, which its compiled code trusts."""
+    if hasattr(matrix, "check_format"):
+        matrix.check_format(full_check=True)
 
 
 def stored(x: Rows) -> tuple[Tensor, ...]:

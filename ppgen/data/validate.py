@@ -103,8 +103,13 @@ def _check_counts(where: str, x: Rows) -> None:
             "drop the empty documents."
         )
     exact = 2 / torch.finfo(x.dtype).eps  # up to it every whole number has a float of its own
-    _refuse(where, words, words >= exact, f"documents of fewer than {exact:.0f} words, which {x.dtype} counts exactly",
-            "call torch.set_default_dtype(torch.float64) first, or divide the document")
+    _refuse(
+        where,
+        words,
+        words >= exact,
+        f"documents of fewer than {exact:.0f} words, which {x.dtype} counts exactly",
+        "call torch.set_default_dtype(torch.float64) first, or divide the document",
+    )
 
 
 def _check_labels(where: str, split: tuple[Rows, ...], num_classes: int, least: int) -> None:
