@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
-from ppgen.data.formats import check_rows, read_mat, read_npz, unpack_bits, upright
+from ppgen.data.formats import check_numbers, check_rows, read_mat, read_npz, unpack_bits, upright
 from ppgen.data.options import flag
 from ppgen.registry import register_data
 
@@ -59,5 +57,6 @@ def _part(split: str) -> Part:
         part = "val" if split == "valid" else split
         images, kinds = read_mat(path, [f"{part}_data", f"{part}_labels"])
         x = upright(check_rows(path, images, (ROWS[split], 784)))
-        y = kinds.reshape(-1).astype(np.int64) - 1  # the original counts from 1
-    return Part(check_rows(path, x, (ROWS[split], 784)), check_rows(path, y, (ROWS[split],)))
+        y = kinds.reshape(-1) - 1  # the original counts from 1
+    check_numbers(path, check_rows(path, y, (ROWS[split],)), NUM_CLASSES - 1)
+    return Part(check_rows(path, x, (ROWS[split], 784)), y)

@@ -23,6 +23,7 @@ from ppgen.data.sparse import check_matrix
 from ppgen.errors import UsageError
 
 __all__ = [
+    "check_numbers",
     "check_rows",
     "read_amat",
     "read_arrays",
@@ -158,7 +159,7 @@ def read_mat(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
 
 
 def _unpacked_mat(path: Path) -> BytesIO:
-    """The same file without compression; one of MATLAB 5 has 128 bytes, then elements with their type and size first."""
+    """The same file, without compression if of MATLAB 5: 128 bytes, then elements that begin with type and size."""
     raw = path.read_bytes()
     orders: dict[bytes, Literal["little", "big"]] = {b"IM": "little", b"MI": "big"}
     order = orders.get(raw[126:128])
@@ -248,6 +249,21 @@ def check_rows(path: Path, array: NDArray[Any], shape: tuple[int, ...]) -> NDArr
     """
     if array.shape != shape:
         raise UsageError(f"{path} must hold an array of shape {shape}, got {array.shape}: fetch it again.")
+    return array
+
+
+def check_numbers(path: Path, array: NDArray[Any], most: int, *, whole: bool = True) -> NDArray[Any]:
+    """``array`` itself, where it holds numbers from 0 to ``most``, all ``whole`` or not.
+
+    Raises:
+        UsageError: it has another, or NaN.
+    """
+    wrong = ~((array >= 0) & (array <= most))
+    if whole:
+        wrong |= array != np.round(array)
+    if wrong.any():
+        kind = "whole numbers" if whole else "numbers"
+        raise UsageError(f"{path} must hold {kind} from 0 to {most}, got {array[wrong][0]:g}: fetch it again.")
     return array
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ppgen.data.assemble import Part, assemble, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
-from ppgen.data.formats import check_rows, read_mat, read_npz
+from ppgen.data.formats import check_numbers, check_rows, read_mat, read_npz
 from ppgen.registry import register_data
 
 __all__ = ["frey_faces"]
@@ -38,7 +38,7 @@ def frey_faces() -> Dataset:
     in train.
     """
     path, images = _images()
-    check_rows(path, images, (sum(ROWS), 28, 20))
+    check_numbers(path, check_rows(path, images, (sum(ROWS), 28, 20)), 255)
     faces = Part(images.reshape(len(images), 560).astype(np.float32) / 255)[permutation(len(images), 0)]
     first, second = ROWS[0], ROWS[0] + ROWS[1]
     parts = (faces[:first], faces[first:second], faces[second:])

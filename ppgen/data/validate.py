@@ -15,8 +15,17 @@ UNKNOWN_LABEL = -1
 """The label of a training datum whose label is not known."""
 
 
-def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabilities: bool = False) -> None:
+def check_split(
+    name: str,
+    split: tuple[Rows, ...],
+    spec: DataSpec,
+    *,
+    like: tuple[Rows, ...] | None = None,
+    probabilities: bool = False,
+) -> None:
     """Check that ``split``, (x,), (x, y) or more, is what ``spec`` says; binary x may be ``probabilities``.
+
+    It must have the types and the shapes of ``like``, the training data, and be on their device.
 
     Raises:
         UsageError: the split is empty, its tensors differ in length, a shape or type is wrong, x is not
@@ -24,6 +33,9 @@ def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabili
             offending row.
     """
     where = f"{name} of data {spec.name!r}"
+    _check_tensors(where, split)
+    if like is not None:
+        _check_alike(name, split, like)
     _check_shapes(where, split, spec)
     _check_finite(where, split)
     if spec.observation == "binary":
@@ -36,9 +48,12 @@ def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabili
         _check_labels(where, split, spec.num_classes, 0 if spec.num_labelled is None else UNKNOWN_LABEL)
 
 
-def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
+def _check_tensors(where: str, split: object) -> None:
     if not isinstance(split, tuple) or not split or not all(isinstance(part, Rows) for part in split):
         raise UsageError(f"{where} must be a tuple of tensors, (x,) or (x, y), got {type(split).__name__}.")
+
+
+def _check_shapes(where: str, split: tuple[Rows, ...], spec: DataSpec) -> None:
     x = split[0]
     if spec.shape is not None:
         _check_shape(where, x, spec.shape)
@@ -54,6 +69,17 @@ def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
     lengths = [part.shape[0] if part.ndim else 0 for part in split]
     if len(set(lengths)) > 1:
         raise UsageError(f"the tensors in {where} must have the same number of rows, got {lengths}.")
+
+
+def _check_alike(name: str, split: tuple[Rows, ...], like: tuple[Rows, ...]) -> None:
+    expected, came = (
+        [f"{part.dtype} ({', '.join(map(str, ('N', *part.shape[1:])))}) on {part.device}" for part in own]
+        for own in (like, split)
+    )
+    if expected != came:
+        raise UsageError(
+            f"{name} must be of the kind of train, which is {', '.join(expected)}, and is {', '.join(came)}."
+        )
 
 
 def _check_shape(where: str, x: Rows, shape: tuple[int, ...]) -> None:
