@@ -16,7 +16,7 @@ ROWS = {"train": 4100, "valid": 2264, "test": 2307}
 REMOTE = Remote(
     "caltech101_silhouettes_28_split1.mat",
     ("https://people.cs.umass.edu/~marlin/data/caltech101_silhouettes_28_split1.mat",),
-    "md5:4483e9c14b188fd09937f9ea6f9ea777",
+    "md5:4483e9c14b188fd09937f9ea6f9ea777",  # nobody publishes a sha256
 )
 
 
@@ -29,6 +29,8 @@ REMOTE = Remote(
 )
 def caltech101_silhouettes(*, labels: bool = False) -> Dataset:
     """Split 1 as published: 4,100 train, 2,264 valid, 2,307 test rows, already mixed over the kinds.
+
+    A download is checked by its md5, the only checksum that is known of it.
 
     Args:
         labels: batches are (x, y), y = 0..100 the kind.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,9 @@ def documents(
 
 
 def _existing(option: str, name: str) -> Path:
-    path = Path(str(name)).expanduser()
-    if not path.is_file():
-        raise UsageError(f"{option} must name a file, got {str(name)!r}, where there is none: correct the path.")
+    path = Path(os.path.expanduser(str(name)))
+    if not os.path.isfile(path):  # pathlib raises for names that are too long
+        raise UsageError(f"{option} must name a file, got {str(name)!r:.200}, where there is none: correct the path.")
     return path
 
 

@@ -20,7 +20,7 @@ ROWS = (1565, 200, 200)
 REMOTE = Remote(
     "frey_rawface.mat",
     ("https://cs.nyu.edu/~roweis/data/frey_rawface.mat",),
-    "md5:5aeb024d42b8a6091f30e5eb18c8a48d",  # as another loader gives it; the page itself gives none
+    "md5:5aeb024d42b8a6091f30e5eb18c8a48d",  # as another loader gives it; the page gives none, and nobody a sha256
 )
 
 
@@ -34,7 +34,7 @@ REMOTE = Remote(
 def frey_faces() -> Dataset:
     """1,565 train, 200 valid, 200 test rows: the frames in the order of ``RandomState(0).permutation(1965)``.
 
-    Neighbouring frames are alike and the split is random, as in the literature: test frames have near twins
+    A download is checked by its md5, the only checksum that is known of it. Neighbouring frames are alike and the split is random, as in the literature: test frames have near twins
     in train.
     """
     path, images = _images()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from numbers import Number
@@ -50,10 +51,10 @@ def tensors_of(where: str, given: Any) -> Split:
 
 def _of_file(where: str, path: Path) -> Split:
     readers: dict[str, Callable[[Path], Any]] = {".csv": read_csv, ".npz": read_arrays}
-    if path.suffix not in readers or not path.is_file():
+    if path.suffix not in readers or not os.path.isfile(path):  # pathlib raises for names that are too long
         raise UsageError(
-            f"{where} must be data, or the path of a .csv or .npz file that exists, got {str(path)!r}: name such a "
-            "file, or load a registered data set with ppgen.load_data."
+            f"{where} must be data, or the path of a .csv or .npz file that exists, got {str(path)!r:.200}: name "
+            "such a file, or load a registered data set with ppgen.load_data."
         )
     read = readers[path.suffix](path)
     return tensors_of(f"{where} in {path}", read)
@@ -95,6 +96,11 @@ def tensor_of(where: str, values: Any) -> Tensor:
         UsageError: it is none of these, or holds no numbers, or a mask.
     """
     if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_nested or values.is_meta or values.is_quantized:
+            raise UsageError(
+                f"{where} must be a dense or sparse tensor of numbers, and is nested, quantized or without numbers "
+                f"({values.layout}, {values.dtype} on {values.device}): make it dense."
+            )
         return values.detach()
     _refuse_masks(where, values)
     if isinstance(values, dict):

@@ -15,6 +15,8 @@ from ppgen.errors import UsageError
 
 __all__ = ["Rows", "SparseRows", "check_matrix", "is_sparse", "place_of", "stored", "take"]
 
+SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 """Types in which torch keeps numbers and makes no dense rows of them."""
 
@@ -180,7 +182,7 @@ Rows = Tensor | SparseRows
 
 def is_sparse(matrix: Any) -> bool:
     """Whether ``matrix`` is sparse rows, or a sparse matrix of SciPy's or torch's, of which they can be made."""
-    of_torch = isinstance(matrix, Tensor) and matrix.layout != torch.strided
+    of_torch = isinstance(matrix, Tensor) and matrix.layout in SPARSE
     return isinstance(matrix, SparseRows) or of_torch or hasattr(matrix, "tocsr")
 
 

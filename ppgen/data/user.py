@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -58,7 +58,7 @@ def dataset_from(
     ('real', 80, 10, 10)
     """
     parts = {"train": train, "valid": valid, "test": test}
-    shaped = {split: _tensors(split, part) for split, part in parts.items() if part is not None}
+    shaped = {split: _tensors(split, part) for split, part in parts.items() if part is not None or split == "train"}
     shape = image_shape or _image_shape(shaped["train"][0])
     given = {split: _flat(part) for split, part in shaped.items()}
     splits = _hold_out(given, held_out, seed)
@@ -77,7 +77,7 @@ def dataset_from(
         num_data=len(x) or None,
         length=mean_length(mean) if observation == "counts" else None,
         mean=mean,
-        vocabulary=None if vocabulary is None else tuple(vocabulary),
+        vocabulary=_words(vocabulary),
     )
     for split, part in given.items():  # here rows have the numbers that the user knows them by
         check_split(split, part, spec, probabilities=dynamic)
@@ -118,6 +118,12 @@ def _tensor(split: str, values: Any) -> Tensor:
     return tensor
 
 
+def _words(vocabulary: Any) -> Any:
+    """Words in their order as a tuple; what has no order, or is one word, is left to be refused."""
+    unordered = isinstance(vocabulary, str | Mapping) or not hasattr(vocabulary, "__getitem__")
+    return vocabulary if unordered else tuple(vocabulary)
+
+
 def _image_shape(x: Rows) -> tuple[int, ...] | None:
     return tuple(x.shape[1:]) if x.ndim in (3, 4) else None
 
@@ -132,10 +138,10 @@ def _hold_out(splits: dict[str, Split], held_out: float, seed: int) -> dict[str,
     """Take what is missing of valid and test from the permuted rows of train."""
     wanted = [split for split in ("valid", "test") if split not in splits]
     n = len(splits["train"][0])
-    size = max(1, round(held_out * n))
     if not wanted:
         return splits
-    if not 0 < held_out < 1 or len(wanted) * size >= n:
+    size = max(1, round(held_out * n)) if 0 < held_out < 1 else n
+    if len(wanted) * size >= n:
         raise UsageError(
             f"cannot split {' and '.join(wanted)} of {size} rows off the {n} rows of train: "
             f"give {' and '.join(wanted)}, or a held_out between 0 and 1 that leaves rows to train "
