@@ -34,8 +34,8 @@ REMOTE = Remote(
 def frey_faces() -> Dataset:
     """1,565 train, 200 valid, 200 test rows: the frames in the order of ``RandomState(0).permutation(1965)``.
 
-    A download is checked by its md5, the only checksum that is known of it. Neighbouring frames are alike and the split is random, as in the literature: test frames have near twins
-    in train.
+    Neighbouring frames are alike and the split is random, as in the literature: test frames have near twins
+    in train. A download is checked by its md5, the only checksum that is known of it.
     """
     path, images = _images()
     check_numbers(path, check_rows(path, images, (sum(ROWS), 28, 20)), 255)

@@ -27,7 +27,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise
     except Exception as error:  # on damaged files the libraries raise anything, UnboundLocalError included
         raise UsageError(
-            f"{path} must be {kind}, but it cannot be read ({type(error).__name__}: {error}): "
+            f"{path} must be {kind}, but it cannot be read ({type(error).__name__}: {' '.join(str(error).split())}): "
             "it is damaged or another file; fetch it again."
         ) from error
 

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ppgen.data.dataset import Split
 from ppgen.data.formats import read_arrays, read_csv
-from ppgen.data.sparse import Rows, SparseRows, is_sparse
+from ppgen.data.sparse import Rows, SparseRows, is_sparse, native
 from ppgen.errors import UsageError
 
 __all__ = ["tensor_of", "tensors_of"]
@@ -145,7 +145,7 @@ def _of_list(where: str, values: list[Any]) -> Tensor:
 def _of_array(where: str, values: Any) -> Tensor:
     array: NDArray[Any] = np.asarray(values)
     try:
-        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+        return torch.from_numpy(np.array(array, dtype=native(array.dtype), order="C"))
     except TypeError as error:  # of text, of objects, of numbers that torch lacks
         what = type(values).__name__ if array.dtype.kind == "O" and not array.ndim else str(array.dtype)
         raise UsageError(f"{where} must be an array of numbers, got {what}.") from error

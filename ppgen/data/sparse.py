@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 
-__all__ = ["Rows", "SparseRows", "check_matrix", "is_sparse", "place_of", "stored", "take"]
+__all__ = ["Rows", "SparseRows", "check_matrix", "is_sparse", "native", "place_of", "stored", "take"]
 
 SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 
@@ -153,12 +153,15 @@ class SparseRows:
         return self.index_select(0, picked.reshape(-1)).reshape(*picked.shape, self.num_columns)
 
     def sum(self, dim: int) -> Tensor:
-        """Sums over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1; int64 of whole-number types."""
+        """Sums over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1.
+
+        They are int64 of whole-number types, float32 of shorter floats, and do not wrap around or overflow.
+        """
         row = torch.arange(len(self), device=self.device).repeat_interleave(self.indptr.diff())
         groups = self.indices if dim == 0 else row
         wide = self.values.double() if self.is_floating_point() else self.values.long()
         total = wide.new_zeros(self.shape[1 - dim]).index_add_(0, groups, wide)
-        return total.to(self.dtype) if self.is_floating_point() else total
+        return total if self.dtype == torch.float64 or not self.is_floating_point() else total.float()
 
     def mean(self, dim: int) -> Tensor:
         """Means over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1."""
@@ -201,8 +204,13 @@ def _entries_of(where: str, matrix: Any) -> tuple[torch.dtype, tuple[Any, Any], 
         entries = matrix.tocoo()
     except ValueError as error:
         raise UsageError(f"{where} is no sparse matrix that SciPy can read ({error}): make it anew.") from error
-    kind = torch.from_numpy(np.empty(0, matrix.dtype.newbyteorder("="))).dtype
+    kind = torch.from_numpy(np.empty(0, native(matrix.dtype))).dtype
     return kind, (entries.row, entries.col), entries.data.astype(np.float64)
+
+
+def native(kind: np.dtype[Any]) -> np.dtype[Any]:
+    """The same type in this machine's order of bytes, under the one name that torch knows (int64, not longlong)."""
+    return np.dtype(kind.newbyteorder("=").str)
 
 
 def check_matrix(matrix: Any) -> None:
