@@ -28,22 +28,22 @@ def documents(
 ) -> Dataset:
     """Word counts in compressed sparse rows (``.npz``) or in lda-c's text format (any other name).
 
-    A ``.npz`` archive holds ``indptr``, ``indices`` and ``counts``: document i has the words
-    ``indices[indptr[i]:indptr[i + 1]]``, each as often as ``counts`` says at the same place. A line of lda-c's format
-    is the number of a document's different words, then ``word:count`` for each; words are counted from 0. x is sparse
-    in memory.
+    A ``.npz`` archive is what ``scipy.sparse.save_npz`` wrote, or holds ``indptr``, ``indices`` and ``counts``:
+    document i has the words ``indices[indptr[i]:indptr[i + 1]]``, each as often as ``counts`` says at the same place;
+    it unpacks to 1 GiB at most. A line of lda-c's format is the number of a document's different words, then
+    ``word:count`` for each, in any order; words are counted from 0. x is sparse in memory.
 
     Args:
         file: the training documents.
-        vocabulary: a text file, word i on line i + 1; without it words have no names.
+        vocabulary: a text file in UTF-8, word i on line i + 1; without it words have no names.
         valid: a file of the same kind; without it a ``held_out`` share of the training documents validates.
         test: the same, to test.
         held_out: between 0 and 1.
         seed: of the permutation that holds out.
 
     Raises:
-        UsageError: no file is named, one is missing or no such file, a word is beyond the vocabulary, or a document is
-            empty.
+        UsageError: no file is named, one is missing or no such file, a word is beyond the vocabulary, a document is
+            empty or has more words than torch's default type counts exactly (2^24 in float32).
     """
     count("seed", seed, least=0, most=2**32 - 1)
     if not file:

@@ -31,8 +31,8 @@ def tensors_of(where: str, given: Any) -> Split:
         where: the split's name, for errors.
         given: a tuple of tensors or arrays, or one of them; a frame or series of pandas; a map-style data set of
             torch's, read once, whose items are tensors or tuples of tensors; the path of a ``.csv`` file (columns of
-            numbers) or of a ``.npz`` archive (its arrays in their order). Lists of Python's numbers are in torch's
-            default type.
+            numbers) or of a ``.npz`` archive (its arrays in their order, or the sparse matrix that SciPy wrote). Lists
+            of Python's numbers are in torch's default type.
 
     Raises:
         UsageError: it is none of these, or holds no numbers.

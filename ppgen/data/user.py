@@ -39,7 +39,8 @@ def dataset_from(
     Args:
         train: x of shape (N, ...), a tensor or anything that NumPy makes an array of numbers of; or a tuple
             (x, y). More than two dimensions are flattened to (N, D); (N, H, W) and (N, C, H, W) give
-            ``image_shape``. Sparse matrices of SciPy and sparse tensors stay sparse.
+            ``image_shape``. Sparse matrices of SciPy and sparse tensors stay sparse. x is in torch's default type, and
+            documents whose words it does not count exactly are refused.
         valid: the same; a seeded ``held_out`` share of ``train`` where it is None.
         test: the same.
         observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
@@ -51,7 +52,7 @@ def dataset_from(
         seed: of the permutation that splits, and of the one-time draws.
 
     Raises:
-        UsageError: x has no rows of numbers, or anything that :class:`Dataset` refuses.
+        UsageError: x has no rows of numbers, or a mask, or anything that :class:`Dataset` refuses.
 
     >>> data = dataset_from(torch.randn(100, 3))
     >>> data.spec.observation, len(data.train[0]), len(data.valid[0]), len(data.test[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.data.formats import read_npz, read_scipy
+from ppgen.data.formats import check_numbers, read_npz, read_scipy
 from ppgen.data.reading import reading
 from ppgen.errors import UsageError
 
@@ -35,7 +35,8 @@ def read_counts(path: Path, split: str = "", columns: int | None = None) -> Any:
         columns: the size of the vocabulary; None: the matrix's own, or one more than the largest index.
 
     Raises:
-        UsageError: the file cannot be read, an array is missing, or the arrays are no such matrix.
+        UsageError: the file cannot be read, an array is missing, the arrays are no such matrix or no counts, or have
+            another number of words.
     """
     from scipy.sparse import csr_matrix
 
@@ -53,9 +54,14 @@ def read_counts(path: Path, split: str = "", columns: int | None = None) -> Any:
             matrix = csr_matrix(parts, shape=(len(indptr) - 1, size))
             matrix.check_format(full_check=True)
         if columns not in (None, matrix.shape[1]):
-            raise ValueError(f"it counts {matrix.shape[1]} words, and the vocabulary has {columns}")
+            raise UsageError(
+                f"{path} counts {matrix.shape[1]} words, and the vocabulary has {columns}: name the vocabulary it was "
+                "made with."
+            )
         _check_word(matrix.shape[1] - 1, columns)
-        return csr_matrix(matrix)
+        matrix = csr_matrix(matrix)
+        check_numbers(path, matrix.data, 2**53)
+        return matrix
 
 
 def read_lda_c(path: Path, columns: int | None = None) -> Any:

@@ -324,3 +324,18 @@ def test_the_locale_does_not_matter(files: Path) -> None:
         [sys.executable, "-c", code], cwd=files, env=os.environ | plain, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout.strip()) == (0, ascii("b\u00ebe")), done.stderr
+
+
+@pytest.mark.parametrize("count", [-1, 0.5, float("nan"), float("inf")])
+def test_counts_of_a_file_are_whole_numbers(tmp_path: Path, count: float) -> None:
+    np.savez(tmp_path / "x.npz", indptr=[0, 1, 2], indices=[0, 1], counts=[1, count])
+    with pytest.raises(
+        UsageError, match=rf"x\.npz must hold whole numbers from 0 to \d+, got {count:g}: fetch it again"
+    ):
+        load_data("documents", file=str(tmp_path / "x.npz"))
+
+
+def test_a_matrix_of_another_vocabulary_is_refused(files: Path) -> None:
+    sparse.save_npz(files / "scipy.npz", sparse.csr_array(COUNTS[:, :5]))
+    with pytest.raises(UsageError, match=r"scipy\.npz counts 5 words, and the vocabulary has 6: name the vocabulary"):
+        load_data("documents", file=str(files / "scipy.npz"), vocabulary=str(files / "words.txt"))
