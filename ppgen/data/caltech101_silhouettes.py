@@ -5,7 +5,8 @@ from __future__ import annotations
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
-from ppgen.data.formats import check_numbers, check_rows, read_mat, read_npz, unpack_bits, upright
+from ppgen.data.formats import check_numbers, check_rows, read_npz, unpack_bits, upright
+from ppgen.data.matlab import read_mat
 from ppgen.data.options import flag
 from ppgen.registry import register_data
 

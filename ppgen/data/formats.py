@@ -8,36 +8,31 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zipfile import ZipFile
-from zlib import decompressobj
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ppgen.data.reading import MOST_BYTES, check_size, reading
+from ppgen.data.reading import check_size, reading
 from ppgen.data.sparse import check_matrix
 from ppgen.errors import UsageError
 
 __all__ = [
+    "check_kind",
     "check_numbers",
     "check_rows",
     "read_amat",
     "read_arrays",
     "read_csv",
     "read_idx",
-    "read_mat",
     "read_npz",
     "read_scipy",
     "unpack_bits",
     "upright",
 ]
-
-COMPRESSED = 15
-"""The type of an element of a MATLAB 5 file that holds another one, compressed by zlib."""
 
 
 @contextmanager
@@ -49,16 +44,6 @@ def _archive(path: Path) -> Iterator[Any]:
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
             yield archive
-
-
-def _numbers(path: Path, name: str, array: Any) -> NDArray[Any]:
-    """``array`` itself, where it is one of numbers."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
-        came = getattr(array, "dtype", type(array).__name__)  # what is no array in an archive comes as its bytes
-        raise UsageError(
-            f"{path} must hold arrays of numbers, and {name!r} is of {came}: leave it out, or turn it into numbers."
-        )
-    return array
 
 
 def read_npz(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
@@ -74,7 +59,7 @@ def read_npz(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
             raise UsageError(
                 f"{path} must hold the arrays {', '.join(names)}: {', '.join(missing)} missing, it has {has}."
             )
-        return tuple(_numbers(path, name, archive[name]) for name in names)
+        return tuple(check_kind(path, name, archive[name]) for name in names)
 
 
 def read_arrays(path: Path) -> Any:
@@ -89,7 +74,7 @@ def read_arrays(path: Path) -> Any:
     with _archive(path) as archive:
         if not archive.files:
             raise ValueError("it is empty")
-        return tuple(_numbers(path, name, archive[name]) for name in archive.files)
+        return tuple(check_kind(path, name, archive[name]) for name in archive.files)
 
 
 def read_scipy(path: Path) -> Any:
@@ -104,7 +89,7 @@ def read_scipy(path: Path) -> Any:
         if "format" not in archive.files:
             return None
         check_size(8 * int(archive["shape"].max()))  # a place for each row, in other formats for each column
-        _numbers(path, "data", archive["data"])
+        check_kind(path, "data", archive["data"])
     with reading(path, "a sparse matrix of SciPy's"):
         matrix = load_npz(path)
         check_matrix(matrix)
@@ -136,53 +121,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def read_mat(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
-    """The matrices ``names`` of a MATLAB 5 file.
-
-    Raises:
-        UsageError: the file cannot be read, unpacks to too much, or a matrix is missing or none of numbers.
-    """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    with reading(path, "a MATLAB .mat file"):
-        try:
-            content = loadmat(_unpacked_mat(path), variable_names=list(names))
-        except MatReadError as error:
-            raise ValueError(str(error)) from error
-        missing = [name for name in names if name not in content]
-        if missing:
-            raise UsageError(f"{path} must hold the matrices {', '.join(names)}: {', '.join(missing)} missing.")
-        return tuple(_numbers(path, name, content[name]) for name in names)
-
-
-def _unpacked_mat(path: Path) -> BytesIO:
-    """The same file, without compression if of MATLAB 5: 128 bytes, then elements that begin with type and size."""
-    raw = path.read_bytes()
-    orders: dict[bytes, Literal["little", "big"]] = {b"IM": "little", b"MI": "big"}
-    order = orders.get(raw[126:128])
-    if order is None:
-        return BytesIO(raw)
-    unpacked, place = BytesIO(raw[:128]), 128
-    unpacked.seek(place)
-    while place < len(raw):
-        kind, size = (int.from_bytes(raw[start : start + 4], order) for start in (place, place + 4))
-        start, place = place, place + 8 + size
-        unpacked.write(_inflated(raw[start + 8 : place]) if kind == COMPRESSED else raw[start:place])
-        check_size(unpacked.tell())
-    unpacked.seek(0)
-    return unpacked
-
-
-def _inflated(packed: bytes) -> bytes:
-    unpacker = decompressobj()
-    content = unpacker.decompress(packed, MOST_BYTES + 1)
-    check_size(len(content))
-    if not unpacker.eof:
-        raise ValueError("a compressed matrix breaks off")
-    return content
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -239,6 +177,20 @@ def unpack_bits(path: Path, packed: NDArray[Any], columns: int) -> NDArray[np.ui
             f"got {packed.shape} of {packed.dtype}: fetch it again."
         )
     return np.unpackbits(packed, axis=1, count=columns)
+
+
+def check_kind(path: Path, name: str, array: Any) -> NDArray[Any]:
+    """``array`` itself, where it is one of numbers.
+
+    Raises:
+        UsageError: it is of text, of dates, or no array.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
+        came = getattr(array, "dtype", type(array).__name__)  # what is no array in an archive comes as its bytes
+        raise UsageError(
+            f"{path} must hold arrays of numbers, and {name!r} is of {came}: leave it out, or turn it into numbers."
+        )
+    return array
 
 
 def check_rows(path: Path, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ppgen.data.assemble import Part, assemble, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
-from ppgen.data.formats import check_numbers, check_rows, read_mat, read_npz
+from ppgen.data.formats import check_numbers, check_rows, read_npz
+from ppgen.data.matlab import read_mat
 from ppgen.registry import register_data
 
 __all__ = ["frey_faces"]

@@ -7,7 +7,8 @@ import numpy as np
 from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import PLACE, find
-from ppgen.data.formats import check_numbers, check_rows, read_mat, read_npz, upright
+from ppgen.data.formats import check_numbers, check_rows, read_npz, upright
+from ppgen.data.matlab import read_mat
 from ppgen.data.options import flag
 from ppgen.errors import UsageError
 from ppgen.registry import register_data

@@ -8,6 +8,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.io import savemat
 
 from ppgen.data.formats import (
@@ -17,11 +18,11 @@ from ppgen.data.formats import (
     read_arrays,
     read_csv,
     read_idx,
-    read_mat,
     read_npz,
     unpack_bits,
     upright,
 )
+from ppgen.data.matlab import read_mat
 from ppgen.errors import UsageError
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
@@ -162,7 +163,7 @@ def test_upright_undoes_column_major_order() -> None:
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files may unpack to a thousand bytes."""
-    for module in ("reading", "formats"):
+    for module in ("reading", "matlab"):
         monkeypatch.setattr(f"ppgen.data.{module}.MOST_BYTES", 1000)
 
 
@@ -250,3 +251,21 @@ def test_numbers_are_checked(value: float) -> None:
     assert check_numbers(Path("x"), PIXELS / 30, 1, whole=False).max() < 1
     with pytest.raises(UsageError, match=f"x must hold whole numbers from 0 to 10, got {value:g}: fetch it again"):
         check_numbers(Path("x"), np.array([1.0, value]), 10)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_else_is_in_a_mat_does_not_matter(tmp_path: Path, packed: bool) -> None:
+    others = {"text": "hello", "cell": np.array([1, "x"], object), "sparse": sparse.csc_matrix(np.eye(3)), "z": 1j}
+    savemat(tmp_path / "x.mat", {**others, "a": PIXELS, "empty": np.zeros((0, 3))}, do_compression=packed)
+    a, empty = read_mat(tmp_path / "x.mat", ["a", "empty"])
+    assert np.array_equal(a, PIXELS)
+    assert empty.shape == (0, 3)
+    for name in others:
+        with pytest.raises(UsageError, match=f"{name} is no full matrix of real numbers"):
+            read_mat(tmp_path / "x.mat", [name])
+
+
+def test_mat_of_version_7_3_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM"
+    with pytest.raises(UsageError, match=r"it is of version 7\.3: save it as version 7"):
+        read_mat(write(tmp_path / "x.mat", header + bytes(100)), ["a"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from scipy.io import savemat
 
 from ppgen.data import as_dataset, dataset_from
-from ppgen.data.formats import read_csv, read_idx, read_mat, read_npz
+from ppgen.data.formats import read_csv, read_idx, read_npz
+from ppgen.data.matlab import read_mat
 from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
 from ppgen.errors import UsageError
 
@@ -148,15 +151,27 @@ def archive(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def matlab(path: Path) -> bytes:
+    with path.open("wb") as file:
+        savemat(file, {"a": np.arange(12.0).reshape(3, 4), "b": "text", "c": np.arange(3, dtype=np.uint8)})
+    return path.read_bytes()
+
+
+READERS: dict[Callable[[Path], bytes], tuple[Callable[[Path], Any], ...]] = {
+    archive: (read_counts, as_dataset, lambda path: read_npz(path, ["counts"])),
+    matlab: (lambda path: read_mat(path, ["a", "c"]),),
+}
+
+
 @BOUNDED
-@given(st.data())
-def test_damaged_archives_are_refused_or_read(path: Path, data: st.DataObject) -> None:
-    content = bytearray(archive(path))
+@given(st.sampled_from(list(READERS)), st.data())
+def test_damaged_archives_are_refused_or_read(path: Path, made: Callable[[Path], bytes], data: st.DataObject) -> None:
+    content = bytearray(made(path))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
         content[place] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
-    for read in (read_counts, as_dataset, lambda path: read_npz(path, ["counts"])):
-        refused_or_read(lambda read=read: read(path))  # type: ignore[misc]  # a lambda's default is not inferred
+    for read in READERS[made]:
+        refused_or_read(partial(read, path))
 
 
 @BOUNDED
@@ -164,4 +179,4 @@ def test_damaged_archives_are_refused_or_read(path: Path, data: st.DataObject) -
 def test_arbitrary_bytes_are_refused_or_read(path: Path, content: bytes, begin: bytes) -> None:
     path.write_bytes(begin + content)
     for read in (read_counts, read_csv, read_idx, as_dataset, lambda path: read_mat(path, ["a"])):
-        refused_or_read(lambda read=read: read(path))  # type: ignore[misc]
+        refused_or_read(partial(read, path))
