@@ -93,3 +93,32 @@ def test_bad_input_is_one_sentence(options: list[str], sentence: str, capsys: py
     assert sentence in given.err.replace("\n", " ")
     assert given.err.count("\n") == 1
     assert not Path("r").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        (
+            "counts.dat",
+            b"1 0:1\n5 0:1 3:2\n",
+            "counts.dat must be word counts in lda-c's format, and line 2 says 5 words",
+        ),
+        ("counts.dat", b"", "counts.dat must be word counts in lda-c's format, but it cannot be read"),
+        ("counts.npz", b"PK\3\4", "counts.npz must be a NumPy .npz archive, but it cannot be read"),
+        ("words.txt", b"ant\nb\xebe\ncat\ndog", "words.txt must be a text file of words in UTF-8"),
+        (
+            "words.txt",
+            b"ant\n\ncat\ndog",
+            "words.txt must be a text file of words in UTF-8, one a line, and line 2 is empty",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("documents")
+def test_a_damaged_file_is_one_sentence(
+    file: str, content: bytes, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(file).write_bytes(content)
+    counts = file if file.startswith("counts") else "counts.npz"
+    given = run(capsys, *VAE, "documents", "-D", f"file={counts}", "-D", "vocabulary=words.txt")
+    assert sentence in given.sentence
+    assert not Path("r").exists()

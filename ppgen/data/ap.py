@@ -8,7 +8,8 @@ from typing import Any
 from ppgen.data.assemble import Part, assemble, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import PLACE, find
-from ppgen.data.formats import check_rows, read_counts, read_lda_c, read_vocabulary
+from ppgen.data.formats import check_rows
+from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
 from ppgen.errors import UsageError
 from ppgen.registry import register_data
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
-from ppgen.data.formats import check_rows, read_mat, read_npz, unpack_bits, upright
+from ppgen.data.formats import check_numbers, check_rows, read_npz, unpack_bits, upright
+from ppgen.data.matlab import read_mat
 from ppgen.data.options import flag
 from ppgen.registry import register_data
 
@@ -18,7 +17,7 @@ ROWS = {"train": 4100, "valid": 2264, "test": 2307}
 REMOTE = Remote(
     "caltech101_silhouettes_28_split1.mat",
     ("https://people.cs.umass.edu/~marlin/data/caltech101_silhouettes_28_split1.mat",),
-    "md5:4483e9c14b188fd09937f9ea6f9ea777",
+    "md5:4483e9c14b188fd09937f9ea6f9ea777",  # nobody publishes a sha256
 )
 
 
@@ -31,6 +30,8 @@ REMOTE = Remote(
 )
 def caltech101_silhouettes(*, labels: bool = False) -> Dataset:
     """Split 1 as published: 4,100 train, 2,264 valid, 2,307 test rows, already mixed over the kinds.
+
+    A download is checked by its md5, the only checksum that is known of it.
 
     Args:
         labels: batches are (x, y), y = 0..100 the kind.
@@ -59,5 +60,6 @@ def _part(split: str) -> Part:
         part = "val" if split == "valid" else split
         images, kinds = read_mat(path, [f"{part}_data", f"{part}_labels"])
         x = upright(check_rows(path, images, (ROWS[split], 784)))
-        y = kinds.reshape(-1).astype(np.int64) - 1  # the original counts from 1
-    return Part(check_rows(path, x, (ROWS[split], 784)), check_rows(path, y, (ROWS[split],)))
+        y = kinds.reshape(-1) - 1  # the original counts from 1
+    check_numbers(path, check_rows(path, y, (ROWS[split],)), NUM_CLASSES - 1)
+    return Part(check_rows(path, x, (ROWS[split], 784)), y)

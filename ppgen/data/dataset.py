@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import UnionType
 from typing import Any, Self
 
 import torch
@@ -46,7 +47,8 @@ class Dataset:
             (unlabelled ones beside labelled ones). Everything but training looks at this one alone.
 
     Raises:
-        UsageError: a split is not what ``spec`` says (see :func:`ppgen.data.validate.check_split`).
+        UsageError: a split is not what ``spec`` says (see :func:`ppgen.data.validate.check_split`), or is of another
+            kind than train; another part is of a wrong type, or does not fit ``spec``.
     """
 
     spec: DataSpec
@@ -59,18 +61,41 @@ class Dataset:
     beside: tuple[Dataset, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.dynamic and self.spec.observation != "binary":
             raise UsageError(
                 f"data {self.spec.name!r} is {self.spec.observation} and dynamic: "
                 "only binary data is drawn anew at each presentation."
             )
-        for name in ("train", *self._held_out):
-            check_split(name, getattr(self, name), self.spec, probabilities=self.dynamic and name == "train")
+        check_split("train", self.train, self.spec, probabilities=self.dynamic)
+        for name in self._held_out:
+            check_split(name, getattr(self, name), self.spec, like=self.train)
         if self.spec.num_data not in (None, len(self.train[0])):
             raise UsageError(
                 f"num_data of data {self.spec.name!r} is {self.spec.num_data}, but train has "
                 f"{len(self.train[0])} rows: leave num_data out or correct it."
             )
+        if self.modes is not None and self.modes.centres.shape[1] != self.spec.num_features:
+            raise UsageError(
+                f"the modes of data {self.spec.name!r} must have num_features={self.spec.num_features} coordinates, "
+                f"got {self.modes.centres.shape[1]}."
+            )
+
+    def _check_types(self) -> None:
+        """The other parts are what they are called; the splits are looked at by themselves."""
+        expected: list[tuple[str, Any, type | UnionType]] = [
+            ("spec", self.spec, DataSpec),
+            ("dynamic", self.dynamic, bool),
+            ("config", self.config, Mapping),
+            ("modes", self.modes, Modes | None),
+            ("beside", self.beside, tuple),
+        ]
+        for name, value, kind in expected:
+            if not isinstance(value, kind):
+                what = getattr(kind, "__name__", str(kind))
+                raise UsageError(f"{name} of a Dataset must be a {what}, got {value!r:.60}.")
+        if not all(isinstance(other, Dataset) for other in self.beside):
+            raise UsageError(f"beside of a Dataset must hold Datasets, got {self.beside!r:.60}.")
 
     def __repr__(self) -> str:
         """The name, and how many data each split has: what is held out is said."""

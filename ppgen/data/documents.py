@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from ppgen.data.dataset import Dataset
-from ppgen.data.formats import read_counts, read_lda_c, read_vocabulary
 from ppgen.data.options import count
 from ppgen.data.user import dataset_from
+from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
 from ppgen.errors import UsageError
 from ppgen.registry import register_data
 
@@ -27,22 +28,22 @@ def documents(
 ) -> Dataset:
     """Word counts in compressed sparse rows (``.npz``) or in lda-c's text format (any other name).
 
-    A ``.npz`` archive holds ``indptr``, ``indices`` and ``counts``: document i has the words
-    ``indices[indptr[i]:indptr[i + 1]]``, each as often as ``counts`` says at the same place. A line of lda-c's format
-    is the number of a document's different words, then ``word:count`` for each; words are counted from 0. x is sparse
-    in memory.
+    A ``.npz`` archive is what ``scipy.sparse.save_npz`` wrote, or holds ``indptr``, ``indices`` and ``counts``:
+    document i has the words ``indices[indptr[i]:indptr[i + 1]]``, each as often as ``counts`` says at the same place;
+    it unpacks to 1 GiB at most. A line of lda-c's format is the number of a document's different words, then
+    ``word:count`` for each, in any order; words are counted from 0. x is sparse in memory.
 
     Args:
         file: the training documents.
-        vocabulary: a text file, word i on line i + 1; without it words have no names.
+        vocabulary: a text file in UTF-8, word i on line i + 1; without it words have no names.
         valid: a file of the same kind; without it a ``held_out`` share of the training documents validates.
         test: the same, to test.
         held_out: between 0 and 1.
         seed: of the permutation that holds out.
 
     Raises:
-        UsageError: no file is named, one is missing or no such file, a word is beyond the vocabulary, or a document is
-            empty.
+        UsageError: no file is named, one is missing or no such file, a word is beyond the vocabulary, a document is
+            empty or has more words than torch's default type counts exactly (2^24 in float32).
     """
     count("seed", seed, least=0, most=2**32 - 1)
     if not file:
@@ -61,9 +62,9 @@ def documents(
 
 
 def _existing(option: str, name: str) -> Path:
-    path = Path(str(name)).expanduser()
-    if not path.is_file():
-        raise UsageError(f"{option} must name a file, got {str(name)!r}, where there is none: correct the path.")
+    path = Path(os.path.expanduser(str(name)))
+    if not os.path.isfile(path):  # pathlib raises for names that are too long
+        raise UsageError(f"{option} must name a file, got {str(name)!r:.200}, where there is none: correct the path.")
     return path
 
 

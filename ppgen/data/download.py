@@ -20,7 +20,12 @@ PLACE = "put the file into the folder that the environment variable PPGEN_DATA n
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to be had: its name, its URLs in order of preference, and ``"sha256:..."`` or ``"md5:..."``."""
+    """A file to be had: its name, its URLs in order of preference, and its checksum.
+
+    The checksum is ``"sha256:..."``. It is ``"md5:..."`` for the two files of which nobody publishes another
+    (``frey_rawface.mat``, ``caltech101_silhouettes_28_split1.mat``): that finds any damage, but a forger could make two
+    files of one md5. Whoever has such a file and trusts it can put it into the folder of PPGEN_DATA.
+    """
 
     file: str
     urls: tuple[str, ...]
@@ -36,7 +41,7 @@ def data_folder() -> Path | None:
     name = os.environ.get("PPGEN_DATA", "")
     if not name:
         return None
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if not folder.is_dir():
         raise UsageError(f"PPGEN_DATA must name a folder, got {name!r}: correct the variable or unset it.")
     return folder

@@ -1,4 +1,7 @@
-"""Readers of file formats. Nothing is unpickled; a broken file is a UsageError that names it."""
+"""Readers of file formats. Nothing is unpickled; a broken file is a UsageError that names it.
+
+What is compressed is unpacked no further than :data:`ppgen.data.reading.MOST_BYTES`, whatever it says of itself.
+"""
 
 from __future__ import annotations
 
@@ -8,72 +11,89 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ppgen.data.reading import check_size, reading
+from ppgen.data.sparse import check_matrix
 from ppgen.errors import UsageError
 
 __all__ = [
+    "check_kind",
+    "check_numbers",
     "check_rows",
     "read_amat",
     "read_arrays",
-    "read_counts",
     "read_csv",
     "read_idx",
-    "read_lda_c",
-    "read_mat",
     "read_npz",
-    "read_vocabulary",
+    "read_scipy",
     "unpack_bits",
     "upright",
 ]
 
 
 @contextmanager
-def _reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a reader raises on a broken file into one sentence."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except Exception as error:  # on damaged files the libraries raise anything, UnboundLocalError included
-        raise UsageError(
-            f"{path} must be {kind}, but it cannot be read ({type(error).__name__}: {error}): "
-            "it is damaged or another file; fetch it again."
-        ) from error
+def _archive(path: Path) -> Iterator[Any]:
+    """A NumPy archive, once its directory says that it unpacks to no more than is allowed; nothing is unpickled."""
+    with reading(path, "a NumPy .npz archive"), path.open("rb") as file:
+        with ZipFile(file) as directory:
+            check_size(sum(entry.file_size for entry in directory.infolist()))
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            yield archive
 
 
 def read_npz(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
     """The arrays ``names`` of a NumPy archive, read with ``allow_pickle=False``.
 
     Raises:
-        UsageError: the file cannot be read, or an array is missing.
+        UsageError: the file cannot be read, unpacks to too much, or an array is missing or none of numbers.
     """
-    with (
-        _reading(path, "a NumPy .npz archive"),
-        path.open("rb") as file,
-        np.load(file, allow_pickle=False) as archive,
-    ):
+    with _archive(path) as archive:
         missing = [name for name in names if name not in archive.files]
         if missing:
             has = ", ".join(archive.files) or "nothing"
             raise UsageError(
                 f"{path} must hold the arrays {', '.join(names)}: {', '.join(missing)} missing, it has {has}."
             )
-        return tuple(archive[name] for name in names)
+        return tuple(check_kind(path, name, archive[name]) for name in names)
 
 
-def read_arrays(path: Path) -> tuple[NDArray[Any], ...]:
-    """All arrays of a NumPy archive, in the order they were written in.
+def read_arrays(path: Path) -> Any:
+    """All arrays of a NumPy archive, in the order they were written in; or the matrix of :func:`read_scipy`.
 
     Raises:
-        UsageError: the file cannot be read, or has none.
+        UsageError: the file cannot be read, unpacks to too much, has no arrays, or one that is none of numbers.
     """
-    with _reading(path, "a NumPy .npz archive"), np.load(path, allow_pickle=False) as archive:
+    matrix = read_scipy(path)
+    if matrix is not None:
+        return matrix
+    with _archive(path) as archive:
         if not archive.files:
             raise ValueError("it is empty")
-        return tuple(archive[name] for name in archive.files)
+        return tuple(check_kind(path, name, archive[name]) for name in archive.files)
+
+
+def read_scipy(path: Path) -> Any:
+    """The sparse matrix that ``scipy.sparse.save_npz`` wrote, in any of its formats; None: it is another archive.
+
+    Raises:
+        UsageError: the file cannot be read, or unpacks to too much; the arrays are no such matrix.
+    """
+    from scipy.sparse import load_npz
+
+    with _archive(path) as archive:
+        if "format" not in archive.files:
+            return None
+        check_size(8 * int(archive["shape"].max()))  # a place for each row, in other formats for each column
+        check_kind(path, "data", archive["data"])
+    with reading(path, "a sparse matrix of SciPy's"):
+        matrix = load_npz(path)
+        check_matrix(matrix)
+        return matrix
 
 
 def read_csv(path: Path) -> Any:
@@ -86,10 +106,13 @@ def read_csv(path: Path) -> Any:
     """
     import pandas
 
-    with _reading(path, "a text file of columns separated by commas"):
-        with path.open() as file:
+    with reading(path, "a text file of columns separated by commas"):
+        with path.open(encoding="utf-8-sig") as file:
             first = file.readline().split(",")
-        return pandas.read_csv(path, header=None if all(map(_is_number, first)) else "infer")
+        frame = pandas.read_csv(path, header=None if all(map(_is_number, first)) else "infer")
+        if not isinstance(frame.index, pandas.RangeIndex):  # pandas takes what has no name for the names of rows
+            raise ValueError(f"its first line names {len(first)} columns, and other lines have more")
+        return frame
 
 
 def _is_number(text: str) -> bool:
@@ -100,26 +123,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def read_mat(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
-    """The matrices ``names`` of a MATLAB 5 file.
-
-    Raises:
-        UsageError: the file cannot be read, or a matrix is missing.
-    """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    with _reading(path, "a MATLAB .mat file"):
-        try:
-            content = loadmat(path, variable_names=list(names))
-        except MatReadError as error:
-            raise ValueError(str(error)) from error
-        missing = [name for name in names if name not in content]
-        if missing:
-            raise UsageError(f"{path} must hold the matrices {', '.join(names)}: {', '.join(missing)} missing.")
-        return tuple(np.asarray(content[name]) for name in names)
-
-
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """The unsigned bytes of an IDX file (MNIST's format), compressed by gzip or not.
 
@@ -127,18 +130,22 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     dimension in four bytes, then the entries in row-major order.
 
     Raises:
-        UsageError: the file cannot be read, or holds more or fewer bytes than its header says.
+        UsageError: the file cannot be read, holds more or fewer bytes than its header says, or too many.
     """
-    with _reading(path, "an IDX file of unsigned bytes"):
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-        if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-            raise ValueError(f"its header is {content[:4].hex() or 'empty'}, expected 000008 and the dimensions")
-        shape = tuple(int(n) for n in np.frombuffer(content, ">u4", count=content[3], offset=4))
-        start = 4 + 4 * len(shape)
-        if len(content) - start != prod(shape):
-            raise ValueError(f"its header says {shape}, but {len(content) - start} bytes follow")
-        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    with reading(path, "an IDX file of unsigned bytes"):
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            magic = file.read(4)
+            if len(magic) < 4 or magic[:3] != b"\x00\x00\x08":
+                raise ValueError(f"its header is {magic.hex() or 'empty'}, expected 000008 and the dimensions")
+            shape = tuple(int(n) for n in np.frombuffer(file.read(4 * magic[3]), ">u4", count=magic[3]))
+            check_size(prod(shape))
+            content = file.read(prod(shape) + 1)
+        if len(content) != prod(shape):
+            came = "more" if len(content) > prod(shape) else f"{len(content)} bytes"
+            raise ValueError(f"its header says {shape}, but {came} follow")
+        return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def read_amat(path: Path, columns: int) -> NDArray[np.uint8]:
@@ -147,7 +154,7 @@ def read_amat(path: Path, columns: int) -> NDArray[np.uint8]:
     Raises:
         UsageError: the file cannot be read, holds another character, or does not end after a whole row.
     """
-    with _reading(path, f"a text file of 0 and 1, {columns} a line"):
+    with reading(path, f"a text file of 0 and 1, {columns} a line"):
         text = np.frombuffer(path.read_bytes(), np.uint8)
         digits = text[(text != ord(" ")) & (text != ord("\n")) & (text != ord("\r"))] - np.uint8(ord("0"))
         if digits.size == 0 or digits.max() > 1:
@@ -156,62 +163,6 @@ def read_amat(path: Path, columns: int) -> NDArray[np.uint8]:
             raise ValueError(f"its {digits.size} numbers are no whole number of lines")
         rows: NDArray[np.uint8] = digits.reshape(-1, columns)
         return rows
-
-
-def read_counts(path: Path, split: str = "", columns: int | None = None) -> Any:
-    """Word counts of a NumPy archive, SciPy's ``csr_matrix`` of shape (documents, columns).
-
-    Document i has the words ``indices[indptr[i]:indptr[i + 1]]``, each as often as ``counts`` says at the same place;
-    with a ``split`` the arrays are called ``{split}_indptr``, ``{split}_indices`` and ``{split}_counts``.
-
-    Args:
-        path: of the archive.
-        split: whose counts, in an archive that holds several.
-        columns: the size of the vocabulary; None: one more than the largest index.
-
-    Raises:
-        UsageError: the file cannot be read, an array is missing, or the arrays are no such matrix.
-    """
-    from scipy.sparse import csr_matrix
-
-    names = [f"{split}_{name}" if split else name for name in ("indptr", "indices", "counts")]
-    indptr, indices, counts = read_npz(path, names)
-    with _reading(path, "word counts in compressed sparse rows"):
-        size = int(indices.max()) + 1 if columns is None else columns
-        matrix = csr_matrix((counts, indices.astype(np.int64), indptr.astype(np.int64)), shape=(len(indptr) - 1, size))
-        matrix.check_format(full_check=True)
-        return matrix
-
-
-def read_lda_c(path: Path, columns: int | None = None) -> Any:
-    """Word counts of a text file of lda-c (Blei), SciPy's ``csr_matrix`` of shape (documents, columns).
-
-    A line is a document: the number of its different words, then ``word:count`` for each, words counted from 0.
-
-    Args:
-        path: of the file.
-        columns: the size of the vocabulary; None: one more than the largest word.
-
-    Raises:
-        UsageError: the file cannot be read, or has a word beyond the vocabulary.
-    """
-    from sklearn.datasets import load_svmlight_file
-
-    with _reading(path, "word counts in lda-c's format"):
-        return load_svmlight_file(str(path), n_features=columns, zero_based=True)[0]
-
-
-def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """The words of a text file, one a line.
-
-    Raises:
-        UsageError: the file cannot be read, or has no words.
-    """
-    with _reading(path, "a text file of words, one a line"):
-        words = tuple(path.read_text().splitlines())
-        if not words:
-            raise ValueError("it is empty")
-        return words
 
 
 def unpack_bits(path: Path, packed: NDArray[Any], columns: int) -> NDArray[np.uint8]:
@@ -228,6 +179,20 @@ def unpack_bits(path: Path, packed: NDArray[Any], columns: int) -> NDArray[np.ui
     return np.unpackbits(packed, axis=1, count=columns)
 
 
+def check_kind(path: Path, name: str, array: Any) -> NDArray[Any]:
+    """``array`` itself, where it is one of numbers.
+
+    Raises:
+        UsageError: it is of text, of dates, or no array.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
+        came = getattr(array, "dtype", type(array).__name__)  # what is no array in an archive comes as its bytes
+        raise UsageError(
+            f"{path} must hold arrays of numbers, and {name!r} is of {came}: leave it out, or turn it into numbers."
+        )
+    return array
+
+
 def check_rows(path: Path, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """``array`` itself, where it has the shape that the published file has.
 
@@ -236,6 +201,21 @@ def check_rows(path: Path, array: NDArray[Any], shape: tuple[int, ...]) -> NDArr
     """
     if array.shape != shape:
         raise UsageError(f"{path} must hold an array of shape {shape}, got {array.shape}: fetch it again.")
+    return array
+
+
+def check_numbers(path: Path, array: NDArray[Any], most: int, *, whole: bool = True) -> NDArray[Any]:
+    """``array`` itself, where it holds numbers from 0 to ``most``, all ``whole`` or not.
+
+    Raises:
+        UsageError: it has another, or NaN.
+    """
+    wrong = ~((array >= 0) & (array <= most))
+    if whole:
+        wrong |= array != np.round(array)
+    if wrong.any():
+        kind = "whole numbers" if whole else "numbers"
+        raise UsageError(f"{path} must hold {kind} from 0 to {most}, got {array[wrong][0]:g}: fetch it again.")
     return array
 
 

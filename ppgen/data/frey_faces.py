@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ppgen.data.assemble import Part, assemble, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
-from ppgen.data.formats import check_rows, read_mat, read_npz
+from ppgen.data.formats import check_numbers, check_rows, read_npz
+from ppgen.data.matlab import read_mat
 from ppgen.registry import register_data
 
 __all__ = ["frey_faces"]
@@ -20,7 +21,7 @@ ROWS = (1565, 200, 200)
 REMOTE = Remote(
     "frey_rawface.mat",
     ("https://cs.nyu.edu/~roweis/data/frey_rawface.mat",),
-    "md5:5aeb024d42b8a6091f30e5eb18c8a48d",  # as another loader gives it; the page itself gives none
+    "md5:5aeb024d42b8a6091f30e5eb18c8a48d",  # as another loader gives it; the page gives none, and nobody a sha256
 )
 
 
@@ -35,10 +36,10 @@ def frey_faces() -> Dataset:
     """1,565 train, 200 valid, 200 test rows: the frames in the order of ``RandomState(0).permutation(1965)``.
 
     Neighbouring frames are alike and the split is random, as in the literature: test frames have near twins
-    in train.
+    in train. A download is checked by its md5, the only checksum that is known of it.
     """
     path, images = _images()
-    check_rows(path, images, (sum(ROWS), 28, 20))
+    check_numbers(path, check_rows(path, images, (sum(ROWS), 28, 20)), 255)
     faces = Part(images.reshape(len(images), 560).astype(np.float32) / 255)[permutation(len(images), 0)]
     first, second = ROWS[0], ROWS[0] + ROWS[1]
     parts = (faces[:first], faces[first:second], faces[second:])

@@ -7,7 +7,7 @@ from math import prod
 from numbers import Number
 from typing import Any
 
-from ppgen.data.dataset import Dataset, Split
+from ppgen.data.dataset import Dataset
 from ppgen.data.sources import tensors_of
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError
@@ -22,9 +22,10 @@ def as_dataset(train: Any, valid: Any = None, test: Any = None, *, name: str = "
 
     Args:
         train: x or (x, y, ...): tensors or arrays with one row a datum; a frame of pandas; a map-style data set of
-            torch's, read once; the path of a ``.csv`` or ``.npz`` file; a :class:`Dataset`, which is given back. A list
-            of several of these is one data set whose parts take turns in training: ``[(x, y), (x,)]``, labelled and
-            unlabelled data; its parts bring held-out data of their own, if any.
+            torch's, read once; the path of a ``.csv`` file, or of a ``.npz`` file, NumPy's or a sparse matrix of
+            SciPy's, that unpacks to 1 GiB at most; a :class:`Dataset`, which is given back. A list of several of these
+            is one data set whose parts take turns in training: ``[(x, y), (x,)]``, labelled and unlabelled data; its
+            parts bring held-out data of their own, if any.
         valid: the same, for early stopping and its record; None: there are none.
         test: the same, for evaluation; None: there are none.
         name: what it is called.
@@ -46,8 +47,6 @@ def as_dataset(train: Any, valid: Any = None, test: Any = None, *, name: str = "
             )
         return train if isinstance(train, Dataset) else _alternating(train, name)
     given = {split: tensors_of(split, part) for split, part in {"train": train, **held_out}.items()}
-    for split in held_out:
-        _check_alike(split, given[split], given["train"])
     x = given["train"][0]
     shape = tuple(x.shape[1:])
     spec = DataSpec(name, num_features=prod(shape), observation="any", shape=shape, num_data=len(x) or None)
@@ -68,13 +67,3 @@ def _alternating(given: list[Any], name: str) -> Dataset:
     sets = [as_dataset(part, name=name if len(given) == 1 else f"{name}[{index}]") for index, part in enumerate(given)]
     first, *others = (part for whole in sets for part in whole.parts)
     return dataclasses.replace(first, config={} if others else first.config, beside=tuple(others))
-
-
-def _check_alike(split: str, given: Split, train: Split) -> None:
-    """Held-out data have the entries, shapes and types of the training data."""
-    kinds = [
-        [f"{part.dtype} ({', '.join(map(str, ('N', *part.shape[1:])))})" for part in own] for own in (train, given)
-    ]
-    if kinds[0] != kinds[1]:
-        expected, came = (", ".join(own) for own in kinds)
-        raise UsageError(f"{split} must be of the kind of train, which is {expected}, and is {came}.")

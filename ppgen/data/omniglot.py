@@ -7,7 +7,8 @@ import numpy as np
 from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import PLACE, find
-from ppgen.data.formats import check_rows, read_mat, read_npz, upright
+from ppgen.data.formats import check_numbers, check_rows, read_npz, upright
+from ppgen.data.matlab import read_mat
 from ppgen.data.options import flag
 from ppgen.errors import UsageError
 from ppgen.registry import register_data
@@ -65,8 +66,8 @@ def _chardata() -> tuple[Part, Part] | None:
     names = (("data", "target"), ("testdata", "testtarget"))
     for rows, (images, alphabets) in zip(ROWS[path.name], names, strict=True):
         x, y = read_mat(path, [images, alphabets])
-        check_rows(path, x, (784, rows))
-        check_rows(path, y, (NUM_ALPHABETS, rows))
+        check_numbers(path, check_rows(path, x, (784, rows)), 1, whole=False)
+        check_numbers(path, check_rows(path, y, (NUM_ALPHABETS, rows)), 1)
         parts.append(Part(upright(x.T).astype(np.float32), y.argmax(0))[permutation(rows, 0)])
     return parts[0], parts[1]
 
@@ -78,9 +79,14 @@ def _archive() -> tuple[Part, Part] | None:
         return None
     images, alphabet, train, test = read_npz(path, ["images", "alphabet", "train_index", "test_index"])
     rows = ROWS[path.name]
-    check_rows(path, images, (sum(rows), 28, 28))
-    everything = Part(images.reshape(-1, 784).astype(np.float32) / 255, check_rows(path, alphabet, (sum(rows),)))
-    return everything[check_rows(path, train, rows[:1])], everything[check_rows(path, test, rows[1:])]
+    check_numbers(path, check_rows(path, images, (sum(rows), 28, 28)), 255)
+    check_numbers(path, check_rows(path, alphabet, (sum(rows),)), NUM_ALPHABETS - 1)
+    everything = Part(images.reshape(-1, 784).astype(np.float32) / 255, alphabet)
+    train, test = (
+        check_numbers(path, check_rows(path, index, (num,)), sum(rows) - 1).astype(np.intp)
+        for index, num in zip((train, test), rows, strict=True)
+    )
+    return everything[train], everything[test]
 
 
 def _missing() -> tuple[Part, Part]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ppgen.data.dataset import Split
 from ppgen.data.formats import read_arrays, read_csv
-from ppgen.data.sparse import Rows, SparseRows, is_sparse
+from ppgen.data.sparse import Rows, SparseRows, is_sparse, native
 from ppgen.errors import UsageError
 
-__all__ = ["tensors_of"]
+__all__ = ["tensor_of", "tensors_of"]
 
 
 def tensors_of(where: str, given: Any) -> Split:
@@ -29,8 +31,8 @@ def tensors_of(where: str, given: Any) -> Split:
         where: the split's name, for errors.
         given: a tuple of tensors or arrays, or one of them; a frame or series of pandas; a map-style data set of
             torch's, read once, whose items are tensors or tuples of tensors; the path of a ``.csv`` file (columns of
-            numbers) or of a ``.npz`` archive (its arrays in their order). Lists of Python's numbers are in torch's
-            default type.
+            numbers) or of a ``.npz`` archive (its arrays in their order, or the sparse matrix that SciPy wrote). Lists
+            of Python's numbers are in torch's default type.
 
     Raises:
         UsageError: it is none of these, or holds no numbers.
@@ -49,10 +51,10 @@ def tensors_of(where: str, given: Any) -> Split:
 
 def _of_file(where: str, path: Path) -> Split:
     readers: dict[str, Callable[[Path], Any]] = {".csv": read_csv, ".npz": read_arrays}
-    if path.suffix not in readers or not path.is_file():
+    if path.suffix not in readers or not os.path.isfile(path):  # pathlib raises for names that are too long
         raise UsageError(
-            f"{where} must be data, or the path of a .csv or .npz file that exists, got {str(path)!r}: name such a "
-            "file, or load a registered data set with ppgen.load_data."
+            f"{where} must be data, or the path of a .csv or .npz file that exists, got {str(path)!r:.200}: name "
+            "such a file, or load a registered data set with ppgen.load_data."
         )
     read = readers[path.suffix](path)
     return tensors_of(f"{where} in {path}", read)
@@ -66,8 +68,10 @@ def _of_items(where: str, given: Any) -> tuple[Any, ...]:
             f"{where} must be a map-style torch.utils.data.Dataset, whose items can be counted and read in any order, "
             f"got {type(given).__name__}: {remedy}."
         )
+    items = [given[index] for index in range(len(given))]
+    _refuse_masks(where, items)
     try:
-        stacked = default_collate([given[index] for index in range(len(given))])
+        stacked = default_collate(items)
     except (TypeError, RuntimeError, IndexError) as error:
         raise UsageError(
             f"the items of {where} ({type(given).__name__}) must be tensors, or tuples of tensors, all of one shape, "
@@ -78,24 +82,27 @@ def _of_items(where: str, given: Any) -> tuple[Any, ...]:
 
 def _rows(where: str, values: Any) -> Rows:
     if is_sparse(values):
-        return SparseRows.of(values, keep_type=True)
-    rows = _plain(values) if isinstance(values, Tensor) else _converted(where, values)
+        return SparseRows.of(values, where=where, keep_type=True)
+    rows = tensor_of(where, values)
     if not rows.ndim:
         raise UsageError(f"{where} must be tensors with one row a datum, got the number {rows.item()}.")
     return rows
 
 
-def _plain(values: Tensor) -> Tensor:
-    """Without a gradient, and such that one may be taken of what is made of it."""
-    return values.clone() if values.is_inference() else values.detach()
+def tensor_of(where: str, values: Any) -> Tensor:
+    """A tensor's values, an array's, a frame's or a list's, in the type that they are given in.
 
-
-def _converted(where: str, values: Any) -> Tensor:
-    if isinstance(values, np.ma.MaskedArray):
-        raise UsageError(
-            f"{where} is a masked array, whose mask a tensor would lose: fill it in, x.filled(0.0), and give the mask "
-            "beside it, (x, mask)."
-        )
+    Raises:
+        UsageError: it is none of these, or holds no numbers, or a mask.
+    """
+    if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_nested or values.is_meta or values.is_quantized:
+            raise UsageError(
+                f"{where} must be a dense or sparse tensor of numbers, and is nested, quantized or without numbers "
+                f"({values.layout}, {values.dtype} on {values.device}): make it dense."
+            )
+        return values.clone() if values.is_inference() else values.detach()  # an inference tensor has no gradients
+    _refuse_masks(where, values)
     if isinstance(values, dict):
         raise UsageError(
             f"{where} must be a tensor or a tuple of tensors, got a dict of {', '.join(map(repr, values))}."
@@ -108,18 +115,37 @@ def _converted(where: str, values: Any) -> Tensor:
     return _of_list(where, values) if isinstance(values, list) else _of_array(where, values)
 
 
+def _refuse_masks(where: str, values: Any) -> None:
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in _types_in(values)):
+        raise UsageError(
+            f"{where} is a masked array, whose mask a tensor would lose: fill it in, x.filled(0.0), and give the mask "
+            "beside it, (x, mask)."
+        )
+
+
+def _types_in(values: Any) -> set[type]:
+    """The types of what nested lists and tuples hold."""
+    if not isinstance(values, list | tuple):
+        return {type(values)}
+    found = set(map(type, values))
+    nested = (entry for entry in values if isinstance(entry, list | tuple)) if found & {list, tuple} else ()
+    return found.union(*map(_types_in, nested))
+
+
 def _of_list(where: str, values: list[Any]) -> Tensor:
-    """In torch's default type, as ``torch.tensor`` has it; an array would be in float64."""
+    """Python's numbers in torch's default type, as ``torch.tensor`` has them; arrays and tensors in their own."""
+    plain = all(issubclass(kind, Number | list | tuple) for kind in _types_in(values))
     try:
-        return torch.tensor(values)
+        rows = torch.tensor(values) if plain else np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UsageError(f"{where} must be an array of numbers, got a list that is none: {error}.") from error
+    return rows if isinstance(rows, Tensor) else _of_array(where, rows)
 
 
 def _of_array(where: str, values: Any) -> Tensor:
     array: NDArray[Any] = np.asarray(values)
     try:
-        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+        return torch.from_numpy(np.array(array, dtype=native(array.dtype), order="C"))
     except TypeError as error:  # of text, of objects, of numbers that torch lacks
         what = type(values).__name__ if array.dtype.kind == "O" and not array.ndim else str(array.dtype)
         raise UsageError(f"{where} must be an array of numbers, got {what}.") from error

@@ -8,11 +8,17 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ppgen.errors import UsageError
 
-__all__ = ["Rows", "SparseRows", "is_sparse", "place_of", "stored", "take"]
+__all__ = ["Rows", "SparseRows", "check_matrix", "is_sparse", "native", "place_of", "stored", "take"]
+
+SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+"""Types in which torch keeps numbers and makes no dense rows of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,23 +63,45 @@ class SparseRows:
             raise UsageError(f"indices must be columns 0..{self.num_columns - 1}, got {found}.")
 
     @classmethod
-    def of(cls, matrix: Any, *, keep_type: bool = False) -> Self:
-        """The same numbers as a sparse matrix of SciPy's, a sparse tensor or a dense one, entries added up.
+    def of(cls, matrix: Any, *, where: str = "x", keep_type: bool = False) -> Self:
+        """The same numbers as a sparse matrix of SciPy's, a sparse tensor or a dense one.
 
-        They are in torch's default type, unless the matrix's own is to be kept.
+        Entries of one place are added up, in float64 whatever their type, so that no sum wraps around. They are in
+        torch's default type, unless the matrix's own is to be kept (int64 for uint16, uint32 and uint64).
+
+        Args:
+            matrix: (N, D).
+            where: what it is, for errors.
+            keep_type: whether to keep the matrix's own type.
+
+        Raises:
+            UsageError: it is no matrix of numbers, or holds whole numbers that the type that is kept does not.
         """
-        from scipy.sparse import coo_matrix, csr_matrix
+        from scipy.sparse import coo_matrix
 
         if isinstance(matrix, cls):
             return matrix
-        if isinstance(matrix, Tensor):
-            entries = matrix.detach().cpu().to_sparse_coo().coalesce()
-            matrix = coo_matrix((entries.values().numpy(), entries.indices().numpy()), shape=tuple(matrix.shape))
-        matrix = csr_matrix(matrix, dtype=None if keep_type else torch.empty(0).numpy().dtype, copy=True)
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
-        indptr, indices = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
-        return cls(indptr, indices, torch.from_numpy(matrix.data), matrix.shape[1])
+        kind, (row, column), values = _entries_of(where, matrix)
+        summed = coo_matrix((values, (row, column)), shape=tuple(matrix.shape)).tocsr()
+        summed.eliminate_zeros()
+        indptr, indices = (torch.from_numpy(part.astype(np.int64)) for part in (summed.indptr, summed.indices))
+        exact = cls(indptr, indices, torch.from_numpy(summed.data), summed.shape[1])
+        own = torch.int64 if kind in UNSIGNED else kind
+        return exact._in_type(where, own if keep_type else torch.get_default_dtype())
+
+    def _in_type(self, where: str, kind: torch.dtype) -> Self:
+        """The rows of float64 numbers in another type, which must hold them if it is one of whole numbers."""
+        kept = self.values.to(kind)
+        if not kind.is_floating_point:
+            changed = (kept.double() != self.values) | (self.values.abs() >= 2**53)
+            if bool(changed.any()):
+                first = int(changed.nonzero()[0])
+                row, column = self.place(first)
+                raise UsageError(
+                    f"{where} holds {self.values[first].item():.17g} in row {row}, column {column}, where entries of "
+                    f"one place are added up, and {kind} (exact below 2^53) has no such number: give floats."
+                )
+        return dataclasses.replace(self, values=kept)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -125,10 +153,15 @@ class SparseRows:
         return self.index_select(0, picked.reshape(-1)).reshape(*picked.shape, self.num_columns)
 
     def sum(self, dim: int) -> Tensor:
-        """Sums over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1."""
+        """Sums over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1.
+
+        They are int64 of whole-number types, float32 of shorter floats, and do not wrap around or overflow.
+        """
         row = torch.arange(len(self), device=self.device).repeat_interleave(self.indptr.diff())
         groups = self.indices if dim == 0 else row
-        return self.values.new_zeros(self.shape[1 - dim]).index_add_(0, groups, self.values)
+        wide = self.values.double() if self.is_floating_point() else self.values.long()
+        total = wide.new_zeros(self.shape[1 - dim]).index_add_(0, groups, wide)
+        return total if self.dtype == torch.float64 or not self.is_floating_point() else total.float()
 
     def mean(self, dim: int) -> Tensor:
         """Means over rows, (D,) for ``dim`` 0, or over columns, (N,) for ``dim`` 1."""
@@ -152,8 +185,38 @@ Rows = Tensor | SparseRows
 
 def is_sparse(matrix: Any) -> bool:
     """Whether ``matrix`` is sparse rows, or a sparse matrix of SciPy's or torch's, of which they can be made."""
-    of_torch = isinstance(matrix, Tensor) and matrix.layout != torch.strided
+    of_torch = isinstance(matrix, Tensor) and matrix.layout in SPARSE
     return isinstance(matrix, SparseRows) or of_torch or hasattr(matrix, "tocsr")
+
+
+def _entries_of(where: str, matrix: Any) -> tuple[torch.dtype, tuple[Any, Any], NDArray[np.float64]]:
+    """The type of a matrix's numbers, rows and columns of its entries, and the numbers in float64."""
+    of_torch = isinstance(matrix, Tensor)
+    numbers = not matrix.is_complex() if of_torch else matrix.dtype.kind in "biuf" and matrix.dtype.itemsize <= 8
+    if matrix.ndim != 2 or not numbers:
+        came = f"shape {tuple(matrix.shape)} of {matrix.dtype}"
+        raise UsageError(f"{where} must be a matrix (N, D) of numbers where it is sparse, got {came}.")
+    if of_torch:
+        entries = matrix.detach().cpu().double().to_sparse_coo().coalesce()
+        return matrix.dtype, tuple(entries.indices().numpy()), entries.values().numpy()
+    try:
+        check_matrix(matrix)
+        entries = matrix.tocoo()
+    except ValueError as error:
+        raise UsageError(f"{where} is no sparse matrix that SciPy can read ({error}): make it anew.") from error
+    kind = torch.from_numpy(np.empty(0, native(matrix.dtype))).dtype
+    return kind, (entries.row, entries.col), entries.data.astype(np.float64)
+
+
+def native(kind: np.dtype[Any]) -> np.dtype[Any]:
+    """The same type in this machine's order of bytes, under the one name that torch knows (int64, not longlong)."""
+    return np.dtype(kind.newbyteorder("=").str)
+
+
+def check_matrix(matrix: Any) -> None:
+    """Raise ValueError where a sparse matrix of SciPy's has indices out of range, which its compiled code trusts."""
+    if hasattr(matrix, "check_format"):
+        matrix.check_format(full_check=True)
 
 
 def stored(x: Rows) -> tuple[Tensor, ...]:

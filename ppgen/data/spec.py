@@ -67,12 +67,14 @@ class DataSpec:
         self._check_shapes()
 
     def _check_numbers(self) -> None:
+        if not isinstance(self.name, str):
+            raise UsageError(f"the name of data must be a string, got {self.name!r:.60}.")
         least = {"num_features": 1, "levels": 2, "num_classes": 1, "num_labelled": 1, "num_data": 1, "length": 1}
         for name, lower in least.items():
             value = getattr(self, name)
             if value is None and name != "num_features":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < lower:
+            if not _is_size(value) or value < lower:
                 raise UsageError(f"{name} of data {self.name!r} must be an integer of at least {lower}, got {value!r}.")
 
         if self.num_labelled is not None and self.num_classes is None:
@@ -96,6 +98,11 @@ class DataSpec:
                 raise UsageError(
                     f"data {self.name!r} is {self.observation} and has a {name}: give it for counts and nothing else."
                 )
+        words: object = self.vocabulary
+        if words is not None and not (isinstance(words, tuple) and all(isinstance(word, str) for word in words)):
+            raise UsageError(
+                f"vocabulary of data {self.name!r} must be a list of words, word i for column i, got {words!r:.60}."
+            )
         if self.vocabulary is not None and len(self.vocabulary) != self.num_features:
             raise UsageError(
                 f"vocabulary of data {self.name!r} must hold num_features={self.num_features} words, "
@@ -108,6 +115,12 @@ class DataSpec:
                 f"data {self.name!r} is {self.observation} and has shape={self.shape}: give it for data of the kind "
                 "any, and for nothing else."
             )
+        for name in ("shape", "image_shape"):
+            sizes = getattr(self, name)
+            if sizes is not None and not (isinstance(sizes, tuple | list) and all(map(_is_size, sizes))):
+                raise UsageError(
+                    f"{name} of data {self.name!r} must be a tuple of integers of at least 1, got {sizes!r:.60}."
+                )
         if self.shape is not None and prod(self.shape) != self.num_features:
             raise UsageError(
                 f"shape of data {self.name!r} must hold num_features={self.num_features} numbers, got {self.shape}."
@@ -119,6 +132,8 @@ class DataSpec:
                 f"image_shape of data {self.name!r} must be (H, W) or (C, H, W) holding num_features="
                 f"{self.num_features} numbers, got {tuple(self.image_shape)}."
             )
+        if self.mean is not None and not isinstance(self.mean, torch.Tensor):
+            raise UsageError(f"mean of data {self.name!r} must be a tensor, got {self.mean!r:.60}.")
         if self.mean is not None and self.mean.shape != (self.num_features,):
             raise UsageError(
                 f"mean of data {self.name!r} must have shape ({self.num_features},), got {tuple(self.mean.shape)}."
@@ -152,6 +167,10 @@ class DataSpec:
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
         return cls(**entries)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _saved() -> list[str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ppgen.data.assemble import binarize_once, mean_length, permutation
 from ppgen.data.dataset import Dataset, Split
+from ppgen.data.sources import tensor_of
 from ppgen.data.sparse import Rows, SparseRows, is_sparse, take
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
@@ -39,7 +39,8 @@ def dataset_from(
     Args:
         train: x of shape (N, ...), a tensor or anything that NumPy makes an array of numbers of; or a tuple
             (x, y). More than two dimensions are flattened to (N, D); (N, H, W) and (N, C, H, W) give
-            ``image_shape``. Sparse matrices of SciPy and sparse tensors stay sparse.
+            ``image_shape``. Sparse matrices of SciPy and sparse tensors stay sparse. x is in torch's default type, and
+            documents whose words it does not count exactly are refused.
         valid: the same; a seeded ``held_out`` share of ``train`` where it is None.
         test: the same.
         observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
@@ -51,14 +52,14 @@ def dataset_from(
         seed: of the permutation that splits, and of the one-time draws.
 
     Raises:
-        UsageError: x has no rows of numbers, or anything that :class:`Dataset` refuses.
+        UsageError: x has no rows of numbers, or a mask, or anything that :class:`Dataset` refuses.
 
     >>> data = dataset_from(torch.randn(100, 3))
     >>> data.spec.observation, len(data.train[0]), len(data.valid[0]), len(data.test[0])
     ('real', 80, 10, 10)
     """
     parts = {"train": train, "valid": valid, "test": test}
-    shaped = {split: _tensors(split, part) for split, part in parts.items() if part is not None}
+    shaped = {split: _tensors(split, part) for split, part in parts.items() if part is not None or split == "train"}
     shape = image_shape or _image_shape(shaped["train"][0])
     given = {split: _flat(part) for split, part in shaped.items()}
     splits = _hold_out(given, held_out, seed)
@@ -77,7 +78,7 @@ def dataset_from(
         num_data=len(x) or None,
         length=mean_length(mean) if observation == "counts" else None,
         mean=mean,
-        vocabulary=None if vocabulary is None else tuple(vocabulary),
+        vocabulary=_words(vocabulary),
     )
     for split, part in given.items():  # here rows have the numbers that the user knows them by
         check_split(split, part, spec, probabilities=dynamic)
@@ -89,7 +90,7 @@ def _tensors(split: str, part: Any) -> Split:
     entries = part if isinstance(part, tuple) else (part,)
     if not entries:
         raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
-    x = SparseRows.of(entries[0]) if is_sparse(entries[0]) else _floating(_tensor(split, entries[0])).contiguous()
+    x = _x(split, entries[0])
     rest = [_tensor(split, entry) for entry in entries[1:]]
     if x.ndim < 2:
         raise UsageError(
@@ -102,20 +103,26 @@ def _tensors(split: str, part: Any) -> Split:
     return (x, *(_floating(y) if y.is_floating_point() else y.long() for y in rest))
 
 
+def _x(split: str, values: Any) -> Rows:
+    sparse = is_sparse(values)
+    return SparseRows.of(values, where=f"x in {split}") if sparse else _floating(_tensor(split, values)).contiguous()
+
+
 def _floating(values: Tensor) -> Tensor:
     return values.to(torch.get_default_dtype())
 
 
 def _tensor(split: str, values: Any) -> Tensor:
-    if isinstance(values, Tensor):
-        return values.detach()
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise UsageError(f"{split} must be an array of numbers, got rows of different lengths: {error}.") from error
-    if array.dtype.kind not in "bifu":
-        raise UsageError(f"{split} must be an array of numbers, got {array.dtype}.")
-    return torch.from_numpy(np.array(array))
+    tensor = tensor_of(split, values)
+    if tensor.is_complex():
+        raise UsageError(f"{split} must be an array of numbers, got {tensor.dtype}.")
+    return tensor
+
+
+def _words(vocabulary: Any) -> Any:
+    """Words in their order as a tuple; what has no order, or is one word, is left to be refused."""
+    unordered = isinstance(vocabulary, str | Mapping) or not hasattr(vocabulary, "__getitem__")
+    return vocabulary if unordered else tuple(vocabulary)
 
 
 def _image_shape(x: Rows) -> tuple[int, ...] | None:
@@ -132,10 +139,10 @@ def _hold_out(splits: dict[str, Split], held_out: float, seed: int) -> dict[str,
     """Take what is missing of valid and test from the permuted rows of train."""
     wanted = [split for split in ("valid", "test") if split not in splits]
     n = len(splits["train"][0])
-    size = max(1, round(held_out * n))
     if not wanted:
         return splits
-    if not 0 < held_out < 1 or len(wanted) * size >= n:
+    size = max(1, round(held_out * n)) if 0 < held_out < 1 else n
+    if len(wanted) * size >= n:
         raise UsageError(
             f"cannot split {' and '.join(wanted)} of {size} rows off the {n} rows of train: "
             f"give {' and '.join(wanted)}, or a held_out between 0 and 1 that leaves rows to train "

@@ -15,8 +15,17 @@ UNKNOWN_LABEL = -1
 """The label of a training datum whose label is not known."""
 
 
-def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabilities: bool = False) -> None:
+def check_split(
+    name: str,
+    split: tuple[Rows, ...],
+    spec: DataSpec,
+    *,
+    like: tuple[Rows, ...] | None = None,
+    probabilities: bool = False,
+) -> None:
     """Check that ``split``, (x,), (x, y) or more, is what ``spec`` says; binary x may be ``probabilities``.
+
+    It must have the types and the shapes of ``like``, the training data, and be on their device.
 
     Raises:
         UsageError: the split is empty, its tensors differ in length, a shape or type is wrong, x is not
@@ -24,6 +33,9 @@ def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabili
             offending row.
     """
     where = f"{name} of data {spec.name!r}"
+    _check_tensors(where, split)
+    if like is not None:
+        _check_alike(name, split, like)
     _check_shapes(where, split, spec)
     _check_finite(where, split)
     if spec.observation == "binary":
@@ -36,9 +48,12 @@ def check_split(name: str, split: tuple[Rows, ...], spec: DataSpec, *, probabili
         _check_labels(where, split, spec.num_classes, 0 if spec.num_labelled is None else UNKNOWN_LABEL)
 
 
-def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
+def _check_tensors(where: str, split: object) -> None:
     if not isinstance(split, tuple) or not split or not all(isinstance(part, Rows) for part in split):
         raise UsageError(f"{where} must be a tuple of tensors, (x,) or (x, y), got {type(split).__name__}.")
+
+
+def _check_shapes(where: str, split: tuple[Rows, ...], spec: DataSpec) -> None:
     x = split[0]
     if spec.shape is not None:
         _check_shape(where, x, spec.shape)
@@ -56,6 +71,17 @@ def _check_shapes(where: str, split: object, spec: DataSpec) -> None:
         raise UsageError(f"the tensors in {where} must have the same number of rows, got {lengths}.")
 
 
+def _check_alike(name: str, split: tuple[Rows, ...], like: tuple[Rows, ...]) -> None:
+    expected, came = (
+        [f"{part.dtype} ({', '.join(map(str, ('N', *part.shape[1:])))}) on {part.device}" for part in own]
+        for own in (like, split)
+    )
+    if expected != came:
+        raise UsageError(
+            f"{name} must be of the kind of train, which is {', '.join(expected)}, and is {', '.join(came)}."
+        )
+
+
 def _check_shape(where: str, x: Rows, shape: tuple[int, ...]) -> None:
     if not x.ndim or tuple(x.shape[1:]) != shape:
         expected = ", ".join(map(str, ("B", *shape)))
@@ -68,10 +94,11 @@ def _check_finite(where: str, split: tuple[Rows, ...]) -> None:
         numbers = stored(part)[-1]
         if not numbers.numel() or not numbers.is_floating_point():  # a sparse matrix of zeros, whole numbers
             continue
-        extremes = torch.stack(torch.aminmax(numbers))  # NaN propagates; four times as fast as asking every entry
+        wide = numbers.float() if numbers.element_size() == 1 else numbers  # of eight bits torch finds no extremes
+        extremes = torch.stack(torch.aminmax(wide))  # NaN propagates; four times as fast as asking every entry
         if bool(torch.isfinite(extremes).all()):
             continue
-        _refuse(where, part, ~torch.isfinite(numbers), "finite numbers", remedy)
+        _refuse(where, part, ~torch.isfinite(wide), "finite numbers", remedy)
 
 
 def _check_binary(where: str, x: Rows, probabilities: bool) -> None:
@@ -94,13 +121,22 @@ def _check_quantised(where: str, x: Rows, levels: int) -> None:
 def _check_counts(where: str, x: Rows) -> None:
     numbers = stored(x)[-1]
     _refuse(where, x, (numbers < 0) | (numbers != numbers.round()), "counts 0, 1, 2, ...", "give word counts")
-    empty = (x.sum(1) == 0).nonzero()[:, 0].tolist()
+    words = x.sum(1)  # (N,)
+    empty = (words == 0).nonzero()[:, 0].tolist()
     if empty:
         shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
         raise UsageError(
             f"{where} must hold documents of at least one word, and {len(empty)} of {len(x)} are empty (row {shown}): "
             "drop the empty documents."
         )
+    exact = 2 / torch.finfo(x.dtype).eps  # up to it every whole number has a float of its own
+    _refuse(
+        where,
+        words,
+        words >= exact,
+        f"documents of fewer than {exact:.0f} words, which {x.dtype} counts exactly",
+        "call torch.set_default_dtype(torch.float64) first, or divide the document",
+    )
 
 
 def _check_labels(where: str, split: tuple[Rows, ...], num_classes: int, least: int) -> None:

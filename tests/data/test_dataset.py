@@ -8,6 +8,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppgen.data import SPLITS, Dataset, DataSpec
+from ppgen.data.modes import Modes
 from ppgen.errors import UsageError
 
 NAN, INF = float("nan"), float("inf")
@@ -183,3 +184,32 @@ def test_sha256_changes_with_a_bit_and_with_the_order_of_splits() -> None:
     other = with_entry(1e-30)
     hashes = {dataset(x, split=split).sha256 for x in (one, other) for split in SPLITS}
     assert len(hashes) == 4  # the three places of the changed bit, and none
+
+
+def test_held_out_data_are_of_the_kind_of_train() -> None:
+    whole = dataset()
+    for other in (torch.zeros(4, 3, dtype=torch.float64), torch.zeros(4, 2)):
+        with pytest.raises(
+            UsageError, match=r"valid must be of the kind of train, which is torch\.float32 \(N, 3\) on cpu"
+        ):
+            replace(whole, valid=(other,))
+    with pytest.raises(UsageError, match="test must be of the kind of train"):
+        replace(whole, test=(*whole.test, torch.zeros(4)))
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        ("spec", "digits", "spec of a Dataset must be a DataSpec, got 'digits'"),
+        ("dynamic", "no", "dynamic of a Dataset must be a bool, got 'no'"),
+        ("config", "digits", "config of a Dataset must be a Mapping, got 'digits'"),
+        ("modes", torch.zeros(2, 3), "modes of a Dataset must be a .*Modes"),
+        ("modes", Modes(torch.zeros(2, 5), 1.0), "must have num_features=3 coordinates, got 5"),
+        ("beside", [dataset()], "beside of a Dataset must be a tuple"),
+        ("beside", (torch.zeros(3),), "beside of a Dataset must hold Datasets"),
+        ("train", None, "train of data 'toy' must be a tuple of tensors"),
+    ],
+)
+def test_dataset_refuses_parts_of_another_kind(part: str, value: Any, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        replace(dataset(), **{part: value})

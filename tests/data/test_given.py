@@ -211,3 +211,42 @@ def test_loaders_and_own_tensors_come_in_torch_s_default_type() -> None:
             assert data.rows("train", slice(2))[0].dtype == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+MASKED = np.ma.masked_equal(X.numpy(), 2)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [MASKED, (X, MASKED), [MASKED, MASKED], (X.tolist(), [1.0, np.ma.masked, 0, 0, 0, 0]), Items(X, MASKED)],
+    ids=["an array", "labels", "a list", "a masked entry", "items"],
+)
+@pytest.mark.parametrize("enter", [as_dataset, dataset_from])
+def test_a_mask_is_never_lost(enter: Callable[[Any], Any], given: Any) -> None:
+    if isinstance(given, Items) and enter is dataset_from:
+        given = tuple(given.columns)
+    with pytest.raises(UsageError, match="masked array, whose mask a tensor would lose: fill it in"):
+        enter(given)
+
+
+def test_a_sparse_matrix_is_read_from_scipy_s_own_file(tmp_path: Path) -> None:
+    dense = np.eye(N, 4, dtype=np.int32)
+    scipy.sparse.save_npz(tmp_path / "x.npz", scipy.sparse.csc_array(dense))
+    data = as_dataset(tmp_path / "x.npz")
+    assert torch.equal(data.rows("train")[0], torch.from_numpy(dense))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [X.to("meta"), X.float().to_mkldnn()],
+    ids=["meta", "mkldnn"],
+)
+@pytest.mark.parametrize("enter", [as_dataset, dataset_from])
+def test_a_tensor_without_plain_numbers_is_refused(enter: Callable[[Any], Any], given: Tensor) -> None:
+    with pytest.raises(UsageError, match=r"train must be a dense or sparse tensor of numbers, .*: make it dense"):
+        enter(given)
+
+
+def test_a_list_of_tensors_or_arrays_is_their_stack() -> None:
+    for rows in (list(X), [row.numpy() for row in X]):
+        assert torch.equal(dataset_from(rows, valid=X, test=X).train[0], X.float())

@@ -207,3 +207,45 @@ def test_omniglot_has_no_grey_levels(folder: Path) -> None:
     write_chardata(folder)
     with pytest.raises(UsageError, match="binarize='none': Known names: dynamic, threshold"):
         load_data("omniglot", binarize="none")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"images": np.full((20, 28, 28), np.nan)}, "whole numbers from 0 to 255, got nan"),
+        ({"alphabet": np.full(20, 50)}, "whole numbers from 0 to 49, got 50"),
+        ({"alphabet": np.zeros(19)}, r"an array of shape \(20,\), got \(19,\)"),
+        ({"train_index": np.full(12, 20)}, "whole numbers from 0 to 19, got 20"),
+        ({"test_index": np.full(8, 0.5)}, "whole numbers from 0 to 19, got 0.5"),
+        ({"images": np.full((20, 28, 28), "ink")}, "arrays of numbers, and 'images' is of <U3"),
+    ],
+)
+def test_omniglot_names_an_archive_with_wrong_numbers(folder: Path, change: dict[str, Any], sentence: str) -> None:
+    whole: dict[str, Any] = {
+        "images": GREY,
+        "alphabet": np.arange(20),
+        "train_index": np.arange(12),
+        "test_index": np.arange(12, 20),
+    }
+    np.savez(folder / "omniglot28.npz", **(whole | change))
+    with pytest.raises(UsageError, match=rf"omniglot28\.npz must hold {sentence}"):
+        load_data("omniglot")
+
+
+def test_omniglot_names_a_drawing_without_numbers(folder: Path) -> None:
+    ink = write_chardata(folder)
+    ink[15, 3] = np.nan  # it is in no training row, and 0 once binarized
+    savemat(
+        folder / "chardata.mat",
+        {"data": ink[:12].T, "testdata": ink[12:].T, "target": np.zeros((50, 12)), "testtarget": np.zeros((50, 8))},
+    )
+    with pytest.raises(UsageError, match=r"chardata\.mat must hold numbers from 0 to 1, got nan"):
+        load_data("omniglot")
+
+
+def test_caltech_names_a_file_with_labels_out_of_range(folder: Path) -> None:
+    packed: dict[str, Any] = {f"{split}_packed": np.packbits(bits, axis=1) for split, bits in BITS.items()}
+    packed |= {f"{split}_labels": np.full(len(bits), 101) for split, bits in BITS.items()}
+    np.savez(folder / "caltech101_silhouettes.npz", **packed)
+    with pytest.raises(UsageError, match=r"silhouettes\.npz must hold whole numbers from 0 to 100, got 101"):
+        load_data("caltech101_silhouettes")

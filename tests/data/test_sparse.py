@@ -9,7 +9,7 @@ from scipy import sparse
 from torch import Tensor
 
 from ppgen.batches import Batches
-from ppgen.data import SPLITS, SparseRows, dataset_from
+from ppgen.data import SPLITS, SparseRows, as_dataset, dataset_from
 from ppgen.errors import UsageError
 
 
@@ -164,3 +164,55 @@ def test_the_vocabulary_names_the_columns() -> None:
     assert data.spec.vocabulary == ("a", "b", "c")
     with pytest.raises(UsageError, match="vocabulary of data 'user' must hold num_features=3 words, got 2"):
         dataset_from(x, observation="counts", vocabulary=["a", "b"])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, np.uint16, np.float32])
+def test_counts_of_short_types_do_not_wrap_around(kind: Any) -> None:
+    x = np.full((4, 3), 100).astype(kind)
+    for form in (sparse.csr_matrix, sparse.coo_array, torch.from_numpy):
+        data = dataset_from(form(x), valid=x, test=x, observation="counts")
+        assert data.train[0].sum(1).tolist() == [300] * 4
+    kept = SparseRows.of(sparse.csr_array(x), keep_type=True)
+    assert kept.sum(1).tolist() == [300] * 4
+    assert kept.mean(0).tolist() == [100] * 3
+
+
+@pytest.mark.parametrize("kind", [torch.half, torch.bfloat16, torch.uint8, torch.bool, torch.int64])
+def test_sparse_tensors_of_every_type_are_rows(kind: torch.dtype) -> None:
+    x = torch.eye(5, 3)
+    x[3:, 0] = 1
+    made = dataset_from(x.to(kind).to_sparse(), valid=x, test=x)
+    assert torch.equal(made.train[0][:], x)
+    kept = as_dataset(x.to(kind).to_sparse()).train[0]
+    assert torch.equal(kept[:], x.to(kind))
+
+
+def test_a_sum_that_its_type_does_not_hold_is_refused() -> None:
+    twice = sparse.coo_matrix((np.array([200, 100], np.uint8), ([0, 0], [1, 1])), shape=(1, 3))
+    assert SparseRows.of(twice).values.tolist() == [300]
+    with pytest.raises(UsageError, match=r"train holds 300 in row 0, column 1, .* torch.uint8 .*: give floats"):
+        as_dataset(twice)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_documents_that_float32_does_not_count_exactly_are_refused(form: Any) -> None:
+    x, held = np.array([[2**24 - 1, 0], [1, 1]]), np.ones((1, 2))
+    assert dataset_from(form(x), valid=held, test=held, observation="counts").rows("train")[0][0, 0] == 2**24 - 1
+    for counts in ([2**24 + 1, 0], [2**23, 2**23]):
+        with pytest.raises(
+            UsageError, match=r"fewer than 16777216 words, which torch\.float32 counts exactly, got .* row 1"
+        ):
+            dataset_from(form([[1, 0], counts]), valid=held, test=held, observation="counts")
+
+
+def test_indices_that_scipy_did_not_check_are_refused() -> None:
+    matrix = sparse.csc_matrix(np.eye(3))
+    matrix.indices[0] = 10**6
+    with pytest.raises(UsageError, match=r"train is no sparse matrix that SciPy can read .*: make it anew"):
+        as_dataset(matrix)
+
+
+@pytest.mark.parametrize("matrix", [sparse.csr_array(np.eye(3) * 1j), sparse.coo_array(np.ones(3))], ids=str)
+def test_what_is_no_matrix_of_numbers_is_refused(matrix: Any) -> None:
+    with pytest.raises(UsageError, match=r"train must be a matrix \(N, D\) of numbers where it is sparse"):
+        as_dataset(matrix)

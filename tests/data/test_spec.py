@@ -67,3 +67,21 @@ def test_from_json_names_an_unknown_entry() -> None:
 def test_from_json_names_a_missing_entry() -> None:
     with pytest.raises(UsageError, match="lacks observation"):
         DataSpec.from_json({"name": "x", "num_features": 1})
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "sentence"),
+    [
+        ("name", 5, "the name of data must be a string, got 5"),
+        ("image_shape", 4, "image_shape of data 'toy' must be a tuple of integers of at least 1, got 4"),
+        ("image_shape", (-2, -2), "must be a tuple of integers of at least 1"),
+        ("image_shape", (2.0, 2), "must be a tuple of integers of at least 1"),
+        ("mean", [0.0] * 4, "mean of data 'toy' must be a tensor"),
+        ("vocabulary", "abcd", "vocabulary of data 'toy' must be a list of words"),
+        ("vocabulary", ("a", "b", "c", 1), "vocabulary of data 'toy' must be a list of words"),
+    ],
+)
+def test_an_entry_of_another_type_is_refused(entry: str, value: Any, sentence: str) -> None:
+    described: dict[str, Any] = {"name": "toy", "num_features": 4, "observation": "counts"}
+    with pytest.raises(UsageError, match=sentence):
+        DataSpec(**described | {entry: value})

@@ -1,5 +1,9 @@
 """Documents: synthetic ones against their truth, embedded ones, those of files, and those of the user's."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,10 @@ import torch
 from scipy import sparse
 
 from ppgen.data import SPLITS, Dataset, SparseRows, bar_topics, load_data
+from ppgen.data.words import read_lda_c, read_vocabulary
 from ppgen.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 Require = Callable[[str], Path]
 
@@ -195,3 +202,140 @@ def test_documents_refuse(files: Path, options: dict[str, Any], sentence: str, m
     with pytest.raises(UsageError) as refused:
         load_data("documents", **options)
     assert sentence in str(refused.value)
+
+
+BLEI = "4 0:1 5:1 2:2 3:1\n2 1:3 0:1\n1 4:2\n" * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("1 0:1\n5 0:1 3:2", "line 2 says 5 words and has 2: it was cut or joined"),
+        ("1 0:1\n# 1 0:1", "line 2 has '1' in place of word:count"),
+        ("1 0:1 # a", "line 1 has '#' in place of word:count"),
+        ("2 0:1 3", "line 1 has '3' in place of word:count"),
+        ("1 -1:1", "line 1 has '-1:1' in place of word:count"),
+        ("1 0:1.5", "line 1 has '0:1.5' in place of word:count"),
+        ("0:1 1:2", "line 1 begins with '0:1', and not with the number of its words"),
+        ("2 3:1 3:2", "line 1 has word 3 twice"),
+        ("1 0:1\n1 6:1", "line 2 has word 6, and words are 0..5"),
+        ("1 0:1\n\n1 0:1", "line 2 begins with ''"),
+    ],
+)
+def test_a_line_that_is_no_document_is_named(files: Path, text: str, fault: str) -> None:
+    (files / "bad.dat").write_text(text)
+    with pytest.raises(UsageError, match=r"bad\.dat must be word counts in lda-c's format, and ") as refused:
+        load_data("documents", file=str(files / "bad.dat"), vocabulary=str(files / "words.txt"))
+    assert fault in str(refused.value)
+
+
+def test_words_stand_in_any_order(files: Path) -> None:
+    (files / "blei.dat").write_text(BLEI)
+    data = load_data("documents", file=str(files / "blei.dat"), vocabulary=str(files / "words.txt"))
+    assert sizes(data) == [10, 1, 1]
+    assert sum(tokens(data)) == 4 * 11
+
+
+def test_a_word_beyond_any_vocabulary_is_refused(files: Path) -> None:
+    (files / "huge.dat").write_text("1 99999999999:1")
+    with pytest.raises(UsageError, match=r"line 1 has word 99999999999, and words are 0\.\.9999999"):
+        load_data("documents", file=str(files / "huge.dat"))
+
+
+def test_a_large_file_of_lda_c_is_read_in_a_second(tmp_path: Path) -> None:
+    words = np.random.RandomState(0).permutation(2000)[:60]
+    line = " ".join(["60", *(f"{word}:3" for word in words)])
+    (tmp_path / "large.dat").write_text("\n".join([line] * 11_000))
+    start = time.process_time()
+    assert read_lda_c(tmp_path / "large.dat", 2000).sum() == 11_000 * 60 * 3
+    assert time.process_time() - start < 3  # 0.7 s where nothing else runs
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
+def test_documents_are_read_from_scipy_s_own_files(files: Path, form: str) -> None:
+    sparse.save_npz(files / "scipy.npz", COUNTS.asformat(form))
+    data = load_data("documents", file=str(files / "scipy.npz"), vocabulary=str(files / "words.txt"))
+    assert data.sha256 == load_data("documents", file=str(files / "counts.npz")).sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"indices": [99] * 5}, "a sparse matrix of SciPy's"),
+        ({"indptr": [0, 5, 2]}, "a sparse matrix of SciPy's"),
+        ({"shape": [2, 10**13]}, "no file may to more than 1 GiB"),
+        ({"format": "zzz"}, "Unknown format"),
+        ({"data": ["a"] * 5}, "'data' is of <U1"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_a_damaged_file_of_scipy_s_is_refused(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    whole: dict[str, Any] = {
+        "indices": range(5),
+        "indptr": [0, 2, 5],
+        "shape": [2, 5],
+        "data": [1] * 5,
+        "format": "csr",
+    }
+    np.savez(tmp_path / "x.npz", **whole | change)
+    with pytest.raises(UsageError, match=r"x\.npz must ") as refused:
+        load_data("documents", file=str(tmp_path / "x.npz"))
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"ant\nbee", ("ant", "bee")),
+        (b"ant\r\nbee\r\n", ("ant", "bee")),
+        (b"\xef\xbb\xbfant\nbee\n", ("ant", "bee")),
+        ("a\x0bb\nc\u2028d\nna\u00efve\x85\n\n".encode(), ("a\x0bb", "c\u2028d", "na\u00efve\x85")),
+    ],
+)
+def test_words_stand_one_a_line(tmp_path: Path, content: bytes, words: tuple[str, ...]) -> None:
+    (tmp_path / "words.txt").write_bytes(content)
+    assert read_vocabulary(tmp_path / "words.txt") == words
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "it is empty"),
+        (b"ant\n\nbee", "line 2 is empty"),
+        ("ant\nna\u00efve".encode("latin-1"), "line 2 is in another encoding: save it in UTF-8"),
+        ("ant".encode("utf-16"), "line 1 is in another encoding"),
+    ],
+)
+def test_what_are_no_words_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (tmp_path / "words.txt").write_bytes(content)
+    with pytest.raises(UsageError, match=f"words.txt must be a text file of words in UTF-8, one a line.*{sentence}"):
+        read_vocabulary(tmp_path / "words.txt")
+
+
+def test_the_locale_does_not_matter(files: Path) -> None:
+    (files / "words.txt").write_text("ant\nb\u00ebe\ncat\ndog\neel\nfox\n", encoding="utf-8")
+    (files / "table.csv").write_text("b\u00ebe,cat\n1,2\n", encoding="utf-8")
+    code = (
+        "from ppgen.data import as_dataset, load_data; as_dataset('table.csv');"
+        "print(ascii(load_data('documents', file='counts.npz', vocabulary='words.txt').spec.vocabulary[1]))"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=files, env=os.environ | plain, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ascii("b\u00ebe")), done.stderr
+
+
+@pytest.mark.parametrize("count", [-1, 0.5, float("nan"), float("inf")])
+def test_counts_of_a_file_are_whole_numbers(tmp_path: Path, count: float) -> None:
+    np.savez(tmp_path / "x.npz", indptr=[0, 1, 2], indices=[0, 1], counts=[1, count])
+    with pytest.raises(
+        UsageError, match=rf"x\.npz must hold whole numbers from 0 to \d+, got {count:g}: fetch it again"
+    ):
+        load_data("documents", file=str(tmp_path / "x.npz"))
+
+
+def test_a_matrix_of_another_vocabulary_is_refused(files: Path) -> None:
+    sparse.save_npz(files / "scipy.npz", sparse.csr_array(COUNTS[:, :5]))
+    with pytest.raises(UsageError, match=r"scipy\.npz counts 5 words, and the vocabulary has 6: name the vocabulary"):
+        load_data("documents", file=str(files / "scipy.npz"), vocabulary=str(files / "words.txt"))

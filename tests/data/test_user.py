@@ -90,7 +90,7 @@ def test_dataset_from_does_not_share_memory_with_an_array() -> None:
     [
         (torch.zeros(20), r"x in train must have rows.*got \(20,\): use x\[:, None\]"),
         (np.array(["a"]), "train must be an array of numbers"),
-        ([[1.0], [1.0, 2.0]], "train must be an array of numbers, got rows of different lengths"),
+        ([[1.0], [1.0, 2.0]], "train must be an array of numbers, got a list that is none: .*length 1"),
         ((), "train is an empty tuple"),
         (torch.zeros(2, 3), "cannot split valid and test of 1 rows off the 2 rows of train"),
         (torch.zeros(0, 3), "cannot split"),
@@ -121,3 +121,17 @@ def test_dataset_from_names_a_row_by_its_place_before_the_split() -> None:
     x[13, 1] = float("nan")
     with pytest.raises(UsageError, match="train of data 'user' must hold finite numbers, got nan in row 13, column 1"):
         dataset_from(x)
+
+
+def test_a_vocabulary_is_words_in_their_order() -> None:
+    x = np.ones((20, 3))
+    words: Any = np.array(["a", "b", "c"])
+    assert dataset_from(x, observation="counts", vocabulary=words).spec.vocabulary == ("a", "b", "c")
+    for other in ("abc", {"a", "b", "c"}, {"c": 2, "a": 0, "b": 1}, 3):
+        with pytest.raises(UsageError, match="vocabulary of data 'user' must be a list of words, word i for column i"):
+            dataset_from(x, observation="counts", vocabulary=other)  # type: ignore[arg-type]  # not as annotated
+
+
+def test_no_training_data_are_refused() -> None:
+    with pytest.raises(UsageError, match="train must be an array of numbers, got NoneType"):
+        dataset_from(None)
