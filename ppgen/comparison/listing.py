@@ -15,7 +15,7 @@ from typing import Any
 
 import pyro
 
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 from ppgen.factory import make_objective, objective_config
 from ppgen.objective import Objective
 from ppgen.registry import OBJECTIVES
@@ -60,7 +60,7 @@ class Listed:
             return lambda **options: make_objective(self.name, **options)
         unknown = next((key for key in self.options if key not in self.accepts()), None)
         if unknown is not None:
-            raise UsageError(f"{self.name!r} has no option {unknown!r}{nearest(unknown, self.accepts())}")
+            raise UsageError(f"{self.name!r} has no option {shown(unknown)}{nearest(unknown, self.accepts())}")
         return _pyros(self.name)
 
 
@@ -92,7 +92,7 @@ def with_options(listed: Iterable[Listed], options: Mapping[str, Any]) -> tuple[
     known = {key for one in listed for key in one.accepts()}
     for key in options:
         if key not in known:
-            raise UsageError(f"none of the objectives has an option {key!r}{nearest(key, known)}")
+            raise UsageError(f"none of the objectives has an option {shown(key)}{nearest(key, known)}")
     return tuple(one.holding(options) for one in listed)
 
 
@@ -138,7 +138,7 @@ def _pyros(name: str) -> type:
     }
     short = name.removeprefix(PYRO).removeprefix("infer.")
     if short not in known:
-        raise UsageError(f"pyro.infer has no ELBO {short!r}{nearest(short, known)}")
+        raise UsageError(f"pyro.infer has no ELBO {shown(short)}{nearest(short, known)}")
     return known[short]
 
 

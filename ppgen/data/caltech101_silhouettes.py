@@ -8,7 +8,6 @@ from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
 from ppgen.data.formats import check_rows, read_mat, read_npz, unpack_bits, upright
-from ppgen.data.options import flag
 from ppgen.registry import register_data
 
 __all__ = ["caltech101_silhouettes"]
@@ -35,7 +34,6 @@ def caltech101_silhouettes(*, labels: bool = False) -> Dataset:
     Args:
         labels: batches are (x, y), y = 0..100 the kind.
     """
-    flag("labels", labels)
     train, valid, test = (_part(split) for split in ROWS)
     return assemble(
         "caltech101_silhouettes",

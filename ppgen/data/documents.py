@@ -7,7 +7,7 @@ from typing import Any
 
 from ppgen.data.dataset import Dataset
 from ppgen.data.formats import read_counts, read_lda_c, read_vocabulary
-from ppgen.data.options import count
+from ppgen.data.options import Seed
 from ppgen.data.user import dataset_from
 from ppgen.errors import UsageError
 from ppgen.registry import register_data
@@ -23,7 +23,7 @@ __all__ = ["documents"]
     tags=("text", "counts"),
 )
 def documents(
-    *, file: str = "", vocabulary: str = "", valid: str = "", test: str = "", held_out: float = 0.1, seed: int = 0
+    *, file: str = "", vocabulary: str = "", valid: str = "", test: str = "", held_out: float = 0.1, seed: Seed = 0
 ) -> Dataset:
     """Word counts in compressed sparse rows (``.npz``) or in lda-c's text format (any other name).
 
@@ -44,7 +44,6 @@ def documents(
         UsageError: no file is named, one is missing or no such file, a word is beyond the vocabulary, or a document is
             empty.
     """
-    count("seed", seed, least=0, most=2**32 - 1)
     if not file:
         raise UsageError("data set 'documents' needs file=, the .npz or lda-c file of word counts: -D file=counts.npz.")
     words = read_vocabulary(_existing("vocabulary", vocabulary)) if vocabulary else None

@@ -240,7 +240,7 @@ def test_latents_that_no_chain_moves_are_refused(pair: Pair, sentence: str) -> N
     [
         ({"step_size": 0.0}, "step_size of MCEM must be above 0"),
         ({"acceptance": 1.0}, "acceptance of MCEM must be above 0 and below 1"),
-        ({"num_transitions": 0}, "num_transitions of MCEM must be a number of at least 1"),
+        ({"num_transitions": 0}, "num_transitions of MCEM must be a whole number of at least 1"),
         ({"num_leapfrogs": 1.5}, "whole number"),
     ],
 )

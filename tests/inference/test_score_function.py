@@ -214,7 +214,10 @@ class GlobalCoin(SharedYardstick):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: REINFORCE(num_particles=1), "num_particles of REINFORCE must be a number of at least 2, got 1"),
+        (
+            lambda: REINFORCE(num_particles=1),
+            "num_particles of REINFORCE must be a whole number of at least 2, ",
+        ),
         (lambda: VIMCO(num_particles=1), "at least 2"),
         (lambda: REINFORCE(baseline="leave_one"), "did you mean 'leave_one_out'"),
         (lambda: NVIL(decay=1.0), r"decay of the Learned baseline must be a number in \[0, 1\), got 1.0"),
