@@ -17,10 +17,11 @@ from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AllowInfNan, ConfigDict, InstanceOf, Strict, TypeAdapter, ValidationError, WrapValidator
+from pydantic import AllowInfNan, ConfigDict, GetCoreSchemaHandler, Strict, TypeAdapter, ValidationError, WrapValidator
 from pydantic.errors import PydanticUserError
+from pydantic_core import core_schema
 
-from ppgen.errors import UsageError, is_out_of_memory, nearest, shown
+from ppgen.errors import UsageError, nearest, shown
 
 __all__ = [
     "Count",
@@ -140,28 +141,18 @@ def check_arguments(function: Callable[..., Any], given: inspect.BoundArguments)
             given.arguments[name] = _read(kinds, name, value)
 
 
-def checked(function: F, owner: str | None = None) -> F:
-    """``function``, or a class, whose calls are checked; ``owner`` names it in sentences.
+def checked(function: F) -> F:
+    """``function``, or a class, whose calls are checked.
 
     Raises:
-        UsageError: at a call, an argument that is not what its annotation says, or that asks for more memory than there
-            is.
+        UsageError: at a call, an argument that is not what its annotation says.
     """
-    made_by = _maker(function)
-
-    owner = function.__qualname__.removesuffix(".__init__") if owner is None else owner
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         given = inspect.signature(function).bind(*args, **options)
-        check_arguments(made_by, given)
-        try:
-            return function(*given.args, **given.kwargs)
-        except Exception as error:
-            if isinstance(error, UsageError) or not is_out_of_memory(error):
-                raise
-            what = ", ".join(f"{name}={shown(value)}" for name, value in options.items())
-            raise UsageError(f"{owner} with {what} takes more memory than there is: make it smaller.") from error
+        check_arguments(_maker(function), given)
+        return function(*given.args, **given.kwargs)
 
     return call  # type: ignore[return-value]  # it is called as the function is
 
@@ -196,17 +187,17 @@ def check_names(owner: str, function: Callable[..., Any], options: Iterable[str]
 
 
 def in_words(hint: Any, many: bool = False) -> str:
-    """What an annotation allows, for a sentence.
+    """What an annotation allows, for a sentence; None, which mostly stands for not given, is not mentioned.
 
     >>> in_words(Sizes), in_words(Share | None)
-    ('a list of whole numbers of at least 1', 'a number of at least 0 and below 1, or None')
+    ('a list of whole numbers of at least 1', 'a number of at least 0 and below 1')
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         own = [one for one in args[1:] if hasattr(one, "text")]
         return own[0].text if own else f"{in_words(args[0], many)}{_range(args[1:])}"
     if origin in (Union, types.UnionType):
-        *rest, last = dict.fromkeys(in_words(one, many) for one in args)
+        *rest, last = dict.fromkeys(in_words(one, many) for one in args if one is not type(None))
         return f"{', '.join(rest)}, or {last}" if rest else last
     if origin is Literal:
         return " or ".join(map(repr, args))
@@ -239,6 +230,16 @@ _STRICT: dict[Any, Any] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class _Instance:
+    """An instance of a class, which pydantic would make of a dict."""
+
+    cls: type
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.is_instance_schema(self.cls)
+
+
 def _strict(hint: Any) -> Any:
     """The annotation for pydantic, which would make numbers of text and of truth values, and copy dataclasses."""
     origin, args = get_origin(hint), get_args(hint)
@@ -248,7 +249,7 @@ def _strict(hint: Any) -> Any:
         return Union[tuple(map(_strict, args))]  # noqa: UP007  # as many as there are
     if isinstance(origin, type) and issubclass(origin, Iterable) and args:
         return origin[tuple(map(_strict, args))]  # type: ignore[index]  # list, tuple, Sequence, Mapping, ...
-    return InstanceOf[hint] if dataclasses.is_dataclass(hint) else _STRICT.get(hint, hint)  # type: ignore[misc]  # any type
+    return Annotated[Any, _Instance(hint)] if dataclasses.is_dataclass(hint) else _STRICT.get(hint, hint)
 
 
 def _range(constraints: Iterable[Any]) -> str:

@@ -1,13 +1,14 @@
 """Errors that are the user's to mend: one sentence of what was expected, what came, where, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
 
 import torch
 
-__all__ = ["UnknownNameError", "UsageError", "is_file", "is_out_of_memory", "nearest", "shown"]
+__all__ = ["UnknownNameError", "UsageError", "is_file", "is_out_of_memory", "nearest", "shown", "within_memory"]
 
 
 class UsageError(ValueError):
@@ -28,6 +29,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether the machine or the device had no memory left."""
     said = str(error)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in _TOO_LARGE)
+
+
+@contextmanager
+def within_memory(what: str) -> Iterator[None]:
+    """Within it what does not fit into memory is refused.
+
+    Raises:
+        UsageError: ``what`` does not fit.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UsageError) or not is_out_of_memory(error):
+            raise
+        raise UsageError(f"{what} takes more memory than there is: make it smaller.") from error
 
 
 class _Short(Repr):

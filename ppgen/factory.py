@@ -12,7 +12,7 @@ from typing import Any
 
 from ppgen.arguments import check_names, checked
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, is_file, nearest, shown
+from ppgen.errors import UsageError, is_file, nearest, shown, within_memory
 from ppgen.objective import Objective
 from ppgen.pair import Pair, as_pair
 from ppgen.registry import MODELS, OBJECTIVES
@@ -34,10 +34,11 @@ def make_pair(name: str, spec: DataSpec, **options: Any) -> Pair:
     """
     cls = model_class(name)
     check_names(shown(name), cls, options, skip=1)
-    try:
-        made = checked(cls, f"model {shown(name)}")(spec, **options)
-    except TypeError as error:
-        raise UsageError(f"model {shown(name)} cannot be made with {shown(options)}: {error}.") from error
+    with within_memory(f"model {shown(name)} with {shown(options)}"):
+        try:
+            made = checked(cls)(spec, **options)
+        except TypeError as error:
+            raise UsageError(f"model {shown(name)} cannot be made with {shown(options)}: {error}.") from error
     pair = as_pair(made)
     pair.origin = {"name": name, "options": options}
     return pair

@@ -303,7 +303,7 @@ class Reduction(Bound):
 
 def _read_bound(value: Any) -> Any:
     """A bound, its registered name, or from ``config.json`` a dict of its name and options, which makes it."""
-    if isinstance(value, Mapping) and value.keys() == {"name", "options"}:
+    if isinstance(value, Mapping) and value.keys() == {"name", "options"} and isinstance(value["options"], Mapping):
         cls = OBJECTIVES[_named_bound(value["name"])].cls
         check_names(f"the bound {value['name']!r}", cls, value["options"])
         return cls(**value["options"])

@@ -74,7 +74,7 @@ class Registry(Mapping[str, Spec]):
                 raise UsageError(
                     f"{self.kind} {name!r} is registered twice: by {_owner(first)} and by {_owner(cls)}; rename one."
                 )
-            made = cls if isinstance(cls, type) else checked(cls, f"{self.kind} {name!r}")
+            made = cls if isinstance(cls, type) else checked(cls)
             self._specs[name] = Spec(name, made, summary, reference, year, tags, tiny)
             return made
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ppgen.arguments import check_names
 from ppgen.data.dataset import Dataset
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown, within_memory
 from ppgen.registry import DATA, Spec
 
 __all__ = ["load_data", "loader_options"]
@@ -27,7 +27,8 @@ def load_data(name: str, **options: Any) -> Dataset:
     """
     spec = DATA[name]
     complete = _complete(spec, options)
-    dataset: Dataset = spec.cls(**complete)
+    with within_memory(f"data set {name!r} with {shown(options)}"):
+        dataset: Dataset = spec.cls(**complete)
     return dataclasses.replace(dataset, config={"name": name, "options": complete})
 
 

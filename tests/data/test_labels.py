@@ -58,7 +58,7 @@ def test_all_labels_are_no_few_labels() -> None:
     ("options", "sentence"),
     [
         ({"num_labelled": 10}, "num_labelled=10 chooses labels that are kept: ask for them, labels=True"),
-        ({"labels": True, "num_labelled": 0}, "num_labelled must be a whole number of at least 1, or None, got 0"),
+        ({"labels": True, "num_labelled": 0}, "num_labelled must be a whole number of at least 1, got 0"),
         ({"labels": True, "num_labelled": 1298}, "num_labelled must be a whole number of at most 1297, got 1298"),
         (
             {"labels": True, "num_labelled": 10, "label_seed": -1},
