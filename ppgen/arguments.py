@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -91,7 +92,9 @@ class Kind:
             said = next((cause for cause in causes if isinstance(cause, UsageError)), None)
             if said is not None:
                 raise UsageError(f"{who}: {said}") from None
-            raise UsageError(f"{who} must be {in_words(self.hint)}, got {shown(value)}{advice}.") from None
+            raise UsageError(
+                f"{who} must be {in_words(self.hint)}, got {shown(value)}{_beyond(value)}{advice}."
+            ) from None
 
 
 @functools.cache
@@ -201,8 +204,10 @@ def in_words(hint: Any, many: bool = False) -> str:
         return f"{', '.join(rest)}, or {last}" if rest else last
     if origin is Literal:
         return " or ".join(map(repr, args))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "mappings" if many else "a mapping of names to values"
     if isinstance(origin, type) and issubclass(origin, Iterable) and args:
-        return f"{'lists' if many else 'a list'} of {in_words(args[-1 if issubclass(origin, Mapping) else 0], True)}"
+        return f"{'lists' if many else 'a list'} of {in_words(args[0], True)}"
     one, several = _WORDS.get(hint, (f"a {getattr(hint, '__name__', hint)}",) * 2)
     return several if many else one
 
@@ -249,7 +254,9 @@ def _strict(hint: Any) -> Any:
         return Union[tuple(map(_strict, args))]  # noqa: UP007  # as many as there are
     if isinstance(origin, type) and issubclass(origin, Iterable) and args:
         return origin[tuple(map(_strict, args))]  # type: ignore[index]  # list, tuple, Sequence, Mapping, ...
-    return Annotated[Any, _Instance(hint)] if dataclasses.is_dataclass(hint) else _STRICT.get(hint, hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return Annotated[Any, _Instance(hint)]
+    return _STRICT.get(hint, hint)
 
 
 def _range(constraints: Iterable[Any]) -> str:
@@ -268,6 +275,13 @@ def _range(constraints: Iterable[Any]) -> str:
             case Len(min_length=least, max_length=most):
                 found.append(f"({least} of them)" if least == most else f"(at least {least} of them)")
     return f" {' and '.join(found)}" if found else ""
+
+
+def _beyond(value: Any) -> str:
+    """Why a number that looks like one is none."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return ", which has more than 64 bits"
+    return ", which is not finite" if isinstance(value, float) and math.isinf(value) else ""
 
 
 def _maker(function: Callable[..., Any]) -> Callable[..., Any]:
