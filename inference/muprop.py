@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,8 +80,9 @@ class MuProp(ScoreFunction):
         if not self.predictor.carries:
             return {}
         with torch.no_grad():
-            particles = self.draw(program, batch)
-            return self.predictor.initial_state(self._expansion(particles).rest(particles))
+            now: Any = self.at(0)
+            particles = now.draw(program, batch)
+            return self.predictor.initial_state(now._expansion(particles).rest(particles))
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles = self.draw(program, batch)

@@ -300,6 +300,6 @@ def _on_schedules(kinds: Mapping[str, Kind], name: str, value: Any) -> str:
     """Which options take a schedule, where one is given to an option that takes none."""
     takers = [other for other, kind in kinds.items() if kind.takes_schedules]
     is_schedule = callable(value) or (isinstance(value, str) and value.endswith(")"))
-    if not takers or name in takers or not is_schedule:
+    if name in takers or not is_schedule:
         return ""
-    return f"; a schedule may be given for {' and '.join(takers)} alone"
+    return f"; a schedule may be given for {' and '.join(takers)} alone" if takers else "; it takes no schedule"

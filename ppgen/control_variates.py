@@ -57,7 +57,7 @@ from torch import Tensor, nn
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.baselines import Baseline, LeaveOneOut, MovingAverage
 from ppgen.coupled_draws import Relaxations, States, side_by_side
-from ppgen.objective import BoundName, Estimator, Outcome, Scheduled, State, with_gradient_of
+from ppgen.objective import BoundName, Estimator, Outcome, State, with_gradient_of
 from ppgen.parameters import isolated
 from ppgen.rows import like_data
 from ppgen.score_function import without_own
@@ -108,7 +108,7 @@ class RelaxedControl(Estimator, ABC):
 
     needs_discrete: ClassVar[bool] = True
 
-    num_particles: Scheduled[Count] = 1
+    num_particles: Count = 1
     bound: BoundName = "elbo"
     temperature: Positive = 0.5
     eta: NonNegative = 1.0

@@ -14,13 +14,18 @@ from annotated_types import Ge, Len
 from torch import nn
 
 import ppgen
-from ppgen.arguments import Count, Share, Sizes, as_typed, check_fields, checked
+from ppgen.arguments import Count, Share, Sizes, as_typed, check_fields, checked, kinds_of
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.inference import ELBO, Beta, DReG, Renyi
 from ppgen.models import VAE
-from ppgen.registry import OBJECTIVES, Registry
+from ppgen.registry import MODELS, OBJECTIVES, Registry
 from ppgen.schedules import Scheduled, linear, stepwise
+
+
+def takes(cls: Any, name: str) -> bool:
+    kinds = kinds_of(cls)
+    return name in kinds and kinds[name].takes_schedules
 
 
 @checked
@@ -185,7 +190,7 @@ EACH_MUST = "and its values must each be a"
         ("beta", {"beta": linear(0, -1, 10)}, f"gives -1.0, {EACH_MUST} number of at least 0"),
         ("beta", {"beta": "linear(0, 1, 0)"}, "beta of Beta: steps of linear must be a whole number of at least 1"),
         ("beta", {"beta": ELBO()}, "beta of Beta must be a number of at least 0, or a schedule of such, got ELBO("),
-        ("rebar", {"temperature": linear(1, 2, 3)}, "linear(1, 2, 3); a schedule may be given for num_particles alone"),
+        ("rebar", {"temperature": linear(1, 2, 3)}, "a number above 0, got linear(1, 2, 3); it takes no schedule."),
         ("beta", {"free_bits": "linear(0, 1, 9)"}, "a schedule may be given for num_particles and beta alone"),
         ("pcd", {"num_chains": stepwise((0, 5), (1, 2))}, "a schedule may be given for num_steps alone"),
         ("dreg", {"bound": {"name": "dreg", "options": {}}}, "bound of DReG must be a function of log-weights"),
@@ -221,7 +226,7 @@ def test_a_value_of_a_users_schedule_is_checked_at_its_step() -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_option_takes_a_schedule_where_its_annotation_says_so(name: str) -> None:
     cls: Any = OBJECTIVES[name].cls
-    takers = {key for key, kind in ppgen.arguments.kinds_of(cls).items() if kind.takes_schedules}
+    takers = {key for key, kind in kinds_of(cls).items() if kind.takes_schedules}
     assert takers <= {"num_particles", "num_steps", "beta", "alpha", "temperature"}
     for key in takers:
         value = getattr(cls(), key)
@@ -229,6 +234,21 @@ def test_an_option_takes_a_schedule_where_its_annotation_says_so(name: str) -> N
     for key in {field for field in vars(cls()) if field not in takers}:
         with pytest.raises(UsageError):
             cls(**{key: stepwise((0, 5), (2, 3))})
+
+
+COUNTED = [name for name, spec in OBJECTIVES.items() if takes(spec.cls, "num_particles")]
+
+
+@pytest.mark.parametrize("numbers", [(2, 3), (3, 2)], ids=["more", "fewer"])
+@pytest.mark.parametrize("name", COUNTED)
+def test_an_objective_that_takes_a_schedule_of_particles_trains_with_one(name: str, numbers: tuple[int, int]) -> None:
+    objective = ppgen.make_objective(name, num_particles=stepwise((0, 1), numbers))
+    tiny = MODELS["sbn" if objective.needs_discrete else "linear_gaussian"].tiny
+    assert tiny is not None
+    pair, (x,) = tiny()
+    data = ppgen.dataset_from(x.repeat(4, 1), observation=pair.arguments["spec"].observation)
+    run = ppgen.fit(pair, data, objective, steps=2, batch_size=4, eager=True)
+    assert run.metrics[-1]["step"] == 2
 
 
 def test_a_registry_is_a_mapping() -> None:
