@@ -220,7 +220,7 @@ class GlobalCoin(SharedYardstick):
         ),
         (lambda: VIMCO(num_particles=1), "at least 2"),
         (lambda: REINFORCE(baseline="leave_one"), "did you mean 'leave_one_out'"),
-        (lambda: NVIL(decay=1.0), r"decay of the Learned baseline must be a number of at least 0 and below 1, got 1.0"),
+        (lambda: NVIL(decay=1.0), r"decay of NVIL must be a number of at least 0 and below 1, got 1.0"),
         (lambda: NVIL(hidden=(0,)), "hidden"),
         (lambda: REINFORCE(bound="reinforce"), "bound of REINFORCE must be a function of log-weights"),
     ],
