@@ -17,8 +17,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ppgen.arguments import Count
 from ppgen.divergence import divergences
-from ppgen.objective import Bound, Reduction
+from ppgen.objective import Bound, Reduction, Scheduled
 from ppgen.registry import OBJECTIVES, register_objective
 from ppgen.tracing import Particles
 
@@ -39,7 +40,7 @@ class AnalyticKL(Bound):
 
     needs_rsample: ClassVar[bool] = True
 
-    num_particles: int = 1
+    num_particles: Scheduled[Count] = 1
 
     @property
     def target(self) -> Reduction:

@@ -18,8 +18,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ppgen.arguments import Count, NonNegative
 from ppgen.divergence import divergences
-from ppgen.objective import Bound, Scheduled, at_least
+from ppgen.objective import Bound, Scheduled
 from ppgen.registry import register_objective
 from ppgen.tracing import Particles
 
@@ -40,14 +41,9 @@ class Beta(Bound):
 
     needs_rsample: ClassVar[bool] = True
 
-    beta: Scheduled = 1.0
-    free_bits: float = 0.0
-    num_particles: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "beta", 0.0)
-        at_least(self, "free_bits", 0.0)
+    beta: Scheduled[NonNegative] = 1.0
+    free_bits: NonNegative = 0.0
+    num_particles: Scheduled[Count] = 1
 
     @property
     def is_bound(self) -> bool:  # type: ignore[override]  # depends on beta

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ppgen.arguments import Count
 from ppgen.energy import EnergyPair
 from ppgen.negative_phase import NegativePhase
-from ppgen.objective import State
+from ppgen.objective import Scheduled, State
 from ppgen.registry import register_objective
 
 __all__ = ["CD"]
@@ -36,9 +37,9 @@ __all__ = ["CD"]
 class CD(NegativePhase):
     """Contrastive divergence with ``num_steps`` (k) sweeps; a schedule of whole numbers lets k grow."""
 
-    num_steps: int = 1
+    num_steps: Scheduled[Count] = 1
 
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
-        for _ in range(self.num_steps):
+        for _ in range(self.num_steps):  # type: ignore[arg-type]  # schedules are numbers by now
             v = pair.sweep(v)
         return v, {}, {}

@@ -11,13 +11,14 @@ Rainforth et al.: Tighter Variational Bounds are Not Necessarily Better, ICML 20
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from ppgen.errors import UsageError
-from ppgen.objective import Reduction, Scheduled, at_least
+from ppgen.arguments import Count
+from ppgen.objective import Reduction, Scheduled
 from ppgen.reductions import log_mean_exp, weighted_sum
 from ppgen.registry import register_objective
 
@@ -39,14 +40,8 @@ class CIWAE(Reduction):
     needs_rsample: ClassVar[bool] = True
     per_datum: ClassVar[bool] = True
 
-    num_particles: int = 5
-    beta: Scheduled = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "beta", 0.0)
-        if not callable(self.beta) and self.beta > 1:
-            raise UsageError(f"beta of CIWAE must lie in [0, 1], got {self.beta!r}.")
+    num_particles: Scheduled[Count] = 5
+    beta: Scheduled[Annotated[float, Ge(0), Le(1)]] = 0.05
 
     def reduce(self, log_w: Tensor) -> Tensor:
         # beta = 0 leaves a weight of 0 out, whose logarithm is -inf

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ppgen.adversarial import Classifier, CriticFunction, gradient_penalty
-from ppgen.objective import at_least
+from ppgen.arguments import NonNegative
 from ppgen.registry import register_objective
 
 __all__ = ["DRAGAN"]
@@ -37,13 +37,8 @@ __all__ = ["DRAGAN"]
 class DRAGAN(Classifier):
     """``weight``: w; ``spread``: of the perturbation, over the standard deviation of the data."""
 
-    weight: float = 10.0
-    spread: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "weight", 0.0)
-        at_least(self, "spread", 0.0)
+    weight: NonNegative = 10.0
+    spread: NonNegative = 0.5
 
     def generator_loss(self, fake: Tensor) -> Tensor:
         return softplus(-fake).mean()

@@ -24,11 +24,12 @@ Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Mon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from ppgen.objective import Estimator, with_gradient_of
+from ppgen.arguments import Count
+from ppgen.objective import BoundName, Estimator, Scheduled, with_gradient_of
 from ppgen.reductions import weighted_sum
 from ppgen.registry import register_objective
 from ppgen.tracing import Particles
@@ -50,8 +51,8 @@ class DReG(Estimator):
 
     needs_rsample: ClassVar[bool] = True
 
-    num_particles: int = 5
-    bound: Any = "iwelbo"
+    num_particles: Scheduled[Count] = 5
+    bound: BoundName = "iwelbo"
 
     def estimate(self, particles: Particles) -> Tensor:
         along_path = particles.with_fixed(model=True, guide=True).log_w  # (K, B)

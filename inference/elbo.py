@@ -16,7 +16,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ppgen.objective import Reduction
+from ppgen.arguments import Count
+from ppgen.objective import Reduction, Scheduled
 from ppgen.registry import register_objective
 
 __all__ = ["ELBO"]
@@ -37,7 +38,7 @@ class ELBO(Reduction):
     needs_rsample: ClassVar[bool] = True
     is_mean: ClassVar[bool] = True
 
-    num_particles: int = 1
+    num_particles: Scheduled[Count] = 1
 
     def reduce(self, log_w: Tensor) -> Tensor:
         return log_w.mean(0)

@@ -22,12 +22,13 @@ the sums over one site at a time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
+from ppgen.arguments import Count
 from ppgen.enumeration import Enumeration, expected_bound
-from ppgen.objective import Estimator, Outcome, State
+from ppgen.objective import BoundName, Estimator, Outcome, Scheduled, State
 from ppgen.pair import check_density
 from ppgen.parameters import kept_buffers
 from ppgen.registry import register_objective
@@ -52,8 +53,8 @@ class Enumerate(Estimator):
     needs_states: ClassVar[bool] = True
     per_datum: ClassVar[bool] = True
 
-    num_particles: int = 1
-    bound: Any = "elbo"
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         check_density(program.model, type(self).__name__)

@@ -16,7 +16,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ppgen.objective import Reduction
+from ppgen.arguments import Count
+from ppgen.objective import Reduction, Scheduled
 from ppgen.reductions import log_mean_exp
 from ppgen.registry import register_objective
 
@@ -38,7 +39,7 @@ class IWELBO(Reduction):
     needs_rsample: ClassVar[bool] = True
     per_datum: ClassVar[bool] = True
 
-    num_particles: int = 5
+    num_particles: Scheduled[Count] = 5
 
     def reduce(self, log_w: Tensor) -> Tensor:
         return log_mean_exp(log_w)

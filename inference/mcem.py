@@ -18,15 +18,17 @@ Auto-Encoding Variational Bayes, ICLR 2014, appendix E (10 leapfrogs, step size 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor
 
+from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.dreams import prior_latents
 from ppgen.errors import UsageError
 from ppgen.latent_chains import LatentChains
-from ppgen.objective import Bound, Outcome, State, at_least
+from ppgen.objective import Bound, Outcome, Scheduled, State
 from ppgen.registry import register_objective
 from ppgen.rows import like_data
 from ppgen.tracing import Batch, Particles, Program, run_particles
@@ -57,23 +59,13 @@ class MCEM(Bound):
     per_datum: ClassVar[bool] = True
     trains_guide: ClassVar[bool] = False
 
-    num_particles: int = 1
-    num_transitions: int = 1
-    num_leapfrogs: int = 10
-    step_size: float = 0.1
-    acceptance: float = 0.9
-    adaptation: float = 0.05
+    num_particles: Scheduled[Count] = 1
+    num_transitions: Count = 1
+    num_leapfrogs: Count = 10
+    step_size: Positive = 0.1
+    acceptance: Annotated[float, Gt(0), Lt(1)] = 0.9
+    adaptation: NonNegative = 0.05
     from_prior: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "num_transitions", 1)
-        at_least(self, "num_leapfrogs", 1)
-        at_least(self, "adaptation", 0.0)
-        for name, most in (("step_size", float("inf")), ("acceptance", 1.0)):
-            at_least(self, name, 0.0)
-            if not 0 < getattr(self, name) < most:
-                raise UsageError(f"{name} of MCEM must be above 0 and below {most:g}, got {getattr(self, name)!r}.")
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         return {"step_size": torch.tensor(self.step_size).to(like_data(batch))}
@@ -89,7 +81,7 @@ class MCEM(Bound):
             z, rate = chains.transition(z, state["step_size"], self.num_leapfrogs)
             rates.append(rate)
         rate = torch.stack(rates).mean()
-        outcome = self.outcome(run_particles(program, batch, self.num_particles, z), self.estimate)
+        outcome = self.outcome(run_particles(program, batch, self.total_particles, z), self.estimate)
         step_size = state["step_size"] * (self.adaptation * (rate - self.acceptance)).exp()
         metrics = {"log_joint": outcome.metrics["bound"], "acceptance": rate}
         return Outcome(outcome.loss, outcome.num_data, metrics, {"step_size": step_size})

@@ -15,7 +15,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ppgen.objective import Reduction, at_least
+from ppgen.arguments import Count
+from ppgen.objective import Reduction, Scheduled
 from ppgen.reductions import log_mean_exp
 from ppgen.registry import register_objective
 
@@ -37,16 +38,12 @@ class MIWAE(Reduction):
     needs_rsample: ClassVar[bool] = True
     per_datum: ClassVar[bool] = True
 
-    num_particles: int = 8
-    num_groups: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "num_groups", 1)
+    num_particles: Scheduled[Count] = 8
+    num_groups: Count = 8
 
     @property
     def total_particles(self) -> int:
-        return self.num_groups * self.num_particles
+        return self.num_groups * self.num_particles  # type: ignore[operator]  # schedules are numbers by now
 
     def reduce(self, log_w: Tensor) -> Tensor:
         return log_mean_exp(self._grouped(log_w)).mean(0)
@@ -58,4 +55,4 @@ class MIWAE(Reduction):
         return (self._grouped(log_w).softmax(0).square() / self.num_groups).reshape(log_w.shape)
 
     def _grouped(self, log_w: Tensor) -> Tensor:
-        return log_w.reshape(self.num_particles, self.num_groups, -1)  # (K, M, B)
+        return log_w.reshape(-1, self.num_groups, log_w.shape[1])  # (K, M, B)

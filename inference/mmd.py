@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Len
 from pyro.contrib.gp.kernels import RBF
 from torch import Tensor
 
+from ppgen.arguments import Positive
 from ppgen.errors import UsageError
 from ppgen.objective import Objective, Outcome, State
 from ppgen.registry import register_objective
@@ -52,17 +54,8 @@ class MMD(Objective):
     needs_samples: ClassVar[bool] = True
     unit: ClassVar[str] = ""
 
-    bandwidths: Sequence[float] = (0.1, 0.25, 0.5, 1.0, 2.0)
+    bandwidths: Annotated[Sequence[Positive], Len(1)] = (0.1, 0.25, 0.5, 1.0, 2.0)
     root: bool = False
-
-    def __post_init__(self) -> None:
-        given: Any = self.bandwidths
-        if (
-            not isinstance(given, list | tuple)
-            or not given
-            or not all(isinstance(b, int | float) and b > 0 for b in given)
-        ):
-            raise UsageError(f"bandwidths of MMD must be a list of positive numbers, got {self.bandwidths!r}.")
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         check_generates(program, batch, type(self).__name__)

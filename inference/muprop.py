@@ -37,9 +37,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.baselines import Baseline, baseline_named
+from ppgen.arguments import Count
+from ppgen.baselines import Baseline, BaselineName, baseline_named
 from ppgen.discrete import family_of
-from ppgen.objective import Outcome, State, with_gradient_of
+from ppgen.objective import BoundName, Outcome, Scheduled, State, with_gradient_of
 from ppgen.registry import register_objective
 from ppgen.score_function import ScoreFunction, without_own
 from ppgen.sites import Site, per_datum
@@ -67,9 +68,9 @@ class MuProp(ScoreFunction):
             OneHotCategorical, there is none, or it stands outside the data plate.
     """
 
-    num_particles: int = 1
-    bound: Any = "elbo"
-    baseline: Any = "moving_average"
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
+    baseline: BaselineName = "moving_average"
 
     @property
     def predictor(self) -> Baseline:
@@ -79,8 +80,9 @@ class MuProp(ScoreFunction):
         if not self.predictor.carries:
             return {}
         with torch.no_grad():
-            particles = self.draw(program, batch)
-            return self.predictor.initial_state(self._expansion(particles).rest(particles))
+            now: Any = self.at(0)
+            particles = now.draw(program, batch)
+            return self.predictor.initial_state(now._expansion(particles).rest(particles))
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles = self.draw(program, batch)

@@ -16,11 +16,11 @@ Mnih, Gregor: Neural Variational Inference and Learning in Belief Networks, ICML
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from ppgen.arguments import Count, Share, Sizes
 from ppgen.baselines import Baseline, Learned
+from ppgen.objective import BoundName, Scheduled
 from ppgen.registry import register_objective
 from ppgen.score_function import ScoreFunction
 
@@ -43,10 +43,10 @@ class NVIL(ScoreFunction):
     signals by their standard deviation where it exceeds 1.
     """
 
-    num_particles: int = 1
-    bound: Any = "elbo"
-    hidden: Sequence[int] = (100,)
-    decay: float = 0.8
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
+    hidden: Sizes = (100,)
+    decay: Share = 0.8
     normalise: bool = True
 
     @property

@@ -21,13 +21,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from ppgen.arguments import Count
 from ppgen.energy import EnergyPair
 from ppgen.negative_phase import NegativePhase, start_at
-from ppgen.objective import State, at_least
+from ppgen.objective import Scheduled, State
 from ppgen.registry import register_objective
 from ppgen.rows import x_of
 from ppgen.tracing import Batch, Program
@@ -50,14 +53,9 @@ class ParallelTempering(NegativePhase):
     State: ``chains``, (T, M, D), the model's own last. Metric: ``swap_rate``, the share of accepted exchanges.
     """
 
-    num_chains: int = 100
-    num_temperatures: int = 10
-    num_steps: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "num_chains", 1)
-        at_least(self, "num_temperatures", 2)
+    num_chains: Count = 100
+    num_temperatures: Annotated[int, Ge(2)] = 10
+    num_steps: Scheduled[Count] = 1
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         super().initial_state(program, batch)
@@ -71,12 +69,12 @@ class ParallelTempering(NegativePhase):
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
         chains, b = state["chains"], self.ladder(v)
         rates = []
-        for _ in range(self.num_steps):
+        for _ in range(self.num_steps):  # type: ignore[arg-type]  # schedules are numbers by now
             chains = pair.tempered_sweep(chains, b)
             for first in (0, 1):
                 chains, rate = self.exchange(pair, chains, first)
                 rates.append(rate)
-        swap_rate = torch.stack(rates).sum() / (self.num_steps * (self.num_temperatures - 1))
+        swap_rate = 2 * torch.stack(rates).sum() / (len(rates) * (self.num_temperatures - 1))
         return chains[-1], {"chains": chains}, {"swap_rate": swap_rate}
 
     def ladder(self, like: Tensor) -> Tensor:

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ppgen.arguments import Count
 from ppgen.energy import EnergyPair
 from ppgen.negative_phase import NegativePhase, start_at
-from ppgen.objective import State, at_least
+from ppgen.objective import Scheduled, State
 from ppgen.registry import register_objective
 from ppgen.rows import x_of
 from ppgen.tracing import Batch, Program
@@ -41,12 +42,8 @@ class PCD(NegativePhase):
     State: ``chains``, (M, D).
     """
 
-    num_chains: int = 100
-    num_steps: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "num_chains", 1)
+    num_chains: Count = 100
+    num_steps: Scheduled[Count] = 1
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         super().initial_state(program, batch)
@@ -57,6 +54,6 @@ class PCD(NegativePhase):
 
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
         chains = state["chains"]
-        for _ in range(self.num_steps):
+        for _ in range(self.num_steps):  # type: ignore[arg-type]  # schedules are numbers by now
             chains = pair.sweep(chains)
         return chains, {"chains": chains}, {}

@@ -17,7 +17,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ppgen.objective import Bound, at_least, with_gradient_of
+from ppgen.arguments import Count
+from ppgen.objective import Bound, Scheduled, with_gradient_of
 from ppgen.reductions import log_mean_exp
 from ppgen.registry import register_objective
 from ppgen.tracing import Particles
@@ -41,18 +42,14 @@ class PIWAE(Bound):
     needs_rsample: ClassVar[bool] = True
     per_datum: ClassVar[bool] = True
 
-    num_particles: int = 8
-    num_groups: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "num_groups", 1)
+    num_particles: Scheduled[Count] = 8
+    num_groups: Count = 8
 
     @property
     def total_particles(self) -> int:
-        return self.num_groups * self.num_particles
+        return self.num_groups * self.num_particles  # type: ignore[operator]  # schedules are numbers by now
 
     def estimate(self, particles: Particles) -> Tensor:
         for_model = log_mean_exp(particles.with_fixed(guide=True, latents=True).log_w)  # (B,)
-        grouped = particles.with_fixed(model=True).log_w.reshape(self.num_particles, self.num_groups, -1)  # (K, M, B)
+        grouped = particles.with_fixed(model=True).log_w.unflatten(0, (-1, self.num_groups))  # (K, M, B)
         return with_gradient_of(for_model, for_model + log_mean_exp(grouped).mean(0))

@@ -19,9 +19,10 @@ REINFORCE Samples, Get a Baseline for Free, ICLR workshop 2019.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from ppgen.baselines import Baseline, baseline_named
+from ppgen.arguments import Count
+from ppgen.baselines import Baseline, BaselineName, baseline_named
+from ppgen.objective import BoundName, Scheduled
 from ppgen.registry import register_objective
 from ppgen.score_function import ScoreFunction
 
@@ -43,9 +44,9 @@ class REINFORCE(ScoreFunction):
     ``baseline``: a name in ``ppgen.baselines.BASELINES``, or a baseline.
     """
 
-    num_particles: int = 2
-    bound: Any = "elbo"
-    baseline: Any = "leave_one_out"
+    num_particles: Scheduled[Count] = 2
+    bound: BoundName = "elbo"
+    baseline: BaselineName = "leave_one_out"
 
     @property
     def predictor(self) -> Baseline:

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ppgen.arguments import Sizes
 from ppgen.baselines import features_of
 from ppgen.control_variates import Control, RelaxedControl
 from ppgen.coupled_draws import side_by_side
-from ppgen.networks import MLP, check_sizes
+from ppgen.networks import MLP
 from ppgen.registry import register_objective
 from ppgen.tracing import Batch, Particles
 
@@ -42,11 +43,7 @@ __all__ = ["RELAX"]
 class RELAX(RelaxedControl):
     """RELAX for ``bound`` with ``num_particles`` (K) particles; ``hidden``: sizes of the network's tanh layers."""
 
-    hidden: Sequence[int] = (50, 50)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes("hidden", self.hidden)
+    hidden: Sizes = (50, 50)
 
     def control(self, particles: Particles) -> Control:
         width = features_of(particles.batch).shape[1] + side_by_side(particles).shape[-1]

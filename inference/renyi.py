@@ -11,14 +11,14 @@ Li, Turner: Renyi Divergence Variational Inference, NeurIPS 2016, eq. 6 and 9.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
+from ppgen.arguments import Count
 from ppgen.errors import UsageError
-from ppgen.objective import Reduction, Scheduled, at_least
+from ppgen.objective import Reduction, Scheduled
 from ppgen.reductions import log_mean_exp
 from ppgen.registry import register_objective
 
@@ -40,12 +40,11 @@ class Renyi(Reduction):
     needs_rsample: ClassVar[bool] = True
     per_datum: ClassVar[bool] = True
 
-    num_particles: int = 5
-    alpha: Scheduled = 0.5
+    num_particles: Scheduled[Count] = 5
+    alpha: Scheduled[float] = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, "alpha", -math.inf)
         if self.alpha == 1.0:
             raise UsageError("alpha must differ from 1, got 1.0: use ELBO() for alpha = 1.")
 

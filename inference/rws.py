@@ -16,11 +16,11 @@ Reweighted Wake-Sleep for Models with Stochastic Control Flow, UAI 2019.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from ppgen.arguments import Count, NonNegative
 from ppgen.dreams import Dreamer
 from ppgen.errors import UsageError
-from ppgen.objective import at_least
+from ppgen.objective import BoundName, Scheduled
 from ppgen.registry import register_objective
 
 __all__ = ["RWS"]
@@ -41,15 +41,13 @@ class RWS(Dreamer):
     ``wake`` and ``sleep`` (>= 0, one of them positive): how much of the guide's wake and sleep phase.
     """
 
-    num_particles: int = 5
-    bound: Any = "iwelbo"
-    wake: float = 1.0
-    sleep: float = 1.0
+    num_particles: Scheduled[Count] = 5
+    bound: BoundName = "iwelbo"
+    wake: NonNegative = 1.0
+    sleep: NonNegative = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, "wake", 0.0)
-        at_least(self, "sleep", 0.0)
         if self.wake == self.sleep == 0:
             raise UsageError("wake and sleep of RWS must not both be 0: the guide would learn from neither phase.")
 

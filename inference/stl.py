@@ -16,11 +16,12 @@ Roeder, Wu, Duvenaud: Sticking the Landing, NeurIPS 2017, eq. 8; Tucker et al., 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from ppgen.objective import Estimator
+from ppgen.arguments import Count
+from ppgen.objective import BoundName, Estimator, Scheduled
 from ppgen.registry import OBJECTIVES, register_objective
 from ppgen.tracing import Particles
 
@@ -41,8 +42,8 @@ class STL(Estimator):
 
     needs_rsample: ClassVar[bool] = True
 
-    num_particles: int = 1
-    bound: Any = "elbo"
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
 
     @property
     def unbiased_gradient(self) -> bool:  # type: ignore[override]  # depends on the bound

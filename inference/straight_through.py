@@ -24,6 +24,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ppgen.arguments import Positive
 from ppgen.discrete import DiscreteFamily
 from ppgen.objective import Scheduled
 from ppgen.registry import register_objective
@@ -47,7 +48,7 @@ class StraightThrough(Relaxed):
     ``gumbel``: the stand-in is the relaxation that the state came from, and not its mean.
     """
 
-    temperature: Scheduled = 1.0
+    temperature: Scheduled[Positive] = 1.0
     gumbel: bool = False
 
     def value(self, family: DiscreteFamily, fn: Any) -> Tensor:

@@ -23,13 +23,14 @@ Masrani, Le, Wood: The Thermodynamic Variational Objective, NeurIPS 2019, eq. 5 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Lt
 from torch import Tensor
 
-from ppgen.errors import UsageError
-from ppgen.objective import Bound, at_least, with_gradient_of
+from ppgen.arguments import Count
+from ppgen.objective import Bound, Scheduled, with_gradient_of
 from ppgen.registry import register_objective
 from ppgen.tracing import Particles
 
@@ -55,15 +56,9 @@ class TVO(Bound):
     min_particles: ClassVar[int] = 2
     per_datum: ClassVar[bool] = True
 
-    num_particles: int = 10
-    num_partitions: int = 5
-    log10_beta_1: float = -1.09
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "num_partitions", 1)
-        if not self.log10_beta_1 < 0:
-            raise UsageError(f"log10_beta_1 of TVO must be negative (b_1 < 1), got {self.log10_beta_1!r}.")
+    num_particles: Scheduled[Count] = 10
+    num_partitions: Count = 5
+    log10_beta_1: Annotated[float, Lt(0)] = -1.09
 
     def estimate(self, particles: Particles) -> Tensor:
         at_fixed = particles.with_fixed(latents=True)

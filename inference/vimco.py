@@ -18,9 +18,10 @@ Mnih, Rezende: Variational Inference for Monte Carlo Objectives, ICML 2016 (loca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from ppgen.arguments import Count
 from ppgen.baselines import Baseline, LeaveOneOut
+from ppgen.objective import BoundName, Scheduled
 from ppgen.registry import register_objective
 from ppgen.score_function import ScoreFunction
 
@@ -42,8 +43,8 @@ class VIMCO(ScoreFunction):
     ``arithmetic``: the others' arithmetic mean instead of the geometric; ``centred``: see the module.
     """
 
-    num_particles: int = 5
-    bound: Any = "iwelbo"
+    num_particles: Scheduled[Count] = 5
+    bound: BoundName = "iwelbo"
     centred: bool = False
     arithmetic: bool = False
 

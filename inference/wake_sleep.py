@@ -14,9 +14,10 @@ Hinton, Dayan, Frey, Neal: The Wake-Sleep Algorithm for Unsupervised Neural Netw
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from ppgen.arguments import Count
 from ppgen.dreams import Dreamer
+from ppgen.objective import BoundName, Scheduled
 from ppgen.registry import register_objective
 
 __all__ = ["WakeSleep"]
@@ -34,8 +35,8 @@ __all__ = ["WakeSleep"]
 class WakeSleep(Dreamer):
     """Wake-sleep with ``num_particles`` (K) draws a datum in the wake phase, and one dream in the sleep phase."""
 
-    num_particles: int = 1
-    bound: Any = "elbo"
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
 
     @property
     def phases(self) -> tuple[float, float]:

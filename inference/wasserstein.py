@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from ppgen.adversarial import Adversarial
-from ppgen.objective import at_least
+from ppgen.arguments import Count, Positive
 from ppgen.registry import register_objective
 from ppgen.tracing import Batch
 
@@ -53,12 +53,8 @@ class Wasserstein(Adversarial):
 
     unit: ClassVar[str] = ""
 
-    critic_steps: int = 5
-    clip: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "clip", 1e-12)
+    critic_steps: Count = 5
+    clip: Positive = 0.01
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         critic = super().parameters(pair, batch)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ppgen.adversarial import Adversarial, CriticFunction, gradient_penalty
-from ppgen.objective import at_least
+from ppgen.arguments import Count, NonNegative
 from ppgen.registry import register_objective
 
 __all__ = ["WassersteinGP"]
@@ -40,12 +40,8 @@ class WassersteinGP(Adversarial):
 
     unit: ClassVar[str] = "in the units of x"
 
-    critic_steps: int = 5
-    weight: float = 10.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "weight", 0.0)
+    critic_steps: Count = 5
+    weight: NonNegative = 10.0
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         return fake.mean() - real.mean()

@@ -13,16 +13,15 @@ Sohn, Lee and Yan, 2015.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyro
 import torch
 from torch import Tensor
 
+from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.likelihoods import likelihood
-from ppgen.networks import MLP, ConditionalNormal, check_size, check_sizes
+from ppgen.networks import MLP, ConditionalNormal
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -63,9 +62,9 @@ class CVAE(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        latent_dim: int = 10,
+        latent_dim: Count = 10,
         *,
-        hidden: Sequence[int] = (200, 200),
+        hidden: Sizes = (200, 200),
         activation: str = "tanh",
     ) -> None:
         super().__init__(data_size=spec.num_data)
@@ -80,8 +79,6 @@ class CVAE(Pair):
                 "num_labelled, or choose SSVAE."
             )
         self.num_classes, features = spec.num_classes, spec.num_features
-        check_size("latent_dim", latent_dim)
-        hidden = check_sizes("hidden", hidden)
         self.likelihood = likelihood(spec)
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
         self.prior = ConditionalNormal(MLP(self.num_classes, 2 * latent_dim, hidden=()))

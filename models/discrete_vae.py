@@ -16,12 +16,14 @@ Reference: Categorical Reparameterization with Gumbel-Softmax, Jang, Gu and Pool
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import pyro
 import torch
+from annotated_types import Ge, Len
 from torch import Tensor, nn
 
+from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.discrete_layers import DiscreteUnits
 from ppgen.likelihoods import likelihood
@@ -72,13 +74,13 @@ class DiscreteVAE(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        units: int = 200,
+        units: Count = 200,
         *,
-        classes: int = 2,
-        hidden: Sequence[int] = (200, 200),
+        classes: Annotated[int, Ge(2)] = 2,
+        hidden: Sizes = (200, 200),
         activation: str = "tanh",
         network: str = "mlp",
-        channels: Sequence[int] = (32, 64),
+        channels: Annotated[Sizes, Len(1)] = (32, 64),
     ) -> None:
         super().__init__(data_size=spec.num_data)
         networks = Networks(spec, network, hidden, channels, activation)

@@ -14,19 +14,21 @@ Reference: Generative Adversarial Nets, Goodfellow et al., 2014.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pyro
 import pyro.distributions as dist
 import torch
+from annotated_types import Len
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 
+from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, nearest
-from ppgen.networks import Networks, check_size
+from ppgen.errors import UsageError, nearest, shown
+from ppgen.networks import Networks
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -99,20 +101,20 @@ class GAN(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        latent_dim: int = 32,
+        latent_dim: Count = 32,
         *,
-        hidden: Sequence[int] = (256, 256),
+        hidden: Sizes = (256, 256),
         prior: str = "normal",
         output: str | None = None,
         activation: str = "relu",
         network: str = "mlp",
-        channels: Sequence[int] = (64, 32),
+        channels: Annotated[Sizes, Len(1)] = (64, 32),
         batch_norm: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.latent_dim = check_size("latent_dim", latent_dim)
+        self.latent_dim = latent_dim
         if prior not in _PRIORS:
-            raise UsageError(f"expected the name of a prior, got {prior!r}{nearest(str(prior), _PRIORS)}")
+            raise UsageError(f"expected the name of a prior, got {shown(prior)}{nearest(prior, _PRIORS)}")
         self.prior = _PRIORS[prior]
         self.output = _output_for(spec, output)
         bias = None if spec.mean is None else _OUTPUTS[self.output].inverse(spec.mean)
@@ -144,7 +146,7 @@ def _output_for(spec: DataSpec, output: str | None) -> str:
         )
     name = _DEFAULTS[spec.observation] if output is None else output
     if name not in _OUTPUTS:
-        raise UsageError(f"expected the name of an output, got {output!r}{nearest(str(output), _OUTPUTS)}")
+        raise UsageError(f"expected the name of an output, got {shown(output)}{nearest(output, _OUTPUTS)}")
     return name
 
 

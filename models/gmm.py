@@ -25,17 +25,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppgen.arguments import Count, Positive
 from ppgen.components import Bernoullis, Chosen, Components, DiagonalGaussians, FullGaussians
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, nearest
-from ppgen.networks import check_positive, check_size
+from ppgen.errors import UsageError
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -85,18 +85,16 @@ class GMM(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        num_components: int = 10,
+        num_components: Count = 10,
         *,
         covariance: Covariance = "diagonal",
         bayesian: bool = False,
-        scale: float = 1.0,
-        concentration: float = 1.0,
+        scale: Positive = 1.0,
+        concentration: Positive = 1.0,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.num_components = check_size("num_components", num_components)
+        self.num_components = num_components
         self.family = _family(spec, covariance, bayesian)
-        check_positive("scale", scale)
-        check_positive("concentration", concentration)
         mean = torch.zeros(spec.num_features) if spec.mean is None else spec.mean
         centre = self.family.locs_of(mean)  # (D,)
         locs = centre + scale * torch.randn(num_components, spec.num_features)  # (C, D)
@@ -284,15 +282,11 @@ def _of_particles(values: Tensor) -> Tensor:
     return values.flatten(end_dim=-3) if values.dim() > 2 else values
 
 
-def _family(spec: DataSpec, covariance: Any, bayesian: bool) -> type[Components]:
+def _family(spec: DataSpec, covariance: Covariance, bayesian: bool) -> type[Components]:
     if spec.observation == "binary":
         return Bernoullis
     if spec.observation != "real":
         raise UsageError(f"GMM needs real or binary data, but data {spec.name!r} are {spec.observation}.")
-    if covariance not in get_args(Covariance):
-        raise UsageError(
-            f"expected the kind of a covariance, got {covariance!r}{nearest(str(covariance), get_args(Covariance))}"
-        )
     if covariance == "full" and bayesian:
         raise UsageError("covariance='full' is for parameters, and got bayesian=True: choose covariance='diagonal'.")
     return FullGaussians if covariance == "full" else DiagonalGaussians

@@ -16,16 +16,18 @@ Reference: Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 20
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import pyro
 import pyro.distributions as dist
 import torch
+from annotated_types import Len
 from torch import Tensor
 
+from ppgen.arguments import Sizes
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError
 from ppgen.likelihoods import likelihood
-from ppgen.networks import MLP, ConditionalNormal, check_sizes
+from ppgen.networks import MLP, ConditionalNormal
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -66,20 +68,14 @@ class IWAE(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        latent_dims: Sequence[int] = (100, 50),
+        latent_dims: Annotated[Sizes, Len(2, 2)] = (100, 50),
         *,
-        hidden: Sequence[Sequence[int]] = ((200, 200), (100, 100)),
+        hidden: Annotated[Sequence[Sizes], Len(2, 2)] = ((200, 200), (100, 100)),
         activation: str = "tanh",
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.latent_dims = check_sizes("latent_dims", latent_dims, least=2, most=2)
-        if not isinstance(hidden, list | tuple) or len(hidden) != 2:
-            raise UsageError(
-                "hidden must hold two lists of sizes, one for each stochastic layer, such as "
-                f"[[200, 200], [100, 100]], got {hidden!r}."
-            )
-        latent1, latent2 = self.latent_dims
-        near, far = (check_sizes("hidden", sizes) for sizes in hidden)
+        self.latent_dims = latent1, latent2 = tuple(latent_dims)
+        near, far = hidden
         self.likelihood = likelihood(spec)
         bias = self.likelihood.initial_bias(spec.mean)
         self.encoder1 = ConditionalNormal(MLP(spec.num_features, 2 * latent1, near, activation))

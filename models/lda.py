@@ -39,10 +39,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ppgen.arguments import Count, Positive, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions import BagOfWords, LogDirichlet
-from ppgen.errors import UsageError, nearest
-from ppgen.networks import MLP, BatchNorm, check_positive, check_size
+from ppgen.errors import UsageError, nearest, shown
+from ppgen.networks import MLP, BatchNorm
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -95,25 +96,23 @@ class LDA(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        num_topics: int = 50,
+        num_topics: Count = 50,
         *,
         guide: str = "document",
         topics: str = "parameter",
-        concentration: float = 0.1,
-        topic_concentration: float = 0.05,
-        iterations: int = 20,
-        hidden: Sequence[int] = (200,),
+        concentration: Positive = 0.1,
+        topic_concentration: Positive = 0.05,
+        iterations: Count = 20,
+        hidden: Sizes = (200,),
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "counts":
             raise UsageError(f"LDA needs counts of words, but data {spec.name!r} are {spec.observation}.")
-        self.num_topics = check_size("num_topics", num_topics)
-        check_size("iterations", iterations)
-        eta = check_positive("topic_concentration", topic_concentration)
-        alpha = torch.full((num_topics,), check_positive("concentration", concentration))
+        self.num_topics = num_topics
+        alpha = torch.full((num_topics,), float(concentration))
         tables = {
             "parameter": lambda: _Parameters(_near_mean(spec, num_topics)),
-            "dirichlet": lambda: _Latents(_near_mean(spec, num_topics), eta),
+            "dirichlet": lambda: _Latents(_near_mean(spec, num_topics), topic_concentration),
         }
         guides = {
             "document": lambda: _CoordinateAscent(iterations),
@@ -242,6 +241,6 @@ def _off_zero(value: Tensor) -> Tensor:
 def _named(argument: str, name: Any, choices: Mapping[str, Callable[[], nn.Module]]) -> Any:
     if name not in choices:
         raise UsageError(
-            f"expected {argument} to be {' or '.join(map(repr, choices))}, got {name!r}{nearest(str(name), choices)}"
+            f"expected {argument} to be {' or '.join(map(repr, choices))}, got {shown(name)}{nearest(name, choices)}"
         )
     return choices[name]()

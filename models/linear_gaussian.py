@@ -17,7 +17,7 @@ Reference: Probabilistic Principal Component Analysis, Tipping and Bishop, 1999.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pyro
 import pyro.distributions as dist
@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from ppgen.arguments import Count, Positive
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, nearest
-from ppgen.networks import check_positive, check_size
+from ppgen.errors import UsageError
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -73,21 +73,19 @@ class LinearGaussian(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        latent_dim: int = 2,
+        latent_dim: Count = 2,
         *,
         guide: Guide = "full",
-        noise: float = 1.0,
+        noise: Positive = 1.0,
         learn_prior_loc: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
             raise UsageError(f"LinearGaussian needs real data, but data {spec.name!r} are {spec.observation}.")
-        if guide not in get_args(Guide):
-            raise UsageError(f"expected the kind of a guide, got {guide!r}{nearest(str(guide), get_args(Guide))}")
-        self.latent_dim, features = check_size("latent_dim", latent_dim), spec.num_features
+        self.latent_dim, features = latent_dim, spec.num_features
         self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)
         self.loc = nn.Parameter(torch.zeros(features) if spec.mean is None else spec.mean.clone())
-        self.log_noise = nn.Parameter(torch.tensor(check_positive("noise", noise)).log())
+        self.log_noise = nn.Parameter(torch.tensor(float(noise)).log())
         self.prior_loc = nn.Parameter(torch.zeros(latent_dim)) if learn_prior_loc else None
         self.guide_weight = nn.Parameter(torch.zeros(latent_dim, features))
         self.guide_loc = nn.Parameter(torch.zeros(latent_dim))

@@ -28,20 +28,21 @@ Reference: Autoencoding Variational Inference for Topic Models, Srivastava and S
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import pyro
 import pyro.distributions as dist
 import torch
+from annotated_types import Len
 from pyro import poutine
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ppgen.arguments import Count, Positive, Share, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions import BagOfWords
 from ppgen.errors import UsageError
-from ppgen.networks import MLP, BatchNorm, check_positive, check_size, check_sizes
+from ppgen.networks import MLP, BatchNorm
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -93,21 +94,19 @@ class ProdLDA(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        num_topics: int = 50,
+        num_topics: Count = 50,
         *,
-        hidden: Sequence[int] = (100, 100),
-        concentration: float = 1.0,
-        dropout: float = 0.2,
+        hidden: Annotated[Sizes, Len(1)] = (100, 100),
+        concentration: Positive = 1.0,
+        dropout: Share = 0.2,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "counts":
             raise UsageError(f"ProdLDA needs counts of words, but data {spec.name!r} are {spec.observation}.")
-        self.num_topics = check_size("num_topics", num_topics)
-        *narrower, last = check_sizes("hidden", hidden, least=1)
-        if not 0 <= dropout < 1:
-            raise UsageError(f"dropout must be at least 0 and below 1, got {dropout!r}.")
+        self.num_topics = num_topics
+        *narrower, last = hidden
         self.keep = 1 - dropout
-        self.prior_scale = ((1 - 1 / num_topics) / check_positive("concentration", concentration)) ** 0.5
+        self.prior_scale = ((1 - 1 / num_topics) / concentration) ** 0.5
         self.network = MLP(spec.num_features, last, narrower, "softplus")
         self.loc = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
         self.log_variance = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))

@@ -28,10 +28,10 @@ from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.energy import EnergyPair
 from ppgen.enumeration import binary_states, check_states
-from ppgen.networks import check_size
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 from ppgen.visibles import BernoulliLayer, draw_binary, visible_layer
@@ -78,10 +78,10 @@ class RBM(EnergyPair):
     base_bias: Tensor
 
     def __init__(
-        self, spec: DataSpec, hidden: int = 500, *, visible: str | None = None, length: int | None = None
+        self, spec: DataSpec, hidden: Count = 500, *, visible: str | None = None, length: Count | None = None
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.hidden = check_size("hidden", hidden)
+        self.hidden = hidden
         self.layer = visible_layer(spec, visible, length)
         self.weight = nn.Parameter(0.01 * torch.randn(self.layer.num_units, hidden))
         self.visible_bias = nn.Parameter(self.layer.initial_bias(spec.mean))

@@ -21,18 +21,20 @@ Gregor, 2014; deterministic layers: REBAR, Tucker et al., 2017.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 import pyro
 import pyro.distributions as dist
 import torch
+from annotated_types import Len
 from torch import Tensor, nn
 
+from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.discrete_layers import AutoregressiveUnits, DiscreteUnits
 from ppgen.likelihoods import likelihood
-from ppgen.networks import MLP, check_size, check_sizes
+from ppgen.networks import MLP
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -77,15 +79,14 @@ class SBN(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        layers: Sequence[int] = (200, 200),
+        layers: Annotated[Sizes, Len(1)] = (200, 200),
         *,
-        hidden: Sequence[int] = (),
+        hidden: Sizes = (),
         activation: str = "tanh",
-        guide_blocks: int = 1,
+        guide_blocks: Count = 1,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.layers = check_sizes("layers", layers, least=1)
-        hidden, blocks = check_sizes("hidden", hidden), check_size("guide_blocks", guide_blocks)
+        self.layers = tuple(layers)
         self.likelihood = likelihood(spec)
         self.register_buffer("mean", torch.zeros(spec.num_features) if spec.mean is None else spec.mean.clone())
         steps = list(pairwise((spec.num_features, *self.layers)))  # (below, above)
@@ -95,7 +96,7 @@ class SBN(Pair):
         self.decoder = MLP(self.layers[0], self.likelihood.num_outputs, hidden[::-1], activation, bias)
         self.encoders = nn.ModuleList(MLP(down, up, hidden, activation) for down, up in steps)
         self.units = nn.ModuleList(
-            DiscreteUnits(num) if blocks == 1 else AutoregressiveUnits(num, blocks) for num in self.layers
+            DiscreteUnits(num) if guide_blocks == 1 else AutoregressiveUnits(num, guide_blocks) for num in self.layers
         )
 
     def model(self, x: Tensor) -> None:

@@ -29,20 +29,23 @@ Reference: Semi-supervised Learning with Deep Generative Models, Kingma, Rezende
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import pyro
 import pyro.distributions as dist
 import torch
+from annotated_types import Ge, Len
 from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from ppgen.arguments import Count, NonNegative, Share, Sizes
 from ppgen.data import DataSpec
 from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.dense import glorot, make_activation
 from ppgen.errors import UsageError
 from ppgen.likelihoods import likelihood
-from ppgen.networks import MLP, ConditionalNormal, Networks, check_positive, check_size, check_sizes
+from ppgen.networks import MLP, ConditionalNormal, Networks
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -109,16 +112,16 @@ class SSVAE(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        latent_dim: int = 50,
+        latent_dim: Count = 50,
         *,
-        hidden: Sequence[int] = (500,),
-        classifier: Sequence[int] = (500,),
+        hidden: Annotated[Sizes, Len(1)] = (500,),
+        classifier: Sizes = (500,),
         network: str = "mlp",
-        channels: Sequence[int] = (16, 32),
-        dropout: float = 0.0,
-        max_shift: int = 0,
+        channels: Annotated[Sizes, Len(1)] = (16, 32),
+        dropout: Share = 0.0,
+        max_shift: Annotated[int, Ge(0)] = 0,
         activation: str = "relu",
-        alpha: float = 25.0,
+        alpha: NonNegative = 25.0,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.num_classes is None:
@@ -127,9 +130,8 @@ class SSVAE(Pair):
                 f"load_data({spec.name!r}, labels=True)."
             )
         self.num_classes, features = spec.num_classes, spec.num_features
-        self.latent_dim = check_size("latent_dim", latent_dim)
-        hidden = check_sizes("hidden", hidden, least=1)
-        self.alpha = 0.0 if alpha == 0 else check_positive("alpha", alpha)
+        self.latent_dim = latent_dim
+        self.alpha = float(alpha)
         self.likelihood = likelihood(spec)
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
         self.register_buffer("mean", torch.zeros(features) if spec.mean is None else spec.mean.clone())

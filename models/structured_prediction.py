@@ -23,17 +23,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Annotated
 
 import pyro
 import torch
+from annotated_types import Ge, Len
 from torch import Tensor, nn
 
+from ppgen.arguments import Sizes
 from ppgen.completion import Completion
 from ppgen.data import DataSpec
 from ppgen.discrete_layers import DiscreteUnits
 from ppgen.errors import UsageError
 from ppgen.likelihoods import likelihood
-from ppgen.networks import MLP, check_sizes
+from ppgen.networks import MLP
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -80,10 +83,10 @@ class StructuredPrediction(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        layers: Sequence[int] = (200, 200),
+        layers: Annotated[Sizes, Len(1)] = (200, 200),
         *,
-        classes: int = 2,
-        hidden: Sequence[int] = (),
+        classes: Annotated[int, Ge(2)] = 2,
+        hidden: Sizes = (),
         activation: str = "tanh",
         recognition: bool = False,
     ) -> None:
@@ -91,8 +94,7 @@ class StructuredPrediction(Pair):
         if spec.num_features < 2:
             raise UsageError(f"StructuredPrediction needs data of two numbers or more, and {spec.name!r} has one.")
         self.given = spec.num_features // 2
-        hidden = check_sizes("hidden", hidden)
-        units = [DiscreteUnits(num, classes) for num in check_sizes("layers", layers, least=1)]
+        units = [DiscreteUnits(num, classes) for num in layers]
         sizes = [layer.num_numbers for layer in units]
         self.units: Sequence[DiscreteUnits] = nn.ModuleList(units)  # type: ignore[assignment]  # a list of any modules
         self.register_buffer("mean", torch.zeros(spec.num_features) if spec.mean is None else spec.mean.clone())

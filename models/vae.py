@@ -14,16 +14,18 @@ Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016 (one sto
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import pyro
 import pyro.distributions as dist
 import torch
+from annotated_types import Len
 from torch import Tensor
 
+from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.likelihoods import likelihood
-from ppgen.networks import ConditionalNormal, Networks, check_size
+from ppgen.networks import ConditionalNormal, Networks
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -67,15 +69,15 @@ class VAE(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        latent_dim: int = 10,
+        latent_dim: Count = 10,
         *,
-        hidden: Sequence[int] = (200, 200),
+        hidden: Sizes = (200, 200),
         activation: str = "tanh",
         network: str = "mlp",
-        channels: Sequence[int] = (32, 64),
+        channels: Annotated[Sizes, Len(1)] = (32, 64),
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.latent_dim = check_size("latent_dim", latent_dim)
+        self.latent_dim = latent_dim
         networks = Networks(spec, network, hidden, channels, activation)
         self.likelihood = likelihood(spec)
         self.encoder = ConditionalNormal(networks.encoder(2 * latent_dim))

@@ -25,16 +25,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import torch
+from annotated_types import Ge, Len
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from ppgen.errors import UsageError
-from ppgen.networks import MLP, check_sizes
-from ppgen.objective import Objective, Outcome, Player, State, at_least
+from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
+from ppgen.networks import MLP
+from ppgen.objective import Objective, Outcome, Player, State
 from ppgen.rows import x_of
 from ppgen.samples import check_generates, data_size, generated
 from ppgen.tracing import Batch, Program
@@ -83,25 +84,12 @@ class Adversarial(Objective, ABC):
     unbiased_gradient: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = True
 
-    hidden: Sequence[int] = (128, 128)
-    critic_steps: int = 1
-    critic_rate: float = 1.0
-    betas: Sequence[float] = (0.5, 0.9)
-    unroll: int = 0
-    unroll_rate: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_sizes("hidden", self.hidden)
-        at_least(self, "critic_steps", 1)
-        at_least(self, "unroll", 0)
-        at_least(self, "critic_rate", 0.0)
-        at_least(self, "unroll_rate", 0.0)
-        given: Any = self.betas
-        numbers = (
-            [b for b in given if isinstance(b, int | float) and 0 <= b < 1] if isinstance(given, list | tuple) else []
-        )
-        if not len(numbers) == len(given) == 2:
-            raise UsageError(f"betas of {type(self).__name__} must be two numbers in [0, 1), got {given!r}.")
+    hidden: Sizes = (128, 128)
+    critic_steps: Count = 1
+    critic_rate: NonNegative = 1.0
+    betas: Annotated[Sequence[Share], Len(2, 2), Words("two numbers in [0, 1)")] = (0.5, 0.9)
+    unroll: Annotated[int, Ge(0)] = 0
+    unroll_rate: NonNegative = 0.1
 
     @abstractmethod
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -173,20 +161,14 @@ class Classifier(Adversarial, ABC):
     numerator: the critic would reinforce the generator's mistakes wherever p_data is small (Goodfellow 2016, sec. 4.2).
     """
 
-    smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        given: Any = self.smoothing
-        if isinstance(given, list | tuple):
-            raise UsageError(
-                f"smoothing of {type(self).__name__} must be one number, got {given!r}: only the label of data is "
-                "smoothed, because smoothing that of draws by b makes the optimal critic ((1 - a) p_data + b p_g) / "
-                "(p_data + p_g), which rewards draws for being where draws are."
-            )
-        at_least(self, "smoothing", 0.0)
-        if not self.smoothing < 1:
-            raise UsageError(f"smoothing of {type(self).__name__} must be below 1, got {self.smoothing!r}.")
+    smoothing: Annotated[
+        Share,
+        Words(
+            "one number of at least 0 and below 1 (only the label of data is smoothed, because smoothing that of draws "
+            "by b makes the optimal critic ((1 - a) p_data + b p_g) / (p_data + p_g), which rewards draws for being "
+            "where draws are)"
+        ),
+    ] = 0.0
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         a = self.smoothing

@@ -42,15 +42,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ppgen.arguments import Count
 from ppgen.coupled_draws import States
 from ppgen.discrete import family_of
 from ppgen.errors import UsageError
-from ppgen.objective import Estimator, Outcome, Reduction, State, with_gradient_of
+from ppgen.objective import BoundName, Estimator, Outcome, Reduction, Scheduled, State, with_gradient_of
 from ppgen.score_function import without_own
 from ppgen.sites import Site, per_datum
 from ppgen.tracing import Batch, Particles, Program, run_particles
@@ -72,8 +73,8 @@ class Antithetic(Estimator, ABC):
     needs_discrete: ClassVar[bool] = True
     needs_binary: ClassVar[bool] = True
 
-    num_particles: int = 1
-    bound: Any = "elbo"
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
 
     @abstractmethod
     def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:

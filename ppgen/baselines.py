@@ -17,15 +17,16 @@ for the ELBO (log w_k - b_k) / K. Whatever b_k is, it leaves the gradient's expe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from ppgen.errors import UsageError, nearest
-from ppgen.networks import MLP, check_sizes
+from ppgen.arguments import Share, Sizes, Words, check_fields
+from ppgen.errors import UsageError, nearest, shown
+from ppgen.networks import MLP
 from ppgen.objective import State
 from ppgen.rows import is_data, like_data, num_rows
 from ppgen.tracing import Batch
@@ -117,13 +118,11 @@ class MovingAverage(Baseline):
 
     carries: ClassVar[bool] = True
 
-    decay: float = 0.8
+    decay: Share = 0.8
     normalise: bool = False
 
     def __post_init__(self) -> None:
-        given: Any = self.decay
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < 1:
-            raise UsageError(f"decay of the {type(self).__name__} baseline must be a number in [0, 1), got {given!r}.")
+        check_fields(self, f"the {type(self).__name__} baseline")
 
     def predict(self, log_w: Tensor, batch: Batch, own: nn.Module | None, state: State) -> Tensor:
         return state["centre"].expand(log_w.shape)
@@ -151,11 +150,7 @@ class Learned(MovingAverage):
     ``hidden``: sizes of the network's layers of tanh units.
     """
 
-    hidden: Sequence[int] = (100,)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes("hidden", self.hidden)
+    hidden: Sizes = (100,)
 
     def predict(self, log_w: Tensor, batch: Batch, own: nn.Module | None, state: State) -> Tensor:
         centre = super().predict(log_w, batch, own, state)
@@ -164,6 +159,8 @@ class Learned(MovingAverage):
     def parameters(self, batch: Batch) -> nn.Module:
         return MLP(features_of(batch).shape[1], 1, self.hidden, "tanh").to(like_data(batch))
 
+
+BaselineName: TypeAlias = Annotated[str | Baseline, Words("a baseline, or the name of one")]
 
 BASELINES: Mapping[str, Baseline] = {
     "none": NoBaseline(),
@@ -182,7 +179,7 @@ def baseline_named(name: Any, needed_by: str) -> Baseline:
     if isinstance(name, Baseline):
         return name
     if name not in BASELINES:
-        raise UsageError(f"expected a baseline of {needed_by}, got {name!r}{nearest(str(name), BASELINES)}")
+        raise UsageError(f"expected a baseline of {needed_by}, got {shown(name)}{nearest(name, BASELINES)}")
     return BASELINES[name]
 
 

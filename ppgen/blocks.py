@@ -14,7 +14,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.tracing import Batch, Particles, Program, run_particles
@@ -62,7 +62,7 @@ def chosen_blocks(
         return {name: members for name, members in blocks.items() if first[members] == name}
     for name in chosen:
         if name not in blocks:
-            raise UsageError(f"the pair has no block of parameters {name!r}{nearest(name, blocks)}")
+            raise UsageError(f"the pair has no block of parameters {shown(name)}{nearest(name, blocks)}")
     if len(set(chosen)) != len(chosen):
         raise UsageError(f"a block of parameters is named twice in {tuple(chosen)}: name each once.")
     return {name: blocks[name] for name in chosen}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle, product
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -22,6 +23,7 @@ __all__ = [
     "FAINT",
     "INK",
     "SERIES",
+    "STYLES",
     "Chart",
     "Curve",
     "Vectors",
@@ -34,6 +36,8 @@ __all__ = [
 
 INK, FAINT = "#3d3a36", "#dcd7ce"
 SERIES = ("#0f6b8f", "#b8501b", "#5d7a1f", "#7a4fa3")
+STYLES = tuple(product(("-", "--", ":"), SERIES))
+"""Of curves, in turn: a dash and a colour; all colours first."""
 _VARIABLES = {INK: "--ink-2", FAINT: "--rule"} | {colour: f"--series-{i}" for i, colour in enumerate(SERIES, 1)}
 
 
@@ -109,8 +113,9 @@ _FOR_PAGES = {
 def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: bool = False) -> Chart:
     """Curves in one panel, with their names above it."""
     figure, (axes,) = blank(1, 1)
-    for colour, curve in zip(SERIES, curves, strict=False):
-        style: dict[str, Any] = {"color": colour, "label": curve.label, "linewidth": 1.6, "markersize": 3.5}
+    for (dash, colour), curve in zip(cycle(STYLES), curves, strict=False):
+        style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 1.6, "markersize": 3.5}
+        style["label"] = curve.label
         if curve.error is None:
             axes.plot(curve.x, curve.y, **style, marker="o" if len(curve.x) == 1 else "")
         else:
@@ -129,7 +134,7 @@ def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
 def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:
     """Bars at (x, height), each group in its colour, with the names above the panel of those that are not empty."""
     figure, (axes,) = blank(1, 1)
-    for colour, (label, bars) in zip(SERIES, groups.items(), strict=False):
+    for colour, (label, bars) in zip(cycle(SERIES), groups.items(), strict=False):
         if bars:
             axes.bar([x for x, _ in bars], [height for _, height in bars], width=0.8, color=colour, label=label)
     axes.set_xlabel(x_label)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
-from ppgen.charts import FAINT, INK, SERIES, Chart, blank, legend
+from ppgen.charts import FAINT, INK, SERIES, STYLES, Chart, blank, legend
 
 __all__ = ["draw_in_band", "draw_intervals", "draw_stacks"]
 
@@ -26,9 +27,9 @@ def draw_in_band(
     """Curves over x, each group of them in its colour, against the band from ``lower`` to ``upper`` named ``band``."""
     figure, (axes,) = blank(1, 1)
     axes.fill_between(x, lower, upper, color=FAINT, linewidth=0, label=band)
-    for colour, (label, curves) in zip(SERIES, groups.items(), strict=False):
+    for (dash, colour), (label, curves) in zip(cycle(STYLES), groups.items(), strict=False):
         for index, y in enumerate(curves):
-            axes.plot(x, y, color=colour, linewidth=1.2, label=label if index == 0 else None)
+            axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.2, label=label if index == 0 else None)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     legend(axes)
@@ -41,7 +42,7 @@ def draw_intervals(rows: Sequence[str], groups: Mapping[str, Sequence[Sequence[f
     ``groups`` gives the five quantiles of every row, ascending; the first row stands on top.
     """
     figure, (axes,) = blank(1, 1, (4.6, 0.9 + _ROW * len(rows)))
-    for index, (colour, (label, quantiles)) in enumerate(zip(SERIES, groups.items(), strict=False)):
+    for index, (colour, (label, quantiles)) in enumerate(zip(cycle(SERIES), groups.items(), strict=False)):
         y = [row + 0.2 * (index - (len(groups) - 1) / 2) for row in range(len(rows))]
         low, first, median, third, high = zip(*quantiles, strict=True)
         style: dict[str, Any] = {"color": colour}
@@ -60,7 +61,7 @@ def draw_stacks(groups: Mapping[str, Sequence[float]], *, x_label: str, y_label:
     figure, (axes,) = blank(1, 1)
     size = max(map(len, groups.values()))
     above, below = [0.0] * size, [0.0] * size
-    for colour, (label, heights) in zip(SERIES, groups.items(), strict=False):
+    for colour, (label, heights) in zip(cycle(SERIES), groups.items(), strict=False):
         bottoms = [up if height >= 0 else down for height, up, down in zip(heights, above, below, strict=True)]
         axes.bar(range(1, size + 1), heights, bottom=bottoms, width=0.8, color=colour, label=label)
         above = [up + max(height, 0.0) for up, height in zip(above, heights, strict=True)]

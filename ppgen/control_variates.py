@@ -54,11 +54,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.baselines import Baseline, LeaveOneOut, MovingAverage
 from ppgen.coupled_draws import Relaxations, States, side_by_side
-from ppgen.objective import Estimator, Outcome, State, at_least, with_gradient_of
+from ppgen.objective import BoundName, Estimator, Outcome, State, with_gradient_of
 from ppgen.parameters import isolated
-from ppgen.relaxations import check_temperature
 from ppgen.rows import like_data
 from ppgen.score_function import without_own
 from ppgen.tracing import Batch, Particles, Program, run_particles
@@ -108,16 +108,11 @@ class RelaxedControl(Estimator, ABC):
 
     needs_discrete: ClassVar[bool] = True
 
-    num_particles: int = 1
-    bound: Any = "elbo"
-    temperature: float = 0.5
-    eta: float = 1.0
+    num_particles: Count = 1
+    bound: BoundName = "elbo"
+    temperature: Positive = 0.5
+    eta: NonNegative = 1.0
     adaptive: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_temperature(self, self.temperature)
-        at_least(self, "eta", 0.0)
 
     @abstractmethod
     def control(self, particles: Particles) -> Control:

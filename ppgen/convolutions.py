@@ -6,14 +6,15 @@ the last are flattened for the convolutions and restored after them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Len
 from torch import Tensor, nn
 
-from ppgen.dense import MLP, check_sizes, glorot, make_activation, start_bias
+from ppgen.arguments import Share, Sizes, checked
+from ppgen.dense import MLP, glorot, make_activation, start_bias
 
 __all__ = ["ConvDecoder", "ConvEncoder", "RandomShift"]
 
@@ -31,21 +32,22 @@ class ConvEncoder(nn.Module):
         dropout: the share of what the convolutions give, and of each dense layer, that is put to zero in training.
     """
 
+    @checked
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         num_outputs: int,
-        channels: Sequence[int] = (32, 64),
-        hidden: Sequence[int] = (200,),
+        channels: Annotated[Sizes, Len(1)] = (32, 64),
+        hidden: Sizes = (200,),
         activation: str = "tanh",
         *,
         kernel: int = 3,
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         self.image_shape = image_shape
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise([image_shape[0], *check_sizes("channels", channels, least=1)]):
+        for inputs, outputs in pairwise([image_shape[0], *channels]):
             layers += [
                 glorot(nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)),
                 make_activation(activation),
@@ -73,17 +75,18 @@ class ConvDecoder(nn.Module):
         bias: initial bias of each number of the output, (C * H * W,); zero if None.
     """
 
+    @checked
     def __init__(
         self,
         num_inputs: int,
         image_shape: tuple[int, int, int],
-        channels: Sequence[int] = (64, 32),
-        hidden: Sequence[int] = (200,),
+        channels: Annotated[Sizes, Len(1)] = (64, 32),
+        hidden: Sizes = (200,),
         activation: str = "tanh",
         bias: Tensor | None = None,
     ) -> None:
         super().__init__()
-        sizes = [*check_sizes("channels", channels, least=1), image_shape[0]]
+        sizes = [*channels, image_shape[0]]
         extents = _halvings(image_shape, len(channels))[::-1]
         self.seed_shape = (sizes[0], *extents[0])
         dense = MLP(num_inputs, sizes[0] * extents[0][0] * extents[0][1], hidden, activation)
@@ -107,7 +110,8 @@ class RandomShift(nn.Module):
     As dropout, it is noise to what a network sees: (..., C * H * W) to the same, the same in evaluation.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], most: int) -> None:
+    @checked
+    def __init__(self, image_shape: tuple[int, int, int], most: Annotated[int, Ge(0)]) -> None:
         super().__init__()
         self.image_shape, self.most = image_shape, most
 

@@ -1,9 +1,8 @@
-"""Dense layers, and what all layers share: sizes that are checked, activations by name, initial values."""
+"""Dense layers, and what all layers share: activations by name, initial values."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -11,16 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppgen.errors import UsageError, nearest
+from ppgen.arguments import Count, Share, Sizes, checked
+from ppgen.errors import UsageError, nearest, shown
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "BatchNorm",
-    "check_positive",
-    "check_share",
-    "check_size",
-    "check_sizes",
     "glorot",
     "make_activation",
     "start_bias",
@@ -56,21 +52,22 @@ class MLP(nn.Module):
     torch.Size([7, 5, 2])
     """
 
+    @checked
     def __init__(
         self,
-        num_inputs: int,
-        num_outputs: int,
-        hidden: Sequence[int] = (200, 200),
+        num_inputs: Count,
+        num_outputs: Count,
+        hidden: Sizes = (200, 200),
         activation: str = "tanh",
         bias: Tensor | None = None,
         *,
         batch_norm: bool = False,
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        dropped = [nn.Dropout(dropout)] if check_share("dropout", dropout) else []
-        sizes = [num_inputs, *check_sizes("hidden", hidden)]
+        dropped = [nn.Dropout(dropout)] if dropout else []
+        sizes = [num_inputs, *hidden]
         for inputs, outputs in pairwise(sizes):
             normal = [BatchNorm(outputs, learn_scale=True)] if batch_norm else []
             layers += [glorot(nn.Linear(inputs, outputs)), *normal, make_activation(activation), *dropped]
@@ -111,56 +108,6 @@ class BatchNorm(nn.BatchNorm1d):
         return (normal if self.scale is None else normal * self.scale) + self.shift
 
 
-def check_sizes(name: str, sizes: Any, *, least: int = 0, most: int | None = None) -> tuple[int, ...]:
-    """``sizes`` as a tuple, if it is a list of ``least`` to ``most`` positive integers.
-
-    Raises:
-        UsageError: it is not; ``name`` says which argument.
-    """
-    count = len(sizes) if isinstance(sizes, list | tuple) else -1
-    if not least <= count <= (count if most is None else most) or not all(map(_is_size, sizes)):
-        number = "" if least == 0 else f", {least} of them" if least == most else f", at least {least}"
-        raise UsageError(f"{name} must be a list of positive integers{number}, got {sizes!r}.")
-    return tuple(sizes)
-
-
-def check_size(name: str, size: Any) -> int:
-    """``size``, if it is a positive integer.
-
-    Raises:
-        UsageError: it is not; ``name`` says which argument.
-    """
-    if not _is_size(size):
-        raise UsageError(f"{name} must be a positive integer, got {size!r}.")
-    return int(size)
-
-
-def check_positive(name: str, number: Any) -> float:
-    """``number``, if it is positive and finite.
-
-    Raises:
-        UsageError: it is not; ``name`` says which argument.
-    """
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
-        raise UsageError(f"{name} must be a positive number, got {number!r}.")
-    return float(number)
-
-
-def _is_size(size: object) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool) and size >= 1
-
-
-def check_share(name: str, share: Any) -> float:
-    """``share``, if it is a number in [0, 1).
-
-    Raises:
-        UsageError: it is not; ``name`` says which argument.
-    """
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise UsageError(f"{name} must be a number of at least 0 and below 1, got {share!r}.")
-    return float(share)
-
-
 def make_activation(name: str) -> nn.Module:
     """The activation of that name.
 
@@ -168,7 +115,7 @@ def make_activation(name: str) -> nn.Module:
         UsageError: there is none; the nearest names are suggested.
     """
     if name not in ACTIVATIONS:
-        raise UsageError(f"expected the name of an activation, got {name!r}{nearest(str(name), ACTIVATIONS)}")
+        raise UsageError(f"expected the name of an activation, got {shown(name)}{nearest(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]()
 
 

@@ -16,16 +16,17 @@ Gregor et al.: Deep AutoRegressive Networks, ICML 2014; Bornschein and Bengio: R
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import pyro.distributions as dist
 import torch
+from annotated_types import Ge
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ppgen.dense import check_size
+from ppgen.arguments import Count, checked
 from ppgen.errors import UsageError
 
 __all__ = ["AutoregressiveBernoulli", "AutoregressiveUnits", "DiscreteUnits"]
@@ -46,12 +47,11 @@ class DiscreteUnits(nn.Module):
         UsageError: there is no unit, or fewer than two classes.
     """
 
-    def __init__(self, num_units: int, num_classes: int = 2) -> None:
+    @checked
+    def __init__(self, num_units: Count, num_classes: Annotated[int, Ge(2)] = 2) -> None:
         super().__init__()
-        if check_size("num_classes", num_classes) < 2:
-            raise UsageError(f"num_classes must be at least 2, got {num_classes}.")
         self.binary = num_classes == 2
-        self.state_shape = (check_size("num_units", num_units), *(() if self.binary else (num_classes,)))
+        self.state_shape = (num_units, *(() if self.binary else (num_classes,)))
         self.num_numbers = num_units * (1 if self.binary else num_classes)
 
     def forward(self, logits: Tensor) -> Any:
@@ -75,9 +75,10 @@ class AutoregressiveUnits(nn.Module):
         UsageError: there are fewer than one, or more blocks than units.
     """
 
-    def __init__(self, num_units: int, num_blocks: int) -> None:
+    @checked
+    def __init__(self, num_units: Count, num_blocks: Count) -> None:
         super().__init__()
-        if check_size("num_blocks", num_blocks) > num_units:
+        if num_blocks > num_units:
             raise UsageError(f"a layer of {num_units} units can be drawn in 1 to {num_units} blocks, got {num_blocks}.")
         self.num_blocks = num_blocks
         self.weight = nn.Parameter(torch.zeros(num_units, num_units))

@@ -1,29 +1,86 @@
 """Errors that are the user's to mend: one sentence of what was expected, what came, where, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
+from reprlib import Repr
 
 import torch
 
-__all__ = ["UsageError", "is_out_of_memory", "nearest"]
+__all__ = ["UnknownNameError", "UsageError", "is_file", "is_out_of_memory", "nearest", "shown", "within_memory"]
 
 
 class UsageError(ValueError):
     """Bad input. The message is the one sentence shown to the user; the command line exits with code 2."""
 
 
+class UnknownNameError(UsageError, KeyError):
+    """A name that nobody registered."""
+
+    __str__ = ValueError.__str__  # a KeyError's is the repr of its message
+
+
+_TOO_LARGE = ("can't allocate memory", "Storage size calculation overflowed", "multiplication overflow", "is too big")
+"""What torch and NumPy say of sizes beyond memory, where they raise no error of its own kind."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the machine or the device had no memory left."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in _TOO_LARGE)
 
 
-def nearest(name: str, options: Iterable[str]) -> str:
+@contextmanager
+def within_memory(what: str) -> Iterator[None]:
+    """Within it what does not fit into memory is refused.
+
+    Raises:
+        UsageError: ``what`` does not fit.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UsageError) or not is_out_of_memory(error):
+            raise
+        raise UsageError(f"{what} takes more memory than there is: make it smaller.") from error
+
+
+class _Short(Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 80
+        self.maxlevel = 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Of long ones their length: Python refuses to write them out."""
+        return repr(x) if x.bit_length() < 256 else f"a whole number of {x.bit_length()} bits"
+
+
+def shown(value: object) -> str:
+    """What came, for a sentence: its repr, cut where it is long or deep.
+
+    >>> shown([1, "two", {}]), len(shown("x" * 10_000))
+    ("[1, 'two', {}]", 80)
+    """
+    return " ".join(_Short().repr(value).split())
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a path that no file can have, as one of 10,000 characters, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def nearest(name: object, options: Iterable[str]) -> str:
     """A suffix for "unknown name" messages: the closest option if one is close, and all of them.
 
     >>> nearest("digit", ["digits", "mnist"])
     ": did you mean 'digits'? Known names: digits, mnist."
     """
     known = sorted(options)
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(str(name)[:100], known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f": {hint}Known names: {', '.join(known) or 'none'}."

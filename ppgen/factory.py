@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ppgen.arguments import check_names, checked
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, is_file, nearest, shown, within_memory
 from ppgen.objective import Objective
 from ppgen.pair import Pair, as_pair
 from ppgen.registry import MODELS, OBJECTIVES
-from ppgen.schedules import parse_schedule
 
 __all__ = ["make_objective", "make_pair", "model_class", "objective_config", "wants_labels"]
 
@@ -33,11 +33,12 @@ def make_pair(name: str, spec: DataSpec, **options: Any) -> Pair:
         UsageError: an unknown name, file or class; an option that the constructor lacks; a value it refuses.
     """
     cls = model_class(name)
-    _check_options(name, cls, options, skip=1)
-    try:
-        made = cls(spec, **options)
-    except TypeError as error:
-        raise UsageError(f"model {name!r} cannot be made with {options}: {error}.") from error
+    check_names(shown(name), cls, options, skip=1)
+    with within_memory(f"model {shown(name)} with {shown(options)}"):
+        try:
+            made = checked(cls)(spec, **options)
+        except TypeError as error:
+            raise UsageError(f"model {shown(name)} cannot be made with {shown(options)}: {error}.") from error
     pair = as_pair(made)
     pair.origin = {"name": name, "options": options}
     return pair
@@ -45,7 +46,7 @@ def make_pair(name: str, spec: DataSpec, **options: Any) -> Pair:
 
 def model_class(name: str) -> Callable[..., Any]:
     """The class behind a model's name."""
-    return _class_from_file(name) if ".py:" in name else MODELS[name].cls
+    return _class_from_file(name) if ".py:" in str(name) else MODELS[name].cls
 
 
 def wants_labels(name: str) -> bool:
@@ -55,14 +56,14 @@ def wants_labels(name: str) -> bool:
 
 
 def make_objective(name: str, **options: Any) -> Objective:
-    """An objective by registered name; a schedule may be given as text, ``"linear(0, 1, 1000)"``.
+    """An objective by registered name.
 
     Raises:
         UsageError: an unknown name, an option that the objective lacks, a value it refuses.
     """
     cls = OBJECTIVES[name].cls
-    _check_options(name, cls, options, skip=0)
-    objective: Objective = cls(**{key: _value(value) for key, value in options.items()})
+    check_names(shown(name), cls, options)
+    objective: Objective = cls(**options)
     return objective
 
 
@@ -99,30 +100,16 @@ def _plain(value: Any) -> Any:
     return str(value) if callable(value) else value
 
 
-def _value(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return make_objective(value["name"], **value["options"])
-    return parse_schedule(value)
-
-
-def _check_options(name: str, cls: Callable[..., Any], options: Mapping[str, Any], skip: int) -> None:
-    parameters = list(inspect.signature(cls).parameters.values())[skip:]
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    known = [p.name for p in parameters]
-    for option in options:
-        if option not in known:
-            raise UsageError(f"{name!r} has no option {option!r}{nearest(option, known)}")
-
-
 def _class_from_file(name: str) -> Callable[..., Any]:
     path, _, attribute = name.rpartition(":")
     file = Path(path)
-    if not file.is_file():
-        raise UsageError(f"expected a Python file, got {path!r}, which does not exist: write path/to/file.py:Class.")
+    if not is_file(file):
+        raise UsageError(
+            f"expected a Python file, got {shown(path)}, which does not exist: write path/to/file.py:Class."
+        )
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise UsageError(f"expected a Python file, got {path!r}, which cannot be imported.")
+        raise UsageError(f"expected a Python file, got {shown(path)}, which cannot be imported.")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(file.stem, module)
     try:
@@ -132,5 +119,5 @@ def _class_from_file(name: str) -> Callable[..., Any]:
     cls: Callable[..., Any] | None = getattr(module, attribute, None)
     if cls is None:
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise UsageError(f"{path} has no class {attribute!r}{nearest(attribute, classes)}")
+        raise UsageError(f"{path} has no class {shown(attribute)}{nearest(attribute, classes)}")
     return cls

@@ -20,9 +20,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ppgen.arguments import Count
 from ppgen.energy import EnergyPair, energy_pair
 from ppgen.errors import UsageError
-from ppgen.objective import Objective, Outcome, State, at_least
+from ppgen.objective import Objective, Outcome, Scheduled, State
 from ppgen.rows import x_of
 from ppgen.tracing import Batch, Program
 
@@ -43,10 +44,7 @@ class NegativePhase(Objective):
     unbiased_gradient: ClassVar[bool] = False
     needs_energy: ClassVar[bool] = True
 
-    num_steps: int
-
-    def __post_init__(self) -> None:
-        at_least(self, "num_steps", 1)
+    num_steps: Scheduled[Count]
 
     @abstractmethod
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:

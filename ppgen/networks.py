@@ -6,17 +6,18 @@ from K particles. Weights start Glorot-uniform, biases at zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pyro.distributions as dist
+from annotated_types import Len
 from torch import Tensor, nn
 
+from ppgen.arguments import Sizes, check_fields
 from ppgen.convolutions import ConvDecoder, ConvEncoder, RandomShift
 from ppgen.data.spec import DataSpec
-from ppgen.dense import ACTIVATIONS, MLP, BatchNorm, check_positive, check_size, check_sizes
-from ppgen.errors import UsageError, nearest
+from ppgen.dense import ACTIVATIONS, MLP, BatchNorm
+from ppgen.errors import UsageError, nearest, shown
 
 __all__ = [
     "ACTIVATIONS",
@@ -27,9 +28,6 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "Networks",
-    "check_positive",
-    "check_size",
-    "check_sizes",
 ]
 
 NETWORKS = ("mlp", "conv")
@@ -69,15 +67,16 @@ class Networks:
 
     spec: DataSpec
     network: str = "mlp"
-    hidden: Sequence[int] = (200, 200)
-    channels: Sequence[int] = (32, 64)
+    hidden: Sizes = (200, 200)
+    channels: Annotated[Sizes, Len(1)] = (32, 64)
     activation: str = "tanh"
     batch_norm: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.network not in NETWORKS:
             raise UsageError(
-                f"expected the name of a network, got {self.network!r}{nearest(str(self.network), NETWORKS)}"
+                f"expected the name of a network, got {shown(self.network)}{nearest(self.network, NETWORKS)}"
             )
         if self.network == "conv" and self.spec.image_shape is None:
             raise UsageError(
@@ -85,8 +84,6 @@ class Networks:
             )
         if self.network == "conv" and self.batch_norm:
             raise UsageError("batch_norm normalises dense layers, and got network='conv': use network='mlp'.")
-        check_sizes("hidden", self.hidden)
-        check_sizes("channels", self.channels, least=1)
 
     def encoder(self, num_outputs: int, *, kernel: int = 3, dropout: float = 0.0) -> nn.Module:
         """A network from x to numbers: (..., num_features) to (..., num_outputs).
@@ -116,8 +113,6 @@ class Networks:
         Raises:
             UsageError: ``most`` is negative, or the data have no image shape.
         """
-        if most < 0:
-            raise UsageError(f"max_shift must be a number of pixels that is not negative, got {most}.")
         if most and self.spec.image_shape is None:
             raise UsageError(
                 f"max_shift={most} moves pictures, but data {self.spec.name!r} have no image_shape: leave it at 0."

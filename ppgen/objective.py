@@ -7,22 +7,27 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import pyro
 import torch
+from annotated_types import Ge
+from pydantic import BeforeValidator
 from pyro.infer.enum import get_importance_trace
 from pyro.infer.util import torch_item
 from torch import Tensor, nn
 
+from ppgen.arguments import Words, check_fields, check_names, kind_of, kinds_of
 from ppgen.errors import UsageError
 from ppgen.pair import check_density
 from ppgen.registry import OBJECTIVES
+from ppgen.schedules import Scheduled
 from ppgen.sites import check_reparameterized, check_scored, check_whole, is_latent
 from ppgen.tracing import Batch, Draw, Particles, Program, run_particles, say_if_joint
 
 __all__ = [
     "Bound",
+    "BoundName",
     "Estimator",
     "Objective",
     "Outcome",
@@ -33,9 +38,6 @@ __all__ = [
     "at_least",
     "with_gradient_of",
 ]
-
-Scheduled: TypeAlias = float | Callable[[int], float]
-"""A hyper-parameter: a number, or a schedule that maps the step (0, 1, ...) to one; see :mod:`ppgen.schedules`."""
 
 State: TypeAlias = Mapping[str, Tensor]
 """What a step hands to the next: persistent chains, moving averages. Tensors in, tensors out, checkpointed as such."""
@@ -104,6 +106,14 @@ class Objective(pyro.infer.ELBO, ABC):
     """Of the loss; empty for a number without one."""
     max_plate_nesting = float("inf")
 
+    def __post_init__(self) -> None:
+        """Check every hyper-parameter against its annotation; subclasses add what holds between several.
+
+        Raises:
+            UsageError: one is not what its annotation says.
+        """
+        check_fields(self, type(self).__name__)
+
     @abstractmethod
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         """The player's loss at a batch, and the state that the next step gets. A pure function: it stores nothing."""
@@ -130,14 +140,19 @@ class Objective(pyro.infer.ELBO, ABC):
         return None
 
     def schedules(self, step: int) -> dict[str, float]:
-        """The value at ``step`` of every hyper-parameter that is a schedule (``"bound.alpha"``: an inner bound's)."""
+        """The value at ``step`` of every hyper-parameter that is a schedule (``"bound.alpha"``: an inner bound's).
+
+        Raises:
+            UsageError: a value is none that the hyper-parameter may have.
+        """
         values: dict[str, float] = {}
         for name in (f.name for f in fields(self)):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, name)
             if isinstance(value, Objective):
                 values |= {f"{name}.{inner}": v for inner, v in value.schedules(step).items()}
             elif callable(value):
-                values[name] = value(step)
+                who = f"{name} of {type(self).__name__} at step {step}"
+                values[name] = kinds_of(type(self))[name].read(who, value(step))
         return values
 
     def holding(self, values: Mapping[str, Any]) -> Objective:
@@ -196,6 +211,7 @@ class Bound(Objective):
     num_particles: Any
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(self, "num_particles", self.min_particles)
 
     @abstractmethod
@@ -285,6 +301,29 @@ class Reduction(Bound):
         return self.reduce(particles.log_w)
 
 
+def _read_bound(value: Any) -> Any:
+    """A bound, its registered name, or from ``config.json`` a dict of its name and options, which makes it."""
+    if isinstance(value, Mapping) and value.keys() == {"name", "options"} and isinstance(value["options"], Mapping):
+        cls = OBJECTIVES[_named_bound(value["name"])].cls
+        check_names(f"the bound {value['name']!r}", cls, value["options"])
+        return cls(**value["options"])
+    return _named_bound(value) if isinstance(value, str) else value
+
+
+def _named_bound(name: Any) -> str:
+    if not issubclass(OBJECTIVES[name].cls, Reduction):  # type: ignore[arg-type]  # objectives are classes
+        raise ValueError("no bound")
+    return str(name)
+
+
+BoundName: TypeAlias = Annotated[
+    str | Reduction,
+    BeforeValidator(_read_bound),
+    Words("a function of log-weights such as 'elbo' or 'iwelbo'"),
+]
+"""A bound, or its registered name."""
+
+
 class Estimator(Bound):
     """A gradient estimator that serves several bounds: its hyper-parameter ``bound`` is one of them.
 
@@ -292,14 +331,6 @@ class Estimator(Bound):
     """
 
     bound: Any
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.bound, str | Reduction) or not isinstance(self.reduction, Reduction):
-            raise UsageError(
-                f"bound of {type(self).__name__} must be a function of log-weights such as 'elbo' or 'iwelbo', "
-                f"got {self.bound!r}."
-            )
 
     @property
     def reduction(self) -> Reduction:
@@ -332,18 +363,14 @@ def _with(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[
 
 
 def at_least(objective: Objective, name: str, least: float) -> None:
-    """Check a hyper-parameter that is a number (schedules are taken at their word).
+    """Check a hyper-parameter, or a schedule's values, where how much it must be depends on others.
 
     Raises:
-        UsageError: it is no number, or below ``least``.
+        UsageError: it is no number, a fraction where ``least`` is whole, or below ``least``.
     """
-    value = getattr(objective, name)
-    if callable(value):
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-        raise UsageError(f"{name} of {type(objective).__name__} must be a number of at least {least:g}, got {value!r}.")
-    if isinstance(least, int) and int(value) != value:
-        raise UsageError(f"{name} of {type(objective).__name__} must be a whole number, got {value!r}.")
+    kind: Any = Annotated[type(least), Ge(least)]
+    scheduled = kind_of(Scheduled[kind])  # type: ignore[misc]  # a type made here
+    scheduled.read(f"{name} of {type(objective).__name__}", getattr(objective, name))
 
 
 def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:

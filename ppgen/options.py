@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from ppgen.errors import UsageError
+from ppgen.arguments import Count, NonNegative, Positive, check_fields
+from ppgen.errors import UsageError, shown
 
 __all__ = ["TrainingOptions", "choose_device"]
 
@@ -34,30 +35,21 @@ class TrainingOptions:
         eager: do not compile the steps.
     """
 
-    epochs: int = 100
-    steps: int | None = None
-    batch_size: int = 20
-    lr: float = 1e-3
+    epochs: Count = 100
+    steps: Count | None = None
+    batch_size: Count = 20
+    lr: Positive = 1e-3
     schedule: Literal["constant", "cosine"] = "cosine"
-    clip_norm: float | None = None
-    patience: int | None = None
-    window: int = 5
-    validate_every: int | None = None
-    checkpoint_seconds: float = 10.0
+    clip_norm: Positive | None = None
+    patience: Count | None = None
+    window: Count = 5
+    validate_every: Count | None = None
+    checkpoint_seconds: NonNegative = 10.0
     seed: int = 0
     eager: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch_size", "patience", "window", "validate_every"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise UsageError(f"{name} must be a whole number of at least 1, got {value!r}.")
-        for name in ("lr", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not (0 < value < math.inf):
-                raise UsageError(f"{name} must be positive and finite, got {value!r}.")
-        if self.schedule not in ("constant", "cosine"):
-            raise UsageError(f"schedule must be 'constant' or 'cosine', got {self.schedule!r}.")
+        check_fields(self)
 
     def rate(self, turn: int, total: int) -> float:
         """The learning rate at a turn of ``total``."""
@@ -75,9 +67,9 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"expected a device (auto, cpu, cuda), got {name!r}.") from error
+        raise UsageError(f"expected a device (auto, cpu, cuda), got {shown(name)}.") from error
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"expected a device (auto, cpu, cuda), got {name!r}.")
+        raise UsageError(f"expected a device (auto, cpu, cuda), got {shown(name)}.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {name!r} was asked for, but torch sees no GPU here: use --device cpu.")
     return device

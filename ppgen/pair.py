@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import transform_to
 from torch.distributions.constraints import Constraint
 
+from ppgen.arguments import check_arguments
 from ppgen.errors import UsageError
 from ppgen.parameters import GivenParameters, owner, unwrapped
 
@@ -26,13 +27,14 @@ __all__ = ["Pair", "as_pair", "check_density", "check_explicit", "check_takes", 
 
 
 class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
-    """Pyro's module metaclass that can be abstract; it notes the arguments an instance was made with."""
+    """Pyro's module metaclass that can be abstract; it checks the arguments of an instance, and notes them."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        instance = super().__call__(*args, **kwargs)
-        bound = inspect.signature(cls.__init__).bind(instance, *args, **kwargs)  # type: ignore[misc]
-        bound.apply_defaults()
-        instance.arguments = dict(list(bound.arguments.items())[1:])
+        given = inspect.signature(cls).bind(*args, **kwargs)
+        check_arguments(cls.__init__, given)  # type: ignore[misc]  # of this very class
+        instance = super().__call__(*given.args, **given.kwargs)
+        given.apply_defaults()
+        instance.arguments = dict(given.arguments)
         return instance
 
     @property

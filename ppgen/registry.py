@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ppgen.errors import UsageError, nearest
+from ppgen.arguments import checked
+from ppgen.errors import UnknownNameError, UsageError, nearest, shown
 
 __all__ = [
     "DATA",
@@ -44,9 +45,11 @@ class Spec:
 class Registry(Mapping[str, Spec]):
     """A read-only mapping from name to :class:`Spec`, filled by its ``register`` decorator.
 
+    A class that is defined again, as a notebook's cell does that is run again, takes the place of its former self.
+
     Raises:
-        UsageError: a name is looked up that nobody registered; the nearest names are suggested.
-        ValueError: a name is registered twice; both owners are named.
+        UnknownNameError: a name is looked up that nobody registered; the nearest names are suggested.
+        UsageError: a name is registered by another class too; both owners are named.
     """
 
     def __init__(self, kind: str) -> None:
@@ -63,25 +66,24 @@ class Registry(Mapping[str, Spec]):
         tags: tuple[str, ...] = (),
         tiny: Callable[[], Any] | None = None,
     ) -> Callable[[T], T]:
-        """A decorator that enters a class or loader under ``name``."""
+        """A decorator that enters a class under ``name``, or a loader, whose calls are checked from then on."""
 
         def enter(cls: T) -> T:
-            if name in self._specs:
-                first = self._specs[name].cls
-                raise ValueError(
-                    f"{self.kind} {name!r} is registered twice: by {first.__module__}.{first.__qualname__} "
-                    f"and by {cls.__module__}.{cls.__qualname__}; rename one."
+            first = self._specs[name].cls if name in self else cls
+            if _owner(first) != _owner(cls):
+                raise UsageError(
+                    f"{self.kind} {name!r} is registered twice: by {_owner(first)} and by {_owner(cls)}; rename one."
                 )
-            self._specs[name] = Spec(name, cls, summary, reference, year, tags, tiny)
-            return cls
+            made = cls if isinstance(cls, type) else checked(cls)
+            self._specs[name] = Spec(name, made, summary, reference, year, tags, tiny)
+            return made
 
         return enter
 
     def __getitem__(self, name: str) -> Spec:
-        try:
-            return self._specs[name]
-        except KeyError:
-            raise UsageError(f"expected a registered {self.kind}, got {name!r}{nearest(name, self)}") from None
+        if name not in self:
+            raise UnknownNameError(f"expected a registered {self.kind}, got {shown(name)}{nearest(name, self)}")
+        return self._specs[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._specs))
@@ -90,7 +92,11 @@ class Registry(Mapping[str, Spec]):
         return len(self._specs)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._specs
+        return isinstance(name, str) and name in self._specs
+
+
+def _owner(cls: Callable[..., Any]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 MODELS = Registry("model")

@@ -6,16 +6,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
+from ppgen.arguments import Count, Positive
 from ppgen.discrete import DiscreteFamily, family_of
-from ppgen.errors import UsageError
-from ppgen.objective import Estimator, Outcome, Scheduled, State
+from ppgen.objective import BoundName, Estimator, Outcome, Scheduled, State
 from ppgen.sites import Site
 from ppgen.tracing import Batch, Particles, Program
 
-__all__ = ["Relaxed", "check_temperature"]
+__all__ = ["Relaxed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +35,9 @@ class Relaxed(Estimator, ABC):
     needs_discrete: ClassVar[bool] = True
     unbiased_gradient: ClassVar[bool] = False
 
-    num_particles: int = 1
-    bound: Any = "elbo"
-    temperature: Scheduled = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_temperature(self, self.temperature)
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
+    temperature: Scheduled[Positive] = 0.5
 
     @abstractmethod
     def value(self, family: DiscreteFamily, fn: Any) -> Tensor:
@@ -57,15 +52,3 @@ class Relaxed(Estimator, ABC):
     def _take(self, site: Site) -> Tensor | None:
         fn = site["fn"]
         return None if fn.has_rsample else self.value(family_of(site, type(self).__name__), fn)
-
-
-def check_temperature(owner: Any, value: Any) -> None:
-    """Check a temperature that is a number (schedules are taken at their word).
-
-    Raises:
-        UsageError: it is no number above 0.
-    """
-    if callable(value) or torch.is_tensor(value):
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise UsageError(f"temperature of {type(owner).__name__} must be a number above 0, got {value!r}.")

@@ -1,35 +1,56 @@
 """Schedules: hyper-parameters that are functions of the step.
 
 A schedule is any callable ``step -> number``; those here are frozen dataclasses whose text form,
-``linear(0, 1, 1000)``, is also how the command line and ``config.json`` write them.
+``linear(0, 1, 1000)``, is also how the command line and ``config.json`` write them. An option takes one where its
+annotation says so, ``Scheduled[...]`` of what its values may be.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
-from ppgen.errors import UsageError, nearest
+from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic_core import core_schema
 
-__all__ = ["Schedule", "cyclical", "exponential", "linear", "parse_schedule", "stepwise"]
+from ppgen.arguments import Count, Kind, Positive, ScheduleWords, check_fields, in_words, kind_of
+from ppgen.errors import UsageError, nearest, shown
+
+__all__ = ["Schedule", "Scheduled", "cyclical", "exponential", "linear", "parse_schedule", "stepwise"]
+
+Number = TypeVar("Number", bound=float)
 
 
 class Schedule(ABC):
-    """Base of the schedules below; ``str`` gives the text that :func:`parse_schedule` reads."""
+    """Base of the schedules below; ``str`` gives the text that :func:`parse_schedule` reads.
+
+    Raises:
+        UsageError: an argument is none that it takes.
+    """
+
+    def __post_init__(self) -> None:
+        check_fields(self, type(self).__name__)
 
     @abstractmethod
     def __call__(self, step: int) -> float:
         """The value at ``step``."""
 
-    def __str__(self) -> str:
+    @abstractmethod
+    def extremes(self) -> Sequence[float]:
+        """Values that all of its values lie between."""
+
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, astuple(self)))})"  # type: ignore[call-overload]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class linear(Schedule):  # noqa: N801  # reads as a function
     """From ``start`` to ``end`` over ``steps`` steps, then ``end``.
 
@@ -39,13 +60,16 @@ class linear(Schedule):  # noqa: N801  # reads as a function
 
     start: float
     end: float
-    steps: int
+    steps: Count
 
     def __call__(self, step: int) -> float:
         return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
 
+    def extremes(self) -> Sequence[float]:
+        return self(0), self(self.steps)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class exponential(Schedule):  # noqa: N801
     """From ``start`` to ``end`` at a constant ratio over ``steps`` steps, then ``end``.
 
@@ -53,15 +77,18 @@ class exponential(Schedule):  # noqa: N801
     0.1
     """
 
-    start: float
-    end: float
-    steps: int
+    start: Positive
+    end: Positive
+    steps: Count
+
+    def extremes(self) -> Sequence[float]:
+        return self(0), self(self.steps)
 
     def __call__(self, step: int) -> float:
         return self.start * math.exp(math.log(self.end / self.start) * min(step / self.steps, 1.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class cyclical(Schedule):  # noqa: N801
     """Repeats every ``period`` steps: a linear rise over its first half, then ``end`` (Fu et al. 2019).
 
@@ -71,15 +98,18 @@ class cyclical(Schedule):  # noqa: N801
 
     start: float
     end: float
-    period: int
+    period: Count
 
     def __call__(self, step: int) -> float:
         return self.start + (self.end - self.start) * min(2 * (step % self.period) / self.period, 1.0)
 
+    def extremes(self) -> Sequence[float]:
+        return self(0), self.start + (self.end - self.start) * 1.0
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class stepwise(Schedule):  # noqa: N801
-    """``values[i]`` from step ``starts[i]`` on; for whole numbers too, such as a growing ``num_particles``.
+    """``values[i]`` from step ``starts[i]`` on, rising from 0; whole numbers stay so, as a growing ``num_particles``.
 
     >>> stepwise((0, 100), (1, 5))(250)
     5
@@ -87,6 +117,18 @@ class stepwise(Schedule):  # noqa: N801
 
     starts: tuple[int, ...]
     values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rising = all(start < following for start, following in pairwise(self.starts))
+        if self.starts[:1] != (0,) or not rising or len(self.starts) != len(self.values):
+            raise UsageError(
+                "stepwise takes steps that rise from 0 and as many values, as in stepwise((0, 1000), (1, 5)), got "
+                f"{shown(self.starts)} and {shown(self.values)}."
+            )
+
+    def extremes(self) -> Sequence[float]:
+        return self.values
 
     def __call__(self, step: int) -> float:
         return max((start, value) for start, value in zip(self.starts, self.values, strict=True) if start <= step)[1]
@@ -106,10 +148,49 @@ def parse_schedule(value: Any) -> Any:
         return value
     name, arguments = match.groups()
     if name not in _KINDS:
-        raise UsageError(f"expected a schedule, got {value!r}{nearest(name, _KINDS)}")
+        raise UsageError(f"expected a schedule, got {shown(value)}{nearest(name, _KINDS)}")
     try:
         return _KINDS[name](*ast.literal_eval(f"({arguments},)"))
-    except (ValueError, SyntaxError, TypeError) as error:
+    except UsageError:
+        raise
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise UsageError(
-            f"schedule {value!r} cannot be read ({error}): write numbers, as in linear(0, 1, 1000)."
+            f"schedule {shown(value)} cannot be read ({shown(str(error))}): write numbers, as in linear(0, 1, 1000)."
         ) from error
+
+
+@dataclass(frozen=True)
+class _Of(ScheduleWords):
+    """Has an annotation ``Callable[[int], X]`` read schedules, whose values are checked to be X."""
+
+    text: str = "a schedule of such"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(functools.partial(_read, kind_of(get_args(source)[1])))
+
+
+Scheduled: TypeAlias = Number | Annotated[Callable[[int], Number], _Of()]
+"""A hyper-parameter: a number of some kind, or a schedule that maps the step (0, 1, ...) to such numbers."""
+
+
+def _read(kind: Kind, value: Any) -> Any:
+    schedule = parse_schedule(value)
+    if not callable(schedule):
+        raise ValueError("no schedule")
+    for number in _some_values(schedule):
+        try:
+            kind.reader.validate_python(number)
+        except ValidationError:
+            raise UsageError(
+                f"the schedule {shown(schedule)} gives {shown(number)}, and its values must each be "
+                f"{in_words(kind.hint)}."
+            ) from None
+    return schedule
+
+
+def _some_values(schedule: Callable[[int], float]) -> Sequence[float]:
+    """All that tell of a schedule's values: the first alone of a callable of the user's."""
+    try:
+        return schedule.extremes() if isinstance(schedule, Schedule) else (schedule(0),)
+    except Exception as error:  # whatever a callable that is no schedule raises
+        raise ValueError("no schedule") from error

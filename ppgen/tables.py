@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
 __all__ = ["main", "render", "stale", "table"]
@@ -55,7 +55,7 @@ def render(text: str) -> str:
     def fill(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
         if name not in TABLES:
-            raise UsageError(f"expected the name of a table in a marker, got {name!r}{nearest(name, TABLES)}")
+            raise UsageError(f"expected the name of a table in a marker, got {shown(name)}{nearest(name, TABLES)}")
         return begin + table(TABLES[name]) + end
 
     return MARKED.sub(fill, text)

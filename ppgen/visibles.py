@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ppgen.arguments import checked
 from ppgen.data.spec import DataSpec
 from ppgen.distributions import BagOfWords, draw_counts
-from ppgen.errors import UsageError, nearest
-from ppgen.networks import check_size
+from ppgen.errors import UsageError, nearest, shown
 
 __all__ = [
     "BernoulliLayer",
@@ -237,6 +237,7 @@ DEFAULTS = {"binary": "bernoulli", "real": "gaussian", "quantised": "categorical
 _TAKES = {layer: observation for observation, layer in DEFAULTS.items()}
 
 
+@checked
 def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = None) -> VisibleLayer:
     """The layer of that kind, or the one that suits the data.
 
@@ -255,7 +256,7 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
         )
     kind = DEFAULTS[spec.observation] if kind is None else kind
     if kind not in LAYERS:
-        raise UsageError(f"expected a kind of visible layer, got {kind!r}{nearest(str(kind), LAYERS)}")
+        raise UsageError(f"expected a kind of visible layer, got {shown(kind)}{nearest(kind, LAYERS)}")
     if spec.observation != _TAKES[kind]:
         raise UsageError(
             f"a {kind} layer needs {_TAKES[kind]} data, and data {spec.name!r} are {spec.observation}: "
@@ -265,7 +266,7 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
         if length is not None:
             raise UsageError(f"length is that of documents, for visible='counts'; the visible layer is {kind}.")
         return LAYERS[kind](spec)
-    return CountsLayer(spec, spec.length if length is None else check_size("length", length))
+    return CountsLayer(spec, spec.length if length is None else length)
 
 
 def _refuse(v: Tensor, bad: Tensor, layer: str, expected: str, remedy: str) -> None:

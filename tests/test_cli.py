@@ -338,7 +338,7 @@ def test_debug_adds_the_traceback_wherever_it_stands(capsys: pytest.CaptureFixtu
         given = run(capsys, *arguments)
         assert given.code == 2
         assert given.err.startswith("Traceback (most recent call last)")
-        assert given.err.endswith("ppgen: lr must be positive and finite, got 0.0.\n")
+        assert given.err.endswith("ppgen: lr must be a number above 0, got 0.0.\n")
 
 
 def test_a_defect_of_ours_asks_for_a_report(

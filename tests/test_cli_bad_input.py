@@ -42,7 +42,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     ),
     "no value": ([*TRAIN, "-M", "latent_dim"], "-M expects key=value, got 'latent_dim': write for example -M latent_"),
     "twice": ([*TRAIN, "-M", "latent_dim=2", "-M", "latent_dim=3"], "-M latent_dim is given twice, as 2 and as '3'"),
-    "wrong type": ([*TRAIN, "-M", "latent_dim=two"], "latent_dim must be a positive integer, got 'two'."),
+    "wrong type": ([*TRAIN, "-M", "latent_dim=two"], "latent_dim must be a whole number of at least 1, got 'two'."),
     "labels that the model does not take": ([*TRAIN, "-D", "labels=True"], "y"),
     "labels that the data lack": (
         ["train", "cvae", "--data", "linear_gaussian", *TRAIN[4:]],
@@ -52,9 +52,12 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
 NUMBERS: dict[str, tuple[list[str], str]] = {
     "K = 0 in training": (
         [*QUICK, "-O", "num_particles=0"],
-        "num_particles of IWELBO must be a number of at least 1, got 0.",
+        "num_particles of IWELBO must be a whole number of at least 1, or a schedule of such, got 0.",
     ),
-    "K that is no number": ([*QUICK, "-O", "num_particles=many"], "must be a number of at least 1, got 'many'."),
+    "K that is no number": (
+        [*QUICK, "-O", "num_particles=many"],
+        "or a schedule of such, got 'many'.",
+    ),
     "order that is no number": ([*QUICK, "--objective", "renyi", "-O", "alpha=half"], "got 'half'"),
     "negative epochs": (
         ["train", "vae", "--data", "digits", "--objective", "elbo", "--epochs", "-1"],
@@ -67,7 +70,7 @@ NUMBERS: dict[str, tuple[list[str], str]] = {
     ),
     "no steps": ([*QUICK, "--steps", "0"], "steps must be a whole number of at least 1, got 0."),
     "empty batch": ([*QUICK, "--batch-size", "0"], "batch_size must be a whole number of at least 1, got 0."),
-    "learning rate": ([*QUICK, "--lr", "nan"], "lr must be positive and finite, got nan."),
+    "learning rate": ([*QUICK, "--lr", "nan"], "lr must be a number above 0, got nan."),
     "schedule": ([*QUICK, "--schedule", "cosin"], "schedule must be 'constant' or 'cosine', got 'cosin'."),
     "device": ([*QUICK, "--device", "tpu"], "expected a device (auto, cpu, cuda), got 'tpu'."),
     "device without memory": ([*QUICK, "--device", "meta"], "expected a device (auto, cpu, cuda), got 'meta'."),

@@ -84,7 +84,7 @@ def test_a_file_of_ones_own_is_trained_on_and_named_in_the_run(capsys: pytest.Ca
         ([*RBM, "bars", "-M", "visible=bernoulli"], "a bernoulli layer needs binary data, and data 'bars' are counts"),
         ([*RBM, "bars", "-M", "length=0"], "length must be"),
         ([*RBM, "digits", "-M", "length=10"], "length is that of documents"),
-        ([*RBM, "bars", "-D", "size=1"], "size must be an integer at least 2, got 1"),
+        ([*RBM, "bars", "-D", "size=1"], "size must be a whole number of at least 2, got 1"),
     ],
 )
 def test_bad_input_is_one_sentence(options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,5 +71,5 @@ def test_units_turn_numbers_into_states_and_back(classes: int, shape: tuple[int,
 def test_more_blocks_than_units_are_refused() -> None:
     with pytest.raises(UsageError, match="a layer of 3 units can be drawn in 1 to 3 blocks, got 4"):
         AutoregressiveUnits(3, 4)
-    with pytest.raises(UsageError, match="num_classes must be at least 2, got 1"):
+    with pytest.raises(UsageError, match="num_classes must be a whole number of at least 2, got 1"):
         DiscreteUnits(3, 1)

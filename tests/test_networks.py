@@ -113,11 +113,11 @@ def test_the_convolutional_decoder_restores_odd_extents() -> None:
     ("options", "sentence"),
     [
         ({"network": "cnv"}, "expected the name of a network, got 'cnv': did you mean 'conv'?"),
-        ({"hidden": 200}, "hidden must be a list of positive integers, got 200."),
-        ({"hidden": (200, 0)}, "hidden must be a list of positive integers, got (200, 0)."),
-        ({"hidden": (2.5,)}, "hidden must be a list of positive integers, got (2.5,)."),
-        ({"hidden": "200"}, "hidden must be a list of positive integers, got '200'."),
-        ({"channels": ()}, "channels must be a list of positive integers, at least 1, got ()."),
+        ({"hidden": 200}, "hidden must be a list of whole numbers of at least 1, got 200."),
+        ({"hidden": (200, 0)}, "hidden must be a list of whole numbers of at least 1, got (200, 0)."),
+        ({"hidden": (2.5,)}, "hidden must be a list of whole numbers of at least 1, got (2.5,)."),
+        ({"hidden": "200"}, "hidden must be a list of whole numbers of at least 1, got '200'."),
+        ({"channels": ()}, "channels must be a list of whole numbers of at least 1 (at least 1 of them), got ()."),
         ({"activation": "tahn"}, "expected the name of an activation, got 'tahn': did you mean 'tanh'?"),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_random_shift_moves_each_picture_by_itself_in_training_alone() -> None
 
 @pytest.mark.parametrize(
     ("most", "shape", "message"),
-    [(-1, (4, 6), "max_shift must be a number of pixels that is not negative, got -1"), (2, None, "no image_shape")],
+    [(-1, (4, 6), "most must be a whole number of at least 0, got -1"), (2, None, "no image_shape")],
 )
 def test_a_shift_that_cannot_be_is_refused(most: int, shape: tuple[int, ...] | None, message: str) -> None:
     networks = Networks(DataSpec("rows", 24, "binary", image_shape=shape))

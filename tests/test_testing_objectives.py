@@ -35,7 +35,7 @@ class Healthy(Reduction):
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduled(Healthy):
-    beta: ppgen.objective.Scheduled = 0.5
+    beta: ppgen.objective.Scheduled[float] = 0.5
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ppgen.comparison.listing import Listed, at_particles, parse_objectives, wit
 from ppgen.comparison.page import TRAINED, csv_of, evidence_of_bias, short, spread, trained_table, when, write_page
 from ppgen.comparison.plan import Plan
 from ppgen.comparison.result import ObjectiveResult
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.options import TrainingOptions
 from ppgen.runs import CONFIG, claim_directory
 
@@ -29,7 +29,7 @@ __all__ = ["compare"]
 
 RESULT, TABLE, CURVES, PAGE = "comparison.json", "comparison.csv", "curves.csv", "comparison.html"
 _COLUMNS = ("objective", "bias", ">variance", ">SNR", ">ms", ">work")
-_WITH_REPEAT = {"repeat", "device", "out", "as_json"}
+_WITH_REPEAT = {"repeat", "model", "device", "out", "as_json"}
 
 
 def compare(
@@ -118,7 +118,11 @@ def compare(
     eager: Annotated[bool, typer.Option("--eager", help="Do not compile: no wait, but other timings.")] = False,
     repeat: Annotated[
         Path | None,
-        typer.Option(metavar="CONFIG.json", help="Repeat the comparison that wrote this file.", show_default=False),
+        typer.Option(
+            metavar="CONFIG.json",
+            help="Repeat the comparison that wrote this file; name a model of your own again, before it.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Directory for the page and the numbers.", show_default="nothing is written")
@@ -133,7 +137,7 @@ def compare(
     folder = _claimed(out)
     if repeat is not None:
         given = _given(context)
-        plan = Plan.read(repeat)
+        plan = Plan.read(repeat, model=model)
         plan = replace(plan, device=device) if "device" in given else plan
     else:
         plan = Plan(
@@ -149,7 +153,7 @@ def compare(
                 precision=precision,
                 seconds=seconds,
                 blocks=None if blocks is None else _names(blocks),
-                at=[int(point) if point.isdecimal() else point for point in _names(at)],
+                at=[int(point) if point.isdecimal() and len(point) <= 18 else point for point in _names(at)],
                 double=double,
                 false_alarm=false_alarm,
                 seed=seed,
@@ -235,7 +239,7 @@ def _listed(text: str, shared: Sequence[str] | None, particles: str | None) -> t
 def _one(text: str) -> Listed:
     listed = parse_objectives(text)
     if len(listed) != 1:
-        raise UsageError(f"--trained-by expects one objective, got {text!r}.")
+        raise UsageError(f"--trained-by expects one objective, got {shown(text)}.")
     return listed[0]
 
 
@@ -244,8 +248,8 @@ def _names(text: str) -> list[str]:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--particles expects whole numbers of at least 1 with commas between, got {text!r}.")
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise UsageError(f"--particles expects whole numbers of at least 1 with commas between, got {shown(text)}.")
     return int(text)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from ppgen.cli.options import AsJson, constructor_options
 from ppgen.cli.output import print_json, print_table
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
 __all__ = ["KINDS", "list_"]
@@ -30,7 +30,7 @@ def list_(
 ) -> None:
     """List the models, objectives and data sets, each with its options and their defaults."""
     if kind is not None and kind not in KINDS:
-        raise UsageError(f"expected a kind of thing to list, got {kind!r}{nearest(kind, KINDS)}")
+        raise UsageError(f"expected a kind of thing to list, got {shown(kind)}{nearest(kind, KINDS)}")
     chosen = {name: registry for name, registry in KINDS.items() if kind in (None, name)}
     if as_json:
         print_json({name: [_record(spec) for spec in registry.values()] for name, registry in chosen.items()})

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ppgen.arguments import as_typed
 from ppgen.data import Dataset, load_data
-from ppgen.errors import UsageError
-from ppgen.factory import make_pair, wants_labels
+from ppgen.errors import UsageError, shown
+from ppgen.factory import make_pair, model_class, wants_labels
 from ppgen.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
@@ -49,9 +50,11 @@ def settings(flag: str, texts: Sequence[str] | None) -> dict[str, Any]:
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():
-            raise UsageError(f"{flag} expects key=value, got {text!r}: write for example {flag} latent_dim=20.")
+            raise UsageError(f"{flag} expects key=value, got {shown(text)}: write for example {flag} latent_dim=20.")
         if key in found:
-            raise UsageError(f"{flag} {key} is given twice, as {found[key]!r} and as {value!r}: give it once.")
+            raise UsageError(
+                f"{flag} {key[:80]} is given twice, as {shown(found[key])} and as {shown(value)}: give one."
+            )
         found[key] = _literal(value)
     return found
 
@@ -67,11 +70,13 @@ def load_pair_and_data(
 ) -> tuple[Pair, Dataset]:
     """The pair and the data set that were named; labels are asked for where the model takes them."""
     labels = {"labels": True} if wants_labels(model) else {}
-    loaded = load_data(data, **labels | settings("-D", data_settings))
-    return make_pair(model, loaded.spec, **settings("-M", model_settings)), loaded
+    options = as_typed(model_class(model), settings("-M", model_settings))
+    loaded = load_data(data, **labels | as_typed(DATA[data].cls, settings("-D", data_settings)))
+    return make_pair(model, loaded.spec, **options), loaded
 
 
 def _literal(text: str) -> Any:
+    """The value; text that is no literal is itself, and so is what nests too deeply for Python to read."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

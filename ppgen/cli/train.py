@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import torch
 import typer
 
+from ppgen.arguments import as_typed
 from ppgen.cli.options import (
     DataName,
     DataSettings,
@@ -26,6 +27,7 @@ from ppgen.errors import UsageError
 from ppgen.factory import make_objective
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
+from ppgen.registry import OBJECTIVES
 from ppgen.runs import CONFIG, Run, claim_directory
 from ppgen.training import fit
 
@@ -101,7 +103,7 @@ def train(
     folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")
     claim_directory(folder, resume)
     choose_device(device)
-    goal = make_objective(objective, **settings("-O", objective_options))
+    goal = make_objective(objective, **as_typed(OBJECTIVES[objective].cls, settings("-O", objective_options)))
     torch.manual_seed(seed)
     pair, dataset = load_pair_and_data(model, data, model_options, data_options)
     with _told_how_to_resume(folder):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from ppgen.charts import FAINT, INK, SERIES, Chart, blank
+from ppgen.charts import FAINT, INK, SERIES, STYLES, Chart, blank
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.front import fits, pareto_front
 from ppgen.comparison.result import BlockResult, ObjectiveResult
@@ -21,8 +21,6 @@ __all__ = ["brief", "draw_bias", "draw_cost", "draw_signal", "draw_training", "f
 
 GOOD, BAD = SERIES[0], SERIES[1]
 _WIDTH = 7.4
-_STYLES = list(itertools.product(("-", "--", ":"), SERIES))
-"""Of curves, in turn: colours first, then dashes."""
 
 
 def draw_bias(objectives: Sequence[ObjectiveResult], false_alarm: float) -> Chart:
@@ -79,7 +77,7 @@ def draw_signal(objectives: Sequence[ObjectiveResult], block: str) -> Chart:
     """The signal-to-noise ratio of a block against the number of particles K, a curve for each family."""
     figure, (axes,) = blank(1, 1, (_WIDTH, 3.2))
     ends = []
-    for (dash, colour), (name, members) in zip(itertools.cycle(_STYLES), families(objectives).items(), strict=False):
+    for (dash, colour), (name, members) in zip(cycle(STYLES), families(objectives).items(), strict=False):
         found = [(one.num_particles or 1, _block(one, block).snr) for one in members]
         points = [(number, ratio) for number, ratio in found if 0 < ratio.value < math.inf]
         if not points:
@@ -105,7 +103,7 @@ def draw_training(curves: Sequence[Curves], unit: str) -> Chart:
     """Validation bounds against ``steps`` or ``seconds``: means over seeds, bands from least to greatest."""
     figure, (axes,) = blank(1, 1, (_WIDTH, 3.6))
     ends = []
-    for (dash, colour), one in zip(itertools.cycle(_STYLES), curves, strict=False):
+    for (dash, colour), one in zip(cycle(STYLES), curves, strict=False):
         x = one.steps if unit == "steps" else one.mean_seconds
         axes.fill_between(x, *one.band, color=colour, alpha=0.16, linewidth=0)
         axes.plot(x, one.mean, color=colour, linestyle=dash, linewidth=1.6)

@@ -24,7 +24,7 @@ from ppgen.comparison.truth import Truth, in_precision, truth_of
 from ppgen.constants import of_tensors
 from ppgen.data import as_dataset
 from ppgen.entry import entry_point
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair, as_pair, check_explicit, check_takes
@@ -263,5 +263,5 @@ def _options(options: Mapping[str, Any]) -> ComparisonOptions:
     known = [field.name for field in fields(ComparisonOptions)]
     for name in options:
         if name not in known:
-            raise UsageError(f"a comparison has no option {name!r}{nearest(name, known)}")
+            raise UsageError(f"a comparison has no option {shown(name)}{nearest(name, known)}")
     return ComparisonOptions(**options)

@@ -89,8 +89,10 @@ class Curves:
         return statistics.fmean(self.likelihoods) if self.likelihoods else None
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One flat row for each seed and validation, for a CSV file."""
-        for seed, columns in enumerate(zip(self.seconds, self.training_bounds, self.bounds, strict=True)):
+        """One flat row for each seed and validation, for a CSV file; its bounds are None where it has none."""
+        none = ((None,) * len(self.steps),) * len(self.seconds)
+        each = zip(self.seconds, self.training_bounds or none, self.bounds or none, strict=True)
+        for seed, columns in enumerate(each):
             for step, seconds, train, valid in zip(self.steps, *columns, strict=True):
                 place = {"objective": self.label, "seed": seed, "step": step, "seconds": seconds}
                 yield {**place, "train_bound": train, "valid_bound": valid}

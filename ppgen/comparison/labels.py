@@ -6,24 +6,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from ppgen.comparison.listing import parse_objectives
 from ppgen.errors import UsageError
-from ppgen.factory import make_objective, objective_config
+from ppgen.factory import objective_config
 from ppgen.objective import Objective, Reduction
 
 __all__ = ["bound_name", "comparable", "label_of", "named"]
 
 
 def named(objectives: Iterable[Any] | Mapping[str, Any]) -> dict[str, Any]:
-    """The objectives by label; registered names are made into objectives.
+    """The objectives by label; text is read as on the command line (:mod:`ppgen.comparison.listing`).
 
     Raises:
-        UsageError: there are none, one is listed twice, a name is unknown.
+        UsageError: there are none, one is listed twice, text cannot be read, a name is unknown.
     """
     if isinstance(objectives, Mapping):
-        found = [(str(label), _made(objective)) for label, objective in objectives.items()]
+        found = [(str(label), one) for label, given in objectives.items() for one in _made(given)]
     else:
-        made = [_made(objective) for objective in ([objectives] if isinstance(objectives, str) else objectives)]
-        found = [(label_of(objective), objective) for objective in made]
+        listed = [objectives] if isinstance(objectives, str) else objectives
+        found = [(label_of(one), one) for given in listed for one in _made(given)]
     if not found:
         raise UsageError("expected objectives to compare, got none: name at least one.")
     labels = [label for label, _ in found]
@@ -63,8 +64,8 @@ def bound_name(bound: Reduction | None) -> str | None:
     return None if bound is None else label_of(comparable(bound))
 
 
-def _made(objective: Any) -> Any:
-    return make_objective(objective) if isinstance(objective, str) else objective
+def _made(given: Any) -> list[Any]:
+    return [one.make() for one in parse_objectives(given)] if isinstance(given, str) else [given]
 
 
 def _written(value: Any) -> str:

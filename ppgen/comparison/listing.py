@@ -15,7 +15,8 @@ from typing import Any
 
 import pyro
 
-from ppgen.errors import UsageError, nearest
+from ppgen.arguments import as_typed, check_fields, check_names
+from ppgen.errors import UsageError, nearest, shown
 from ppgen.factory import make_objective, objective_config
 from ppgen.objective import Objective
 from ppgen.registry import OBJECTIVES
@@ -32,13 +33,24 @@ class Listed:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_fields(self, "a listed objective")
+
     def make(self) -> Any:
         """The objective.
 
         Raises:
             UsageError: the name is unknown, an option is unknown or has a value that is refused.
         """
-        return self._maker()(**self.options)
+        made_by = self._class()
+        check_names(shown(self.name), made_by, self.options)
+        options = as_typed(made_by, self.options)
+        if not self.name.startswith(PYRO):
+            return make_objective(self.name, **options)
+        try:
+            return made_by(**options)
+        except Exception as error:  # whatever a class of Pyro's does with values that it does not check
+            raise UsageError(f"{self.name} cannot be made with {shown(options)}: {shown(str(error))}.") from error
 
     def config(self) -> dict[str, Any]:
         """What makes it again, with the defaults written out: the arguments of this class."""
@@ -47,21 +59,15 @@ class Listed:
 
     def accepts(self) -> list[str]:
         """The names of its options."""
-        made_by = _pyros(self.name) if self.name.startswith(PYRO) else OBJECTIVES[self.name].cls
-        return list(inspect.signature(made_by).parameters)
+        return list(inspect.signature(self._class()).parameters)
 
     def holding(self, options: Mapping[str, Any]) -> Listed:
         """With more options, as far as it has them; those that it was given stay."""
         fit = {key: value for key, value in options.items() if key in self.accepts()}
         return Listed(self.name, {**fit, **self.options})
 
-    def _maker(self) -> Callable[..., Any]:
-        if not self.name.startswith(PYRO):
-            return lambda **options: make_objective(self.name, **options)
-        unknown = next((key for key in self.options if key not in self.accepts()), None)
-        if unknown is not None:
-            raise UsageError(f"{self.name!r} has no option {unknown!r}{nearest(unknown, self.accepts())}")
-        return _pyros(self.name)
+    def _class(self) -> Callable[..., Any]:
+        return _pyros(self.name) if self.name.startswith(PYRO) else OBJECTIVES[self.name].cls
 
 
 def parse_objectives(text: str) -> tuple[Listed, ...]:
@@ -75,11 +81,13 @@ def parse_objectives(text: str) -> tuple[Listed, ...]:
     """
     try:
         tree = ast.parse(f"[{text.strip().rstrip(',')}]", mode="eval").body
-    except (SyntaxError, ValueError) as error:
+        if isinstance(tree, ast.List):
+            return tuple(_listed(node, text) for node in tree.elts)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # the last two: it nests deeply
+        if isinstance(error, UsageError):
+            raise
         raise _unreadable(text) from error
-    if not isinstance(tree, ast.List):
-        raise _unreadable(text)
-    return tuple(_listed(node, text) for node in tree.elts)
+    raise _unreadable(text)
 
 
 def with_options(listed: Iterable[Listed], options: Mapping[str, Any]) -> tuple[Listed, ...]:
@@ -92,7 +100,7 @@ def with_options(listed: Iterable[Listed], options: Mapping[str, Any]) -> tuple[
     known = {key for one in listed for key in one.accepts()}
     for key in options:
         if key not in known:
-            raise UsageError(f"none of the objectives has an option {key!r}{nearest(key, known)}")
+            raise UsageError(f"none of the objectives has an option {shown(key)}{nearest(key, known)}")
     return tuple(one.holding(options) for one in listed)
 
 
@@ -138,12 +146,12 @@ def _pyros(name: str) -> type:
     }
     short = name.removeprefix(PYRO).removeprefix("infer.")
     if short not in known:
-        raise UsageError(f"pyro.infer has no ELBO {short!r}{nearest(short, known)}")
+        raise UsageError(f"pyro.infer has no ELBO {shown(short)}{nearest(short, known)}")
     return known[short]
 
 
 def _unreadable(text: str) -> UsageError:
     return UsageError(
-        f"expected objectives such as 'vimco(num_particles=5), reinforce', got {text!r}: names with commas between, "
-        "options as key=value in parentheses."
+        f"expected objectives such as 'vimco(num_particles=5), reinforce', got {shown(text)}: names with commas "
+        "between, options as key=value in parentheses."
     )

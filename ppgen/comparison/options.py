@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from ppgen.errors import UsageError
+from annotated_types import Ge, Gt, Lt
+from pydantic import Field
+
+from ppgen.arguments import Positive, Words, check_fields
+from ppgen.errors import UsageError, shown
 
 __all__ = ["ComparisonOptions", "Point"]
 
-Point = int | str
+INIT, TRAINED = "init", "trained"
+
+Point = Annotated[int, Ge(0)] | Annotated[str, Field(pattern=f"^({INIT}|{TRAINED})$"), Words("'init' or 'trained'")]
 """A point of training: ``"init"``, ``"trained"``, or a number of steps."""
 
-INIT, TRAINED = "init", "trained"
+Probability = Annotated[float, Gt(0), Lt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,40 +44,27 @@ class ComparisonOptions:
         eager: do not compile.
     """
 
-    draws: int = 1000
-    precision: float | None = None
-    seconds: float | None = None
-    repeats: int = 64
+    draws: Annotated[int, Ge(32)] = 1000
+    precision: Probability | None = None
+    seconds: Positive | None = None
+    repeats: Annotated[int, Ge(16)] = 64
     blocks: Sequence[str] | None = None
     at: Sequence[Point] = (INIT,)
     double: bool = False
-    warmup: int = 100
-    particles: int = 5000
-    level: float = 0.95
-    false_alarm: float = 1e-3
+    warmup: Annotated[int, Ge(0)] = 100
+    particles: Annotated[int, Ge(2)] = 5000
+    level: Probability = 0.95
+    false_alarm: Probability = 1e-3
     seed: int = 0
     eager: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in {"draws": 32, "repeats": 16, "warmup": 0, "particles": 2}.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}.")
-        for name in ("level", "false_alarm", "precision"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1:
-                raise UsageError(f"{name} must lie between 0 and 1, got {value!r}.")
-        if self.seconds is not None and not self.seconds > 0:
-            raise UsageError(f"seconds must be positive, got {self.seconds!r}.")
+        check_fields(self)
         _check_points(self.at)
 
 
 def _check_points(at: Sequence[Point]) -> None:
-    if isinstance(at, str) or not at:
-        raise UsageError(f"at must be a list of points of training such as ['init', 1000, 'trained'], got {at!r}.")
-    for point in at:
-        is_step = isinstance(point, int) and not isinstance(point, bool) and point >= 0
-        if not is_step and point not in (INIT, TRAINED):
-            raise UsageError(f"a point of training is 'init', 'trained' or a number of steps, got {point!r}.")
+    if not at:
+        raise UsageError("at must name at least one point of training, as in ['init', 1000, 'trained'], got none.")
     if len(set(at)) != len(at):
-        raise UsageError(f"a point of training is named twice in {list(at)}: name each once.")
+        raise UsageError(f"a point of training is named twice in {shown(list(at))}: name each once.")

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyro
 import torch
+from annotated_types import Ge
 
 import ppgen
+from ppgen.arguments import Positive, check_fields
 from ppgen.comparison.core import compare
 from ppgen.comparison.curves import Curves, train_each
 from ppgen.comparison.labels import named
@@ -21,10 +23,11 @@ from ppgen.comparison.listing import Listed
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.result import Comparison
 from ppgen.data import Dataset, load_data
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, is_file, shown
 from ppgen.factory import make_pair, wants_labels
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair
+from ppgen.registry import MODELS
 
 __all__ = ["Plan"]
 
@@ -59,32 +62,50 @@ class Plan:
     options: ComparisonOptions = field(default_factory=ComparisonOptions)
     training: TrainingOptions = field(default_factory=lambda: TrainingOptions(steps=1000))
     trained_by: Listed | None = None
-    seeds: int = 0
-    minutes: float | None = None
+    seeds: Annotated[int, Ge(0)] = 0
+    minutes: Positive | None = None
     device: str = "auto"
     sha256: str | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @classmethod
-    def read(cls, file: str | Path) -> Plan:
+    def read(cls, file: str | Path, *, model: str | None = None) -> Plan:
         """The plan that a ``config.json`` holds.
 
+        Args:
+            file: the ``config.json``.
+            model: ``file.py:Class`` again, for a plan whose model is not a registered one: a Python file is run only if
+                it is named here.
+
         Raises:
-            UsageError: it is missing, cut or edited, or is not a comparison's.
+            UsageError: it is missing, cut or edited, or is not a comparison's; its model is in a Python file and
+                ``model`` is None; its model is registered and ``model`` is another.
         """
         path = Path(file)
-        if not path.is_file():
-            raise UsageError(f"expected the config.json of a comparison, got {path}, which is no file.")
+        if not is_file(path):
+            raise UsageError(f"expected the config.json of a comparison, got {shown(str(path))}, which is no file.")
         try:
             config = json.loads(path.read_text())
             if config["kind"] != _KIND:
                 raise KeyError("kind")
-            return cls._from(config)
-        except UsageError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            plan = cls._from(config)
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+            what = str(error) if isinstance(error, UsageError) else shown(error)
             raise UsageError(
-                f"{path} is not what a comparison writes ({error!r}): restore it, or say anew what to compare."
+                f"{path} is not what a comparison writes ({what.rstrip('.')}): restore it, or say anew what to compare."
             ) from error
+        if model is None and plan.model not in MODELS:
+            raise UsageError(
+                f"{path} names the model {shown(plan.model)}, and a Python file is run only if you name it yourself: "
+                "give it before --repeat, as in ppgen compare path/to/file.py:Class --repeat CONFIG.json."
+            )
+        if model is not None and plan.model in MODELS:
+            raise UsageError(
+                "--repeat takes all of the comparison from its file, and model was given too: leave it out."
+            )
+        return plan if model is None else replace(plan, model=model)
 
     @classmethod
     def _from(cls, config: Mapping[str, Any]) -> Plan:

@@ -41,7 +41,8 @@ class Part:
         """(x,) or, with ``labels``, (x, y): torch's default type, dense or sparse rows, and int64."""
         kind = torch.empty(0).numpy().dtype
         dense = not is_sparse(self.x)
-        x = torch.from_numpy(np.ascontiguousarray(self.x, kind)) if dense else SparseRows.of(self.x)
+        with np.errstate(over="ignore"):  # what is infinite in that type is refused with its row
+            x = torch.from_numpy(np.ascontiguousarray(self.x, kind)) if dense else SparseRows.of(self.x)
         if not labels or self.y is None:
             return (x,)
         return x, torch.from_numpy(np.ascontiguousarray(self.y, dtype=np.int64))

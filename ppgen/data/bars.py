@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from ppgen.arguments import Count, Positive, checked
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
-from ppgen.data.options import count, positive
+from ppgen.data.options import Seed
 from ppgen.registry import register_data
 
 __all__ = ["bar_topics", "bars"]
 
+Side = Annotated[int, Ge(2)]
 
-def bar_topics(size: int = 5) -> Tensor:
+
+@checked
+def bar_topics(size: Side = 5) -> Tensor:
     """The topics behind ``load_data("bars", size=size)``: (2 size, size^2), each row sums to one.
 
     The vocabulary is a square of words. Topic k < size gives 1 / size to each word of row k, topic size + k to each of
@@ -29,7 +36,6 @@ def bar_topics(size: int = 5) -> Tensor:
             [0.5000, 0.0000, 0.5000, 0.0000],
             [0.0000, 0.5000, 0.0000, 0.5000]])
     """
-    count("size", size, least=2)
     rows = torch.eye(size)[:, :, None].expand(-1, -1, size) / size  # (size, size, size)
     return torch.cat([rows, rows.mT]).flatten(1)
 
@@ -42,7 +48,7 @@ def bar_topics(size: int = 5) -> Tensor:
     tags=("synthetic", "counts", "text", "embedded"),
 )
 def bars(
-    *, size: int = 5, num_data: int = 1000, length: int = 100, concentration: float = 1.0, seed: int = 0
+    *, size: Side = 5, num_data: Count = 1000, length: Count = 100, concentration: Positive = 1.0, seed: Seed = 0
 ) -> Dataset:
     """``num_data`` documents to train, a fifth as many to validate and test, of the topics :func:`bar_topics`.
 
@@ -57,10 +63,6 @@ def bars(
         concentration: of the symmetric Dirichlet; the smaller, the fewer topics in a document.
         seed: of the documents.
     """
-    for name, value in (("num_data", num_data), ("length", length)):
-        count(name, value)
-    count("seed", seed, least=0, most=2**32 - 1)
-    positive("concentration", concentration)
     topics = (bar_topics(size) > 0).double().numpy() / size
     random, held_out = np.random.RandomState(seed), max(1, num_data // 5)
     theta = random.dirichlet(np.full(2 * size, concentration), size=num_data + 2 * held_out)  # (N, 2 size)

@@ -7,7 +7,6 @@ from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
 from ppgen.data.formats import check_numbers, check_rows, read_npz, unpack_bits, upright
 from ppgen.data.matlab import read_mat
-from ppgen.data.options import flag
 from ppgen.registry import register_data
 
 __all__ = ["caltech101_silhouettes"]
@@ -36,7 +35,6 @@ def caltech101_silhouettes(*, labels: bool = False) -> Dataset:
     Args:
         labels: batches are (x, y), y = 0..100 the kind.
     """
-    flag("labels", labels)
     train, valid, test = (_part(split) for split in ROWS)
     return assemble(
         "caltech101_silhouettes",

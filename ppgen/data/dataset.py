@@ -17,7 +17,7 @@ from ppgen.data.modes import Modes
 from ppgen.data.sparse import stored
 from ppgen.data.spec import DataSpec
 from ppgen.data.validate import check_split
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 
 __all__ = ["SPLITS", "Dataset", "Split"]
 
@@ -140,7 +140,7 @@ class Dataset:
             UsageError: there is none; the three names are listed. Nothing is held out for it.
         """
         if name not in SPLITS:
-            raise UsageError(f"unknown split {name!r}{nearest(name, SPLITS)}")
+            raise UsageError(f"unknown split {shown(name)}{nearest(name, SPLITS)}")
         split: Split = getattr(self, name)
         if not split:
             raise UsageError(

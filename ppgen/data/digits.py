@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ppgen.arguments import Count
 from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.labels import with_few_labels
-from ppgen.data.options import flag
+from ppgen.data.options import Seed
 from ppgen.registry import register_data
 
 __all__ = ["digits"]
@@ -27,9 +28,9 @@ def digits(
     *,
     binarize: str = "dynamic",
     labels: bool = False,
-    num_labelled: int | None = None,
-    label_seed: int = 0,
-    label_copies: int = 1,
+    num_labelled: Count | None = None,
+    label_seed: Seed = 0,
+    label_copies: Count = 1,
 ) -> Dataset:
     """1,297 train, 200 valid and 300 test rows of ``RandomState(0).permutation(1797)``, in this order.
 
@@ -43,7 +44,6 @@ def digits(
     """
     from sklearn.datasets import load_digits
 
-    flag("labels", labels)
     grey, digit = load_digits(return_X_y=True)
     everything = Part((grey / (LEVELS - 1)).astype(np.float32), digit)[permutation(len(grey), 0)]
     end, start = len(grey) - NUM_TEST, len(grey) - NUM_TEST - NUM_VALID

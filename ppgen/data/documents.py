@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ppgen.data.dataset import Dataset
-from ppgen.data.options import count
+from ppgen.data.options import Seed
 from ppgen.data.user import dataset_from
 from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
 from ppgen.errors import UsageError
@@ -24,7 +24,7 @@ __all__ = ["documents"]
     tags=("text", "counts"),
 )
 def documents(
-    *, file: str = "", vocabulary: str = "", valid: str = "", test: str = "", held_out: float = 0.1, seed: int = 0
+    *, file: str = "", vocabulary: str = "", valid: str = "", test: str = "", held_out: float = 0.1, seed: Seed = 0
 ) -> Dataset:
     """Word counts in compressed sparse rows (``.npz``) or in lda-c's text format (any other name).
 
@@ -45,7 +45,6 @@ def documents(
         UsageError: no file is named, one is missing or no such file, a word is beyond the vocabulary, a document is
             empty or has more words than torch's default type counts exactly (2^24 in float32).
     """
-    count("seed", seed, least=0, most=2**32 - 1)
     if not file:
         raise UsageError("data set 'documents' needs file=, the .npz or lda-c file of word counts: -D file=counts.npz.")
     words = read_vocabulary(_existing("vocabulary", vocabulary)) if vocabulary else None

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppgen.data.assemble import Part, permutation
-from ppgen.data.options import count
+from ppgen.data.options import at_most
 from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.errors import UsageError
 
 __all__ = ["labelled_rows", "with_few_labels"]
 
 
-def with_few_labels(part: Part, labels: bool, num_labelled: Any, label_seed: Any, label_copies: Any) -> Part:
+def with_few_labels(part: Part, labels: bool, num_labelled: int | None, label_seed: int, label_copies: int) -> Part:
     """``part`` with labels of so many rows, each class as often; those of the others are -1: not known.
 
     Args:
@@ -27,15 +27,13 @@ def with_few_labels(part: Part, labels: bool, num_labelled: Any, label_seed: Any
             some; a bound that sums over data weighs them so.
 
     Raises:
-        UsageError: there are no labels, a number is not an integer of at least 1 (a seed: 0), or more labels than rows.
+        UsageError: there are no labels, or fewer rows than are to keep theirs.
     """
     if num_labelled is None:
         return part
     if part.y is None or not labels:
         raise UsageError(f"num_labelled={num_labelled!r} chooses labels that are kept: ask for them, labels=True.")
-    count("num_labelled", num_labelled, most=len(part.y))
-    count("label_seed", label_seed, least=0)
-    count("label_copies", label_copies)
+    at_most("num_labelled", num_labelled, len(part.y))
     kept = labelled_rows(part.y, num_labelled, label_seed)
     y = np.full_like(part.y, UNKNOWN_LABEL, dtype=np.int64)
     y[kept] = part.y[kept]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
+from ppgen.arguments import Count, Positive, checked
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
-from ppgen.data.options import count, positive
+from ppgen.data.options import Seed
 from ppgen.registry import register_data
 
 __all__ = ["LinearGaussianTruth", "linear_gaussian", "linear_gaussian_truth"]
@@ -32,8 +33,9 @@ class LinearGaussianTruth:
         return log_prob
 
 
+@checked
 def linear_gaussian_truth(
-    *, num_features: int = 8, latent_dim: int = 2, noise: float = 0.5, seed: int = 0
+    *, num_features: Count = 8, latent_dim: Count = 2, noise: Positive = 0.5, seed: Seed = 0
 ) -> LinearGaussianTruth:
     """The truth behind ``load_data("linear_gaussian")`` with the same options; W, loc are standard normal.
 
@@ -43,10 +45,6 @@ def linear_gaussian_truth(
     >>> linear_gaussian_truth(num_features=3).weight.shape
     torch.Size([3, 2])
     """
-    count("num_features", num_features)
-    count("latent_dim", latent_dim)
-    count("seed", seed, least=0, most=2**32 - 2)
-    positive("noise", noise)
     random = np.random.RandomState(seed)
     kind = torch.get_default_dtype()
     weight = torch.from_numpy(random.standard_normal((num_features, latent_dim))).to(kind)
@@ -62,7 +60,7 @@ def linear_gaussian_truth(
     tags=("synthetic", "real", "embedded"),
 )
 def linear_gaussian(
-    *, num_features: int = 8, latent_dim: int = 2, num_data: int = 1000, noise: float = 0.5, seed: int = 0
+    *, num_features: Count = 8, latent_dim: Count = 2, num_data: Count = 1000, noise: Positive = 0.5, seed: Seed = 0
 ) -> Dataset:
     """``num_data`` rows to train, a fifth as many to validate and test, of :func:`linear_gaussian_truth`.
 
@@ -73,7 +71,6 @@ def linear_gaussian(
         noise: the standard deviation of x given z.
         seed: of the truth, and (plus one) of the rows.
     """
-    count("num_data", num_data)
     truth = linear_gaussian_truth(num_features=num_features, latent_dim=latent_dim, noise=noise, seed=seed)
     random = np.random.RandomState(seed + 1)
     held_out = max(1, num_data // 5)

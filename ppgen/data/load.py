@@ -6,8 +6,9 @@ import dataclasses
 import inspect
 from typing import Any
 
+from ppgen.arguments import check_names
 from ppgen.data.dataset import Dataset
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, shown, within_memory
 from ppgen.registry import DATA, Spec
 
 __all__ = ["load_data", "loader_options"]
@@ -26,7 +27,8 @@ def load_data(name: str, **options: Any) -> Dataset:
     """
     spec = DATA[name]
     complete = _complete(spec, options)
-    dataset: Dataset = spec.cls(**complete)
+    with within_memory(f"data set {name!r} with {shown(options)}"):
+        dataset: Dataset = spec.cls(**complete)
     return dataclasses.replace(dataset, config={"name": name, "options": complete})
 
 
@@ -41,6 +43,5 @@ def _complete(spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
         if option == "labels" and "labels" not in known:
             labelled = [other.name for other in DATA.values() if "labels" in loader_options(other)]
             raise UsageError(f"data set {spec.name!r} has no labels: those that have are {', '.join(labelled)}.")
-        if option not in known:
-            raise UsageError(f"data set {spec.name!r} has no option {option!r}{nearest(option, known)}")
+    check_names(f"data set {spec.name!r}", spec.cls, options)
     return known | options

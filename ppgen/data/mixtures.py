@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppgen.arguments import Count, Positive
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
 from ppgen.data.modes import Modes
-from ppgen.data.options import count, positive
+from ppgen.data.options import Seed
 from ppgen.registry import register_data
 
 __all__ = ["grid", "ring"]
@@ -33,7 +34,7 @@ __all__ = ["grid", "ring"]
     tags=("synthetic", "real", "embedded", "modes"),
 )
 def ring(
-    *, num_modes: int = 8, radius: float = 1.0, scale: float = 0.01, num_data: int = 100_000, seed: int = 0
+    *, num_modes: Count = 8, radius: Positive = 1.0, scale: Positive = 0.01, num_data: Count = 100_000, seed: Seed = 0
 ) -> Dataset:
     """``num_data`` rows to train, a tenth as many to validate and test; M centres at angles 2 pi m / M.
 
@@ -44,8 +45,6 @@ def ring(
         num_data: the number of training rows.
         seed: of the rows.
     """
-    count("num_modes", num_modes)
-    positive("radius", radius)
     angles = torch.arange(num_modes) * (2 * math.pi / num_modes)  # the endpoint is left out: it is the first again
     return _mixture("ring", radius * torch.stack([angles.cos(), angles.sin()], 1), scale, num_data, seed)
 
@@ -58,7 +57,7 @@ def ring(
     tags=("synthetic", "real", "embedded", "modes"),
 )
 def grid(
-    *, side: int = 5, spacing: float = 2.0, scale: float = 0.05, num_data: int = 100_000, seed: int = 0
+    *, side: Count = 5, spacing: Positive = 2.0, scale: Positive = 0.05, num_data: Count = 100_000, seed: Seed = 0
 ) -> Dataset:
     """``num_data`` rows to train, a tenth as many to validate and test; side^2 centres about the origin.
 
@@ -69,17 +68,12 @@ def grid(
         num_data: the number of training rows.
         seed: of the rows.
     """
-    count("side", side)
-    positive("spacing", spacing)
     places = spacing * (torch.arange(side) - (side - 1) / 2)
     return _mixture("grid", torch.cartesian_prod(places, places), scale, num_data, seed)
 
 
 def _mixture(name: str, centres: Tensor, scale: float, num_data: int, seed: int) -> Dataset:
     """The data set of equally likely Gaussians at ``centres``, (M, 2)."""
-    positive("scale", scale)
-    count("num_data", num_data)
-    count("seed", seed, least=0, most=2**32 - 1)
     random = np.random.RandomState(seed)
     held_out = max(1, num_data // 10)
     rows = num_data + 2 * held_out

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ppgen.arguments import Count
 from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
 from ppgen.data.formats import check_rows, read_idx
 from ppgen.data.labels import with_few_labels
-from ppgen.data.options import count, flag
+from ppgen.data.options import Seed, at_most
 from ppgen.registry import register_data
 
 __all__ = ["mnist"]
@@ -41,10 +42,10 @@ def mnist(
     *,
     binarize: str = "dynamic",
     labels: bool = False,
-    num_valid: int = 10_000,
-    num_labelled: int | None = None,
-    label_seed: int = 0,
-    label_copies: int = 1,
+    num_valid: Count = 10_000,
+    num_labelled: Count | None = None,
+    label_seed: Seed = 0,
+    label_copies: Count = 1,
 ) -> Dataset:
     """The first 60,000 - ``num_valid`` training pictures train, the last ``num_valid`` validate; 10,000 test.
 
@@ -60,8 +61,7 @@ def mnist(
         label_seed: of the choice of these.
         label_copies: how often each of these stands in the training data.
     """
-    flag("labels", labels)
-    count("num_valid", num_valid, most=ROWS["train"] - 1)
+    at_most("num_valid", num_valid, ROWS["train"] - 1)
     train, test = _part("train", labels), _part("t10k", labels)
     return assemble_images(
         "mnist",

@@ -9,7 +9,6 @@ from ppgen.data.dataset import Dataset
 from ppgen.data.download import PLACE, find
 from ppgen.data.formats import check_numbers, check_rows, read_npz, upright
 from ppgen.data.matlab import read_mat
-from ppgen.data.options import flag
 from ppgen.errors import UsageError
 from ppgen.registry import register_data
 
@@ -44,7 +43,6 @@ def omniglot(*, binarize: str = "dynamic", labels: bool = False) -> Dataset:
     Raises:
         UsageError: PPGEN_DATA holds neither file.
     """
-    flag("labels", labels)
     train, test = _chardata() or _archive() or _missing()
     return assemble_images(
         "omniglot",

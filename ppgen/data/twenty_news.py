@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ppgen.arguments import Count
 from ppgen.data.assemble import Part, assemble, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import PLACE, find
 from ppgen.data.formats import check_rows
-from ppgen.data.options import count
+from ppgen.data.options import at_most
 from ppgen.data.words import read_counts, read_vocabulary
 from ppgen.errors import UsageError
 from ppgen.registry import register_data
@@ -26,7 +27,7 @@ PAGE = "https://github.com/sophieburkhardt/dirichlet-vae-topic-models"
     year=2017,
     tags=("text", "counts"),
 )
-def twenty_news(*, num_valid: int = 1000) -> Dataset:
+def twenty_news(*, num_valid: Count = 1000) -> Dataset:
     """11,258 - ``num_valid`` documents train, ``num_valid`` validate, 7,487 test, as ProdLDA's paper has them.
 
     The empty document that ends each part of the files is dropped, and each part is put in the fixed order
@@ -39,7 +40,7 @@ def twenty_news(*, num_valid: int = 1000) -> Dataset:
     Raises:
         UsageError: the folder of PPGEN_DATA does not hold both files.
     """
-    count("num_valid", num_valid, most=ROWS["train"] - 1)
+    at_most("num_valid", num_valid, ROWS["train"] - 1)
     archive, words = (find(file) for file in FILES)
     if archive is None or words is None:
         raise UsageError(

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.arguments import checked
 from ppgen.data.assemble import binarize_once, mean_length, permutation
 from ppgen.data.dataset import Dataset, Split
+from ppgen.data.options import Seed
 from ppgen.data.sources import tensor_of
 from ppgen.data.sparse import Rows, SparseRows, is_sparse, take
 from ppgen.data.spec import DataSpec, Observation
@@ -19,6 +21,7 @@ from ppgen.errors import UsageError
 __all__ = ["dataset_from"]
 
 
+@checked
 def dataset_from(
     train: Any,
     valid: Any = None,
@@ -32,7 +35,7 @@ def dataset_from(
     vocabulary: Sequence[str] | None = None,
     dynamic: bool = False,
     held_out: float = 0.1,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Dataset:
     """A data set of tensors or arrays of one's own.
 

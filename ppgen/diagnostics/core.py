@@ -15,7 +15,7 @@ from ppgen.diagnostics.questions import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import without_weights
 from ppgen.entry import entry_point
-from ppgen.errors import UsageError, is_out_of_memory, nearest
+from ppgen.errors import UsageError, is_out_of_memory, nearest, shown
 from ppgen.lines import first_sentence, line_of_pair
 from ppgen.pair import Pair, as_pair
 
@@ -157,7 +157,7 @@ def _asked(names: Sequence[str] | None) -> list[Question]:
     known = {question.name: question for question in QUESTIONS}
     for name in names or ():
         if name not in known:
-            raise UsageError(f"expected the name of a question, got {name!r}{nearest(name, known)}")
+            raise UsageError(f"expected the name of a question, got {shown(name)}{nearest(name, known)}")
     return [question for name, question in known.items() if names is None or name in names]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 from ppgen.plain import plain
 
 __all__ = ["Diagnosis", "Finding", "Status"]
@@ -83,7 +83,7 @@ class Diagnosis:
         """
         found = {finding.question: finding for finding in self.findings}
         if question not in found:
-            raise UsageError(f"expected a question that was answered, got {question!r}{nearest(question, found)}")
+            raise UsageError(f"expected a question that was answered, got {shown(question)}{nearest(question, found)}")
         return found[question]
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:

@@ -6,17 +6,18 @@ import copy
 import dataclasses
 import inspect
 import math
-import typing
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ppgen.agreement import or_zeros
+from ppgen.arguments import kinds_of
 from ppgen.errors import UsageError
-from ppgen.objective import Objective, Scheduled, State
+from ppgen.objective import Objective, State
 from ppgen.pair import Pair
 from ppgen.registry import OBJECTIVES
+from ppgen.schedules import stepwise
 from ppgen.steps import Learner
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.sandbox import SEED
@@ -175,21 +176,21 @@ def check_pure(objective: Objective) -> None:
 def check_at_a_step(objective: Objective) -> None:
     """``at`` puts values for schedules, ``holding`` leaves the original alone, 0-dim tensors give the same loss."""
     pair, batch = yardstick(objective), data(6)
-    hints = typing.get_type_hints(type(objective))
-    scheduled = [name for name in fields_of(objective) if hints.get(name) == Scheduled]
+    kinds = kinds_of(type(objective))
+    scheduled = [name for name in fields_of(objective) if name in kinds and kinds[name].takes_schedules]
     if not scheduled:
         raise NotApplicable("none of its hyper-parameters takes a schedule")
     plain = objective.at(0)
     expected = seeded(plain.differentiable_loss, pair, batch)
     for name in scheduled:
         value = getattr(plain, name)
-        following = dataclasses.replace(objective, **{name: lambda step, value=value: value + step})  # type: ignore[type-var]
-        versions = {
-            "at(0)": following.at(0),
-            "holding a tensor": following.holding({name: torch.tensor(float(value), dtype=torch.float64)}),
-        }
+        later = value + 1 if isinstance(value, int) else value / 2
+        following = dataclasses.replace(objective, **{name: stepwise((0, 2), (value, later))})  # type: ignore[type-var]
+        versions = {"at(0)": following.at(0)}
+        if not isinstance(value, int):  # whole numbers are counts, and stay outside of graphs
+            versions["holding a tensor"] = following.holding({name: torch.tensor(value, dtype=torch.float64)})
         wrong = [how for how, made in versions.items() if not _same_loss(made, pair, batch, expected)]
-        if getattr(following.at(2), name) != value + 2:
+        if getattr(following.at(2), name) != later:
             wrong.append("at(2)")
         if wrong or not callable(getattr(following, name)):
             raise CheckFailed(

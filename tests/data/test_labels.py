@@ -58,10 +58,16 @@ def test_all_labels_are_no_few_labels() -> None:
     ("options", "sentence"),
     [
         ({"num_labelled": 10}, "num_labelled=10 chooses labels that are kept: ask for them, labels=True"),
-        ({"labels": True, "num_labelled": 0}, "num_labelled must be an integer from 1 to 1297, got 0"),
-        ({"labels": True, "num_labelled": 1298}, "num_labelled must be an integer from 1 to 1297, got 1298"),
-        ({"labels": True, "num_labelled": 10, "label_seed": -1}, "label_seed must be an integer at least 0, got -1"),
-        ({"labels": True, "num_labelled": 10, "label_copies": 0}, "label_copies must be an integer at least 1, got 0"),
+        ({"labels": True, "num_labelled": 0}, "num_labelled must be a whole number of at least 1, got 0"),
+        ({"labels": True, "num_labelled": 1298}, "num_labelled must be a whole number of at most 1297, got 1298"),
+        (
+            {"labels": True, "num_labelled": 10, "label_seed": -1},
+            "label_seed must be a whole number of at least 0",
+        ),
+        (
+            {"labels": True, "num_labelled": 10, "label_copies": 0},
+            "label_copies must be a whole number of at least 1",
+        ),
     ],
     ids=str,
 )

@@ -92,9 +92,9 @@ def test_mnist_is_read_without_compression(folder: Path) -> None:
     assert load_data("mnist", num_valid=4).sha256 == packed
 
 
-@pytest.mark.parametrize("num_valid", [0, 12, 2.0])
-def test_mnist_refuses_a_validation_set_that_leaves_nothing(num_valid: object) -> None:
-    with pytest.raises(UsageError, match="num_valid must be an integer from 1 to 11"):
+@pytest.mark.parametrize(("num_valid", "range_"), [(0, "at least 1"), (12, "at most 11"), (2.0, "at least 1")])
+def test_mnist_refuses_a_validation_set_that_leaves_nothing(num_valid: object, range_: str) -> None:
+    with pytest.raises(UsageError, match=f"num_valid must be a whole number of {range_}, got {num_valid}"):
         load_data("mnist", num_valid=num_valid)
 
 

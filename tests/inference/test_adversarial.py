@@ -166,14 +166,14 @@ def test_each_players_optimizer_is_the_one_it_asked_for() -> None:
     [
         (lambda: Minimax(smoothing=(0.1, 0.1)), r"only the label of data is smoothed, because .* b p_g"),  # type: ignore[arg-type]
         (lambda: ppgen.make_objective("nonsaturating", smoothing=[0.1, 0.1]), "must be one number"),
-        (lambda: Minimax(smoothing=1.0), "smoothing of Minimax must be below 1"),
-        (lambda: Minimax(smoothing=-0.1), "smoothing of Minimax must be a number of at least 0"),
+        (lambda: Minimax(smoothing=1.0), "smoothing of Minimax must be one number of at least 0 and below 1"),
+        (lambda: Minimax(smoothing=-0.1), "smoothing of Minimax must be one number of at least 0"),
         (lambda: ppgen.make_objective("least_squares", smoothing=0.1), "has no option 'smoothing'"),
         (lambda: ppgen.make_objective("wasserstein_gp", smoothing=0.1), "has no option 'smoothing'"),
         (lambda: Minimax(critic_steps=0), "critic_steps of Minimax must be"),
         (lambda: Minimax(unroll=1.5), "unroll of Minimax must be a whole number"),  # type: ignore[arg-type]
         (lambda: Minimax(betas=(0.5, 1.0)), r"betas of Minimax must be two numbers in \[0, 1\)"),
-        (lambda: Minimax(hidden=(0,)), "hidden must be a list of positive integers"),
+        (lambda: Minimax(hidden=(0,)), "hidden of Minimax must be a list of whole numbers of at least 1"),
         (lambda: Wasserstein(clip=0.0), "clip of Wasserstein must be"),
         (lambda: WassersteinGP(weight=-1.0), "weight of WassersteinGP must be"),
     ],

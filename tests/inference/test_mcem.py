@@ -238,9 +238,9 @@ def test_latents_that_no_chain_moves_are_refused(pair: Pair, sentence: str) -> N
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"step_size": 0.0}, "step_size of MCEM must be above 0"),
-        ({"acceptance": 1.0}, "acceptance of MCEM must be above 0 and below 1"),
-        ({"num_transitions": 0}, "num_transitions of MCEM must be a number of at least 1"),
+        ({"step_size": 0.0}, "step_size of MCEM must be a number above 0"),
+        ({"acceptance": 1.0}, "acceptance of MCEM must be a number above 0 and below 1"),
+        ({"num_transitions": 0}, "num_transitions of MCEM must be a whole number of at least 1"),
         ({"num_leapfrogs": 1.5}, "whole number"),
     ],
 )

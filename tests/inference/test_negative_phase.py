@@ -196,7 +196,7 @@ def test_chains_of_another_number_are_not_gone_on_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: CD(num_steps=0), "num_steps of CD must be a number of at least 1"),
+        (lambda: CD(num_steps=0), "num_steps of CD must be a whole number of at least 1"),
         (lambda: PCD(num_chains=0), "num_chains of PCD must be"),
         (lambda: ppgen.make_objective("pcd", num_steps=1.5), "num_steps of PCD must be a whole number"),
         (lambda: ParallelTempering(num_temperatures=1), "num_temperatures of ParallelTempering must be"),

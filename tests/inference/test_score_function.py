@@ -214,10 +214,13 @@ class GlobalCoin(SharedYardstick):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: REINFORCE(num_particles=1), "num_particles of REINFORCE must be a number of at least 2, got 1"),
+        (
+            lambda: REINFORCE(num_particles=1),
+            "num_particles of REINFORCE must be a whole number of at least 2, ",
+        ),
         (lambda: VIMCO(num_particles=1), "at least 2"),
         (lambda: REINFORCE(baseline="leave_one"), "did you mean 'leave_one_out'"),
-        (lambda: NVIL(decay=1.0), r"decay of the Learned baseline must be a number in \[0, 1\), got 1.0"),
+        (lambda: NVIL(decay=1.0), r"decay of NVIL must be a number of at least 0 and below 1, got 1.0"),
         (lambda: NVIL(hidden=(0,)), "hidden"),
         (lambda: REINFORCE(bound="reinforce"), "bound of REINFORCE must be a function of log-weights"),
     ],

@@ -93,7 +93,7 @@ def test_one_discrete_site_among_others_is_refused_by_name() -> None:
 @pytest.mark.parametrize("name", BOUNDS)
 def test_fewer_particles_than_it_needs_are_refused(name: str) -> None:
     kind = type(BOUNDS[name])
-    with pytest.raises(UsageError, match=f"num_particles of {kind.__name__} must be a number of at least"):
+    with pytest.raises(UsageError, match=f"num_particles of {kind.__name__} must be a whole number of at least"):
         kind(num_particles=BOUNDS[name].min_particles - 1)
     with pytest.raises(UsageError, match=f"num_particles of {kind.__name__} must be a whole number"):
         kind(num_particles=2.5)

@@ -87,8 +87,8 @@ def test_it_starts_with_a_uniform_prior_and_at_the_training_mean() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"units": 0}, "num_units must be a positive integer, got 0."),
-        ({"classes": 1}, "num_classes must be at least 2, got 1."),
+        ({"units": 0}, "units must be a whole number of at least 1, got 0."),
+        ({"classes": 1}, "classes must be a whole number of at least 2, got 1."),
         ({"network": "cnv"}, "expected the name of a network, got 'cnv': did you mean 'conv'?"),
     ],
 )

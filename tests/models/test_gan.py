@@ -71,8 +71,8 @@ def test_pictures_may_be_made_by_convolutions() -> None:
     [
         ({"prior": "norml"}, "name of a prior, got 'norml'.*'normal'"),
         ({"output": "sigmod"}, "name of an output, got 'sigmod'.*'sigmoid'"),
-        ({"latent_dim": 0}, "latent_dim must be a positive integer"),
-        ({"hidden": (0,)}, "hidden must be a list of positive integers"),
+        ({"latent_dim": 0}, "latent_dim must be a whole number of at least 1"),
+        ({"hidden": (0,)}, "hidden must be a list of whole numbers of at least 1"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], sentence: str) -> None:

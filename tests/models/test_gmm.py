@@ -171,11 +171,11 @@ def test_components_start_apart_around_the_mean_of_the_data(spec: DataSpec, cova
     ("spec", "options", "sentence"),
     [
         (DataSpec("words", 3, "counts"), {}, "GMM needs real or binary data, but data 'words' are counts"),
-        (REAL, {"covariance": "diag"}, "expected the kind of a covariance, got 'diag'"),
+        (REAL, {"covariance": "diag"}, "covariance must be 'diagonal' or 'full', got 'diag'"),
         (REAL, {"covariance": "full", "bayesian": True}, "covariance='full' is for parameters"),
-        (REAL, {"num_components": 0}, "num_components must be a positive integer, got 0"),
-        (REAL, {"scale": -1.0}, "scale must be a positive number"),
-        (REAL, {"concentration": 0}, "concentration must be a positive number"),
+        (REAL, {"num_components": 0}, "num_components must be a whole number of at least 1, got 0"),
+        (REAL, {"scale": -1.0}, "scale must be a number above 0"),
+        (REAL, {"concentration": 0}, "concentration must be a number above 0"),
     ],
 )
 def test_bad_arguments_are_refused(spec: DataSpec, options: dict[str, Any], sentence: str) -> None:

@@ -56,11 +56,17 @@ def test_the_default_networks_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"latent_dims": 50}, "latent_dims must be a list of positive integers, 2 of them, got 50."),
-        ({"latent_dims": (3, 2, 1)}, "latent_dims must be a list of positive integers, 2 of them, got (3, 2, 1)."),
-        ({"latent_dims": (3, 0)}, "latent_dims must be a list of positive integers, 2 of them, got (3, 0)."),
-        ({"hidden": 200}, "hidden must hold two lists of sizes, one for each stochastic layer"),
-        ({"hidden": (200, 200)}, "hidden must be a list of positive integers, got 200."),
+        ({"latent_dims": 50}, "latent_dims must be a list of whole numbers of at least 1 (2 of them), got 50."),
+        (
+            {"latent_dims": (3, 2, 1)},
+            "latent_dims must be a list of whole numbers of at least 1 (2 of them), got (3,",
+        ),
+        ({"latent_dims": (3, 0)}, "latent_dims must be a list of whole numbers of at least 1 (2 of them), got (3, 0)."),
+        ({"hidden": 200}, "hidden must be a list of lists of whole numbers of at least 1 (2 of them), got 200."),
+        (
+            {"hidden": (200, 200)},
+            "hidden must be a list of lists of whole numbers of at least 1 (2 of them), got (200,",
+        ),
         ({"activation": "rel"}, "expected the name of an activation, got 'rel': did you mean 'relu'?"),
     ],
 )

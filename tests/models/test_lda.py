@@ -243,13 +243,13 @@ def test_documents_sharpen_topics(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"num_topics": 0}, "num_topics must be a positive integer, got 0."),
-        ({"concentration": 0.0}, "concentration must be a positive number, got 0.0."),
-        ({"topic_concentration": -1}, "topic_concentration must be a positive number, got -1."),
-        ({"iterations": 0}, "iterations must be a positive integer, got 0."),
+        ({"num_topics": 0}, "num_topics must be a whole number of at least 1, got 0."),
+        ({"concentration": 0.0}, "concentration must be a number above 0, got 0.0."),
+        ({"topic_concentration": -1}, "topic_concentration must be a number above 0, got -1."),
+        ({"iterations": 0}, "iterations must be a whole number of at least 1, got 0."),
         ({"topics": "parameters"}, "expected topics to be 'parameter' or 'dirichlet', got 'parameters': did you mean"),
         ({"guide": "amortized"}, "expected guide to be 'document' or 'amortised', got 'amortized': did you mean"),
-        ({"guide": "amortised", "hidden": 3}, "hidden must be a list of positive integers, got 3."),
+        ({"guide": "amortised", "hidden": 3}, "hidden must be a list of whole numbers of at least 1, got 3."),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:

@@ -165,13 +165,13 @@ def test_the_signal_to_noise_problem_has_its_known_evidence_and_gap() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"latent_dim": 0}, "latent_dim must be a positive integer, got 0."),
+        ({"latent_dim": 0}, "latent_dim must be a whole number of at least 1, got 0."),
         (
             {"guide": "mean-field"},
-            "expected the kind of a guide, got 'mean-field': did you mean 'mean_field'?",
+            "guide must be 'full' or 'mean_field', got 'mean-field'.",
         ),
-        ({"noise": 0.0}, "noise must be a positive number, got 0.0."),
-        ({"noise": "a"}, "noise must be a positive number, got 'a'."),
+        ({"noise": 0.0}, "noise must be a number above 0, got 0.0."),
+        ({"noise": "a"}, "noise must be a number above 0, got 'a'."),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:

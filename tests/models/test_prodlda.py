@@ -145,10 +145,10 @@ def test_training_moves_the_running_averages_and_evaluation_leaves_them() -> Non
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"num_topics": 0}, "num_topics must be a positive integer, got 0."),
-        ({"hidden": ()}, "hidden must be a list of positive integers, at least 1, got ()."),
-        ({"concentration": 0}, "concentration must be a positive number, got 0."),
-        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0."),
+        ({"num_topics": 0}, "num_topics must be a whole number of at least 1, got 0."),
+        ({"hidden": ()}, "hidden must be a list of whole numbers of at least 1 (at least 1 of them), got ()."),
+        ({"concentration": 0}, "concentration must be a number above 0, got 0."),
+        ({"dropout": 1.0}, "dropout must be a number of at least 0 and below 1, got 1.0."),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:

@@ -128,11 +128,11 @@ def test_the_training_mean_is_part_of_the_state() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"layers": ()}, "layers must be a list of positive integers, at least 1, got ()."),
-        ({"layers": (3, 0)}, "layers must be a list of positive integers, at least 1, got (3, 0)."),
+        ({"layers": ()}, "layers must be a list of whole numbers of at least 1 (at least 1 of them), got ()."),
+        ({"layers": (3, 0)}, "layers must be a list of whole numbers of at least 1 (at least 1 of them), got (3, 0)."),
         ({"layers": (4, 2), "guide_blocks": 3}, "a layer of 2 units can be drawn in 1 to 2 blocks, got 3."),
-        ({"guide_blocks": 0}, "guide_blocks must be a positive integer, got 0."),
-        ({"hidden": (0,)}, "hidden must be a list of positive integers, got (0,)."),
+        ({"guide_blocks": 0}, "guide_blocks must be a whole number of at least 1, got 0."),
+        ({"hidden": (0,)}, "hidden must be a list of whole numbers of at least 1, got (0,)."),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:

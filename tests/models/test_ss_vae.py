@@ -181,9 +181,9 @@ def test_classify_gives_probabilities() -> None:
     ("spec", "options", "sentence"),
     [
         (DataSpec("x", 6, "binary"), {}, "SSVAE needs the number of classes, but data 'x' come without labels"),
-        (SPEC, {"latent_dim": 0}, "latent_dim must be a positive integer, got 0"),
-        (SPEC, {"hidden": ()}, "hidden must be a list of positive integers, at least 1, got ()"),
-        (SPEC, {"alpha": -1}, "alpha must be a positive number, got -1"),
+        (SPEC, {"latent_dim": 0}, "latent_dim must be a whole number of at least 1, got 0"),
+        (SPEC, {"hidden": ()}, "hidden must be a list of whole numbers of at least 1 (at least 1 of them), got ()"),
+        (SPEC, {"alpha": -1}, "alpha must be a number of at least 0, got -1"),
         (SPEC, {"activation": "rleu"}, "expected the name of an activation, got 'rleu': did you mean 'relu'"),
     ],
 )

@@ -71,10 +71,10 @@ def test_the_decoder_starts_at_the_training_mean(network: str) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"latent_dim": 0}, "latent_dim must be a positive integer, got 0."),
-        ({"latent_dim": 2.5}, "latent_dim must be a positive integer, got 2.5."),
+        ({"latent_dim": 0}, "latent_dim must be a whole number of at least 1, got 0."),
+        ({"latent_dim": 2.5}, "latent_dim must be a whole number of at least 1, got 2.5."),
         ({"network": "mpl"}, "expected the name of a network, got 'mpl': did you mean 'mlp'?"),
-        ({"hidden": (4, -1)}, "hidden must be a list of positive integers, got (4, -1)."),
+        ({"hidden": (4, -1)}, "hidden must be a list of whole numbers of at least 1, got (4, -1)."),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:
