@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ppgen.checkpoint import read_checkpoint, write_checkpoint
 from ppgen.data import Dataset, DataSpec
+from ppgen.documents import Count, Document
 from ppgen.draws import prior_samples
 from ppgen.errors import UsageError
 from ppgen.pair import Pair
@@ -30,6 +31,10 @@ SNAPSHOTS = "snapshots.safetensors"
 _HALVINGS = 6
 _PICTURES, _LINES, _POINTS = 10, 20, 500
 """Samples in a snapshot: of data that are drawn as pictures, as lines, as points in the plane or on the line."""
+
+
+class _Moments(Document):
+    steps: tuple[Count, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +60,15 @@ class Snapshots:
         if not file.is_file():
             return None
         try:
-            tensors, facts = read_checkpoint(file)
-            steps, x = tuple(map(int, facts["steps"])), tensors["x"]
-        except (UsageError, KeyError, TypeError, ValueError) as error:
+            tensors, facts = read_checkpoint(file, _Moments)
+            x = tensors["x"]
+            if x.ndim != 3 or len(x) != len(facts.steps) or not x.is_floating_point():
+                raise UsageError(f"samples of shape {tuple(x.shape)} at {len(facts.steps)} moments")
+        except (UsageError, KeyError) as error:
             raise UsageError(
-                f"{file} cannot be read: it was cut or edited; it holds pictures alone: delete it."
+                f"{file} cannot be read ({error}): it was cut or edited; it holds pictures alone: delete it."
             ) from error
-        return Snapshots(steps, x)
+        return Snapshots(facts.steps, x)
 
 
 def moments(total: int) -> set[int]:

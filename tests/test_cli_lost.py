@@ -58,7 +58,7 @@ def test_a_disk_that_fills_leaves_the_run_whole_and_it_goes_on_when_there_is_roo
 KILLER = """
 import json, os, random, signal, sys, time
 import torch
-import ppgen.checkpoint, ppgen.metrics
+import ppgen.checkpoint, ppgen.files, ppgen.metrics
 from ppgen.cli import main
 from ppgen.options import TrainingOptions
 
@@ -89,7 +89,7 @@ def train(number):
     elif moment == "replace":
         at(ppgen.checkpoint.Path.replace, ppgen.checkpoint.Path, "replace")
     elif moment == "_sync_folder":
-        at(ppgen.checkpoint._sync_folder, ppgen.checkpoint, "_sync_folder")
+        at(ppgen.files._sync_folder, ppgen.files, "_sync_folder")
     os._exit(main([*arguments, "--out", "killed", "--resume"]))
 
 
