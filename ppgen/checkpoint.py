@@ -20,8 +20,6 @@ __all__ = ["RESUME", "read_checkpoint", "write_checkpoint"]
 RESUME = "then go on with --resume"
 """What the user does when a disk was full in training."""
 
-_MEND = "restore it from a copy, or train again into another --out"
-
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write ``tensors`` and JSON-able ``facts`` to ``path``; a kill leaves the old or the new file whole.
@@ -34,21 +32,20 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     write_whole(path, data, then=RESUME)
 
 
-def read_checkpoint(path: Path, kind: Any = dict[str, Any]) -> tuple[dict[str, Tensor], Any]:
+def read_checkpoint(
+    path: Path, kind: Any = dict[str, Any], *, mend: str = "restore it from a copy, or train again into another --out"
+) -> tuple[dict[str, Tensor], Any]:
     """The tensors of a checkpoint, and its facts as a ``kind`` (:mod:`ppgen.documents`); nothing is unpickled.
 
     Raises:
-        UsageError: there is none, it is truncated or was edited, or a later ppgen wrote it.
+        UsageError: there is none, it is truncated or was edited, or a later ppgen wrote it. It ends with ``mend``.
     """
     if not path.is_file():
         raise UsageError(f"expected a checkpoint at {path}, found none: train first, or name another run.")
     try:
         with safe_open(path, framework="pt") as file:
-            facts = (file.metadata() or {})["facts"]
-            document = parse_document(facts, kind, f"checkpoint {path}", _MEND)
+            facts = parse_document((file.metadata() or {})["facts"], kind, str(path), mend)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no iterator
     except (SafetensorError, KeyError, OSError) as error:
-        raise UsageError(
-            f"checkpoint {path} cannot be read ({error}): it is truncated or was edited; {_MEND}."
-        ) from error
-    return tensors, document
+        raise UsageError(f"{path} cannot be read ({error}): it was edited or cut; {mend}.") from error
+    return tensors, facts

@@ -64,7 +64,7 @@ def parse_document(data: bytes | str, kind: type[T], where: str, mend: str) -> T
         _check_format(data, where)
         found: T = _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
     except ValidationError as error:
-        raise UsageError(f"{where} cannot be read: {_fault(error)}; it was edited or cut: {mend}.") from error
+        raise UsageError(f"{where} cannot be read: {_fault(error)}; it was edited or cut; {mend}.") from error
     return found
 
 
@@ -96,9 +96,10 @@ def _fault(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{key} is missing"
     cause = first.get("ctx", {}).get("error")
-    words = str(cause).rstrip(".") if isinstance(cause, UsageError) else first["msg"]
-    words = words.replace("Input should be", "expected")
-    return f"{key}: {words}, got {reprlib.repr(first['input'])}" if first["loc"] else words
+    words, got = first["msg"].replace("Input should be", "expected"), f", got {reprlib.repr(first['input'])}"
+    if isinstance(cause, UsageError):
+        words, got = str(cause).rstrip("."), ""
+    return f"{key}: {words}{got}" if first["loc"] else words
 
 
 @cache

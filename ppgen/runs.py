@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 import pyro
 import torch
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_validator
 from torch import Tensor
 
 import ppgen
@@ -258,9 +258,19 @@ class _Data(Document):
     sha256: str
 
 
-def _check_spec(spec: dict[str, Any]) -> dict[str, Any]:
-    DataSpec.from_json(spec)
-    return spec
+class _Spec(Document):
+    """What :meth:`DataSpec.to_json` gives."""
+
+    name: str
+    num_features: int
+    observation: str
+    image_shape: list[PositiveInt] | None = None
+    shape: list[PositiveInt] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> _Spec:
+        DataSpec.from_json(self.model_dump(exclude_unset=True))
+        return self
 
 
 def _check_training(options: dict[str, Any]) -> dict[str, Any]:
@@ -272,7 +282,7 @@ class _Config(Document):
     """What :func:`describe` gives."""
 
     model: _Named
-    spec: Annotated[dict[str, Any], AfterValidator(_check_spec)]
+    spec: _Spec
     data: _Data
     objective: _Objective
     training: Annotated[dict[str, Any], AfterValidator(_check_training)]

@@ -59,15 +59,11 @@ class Snapshots:
         file = folder / SNAPSHOTS
         if not file.is_file():
             return None
-        try:
-            tensors, facts = read_checkpoint(file, _Moments)
-            x = tensors["x"]
-            if x.ndim != 3 or len(x) != len(facts.steps) or not x.is_floating_point():
-                raise UsageError(f"samples of shape {tuple(x.shape)} at {len(facts.steps)} moments")
-        except (UsageError, KeyError) as error:
-            raise UsageError(
-                f"{file} cannot be read ({error}): it was cut or edited; it holds pictures alone: delete it."
-            ) from error
+        mend = "it holds pictures alone: delete it"
+        tensors, facts = read_checkpoint(file, _Moments, mend=mend)
+        x = tensors.get("x", torch.empty(0))
+        if x.ndim != 3 or len(x) != len(facts.steps) or not x.is_floating_point():
+            raise UsageError(f"{file} has samples {tuple(x.shape)} at {len(facts.steps)} moments; {mend}.")
         return Snapshots(facts.steps, x)
 
 

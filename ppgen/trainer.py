@@ -10,10 +10,11 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pyro
 import torch
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
 import ppgen
@@ -36,12 +37,20 @@ _SLOTS = {"step", "exp_avg", "exp_avg_sq"}
 """What Adam keeps of a parameter."""
 
 
+def _check_sums(sums: dict[str, float]) -> dict[str, float]:
+    names = {name.removesuffix("/count") for name in sums}
+    for name in sorted(names):
+        if name not in sums or not sums.get(f"{name}/count", 0) > 0:
+            raise UsageError(f"expected {name!r} and a positive '{name}/count', got {sorted(sums)}")
+    return sums
+
+
 class Progress(Document):
     """How far a training has come: :meth:`Trainer.facts`."""
 
     turn: Count
     cursor: Count
-    sums: dict[str, float]
+    sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
 
 
 class Trainer:

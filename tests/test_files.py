@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from ppgen import files
 from ppgen.errors import UsageError
 from ppgen.files import LOCK, claimed, write_all, write_whole
 
@@ -87,7 +86,7 @@ def test_a_file_system_without_locks_is_told_of(tmp_path: Path, monkeypatch: pyt
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
-    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr("fcntl.flock", flock)
     with pytest.warns(UserWarning, match="no locks: see that one process alone writes"), claimed(tmp_path):
         pass
 
@@ -120,7 +119,7 @@ def test_files_that_are_written_together_are_all_new_or_all_old(
         if len(synced) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files.os, "fsync", fsync)
+    monkeypatch.setattr("os.fsync", fsync)
     with pytest.raises(UsageError, match=r"the disk is full; .* make room or choose another place, then rest\.$"):
         write_all({tmp_path / "a": b"new", tmp_path / "b": b"new"}, then="then rest")
     assert _names(tmp_path) == {"a"}
