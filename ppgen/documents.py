@@ -12,19 +12,29 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ppgen.errors import UsageError
 
-__all__ = ["FORMAT", "Count", "Document", "Seconds", "parse_document", "read_bytes", "read_document"]
+__all__ = ["FORMAT", "Count", "Document", "Error", "Seconds", "parse_document", "read_bytes", "read_document"]
 
 FORMAT = 1
 """Of all that this version writes."""
 
 T = TypeVar("T")
 
+
+def _check_error(value: float) -> float:
+    if value < 0:
+        raise UsageError(f"expected a standard error, got {value}")
+    return value
+
+
 Count = Annotated[int, Field(ge=0)]
 """A whole number of at least 0."""
+
+Error = Annotated[float, AfterValidator(_check_error)]
+"""A standard error."""
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A time."""

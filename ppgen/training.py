@@ -29,7 +29,7 @@ from ppgen.snapshots import Recorder
 from ppgen.stopping import EarlyStopping
 from ppgen.trainer import Progress, Trainer
 
-__all__ = ["fit"]
+__all__ = ["Facts", "fit"]
 
 
 def fit(
@@ -82,7 +82,7 @@ def fit(
     return Run(pair, data, objective, config, session.log.lines, folder, session.trainer.state)
 
 
-class _Facts(Progress):
+class Facts(Progress):
     """What a checkpoint holds beside its tensors."""
 
     bounds: tuple[float, ...]
@@ -182,7 +182,7 @@ class _Session:
         Raises:
             UsageError: checkpoint and record are not those of this run, or were edited.
         """
-        tensors, facts = read_checkpoint(checkpoint, _Facts)
+        tensors, facts = read_checkpoint(checkpoint, Facts)
         try:
             self.trainer.restore(tensors, facts)
             self.stopping.restore(tensors, facts.bounds, self.trainer.learner)
