@@ -12,14 +12,9 @@ import pytest
 
 from ppgen.files import LOCK, claimed
 from ppgen.runs import FILES
-from tests.cli_cases import QUICK, RESUME, files, run
+from tests.cli_cases import COMPARE, QUICK, RESUME, files, run
 
 Capture: TypeAlias = pytest.CaptureFixture[str]
-
-COMPARE = [
-    *("compare", "sbn", "--data", "digits", "-M", "layers=(2,)", "--eager", "--draws", "32", "--batch-size", "4"),
-    *("--objectives", "vimco(num_particles=2)", "--train", "--steps", "2", "--seeds", "1"),
-]
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 

@@ -295,10 +295,10 @@ def _given(context: typer.Context) -> set[str]:
 
 
 def _check_free(folder: Path, plan: Plan) -> None:
-    """A comparison may be written where there is none, or the same one that was stopped in its trainings."""
-    file = folder / CONFIG
-    if file.exists() and not (
-        plan.seeds and not (folder / CURVES).exists() and file.read_bytes() == _config(plan).encode()
+    """A comparison may be written where there is none, or the same one that did not come to its end."""
+    file, expected = folder / CONFIG, [name for name in FILES if plan.seeds or name != CURVES]
+    if file.exists() and (
+        all((folder / name).exists() for name in expected) or file.read_bytes() != _config(plan).encode()
     ):
         raise UsageError(f"{folder} holds a run or a comparison already: name another --out.")
     claim_directory(folder, resume=True, files=FILES)
