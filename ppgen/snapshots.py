@@ -20,7 +20,7 @@ from ppgen.checkpoint import read_checkpoint, write_checkpoint
 from ppgen.data import Dataset, DataSpec
 from ppgen.documents import Count, Document
 from ppgen.draws import prior_samples
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.pair import Pair
 from ppgen.pictures import conditions
 
@@ -101,7 +101,9 @@ class Recorder:
         num = _num(self.data.spec)
         try:
             draws = prior_samples(self.pair, conditions(self.data, num), num, start=chains)
-        except Exception:  # it makes no x, for any reason that user's code has: the report says so instead of pictures
+        except Exception as error:  # it makes no x, for any reason that user's code has: the report says so instead
+            if is_out_of_memory(error):
+                raise
             self.moments = set()
             return
         x = (draws.x if self.data.spec.image_shape is None else draws.mean).detach().cpu()[None]  # (1, num, D)

@@ -21,7 +21,7 @@ import ppgen
 from ppgen.batches import Interleaved
 from ppgen.data import Dataset
 from ppgen.documents import Count, Document
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.memory import keep_large_blocks
 from ppgen.nonfinite import first_nonfinite
 from ppgen.objective import Objective, Player, State
@@ -267,6 +267,8 @@ class Trainer:
         except UsageError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             self._eager.add(part)
             warnings.warn(
                 f"this pair trains eagerly, because its step cannot be traced to one graph: {_first_line(error)}",

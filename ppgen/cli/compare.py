@@ -176,13 +176,13 @@ def _carry_out(plan: Plan, folder: Path | None, as_json: bool) -> None:
 
 
 def _compare(plan: Plan, folder: Path | None, as_json: bool) -> None:
-    """The comparison first, written and printed; then the trainings, and all written again."""
+    """The comparison first, printed and written; then the trainings, and all written again."""
     with stdout_kept_for(as_json):
         found = plan.compare(progress=True)
-        _write(plan, found, (), folder)
     if not as_json:
         _print(found)
     with stdout_kept_for(as_json):
+        _write(plan, found, (), folder)
         curves = plan.train(progress=True)
         if curves:
             _write(plan, found, curves, folder)
