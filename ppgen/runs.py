@@ -109,8 +109,7 @@ class Run:
         """Test log-likelihood in nats with its standard error; see :func:`ppgen.evaluation.evaluate`."""
         result = evaluate(self.pair, self.data, split=split, particles=particles, **options)
         if self.directory is not None:
-            text = json.dumps({"format": FORMAT, **result.to_json()}, indent=2)
-            write_whole(self.directory / EVALUATION, text.encode())
+            write_whole(self.directory / EVALUATION, json.dumps(result.to_json(), indent=2).encode())
             self.__dict__.pop("evaluation", None)
         return result
 
@@ -143,8 +142,7 @@ class Run:
         folder = self.directory if out is None else writable_directory(out)
         result = diagnose(self.pair, self.data, chains=self.chains, **options)
         if folder is not None:
-            text = json.dumps({"format": FORMAT, **result.to_json()}, indent=1, allow_nan=False)
-            write_whole(folder / DIAGNOSIS, text.encode())
+            write_whole(folder / DIAGNOSIS, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
             self.__dict__.pop("diagnosis", None)
             self._keep_posterior(folder / POSTERIOR, result)
         return result
