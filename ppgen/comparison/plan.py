@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pyro
 import torch
+from pydantic import Field
 
 import ppgen
 from ppgen.comparison.core import compare
@@ -21,6 +21,7 @@ from ppgen.comparison.listing import Listed
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.result import Comparison
 from ppgen.data import Dataset, load_data
+from ppgen.documents import Count, Document, read_document
 from ppgen.errors import UsageError
 from ppgen.factory import make_pair, wants_labels
 from ppgen.options import TrainingOptions, choose_device
@@ -29,6 +30,31 @@ from ppgen.pair import Pair
 __all__ = ["Plan"]
 
 _KIND = "comparison"
+_MEND = "this is not what a comparison writes: restore it, or say anew what to compare"
+
+
+class _Named(Document):
+    name: str
+    options: dict[str, Any]
+
+
+class _Data(_Named):
+    sha256: str
+
+
+class _File(Document):
+    """What :meth:`Plan.config` gives."""
+
+    kind: Literal["comparison"]
+    model: _Named
+    data: _Data
+    objectives: list[_Named]
+    comparison: dict[str, Any]
+    training: dict[str, Any]
+    trained_by: _Named | None
+    seeds: Count
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +101,11 @@ class Plan:
         if not path.is_file():
             raise UsageError(f"expected the config.json of a comparison, got {path}, which is no file.")
         try:
-            config = json.loads(path.read_text())
-            if config["kind"] != _KIND:
-                raise KeyError("kind")
-            return cls._from(config)
+            return cls._from(read_document(path, _File, _MEND).model_dump())
         except UsageError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise UsageError(
-                f"{path} is not what a comparison writes ({error!r}): restore it, or say anew what to compare."
-            ) from error
+        except (ValueError, TypeError) as error:  # options of another version
+            raise UsageError(f"{path} cannot be read ({error!r}); {_MEND}.") from error
 
     @classmethod
     def _from(cls, config: Mapping[str, Any]) -> Plan:
