@@ -228,7 +228,7 @@ def load(
     batch = examples[0]
     for example in examples:
         rebuilt.prepare(*example)
-    objective = make_objective(config["objective"]["name"], **config["objective"]["options"])
+    objective = make_objective(str(config["objective"].get("name")), **config["objective"]["options"])
     load_learner(rebuilt, objective, tensors, batch)
     state = {name: value.to(place) for name, value in state_of(tensors).items()}
     return Run(rebuilt, data, objective, config, read_metrics(folder / METRICS), folder, state)
@@ -244,10 +244,6 @@ def _first_batches(config: Mapping[str, Any], data: Dataset) -> list[Batch]:
 class _Named(Document):
     name: str | None = None
     options: dict[str, Any]
-
-
-class _Objective(_Named):
-    name: str
 
 
 class _Data(Document):
@@ -282,7 +278,7 @@ class _Config(Document):
     model: _Named
     spec: _Spec
     data: _Data
-    objective: _Objective
+    objective: _Named
     training: Annotated[dict[str, Any], AfterValidator(_check_training)]
     device: str
     versions: dict[str, str]
