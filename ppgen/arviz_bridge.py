@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from io import BytesIO
 from types import ModuleType
 from typing import Any
 
@@ -22,9 +21,9 @@ __all__ = [
     "elpd_data",
     "inference_data",
     "loo_data",
+    "netcdf",
     "pareto_k_of",
     "smoothed_log_weights",
-    "write_netcdf",
 ]
 
 Names = Mapping[str, Sequence[Any]]
@@ -142,19 +141,19 @@ def compare_elpd(found: Mapping[str, Any]) -> Any:
         return _arviz().compare(dict(found))
 
 
-def write_netcdf(data: Any, path: Path) -> None:
-    """Write an InferenceData whole: to a temporary name, then renamed.
+def netcdf(data: Any) -> bytes:
+    """An InferenceData as a netCDF file, made in memory: HDF5 does not survive a disk that fills as it writes."""
+    import h5netcdf
+    from xarray import Dataset
+    from xarray.backends import H5NetCDFStore
 
-    Raises:
-        UsageError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        data.to_netcdf(str(temporary), engine="h5netcdf")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"{path} cannot be written ({error}): make room, or name another place.") from error
+    buffer = BytesIO()
+    with h5netcdf.File(buffer, "w") as file:
+        for name, group in {"/": Dataset(attrs=data.attrs), **{name: data[name] for name in data.groups()}}.items():
+            numbers = [key for key, variable in group.variables.items() if variable.dtype.kind in "biuf"]
+            store = H5NetCDFStore(file if name == "/" else file.create_group(name))
+            group.dump_to_store(store, encoding={key: {"zlib": True} for key in numbers})
+    return buffer.getvalue()
 
 
 def _leading(group: str, chains: int) -> tuple[int, ...]:

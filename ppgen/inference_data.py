@@ -12,9 +12,10 @@ import torch
 from pyro.infer import MCMC, SVI
 
 import ppgen
-from ppgen.arviz_bridge import inference_data, write_netcdf
+from ppgen.arviz_bridge import inference_data, netcdf
 from ppgen.entry import entry_point
 from ppgen.errors import UsageError
+from ppgen.files import write_whole
 from ppgen.pair import Pair, as_pair, pair_from
 from ppgen.parameters import owner
 from ppgen.posterior import Groups, guide_groups, mcmc_groups, numbers_of_a_draw
@@ -102,7 +103,7 @@ def write_posterior(pair: Any, batch: Batch, path: str | Path, **options: Any) -
     target, pair = Path(path), as_pair(pair)
     if options.get("num_samples") is None:
         options["num_samples"] = max(1, min(_SAMPLES, _FILE // numbers_of_a_draw(pair, batch)))
-    write_netcdf(to_inference_data(pair, batch, **options), target)
+    write_whole(target, netcdf(to_inference_data(pair, batch, **options)))
     return target
 
 

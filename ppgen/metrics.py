@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from ppgen.documents import Count, Document, Seconds, parse_document, read_bytes
 from ppgen.errors import UsageError
 
-__all__ = ["MetricsLog", "score"]
+__all__ = ["Line", "MetricsLog", "read_metrics", "score"]
+
+_MEND = "restore it, or train again"
+
+
+class Line(Document):
+    """One report; the other keys are what was measured."""
+
+    __pydantic_extra__: dict[str, float]
+
+    step: Count
+    epoch: float
+    seconds: Seconds
+    split: Literal["train", "valid"]
+
+
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``, none where there is no file; a last line that a kill cut is left out.
+
+    Raises:
+        UsageError: a line is not what training writes.
+    """
+    *lines, last = read_bytes(file, _MEND).split(b"\n") if file.is_file() else [b""]
+    is_cut = last.startswith(b"{") and not last.endswith(b"}")
+    return _parsed(lines if is_cut or not last else [*lines, last], file)
+
+
+def _parsed(lines: list[bytes], file: Path) -> list[dict[str, Any]]:
+    return [
+        parse_document(line, Line, f"line {number} of {file}", _MEND).model_dump()
+        for number, line in enumerate(lines, start=1)
+    ]
 
 
 def score(report: Mapping[str, float]) -> float:
@@ -49,17 +80,26 @@ class MetricsLog:
             ) from error
         self.size += len(text)
 
-    def cut(self, size: int) -> None:
-        """Take up an existing file, of which the first ``size`` bytes count.
+    def go_on(self, size: int, whole: int) -> None:
+        """Take up an existing file, of which the first ``size`` bytes count; the next line takes the place of the rest.
+
+        Args:
+            size: that count.
+            whole: bytes that there must be.
 
         Raises:
-            UsageError: the file is shorter than that.
+            UsageError: the file is shorter than that, or is not what training writes.
         """
-        if size == 0:
+        whole = max(size, whole)
+        if self.path is None or whole == 0:
             return
-        found = self.path.stat().st_size if self.path is not None and self.path.exists() else 0
-        if self.path is None or found < size:
-            raise UsageError(f"{self.path} has {found} bytes, the checkpoint knows {size}: it was cut; restore it.")
-        kept = self.path.read_bytes()[:size].decode()
-        self.lines, self.size = [json.loads(line) for line in kept.splitlines()], size
-        os.truncate(self.path, size)
+        data = read_bytes(self.path, _MEND) if self.path.exists() else b""
+        if len(data) < whole:
+            raise UsageError(
+                f"{self.path} has {len(data)} bytes, the checkpoint knows {whole}: it was cut; restore it."
+            )
+        (*lines, rest), (*_, left) = (data[:end].split(b"\n") for end in (size, whole))
+        if rest or left:
+            raise UsageError(f"{self.path} is not the record that its checkpoint knows: it was edited; {_MEND}.")
+        _parsed(data[size:whole].splitlines(), self.path)
+        self.lines, self.size = _parsed(lines, self.path), size

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppgen.charts import Vectors, draw_panels
-from ppgen.checkpoint import write_whole
 from ppgen.data import Dataset, DataSpec
 from ppgen.data.sparse import Rows
 from ppgen.draws import Draws, Traversal, latent_traversal, prior_samples, reconstructions
 from ppgen.errors import UsageError
+from ppgen.files import write_whole
 from ppgen.tracing import Batch
 
 if TYPE_CHECKING:

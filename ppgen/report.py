@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppgen import pages
-from ppgen.checkpoint import write_whole
 from ppgen.errors import UsageError
+from ppgen.files import write_whole
 from ppgen.metrics import score
 from ppgen.sections import (
     Section,

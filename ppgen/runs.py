@@ -15,29 +15,35 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyro
 import torch
+from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_validator
 from torch import Tensor
 
 import ppgen
 from ppgen.batches import Interleaved
-from ppgen.checkpoint import read_checkpoint, write_whole
+from ppgen.checkpoint import read_checkpoint
 from ppgen.data import Dataset, DataSpec, as_dataset, load_data
 from ppgen.diagnostics import Diagnosis, diagnose
-from ppgen.errors import UsageError
+from ppgen.documents import FORMAT, Document, read_document
+from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.factory import make_objective, make_pair, objective_config
+from ppgen.files import claimed, write_whole
 from ppgen.inference_data import POSTERIOR, write_posterior
+from ppgen.metrics import read_metrics
 from ppgen.objective import Objective, State
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair
 from ppgen.registry import MODELS
-from ppgen.snapshots import Snapshots
+from ppgen.snapshots import SNAPSHOTS, Snapshots
 from ppgen.tracing import Batch
 from ppgen.trainer import load_learner, state_of
 
@@ -49,6 +55,7 @@ __all__ = [
     "METRICS",
     "Run",
     "claim_directory",
+    "claimed_run",
     "describe",
     "load",
     "read_config",
@@ -61,6 +68,11 @@ CONFIG, METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (
     "evaluation.json",
     "diagnosis.json",
 )
+
+FILES = (CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, EVALUATION, DIAGNOSIS, POSTERIOR)
+"""All that training, evaluation and diagnosis write to a run."""
+
+_MEND = "restore it, or train again"
 
 _KEPT = 16
 """Data whose posterior a diagnosis keeps."""
@@ -98,13 +110,20 @@ class Run:
         result = evaluate(self.pair, self.data, split=split, particles=particles, **options)
         if self.directory is not None:
             write_whole(self.directory / EVALUATION, json.dumps(result.to_json(), indent=2).encode())
+            self.__dict__.pop("evaluation", None)
         return result
 
-    @property
+    @cached_property
     def evaluation(self) -> dict[str, Any] | None:
-        """What the last evaluation gave, or None."""
+        """What the last evaluation gave, or None; read once, and again after :meth:`evaluate`.
+
+        Raises:
+            UsageError: ``evaluation.json`` is not what an evaluation writes.
+        """
         file = None if self.directory is None else self.directory / EVALUATION
-        return json.loads(file.read_text()) if file is not None and file.is_file() else None
+        if file is None or not file.is_file():
+            return None
+        return read_document(file, Evaluation, "evaluate again").to_json()
 
     def diagnose(self, out: str | Path | None = None, **options: Any) -> Diagnosis:
         """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
@@ -124,6 +143,7 @@ class Run:
         result = diagnose(self.pair, self.data, chains=self.chains, **options)
         if folder is not None:
             write_whole(folder / DIAGNOSIS, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
+            self.__dict__.pop("diagnosis", None)
             self._keep_posterior(folder / POSTERIOR, result)
         return result
 
@@ -137,14 +157,20 @@ class Run:
         except UsageError:
             raise
         except (RuntimeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             file.unlink(missing_ok=True)
             warnings.warn(f"{file.name} is left out, for the pair cannot be drawn from there: {error}", stacklevel=3)
 
-    @property
+    @cached_property
     def diagnosis(self) -> Diagnosis | None:
-        """What the last diagnosis found, or None."""
+        """What the last diagnosis found, or None; read once, and again after :meth:`diagnose`.
+
+        Raises:
+            UsageError: ``diagnosis.json`` is not what a diagnosis writes.
+        """
         file = None if self.directory is None else self.directory / DIAGNOSIS
-        return Diagnosis.from_json(json.loads(file.read_text())) if file is not None and file.is_file() else None
+        return read_document(file, Diagnosis, "diagnose again") if file is not None and file.is_file() else None
 
     @property
     def snapshots(self) -> Snapshots | None:
@@ -156,7 +182,7 @@ def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingO
     """``config.json`` of a run."""
     device = data.train[0].device
     return {
-        "format": 1,
+        "format": FORMAT,
         "model": _model_config(pair),
         "spec": data.spec.to_json(),
         "data": {**data.config, "sha256": data.sha256},
@@ -202,10 +228,10 @@ def load(
     batch = examples[0]
     for example in examples:
         rebuilt.prepare(*example)
-    objective = make_objective(config["objective"]["name"], **config["objective"]["options"])
+    objective = make_objective(str(config["objective"].get("name")), **config["objective"]["options"])
     load_learner(rebuilt, objective, tensors, batch)
     state = {name: value.to(place) for name, value in state_of(tensors).items()}
-    return Run(rebuilt, data, objective, config, read_metrics(folder), folder, state)
+    return Run(rebuilt, data, objective, config, read_metrics(folder / METRICS), folder, state)
 
 
 def _first_batches(config: Mapping[str, Any], data: Dataset) -> list[Batch]:
@@ -215,51 +241,104 @@ def _first_batches(config: Mapping[str, Any], data: Dataset) -> list[Batch]:
     return [part.draw(batch) for part, batch in zip(data.parts, batches, strict=True)]
 
 
+class _Named(Document):
+    name: str | None = None
+    options: dict[str, Any]
+
+
+class _Data(Document):
+    name: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    sha256: str
+
+
+class _Spec(Document):
+    """What :meth:`DataSpec.to_json` gives."""
+
+    name: str
+    num_features: int
+    observation: str
+    image_shape: list[PositiveInt] | None = None
+    shape: list[PositiveInt] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> _Spec:
+        DataSpec.from_json(self.model_dump(exclude_unset=True))
+        return self
+
+
+def _check_training(options: dict[str, Any]) -> dict[str, Any]:
+    TypeAdapter(TrainingOptions).validate_json(json.dumps(options), strict=True)
+    return options
+
+
+class _Config(Document):
+    """What :func:`describe` gives."""
+
+    model: _Named
+    spec: _Spec
+    data: _Data
+    objective: _Named
+    training: Annotated[dict[str, Any], AfterValidator(_check_training)]
+    device: str
+    versions: dict[str, str]
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """``config.json`` of the run in ``folder``.
 
     Raises:
-        UsageError: there is no run, or its config is not whole.
+        UsageError: there is no run, or its config is not what training writes.
     """
     file = folder / CONFIG
     if not file.is_file():
         raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`.")
-    try:
-        config: dict[str, Any] = json.loads(file.read_text())
-        parts = [config[part] for part in ("model", "spec", "data", "objective", "training")]
-        parts += [config["model"]["options"], config["objective"]["options"], config["data"].get("options", {})]
-        if not all(isinstance(part, dict) for part in parts) or "name" not in config["objective"]:
-            raise ValueError("an entry is not what training writes")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise UsageError(
-            f"{file} cannot be read ({error!r}): it was edited or cut; restore it, or train again."
-        ) from error
-    return config
+    return read_document(file, _Config, _MEND).model_dump(exclude_unset=True)
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """``metrics.jsonl`` as a list; a last line cut by a kill is left out."""
-    file = folder / METRICS
-    try:
-        lines = file.read_text().splitlines() if file.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
-    except ValueError as error:
-        raise UsageError(f"{file} cannot be read ({error}): it was edited; restore it, or train again.") from error
-
-
-def claim_directory(out: str | Path | None, resume: bool) -> Path | None:
-    """The directory a run may be written to; nothing is created yet.
+@contextmanager
+def claimed_run(out: str | Path | None, resume: bool) -> Iterator[Path | None]:
+    """The directory of :func:`claim_directory`; within it, no other process writes a run there.
 
     Raises:
-        UsageError: it holds a run and ``resume`` is False; it cannot be written; ``resume`` without a directory.
+        UsageError: as there, or somebody else is writing there.
+    """
+    folder = claim_directory(out, resume)
+    if folder is None:
+        yield None
+        return
+    with claimed(folder):
+        yield claim_directory(folder, resume)  # again: somebody else may have written there before the lock was ours
+
+
+def claim_directory(out: str | Path | None, resume: bool, files: Sequence[str] = FILES) -> Path | None:
+    """The directory a run may be written to; nothing is created yet.
+
+    Args:
+        out: the directory; None: nothing is to be written.
+        resume: whether to go on with the run in it.
+        files: that will be written there, the one that marks a whole record first.
+
+    Raises:
+        UsageError: it holds a run and ``resume`` is False; it holds files of these names that are no run's, or links;
+            it cannot be written; ``resume`` without a directory.
     """
     if out is None:
         if resume:
             raise UsageError("--resume needs the --out of the run to go on with.")
         return None
     folder = Path(out)
-    if (folder / CONFIG).exists() and not resume:
+    there = [name for name in files if os.path.lexists(folder / name)]
+    if files[0] in there and not resume:
         raise UsageError(f"{folder} holds a run already: add --resume to go on with it, or name another --out.")
+    if there and files[0] not in there:
+        raise UsageError(
+            f"{folder} holds {there[0]} and no {files[0]}, so that it is not known whose it is: restore {files[0]}, or "
+            "name another --out."
+        )
+    linked = [name for name in there if (folder / name).is_symlink()]
+    if linked:
+        raise UsageError(f"{folder / linked[0]} is a link, and what it leads to would be changed: name another --out.")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(

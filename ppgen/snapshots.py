@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ppgen.checkpoint import read_checkpoint, write_checkpoint
 from ppgen.data import Dataset, DataSpec
+from ppgen.documents import Count, Document
 from ppgen.draws import prior_samples
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.pair import Pair
 from ppgen.pictures import conditions
 
@@ -30,6 +31,10 @@ SNAPSHOTS = "snapshots.safetensors"
 _HALVINGS = 6
 _PICTURES, _LINES, _POINTS = 10, 20, 500
 """Samples in a snapshot: of data that are drawn as pictures, as lines, as points in the plane or on the line."""
+
+
+class _Moments(Document):
+    steps: tuple[Count, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +59,12 @@ class Snapshots:
         file = folder / SNAPSHOTS
         if not file.is_file():
             return None
-        try:
-            tensors, facts = read_checkpoint(file)
-            steps, x = tuple(map(int, facts["steps"])), tensors["x"]
-        except (UsageError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"{file} cannot be read: it was cut or edited; it holds pictures alone: delete it."
-            ) from error
-        return Snapshots(steps, x)
+        mend = "it holds pictures alone: delete it"
+        tensors, facts = read_checkpoint(file, _Moments, mend=mend)
+        x = tensors.get("x", torch.empty(0))
+        if x.ndim != 3 or len(x) != len(facts.steps) or not x.is_floating_point():
+            raise UsageError(f"{file} has samples {tuple(x.shape)} at {len(facts.steps)} moments; {mend}.")
+        return Snapshots(facts.steps, x)
 
 
 def moments(total: int) -> set[int]:
@@ -98,7 +101,9 @@ class Recorder:
         num = _num(self.data.spec)
         try:
             draws = prior_samples(self.pair, conditions(self.data, num), num, start=chains)
-        except Exception:  # it makes no x, for any reason that user's code has: the report says so instead of pictures
+        except Exception as error:  # it makes no x, for any reason that user's code has: the report says so instead
+            if is_out_of_memory(error):
+                raise
             self.moments = set()
             return
         x = (draws.x if self.data.spec.image_shape is None else draws.mean).detach().cpu()[None]  # (1, num, D)

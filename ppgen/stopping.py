@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+
+from ppgen.trainer import check_state
 
 __all__ = ["EarlyStopping"]
 
@@ -59,10 +61,14 @@ class EarlyStopping:
         """The numbers beside the tensors."""
         return {"bounds": self.bounds}
 
-    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Go on from :meth:`tensors` and :meth:`facts`."""
-        self.bounds = list(facts["bounds"])
-        self.best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
+    def restore(self, tensors: Mapping[str, Tensor], bounds: Sequence[float], learner: nn.Module) -> None:
+        """Go on from :meth:`tensors` and the bounds of :meth:`facts`.
+
+        Raises:
+            UsageError: the tensors are not those of the learner.
+        """
+        best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
+        self.bounds, self.best = list(bounds), check_state(learner, best) if best else {}
 
     def _means(self) -> list[float]:
         ends = range(self.window, len(self.bounds) + 1)

@@ -10,16 +10,18 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pyro
 import torch
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
 import ppgen
 from ppgen.batches import Interleaved
 from ppgen.data import Dataset
-from ppgen.errors import UsageError
+from ppgen.documents import Count, Document
+from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.memory import keep_large_blocks
 from ppgen.nonfinite import first_nonfinite
 from ppgen.objective import Objective, Player, State
@@ -29,7 +31,26 @@ from ppgen.parameters import in_evaluation, isolated, swapped
 from ppgen.steps import Learner, StepFunction, compiled, player_step
 from ppgen.tracing import Batch, Program, automatic_guides, divides, run_particles
 
-__all__ = ["Trainer", "load_learner", "load_state", "state_of"]
+__all__ = ["Progress", "Trainer", "check_state", "load_learner", "load_state", "state_of"]
+
+_SLOTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam keeps of a parameter."""
+
+
+def _check_sums(sums: dict[str, float]) -> dict[str, float]:
+    names = {name.removesuffix("/count") for name in sums}
+    for name in sorted(names):
+        if name not in sums or not sums.get(f"{name}/count", 0) > 0:
+            raise UsageError(f"expected {name!r} and a positive '{name}/count', got {sorted(sums)}")
+    return sums
+
+
+class Progress(Document):
+    """How far a training has come: :meth:`Trainer.facts`."""
+
+    turn: Count
+    cursor: Count
+    sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
 
 
 class Trainer:
@@ -152,30 +173,33 @@ class Trainer:
         """The numbers beside the tensors."""
         return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums}
 
-    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], facts: Progress) -> None:
         """Go on from what :meth:`tensors` and :meth:`facts` gave.
 
         Raises:
-            UsageError: the tensors are those of another pair or objective.
+            UsageError: the tensors are those of another pair or objective, or facts and tensors do not go together.
         """
+        moves = facts.turn * sum(player.steps for player in self.players)
+        if facts.cursor != moves:
+            raise UsageError(
+                f"the checkpoint has shown {facts.cursor} batches after {facts.turn} turns, expected {moves}: it was "
+                "edited; restore it, or train again into another --out."
+            )
         load_state(self.learner, _under("learner.", tensors))
-        for player, optimizer in self.optimizers.items():
-            slots: dict[int, dict[str, Tensor]] = {}
-            for name, value in _under(f"optimizer.{player}.", tensors).items():
-                index, slot = name.split(".")
-                slots.setdefault(int(index), {})[slot] = value
-            _check_slots(player, slots, list(self._owned[player].values()), facts["turn"])
+        for player in self.players:
+            optimizer, slots = self.optimizers[player.name], _slots(_under(f"optimizer.{player.name}.", tensors))
+            _check_slots(player, slots, list(self._owned[player.name].values()), facts.turn)
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         state = state_of(tensors)
         for name, value in self.state.items():
-            if name not in state or state[name].shape != value.shape:
-                got = tuple(state[name].shape) if name in state else "nothing"
+            if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
+                got = f"{tuple(state[name].shape)} {state[name].dtype}" if name in state else "nothing"
                 raise UsageError(
-                    f"the checkpoint's state {name!r} has shape {got}, this run's has {tuple(value.shape)}: "
+                    f"the checkpoint's state {name!r} is {got}, this run's is {tuple(value.shape)} {value.dtype}: "
                     "resume with the objective's options and batch size it was trained with."
                 )
         self.state = {name: state[name].to(self.device) for name in self.state}
-        self.turn, self.cursor, self.sums = facts["turn"], facts["cursor"], dict(facts["sums"])
+        self.turn, self.cursor, self.sums = facts.turn, facts.cursor, dict(facts.sums)
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
@@ -243,6 +267,8 @@ class Trainer:
         except UsageError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             self._eager.add(part)
             warnings.warn(
                 f"this pair trains eagerly, because its step cannot be traced to one graph: {_first_line(error)}",
@@ -265,15 +291,34 @@ class Trainer:
         )
 
 
-def _check_slots(player: str, slots: Mapping[int, Mapping[str, Tensor]], owned: list[Tensor], turn: int) -> None:
-    """The optimizer's state is that of the parameters, and there is one for each once a turn was taken."""
-    shapes = [{name: v.shape for name, v in slots.get(i, {}).items() if name != "step"} for i in range(len(owned))]
-    fits = all(shape == p.shape for found, p in zip(shapes, owned, strict=True) for shape in found.values())
-    if turn < 0 or not fits or (turn > 0 and not all(shapes)) or not set(slots) <= set(range(len(owned))):
+def _slots(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """An optimizer's state by parameter and slot, of tensors named ``index.slot``."""
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, slot = name.split(".")
+        slots.setdefault(int(index), {})[slot] = value
+    return slots
+
+
+def _check_slots(player: Player, slots: Mapping[int, Mapping[str, Tensor]], owned: list[Tensor], turn: int) -> None:
+    """The optimizer's state is that of the parameters, each of which has moved in every turn."""
+    steps = turn * player.steps
+    expected = range(len(owned)) if steps else ()
+    if sorted(slots) != list(expected) or not all(_is_of(slots[index], owned[index], steps) for index in expected):
         raise UsageError(
-            f"the checkpoint's optimizer of player {player!r}, at turn {turn}, is not that of its {len(owned)} "
+            f"the checkpoint's optimizer of player {player.name!r}, at turn {turn}, is not that of its {len(owned)} "
             "parameters: the checkpoint was edited; restore it, or train again into another --out."
         )
+
+
+def _is_of(slots: Mapping[str, Tensor], parameter: Tensor, steps: int) -> bool:
+    """Whether these are Adam's slots of a parameter after so many steps."""
+    return (
+        set(slots) == _SLOTS
+        and slots["step"].numel() == 1
+        and int(slots["step"]) == min(steps, 2**24)  # float32 counts no further
+        and all(slots[name].shape == parameter.shape for name in _SLOTS - {"step"})
+    )
 
 
 def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> None:
@@ -293,11 +338,13 @@ def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> No
 def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor], batch: Batch) -> Learner:
     """The pair, and the objective's own module for data like ``batch``, with the parameters of a checkpoint.
 
+    They are the best where the checkpoint holds them, beside those that training goes on from.
+
     Raises:
         UsageError: they do not fit.
     """
     learner = Learner(pair, objective.parameters(pair, batch))
-    load_state(learner, _under("learner.", tensors))
+    load_state(learner, _under("best.", tensors) or _under("learner.", tensors))
     return learner
 
 
@@ -311,6 +358,15 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
     Raises:
         UsageError: they are not; the first that differs is named.
+    """
+    module.load_state_dict(check_state(module, tensors))
+
+
+def check_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict that :func:`load_state` loads.
+
+    Raises:
+        UsageError: as there.
     """
     own = module.state_dict()
     first = {id(value): name for name, value in reversed(module.state_dict(keep_vars=True).items())}
@@ -327,7 +383,7 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     for name, _ in module.named_parameters():
         if not bool(torch.isfinite(tensors[name]).all()):
             raise UsageError(f"the checkpoint's parameter {name!r} is not finite: it was edited; restore a copy.")
-    module.load_state_dict(dict(tensors))
+    return dict(tensors)
 
 
 def _untied(module: nn.Module) -> dict[str, Tensor]:

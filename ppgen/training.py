@@ -6,29 +6,31 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ppgen.checkpoint import read_checkpoint, write_checkpoint, write_whole
+from ppgen.checkpoint import RESUME, read_checkpoint, write_checkpoint
 from ppgen.data import Dataset, DataSpec, as_dataset
+from ppgen.documents import Count, Seconds
 from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.factory import as_objective
+from ppgen.files import write_whole
 from ppgen.metrics import MetricsLog, score
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair, check_takes
 from ppgen.progress import bar
-from ppgen.runs import CHECKPOINT, CONFIG, EVALUATION, METRICS, Run, claim_directory, describe, read_config
+from ppgen.runs import CHECKPOINT, CONFIG, EVALUATION, METRICS, Run, claimed_run, describe, read_config
 from ppgen.snapshots import Recorder
 from ppgen.stopping import EarlyStopping
-from ppgen.trainer import Trainer
+from ppgen.trainer import Progress, Trainer
 
-__all__ = ["fit"]
+__all__ = ["Facts", "fit"]
 
 
 @entry_point
@@ -63,36 +65,39 @@ def fit(
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     chosen, objective = _options(options), as_objective(objective)
-    folder = claim_directory(out, resume)
-    place = choose_device(device)
-    data = as_dataset(data).to(place)
-    pair = as_pair(pair)
-    if any(parameter.is_inference() for parameter in pair.parameters()):
-        raise UsageError(
-            "the pair's parameters were made under torch.inference_mode(), and can have no gradient: make the pair "
-            "outside of it."
-        )
-    pair = pair.to(place)
-    for part in data.parts:
-        check_takes(pair, part.train)
-        _check_made_for(pair, part)
-    config = describe(pair, data, objective, chosen)
-    if folder is not None and (folder / CONFIG).exists():
-        _check_same(read_config(folder), config)
-    with torch.random.fork_rng(), _stop_requests() as stop:
-        torch.manual_seed(chosen.seed)
-        session = _Session(Trainer(pair, data, objective, chosen), folder)
-        if folder is not None:
-            begun = (folder / CHECKPOINT).exists()
-            if begun:
-                session.go_on()  # before anything is written: a run that cannot go on is left as it was
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / CONFIG, json.dumps(config, indent=2, default=str).encode())
-            (folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
-            if not begun:
-                session.save()
-        session.run(stop, progress)
+    with claimed_run(out, resume) as folder:
+        place = choose_device(device)
+        data = as_dataset(data).to(place)
+        pair = as_pair(pair)
+        if any(parameter.is_inference() for parameter in pair.parameters()):
+            raise UsageError(
+                "the pair's parameters were made under torch.inference_mode(), and can have no gradient: make the pair "
+                "outside of it."
+            )
+        pair = pair.to(place)
+        for part in data.parts:
+            check_takes(pair, part.train)
+            _check_made_for(pair, part)
+        config = describe(pair, data, objective, chosen)
+        if folder is not None and (folder / CONFIG).exists():
+            _check_same(read_config(folder), config)
+        with torch.random.fork_rng(), _stop_requests() as stop:
+            torch.manual_seed(chosen.seed)
+            session = _Session(Trainer(pair, data, objective, chosen), folder)
+            if folder is not None:
+                session.begin(folder, config)
+            session.run(stop, progress)
     return Run(pair, data, objective, config, session.log.lines, folder, session.trainer.state)
+
+
+class Facts(Progress):
+    """What a checkpoint holds beside its tensors."""
+
+    bounds: tuple[float, ...]
+    seconds: Seconds
+    metrics: Count
+    """Bytes of the record up to here, and ``record``: all of them, a last look at the end of a shorter run included."""
+    record: Count = 0
 
 
 class _Session:
@@ -108,6 +113,17 @@ class _Session:
         self.seconds, self._started = 0.0, time.perf_counter()
         self._saved = time.perf_counter()
 
+    def begin(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Write what the run is; one that cannot be gone on with is left as it was."""
+        begun = (folder / CHECKPOINT).exists()
+        if begun:
+            self.go_on(folder / CHECKPOINT)
+        text = json.dumps(config, indent=2, default=str)
+        write_whole(folder / CONFIG, text.encode(), then=RESUME if (folder / CONFIG).exists() else "")
+        (folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
+        if not begun:
+            self.save()
+
     def run(self, stop: threading.Event, progress: bool) -> None:
         """Train to the end, to an early stop, or to a Ctrl-C."""
         trainer, total = self.trainer, self.trainer.total_turns
@@ -117,19 +133,22 @@ class _Session:
             while trainer.turn < total and not self.stopping.done:
                 trainer.take_turn()
                 self.take_snapshot()
-                if trainer.turn % self.every == 0 or trainer.turn == total:
-                    shown.update(task, note=self.look())
+                if trainer.turn % self.every == 0:
+                    shown.update(task, note=self.judge(*self.look()))
                     if time.perf_counter() - self._saved > self.options.checkpoint_seconds:
                         self.save()
                 shown.update(task, completed=trainer.turn)
                 if stop.is_set():
                     self.save()
                     raise KeyboardInterrupt
+        facts = self.facts()
+        if trainer.sums:  # a longer run would not look here: neither what it goes on from nor patience knows of it
+            self.look()
+        self.save(facts)
         self.stopping.take_best(trainer.learner)
-        self.save()
 
-    def look(self) -> str:
-        """Record the training report and, with validation data, their bound; returns the bound's trend in words."""
+    def look(self) -> tuple[str, Mapping[str, float]]:
+        """Record the training report and, with validation data, their bound; returns the last of them, and of what."""
         trainer = self.trainer
         place = {"step": trainer.turn, "epoch": round(trainer.epoch, 4), "seconds": round(self.elapsed(), 3)}
         rate = self.options.rate(trainer.turn, trainer.total_turns)
@@ -138,11 +157,14 @@ class _Session:
         validated = trainer.validate()
         if validated:
             self.log.add({**place, "split": "valid", **validated})
-        split, report = ("valid", validated) if validated else ("train", trained)
+        return ("valid", validated) if validated else ("train", trained)
+
+    def judge(self, split: str, report: Mapping[str, float]) -> str:
+        """Let patience see a report; returns the bound's trend in words."""
         if not {"bound", "loss"} & report.keys():  # of a game, whose players have a loss each
             return ""
         trend = self.stopping.trend(score(report))
-        self.stopping.see(score(report), trainer.learner)
+        self.stopping.see(score(report), self.trainer.learner)
         return f"{split} {'bound' if 'bound' in report else 'minus loss'} {score(report):.2f} {trend}"
 
     def take_snapshot(self) -> None:
@@ -150,36 +172,38 @@ class _Session:
         trainer = self.trainer
         self.snapshots.see(trainer.turn, trainer.objective.chains(trainer.state) if trainer.state else None)
 
-    def save(self) -> None:
-        """Write the checkpoint."""
-        self._saved = time.perf_counter()
-        if self.checkpoint is None:
-            return
-        facts = {
-            **self.trainer.facts(),
-            **self.stopping.facts(),
-            "seconds": self.elapsed(),
-            "metrics": self.log.size,
-        }
-        write_checkpoint(self.checkpoint, {**self.trainer.tensors(), **self.stopping.tensors()}, facts)
+    def facts(self) -> dict[str, Any]:
+        """The numbers that training goes on from, beside the tensors."""
+        seconds, metrics = self.elapsed(), self.log.size
+        return {**self.trainer.facts(), **self.stopping.facts(), "seconds": seconds, "metrics": metrics}
 
-    def go_on(self) -> None:
-        """Take up the checkpoint; what the record holds beyond it is cut off."""
-        assert self.checkpoint is not None
-        tensors, facts = read_checkpoint(self.checkpoint)
+    def save(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Write the checkpoint, with the facts of now or of a little earlier."""
+        self._saved = time.perf_counter()
+        if self.checkpoint is not None:
+            tensors = {**self.trainer.tensors(), **self.stopping.tensors()}
+            write_checkpoint(self.checkpoint, tensors, {**(facts or self.facts()), "record": self.log.size})
+
+    def go_on(self, checkpoint: Path) -> None:
+        """Take up the checkpoint; what the record holds beyond it does not count. Nothing is written.
+
+        Raises:
+            UsageError: checkpoint and record are not those of this run, or were edited.
+        """
+        tensors, facts = read_checkpoint(checkpoint, Facts)
         try:
             self.trainer.restore(tensors, facts)
-            self.stopping.restore(tensors, facts)
-            self.log.cut(facts["metrics"])
+            self.stopping.restore(tensors, facts.bounds, self.trainer.learner)
+            self.log.go_on(facts.metrics, facts.record)
             self.snapshots.go_on(self.trainer.turn)
-            self.seconds, self._started = facts["seconds"], time.perf_counter()
         except UsageError:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise UsageError(
-                f"checkpoint {self.checkpoint} cannot be gone on from ({error!r}): it was edited; restore it, or train "
+                f"checkpoint {checkpoint} cannot be gone on from ({error!r}): it was edited; restore it, or train "
                 "again into another --out."
             ) from error
+        self.seconds, self._started = facts.seconds, time.perf_counter()
 
     def elapsed(self) -> float:
         """Seconds of training, over all sessions."""

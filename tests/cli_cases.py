@@ -9,7 +9,7 @@ import pytest
 
 from ppgen.cli import main
 
-__all__ = ["QUICK", "RESUME", "SMALL", "USER_FILE", "Given", "files", "run"]
+__all__ = ["COMPARE", "QUICK", "RESUME", "SMALL", "USER_FILE", "Given", "files", "run"]
 
 SMALL = ["-M", "latent_dim=2", "-M", "hidden=[4]"]
 QUICK = ["train", "vae", "--data", "digits", "--objective", "iwelbo", "--steps", "3", "--eager", *SMALL]
@@ -17,6 +17,12 @@ QUICK = ["train", "vae", "--data", "digits", "--objective", "iwelbo", "--steps",
 
 RESUME = ["6" if argument == "3" else argument for argument in QUICK] + ["--resume"]
 """The same run, gone on with for three steps more."""
+
+COMPARE = [
+    *("compare", "sbn", "--data", "digits", "-M", "layers=(2,)", "--eager", "--draws", "32", "--batch-size", "4"),
+    *("--objectives", "vimco(num_particles=2)", "--train", "--steps", "2", "--seeds", "1"),
+]
+"""A comparison of seconds, with one short training; add ``--out``."""
 
 USER_FILE = """
 import warnings

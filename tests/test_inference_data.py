@@ -326,7 +326,7 @@ def test_a_file_holds_fewer_draws_where_each_is_large(tmp_path: Path, monkeypatc
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot write"):
         write_posterior(*gaussian(), tmp_path / "nowhere" / "posterior.nc", num_samples=2)
 
 

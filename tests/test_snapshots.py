@@ -138,3 +138,12 @@ def test_a_damaged_file_is_named_and_may_be_deleted(tmp_path: Path) -> None:
     gone_on = train(data, 8, tmp_path, resume=True).snapshots
     assert gone_on is not None
     assert gone_on.steps == (4, 8)
+
+
+def test_out_of_memory_is_not_taken_for_a_pair_that_makes_no_x(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*given: Any, **more: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("ppgen.snapshots.prior_samples", exhausted)
+    with pytest.raises(MemoryError):
+        train(pictures(), 2, tmp_path)

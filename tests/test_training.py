@@ -104,9 +104,50 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
     assert one[0].keys() == two[0].keys()
     assert all(torch.equal(one[0][name], two[0][name]) for name in one[0])
     assert _untimed(whole.metrics) == _untimed(again.metrics)
-    assert {k: v for k, v in one[1].items() if k not in ("seconds", "metrics")} == {
-        k: v for k, v in two[1].items() if k not in ("seconds", "metrics")
+    assert {k: v for k, v in one[1].items() if k not in ("seconds", "metrics", "record")} == {
+        k: v for k, v in two[1].items() if k not in ("seconds", "metrics", "record")
     }
+
+
+@pytest.mark.parametrize("patience", [None, 1], ids=["to the end", "with patience"])
+def test_a_run_that_was_lengthened_ends_with_the_bits_of_one_that_was_long(
+    tmp_path: Path, patience: int | None
+) -> None:
+    """Seven turns end between two validations, and with the best parameters of an earlier one."""
+    data, options = _data(), {**QUICK, "schedule": "constant", "patience": patience, "window": 1, "lr": 0.3}
+    long = ppgen.fit(_pair(data), data, ELBO(), steps=30, out=tmp_path / "long", **options)
+    for steps, seed in ((7, 0), (13, 5), (30, 6)):
+        resume = steps > 7
+        last = ppgen.fit(
+            _pair(data, seed), data, ELBO(), steps=steps, out=tmp_path / "lengthened", resume=resume, **options
+        )
+    one, two = (read_checkpoint(tmp_path / name / "checkpoint.safetensors")[0] for name in ("long", "lengthened"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert _untimed(long.metrics) == _untimed(last.metrics)
+    assert all(torch.equal(a, b) for a, b in zip(long.pair.parameters(), last.pair.parameters(), strict=True))
+
+
+def test_the_best_parameters_are_those_that_are_used_and_the_last_those_that_are_gone_on_from(tmp_path: Path) -> None:
+    data = ppgen.load_data("digits")
+    pair = VAE(data.spec, 2, hidden=(4,))
+    options = {**QUICK, "lr": 1.0, "patience": 2, "window": 1, "validate_every": 1}
+    ppgen.fit(pair, data, ELBO(), steps=40, out=tmp_path, **options)
+    tensors, _ = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    loaded = ppgen.load(tmp_path).pair.state_dict()
+    assert all(torch.equal(loaded[name], tensors[f"best.pair.{name}"]) for name in loaded)
+    assert not all(torch.equal(loaded[name], tensors[f"learner.pair.{name}"]) for name in loaded)
+    assert all(torch.equal(loaded[name], value) for name, value in pair.state_dict().items())
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path: Path) -> None:
+    data = _data()
+    ppgen.fit(_pair(data), data, ELBO(), steps=7, out=tmp_path, **QUICK)
+    before = read_checkpoint(tmp_path / "checkpoint.safetensors")[0]
+    run = ppgen.fit(_pair(data, 3), data, ELBO(), steps=7, out=tmp_path, resume=True, **QUICK)
+    after = read_checkpoint(tmp_path / "checkpoint.safetensors")[0]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert [line["step"] for line in run.metrics] == [5, 5, 7, 7]
 
 
 def test_what_was_recorded_after_the_checkpoint_is_cut_off_on_resume(tmp_path: Path) -> None:

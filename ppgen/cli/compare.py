@@ -11,23 +11,24 @@ from typing import Annotated, Any
 
 import typer
 
-from ppgen.checkpoint import write_whole
 from ppgen.cli.options import AsJson, DataSettings, Device, ModelSettings, complete_objectives, settings
 from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
 from ppgen.comparison import Comparison, ComparisonOptions
 from ppgen.comparison.charts import brief
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
-from ppgen.comparison.page import TRAINED, csv_of, evidence_of_bias, short, spread, trained_table, when, write_page
+from ppgen.comparison.page import TRAINED, csv_of, evidence_of_bias, render, short, spread, trained_table, when
 from ppgen.comparison.plan import Plan
 from ppgen.comparison.result import ObjectiveResult
 from ppgen.errors import UsageError, shown
+from ppgen.files import claimed, write_all
 from ppgen.options import TrainingOptions
 from ppgen.runs import CONFIG, claim_directory
 
 __all__ = ["compare"]
 
 RESULT, TABLE, CURVES, PAGE = "comparison.json", "comparison.csv", "curves.csv", "comparison.html"
+FILES = (CONFIG, RESULT, TABLE, CURVES, PAGE)
 _COLUMNS = ("objective", "bias", ">variance", ">SNR", ">ms", ">work")
 _WITH_REPEAT = {"repeat", "model", "device", "out", "as_json"}
 
@@ -134,7 +135,6 @@ def compare(
     It says which are unbiased, which is cheapest for its variance, and which to avoid here. With --out it writes one
     HTML page with the plots, the numbers as JSON and CSV, and the config.json from which --repeat makes it again.
     """
-    folder = _claimed(out)
     if repeat is not None:
         given = _given(context)
         plan = Plan.read(repeat, model=model)
@@ -165,18 +165,28 @@ def compare(
             minutes=_length(minutes, train),
             device=device,
         )
-    _carry_out(plan, folder, as_json)
+    _carry_out(plan, out, as_json)
 
 
 def _carry_out(plan: Plan, folder: Path | None, as_json: bool) -> None:
-    """The comparison first, written and printed; then the trainings, and all written again."""
     assert plan.made  # names and options are refused before the data are read
+    if folder is None:
+        _compare(plan, None, as_json)
+        return
+    _check_free(folder, plan)
+    with claimed(folder):
+        _check_free(folder, plan)  # again: somebody else may have written there before
+        _compare(plan, folder, as_json)
+
+
+def _compare(plan: Plan, folder: Path | None, as_json: bool) -> None:
+    """The comparison first, printed and written; then the trainings, and all written again."""
     with stdout_kept_for(as_json):
         found = plan.compare(progress=True)
-        _write(plan, found, (), folder)
     if not as_json:
         _print(found)
     with stdout_kept_for(as_json):
+        _write(plan, found, (), folder)
         curves = plan.train(progress=True)
         if curves:
             _write(plan, found, curves, folder)
@@ -209,19 +219,22 @@ def _row(one: ObjectiveResult) -> tuple[str, ...]:
 def _write(plan: Plan, found: Comparison, curves: Sequence[Curves], folder: Path | None) -> None:
     if folder is None:
         return
-    config, names = plan.config(), _named(plan)
+    names, title = _named(plan), f"{plan.model.rpartition(':')[2]} on {plan.data}"
     texts = {
-        CONFIG: json.dumps(config, indent=2),
+        CONFIG: _config(plan),
         RESULT: json.dumps({**names, **found.to_json(), "curves": [asdict(one) for one in curves]}, indent=2),
         TABLE: csv_of(found.rows()),
+        PAGE: render(found, title, curves, plan.config()),
     }
     if curves:
         texts[CURVES] = csv_of(row for one in curves for row in one.rows())
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write_whole(folder / name, text.encode())
-    title = f"{plan.model.rpartition(':')[2]} on {plan.data}"
-    write_page(found, folder / PAGE, title=title, curves=curves, config=config)
+    write_all(
+        {folder / name: text.encode() for name, text in texts.items()}, then="then give the same command once more"
+    )
+
+
+def _config(plan: Plan) -> str:
+    return json.dumps(plan.config(), indent=2)
 
 
 def _named(plan: Plan) -> dict[str, Any]:
@@ -285,7 +298,11 @@ def _given(context: typer.Context) -> set[str]:
     return given
 
 
-def _claimed(out: Path | None) -> Path | None:
-    if out is not None and (out / CONFIG).exists():
-        raise UsageError(f"{out} holds a run or a comparison already: name another --out.")
-    return claim_directory(out, resume=False)
+def _check_free(folder: Path, plan: Plan) -> None:
+    """A comparison may be written where there is none, or the same one that did not come to its end."""
+    file, expected = folder / CONFIG, [name for name in FILES if plan.seeds or name != CURVES]
+    if file.exists() and (
+        all((folder / name).exists() for name in expected) or file.read_bytes() != _config(plan).encode()
+    ):
+        raise UsageError(f"{folder} holds a run or a comparison already: name another --out.")
+    claim_directory(folder, resume=True, files=FILES)

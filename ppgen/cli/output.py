@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from io import TextIOWrapper
 from typing import Any, Literal
 
 from rich.console import Console
@@ -15,7 +18,20 @@ from rich.text import Text
 
 from ppgen.plain import plain
 
-__all__ = ["one_line_warnings", "print_json", "print_table", "say", "stdout_kept_for"]
+__all__ = ["one_line_warnings", "print_json", "print_table", "reader_gone", "say", "stdout_kept_for", "write_any_text"]
+
+
+def write_any_text() -> None:
+    """Characters that standard output or error cannot encode are written as question marks from here on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def reader_gone() -> int:
+    """Nobody reads standard output any more (``| head -1``): what is left goes nowhere; the exit code of a shell."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 128 + signal.SIGPIPE
 
 
 def say(sentence: str) -> None:

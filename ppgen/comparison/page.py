@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ppgen import pages
-from ppgen.checkpoint import write_whole
 from ppgen.comparison.charts import brief, draw_bias, draw_cost, draw_signal, draw_training, families
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveResult, PointResult
 from ppgen.comparison.statistics import Interval
+from ppgen.files import write_whole
 from ppgen.sections import Section, drawn, number, texts
 
 __all__ = [
     "TRAINED",
     "csv_of",
     "evidence_of_bias",
+    "render",
     "short",
     "spread",
     "table_of",

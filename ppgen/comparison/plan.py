@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pyro
 import torch
 from annotated_types import Ge
+from pydantic import Field
 
 import ppgen
 from ppgen.arguments import Positive, check_fields
@@ -23,6 +23,7 @@ from ppgen.comparison.listing import Listed
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.result import Comparison
 from ppgen.data import Dataset, load_data
+from ppgen.documents import Count, Document, read_document
 from ppgen.errors import UsageError, is_file, shown
 from ppgen.factory import make_pair, wants_labels
 from ppgen.options import TrainingOptions, choose_device
@@ -32,6 +33,31 @@ from ppgen.registry import MODELS
 __all__ = ["Plan"]
 
 _KIND = "comparison"
+_MEND = "this is not what a comparison writes: restore it, or say anew what to compare"
+
+
+class _Named(Document):
+    name: str
+    options: dict[str, Any]
+
+
+class _Data(_Named):
+    sha256: str
+
+
+class _File(Document):
+    """What :meth:`Plan.config` gives."""
+
+    kind: Literal["comparison"]
+    model: _Named
+    data: _Data
+    objectives: list[_Named]
+    comparison: dict[str, Any]
+    training: dict[str, Any]
+    trained_by: _Named | None
+    seeds: Count
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +113,11 @@ class Plan:
         if not is_file(path):
             raise UsageError(f"expected the config.json of a comparison, got {shown(str(path))}, which is no file.")
         try:
-            config = json.loads(path.read_text())
-            if config["kind"] != _KIND:
-                raise KeyError("kind")
-            plan = cls._from(config)
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-            what = str(error) if isinstance(error, UsageError) else shown(error)
-            raise UsageError(
-                f"{path} is not what a comparison writes ({what.rstrip('.')}): restore it, or say anew what to compare."
-            ) from error
+            plan = cls._from(read_document(path, _File, _MEND).model_dump())
+        except UsageError as error:
+            raise UsageError(f"{path} cannot be repeated ({str(error).rstrip('.')}).") from error
+        except (ValueError, TypeError) as error:  # options of another version
+            raise UsageError(f"{path} cannot be read ({shown(error)}); {_MEND}.") from error
         if model is None and plan.model not in MODELS:
             raise UsageError(
                 f"{path} names the model {shown(plan.model)}, and a Python file is run only if you name it yourself: "

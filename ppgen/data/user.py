@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ def dataset_from(
     image_shape: tuple[int, ...] | None = None,
     levels: int | None = None,
     num_classes: int | None = None,
-    vocabulary: Sequence[str] | None = None,
+    vocabulary: Any = None,
     dynamic: bool = False,
     held_out: float = 0.1,
     seed: Seed = 0,
@@ -48,7 +48,7 @@ def dataset_from(
         test: the same.
         observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
             ``"quantised"`` where ``levels`` is given, ``"counts"`` where train is sparse, ``"real"`` otherwise.
-        vocabulary: the words that the columns of counts stand for.
+        vocabulary: the words that the columns of counts stand for, in their order.
         dynamic: x holds probabilities in [0, 1]; train is drawn anew at each presentation, valid and test
             once.
         held_out: the share of ``train``'s rows that becomes valid, and again test, where these are None.

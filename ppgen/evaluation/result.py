@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ppgen.documents import Error
 from ppgen.partition import LogZ
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
@@ -19,7 +20,7 @@ class Point:
 
     num_particles: int
     log_likelihood: float
-    standard_error: float
+    standard_error: Error
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Measure:
 
     name: str
     value: float
-    standard_error: float | None
+    standard_error: Error | None
     meaning: str
 
 
@@ -62,7 +63,7 @@ class Evaluation:
     """
 
     log_likelihood: float
-    standard_error: float
+    standard_error: Error
     num_particles: int | None
     split: str
     num_data: int

@@ -1,0 +1,117 @@
+"""The one reader of JSON that a run keeps: types and ranges are checked, and a fault is named by file and key.
+
+What is read is declared by its owner, as a :class:`Document` or a dataclass. Keys that it does not declare are left as
+they are; a ``format`` above :data:`FORMAT` is of a later ppgen, and is refused before anything else is looked at.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ppgen.errors import UsageError
+
+__all__ = ["FORMAT", "Count", "Document", "Error", "Seconds", "parse_document", "read_bytes", "read_document"]
+
+FORMAT = 1
+"""Of all that this version writes."""
+
+T = TypeVar("T")
+
+
+def _check_error(value: float) -> float:
+    if value < 0:
+        raise UsageError(f"expected a standard error, got {value}")
+    return value
+
+
+Count = Annotated[int, Field(ge=0)]
+"""A whole number of at least 0."""
+
+Error = Annotated[float, AfterValidator(_check_error)]
+"""A standard error."""
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A time."""
+
+
+class Document(BaseModel):
+    """A JSON object with declared keys, whose values must have their very types, and any others."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+class _Formatted(Document):
+    format: Count = FORMAT
+
+
+def read_document(file: Path, kind: type[T], mend: str) -> T:
+    """The JSON document in ``file`` as a ``kind``.
+
+    Args:
+        file: to read.
+        kind: what it must be.
+        mend: what the user can do if it is not, as the end of a sentence.
+
+    Raises:
+        UsageError: it cannot be read, or is not a ``kind``; the key is named.
+    """
+    return parse_document(read_bytes(file, mend), kind, str(file), mend)
+
+
+def parse_document(data: bytes | str, kind: type[T], where: str, mend: str) -> T:
+    """The JSON document ``data`` as a ``kind``; ``where`` names it.
+
+    Raises:
+        UsageError: as :func:`read_document`.
+    """
+    try:
+        _check_format(data, where)
+        found: T = _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
+    except ValidationError as error:
+        raise UsageError(f"{where} cannot be read: {_fault(error)}; it was edited or cut; {mend}.") from error
+    return found
+
+
+def read_bytes(file: Path, mend: str) -> bytes:
+    """What ``file`` holds.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}; {mend}.") from error
+
+
+def _check_format(data: bytes | str, where: str) -> None:
+    found = _adapter(_Formatted).validate_json(data).format
+    if found > FORMAT:
+        raise UsageError(
+            f"{where} is of format {found}, and this version of ppgen reads formats up to {FORMAT}: use the version "
+            "that wrote it, or a later one."
+        )
+
+
+def _fault(error: ValidationError) -> str:
+    """The first fault in words: the key, what was expected there and what came."""
+    first = error.errors(include_url=False)[0]
+    key = reprlib.repr(".".join(map(str, first["loc"])))
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    cause = first.get("ctx", {}).get("error")
+    words, got = first["msg"].replace("Input should be", "expected"), f", got {reprlib.repr(first['input'])}"
+    if isinstance(cause, UsageError):
+        words, got = str(cause).rstrip("."), ""
+    return f"{key}: {words}{got}" if first["loc"] else words
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast(Any, kind))
