@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import pyro
 import torch
 from annotated_types import Ge
-from pydantic import Field
 
 import ppgen
 from ppgen.arguments import Positive, check_fields
@@ -23,7 +22,7 @@ from ppgen.comparison.listing import Listed
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.result import Comparison
 from ppgen.data import Dataset, load_data
-from ppgen.documents import Count, Document, read_document
+from ppgen.documents import Document, read_document
 from ppgen.errors import UsageError, is_file, shown
 from ppgen.factory import make_pair, wants_labels
 from ppgen.options import TrainingOptions, choose_device
@@ -33,31 +32,13 @@ from ppgen.registry import MODELS
 __all__ = ["Plan"]
 
 _KIND = "comparison"
-_MEND = "this is not what a comparison writes: restore it, or say anew what to compare"
-
-
-class _Named(Document):
-    name: str
-    options: dict[str, Any]
-
-
-class _Data(_Named):
-    sha256: str
+_MEND = "restore it, or say anew what to compare"
 
 
 class _File(Document):
-    """What :meth:`Plan.config` gives."""
+    """What :meth:`Plan.config` gives; :class:`Plan` checks the rest."""
 
     kind: Literal["comparison"]
-    model: _Named
-    data: _Data
-    objectives: list[_Named]
-    comparison: dict[str, Any]
-    training: dict[str, Any]
-    trained_by: _Named | None
-    seeds: Count
-    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
-    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +95,9 @@ class Plan:
             raise UsageError(f"expected the config.json of a comparison, got {shown(str(path))}, which is no file.")
         try:
             plan = cls._from(read_document(path, _File, _MEND).model_dump())
-        except UsageError as error:
-            raise UsageError(f"{path} cannot be repeated ({str(error).rstrip('.')}).") from error
-        except (ValueError, TypeError) as error:  # options of another version
-            raise UsageError(f"{path} cannot be read ({shown(error)}); {_MEND}.") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            what = str(error).removeprefix(f"{path} ") if isinstance(error, UsageError) else shown(error)
+            raise UsageError(f"{path} is not what a comparison writes ({what.rstrip('.')}): {_MEND}.") from error
         if model is None and plan.model not in MODELS:
             raise UsageError(
                 f"{path} names the model {shown(plan.model)}, and a Python file is run only if you name it yourself: "

@@ -129,7 +129,7 @@ def test_a_vocabulary_is_words_in_their_order() -> None:
     assert dataset_from(x, observation="counts", vocabulary=words).spec.vocabulary == ("a", "b", "c")
     for other in ("abc", {"a", "b", "c"}, {"c": 2, "a": 0, "b": 1}, 3):
         with pytest.raises(UsageError, match="vocabulary of data 'user' must be a list of words, word i for column i"):
-            dataset_from(x, observation="counts", vocabulary=other)  # type: ignore[arg-type]  # not as annotated
+            dataset_from(x, observation="counts", vocabulary=other)
 
 
 def test_no_training_data_are_refused() -> None:
