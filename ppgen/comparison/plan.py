@@ -94,7 +94,7 @@ class Plan:
         if not is_file(path):
             raise UsageError(f"expected the config.json of a comparison, got {shown(str(path))}, which is no file.")
         try:
-            plan = cls._from(read_document(path, _File, _MEND).model_dump())
+            plan = cls._from(read_document(path, _File, "fetch it again").model_dump())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = str(error).removeprefix(f"{path} ") if isinstance(error, UsageError) else shown(error)
             raise UsageError(f"{path} is not what a comparison writes ({what.rstrip('.')}): {_MEND}.") from error
