@@ -23,13 +23,14 @@ __all__ = ["bounds", "bounds_of", "evidence_of", "sizes_to"]
 def bounds(pair: Pair, batch: Batch, particles: int, *, progress: bool = False) -> dict[int, Tensor]:
     """log (1/k) sum_k w_k of each datum for k = 1, 2, 5, 10, 20, 50, ... and ``particles``: (B,) each, float64, nats.
 
-    Under an exact guide all particles of a datum weigh the same: one is run. Latents outside the data plate are drawn
-    from the guide, one draw a particle: the bound is then that on the log of their posterior predictive density.
+    Where a datum's particles all weigh the same (:func:`evidence_of` says ``"exact"``), one is run. Latents outside the
+    data plate are drawn from the guide, one draw a particle: the bound is then that on the log of their posterior
+    predictive density.
 
     Raises:
         UsageError: ``particles`` < 1; guide and model disagree; a weight is NaN.
     """
-    sizes, num = sizes_to(particles), 1 if pair.exact_guide else particles
+    sizes, num = sizes_to(particles), 1 if evidence_of(pair, batch) == "exact" else particles
     chunks = log_weight_chunks(pair, batch, num, globals_given=True, progress=progress)
     values = [bounds_of(log_w.double().expand(particles, -1), sizes) for log_w in chunks]
     return dict(zip(sizes, torch.cat(values, dim=1), strict=True))
@@ -38,7 +39,8 @@ def bounds(pair: Pair, batch: Batch, particles: int, *, progress: bool = False) 
 def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
     """What a datum's log-weights say of its log p(x).
 
-    ``"exact"``: all are log p(x), since there is no latent, or every one is summed out, or the guide is the posterior.
+    ``"exact"``: all are log p(x), since no datum has a latent, or every one is summed out, or the guide is the
+    posterior; and latents outside the data plate, if any, are held at one point, as parameters are.
     ``"point"``: the guide holds a latent at one point z' (AutoDelta), and the weight is log p(x, z'), the density of x
     and z' together, which is no bound on log p(x). ``"bound"``: their log-mean-exp is a bound.
     """
@@ -47,7 +49,8 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
         one = run_particles(Program(pair.model, pair.guide), few, 1)
     latents = [one.guide_sites[name] for name in one.latents]
     if not latents or pair.exact_guide:
-        return "exact"
+        outside = [] if one.outside is None else [one.guide_sites[name] for name in one.outside.latents]
+        return "exact" if all(map(is_point, outside)) else "bound"
     return "point" if any(is_point(site) for site in latents) and not _is_made_of(one) else "bound"
 
 

@@ -15,10 +15,13 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
+import ppgen
 from ppgen.components import Bernoullis, Chosen, Components, DiagonalGaussians, FullGaussians
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
+from ppgen.evaluation import bounds, evaluate
 from ppgen.models import GMM
+from ppgen.weights import log_weight_chunks
 
 REAL, BINARY = DataSpec("points", 3, "real", num_data=400), DataSpec("bits", 3, "binary", num_data=40)
 X, CLASS = make_blobs(400, centers=[[0.0, 0.0, 0.0], [5.0, 0.0, 1.0], [0.0, 5.0, 5.0]], random_state=0)
@@ -202,3 +205,20 @@ def test_a_covariance_that_is_none_is_refused() -> None:
     pair, covariances = GMM(REAL, 3, covariance="full"), torch.stack([torch.eye(3), -torch.eye(3), torch.eye(3)])
     with pytest.raises(UsageError, match="covariance 1 is not positive definite"):
         pair.start_at(torch.zeros(3, 3), covariances)
+
+
+@pytest.mark.parametrize(("bayesian", "method", "runs"), [(False, "exact", 1), (True, "bound", 20)])
+def test_evaluation_runs_one_particle_where_nothing_is_drawn(
+    bayesian: bool, method: str, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With components that are latents of all data, each particle has its own: the number is a bound."""
+    seen: list[int] = []
+
+    def counted(pair: Any, batch: Any, num: int, **options: Any) -> Any:
+        seen.append(num)
+        return log_weight_chunks(pair, batch, num, **options)
+
+    monkeypatch.setattr(bounds, "log_weight_chunks", counted)
+    data = ppgen.dataset_from(torch.randn(40, 2))
+    found = evaluate(GMM(data.spec, 3, bayesian=bayesian), data, particles=20)
+    assert (found.method, seen) == (method, [runs])
