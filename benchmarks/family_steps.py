@@ -238,7 +238,7 @@ def main(
         table.add_section()
     Console().print(table)
     if json_file:
-        json_file.write_text(json.dumps({"environment": environment(), "contests": found}, indent=1))
+        json_file.write_text(json.dumps({"environment": environment(), "contests": found}, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

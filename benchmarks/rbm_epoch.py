@@ -84,7 +84,9 @@ def main(
     console.print(table)
     console.print(f"ours/scikit_learn {ratio:.2f}")
     if json_file:
-        json_file.write_text(json.dumps({"hidden": hidden, "seconds": seconds, "ratio": ratio}, indent=1))
+        json_file.write_text(
+            json.dumps({"hidden": hidden, "seconds": seconds, "ratio": ratio}, indent=1), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def main(
     print_errors(console, rows)
     if json_file:
         json_file.write_text(
-            json.dumps({"environment": environment(), "rows": [asdict(row) for row in rows]}, indent=1)
+            json.dumps({"environment": environment(), "rows": [asdict(row) for row in rows]}, indent=1),
+            encoding="utf-8",
         )
     if check and not agreement(rows):
         raise typer.Exit(1)

@@ -124,7 +124,7 @@ def main(
             "particles": particles,
             "rows": [asdict(row) for row in rows.values()],
         }
-        json_file.write_text(json.dumps(found | {"ratio": ratio}, indent=1))
+        json_file.write_text(json.dumps(found | {"ratio": ratio}, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+
+from ppgen.errors import UsageError, shown
 
 __all__ = ["entry_point"]
 
@@ -23,11 +25,21 @@ _LOCK = threading.RLock()
 
 
 def entry_point(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, in one thread at a time and with gradients, whatever mode it is called in; it may call others."""
+    """The function, in one thread at a time and with gradients, whatever mode it is called in; it may call others.
+
+    Raises:
+        UsageError: when called: ``seed`` is given and is no whole number that torch's generator takes.
+    """
 
     @functools.wraps(function)
     def entered(*args: P.args, **kwargs: P.kwargs) -> T:
+        _check_seed(kwargs.get("seed", 0))
         with _LOCK, torch.inference_mode(False), torch.enable_grad():
             return function(*args, **kwargs)
 
     return entered
+
+
+def _check_seed(seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise UsageError(f"seed must be a whole number of at least 0 and below 2**63, got {shown(seed)}.")

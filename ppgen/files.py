@@ -127,7 +127,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _holder(file: Path) -> str:
     with suppress(OSError):  # it has ended just now
-        return file.read_text(errors="replace") or "another process"
+        return file.read_text(encoding="utf-8", errors="replace") or "another process"
     return "another process"
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ppgen.charts import Chart, Vectors, draw_panels
 from ppgen.draws import reconstructions
+from ppgen.errors import is_out_of_memory
 from ppgen.pictures import grey_range, grid, picture_shape, png
 from ppgen.rows import take_rows
 
@@ -99,6 +100,8 @@ def pictured(
             try:
                 return Section(title, figures=tuple(figures(run))) if applies(run) else None
             except (RuntimeError, ValueError) as error:
+                if is_out_of_memory(error):
+                    raise
                 return Section(title, f"There is no such picture of this pair: {error}")
 
         return section

@@ -62,7 +62,7 @@ class Snapshots:
         mend = "it holds pictures alone: delete it"
         tensors, facts = read_checkpoint(file, _Moments, mend=mend)
         x = tensors.get("x", torch.empty(0))
-        if x.ndim != 3 or len(x) != len(facts.steps) or not x.is_floating_point():
+        if x.ndim < 2 or len(x) != len(facts.steps):
             raise UsageError(f"{file} has samples {tuple(x.shape)} at {len(facts.steps)} moments; {mend}.")
         return Snapshots(facts.steps, x)
 

@@ -97,5 +97,5 @@ def test_a_player_without_parameters_is_refused() -> None:
         def parameters(self, pair: torch.nn.Module, batch: Any) -> torch.nn.Module:
             return torch.nn.Module()
 
-    with pytest.raises(ppgen.UsageError, match="player 'critic' owns"):
+    with pytest.raises(ppgen.UsageError, match="no parameter of player 'critic'"):
         ppgen.fit(doubles.Line(), _data(), Bare(), steps=2, **OPTIONS)
