@@ -123,6 +123,8 @@ class Enumeration:
         with torch.no_grad():
             one = run_particles(program, batch, 1)
         _check_local(one, needed_by)
+        if not one.latents:
+            raise UsageError(f"{needed_by} sums over the states of the guide's discrete latents, and it has none.")
         return cls._at(one, one.latents, needed_by)
 
     @classmethod

@@ -20,7 +20,7 @@ from ppgen.objective import Reduction
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.reductions import log_mean_exp
-from ppgen.tracing import Batch, Program
+from ppgen.tracing import Batch, Program, run_particles
 from ppgen.weights import log_weights
 
 __all__ = ["Evidence", "Truth", "in_precision", "truth_of"]
@@ -62,7 +62,7 @@ class Truth:
 
 
 def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particles: int) -> Truth:
-    """The evidence and the exact gradients of ``bounds``, per datum, all in float64.
+    """The evidence and the exact gradients of ``bounds``, per datum, all in float64 where the pair runs in it.
 
     Args:
         pair: at the point of training that is looked at; left as it is.
@@ -72,8 +72,9 @@ def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particle
     """
     if not pair.normalised:
         return Truth(None, {}, "the model is known up to its normalising constant.")
-    batch = in_precision(batch, torch.float64)
-    with at_hand(pair, torch.float64), torch.random.fork_rng(), isolated(), pyro.validation_enabled(False):
+    dtype = _precision(pair, batch)
+    batch = in_precision(batch, dtype)
+    with at_hand(pair, dtype), torch.random.fork_rng(), isolated(), pyro.validation_enabled(False):
         try:
             every = Enumeration.of(Program(pair.model, pair.guide), batch, "the exact gradient")
         except UsageError as error:
@@ -86,6 +87,19 @@ def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particle
                 why_not = str(error)
         exact = Evidence(float(every.log_evidence().mean()), 0.0, "enumerated")
         return Truth(exact, gradients, why_not)
+
+
+def _precision(pair: Pair, batch: Batch) -> torch.dtype:
+    """float64, or, where the code of the pair holds constants of another type, that of its parameters."""
+    own = next(p.dtype for p in pair.parameters() if p.is_floating_point())
+    with at_hand(pair, torch.float64), torch.random.fork_rng(), isolated(), torch.no_grad():
+        try:
+            run_particles(Program(pair.model, pair.guide), in_precision(batch, torch.float64), 1)
+        except UsageError:
+            return torch.float64  # which says so when the evidence is asked for
+        except RuntimeError:
+            return own
+    return torch.float64
 
 
 def in_precision(batch: Batch, dtype: torch.dtype) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -44,14 +45,21 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
     ``"point"``: the guide holds a latent at one point z' (AutoDelta), and the weight is log p(x, z'), the density of x
     and z' together, which is no bound on log p(x). ``"bound"``: their log-mean-exp is a bound.
     """
-    few = take_rows(batch, slice(2)) if not automatic_guides(pair.guide) else batch
     with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
-        one = run_particles(Program(pair.model, pair.guide), few, 1)
+        one = _one_particle(Program(pair.model, pair.guide), batch)
     latents = [one.guide_sites[name] for name in one.latents]
     if not latents or pair.exact_guide:
         outside = [] if one.outside is None else [one.guide_sites[name] for name in one.outside.latents]
         return "exact" if all(map(is_point, outside)) else "bound"
     return "point" if any(is_point(site) for site in latents) and not _is_made_of(one) else "bound"
+
+
+def _one_particle(program: Program, batch: Batch) -> Particles:
+    """Of two data; of all where they go together: a guide with parameters for each datum."""
+    if not automatic_guides(program.guide):
+        with suppress(RuntimeError, ValueError):
+            return run_particles(program, take_rows(batch, slice(2)), 1)
+    return run_particles(program, batch, 1)
 
 
 def _is_made_of(one: Particles) -> bool:
