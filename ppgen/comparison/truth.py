@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pyro
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from ppgen.comparison.repeats import Repeats
 from ppgen.comparison.sources import at_hand
@@ -97,14 +98,19 @@ def _precision(pair: Pair, batch: Batch) -> torch.dtype:
             run_particles(Program(pair.model, pair.guide), in_precision(batch, torch.float64), 1)
         except UsageError:
             return torch.float64  # which says so when the evidence is asked for
-        except RuntimeError:
+        except (RuntimeError, ValueError):
             return own
     return torch.float64
 
 
 def in_precision(batch: Batch, dtype: torch.dtype) -> Batch:
-    """The batch with its floating-point tensors in ``dtype``."""
-    return tuple(part.to(dtype) if torch.is_tensor(part) and torch.is_floating_point(part) else part for part in batch)
+    """The batch with its floating-point tensors and packed sequences in ``dtype``."""
+    return tuple(part.to(dtype) if _is_floating(part) else part for part in batch)
+
+
+def _is_floating(part: Any) -> bool:
+    numbers = part.data if isinstance(part, PackedSequence) else part
+    return torch.is_tensor(numbers) and numbers.is_floating_point()
 
 
 def _gradient(pair: Pair, every: Enumeration, bound: Reduction) -> Repeats:
