@@ -213,7 +213,6 @@ CASES = [
         "examples/vae/ss_vae_M2.py: y=None, enumerated in the guide; a plate without a size",
         lambda: labelled(known=False),
         num_data=8,
-        compiled=True,
         **ENUMERATED,
     ),
     Case(

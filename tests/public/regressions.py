@@ -187,7 +187,6 @@ CASES = [
         yields,
         weights="global",
         num_data=12,
-        compiled=True,
         broken=FLOAT32,
         looped=True,
     ),

@@ -208,7 +208,6 @@ CASES = [
         lambda: melodies(1),
         num_data=6,
         repeats=40,
-        compiled=True,
         broken=FLOAT32,
     ),
     Case(

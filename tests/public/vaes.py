@@ -164,7 +164,6 @@ CASES = [
         "tutorial/prodlda.ipynb: BatchNorm1d and softmax(dim=1) in the decoder, plate 'documents'",
         lambda: topics("decoder"),
         num_data=8,
-        compiled=True,
         looped=True,
     ),
     Case(
