@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from ppgen.errors import UsageError
 
-__all__ = ["FORMAT", "Count", "Document", "Error", "Seconds", "parse_document", "read_bytes", "read_document"]
+__all__ = ["FORMAT", "Document", "Error", "Seconds", "WholeNumber", "parse_document", "read_bytes", "read_document"]
 
 FORMAT = 1
 """Of all that this version writes."""
@@ -30,7 +30,7 @@ def _check_error(value: float) -> float:
     return value
 
 
-Count = Annotated[int, Field(ge=0)]
+WholeNumber = Annotated[int, Field(ge=0)]
 """A whole number of at least 0."""
 
 Error = Annotated[float, AfterValidator(_check_error)]
@@ -47,7 +47,7 @@ class Document(BaseModel):
 
 
 class _Formatted(Document):
-    format: Count = FORMAT
+    format: WholeNumber = FORMAT
 
 
 def read_document(file: Path, kind: type[T], mend: str) -> T:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ppgen.documents import Count, Document, Seconds, parse_document, read_bytes
+from ppgen.documents import Document, Seconds, WholeNumber, parse_document, read_bytes
 from ppgen.errors import UsageError
 
 __all__ = ["Line", "MetricsLog", "read_metrics", "score"]
@@ -20,7 +20,7 @@ class Line(Document):
 
     __pydantic_extra__: dict[str, float]
 
-    step: Count
+    step: WholeNumber
     epoch: float
     seconds: Seconds
     split: Literal["train", "valid"]

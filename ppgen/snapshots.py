@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ppgen.checkpoint import read_checkpoint, write_checkpoint
 from ppgen.data import Dataset, DataSpec
-from ppgen.documents import Count, Document
+from ppgen.documents import Document, WholeNumber
 from ppgen.draws import prior_samples
 from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.pair import Pair
@@ -34,7 +34,7 @@ _PICTURES, _LINES, _POINTS = 10, 20, 500
 
 
 class _Moments(Document):
-    steps: tuple[Count, ...]
+    steps: tuple[WholeNumber, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import ppgen
 from ppgen.batches import Interleaved
 from ppgen.data import Dataset
-from ppgen.documents import Count, Document
+from ppgen.documents import Document, WholeNumber
 from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.memory import keep_large_blocks
 from ppgen.nonfinite import first_nonfinite
@@ -48,8 +48,8 @@ def _check_sums(sums: dict[str, float]) -> dict[str, float]:
 class Progress(Document):
     """How far a training has come: :meth:`Trainer.facts`."""
 
-    turn: Count
-    cursor: Count
+    turn: WholeNumber
+    cursor: WholeNumber
     sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
 
 

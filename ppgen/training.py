@@ -15,7 +15,7 @@ import torch
 
 from ppgen.checkpoint import RESUME, read_checkpoint, write_checkpoint
 from ppgen.data import Dataset, DataSpec, as_dataset
-from ppgen.documents import Count, Seconds
+from ppgen.documents import Seconds, WholeNumber
 from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.factory import as_objective
@@ -95,9 +95,9 @@ class Facts(Progress):
 
     bounds: tuple[float, ...]
     seconds: Seconds
-    metrics: Count
+    metrics: WholeNumber
     """Bytes of the record up to here, and ``record``: all of them, a last look at the end of a shorter run included."""
-    record: Count = 0
+    record: WholeNumber = 0
 
 
 class _Session:
