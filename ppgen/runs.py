@@ -20,11 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pyro
 import torch
-from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_validator
 from torch import Tensor
 
 import ppgen
@@ -32,7 +31,7 @@ from ppgen.batches import Interleaved
 from ppgen.checkpoint import read_checkpoint
 from ppgen.data import Dataset, DataSpec, as_dataset, load_data
 from ppgen.diagnostics import Diagnosis, diagnose
-from ppgen.documents import FORMAT, Document, read_document
+from ppgen.documents import FORMAT, read_document
 from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.factory import make_objective, make_pair, objective_config
@@ -43,6 +42,7 @@ from ppgen.objective import Objective, State
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair
 from ppgen.registry import MODELS
+from ppgen.run_config import CONFIG, read_config
 from ppgen.snapshots import SNAPSHOTS, Snapshots
 from ppgen.tracing import Batch
 from ppgen.trainer import load_learner, state_of
@@ -61,8 +61,7 @@ __all__ = [
     "read_config",
 ]
 
-CONFIG, METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (
-    "config.json",
+METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (
     "metrics.jsonl",
     "checkpoint.safetensors",
     "evaluation.json",
@@ -72,7 +71,6 @@ CONFIG, METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (
 FILES = (CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, EVALUATION, DIAGNOSIS, POSTERIOR)
 """All that training, evaluation and diagnosis write to a run."""
 
-_MEND = "restore it, or train again"
 
 _KEPT = 16
 """Data whose posterior a diagnosis keeps."""
@@ -239,61 +237,6 @@ def _first_batches(config: Mapping[str, Any], data: Dataset) -> list[Batch]:
     options, trains = config["training"], [part.train for part in data.parts]
     batches = Interleaved(trains, options.get("batch_size", 2), options.get("seed", 0)).first
     return [part.draw(batch) for part, batch in zip(data.parts, batches, strict=True)]
-
-
-class _Named(Document):
-    name: str | None = None
-    options: dict[str, Any]
-
-
-class _Data(Document):
-    name: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
-    sha256: str
-
-
-class _Spec(Document):
-    """What :meth:`DataSpec.to_json` gives."""
-
-    name: str
-    num_features: int
-    observation: str
-    image_shape: list[PositiveInt] | None = None
-    shape: list[PositiveInt] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> _Spec:
-        DataSpec.from_json(self.model_dump(exclude_unset=True))
-        return self
-
-
-def _check_training(options: dict[str, Any]) -> dict[str, Any]:
-    TypeAdapter(TrainingOptions).validate_json(json.dumps(options), strict=True)
-    return options
-
-
-class _Config(Document):
-    """What :func:`describe` gives."""
-
-    model: _Named
-    spec: _Spec
-    data: _Data
-    objective: _Named
-    training: Annotated[dict[str, Any], AfterValidator(_check_training)]
-    device: str
-    versions: dict[str, str]
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of the run in ``folder``.
-
-    Raises:
-        UsageError: there is no run, or its config is not what training writes.
-    """
-    file = folder / CONFIG
-    if not file.is_file():
-        raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`.")
-    return read_document(file, _Config, _MEND).model_dump(exclude_unset=True)
 
 
 @contextmanager

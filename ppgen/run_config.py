@@ -1,0 +1,73 @@
+"""``config.json``: what rebuilds a run, read and checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_validator
+
+from ppgen.data import DataSpec
+from ppgen.documents import Document, read_document
+from ppgen.errors import UsageError
+from ppgen.options import TrainingOptions
+
+__all__ = ["CONFIG", "read_config"]
+
+CONFIG = "config.json"
+
+
+class _Named(Document):
+    name: str | None = None
+    options: dict[str, Any]
+
+
+class _Data(Document):
+    name: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    sha256: str
+
+
+class _Spec(Document):
+    """What :meth:`DataSpec.to_json` gives."""
+
+    name: str
+    num_features: int
+    observation: str
+    image_shape: list[PositiveInt] | None = None
+    shape: list[PositiveInt] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> _Spec:
+        DataSpec.from_json(self.model_dump(exclude_unset=True))
+        return self
+
+
+def _check_training(options: dict[str, Any]) -> dict[str, Any]:
+    TypeAdapter(TrainingOptions).validate_json(json.dumps(options), strict=True)
+    return options
+
+
+class _Config(Document):
+    """What :func:`ppgen.runs.describe` gives."""
+
+    model: _Named
+    spec: _Spec
+    data: _Data
+    objective: _Named
+    training: Annotated[dict[str, Any], AfterValidator(_check_training)]
+    device: str
+    versions: dict[str, str]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of the run in ``folder``.
+
+    Raises:
+        UsageError: there is no run, or its config is not what training writes.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`.")
+    return read_document(file, _Config, "restore it, or train again").model_dump(exclude_unset=True)
