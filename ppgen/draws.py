@@ -28,8 +28,9 @@ from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import in_evaluation, isolated
+from ppgen.plates import plate_of, with_sizes
 from ppgen.rows import in_turn, num_rows, take_rows
-from ppgen.sites import Site, data_frame, drawn_site, is_latent, per_datum, plate_of, with_sizes
+from ppgen.sites import Site, data_frame, drawn_site, is_latent, per_datum
 from ppgen.stacking import alone
 from ppgen.tracing import Batch, Program, run_particles
 

@@ -25,15 +25,8 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError
 from ppgen.memories import Forgetting
 from ppgen.parameters import owner
-from ppgen.sites import (
-    PARTICLES,
-    Site,
-    check_given,
-    data_plate,
-    is_latent,
-    is_summed,
-    with_sizes,
-)
+from ppgen.plates import data_plate, with_sizes
+from ppgen.sites import PARTICLES, Site, check_given, is_latent, is_summed
 from ppgen.stacking import part_of_value, stacked_sites
 from ppgen.summation import absorbing
 
@@ -61,7 +54,7 @@ class Program:
 
     @property
     def preferred_plate(self) -> str:
-        """The name that the data plate has where a plate has it; see :func:`ppgen.sites.data_plate`."""
+        """The name that the data plate has where a plate has it; see :func:`ppgen.plates.data_plate`."""
         return getattr(owner(self.model), "plate_name", "data")
 
     @property

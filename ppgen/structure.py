@@ -26,8 +26,9 @@ from ppgen.lines import blame, current_line, first_sentence
 from ppgen.memories import Forgetting
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, kept_buffers, owner, unwrapped
+from ppgen.plates import with_sizes
 from ppgen.running import Batch, Program, Runner
-from ppgen.sites import Site, check_observed, check_plates, check_same_latents, with_sizes
+from ppgen.sites import Site, check_observed, check_plates, check_same_latents
 from ppgen.stacking import log_prob_of, part_of_value
 from ppgen.summation import is_absorbed
 

@@ -30,17 +30,15 @@ from torch import Tensor
 from ppgen.discrete import family_of
 from ppgen.errors import UsageError
 from ppgen.parameters import detached, owner
+from ppgen.plates import DataPlate, data_plate, in_same_plate
 from ppgen.rows import is_divisible, num_rows
 from ppgen.running import Batch, Draw, Program, Runner
 from ppgen.sites import (
-    DataPlate,
     Site,
     check_log_prob,
     check_observed,
     check_same_latents,
     data_frame,
-    data_plate,
-    in_same_plate,
     is_computed,
     is_factor,
     is_latent,
