@@ -43,12 +43,19 @@ class Batches:
         return -(-self._shown // self.per_epoch)
 
     def __getitem__(self, cursor: int) -> Batch:
+        return self.take(self.rows(cursor))
+
+    def take(self, rows: Tensor) -> Batch:
+        """The data of these rows, (B,)."""
+        return tuple(part.index_select(0, rows) for part in self.data)
+
+    def rows(self, cursor: int) -> Tensor:
+        """Which rows the batch has, (B,)."""
         epoch, place = divmod(cursor, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._permutation(epoch)
         start, end = (self._shown * at // self.per_epoch for at in (place, place + 1))
-        rows = self._order[start:end]
-        return tuple(part.index_select(0, rows) for part in self.data)
+        return self._order[start:end]
 
     def _permutation(self, epoch: int) -> Tensor:
         if self.batch_size == self.num_data:
@@ -99,9 +106,9 @@ class Interleaved:
         """The first batch of each part."""
         return [part[0] for part in self.parts]
 
-    def at(self, cursor: int) -> tuple[int, Batch]:
-        """Which part has the turn, and its batch."""
+    def at(self, cursor: int) -> tuple[int, Tensor]:
+        """Which part has the turn, and the rows of its batch, (B,)."""
         epoch, turn = divmod(cursor, self.per_epoch)
         index, place = self._turns[turn]
         part = self.parts[index]
-        return index, part[epoch * part.per_epoch + place]
+        return index, part.rows(epoch * part.per_epoch + place)

@@ -28,6 +28,7 @@ from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import in_evaluation, isolated
+from ppgen.places import brought_to
 from ppgen.plates import plate_of, with_sizes
 from ppgen.rows import in_turn, num_rows, take_rows
 from ppgen.sites import Site, data_frame, drawn_site, is_latent, per_datum
@@ -106,8 +107,9 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = N
     if num < 1:
         raise UsageError(f"the number of samples must be at least 1, got {num}.")
     if isinstance(pair, EnergyPair):
-        x = chain_states(pair, num, start=start, seed=seed)[-1]
+        x = chain_states(pair, num, start=brought_to(pair, start), seed=seed)[-1]
         return Draws(x, x)
+    batch = brought_to(pair, batch)
     wanted = in_turn(batch, num)
     with _looking(pair, batch, seed) as pair:
         return _draws(_generate(pair, wanted, _global_latents(pair, batch)), wanted[0])
@@ -123,6 +125,7 @@ def prior_latents(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> dict[s
         num: how many.
         seed: of the draws.
     """
+    batch = brought_to(pair, batch)
     wanted = in_turn(batch, num)
     with _looking(pair, batch, seed) as pair:
         sites = _generate(pair, wanted, _global_latents(pair, batch))
@@ -142,6 +145,7 @@ def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
     Raises:
         UsageError: no observed site has the shape of x.
     """
+    batch = brought_to(pair, batch)
     if isinstance(pair, EnergyPair):
         x = chain_states(pair, num_rows(batch), start=batch[0], after=(1,), seed=seed)[-1]
         return Draws(x, x)
@@ -155,6 +159,7 @@ def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
 
 def has_walk(pair: Any, batch: Batch) -> bool:
     """Whether the guide draws a latent for each datum, that :func:`latent_traversal` can move."""
+    batch = brought_to(pair, batch)
     with _looking(pair, batch, 0) as pair:
         return bool(run_particles(Program(pair.model, pair.guide), batch, 1).latents)
 
@@ -183,6 +188,7 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
             "energy-based: look at its chains and filters, which the report shows."
         )
     quantiles = torch.linspace(0.02, 0.98, columns, dtype=torch.float64)
+    batch = brought_to(pair, batch)
     one = take_rows(batch, slice(1))
     with _looking(pair, batch, seed) as pair:
         shared = _global_latents(pair, batch)
@@ -228,6 +234,7 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
     if isinstance(pair, EnergyPair):
         raise UsageError(f"expected a pair whose latents have a prior to draw from, got {type(pair).__name__}.")
     wanted = tuple(part[torch.arange(rows, device=part.device) % len(part)] for part in batch)
+    batch = brought_to(pair, batch)
     with _looking(pair, batch, seed) as pair:
         shared = _global_latents(pair, batch)
         starts, ends = (_generate(pair, wanted, shared) for _ in range(2))
@@ -252,6 +259,7 @@ def has_paths(pair: Any, batch: Batch) -> bool:
     """
     if isinstance(pair, EnergyPair):
         return False
+    batch = brought_to(pair, batch)
     with _looking(pair, batch, 0) as pair:
         sites = _generate(pair, batch, {})
         name = _first_latent(sites, plate_of(pair, sites))

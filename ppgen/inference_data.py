@@ -18,6 +18,7 @@ from ppgen.errors import UsageError
 from ppgen.files import write_whole
 from ppgen.pair import Pair, as_pair, pair_from
 from ppgen.parameters import owner
+from ppgen.places import brought_to
 from ppgen.posterior import Groups, guide_groups, mcmc_groups, numbers_of_a_draw
 from ppgen.tracing import Batch
 
@@ -102,7 +103,7 @@ def write_posterior(pair: Any, batch: Batch, path: str | Path, **options: Any) -
     """
     target, pair = Path(path), as_pair(pair)
     if options.get("num_samples") is None:
-        options["num_samples"] = max(1, min(_SAMPLES, _FILE // numbers_of_a_draw(pair, batch)))
+        options["num_samples"] = max(1, min(_SAMPLES, _FILE // numbers_of_a_draw(pair, brought_to(pair, batch))))
     write_whole(target, netcdf(to_inference_data(pair, batch, **options)))
     return target
 
@@ -122,7 +123,7 @@ def _groups(
     if batch is None:
         raise UsageError(f"expected the batch that {type(source).__name__} is run at, got none: give (x,) or (x, y).")
     num_samples = _SAMPLES if num_samples is None else num_samples
-    return guide_groups(pair, batch, num_samples, resampled_from, progress=progress)
+    return guide_groups(pair, brought_to(source, batch), num_samples, resampled_from, progress=progress)
 
 
 @_groups.register

@@ -9,7 +9,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.parameters import isolated, owner
+from ppgen.parameters import isolated, kept_buffers, owner
 from ppgen.samples import unconditioned
 from ppgen.tracing import Batch, Program, run_particles
 
@@ -22,7 +22,8 @@ def first_nonfinite(program: Program, batch: Batch, gradients: Mapping[str, Tens
     Where all are finite, the first parameter whose gradient is not. An implicit pair's model is judged by its draws.
     """
     implicit = getattr(owner(program.model), "implicit", False)
-    with torch.no_grad(), isolated(), pyro.validation_enabled(False):
+    still = kept_buffers(program.model, program.guide)
+    with torch.no_grad(), isolated(), pyro.validation_enabled(False), still:
         particles = run_particles(program, batch, 1)
         drawn = unconditioned(program.model, batch) if implicit else particles.model_sites
         for kind, sites in (("guide", particles.guide_sites), ("model", drawn)):

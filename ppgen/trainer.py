@@ -6,11 +6,10 @@ stopped and restored goes on with the same bits as one that never stopped.
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, NoReturn
 
 import pyro
 import torch
@@ -28,8 +27,9 @@ from ppgen.objective import Objective, Player, State
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated, swapped
-from ppgen.steps import Learner, StepFunction, compiled, player_step
+from ppgen.steps import Learner, StepFunction, StepResult, compiled, player_step
 from ppgen.tracing import Batch, Program, automatic_guides, divides, run_particles
+from ppgen.turns import Books, DeviceBooks, Given, Move, NotFiniteError, books_of
 
 __all__ = ["Progress", "Trainer", "check_state", "load_learner", "load_state", "state_of"]
 
@@ -81,18 +81,23 @@ class Trainer:
         self.players = objective.players()
         self.turn = self.cursor = 0
         with isolated():
-            self.state: State = objective.initial_state(self.learner.program, batch)
+            state = objective.initial_state(self.learner.program, batch)
+        self.state: State = {name: value.clone() for name, value in state.items()}
         self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
         self._values = {name: value.detach() for name, value in self.learner.tensors().items()}
         self.optimizers = {
             player.name: torch.optim.Adam(
-                list(self._owned[player.name].values()), lr=options.lr, betas=player.betas, fused=True
+                list(self._owned[player.name].values()),
+                lr=options.lr,
+                betas=player.betas,
+                fused=True,
+                capturable=self.device.type == "cuda",
             )
             for player in self.players
         }
         self._steps: dict[Any, StepFunction] = {}
         self._eager = set(range(len(self.parts))) if options.eager else set()  # parts whose steps are not compiled
-        self.sums: dict[str, float] = {}
+        self._books = self._new_books()
         validated = self.validate()
         tried = self._judged(examples, sum(len(example[0]) for example in examples))
         self._check_patience({**validated, **tried})
@@ -101,7 +106,11 @@ class Trainer:
     @property
     def turns_per_epoch(self) -> int:
         """Turns in which about every training datum is shown once."""
-        return max(1, self.batches.per_epoch // sum(player.steps for player in self.players))
+        return max(1, self.batches.per_epoch // self._moves_per_turn)
+
+    @property
+    def _moves_per_turn(self) -> int:
+        return sum(player.steps for player in self.players)
 
     @property
     def total_turns(self) -> int:
@@ -114,19 +123,37 @@ class Trainer:
         return self.cursor / self.batches.per_epoch
 
     def take_turn(self) -> None:
-        """One turn: every player moves as many steps as it has."""
-        for player in self.players:
-            for _ in range(player.steps):
-                self._move(player)
+        """One turn: every player moves as many steps as it has. On a GPU it may not have ended yet: :meth:`settle`.
+
+        Raises:
+            UsageError: a number was not finite; on a GPU, in some turn before.
+        """
+        self._judged_by(self._books.take_turn)
         self.turn += 1
+        self.cursor += self._moves_per_turn
+
+    def settle(self) -> None:
+        """Wait for the turns taken so far.
+
+        Raises:
+            UsageError: a number was not finite.
+        """
+        self._judged_by(self._books.settle)
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """Of what the steps reported since the last report, the sums, and ``name/count``."""
+        return self._books.sums
+
+    @sums.setter
+    def sums(self, sums: Mapping[str, float]) -> None:
+        self._books.sums = dict(sums)
 
     def report(self) -> dict[str, float]:
         """Means of what the steps reported since the last call."""
-        means = {
-            name: total / self.sums[f"{name}/count"]
-            for name, total in self.sums.items()
-            if f"{name}/count" in self.sums
-        }
+        self.settle()
+        sums = self.sums
+        means = {name: total / sums[f"{name}/count"] for name, total in sums.items() if f"{name}/count" in sums}
         self.sums = {}
         return means
 
@@ -159,6 +186,7 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""
+        self.settle()
         found = {f"learner.{name}": value for name, value in _untied(self.learner).items()}
         for player, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
@@ -171,6 +199,7 @@ class Trainer:
 
     def facts(self) -> dict[str, Any]:
         """The numbers beside the tensors."""
+        self.settle()
         return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Progress) -> None:
@@ -179,7 +208,7 @@ class Trainer:
         Raises:
             UsageError: the tensors are those of another pair or objective, or facts and tensors do not go together.
         """
-        moves = facts.turn * sum(player.steps for player in self.players)
+        moves = facts.turn * self._moves_per_turn
         if facts.cursor != moves:
             raise UsageError(
                 f"the checkpoint has shown {facts.cursor} batches after {facts.turn} turns, expected {moves}: it was "
@@ -199,7 +228,9 @@ class Trainer:
                     "resume with the objective's options and batch size it was trained with."
                 )
         self.state = {name: state[name].to(self.device) for name in self.state}
-        self.turn, self.cursor, self.sums = facts.turn, facts.cursor, dict(facts.sums)
+        self.turn, self.cursor = facts.turn, facts.cursor
+        self._books = self._new_books()
+        self.sums = facts.sums
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
@@ -222,35 +253,80 @@ class Trainer:
                 "validation data, ppgen.data.as_dataset(x, valid=...), or leave patience out."
             )
 
-    def _move(self, player: Player) -> None:
-        part, batch = self.batches.at(self.cursor)
-        share = len(batch[0]) / self.batches.largest  # an epoch's steps weigh every datum alike
-        random = torch.get_rng_state()
-        owned = self._owned[player.name]
-        values = {name: self._values[name] for name in owned}
-        others = {name: value for name, value in self._values.items() if name not in owned}
-        schedules = self.objective.schedules(self.turn)
+    def _new_books(self) -> Books:
+        like = next(iter(self._owned[self.players[0].name].values())).detach()  # x may be whole numbers
+        books = books_of(self._planned, self.play, like, lambda move: move.part not in self._eager)
+        if isinstance(books, DeviceBooks):
+            for optimizer in self.optimizers.values():
+                vars(optimizer)["found_inf"] = books.bad
+        return books
+
+    def _planned(self, ahead: int) -> list[Move]:
+        """The moves of the turn that is so many turns ahead."""
+        turn, cursor = self.turn + ahead, self.cursor + ahead * self._moves_per_turn
+        schedules, rate = self.objective.schedules(turn), self.options.rate(turn, self.total_turns)
         fixed = {name: value for name, value in schedules.items() if isinstance(value, int)}
-        number = next(iter(values.values()))  # the type and place of a schedule's value: x may be whole numbers
-        moving = {n: number.new_tensor(v) for n, v in schedules.items() if n not in fixed}
-        arguments = (values, others, self.state, moving, batch)
-        gradients, report, self.state, buffers = self._step(player, fixed, part, arguments)(*arguments)
-        gradients = gradients if share == 1 else [gradient * share for gradient in gradients]
+        moving = {name: value for name, value in schedules.items() if name not in fixed}
+        moves = []
+        in_order = [player for player in self.players for _ in range(player.steps)]
+        for number, player in enumerate(in_order):
+            part, rows = self.batches.at(cursor + number)
+            share = len(rows) / self.batches.largest  # an epoch's steps weigh every datum alike
+            moves.append(Move(player, part, rows, share, fixed, moving, player.rate * rate))
+        return moves
+
+    def play(self, move: Move, given: Given) -> None:
+        """One step of one player, with these numbers; what comes of it is for the books."""
+        owned, books = self._owned[move.player.name], self._books
+        gradients, report, state, buffers = self._stepped(move, given)
         norm = nn.utils.get_total_norm(gradients)
-        if not math.isfinite(float(report["loss"]) + float(norm)):
-            torch.set_rng_state(random)
-            raise UsageError(self._diverged(part, batch, dict(zip(owned, gradients, strict=True))))
+        books.admit(report["loss"] + norm)
         for parameter, gradient in zip(owned.values(), gradients, strict=True):
             parameter.grad = gradient
         if self.options.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(owned.values(), self.options.clip_norm, norm)
-        optimizer = self.optimizers[player.name]
-        optimizer.param_groups[0]["lr"] = player.rate * self.options.rate(self.turn, self.total_turns)
+        optimizer = self.optimizers[move.player.name]
+        optimizer.param_groups[0]["lr"] = given.rate
         optimizer.step()
+        self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
         for name, value in buffers.items():
-            others[name].copy_(value)
-        self.cursor += 1
-        self._add(player, {**report, "gradient_norm": norm}, share)
+            self._values[name].copy_(books.keep(self._values[name], value))
+        prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
+        books.add({f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}, move.share)
+
+    def _stepped(self, move: Move, given: Given) -> StepResult:
+        """What the player's step function gives, gradients weighted, and laid out as their parameters are."""
+        owned = self._owned[move.player.name]
+        values = {name: self._values[name] for name in owned}
+        others = {name: value for name, value in self._values.items() if name not in owned}
+        batch = self.batches.parts[move.part].take(given.rows)
+        arguments = (values, others, self.state, dict(given.moving), batch)
+        step = self._step(move.player, move.fixed, move.part, arguments)
+        gradients, report, state, buffers = step(*arguments)
+        gradients = gradients if move.share == 1 else [gradient * move.share for gradient in gradients]
+        laid_out = [_laid_out_like(p, g) for p, g in zip(values.values(), gradients, strict=True)]
+        return laid_out, report, state, buffers
+
+    def _judged_by(self, turns: Callable[[], None]) -> None:
+        try:
+            turns()
+        except NotFiniteError as found:
+            self._stop(self.cursor + found.place)
+
+    def _stop(self, cursor: int) -> NoReturn:
+        """Say what was not finite in this move; parameters, state and random numbers are those before it."""
+        self.turn, within = divmod(cursor, self._moves_per_turn)
+        self.cursor = cursor - within
+        move = self._planned(0)[within]
+        owned, part = self._owned[move.player.name], self.parts[move.part]
+        with torch.random.fork_rng():
+            gradients = dict(zip(owned, self._stepped(move, self._books.given(move))[0], strict=True))
+        batch = part.draw(self.batches.parts[move.part].take(move.rows))
+        where = first_nonfinite(self.learner.program, batch, gradients)
+        raise UsageError(
+            f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
+            f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
+        )
 
     def _step(self, player: Player, fixed: Mapping[str, int], part: int, arguments: Any) -> StepFunction:
         """The step for batches of this part and of these shapes: a graph is made for one structure of its inputs."""
@@ -276,19 +352,11 @@ class Trainer:
             )
             return step
 
-    def _add(self, player: Player, report: Mapping[str, Tensor], share: float) -> None:
-        prefix = f"{player.name}/" if len(self.players) > 1 else ""
-        for name, value in report.items():
-            key = prefix + name
-            self.sums[key] = self.sums.get(key, 0.0) + share * float(value)
-            self.sums[f"{key}/count"] = self.sums.get(f"{key}/count", 0.0) + share
 
-    def _diverged(self, part: int, batch: Batch, gradients: Mapping[str, Tensor]) -> str:
-        where = first_nonfinite(self.learner.program, self.parts[part].draw(batch), gradients)
-        return (
-            f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
-            f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
-        )
+def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with the parameter's strides, which a fused optimizer asks for; Inductor may choose others."""
+    same = gradient.stride() == parameter.stride()
+    return gradient if same else torch.empty_like(parameter).copy_(gradient)
 
 
 def _slots(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -24,6 +24,7 @@ from ppgen.metrics import MetricsLog, score
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
 from ppgen.pair import Pair, as_pair, check_takes
+from ppgen.places import put_on
 from ppgen.progress import bar
 from ppgen.runs import CHECKPOINT, CONFIG, EVALUATION, METRICS, Run, claimed_run, describe, read_config
 from ppgen.snapshots import Recorder
@@ -66,18 +67,17 @@ def fit(
     """
     chosen, objective = _options(options), as_objective(objective)
     with claimed_run(out, resume) as folder:
-        place = choose_device(device)
-        data = as_dataset(data).to(place)
-        pair = as_pair(pair)
+        data, pair = as_dataset(data), as_pair(pair)
         if any(parameter.is_inference() for parameter in pair.parameters()):
             raise UsageError(
                 "the pair's parameters were made under torch.inference_mode(), and can have no gradient: make the pair "
                 "outside of it."
             )
-        pair = pair.to(place)
         for part in data.parts:
             check_takes(pair, part.train)
             _check_made_for(pair, part)
+        few = data.parts[0].draw(tuple(entry[:2] for entry in data.parts[0].train))
+        data = data.to(put_on(pair, few, choose_device(device), asked=device != "auto"))
         config = describe(pair, data, objective, chosen)
         if folder is not None and (folder / CONFIG).exists():
             _check_same(read_config(folder), config)

@@ -16,6 +16,7 @@ from ppgen.errors import UsageError
 from ppgen.memory import keep_large_blocks
 from ppgen.pair import as_pair, check_explicit
 from ppgen.parameters import in_evaluation, isolated
+from ppgen.places import brought_to
 from ppgen.progress import track
 from ppgen.rows import num_rows, take_rows
 from ppgen.sites import data_frame
@@ -36,7 +37,7 @@ def log_weights(pair: Any, batch: Batch, num_particles: int, *, progress: bool =
 
     Args:
         pair: a pair, or any module with ``model`` and ``guide``.
-        batch: what the data set yields, ``(x,)`` or ``(x, y)``.
+        batch: what the data set yields, ``(x,)`` or ``(x, y)``; it is brought to the pair's device.
         num_particles: K; may be in the thousands: particles and data are run in chunks.
         progress: show a progress bar.
 
@@ -102,6 +103,7 @@ def read_particles(
     """
     pair = as_pair(pair)
     check_explicit(pair, "log_weights")
+    batch = brought_to(pair, batch)
     pair.prepare(*batch)
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")

@@ -104,6 +104,17 @@ def clean_slate() -> Iterator[None]:
     pyro.clear_param_store()
 
 
+ON_GPU = torch.cuda.is_available()
+
+
+@pytest.fixture(autouse=ON_GPU)
+def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that is not marked ``gpu`` sees no GPU, and neither does a process that it starts."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real data files; skips where there is none."""

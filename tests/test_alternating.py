@@ -62,7 +62,8 @@ def test_an_epoch_shows_every_datum_of_every_part_once_spread_evenly() -> None:
     batches = Interleaved([(X, Y), (ALONE,)], 4, seed=0)
     assert batches.per_epoch == 2 + 6
     for epoch in range(3):
-        turns = [batches.at(epoch * 8 + place) for place in range(8)]
+        places = [batches.at(epoch * 8 + place) for place in range(8)]
+        turns = [(part, batches.parts[part].take(rows)) for part, rows in places]
         assert [part for part, _ in turns] == [1, 0, 1, 1, 1, 0, 1, 1]
         for part, data in enumerate(((X, Y), (ALONE,))):
             shown = [torch.cat(entries) for entries in zip(*(b for p, b in turns if p == part), strict=True)]
@@ -94,14 +95,14 @@ def test_the_turn_and_its_batch_are_a_function_of_seed_and_cursor() -> None:
 def test_one_data_set_has_the_batches_it_had_alone() -> None:
     alone, only = Batches((ALONE,), 4, seed=2), Interleaved([(ALONE,)], 4, seed=2)
     assert only.per_epoch == alone.per_epoch == 5
-    assert all(torch.equal(only.at(n)[1][0], alone[n][0]) for n in range(12))
+    assert all(torch.equal(only.at(n)[1], alone.rows(n)) for n in range(12))
 
 
 def test_a_batch_of_all_data_has_them_in_their_order() -> None:
     for size in (LABELLED, 1000):
         assert all(torch.equal(Batches((X, Y), size, seed=n)[n][0], X) for n in range(3))
     mixed = Interleaved([(X, Y), (ALONE,)], 10, seed=0)
-    assert torch.equal(next(batch[0] for part, batch in map(mixed.at, range(4)) if part == 0), X)
+    assert torch.equal(next(rows for part, rows in map(mixed.at, range(4)) if part == 0), torch.arange(len(X)))
 
 
 def test_the_model_is_called_with_each_part_s_own_arguments() -> None:

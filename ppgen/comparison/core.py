@@ -28,6 +28,7 @@ from ppgen.errors import UsageError, nearest, shown
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair, as_pair, check_explicit, check_takes
+from ppgen.places import brought_to
 from ppgen.progress import bar
 from ppgen.rows import num_rows
 from ppgen.tracing import Batch
@@ -66,7 +67,7 @@ def compare(
 
     Args:
         pair: a pair, or any module with ``model`` and ``guide``; left as it is.
-        batch: what the data set yields, ``(x,)`` or ``(x, y)``, on the pair's device.
+        batch: what the data set yields, ``(x,)`` or ``(x, y)``; it is brought to the pair's device.
         objectives: to compare: objectives, registered names, any ``pyro.infer.ELBO``; in a mapping, by labels of your
             own.
         data: for points of training after the first, as :func:`ppgen.fit` takes them.
@@ -87,9 +88,11 @@ def compare(
             f"expected a batch, a tuple of arguments such as (x,), got {type(batch).__name__} {batch!s:.40}."
         )
     check_takes(pair, batch)
+    batch = brought_to(pair, batch)
     pair, batch = of_tensors(pair, batch)
     check_explicit(pair, "a comparison of estimators")
-    schooling = Schooling.of(asked.at, None if data is None else as_dataset(data), trained_by, training, chosen)
+    seen = None if data is None else brought_to(pair, as_dataset(data))
+    schooling = Schooling.of(asked.at, seen, trained_by, training, chosen)
     with torch.random.fork_rng(), pyro.validation_enabled(False), bar(progress) as shown:
         session = _Session(pair, batch, chosen, asked, shown)
         with left_as_it_was(pair):

@@ -152,18 +152,19 @@ def _lasting(
     place = choose_device(device)
     try:
         trainer = Trainer(make(training.seed).to(place), data.to(place), objective, training)
-        _clock(trainer.take_turn, _WARM_UP)
-        turn, validation = _clock(trainer.take_turn, _TRIAL), _clock(trainer.validate, 1)
+        _clock(trainer, trainer.take_turn, _WARM_UP)
+        turn, validation = _clock(trainer, trainer.take_turn, _TRIAL), _clock(trainer, trainer.validate, 1)
     except UsageError:  # the training itself will meet it, and that is where it is reported
         return training
     return replace(training, steps=max(1, int((seconds - _POINTS * validation) / turn)))
 
 
-def _clock(function: Callable[[], Any], times: int) -> float:
+def _clock(trainer: Trainer, function: Callable[[], Any], times: int) -> float:
     """Mean seconds of a call."""
     start = time.perf_counter()
     for _ in range(times):
         function()
+    trainer.settle()
     return (time.perf_counter() - start) / times
 
 

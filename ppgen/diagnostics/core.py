@@ -18,6 +18,7 @@ from ppgen.entry import entry_point
 from ppgen.errors import UsageError, is_out_of_memory, nearest, shown
 from ppgen.lines import first_sentence, line_of_pair
 from ppgen.pair import Pair, as_pair
+from ppgen.places import brought_to
 
 __all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
 
@@ -43,7 +44,8 @@ def diagnose(
     answered is found ``unknown``, with a sentence that says why.
 
     Args:
-        pair: a pair, any module with ``model`` and ``guide``, or a :class:`ppgen.Run`, whose directory then keeps the
+        pair: a pair, any module with ``model`` and ``guide``, to whose device the data are brought; or a
+            :class:`ppgen.Run`, whose directory then keeps the
             result as ``diagnosis.json``.
         data: whose split is looked at: a data set, or data of one's own, as :func:`ppgen.fit` takes them; None: the
             run's own. Of data in several parts, the first. A tuple that holds anything but columns (None, numbers,
@@ -65,7 +67,7 @@ def diagnose(
     if data is None:
         return _of_run(pair, **options, seed=seed, progress=progress)
     asked = _asked(questions)
-    data = data_or_arguments(data)
+    data, chains = brought_to(pair, data_or_arguments(data)), brought_to(pair, chains)
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     if num_particles < 2:

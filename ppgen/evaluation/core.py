@@ -18,6 +18,7 @@ from ppgen.evaluation.result import Evaluation, Measure
 from ppgen.evaluation.subject import Subject
 from ppgen.pair import Pair
 from ppgen.partition import LogZ
+from ppgen.places import brought_to
 
 __all__ = ["SAMPLES", "evaluate"]
 
@@ -41,7 +42,7 @@ def evaluate(
     """Evaluate ``pair`` on a split of ``data``.
 
     Args:
-        pair: trained or not, on the data's device.
+        pair: trained or not; the data are brought to its device.
         data: whose split: a data set, or data of one's own, as :func:`ppgen.fit` takes them.
         split: ``train``, ``valid`` or ``test``; None: ``test``, or where nothing is held out for it, the last that
             there is; the answer names it.
@@ -58,7 +59,7 @@ def evaluate(
         UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, data that do not share the
             pair's log Z, a log Z for a normalised pair, too few samples.
     """
-    data = as_dataset(data)
+    data = brought_to(pair, as_dataset(data))
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     if log_z is not None and pair.normalised:

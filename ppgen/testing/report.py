@@ -10,6 +10,7 @@ from ppgen.entry import entry_point
 from ppgen.errors import UsageError
 from ppgen.objective import Objective
 from ppgen.pair import as_pair
+from ppgen.places import brought_to
 from ppgen.rows import first_data
 from ppgen.testing.checks import OBJECTIVE_CHECKS, PAIR_CHECKS, Check, CheckFailed, NotApplicable
 from ppgen.tracing import Batch
@@ -69,7 +70,7 @@ def check_pair(pair: Any, batch: Batch) -> Report:
         UsageError: there is no pair, or no batch, to judge.
     """
     as_pair(pair)  # refuses what is none; each check makes its own, so that what it prepares is undone
-    return _judged(PAIR_CHECKS, pair, _arguments(batch))
+    return _judged(PAIR_CHECKS, pair, brought_to(pair, _arguments(batch)))
 
 
 @entry_point

@@ -1,0 +1,366 @@
+"""How a turn of the loop is taken: step by step where the host can look at each, as one CUDA graph on a GPU.
+
+What a turn does is :meth:`ppgen.trainer.Trainer.play` of its moves, everywhere the same. On a CPU a number that is not
+finite is seen at once. On a GPU a look at a number costs more than a step, so that the device keeps the books itself: a
+flag that stays once a number was not finite, and from then on nothing changes any more; how many moves were made; the
+sums of what they reported. The rows, schedules and learning rates of the next turns lie in tables there, and a whole
+turn, optimizers included, is captured once and replayed.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.errors import is_out_of_memory
+from ppgen.lines import first_sentence
+from ppgen.objective import Player
+
+__all__ = ["Books", "DeviceBooks", "Given", "HostBooks", "Move", "NotFiniteError", "books_of"]
+
+_AHEAD = 1000
+"""Turns after which the device's flag is read, and at most as many whose inputs are laid out at a time."""
+
+_ROWS = 2**22
+"""Rows in a table, at most."""
+
+_BEFORE_CAPTURE = 2
+"""Turns of a kind that are taken step by step: they compile, and make the optimizers' state."""
+
+_MOST_GRAPHS = 16
+
+
+class NotFiniteError(ArithmeticError):
+    """A move's loss or gradient is not finite: that of so many moves after the beginning of the turn at hand."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+@dataclass(frozen=True)
+class Move:
+    """One step of a turn, as the host knows it beforehand.
+
+    Args:
+        player: who moves.
+        part: which data set its batch is of.
+        rows: (B,) of that data set, on its device.
+        share: of a full batch, by which the gradient counts.
+        fixed: schedules of whole numbers, by their values.
+        moving: the other schedules.
+        rate: the learning rate.
+    """
+
+    player: Player
+    part: int
+    rows: Tensor
+    share: float
+    fixed: Mapping[str, int]
+    moving: Mapping[str, float]
+    rate: float
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What a captured move cannot change."""
+        return self.player.name, self.part, len(self.rows), self.share, *self.fixed.items(), *self.moving
+
+
+@dataclass(frozen=True)
+class Given:
+    """The numbers of one move, each a tensor on a GPU."""
+
+    rows: Tensor
+    moving: Mapping[str, Tensor]
+    rate: float | Tensor
+
+
+Play = Callable[[Move, Given], None]
+Plan = Callable[[int], Sequence[Move]]
+
+
+class Books(ABC):
+    """Takes turns, and keeps the sums of what they report.
+
+    Args:
+        plan: the moves of the n-th turn from now.
+        play: makes one move, and says so to :meth:`admit`, :meth:`keep` and :meth:`add`.
+        like: a tensor whose type and place schedules' values have.
+    """
+
+    def __init__(self, plan: Plan, play: Play, like: Tensor) -> None:
+        self.plan, self.play, self.like = plan, play, like
+
+    def given(self, move: Move) -> Given:
+        """The numbers of a move, from the host."""
+        moving = {name: self.like.new_tensor(value) for name, value in move.moving.items()}
+        return Given(move.rows, moving, move.rate)
+
+    @abstractmethod
+    def take_turn(self) -> None:
+        """All moves of the next turn.
+
+        Raises:
+            NotFiniteError: a number was not finite; on a GPU, in some turn before.
+        """
+
+    @abstractmethod
+    def settle(self) -> None:
+        """See to it that all turns were good.
+
+        Raises:
+            NotFiniteError: one was not.
+        """
+
+    @abstractmethod
+    def admit(self, number: Tensor) -> None:
+        """The move is good if ``number`` is finite."""
+
+    @abstractmethod
+    def keep(self, old: Tensor, new: Tensor) -> Tensor:
+        """What holds ``new`` from now on, in place of ``old``, if the move was good."""
+
+    @abstractmethod
+    def add(self, report: Mapping[str, Tensor], share: float) -> None:
+        """Add to the sums what a good move reports."""
+
+    @property
+    @abstractmethod
+    def sums(self) -> dict[str, float]:
+        """Of each reported number the sum, and under ``name/count`` that of the shares."""
+
+    @sums.setter
+    @abstractmethod
+    def sums(self, sums: Mapping[str, float]) -> None: ...
+
+
+class HostBooks(Books):
+    """Every move is looked at when it is made."""
+
+    def __init__(self, plan: Plan, play: Play, like: Tensor) -> None:
+        super().__init__(plan, play, like)
+        self._sums: dict[str, float] = {}
+        self._made = 0  # moves of the turn at hand that were good
+        self._random = torch.get_rng_state()  # before the last move
+
+    def take_turn(self) -> None:
+        self._made = 0
+        for move in self.plan(0):
+            self._random = torch.get_rng_state()
+            self.play(move, self.given(move))
+            self._made += 1
+
+    def settle(self) -> None:
+        pass
+
+    def admit(self, number: Tensor) -> None:
+        if not math.isfinite(float(number)):
+            torch.set_rng_state(self._random)
+            raise NotFiniteError(self._made)
+
+    def keep(self, old: Tensor, new: Tensor) -> Tensor:
+        return new
+
+    def add(self, report: Mapping[str, Tensor], share: float) -> None:
+        for name, value in report.items():
+            self._sums[name] = self._sums.get(name, 0.0) + share * float(value)
+            self._sums[f"{name}/count"] = self._sums.get(f"{name}/count", 0.0) + share
+
+    @property
+    def sums(self) -> dict[str, float]:
+        return dict(self._sums)
+
+    @sums.setter
+    def sums(self, sums: Mapping[str, float]) -> None:
+        self._sums = dict(sums)
+
+
+@dataclass
+class _Kind:
+    """Turns of the same moves: their tables, and their graph once there is one.
+
+    ``at`` is the device's place in the tables, ``turn``, ``length`` the host's; ``offsets`` are the random numbers that
+    a turn has used before each of its moves.
+    """
+
+    rows: list[Tensor]
+    moving: Tensor
+    rates: Tensor
+    at: Tensor
+    turn: int = 0
+    length: int = 0
+    taken: int = 0
+    graph: torch.cuda.CUDAGraph | None = None
+    offsets: list[int] = field(default_factory=list)
+
+
+class DeviceBooks(Books):
+    """The device keeps the books, and the host reads them every thousand turns, or when it is asked.
+
+    Args:
+        plan, play, like: see :class:`Books`.
+        captures: whether the moves can be captured: they are compiled.
+    """
+
+    def __init__(self, plan: Plan, play: Play, like: Tensor, captures: Callable[[Move], bool]) -> None:
+        super().__init__(plan, play, like)
+        self.captures = captures
+        self.device = like.device
+        on_gpu = self.device.type == "cuda"
+        self._generator = torch.cuda.default_generators[self.device.index or 0] if on_gpu else None
+        self.bad = torch.zeros((), device=self.device)
+        """1 once a number was not finite; Adam's own ``found_inf``, by which it skips its update."""
+        self.moves = torch.zeros((), dtype=torch.long, device=self.device)
+        """Good moves since :meth:`settle` last read it."""
+        self._kinds: dict[Any, _Kind] = {}
+        self._at_hand: _Kind | None = None
+        self._can_capture = True
+        self._pool: Any = None
+        self._vectors: dict[tuple[str, ...], Tensor] = {}  # sums, by their names
+        self._carried: dict[str, float] = {}
+        self._offsets: list[tuple[int, _Kind]] = []  # where the random numbers of each turn since then begin
+
+    def take_turn(self) -> None:
+        if len(self._offsets) >= _AHEAD:
+            self.settle()
+        kind = self._at_hand
+        if kind is None or kind.turn == kind.length:
+            kind = self._at_hand = self._filled()
+        self._offsets.append((self._offset(), kind))
+        if kind.graph is not None:
+            kind.graph.replay()
+        else:
+            self._step_by_step(kind, self.plan(0))
+        kind.turn += 1
+        kind.taken += 1
+
+    def settle(self) -> None:
+        """See to it that all turns were good; else the random numbers are put back to before the move that was not.
+
+        Raises:
+            NotFiniteError: one was not.
+        """
+        if bool(self.bad):
+            made, per_turn = int(self.moves), len(self._offsets[0][1].rows)
+            turn, within = divmod(made, per_turn)
+            start, kind = self._offsets[turn]
+            if self._generator is not None:
+                self._generator.set_offset(start + kind.offsets[within])
+            raise NotFiniteError(made - per_turn * len(self._offsets))
+        self.moves.zero_()
+        self._offsets.clear()
+
+    def admit(self, number: Tensor) -> None:
+        self.bad.copy_(torch.where(torch.isfinite(number), self.bad, 1.0))
+        self.moves += 1 - self.bad.long()
+
+    def keep(self, old: Tensor, new: Tensor) -> Tensor:
+        return old.copy_(torch.where(self.bad.bool(), old, new))
+
+    def add(self, report: Mapping[str, Tensor], share: float) -> None:
+        names = (*report, *(f"{name}/count" for name in report))
+        if names not in self._vectors:
+            before = [self._carried.pop(name, 0.0) for name in names]
+            self._vectors[names] = torch.tensor(before, dtype=torch.float64, device=self.device)
+        values = torch.stack([value.detach().to(torch.float64) for value in report.values()])
+        numbers = torch.cat([values, torch.ones_like(values)]) * share
+        self._vectors[names] += torch.where(self.bad.bool(), 0.0, numbers)
+
+    @property
+    def sums(self) -> dict[str, float]:
+        found = dict(self._carried)
+        for names, vector in self._vectors.items():
+            for name, value in zip(names, vector.tolist(), strict=True):
+                found[name] = found.get(name, 0.0) + value
+        return {name: value for name, value in found.items() if found[f"{name.removesuffix('/count')}/count"]}
+
+    @sums.setter
+    def sums(self, sums: Mapping[str, float]) -> None:
+        self._carried = dict(sums)
+        for vector in self._vectors.values():
+            vector.zero_()
+
+    def _offset(self) -> int:
+        """How many random numbers the device has drawn."""
+        return self._generator.get_offset() if self._generator is not None else 0
+
+    def _filled(self) -> _Kind:
+        """The tables for the next turn, and for those after it that are like it."""
+        moves = self.plan(0)
+        key = tuple(move.kind for move in moves)
+        most = max(1, min(_AHEAD, _ROWS // sum(len(move.rows) for move in moves)))
+        turns = [moves]
+        while len(turns) < most:
+            following = self.plan(len(turns))
+            if tuple(move.kind for move in following) != key:
+                break
+            turns.append(following)
+        if key not in self._kinds:
+            self._kinds[key] = _Kind(
+                [move.rows.new_zeros(most, len(move.rows)) for move in moves],
+                self.like.new_zeros(most, len(moves[0].moving)),
+                torch.zeros(most, len(moves), device=self.device),
+                torch.zeros((), dtype=torch.long, device=self.device),
+            )
+        kind, num = self._kinds[key], len(turns)
+        for place, table in enumerate(kind.rows):
+            table[:num] = torch.stack([moves[place].rows for moves in turns])
+        kind.moving[:num] = self.like.new_tensor([list(moves[0].moving.values()) for moves in turns])
+        kind.rates[:num] = torch.tensor([[move.rate for move in moves] for moves in turns]).to(self.device)
+        kind.at.zero_()
+        kind.turn, kind.length = 0, num
+        return kind
+
+    def _step_by_step(self, kind: _Kind, moves: Sequence[Move]) -> None:
+        if kind.taken >= _BEFORE_CAPTURE and self._can_capture and all(map(self.captures, moves)):
+            self._capture(kind, moves)
+        else:
+            self._run(kind, moves)
+
+    def _run(self, kind: _Kind, moves: Sequence[Move]) -> None:
+        """The moves of one turn, their numbers taken from the tables."""
+        at, offsets = kind.at.view(1), []
+        moving = dict(zip(moves[0].moving, kind.moving.index_select(0, at)[0].unbind(), strict=True))
+        rates = kind.rates.index_select(0, at)[0].unbind()
+        capturing = self._generator is not None and torch.cuda.is_current_stream_capturing()
+        start = 0 if capturing else self._offset()
+        for move, table, rate in zip(moves, kind.rows, rates, strict=True):
+            offsets.append(0 if capturing else self._offset() - start)
+            self.play(move, Given(table.index_select(0, at)[0], moving, rate))
+        kind.at += 1 - self.bad.long()
+        kind.offsets = kind.offsets if capturing else offsets
+
+    def _capture(self, kind: _Kind, moves: Sequence[Move]) -> None:
+        """Capture the turn, and take it; where it cannot be captured, now or later, it is taken move by move."""
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self.device)
+        try:
+            with torch.cuda.device(self.device), torch.cuda.graph(graph, pool=self._pool):
+                self._run(kind, moves)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            torch.cuda.synchronize(self.device)
+            self._can_capture = False
+            warnings.warn(
+                f"a turn of this training is no CUDA graph, and its steps run one by one: {first_sentence(error)}.",
+                stacklevel=2,
+            )
+            self._run(kind, moves)
+            return
+        self._pool = graph.pool()
+        self._can_capture = len(self._kinds) < _MOST_GRAPHS
+        kind.graph = graph
+        graph.replay()
+
+
+def books_of(plan: Plan, play: Play, like: Tensor, captures: Callable[[Move], bool]) -> Books:
+    """The books of a training whose tensors are where ``like`` is; see :class:`DeviceBooks`."""
+    return DeviceBooks(plan, play, like, captures) if like.is_cuda else HostBooks(plan, play, like)
