@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from ppgen.errors import UsageError
 from ppgen.masking import Masks, Sizes
 
-__all__ = ["faster_products", "graph_of", "traced", "without_detach"]
+__all__ = ["constants_moved", "faster_products", "graph_of", "traced", "without_detach"]
 
 aten = torch.ops.aten
 
@@ -73,6 +73,38 @@ def without_detach(graph: fx.GraphModule) -> fx.GraphModule:
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
     return _tidy(graph)
+
+
+def constants_moved(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph with constants of the CPU that it copies to another device held there, where a copy would wait."""
+    for number, node in enumerate(graph.graph.find_nodes(op="call_function", target=aten._to_copy.default)):
+        if node.args[0].meta["val"].device.type != "cpu" or node.meta["val"].device.type == "cpu":
+            continue
+        value = _constant(graph, node)
+        if value is not None:
+            name = f"_moved_{number}"
+            graph.register_buffer(name, value, persistent=False)
+            with graph.graph.inserting_before(node):
+                held = graph.graph.get_attr(name)
+            held.meta = node.meta
+            node.replace_all_uses_with(held)
+            graph.graph.erase_node(node)
+    return _tidy(graph)
+
+
+def _constant(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
+    """The value of a node that depends on no input and draws nothing; None of any other."""
+    if node.op == "get_attr":
+        value: Tensor = getattr(graph, str(node.target))
+        return value
+    if node.op != "call_function" or torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        return None
+    inputs = {source: _constant(graph, source) for source in node.all_input_nodes}
+    if any(value is None for value in inputs.values()):
+        return None
+    given = fx.map_arg((node.args, node.kwargs), inputs.__getitem__)
+    result: Tensor = node.target(*given[0], **given[1])  # type: ignore[operator]  # of a call it can be called
+    return result
 
 
 _CONTIGUOUS: dict[str, Any] = {"memory_format": torch.contiguous_format}

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from ppgen.errors import UsageError
 from ppgen.lines import blame
 from ppgen.pair import Pair
-from ppgen.parameters import in_evaluation, isolated, owner
+from ppgen.parameters import in_evaluation, isolated, kept_buffers, owner
 from ppgen.tracing import Batch, Program, run_particles
 
 __all__ = ["brought_to", "place_of", "put_on"]
@@ -58,7 +58,8 @@ def put_on(pair: Pair, batch: Batch, place: torch.device, *, asked: bool) -> tor
         return place
     there = tuple(part.to(place) for part in batch)
     try:
-        with torch.random.fork_rng(), torch.no_grad(), isolated(), in_evaluation(pair):
+        still = kept_buffers(pair.model, pair.guide)
+        with torch.random.fork_rng(), torch.no_grad(), isolated(), in_evaluation(pair), still:
             pair.prepare(*there)
             if not pair.implicit and pair.normalised:
                 run_particles(Program(pair.model, pair.guide), there, 1)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ppgen.errors import UsageError
-from ppgen.graphs import faster_products, graph_of, without_detach
+from ppgen.graphs import constants_moved, faster_products, graph_of, without_detach
 from ppgen.leftovers import Descendants
 from ppgen.objective import Objective, Outcome, Player, State
 from ppgen.pair import Pair
@@ -144,7 +144,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
 
     leaves = [leaf.detach() for leaf in leaves]  # other objects: what the first call remembers by identity is not met
     with torch.random.fork_rng(), torch.no_grad():
-        graph = without_detach(graph_of(flat, *leaves))
+        graph = constants_moved(without_detach(graph_of(flat, *leaves)))
         first.check(graph, held)
         run = _inductor(faster_products(graph), leaves)
 

@@ -255,11 +255,17 @@ class Trainer:
 
     def _new_books(self) -> Books:
         like = next(iter(self._owned[self.players[0].name].values())).detach()  # x may be whole numbers
-        books = books_of(self._planned, self.play, like, lambda move: move.part not in self._eager)
+        compiles: Callable[[Move], bool] = lambda move: move.part not in self._eager  # noqa: E731
+        books = books_of(self._planned, self.play, like, compiles, self._changed)
         if isinstance(books, DeviceBooks):
             for optimizer in self.optimizers.values():
                 vars(optimizer)["found_inf"] = books.bad
         return books
+
+    def _changed(self) -> list[Tensor]:
+        """What a turn changes, beside the books."""
+        slots = (slot for o in self.optimizers.values() for kept in o.state.values() for slot in kept.values())
+        return [*self._values.values(), *self.state.values(), *slots]
 
     def _planned(self, ahead: int) -> list[Move]:
         """The moves of the turn that is so many turns ahead."""

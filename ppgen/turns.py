@@ -4,7 +4,8 @@ What a turn does is :meth:`ppgen.trainer.Trainer.play` of its moves, everywhere 
 finite is seen at once. On a GPU a look at a number costs more than a step, so that the device keeps the books itself: a
 flag that stays once a number was not finite, and from then on nothing changes any more; how many moves were made; the
 sums of what they reported. The rows, schedules and learning rates of the next turns lie in tables there, and a whole
-turn, optimizers included, is captured once and replayed.
+turn, optimizers included, is captured once and replayed. Before that it is rehearsed, which compiles and makes what is
+made once; then all is put back, so that every turn is taken by the graph, in a run that is resumed as well.
 """
 
 from __future__ import annotations
@@ -30,9 +31,6 @@ _AHEAD = 1000
 
 _ROWS = 2**22
 """Rows in a table, at most."""
-
-_BEFORE_CAPTURE = 2
-"""Turns of a kind that are taken step by step: they compile, and make the optimizers' state."""
 
 _MOST_GRAPHS = 16
 
@@ -84,6 +82,8 @@ class Given:
 
 Play = Callable[[Move, Given], None]
 Plan = Callable[[int], Sequence[Move]]
+Captures = Callable[[Move], bool]
+Changed = Callable[[], list[Tensor]]
 
 
 class Books(ABC):
@@ -196,7 +196,6 @@ class _Kind:
     at: Tensor
     turn: int = 0
     length: int = 0
-    taken: int = 0
     graph: torch.cuda.CUDAGraph | None = None
     offsets: list[int] = field(default_factory=list)
 
@@ -206,15 +205,24 @@ class DeviceBooks(Books):
 
     Args:
         plan, play, like: see :class:`Books`.
-        captures: whether the moves can be captured: they are compiled.
+        captures: whether a move can be captured: its step is compiled, or is to be.
+        changed: what moves change, beside the books: parameters, buffers, state; and what an optimizer keeps, which it
+            makes at its first step, as zeros.
     """
 
-    def __init__(self, plan: Plan, play: Play, like: Tensor, captures: Callable[[Move], bool]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        play: Play,
+        like: Tensor,
+        captures: Callable[[Move], bool],
+        changed: Callable[[], list[Tensor]],
+    ) -> None:
         super().__init__(plan, play, like)
-        self.captures = captures
+        self.captures, self.changed = captures, changed
         self.device = like.device
         on_gpu = self.device.type == "cuda"
-        self._generator = torch.cuda.default_generators[self.device.index or 0] if on_gpu else None
+        self._generator: Any = torch.cuda.default_generators[self.device.index or 0] if on_gpu else None
         self.bad = torch.zeros((), device=self.device)
         """1 once a number was not finite; Adam's own ``found_inf``, by which it skips its update."""
         self.moves = torch.zeros((), dtype=torch.long, device=self.device)
@@ -234,12 +242,13 @@ class DeviceBooks(Books):
         if kind is None or kind.turn == kind.length:
             kind = self._at_hand = self._filled()
         self._offsets.append((self._offset(), kind))
+        if kind.graph is None:
+            self._prepare(kind, self.plan(0))
         if kind.graph is not None:
             kind.graph.replay()
         else:
-            self._step_by_step(kind, self.plan(0))
+            self._run(kind, self.plan(0))
         kind.turn += 1
-        kind.taken += 1
 
     def settle(self) -> None:
         """See to it that all turns were good; else the random numbers are put back to before the move that was not.
@@ -251,8 +260,7 @@ class DeviceBooks(Books):
             made, per_turn = int(self.moves), len(self._offsets[0][1].rows)
             turn, within = divmod(made, per_turn)
             start, kind = self._offsets[turn]
-            if self._generator is not None:
-                self._generator.set_offset(start + kind.offsets[within])
+            self._go_back(start + kind.offsets[within])
             raise NotFiniteError(made - per_turn * len(self._offsets))
         self.moves.zero_()
         self._offsets.clear()
@@ -291,6 +299,10 @@ class DeviceBooks(Books):
         """How many random numbers the device has drawn."""
         return self._generator.get_offset() if self._generator is not None else 0
 
+    def _go_back(self, offset: int) -> None:
+        if self._generator is not None:
+            self._generator.set_offset(offset)
+
     def _filled(self) -> _Kind:
         """The tables for the next turn, and for those after it that are like it."""
         moves = self.plan(0)
@@ -318,11 +330,28 @@ class DeviceBooks(Books):
         kind.turn, kind.length = 0, num
         return kind
 
-    def _step_by_step(self, kind: _Kind, moves: Sequence[Move]) -> None:
-        if kind.taken >= _BEFORE_CAPTURE and self._can_capture and all(map(self.captures, moves)):
+    def _prepare(self, kind: _Kind, moves: Sequence[Move]) -> None:
+        """Capture the turn, where it can be."""
+        if self._can_capture and all(map(self.captures, moves)):
+            self._rehearse(kind, moves)
+        if self._can_capture and all(map(self.captures, moves)):
             self._capture(kind, moves)
-        else:
-            self._run(kind, moves)
+
+    def _rehearse(self, kind: _Kind, moves: Sequence[Move]) -> None:
+        """Take the turn, and put everything back."""
+        before = {id(tensor): (tensor, tensor.clone()) for tensor in (*self.changed(), *self._own(kind))}
+        offset, random, sums = self._offset(), torch.get_rng_state(), self.sums
+        self._run(kind, moves)
+        for tensor in (*self.changed(), *self._own(kind)):
+            with torch.no_grad():
+                tensor.copy_(before[id(tensor)][1]) if id(tensor) in before else tensor.zero_()
+        self._vectors.clear()
+        self._carried = sums
+        torch.set_rng_state(random)
+        self._go_back(offset)
+
+    def _own(self, kind: _Kind) -> list[Tensor]:
+        return [self.bad, self.moves, kind.at]
 
     def _run(self, kind: _Kind, moves: Sequence[Move]) -> None:
         """The moves of one turn, their numbers taken from the tables."""
@@ -338,29 +367,30 @@ class DeviceBooks(Books):
         kind.offsets = kind.offsets if capturing else offsets
 
     def _capture(self, kind: _Kind, moves: Sequence[Move]) -> None:
-        """Capture the turn, and take it; where it cannot be captured, now or later, it is taken move by move."""
-        graph = torch.cuda.CUDAGraph()
+        """Capture the turn, which is not taken by it; where that fails, no other is tried."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        random = self._generator.clone_state()
         torch.cuda.synchronize(self.device)
         try:
-            with torch.cuda.device(self.device), torch.cuda.graph(graph, pool=self._pool):
+            with torch.cuda.graph(graph, pool=self._pool):
                 self._run(kind, moves)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            torch.cuda.synchronize(self.device)
+            torch.cuda.set_stream(stream)  # a capture that fails leaves its own stream, and its hand on the generator
+            self._generator.graphsafe_set_state(random)
             self._can_capture = False
+            self._vectors.clear()
             warnings.warn(
                 f"a turn of this training is no CUDA graph, and its steps run one by one: {first_sentence(error)}.",
                 stacklevel=2,
             )
-            self._run(kind, moves)
             return
         self._pool = graph.pool()
         self._can_capture = len(self._kinds) < _MOST_GRAPHS
         kind.graph = graph
-        graph.replay()
 
 
-def books_of(plan: Plan, play: Play, like: Tensor, captures: Callable[[Move], bool]) -> Books:
+def books_of(plan: Plan, play: Play, like: Tensor, captures: Captures, changed: Changed) -> Books:
     """The books of a training whose tensors are where ``like`` is; see :class:`DeviceBooks`."""
-    return DeviceBooks(plan, play, like, captures) if like.is_cuda else HostBooks(plan, play, like)
+    return DeviceBooks(plan, play, like, captures, changed) if like.is_cuda else HostBooks(plan, play, like)

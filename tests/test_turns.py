@@ -27,8 +27,8 @@ from ppgen.turns import DeviceBooks, Plan, Play
 def by_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training keeps its books as on a GPU; nothing is captured here."""
 
-    def books(plan: Plan, play: Play, like: Tensor, captures: object) -> DeviceBooks:
-        return DeviceBooks(plan, play, like, lambda move: False)
+    def books(plan: Plan, play: Play, like: Tensor, captures: object, changed: Any) -> DeviceBooks:
+        return DeviceBooks(plan, play, like, lambda move: False, changed)
 
     monkeypatch.setattr("ppgen.trainer.books_of", books)
 
@@ -76,6 +76,20 @@ def test_turns_give_the_same_numbers_and_the_same_reports(
     assert reported.keys() == wanted.keys()
     assert all(reported[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6) for name in wanted)
     assert device.report() == {}
+
+
+@pytest.mark.parametrize("model", ["rbm", "gan", "prodlda"])
+@pytest.mark.usefixtures("by_the_device")
+def test_a_rehearsal_changes_nothing(model: str) -> None:
+    objective = {"rbm": PCD(num_chains=4), "gan": NonSaturating()}.get(model, ELBO())
+    for turns in (0, 2):
+        trainer = trained(model, objective, turns)
+        before, sums = {n: v.clone() for n, v in trainer.tensors().items()}, trainer.sums
+        books: Any = trainer._books
+        books._rehearse(books._filled(), books.plan(0))
+        after = trainer.tensors()
+        assert all(torch.equal(after[name], before.get(name, torch.zeros_like(after[name]))) for name in after)
+        assert trainer.sums == sums
 
 
 @pytest.mark.usefixtures("by_the_device")
