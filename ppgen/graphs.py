@@ -34,7 +34,7 @@ def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
             return function(*values)
 
     with _WithoutChecks(), Masks():
-        return make_fx(with_fixed_sizes)(*arguments)
+        return make_fx(with_fixed_sizes, decomposition_table={aten.multinomial.default: _multinomial})(*arguments)
 
 
 def traced(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any]:
@@ -60,6 +60,13 @@ class _WithoutChecks(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return (_one_hot if func is torch.nn.functional.one_hot else func)(*args, **(kwargs or {}))
+
+
+def _multinomial(probs: Tensor, num: int, replacement: bool = False, *, generator: Any = None) -> Any:
+    """One draw on a GPU as torch makes it (an exponential race), without its look at the values."""
+    if num != 1 or not probs.is_cuda or generator is not None:
+        return NotImplemented
+    return (probs / torch.empty_like(probs).exponential_(1)).argmax(-1, keepdim=True)
 
 
 def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:

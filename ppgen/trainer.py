@@ -286,7 +286,9 @@ class Trainer:
         owned, books = self._owned[move.player.name], self._books
         gradients, report, state, buffers = self._stepped(move, given)
         norm = nn.utils.get_total_norm(gradients)
-        books.admit(report["loss"] + norm)
+        prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
+        named = {f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}
+        books.judge(named, (f"{prefix}loss", f"{prefix}gradient_norm"), move.share)
         for parameter, gradient in zip(owned.values(), gradients, strict=True):
             parameter.grad = gradient
         if self.options.clip_norm is not None:
@@ -297,8 +299,6 @@ class Trainer:
         self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
         for name, value in buffers.items():
             self._values[name].copy_(books.keep(self._values[name], value))
-        prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
-        books.add({f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}, move.share)
 
     def _stepped(self, move: Move, given: Given) -> StepResult:
         """What the player's step function gives, gradients weighted, and laid out as their parameters are."""

@@ -91,7 +91,7 @@ class Books(ABC):
 
     Args:
         plan: the moves of the n-th turn from now.
-        play: makes one move, and says so to :meth:`admit`, :meth:`keep` and :meth:`add`.
+        play: makes one move, and says so to :meth:`judge` and :meth:`keep`.
         like: a tensor whose type and place schedules' values have.
     """
 
@@ -120,16 +120,12 @@ class Books(ABC):
         """
 
     @abstractmethod
-    def admit(self, number: Tensor) -> None:
-        """The move is good if ``number`` is finite."""
+    def judge(self, report: Mapping[str, Tensor], deciding: Sequence[str], share: float) -> None:
+        """Add to the sums what a move reports, if it is good: if the ``deciding`` numbers of it are finite."""
 
     @abstractmethod
     def keep(self, old: Tensor, new: Tensor) -> Tensor:
         """What holds ``new`` from now on, in place of ``old``, if the move was good."""
-
-    @abstractmethod
-    def add(self, report: Mapping[str, Tensor], share: float) -> None:
-        """Add to the sums what a good move reports."""
 
     @property
     @abstractmethod
@@ -160,18 +156,17 @@ class HostBooks(Books):
     def settle(self) -> None:
         pass
 
-    def admit(self, number: Tensor) -> None:
-        if not math.isfinite(float(number)):
+    def judge(self, report: Mapping[str, Tensor], deciding: Sequence[str], share: float) -> None:
+        numbers = {name: float(value) for name, value in report.items()}
+        if not all(math.isfinite(numbers[name]) for name in deciding):
             torch.set_rng_state(self._random)
             raise NotFiniteError(self._made)
+        for name, value in numbers.items():
+            self._sums[name] = self._sums.get(name, 0.0) + share * value
+            self._sums[f"{name}/count"] = self._sums.get(f"{name}/count", 0.0) + share
 
     def keep(self, old: Tensor, new: Tensor) -> Tensor:
         return new
-
-    def add(self, report: Mapping[str, Tensor], share: float) -> None:
-        for name, value in report.items():
-            self._sums[name] = self._sums.get(name, 0.0) + share * float(value)
-            self._sums[f"{name}/count"] = self._sums.get(f"{name}/count", 0.0) + share
 
     @property
     def sums(self) -> dict[str, float]:
@@ -186,14 +181,14 @@ class HostBooks(Books):
 class _Kind:
     """Turns of the same moves: their tables, and their graph once there is one.
 
-    ``at`` is the device's place in the tables, ``turn``, ``length`` the host's; ``offsets`` are the random numbers that
-    a turn has used before each of its moves.
+    ``done`` is how many of the tables' moves the device has made; ``turn`` and ``length`` are the host's turns, done
+    and in the tables; ``offsets`` are the random numbers that a turn has used before each of its moves.
     """
 
     rows: list[Tensor]
     moving: Tensor
     rates: Tensor
-    at: Tensor
+    done: Tensor
     turn: int = 0
     length: int = 0
     graph: torch.cuda.CUDAGraph | None = None
@@ -231,6 +226,8 @@ class DeviceBooks(Books):
         self._at_hand: _Kind | None = None
         self._can_capture = True
         self._pool: Any = None
+        self._account: Callable[..., None] = torch.compile(_account, dynamic=False) if on_gpu else _account
+        self._done = torch.zeros((), dtype=torch.long, device=self.device)
         self._vectors: dict[tuple[str, ...], Tensor] = {}  # sums, by their names
         self._carried: dict[str, float] = {}
         self._offsets: list[tuple[int, _Kind]] = []  # where the random numbers of each turn since then begin
@@ -265,21 +262,17 @@ class DeviceBooks(Books):
         self.moves.zero_()
         self._offsets.clear()
 
-    def admit(self, number: Tensor) -> None:
-        self.bad.copy_(torch.where(torch.isfinite(number), self.bad, 1.0))
-        self.moves += 1 - self.bad.long()
-
-    def keep(self, old: Tensor, new: Tensor) -> Tensor:
-        return old.copy_(torch.where(self.bad.bool(), old, new))
-
-    def add(self, report: Mapping[str, Tensor], share: float) -> None:
+    def judge(self, report: Mapping[str, Tensor], deciding: Sequence[str], share: float) -> None:
         names = (*report, *(f"{name}/count" for name in report))
         if names not in self._vectors:
             before = [self._carried.pop(name, 0.0) for name in names]
             self._vectors[names] = torch.tensor(before, dtype=torch.float64, device=self.device)
-        values = torch.stack([value.detach().to(torch.float64) for value in report.values()])
-        numbers = torch.cat([values, torch.ones_like(values)]) * share
-        self._vectors[names] += torch.where(self.bad.bool(), 0.0, numbers)
+        places = [list(report).index(name) for name in deciding]
+        counts = self.bad, self.moves, self._done, self._vectors[names]
+        self._account(list(report.values()), places, share, *counts)
+
+    def keep(self, old: Tensor, new: Tensor) -> Tensor:
+        return old.copy_(torch.where(self.bad.bool(), old, new))
 
     @property
     def sums(self) -> dict[str, float]:
@@ -326,7 +319,7 @@ class DeviceBooks(Books):
             table[:num] = torch.stack([moves[place].rows for moves in turns])
         kind.moving[:num] = self.like.new_tensor([list(moves[0].moving.values()) for moves in turns])
         kind.rates[:num] = torch.tensor([[move.rate for move in moves] for moves in turns]).to(self.device)
-        kind.at.zero_()
+        kind.done.zero_()
         kind.turn, kind.length = 0, num
         return kind
 
@@ -345,17 +338,19 @@ class DeviceBooks(Books):
         for tensor in (*self.changed(), *self._own(kind)):
             with torch.no_grad():
                 tensor.copy_(before[id(tensor)][1]) if id(tensor) in before else tensor.zero_()
-        self._vectors.clear()
+        for names, vector in self._vectors.items():  # a graph writes to them where they are
+            vector.copy_(torch.tensor([sums.pop(name, 0.0) for name in names], dtype=torch.float64))
         self._carried = sums
         torch.set_rng_state(random)
         self._go_back(offset)
 
     def _own(self, kind: _Kind) -> list[Tensor]:
-        return [self.bad, self.moves, kind.at]
+        return [self.bad, self.moves, kind.done]
 
     def _run(self, kind: _Kind, moves: Sequence[Move]) -> None:
         """The moves of one turn, their numbers taken from the tables."""
-        at, offsets = kind.at.view(1), []
+        self._done = kind.done
+        at, offsets = (kind.done if len(moves) == 1 else kind.done // len(moves)).view(1), []
         moving = dict(zip(moves[0].moving, kind.moving.index_select(0, at)[0].unbind(), strict=True))
         rates = kind.rates.index_select(0, at)[0].unbind()
         capturing = self._generator is not None and torch.cuda.is_current_stream_capturing()
@@ -363,7 +358,6 @@ class DeviceBooks(Books):
         for move, table, rate in zip(moves, kind.rows, rates, strict=True):
             offsets.append(0 if capturing else self._offset() - start)
             self.play(move, Given(table.index_select(0, at)[0], moving, rate))
-        kind.at += 1 - self.bad.long()
         kind.offsets = kind.offsets if capturing else offsets
 
     def _capture(self, kind: _Kind, moves: Sequence[Move]) -> None:
@@ -380,7 +374,6 @@ class DeviceBooks(Books):
             torch.cuda.set_stream(stream)  # a capture that fails leaves its own stream, and its hand on the generator
             self._generator.graphsafe_set_state(random)
             self._can_capture = False
-            self._vectors.clear()
             warnings.warn(
                 f"a turn of this training is no CUDA graph, and its steps run one by one: {first_sentence(error)}.",
                 stacklevel=2,
@@ -389,6 +382,26 @@ class DeviceBooks(Books):
         self._pool = graph.pool()
         self._can_capture = len(self._kinds) < _MOST_GRAPHS
         kind.graph = graph
+
+
+def _account(
+    numbers: Sequence[Tensor],
+    deciding: Sequence[int],
+    share: float,
+    bad: Tensor,
+    moves: Tensor,
+    done: Tensor,
+    sums: Tensor,
+) -> None:
+    """One move in the books; a single kernel where it is compiled."""
+    values = torch.stack([number.detach().to(torch.float64) for number in numbers])
+    finite = torch.stack([torch.isfinite(values[place]) for place in deciding]).all()
+    bad.copy_(torch.where(finite, bad, torch.ones_like(bad)))
+    good = bad == 0
+    moves.add_(good.to(moves.dtype))
+    done.add_(good.to(done.dtype))
+    added = torch.cat([values, torch.ones_like(values)]) * share
+    sums.add_(torch.where(good, added, torch.zeros_like(added)))
 
 
 def books_of(plan: Plan, play: Play, like: Tensor, captures: Captures, changed: Changed) -> Books:
