@@ -8,7 +8,7 @@ from reprlib import Repr
 
 import torch
 
-__all__ = ["UnknownNameError", "UsageError", "is_file", "is_out_of_memory", "nearest", "shown", "within_memory"]
+__all__ = ["UnknownNameError", "UsageError", "cut", "is_file", "is_out_of_memory", "nearest", "shown", "within_memory"]
 
 
 class UsageError(ValueError):
@@ -64,6 +64,16 @@ def shown(value: object) -> str:
     ("[1, 'two', {}]", 80)
     """
     return " ".join(_Short().repr(value).split())
+
+
+def cut(text: str, length: int = 300) -> str:
+    """Text that others wrote, for a sentence: its beginning and end where it is longer.
+
+    >>> cut("1234567890", 7)
+    '12...90'
+    """
+    half = (length - 3) // 2
+    return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"
 
 
 def is_file(path: Path) -> bool:
