@@ -46,10 +46,14 @@ def within_memory(what: str) -> Iterator[None]:
         raise UsageError(f"{what} takes more memory than there is: make it smaller.") from error
 
 
+_LONGEST = 200
+"""Characters of a value in a sentence."""
+
+
 class _Short(Repr):
     def __init__(self) -> None:
         super().__init__()
-        self.maxstring = self.maxother = 80
+        self.maxstring = self.maxother = _LONGEST
         self.maxlevel = 3
 
     def repr_int(self, x: int, level: int) -> str:
@@ -61,12 +65,12 @@ def shown(value: object) -> str:
     """What came, for a sentence: its repr, cut where it is long or deep.
 
     >>> shown([1, "two", {}]), len(shown("x" * 10_000))
-    ("[1, 'two', {}]", 80)
+    ("[1, 'two', {}]", 200)
     """
-    return " ".join(_Short().repr(value).split())
+    return cut(" ".join(_Short().repr(value).split()))
 
 
-def cut(text: str, length: int = 300) -> str:
+def cut(text: str, length: int = _LONGEST) -> str:
     """Text that others wrote, for a sentence: its beginning and end where it is longer.
 
     >>> cut("1234567890", 7)

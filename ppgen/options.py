@@ -71,5 +71,5 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"expected a device (auto, cpu, cuda), got {shown(name)}.")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {name!r} was asked for, but torch sees no GPU here: use --device cpu.")
+        raise UsageError(f"device {shown(name)} was asked for, but torch sees no GPU here: use --device cpu.")
     return device

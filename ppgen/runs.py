@@ -32,7 +32,7 @@ from ppgen.checkpoint import read_checkpoint
 from ppgen.data import Dataset, DataSpec, as_dataset, load_data
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.documents import FORMAT, read_document
-from ppgen.errors import UsageError, is_out_of_memory
+from ppgen.errors import UsageError, is_out_of_memory, shown
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.factory import make_objective, make_pair, objective_config
 from ppgen.files import claimed, write_whole
@@ -317,7 +317,7 @@ def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:
         return as_pair(pair)
     if pair is None and (name is None or name not in MODELS):
         raise UsageError(
-            f"this run's model is {name or config['model'].get('class')!r}, which is not a registered name: "
+            f"this run's model is {shown(name or config['model'].get('class'))}, which is not a registered name: "
             "name its file again (--model path/to/file.py:Class, or ppgen.load(directory, pair=...))."
         )
     return make_pair(pair or name, DataSpec.from_json(config["spec"]), **options)
@@ -342,8 +342,8 @@ def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:
     was, now = config["spec"].get("num_features"), data.spec.num_features
     if was != now:
         raise UsageError(
-            f"the run was trained on data of {was} features, and data {data.spec.name!r} have {now}: give it the data "
-            "it was trained on, or train again."
+            f"the run was trained on data of {was} features, and data {shown(data.spec.name)} have {now}: give it the "
+            "data it was trained on, or train again."
         )
 
 

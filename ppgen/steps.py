@@ -18,7 +18,7 @@ import pyro
 import torch
 from torch import Tensor, fx, nn
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.graphs import faster_products, graph_of, without_detach
 from ppgen.leftovers import Descendants
 from ppgen.objective import Objective, Outcome, Player, State
@@ -62,7 +62,7 @@ class Learner(nn.Module):
         """
         named = {n: p for n, p in self.named_parameters() if p.requires_grad and n.startswith(player.owns)}
         if not named:
-            whose = "" if player.owns == ("",) else f" of player {player.name!r} ({', '.join(player.owns)}*)"
+            whose = "" if player.owns == ("",) else f" of player {shown(player.name)} ({', '.join(player.owns)}*)"
             raise UsageError(
                 f"there is nothing to train, no parameter{whose} that requires a gradient: give the pair parameters, "
                 "nn.Parameter or pyro.param, or make some trainable again."

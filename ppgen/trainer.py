@@ -21,7 +21,7 @@ import ppgen
 from ppgen.batches import Interleaved
 from ppgen.data import Dataset
 from ppgen.documents import Document, WholeNumber
-from ppgen.errors import UsageError, is_out_of_memory
+from ppgen.errors import UsageError, is_out_of_memory, shown
 from ppgen.memory import keep_large_blocks
 from ppgen.nonfinite import first_nonfinite
 from ppgen.objective import Objective, Player, State
@@ -41,7 +41,7 @@ def _check_sums(sums: dict[str, float]) -> dict[str, float]:
     names = {name.removesuffix("/count") for name in sums}
     for name in sorted(names):
         if name not in sums or not sums.get(f"{name}/count", 0) > 0:
-            raise UsageError(f"expected {name!r} and a positive '{name}/count', got {sorted(sums)}")
+            raise UsageError(f"expected {shown(name)} and a positive '{name}/count', got {sorted(sums)}")
     return sums
 
 
@@ -195,7 +195,7 @@ class Trainer:
             if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
                 got = f"{tuple(state[name].shape)} {state[name].dtype}" if name in state else "nothing"
                 raise UsageError(
-                    f"the checkpoint's state {name!r} is {got}, this run's is {tuple(value.shape)} {value.dtype}: "
+                    f"the checkpoint's state {shown(name)} is {got}, this run's is {tuple(value.shape)} {value.dtype}: "
                     "resume with the objective's options and batch size it was trained with."
                 )
         self.state = {name: state[name].to(self.device) for name in self.state}
@@ -218,8 +218,8 @@ class Trainer:
             )
         if self.options.patience is not None and not any(part.valid for part in self.parts):
             raise UsageError(
-                f"patience waits for validation to improve, and data {self.data.spec.name!r} hold nothing out: give "
-                "validation data, ppgen.data.as_dataset(x, valid=...), or leave patience out."
+                f"patience waits for validation to improve, and data {shown(self.data.spec.name)} hold nothing out: "
+                "give validation data, ppgen.data.as_dataset(x, valid=...), or leave patience out."
             )
 
     def _move(self, player: Player) -> None:
@@ -306,8 +306,8 @@ def _check_slots(player: Player, slots: Mapping[int, Mapping[str, Tensor]], owne
     expected = range(len(owned)) if steps else ()
     if sorted(slots) != list(expected) or not all(_is_of(slots[index], owned[index], steps) for index in expected):
         raise UsageError(
-            f"the checkpoint's optimizer of player {player.name!r}, at turn {turn}, is not that of its {len(owned)} "
-            "parameters: the checkpoint was edited; restore it, or train again into another --out."
+            f"the checkpoint's optimizer of player {shown(player.name)}, at turn {turn}, is not that of its "
+            f"{len(owned)} parameters: the checkpoint was edited; restore it, or train again into another --out."
         )
 
 
@@ -377,12 +377,12 @@ def check_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, T
         got = tuple(tensors[name].shape) if name in tensors else "nothing"
         if expected != got:
             raise UsageError(
-                f"the checkpoint does not fit: parameter {name!r} should be {expected} and is {got}; "
+                f"the checkpoint does not fit: parameter {shown(name)} should be {expected} and is {got}; "
                 "load it with the model and options it was trained with."
             )
     for name, _ in module.named_parameters():
         if not bool(torch.isfinite(tensors[name]).all()):
-            raise UsageError(f"the checkpoint's parameter {name!r} is not finite: it was edited; restore a copy.")
+            raise UsageError(f"the checkpoint's parameter {shown(name)} is not finite: it was edited; restore a copy.")
     return dict(tensors)
 
 

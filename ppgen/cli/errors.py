@@ -25,7 +25,7 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, UsageError):
         return BAD_INPUT, _one_line(str(error))
     if isinstance(error, typer.TyperException):
-        what = cut(_one_line(error.format_message()).rstrip("."))
+        what = cut(_one_line(error.format_message()).rstrip("."), 400)
         return BAD_INPUT, f"{what}{_got(error)}; see `{_command(error)} --help`."
     if is_out_of_memory(error):
         return BAD_INPUT, "out of memory: lower --batch-size, --particles or the objective's num_particles."

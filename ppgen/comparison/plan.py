@@ -166,7 +166,7 @@ class Plan:
         found = load_data(self.data, **labels | dict(self.data_options))
         if self.sha256 not in (None, found.sha256):
             raise UsageError(
-                f"data {self.data!r} are not those of the comparison that is to be repeated: their SHA-256 is "
+                f"data {shown(self.data)} are not those of the comparison that is to be repeated: their SHA-256 is "
                 f"{found.sha256[:12]}..., expected {str(self.sha256)[:12]}...; restore them, or compare anew."
             )
         return found.to(choose_device(self.device))
