@@ -8,11 +8,25 @@ from reprlib import Repr
 
 import torch
 
-__all__ = ["UnknownNameError", "UsageError", "cut", "is_file", "is_out_of_memory", "nearest", "shown", "within_memory"]
+__all__ = [
+    "DivergedError",
+    "UnknownNameError",
+    "UsageError",
+    "cut",
+    "is_file",
+    "is_out_of_memory",
+    "nearest",
+    "shown",
+    "within_memory",
+]
 
 
 class UsageError(ValueError):
     """Bad input. The message is the one sentence shown to the user; the command line exits with code 2."""
+
+
+class DivergedError(UsageError):
+    """Training met numbers that are not finite: what this model, objective and step size do, and no fault of data."""
 
 
 class UnknownNameError(UsageError, KeyError):

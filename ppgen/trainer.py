@@ -21,7 +21,7 @@ import ppgen
 from ppgen.batches import Interleaved
 from ppgen.data import Dataset
 from ppgen.documents import Document, WholeNumber
-from ppgen.errors import UsageError, is_out_of_memory, shown
+from ppgen.errors import DivergedError, UsageError, is_out_of_memory, shown
 from ppgen.memory import keep_large_blocks
 from ppgen.nonfinite import first_nonfinite
 from ppgen.objective import Objective, Player, State
@@ -239,7 +239,7 @@ class Trainer:
         norm = nn.utils.get_total_norm(gradients)
         if not math.isfinite(float(report["loss"]) + float(norm)):
             torch.set_rng_state(random)
-            raise UsageError(self._diverged(part, batch, dict(zip(owned, gradients, strict=True))))
+            raise DivergedError(self._diverged(part, batch, dict(zip(owned, gradients, strict=True))))
         for parameter, gradient in zip(owned.values(), gradients, strict=True):
             parameter.grad = gradient
         if self.options.clip_norm is not None:
