@@ -20,7 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-__all__ = ["MORE", "SECONDS", "TRIED", "generated"]
+from ppgen.errors import UsageError
+
+__all__ = ["MORE", "SECONDS", "TRIED", "generated", "made_or_refused"]
 
 MORE = int(os.environ.get("PPGEN_EXAMPLES", "1"))
 """How many times as many inputs are tried as by ``make test``."""
@@ -60,6 +62,17 @@ def generated(
         return options(given(*strategies)(law))
 
     return decorate
+
+
+def made_or_refused(make: Callable[[], Any]) -> Any:
+    """What is made; None where one short line says why it is not. Any other error fails the test."""
+    try:
+        return make()
+    except UsageError as error:
+        sentence = str(error)
+    assert len(sentence) < 1000, sentence[:2000]
+    assert "\n" not in sentence, sentence
+    return None
 
 
 @contextmanager

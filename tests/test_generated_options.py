@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -19,13 +19,12 @@ from ppgen.cli.options import settings as options_of
 from ppgen.comparison.listing import parse_objectives, with_options
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.data import DataSpec, load_data
-from ppgen.errors import UsageError
 from ppgen.factory import make_objective, make_pair
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES
 from ppgen.schedules import parse_schedule
-from tests.generated import generated
+from tests.generated import generated, made_or_refused
 
 EMBEDDED = [*sorted(name for name, spec in DATA.items() if "synthetic" in spec.tags), "digits", "documents"]
 
@@ -74,16 +73,6 @@ def options(names: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
     """A few of the options, and sometimes one that there is not."""
     known = [*names]
     return st.dictionaries(st.sampled_from([*known, *known, "nope", "x" * 10_000]), VALUES, min_size=1, max_size=3)
-
-
-def made_or_refused(make: Callable[[], Any]) -> Any:
-    """What is made; None where a short sentence says why it is not."""
-    try:
-        return make()
-    except UsageError as error:
-        sentence = str(error)
-    assert len(sentence) < 1000, sentence[:2000]
-    return None
 
 
 @functools.cache
