@@ -13,6 +13,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "cut",
+    "expected",
     "is_file",
     "is_out_of_memory",
     "nearest",
@@ -92,6 +93,16 @@ def cut(text: str, length: int = _LONGEST) -> str:
     """
     half = (length - 3) // 2
     return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"
+
+
+def expected(said: str) -> str:
+    """What pydantic says of a value, in the words of all other sentences.
+
+    >>> expected("Input should be a valid integer, unable to parse string as an integer")
+    'expected a whole number'
+    """
+    words = said.partition(", unable to parse")[0].replace("Input should be", "expected")
+    return words.replace("a valid integer", "a whole number").replace("a valid number", "a number")
 
 
 def is_file(path: Path) -> bool:

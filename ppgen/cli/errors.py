@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 import ppgen
-from ppgen.errors import UsageError, cut, is_out_of_memory, shown
+from ppgen.errors import UsageError, cut, expected, is_out_of_memory, shown
 
 __all__ = ["BAD_INPUT", "DEFECT", "explain"]
 
@@ -25,7 +25,7 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, UsageError):
         return BAD_INPUT, _one_line(str(error))
     if isinstance(error, typer.TyperException):
-        what = cut(_one_line(error.format_message()).rstrip("."), 400)
+        what = cut(expected(_one_line(error.format_message())).rstrip("."), 400)
         return BAD_INPUT, f"{what}{_got(error)}; see `{_command(error)} --help`."
     if is_out_of_memory(error):
         return BAD_INPUT, "out of memory: lower --batch-size, --particles or the objective's num_particles."

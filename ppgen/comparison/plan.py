@@ -96,7 +96,8 @@ class Plan:
         try:
             plan = cls._from(read_document(path, _File, "fetch it again").model_dump())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            what = str(error).removeprefix(f"{path} ") if isinstance(error, UsageError) else shown(error)
+            said = str(error).removeprefix(f"{path} ").partition("; it was edited")[0]
+            what = said if isinstance(error, UsageError) else shown(error)
             raise UsageError(f"{path} is not what a comparison writes ({what.rstrip('.')}): {_MEND}.") from error
         if model is None and plan.model not in MODELS:
             raise UsageError(
