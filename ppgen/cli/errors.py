@@ -32,7 +32,7 @@ def explain(error: Exception) -> tuple[int, str]:
     if (line := _users_line(error)) is not None:
         return BAD_INPUT, f"{line} raised {_described(error)}."
     if isinstance(error, OSError):
-        where = f"{cut(str(error.filename))}: " if error.filename is not None else ""
+        where = f"{cut(str(error.filename), 500)}: " if error.filename is not None else ""
         return BAD_INPUT, f"cannot go on: {where}{error.strerror or error}."
     return DEFECT, f"{_described(error)}: this is a defect of ppgen; please report it with what --debug shows."
 
