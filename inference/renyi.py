@@ -11,9 +11,11 @@ Li, Turner: Renyi Divergence Variational Inference, NeurIPS 2016, eq. 6 and 9.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
@@ -35,7 +37,10 @@ __all__ = ["Renyi"]
 )
 @dataclass(frozen=True, kw_only=True)
 class Renyi(Reduction):
-    """The Renyi bound of order ``alpha`` with ``num_particles`` (K) particles."""
+    """The Renyi bound of order ``alpha`` with ``num_particles`` (K) particles.
+
+    A schedule of alpha may pass through 1, where it is the ELBO.
+    """
 
     needs_rsample: ClassVar[bool] = True
     per_datum: ClassVar[bool] = True
@@ -54,8 +59,11 @@ class Renyi(Reduction):
         return not callable(self.alpha) and self.alpha >= 0
 
     def reduce(self, log_w: Tensor) -> Tensor:
-        order = 1 - self.alpha  # type: ignore[operator]  # schedules are numbers by now
-        return log_mean_exp(order * log_w) / order
+        """Of a schedule's alpha so near to 1 that rounding would tell more than 1 - alpha, the limit."""
+        order = log_w.new_ones(()) - self.alpha  # type: ignore[operator]  # schedules are numbers by now
+        at_limit = order.abs() < math.sqrt(torch.finfo(log_w.dtype).eps)
+        order = order.where(~at_limit, 1.0)
+        return log_w.mean(0).where(at_limit, log_mean_exp(order * log_w) / order)
 
     def weights(self, log_w: Tensor) -> Tensor:
         return ((1 - self.alpha) * log_w).softmax(0)  # type: ignore[operator]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.likelihoods import likelihood
 from ppgen.networks import MLP, ConditionalNormal
 from ppgen.pair import Pair
@@ -70,13 +70,13 @@ class CVAE(Pair):
         super().__init__(data_size=spec.num_data)
         if spec.num_classes is None:
             raise UsageError(
-                f"CVAE needs labels, but data {spec.name!r} come without: load them with "
-                f"load_data({spec.name!r}, labels=True)."
+                f"CVAE needs labels, but data {shown(spec.name)} come without: load them with "
+                f"load_data({shown(spec.name)}, labels=True)."
             )
         if spec.num_labelled is not None:
             raise UsageError(
-                f"CVAE needs every label, and {spec.num_labelled} of data {spec.name!r} have one: load them without "
-                "num_labelled, or choose SSVAE."
+                f"CVAE needs every label, and {spec.num_labelled} of data {shown(spec.name)} have one: load them "
+                "without num_labelled, or choose SSVAE."
             )
         self.num_classes, features = spec.num_classes, spec.num_features
         self.likelihood = likelihood(spec)

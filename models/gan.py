@@ -141,8 +141,8 @@ def _output_for(spec: DataSpec, output: str | None) -> str:
     """The name of the output, by the kind of data where none is given."""
     if spec.observation not in _DEFAULTS:
         raise UsageError(
-            f"GAN makes real numbers, and data {spec.name!r} are {spec.observation}, whose draws have no gradient: "
-            "choose a model for them (`ppgen list models`)."
+            f"GAN makes real numbers, and data {shown(spec.name)} are {spec.observation}, whose draws have no "
+            "gradient: choose a model for them (`ppgen list models`)."
         )
     name = _DEFAULTS[spec.observation] if output is None else output
     if name not in _OUTPUTS:
@@ -154,6 +154,6 @@ def _check_range(x: Tensor, output: str) -> None:
     low, high = _OUTPUTS[output].low, _OUTPUTS[output].high
     if bool(((x < low) | (x > high)).any()):
         raise UsageError(
-            f"x holds numbers from {float(x.min()):g} to {float(x.max()):g}, and a GAN with output={output!r} makes "
-            f"numbers from {low:g} to {high:g}: rescale the data, or choose output='identity'."
+            f"x holds numbers from {float(x.min()):g} to {float(x.max()):g}, and a GAN with output={shown(output)} "
+            f"makes numbers from {low:g} to {high:g}: rescale the data, or choose output='identity'."
         )

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from ppgen.arguments import Count, Positive
 from ppgen.components import Bernoullis, Chosen, Components, DiagonalGaussians, FullGaussians
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -286,7 +286,7 @@ def _family(spec: DataSpec, covariance: Covariance, bayesian: bool) -> type[Comp
     if spec.observation == "binary":
         return Bernoullis
     if spec.observation != "real":
-        raise UsageError(f"GMM needs real or binary data, but data {spec.name!r} are {spec.observation}.")
+        raise UsageError(f"GMM needs real or binary data, but data {shown(spec.name)} are {spec.observation}.")
     if covariance == "full" and bayesian:
         raise UsageError("covariance='full' is for parameters, and got bayesian=True: choose covariance='diagonal'.")
     return FullGaussians if covariance == "full" else DiagonalGaussians

@@ -107,7 +107,7 @@ class LDA(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "counts":
-            raise UsageError(f"LDA needs counts of words, but data {spec.name!r} are {spec.observation}.")
+            raise UsageError(f"LDA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
         self.num_topics = num_topics
         alpha = torch.full((num_topics,), float(concentration))
         tables = {

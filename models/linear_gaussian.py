@@ -27,7 +27,7 @@ from torch.nn.functional import linear
 
 from ppgen.arguments import Count, Positive
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pair import Pair
 from ppgen.registry import register_model
 
@@ -81,7 +81,7 @@ class LinearGaussian(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
-            raise UsageError(f"LinearGaussian needs real data, but data {spec.name!r} are {spec.observation}.")
+            raise UsageError(f"LinearGaussian needs real data, but data {shown(spec.name)} are {spec.observation}.")
         self.latent_dim, features = latent_dim, spec.num_features
         self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)
         self.loc = nn.Parameter(torch.zeros(features) if spec.mean is None else spec.mean.clone())

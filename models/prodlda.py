@@ -41,7 +41,7 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count, Positive, Share, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions import BagOfWords
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.networks import MLP, BatchNorm
 from ppgen.pair import Pair
 from ppgen.registry import register_model
@@ -102,7 +102,7 @@ class ProdLDA(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "counts":
-            raise UsageError(f"ProdLDA needs counts of words, but data {spec.name!r} are {spec.observation}.")
+            raise UsageError(f"ProdLDA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
         self.num_topics = num_topics
         *narrower, last = hidden
         self.keep = 1 - dropout

@@ -43,7 +43,7 @@ from ppgen.arguments import Count, NonNegative, Share, Sizes
 from ppgen.data import DataSpec
 from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.dense import glorot, make_activation
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.likelihoods import likelihood
 from ppgen.networks import MLP, ConditionalNormal, Networks
 from ppgen.pair import Pair
@@ -126,8 +126,8 @@ class SSVAE(Pair):
         super().__init__(data_size=spec.num_data)
         if spec.num_classes is None:
             raise UsageError(
-                f"SSVAE needs the number of classes, but data {spec.name!r} come without labels: load them with "
-                f"load_data({spec.name!r}, labels=True)."
+                f"SSVAE needs the number of classes, but data {shown(spec.name)} come without labels: load them with "
+                f"load_data({shown(spec.name)}, labels=True)."
             )
         self.num_classes, features = spec.num_classes, spec.num_features
         self.latent_dim = latent_dim

@@ -34,7 +34,7 @@ from ppgen.arguments import Sizes
 from ppgen.completion import Completion
 from ppgen.data import DataSpec
 from ppgen.discrete_layers import DiscreteUnits
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.likelihoods import likelihood
 from ppgen.networks import MLP
 from ppgen.pair import Pair
@@ -92,7 +92,7 @@ class StructuredPrediction(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.num_features < 2:
-            raise UsageError(f"StructuredPrediction needs data of two numbers or more, and {spec.name!r} has one.")
+            raise UsageError(f"StructuredPrediction needs data of two numbers or more, and {shown(spec.name)} has one.")
         self.given = spec.num_features // 2
         units = [DiscreteUnits(num, classes) for num in layers]
         sizes = [layer.num_numbers for layer in units]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.variables import Variable
 
 __all__ = [
@@ -176,7 +176,7 @@ def _dim_names(site: str, name: str, plates: Sequence[str | None], dims: Names) 
     given = dims.get(site, [f"{name}_dim_{index}" for index in range(unnamed)])
     if unnamed and len(given) != unnamed:
         raise UsageError(
-            f"site {site!r} has {unnamed} dims that are no plate's, got {len(given)} names for them: {given}."
+            f"site {shown(site)} has {unnamed} dims that are no plate's, got {len(given)} names for them: {given}."
         )
     names = iter(given)
     return [next(names) if plate is None else _free_name(plate, {*_DRAWS}) for plate in plates]

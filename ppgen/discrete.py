@@ -37,7 +37,7 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, softplus
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = ["BernoulliFamily", "CategoricalFamily", "DiscreteFamily", "OneHotFamily", "family_of"]
 
@@ -298,7 +298,7 @@ def family_of(site: Any, needed_by: str) -> DiscreteFamily:
     tensor(-2.0794)
     """
     is_site = isinstance(site, dict)
-    core, named = _core(site["fn"] if is_site else site), f"site {site['name']!r}" if is_site else "a distribution"
+    core, named = _core(site["fn"] if is_site else site), f"site {shown(site['name'])}" if is_site else "a distribution"
     family = next((family for kind, family in _FAMILIES.items() if isinstance(core, kind)), None)
     if family is None:
         raise UsageError(

@@ -11,7 +11,7 @@ from torch.distributions import Transform, biject_to, constraints, transform_to
 from torch.distributions.kl import register_kl
 from torch.nn.functional import logsigmoid, pad
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = ["BagOfWords", "DiscretizedLogistic", "LogDirichlet", "draw_counts"]
 
@@ -66,7 +66,7 @@ class DiscretizedLogistic(TorchDistribution):
 
     def __init__(self, loc: Tensor, log_scale: Tensor, levels: int, *, validate_args: bool | None = None) -> None:
         if levels < 2:
-            raise UsageError(f"levels of DiscretizedLogistic must be at least 2, got {levels!r}.")
+            raise UsageError(f"levels of DiscretizedLogistic must be at least 2, got {shown(levels)}.")
         self.loc, _ = torch.broadcast_tensors(loc, log_scale)
         self.log_scale, self.levels = log_scale, levels
         super().__init__(self.loc.shape, validate_args=validate_args)

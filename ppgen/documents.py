@@ -6,7 +6,6 @@ they are; a ``format`` above :data:`FORMAT` is of a later ppgen, and is refused 
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, expected, shown
 
 __all__ = ["FORMAT", "Document", "Error", "Seconds", "WholeNumber", "parse_document", "read_bytes", "read_document"]
 
@@ -102,11 +101,11 @@ def _check_format(data: bytes | str, where: str) -> None:
 def _fault(error: ValidationError) -> str:
     """The first fault in words: the key, what was expected there and what came."""
     first = error.errors(include_url=False)[0]
-    key = reprlib.repr(".".join(map(str, first["loc"])))
+    key = shown(".".join(map(str, first["loc"])))
     if first["type"] == "missing":
         return f"{key} is missing"
     cause = first.get("ctx", {}).get("error")
-    words, got = first["msg"].replace("Input should be", "expected"), f", got {reprlib.repr(first['input'])}"
+    words, got = expected(first["msg"]), f", got {shown(first['input'])}"
     if isinstance(cause, UsageError):
         words, got = str(cause).rstrip("."), ""
     return f"{key}: {words}{got}" if first["loc"] else words

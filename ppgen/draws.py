@@ -25,7 +25,7 @@ from ppgen.chains import chain_states
 from ppgen.divergence import moment_kl
 from ppgen.energy import EnergyPair
 from ppgen.entry import entry_point
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pair import Pair, as_pair
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.places import brought_to
@@ -240,7 +240,7 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
         starts, ends = (_generate(pair, wanted, shared) for _ in range(2))
         name = _first_latent(starts, plate_of(pair, starts))
         if name is None or starts[name]["fn"].support.is_discrete:
-            found = "none" if name is None else f"{name!r}, which is discrete"
+            found = "none" if name is None else f"{shown(name)}, which is discrete"
             raise UsageError(f"expected a continuous first latent in the data plate to move along, found {found}.")
         a, b, prior = starts[name]["value"], ends[name]["value"], _innermost(starts[name]["fn"])
         rotated = isinstance(prior, dist.Normal | dist.MultivariateNormal)

@@ -33,7 +33,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.objective import Estimator, Outcome, State, with_gradient_of
 from ppgen.reductions import weighted_sum
 from ppgen.sites import Site, is_latent
@@ -86,8 +86,8 @@ def _check_dreamable(particles: Particles, needed_by: str) -> None:
     if any(particles.guide_sites[name]["mask"] is not False for name in made_of):
         raise UsageError(
             f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of auxiliary site "
-            f"{made_of[0]!r}, which a dream has not: use a guide that draws each latent by itself, or an objective "
-            "without a sleep phase ('rws' with sleep=0)."
+            f"{shown(made_of[0])}, which a dream has not: use a guide that draws each latent by itself, or an "
+            "objective without a sleep phase ('rws' with sleep=0)."
         )
 
 
@@ -141,9 +141,9 @@ def _places(sites: Mapping[str, Site], batch: Batch, needed_by: str) -> dict[int
             place = next((i for i, part in enumerate(batch) if part is site["value"]), None)
             if place is None:
                 raise UsageError(
-                    f"{needed_by} shows the guide what the model dreams, and site {name!r} observes a tensor that is "
-                    "not one of the batch's own: observe a tensor of the batch as it is, or use an objective without "
-                    "a sleep phase ('rws' with sleep=0)."
+                    f"{needed_by} shows the guide what the model dreams, and site {shown(name)} observes a tensor "
+                    "that is not one of the batch's own: observe a tensor of the batch as it is, or use an objective "
+                    "without a sleep phase ('rws' with sleep=0)."
                 )
             found[place] = name
     if not found:

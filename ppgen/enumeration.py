@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ppgen.discrete import family_of
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.memories import parts_of
 from ppgen.objective import Reduction
 from ppgen.sites import Site, is_masked
@@ -266,19 +266,19 @@ def _check_local(one: Particles, needed_by: str) -> None:
         site = one.guide_sites[name]
         if math.prod(site["fn"].batch_shape) != one.log_q.numel():
             raise UsageError(
-                f"{needed_by} sums over the states of each datum by itself, but site {name!r} is in a further plate "
-                f"(batch shape {tuple(site['fn'].batch_shape)}): make that dim an event by .to_event()."
+                f"{needed_by} sums over the states of each datum by itself, but site {shown(name)} is in a further "
+                f"plate (batch shape {tuple(site['fn'].batch_shape)}): make that dim an event by .to_event()."
             )
         if is_masked(site):
             raise UsageError(
-                f"{needed_by} sums over the states of each datum by their probabilities, and some of site {name!r} are "
-                "masked out: leave the mask off, or choose an objective that draws."
+                f"{needed_by} sums over the states of each datum by their probabilities, and some of site "
+                f"{shown(name)} are masked out: leave the mask off, or choose an objective that draws."
             )
 
 
 def _check_number(names: Sequence[str], sizes: Sequence[int], needed_by: str) -> None:
     if math.prod(sizes) > MAX_JOINT_STATES:
-        each = ", ".join(f"{name!r} {_power(size, 1)}" for name, size in zip(names, sizes, strict=True))
+        each = ", ".join(f"{shown(name)} {_power(size, 1)}" for name, size in zip(names, sizes, strict=True))
         raise UsageError(
             f"{needed_by} would sum over {_power(math.prod(sizes), 1)} joint states for each datum ({each}), and at "
             f"most {MAX_JOINT_STATES:,} are: make the latents smaller, or choose a method that draws."

@@ -8,11 +8,26 @@ from reprlib import Repr
 
 import torch
 
-__all__ = ["UnknownNameError", "UsageError", "is_file", "is_out_of_memory", "nearest", "shown", "within_memory"]
+__all__ = [
+    "DivergedError",
+    "UnknownNameError",
+    "UsageError",
+    "cut",
+    "expected",
+    "is_file",
+    "is_out_of_memory",
+    "nearest",
+    "shown",
+    "within_memory",
+]
 
 
 class UsageError(ValueError):
     """Bad input. The message is the one sentence shown to the user; the command line exits with code 2."""
+
+
+class DivergedError(UsageError):
+    """Training met numbers that are not finite: what this model, objective and step size do, and no fault of data."""
 
 
 class UnknownNameError(UsageError, KeyError):
@@ -46,10 +61,14 @@ def within_memory(what: str) -> Iterator[None]:
         raise UsageError(f"{what} takes more memory than there is: make it smaller.") from error
 
 
+_LONGEST = 200
+"""Characters of a value in a sentence."""
+
+
 class _Short(Repr):
     def __init__(self) -> None:
         super().__init__()
-        self.maxstring = self.maxother = 80
+        self.maxstring = self.maxother = _LONGEST
         self.maxlevel = 3
 
     def repr_int(self, x: int, level: int) -> str:
@@ -61,9 +80,29 @@ def shown(value: object) -> str:
     """What came, for a sentence: its repr, cut where it is long or deep.
 
     >>> shown([1, "two", {}]), len(shown("x" * 10_000))
-    ("[1, 'two', {}]", 80)
+    ("[1, 'two', {}]", 200)
     """
-    return " ".join(_Short().repr(value).split())
+    return cut(" ".join(_Short().repr(value).split()))
+
+
+def cut(text: str, length: int = _LONGEST) -> str:
+    """Text that others wrote, for a sentence: its beginning and end where it is longer.
+
+    >>> cut("1234567890", 7)
+    '12...90'
+    """
+    half = (length - 3) // 2
+    return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"
+
+
+def expected(said: str) -> str:
+    """What pydantic says of a value, in the words of all other sentences.
+
+    >>> expected("Input should be a valid integer, unable to parse string as an integer")
+    'expected a whole number'
+    """
+    words = said.partition(", unable to parse")[0].replace("Input should be", "expected")
+    return words.replace("a valid integer", "a whole number").replace("a valid number", "a number")
 
 
 def is_file(path: Path) -> bool:

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ppgen.discrete import family_of
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.sites import data_frame
 from ppgen.tracing import Particles, run_particles
 
@@ -144,8 +144,8 @@ class LatentChains:
             return biject_to(site["fn"].support)
         except NotImplementedError as error:
             raise UsageError(
-                f"site {name!r} is continuous on {site['fn'].support}, to which torch has no bijection from the reals: "
-                f"{self.needed_by} moves it there; register one with torch.distributions.biject_to."
+                f"site {shown(name)} is continuous on {site['fn'].support}, to which torch has no bijection from the "
+                f"reals: {self.needed_by} moves it there; register one with torch.distributions.biject_to."
             ) from error
 
     def _kinetic(self, r: Latents) -> Tensor:

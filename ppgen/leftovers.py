@@ -17,6 +17,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ppgen.errors import shown
+
 __all__ = ["Descendants", "RememberedError"]
 
 
@@ -69,7 +71,7 @@ class Descendants(TorchDispatchMode):
         for node in graph.graph.find_nodes(op="get_attr"):
             constant = getattr(graph, node.target)
             if torch.is_tensor(constant) and constant in self:
-                who = f"{held.get(_address(constant), 'a tensor')!r}, of shape {tuple(constant.shape)},"
+                who = f"{shown(held.get(_address(constant), 'a tensor'))}, of shape {tuple(constant.shape)},"
                 raise RememberedError(f"the step computes from {who} which is left from an earlier call")
 
     def _note(self, tensors: Iterable[Tensor], descends: bool) -> None:

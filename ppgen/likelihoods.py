@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ppgen.data.spec import DataSpec
 from ppgen.distributions import BagOfWords, DiscretizedLogistic
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = [
     "BernoulliLikelihood",
@@ -117,7 +117,7 @@ def likelihood(spec: DataSpec) -> Likelihood:
     """
     if spec.observation not in LIKELIHOODS:
         raise UsageError(
-            f"data {spec.name!r} are as they were given and say no likelihood: make them with ppgen.dataset_from, "
+            f"data {shown(spec.name)} are as they were given and say no likelihood: make them with ppgen.dataset_from, "
             "which does, or write a pair that states its own."
         )
     return LIKELIHOODS[spec.observation](spec)

@@ -80,7 +80,8 @@ class Networks:
             )
         if self.network == "conv" and self.spec.image_shape is None:
             raise UsageError(
-                f"network='conv' needs pictures, but data {self.spec.name!r} have no image_shape: use network='mlp'."
+                f"network='conv' needs pictures, but data {shown(self.spec.name)} have no image_shape: use "
+                "network='mlp'."
             )
         if self.network == "conv" and self.batch_norm:
             raise UsageError("batch_norm normalises dense layers, and got network='conv': use network='mlp'.")
@@ -115,7 +116,7 @@ class Networks:
         """
         if most and self.spec.image_shape is None:
             raise UsageError(
-                f"max_shift={most} moves pictures, but data {self.spec.name!r} have no image_shape: leave it at 0."
+                f"max_shift={most} moves pictures, but data {shown(self.spec.name)} have no image_shape: leave it at 0."
             )
         features = self.spec.num_features
         return RandomShift(self._picture(features) if most else (1, 1, features), most)

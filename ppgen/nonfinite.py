@@ -9,7 +9,12 @@ import pyro
 import torch
 from torch import Tensor
 
+<<<<<<< HEAD
 from ppgen.parameters import isolated, kept_buffers, owner
+=======
+from ppgen.errors import shown
+from ppgen.parameters import isolated, owner
+>>>>>>> wA
 from ppgen.samples import unconditioned
 from ppgen.tracing import Batch, Program, run_particles
 
@@ -29,11 +34,11 @@ def first_nonfinite(program: Program, batch: Batch, gradients: Mapping[str, Tens
         for kind, sites in (("guide", particles.guide_sites), ("model", drawn)):
             for name, site in sites.items():
                 if torch.is_tensor(site["value"]) and not _finite(site["value"]):
-                    return f"the value of site {name!r} of the {kind} is not finite"
+                    return f"the value of site {shown(name)} of the {kind} is not finite"
                 if not implicit and not _finite(site["fn"].log_prob(site["value"])):
-                    return f"the log-probability of site {name!r} of the {kind} is not finite"
+                    return f"the log-probability of site {shown(name)} of the {kind} is not finite"
     names = [name for name, gradient in gradients.items() if not _finite(gradient)]
-    what = f"the gradient of parameter {names[0]!r}" if names else "the loss"
+    what = f"the gradient of parameter {shown(names[0])}" if names else "the loss"
     return f"{what} is not finite, though every site of the pair is"
 
 

@@ -18,7 +18,7 @@ from pyro.infer.util import torch_item
 from torch import Tensor, nn
 
 from ppgen.arguments import Words, check_fields, check_names, kind_of, kinds_of
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pair import check_density
 from ppgen.registry import OBJECTIVES
 from ppgen.schedules import Scheduled
@@ -305,7 +305,7 @@ def _read_bound(value: Any) -> Any:
     """A bound, its registered name, or from ``config.json`` a dict of its name and options, which makes it."""
     if isinstance(value, Mapping) and value.keys() == {"name", "options"} and isinstance(value["options"], Mapping):
         cls = OBJECTIVES[_named_bound(value["name"])].cls
-        check_names(f"the bound {value['name']!r}", cls, value["options"])
+        check_names(f"the bound {shown(value['name'])}", cls, value["options"])
         return cls(**value["options"])
     return _named_bound(value) if isinstance(value, str) else value
 

@@ -20,7 +20,7 @@ from torch.distributions import transform_to
 from torch.distributions.constraints import Constraint
 
 from ppgen.arguments import check_arguments
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.parameters import GivenParameters, owner, unwrapped
 
 __all__ = ["Pair", "as_pair", "check_density", "check_explicit", "check_takes", "pair_from"]
@@ -233,8 +233,8 @@ def _check_reachable(name: str) -> None:
     module, registered, parameter = name.partition("$$$")
     if registered:
         raise UsageError(
-            f"parameter {parameter!r} of the module registered as {module!r} is read by no call of it: call the "
-            "module (its forward), or make model and guide methods of one torch.nn.Module that holds it."
+            f"parameter {shown(parameter)} of the module registered as {shown(module)} is read by no call of it: call "
+            "the module (its forward), or make model and guide methods of one torch.nn.Module that holds it."
         )
 
 

@@ -21,7 +21,7 @@ from pyro.poutine.messenger import Messenger, _context_wrap
 from torch import Tensor, nn
 from torch.nn.utils import stateless
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = [
     "GivenParameters",
@@ -137,8 +137,8 @@ def detached(function: Callable[..., Any]) -> Iterator[None]:
     module = owner(function)
     if module is None:
         raise UsageError(
-            f"expected the model and guide of a module, got the bare function {function!r}: its parameters cannot be "
-            "detached; wrap the two with ppgen.pair_from(model, guide) and pass pair.model and pair.guide."
+            f"expected the model and guide of a module, got the bare function {shown(function)}: its parameters "
+            "cannot be detached; wrap the two with ppgen.pair_from(model, guide) and pass pair.model and pair.guide."
         )
     values = {name: value.detach() for name, value in module.named_parameters()}
     with swapped(module, values), isolated():

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ppgen.energy import EnergyPair
 from ppgen.entry import entry_point
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 from ppgen.pair import as_pair
 from ppgen.progress import track
 from ppgen.reductions import log_mean_exp
@@ -85,7 +85,9 @@ def log_z(
         if exact:
             return LogZ(float(pair.exact_log_z()), 0.0, exact=True)
         if num_chains < 2:
-            raise UsageError(f"num_chains must be at least 2, for an error bar from their weights, got {num_chains!r}.")
+            raise UsageError(
+                f"num_chains must be at least 2, for an error bar from their weights, got {shown(num_chains)}."
+            )
         betas = temperatures(num_temperatures, spacing)
         log_w = annealed_log_weights(pair, betas, num_chains, progress=progress)
         return _estimate(log_w + pair.base_log_z().double(), num_temperatures)
@@ -101,9 +103,9 @@ def temperatures(num: int, spacing: Spacing = "piecewise") -> Tensor:
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     if spacing not in get_args(Spacing):
-        raise UsageError(f"unknown spacing {spacing!r} of temperatures{nearest(str(spacing), get_args(Spacing))}")
+        raise UsageError(f"unknown spacing {shown(spacing)} of temperatures{nearest(str(spacing), get_args(Spacing))}")
     if num < 2:
-        raise UsageError(f"num_temperatures must be at least 2, got {num!r}: thousands make the error bar small.")
+        raise UsageError(f"num_temperatures must be at least 2, got {shown(num)}: thousands make the error bar small.")
     steps = np.linspace(0.0, 1.0, num + 1)
     return torch.from_numpy(steps if spacing == "linear" else np.interp(steps, _SHARES, _KNOTS))
 

@@ -17,7 +17,7 @@ from ppgen.charts import Vectors, draw_panels
 from ppgen.data import Dataset, DataSpec
 from ppgen.data.sparse import Rows
 from ppgen.draws import Draws, Traversal, latent_traversal, prior_samples, reconstructions
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.files import write_whole
 from ppgen.tracing import Batch
 
@@ -135,7 +135,9 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
     target = Path(path)
     writers: dict[str, Callable[[Run, Draws, Batch], bytes]] = {".png": _as_png, ".csv": _as_csv, ".npz": _as_npz}
     if target.suffix not in writers:
-        raise UsageError(f"samples are written as {', '.join(writers)}, got {str(path)!r}: name a file that ends so.")
+        raise UsageError(
+            f"samples are written as {', '.join(writers)}, got {shown(str(path))}: name a file that ends so."
+        )
     batch = conditions(run.data, max(1, num_samples))
     draws = prior_samples(run.pair, batch, num_samples, start=run.chains, seed=seed)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pyro.poutine.util import site_is_subsample
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.sites import PARTICLES, Site, data_frame, is_computed, is_latent
 
 __all__ = ["DataPlate", "data_plate", "in_same_plate", "plate_of", "with_sizes"]
@@ -45,8 +45,8 @@ def data_plate(sites: Mapping[str, Site], preferred: str = "data", *, required: 
         return DataPlate(preferred)
     if required:
         raise UsageError(
-            f"data_plate is {preferred!r}, and no site of the model stands in a plate of that name (its plates are "
-            f"{_names(every)}): name one of them, or leave data_plate out."
+            f"data_plate is {shown(preferred)}, and no site of the model stands in a plate of that name (its plates "
+            f"are {_names(every)}): name one of them, or leave data_plate out."
         )
     outermost = list(dict.fromkeys(names[0] for names in stacks))
     if len(outermost) == 1:
@@ -87,8 +87,8 @@ def in_same_plate(guide_sites: dict[str, Site], model_sites: Mapping[str, Site],
         if not place:
             inside, outside = ("model", "guide") if theirs is None else ("guide", "model")
             raise UsageError(
-                f"site {name!r} stands in the data plate {plate!r} in the {inside} and outside it in the {outside}: "
-                "draw it under the same plates in both."
+                f"site {shown(name)} stands in the data plate {shown(plate)} in the {inside} and outside it in the "
+                f"{outside}: draw it under the same plates in both."
             )
         renamed = (*stack[: place[0]], ours, *stack[place[0] + 1 :])
         found[name] = {**site, "cond_indep_stack": renamed}

@@ -72,7 +72,8 @@ class Registry(Mapping[str, Spec]):
             first = self._specs[name].cls if name in self else cls
             if _owner(first) != _owner(cls):
                 raise UsageError(
-                    f"{self.kind} {name!r} is registered twice: by {_owner(first)} and by {_owner(cls)}; rename one."
+                    f"{self.kind} {shown(name)} is registered twice: by {_owner(first)} and by {_owner(cls)}; rename "
+                    "one."
                 )
             made = cls if isinstance(cls, type) else checked(cls)
             self._specs[name] = Spec(name, made, summary, reference, year, tags, tiny)

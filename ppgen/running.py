@@ -22,7 +22,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.memories import Forgetting
 from ppgen.parameters import owner
 from ppgen.plates import data_plate, with_sizes
@@ -267,7 +267,7 @@ def _check_same_names(first: Mapping[str, Site], other: Mapping[str, Site]) -> N
     for name in [*first, *other]:
         if (name in first) != (name in other):
             raise UsageError(
-                f"site {name!r} is drawn in some runs and not in others, and particles cannot be set side by side: "
-                "take num_particles = 1, or draw every site in each run and choose by value (torch.where, poutine.mask)"
-                "."
+                f"site {shown(name)} is drawn in some runs and not in others, and particles cannot be set side by "
+                "side: take num_particles = 1, or draw every site in each run and choose by value (torch.where, "
+                "poutine.mask)."
             )

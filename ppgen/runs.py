@@ -32,7 +32,7 @@ from ppgen.checkpoint import read_checkpoint
 from ppgen.data import Dataset, DataSpec, as_dataset, load_data
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.documents import FORMAT, read_document
-from ppgen.errors import UsageError, is_out_of_memory
+from ppgen.errors import UsageError, is_out_of_memory, shown
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.factory import make_objective, make_pair, objective_config
 from ppgen.files import claimed, write_whole
@@ -103,13 +103,43 @@ class Run:
         """Where the objective's persistent chains stand, (num, D); None: it keeps none."""
         return self.objective.chains(self.state) if self.state else None
 
-    def evaluate(self, split: str | None = None, particles: int = 1000, **options: Any) -> Evaluation:
-        """Test log-likelihood in nats with its standard error; see :func:`ppgen.evaluation.evaluate`."""
+    def evaluate(
+        self, split: str | None = None, particles: int = 1000, *, write: bool = True, **options: Any
+    ) -> Evaluation:
+        """Test log-likelihood in nats with its standard error; see :func:`ppgen.evaluation.evaluate`.
+
+        Args:
+            split: which data.
+            particles: K of the bound.
+            write: whether to :meth:`keep` it in the run's directory.
+            options: those of :func:`ppgen.evaluation.evaluate`.
+        """
         result = evaluate(self.pair, self.data, split=split, particles=particles, **options)
-        if self.directory is not None:
-            write_whole(self.directory / EVALUATION, json.dumps(result.to_json(), indent=2).encode())
-            self.__dict__.pop("evaluation", None)
+        if write:
+            self.keep(result)
         return result
+
+    def keep(self, found: Evaluation | Diagnosis, out: str | Path | None = None) -> None:
+        """Write an evaluation or a diagnosis of this run to ``out``, or to its own directory if it has one.
+
+        Raises:
+            UsageError: it cannot be written; the numbers are a note of the error, so that they are not lost.
+        """
+        folder = self.directory if out is None else Path(out)
+        if folder is None:
+            return
+        document = json.dumps(found.to_json(), indent=2)
+        try:
+            if isinstance(found, Evaluation):
+                write_whole(folder / EVALUATION, document.encode())
+                self.__dict__.pop("evaluation", None)
+            else:
+                write_whole(folder / DIAGNOSIS, document.encode())
+                self.__dict__.pop("diagnosis", None)
+                self._keep_posterior(folder / POSTERIOR, found)
+        except UsageError as error:
+            error.add_note(document)
+            raise
 
     @cached_property
     def evaluation(self) -> dict[str, Any] | None:
@@ -123,7 +153,7 @@ class Run:
             return None
         return read_document(file, Evaluation, "evaluate again").to_json()
 
-    def diagnose(self, out: str | Path | None = None, **options: Any) -> Diagnosis:
+    def diagnose(self, out: str | Path | None = None, *, write: bool = True, **options: Any) -> Diagnosis:
         """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
 
         ``posterior.nc`` beside it holds draws at the first 16 of the data (:func:`ppgen.to_inference_data`), and the
@@ -132,17 +162,16 @@ class Run:
 
         Args:
             out: a directory; None: the run's own, if it has one.
+            write: whether to :meth:`keep` it there.
             options: those of :func:`ppgen.diagnose`.
 
         Raises:
             UsageError: as :func:`ppgen.diagnose`, or ``out`` cannot be written.
         """
-        folder = self.directory if out is None else writable_directory(out)
+        folder = None if out is None else writable_directory(out)
         result = diagnose(self.pair, self.data, chains=self.chains, **options)
-        if folder is not None:
-            write_whole(folder / DIAGNOSIS, json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
-            self.__dict__.pop("diagnosis", None)
-            self._keep_posterior(folder / POSTERIOR, result)
+        if write:
+            self.keep(result, folder)
         return result
 
     def _keep_posterior(self, file: Path, result: Diagnosis) -> None:
@@ -264,7 +293,7 @@ def claim_directory(out: str | Path | None, resume: bool, files: Sequence[str] =
 
     Raises:
         UsageError: it holds a run and ``resume`` is False; it holds files of these names that are no run's, or links;
-            it cannot be written; ``resume`` without a directory.
+            or no files at all; it cannot be written; ``resume`` without a directory.
     """
     if out is None:
         if resume:
@@ -280,6 +309,9 @@ def claim_directory(out: str | Path | None, resume: bool, files: Sequence[str] =
             "name another --out."
         )
     linked = [name for name in there if (folder / name).is_symlink()]
+    strange = [name for name in there if not (folder / name).is_file()]
+    if strange and not linked:
+        raise UsageError(f"{folder / strange[0]} must be a file, and is none: take it away, or name another --out.")
     if linked:
         raise UsageError(f"{folder / linked[0]} is a link, and what it leads to would be changed: name another --out.")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -317,7 +349,7 @@ def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:
         return as_pair(pair)
     if pair is None and (name is None or name not in MODELS):
         raise UsageError(
-            f"this run's model is {name or config['model'].get('class')!r}, which is not a registered name: "
+            f"this run's model is {shown(name or config['model'].get('class'))}, which is not a registered name: "
             "name its file again (--model path/to/file.py:Class, or ppgen.load(directory, pair=...))."
         )
     return make_pair(pair or name, DataSpec.from_json(config["spec"]), **options)
@@ -342,8 +374,8 @@ def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:
     was, now = config["spec"].get("num_features"), data.spec.num_features
     if was != now:
         raise UsageError(
-            f"the run was trained on data of {was} features, and data {data.spec.name!r} have {now}: give it the data "
-            "it was trained on, or train again."
+            f"the run was trained on data of {was} features, and data {shown(data.spec.name)} have {now}: give it the "
+            "data it was trained on, or train again."
         )
 
 

@@ -15,7 +15,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.memories import Forgetting
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, owner
@@ -75,7 +75,7 @@ def _depends_on_parameters(site: Site) -> bool:
 def _check_pathwise(site: Site, needed_by: str) -> None:
     if not site["fn"].has_rsample:
         raise UsageError(
-            f"site {site['name']!r} of the model is not reparameterized, and {needed_by} trains the model through its "
-            "draws, whose gradient there would silently be zero: choose a model with continuous x, or an objective "
-            "that reads densities, 'elbo'."
+            f"site {shown(site['name'])} of the model is not reparameterized, and {needed_by} trains the model "
+            "through its draws, whose gradient there would silently be zero: choose a model with continuous x, or an "
+            "objective that reads densities, 'elbo'."
         )

@@ -13,7 +13,7 @@ from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDi
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = [
     "PARTICLES",
@@ -139,7 +139,7 @@ def drawn_site(sites: Mapping[str, Site], x: Tensor) -> Site:
     observed = {name: site for name, site in sites.items() if site["infer"].get("was_observed")}
     site = next((site for site in observed.values() if site["value"].shape == x.shape), None)
     if site is None:
-        shapes = ", ".join(f"{name!r} {tuple(site['value'].shape)}" for name, site in observed.items()) or "none"
+        shapes = ", ".join(f"{shown(name)} {tuple(site['value'].shape)}" for name, site in observed.items()) or "none"
         raise UsageError(f"expected an observed site of x's shape {tuple(x.shape)} to draw from, found {shapes}.")
     return site
 
@@ -150,14 +150,14 @@ def check_same_latents(model_sites: Mapping[str, Site], guide_sites: Mapping[str
     guide = {name: site for name, site in guide_sites.items() if is_latent(site)}
     for name in model.keys() - guide.keys():
         raise UsageError(
-            f"site {name!r} is latent in the model and missing in the guide (which has {_names(guide)}): "
-            f"add pyro.sample({name!r}, ...) to the guide, observe it in the model, or have it summed out "
+            f"site {shown(name)} is latent in the model and missing in the guide (which has {_names(guide)}): "
+            f"add pyro.sample({shown(name)}, ...) to the guide, observe it in the model, or have it summed out "
             "(a discrete one, by infer=dict(enumerate='parallel') in the model)."
         )
     for name in guide.keys() - model.keys():
         what = "observed" if name in model_sites else "absent"
         raise UsageError(
-            f"site {name!r} is in the guide and {what} in the model (whose latents are {_names(model)}): "
+            f"site {shown(name)} is in the guide and {what} in the model (whose latents are {_names(model)}): "
             "remove it from the guide, or rename it to the model's site."
         )
 
@@ -166,7 +166,7 @@ def check_given(site: Site, value: Tensor, shape: tuple[int, ...] | None) -> Non
     """A latent's value, drawn by the guide or given, has the shape of the site it is scored at (None: any)."""
     if shape is not None and value.shape != shape:
         raise UsageError(
-            f"site {site['name']!r} is given values of shape {tuple(value.shape)}, and its distribution has shape "
+            f"site {shown(site['name'])} is given values of shape {tuple(value.shape)}, and its distribution has shape "
             f"{tuple(shape)} (particles first, then plates, then event): "
             "give model and guide the same plates and .to_event()."
         )
@@ -209,7 +209,7 @@ def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> No
     for name, site in guide_sites.items():
         if is_latent(site) and not site["fn"].has_rsample:
             raise UsageError(
-                f"site {name!r} of the guide is drawn from {_base_name(site['fn'])}, which has no reparameterized "
+                f"site {shown(name)} of the guide is drawn from {_base_name(site['fn'])}, which has no reparameterized "
                 f"sample: under {objective} its gradient would silently be zero; use an objective with "
                 "needs_rsample = False (`ppgen list objectives`), or a reparameterizable distribution."
             )
@@ -231,7 +231,7 @@ def check_scored(latents: Mapping[str, Site], outside: Iterable[str], objective:
         )
     for name in sorted({*outside} & {*discrete}):
         raise UsageError(
-            f"site {name!r} of the guide is discrete and stands outside the data plate, where {objective} has no "
+            f"site {shown(name)} of the guide is discrete and stands outside the data plate, where {objective} has no "
             "gradient for it: move it inside, or make it continuous."
         )
 
@@ -241,9 +241,9 @@ def check_unscaled(site: Site, needed_by: str) -> None:
     by_plates = math.prod(frame.full_size / frame.size for frame in site["cond_indep_stack"])
     if torch.is_tensor(site["scale"]) or not math.isclose(site["scale"], by_plates):
         raise UsageError(
-            f"site {site['name']!r} of the guide is scaled by other than its plates' N / B, and {needed_by} needs the "
-            "probability of its draws as it is: take poutine.scale off it, or choose an objective that reads log q "
-            "alone ('reinforce', 'vimco', 'enumerate')."
+            f"site {shown(site['name'])} of the guide is scaled by other than its plates' N / B, and {needed_by} "
+            "needs the probability of its draws as it is: take poutine.scale off it, or choose an objective that "
+            "reads log q alone ('reinforce', 'vimco', 'enumerate')."
         )
 
 
@@ -253,9 +253,9 @@ def check_whole(sites: Mapping[str, Site], plate: str | None, needed_by: str) ->
         for frame in site["cond_indep_stack"]:
             if frame.name != plate and frame.full_size not in (None, frame.size) and not site_is_subsample(site):
                 raise UsageError(
-                    f"site {site['name']!r} stands in plate {frame.name!r}, of which {frame.size} of {frame.full_size} "
-                    f"are shown, and {needed_by} is a bound only where none but the data plate ({plate!r}) is "
-                    "subsampled: show all of it, or train with ELBO, which is a mean."
+                    f"site {shown(site['name'])} stands in plate {shown(frame.name)}, of which {frame.size} of "
+                    f"{frame.full_size} are shown, and {needed_by} is a bound only where none but the data plate "
+                    f"({shown(plate)}) is subsampled: show all of it, or train with ELBO, which is a mean."
                 )
 
 
@@ -267,9 +267,9 @@ def _shape_error(site: Site, what: str) -> UsageError:
     plates = {f.name: f"size {f.size} at dim {f.dim}" for f in site["cond_indep_stack"] if f.vectorized}
     fn = site["fn"]
     return UsageError(
-        f"site {site['name']!r}: {what}, which does not fit its plates {plates} and its distribution's batch shape "
-        f"{tuple(fn.batch_shape)} and event shape {tuple(fn.event_shape)}: declare event dims with .to_event(), and "
-        "give observations the distribution's shape (a (N,) against (N, 1) would broadcast to (N, N))."
+        f"site {shown(site['name'])}: {what}, which does not fit its plates {plates} and its distribution's batch "
+        f"shape {tuple(fn.batch_shape)} and event shape {tuple(fn.event_shape)}: declare event dims with .to_event(), "
+        "and give observations the distribution's shape (a (N,) against (N, 1) would broadcast to (N, N))."
     )
 
 

@@ -18,8 +18,13 @@ import pyro
 import torch
 from torch import Tensor, fx, nn
 
+<<<<<<< HEAD
 from ppgen.errors import UsageError
 from ppgen.graphs import constants_moved, faster_products, graph_of, without_detach
+=======
+from ppgen.errors import UsageError, shown
+from ppgen.graphs import faster_products, graph_of, without_detach
+>>>>>>> wA
 from ppgen.leftovers import Descendants
 from ppgen.objective import Objective, Outcome, Player, State
 from ppgen.pair import Pair
@@ -62,7 +67,7 @@ class Learner(nn.Module):
         """
         named = {n: p for n, p in self.named_parameters() if p.requires_grad and n.startswith(player.owns)}
         if not named:
-            whose = "" if player.owns == ("",) else f" of player {player.name!r} ({', '.join(player.owns)}*)"
+            whose = "" if player.owns == ("",) else f" of player {shown(player.name)} ({', '.join(player.owns)}*)"
             raise UsageError(
                 f"there is nothing to train, no parameter{whose} that requires a gradient: give the pair parameters, "
                 "nn.Parameter or pyro.param, or make some trainable again."

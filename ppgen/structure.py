@@ -21,7 +21,7 @@ from pyro.poutine.messenger import Messenger, _context_wrap
 from pyro.poutine.util import site_is_subsample
 from torch import nn
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.lines import blame, current_line, first_sentence
 from ppgen.memories import Forgetting
 from ppgen.pair import Pair
@@ -155,9 +155,9 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
             for whole, parts in zip(together, apart, strict=True):
                 for name, site in whole.items():
                     if name not in parts or not _agree(site, parts[name], dim):
-                        return f"site {name!r}, {lines.of.get(name, 'in a library')}"
+                        return f"site {shown(name)}, {lines.of.get(name, 'in a library')}"
     except Exception as error:
-        return f"site {name!r}, {lines.of.get(name, 'in a library')}: {first_sentence(error)}"
+        return f"site {shown(name)}, {lines.of.get(name, 'in a library')}: {first_sentence(error)}"
     return ""
 
 

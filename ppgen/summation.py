@@ -32,7 +32,7 @@ from pyro.ops.rings import LogRing
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.sites import Site, data_frame, is_computed, is_summed, raw_log_prob
 
 __all__ = ["absorbing", "is_absorbed", "is_carrier"]
@@ -127,8 +127,8 @@ def _common_scale(members: Mapping[str, Site], plate: str | None) -> Any:
     for name, other in others:
         if not _same(scale, other):
             raise UsageError(
-                f"sites {first!r} and {name!r} are scaled differently, and {_summed_names(members)} is summed over "
-                "both: a scale stands outside the sum, so put one poutine.scale around all of them."
+                f"sites {shown(first)} and {shown(name)} are scaled differently, and {_summed_names(members)} is "
+                "summed over both: a scale stands outside the sum, so put one poutine.scale around all of them."
             )
     return scale
 

@@ -20,7 +20,7 @@ import ppgen
 from ppgen.batches import Interleaved
 from ppgen.data import Dataset
 from ppgen.documents import Document, WholeNumber
-from ppgen.errors import UsageError, is_out_of_memory
+from ppgen.errors import DivergedError, UsageError, is_out_of_memory, shown
 from ppgen.memory import keep_large_blocks
 from ppgen.nonfinite import first_nonfinite
 from ppgen.objective import Objective, Player, State
@@ -41,7 +41,7 @@ def _check_sums(sums: dict[str, float]) -> dict[str, float]:
     names = {name.removesuffix("/count") for name in sums}
     for name in sorted(names):
         if name not in sums or not sums.get(f"{name}/count", 0) > 0:
-            raise UsageError(f"expected {name!r} and a positive '{name}/count', got {sorted(sums)}")
+            raise UsageError(f"expected {shown(name)} and a positive '{name}/count', got {sorted(sums)}")
     return sums
 
 
@@ -224,7 +224,7 @@ class Trainer:
             if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
                 got = f"{tuple(state[name].shape)} {state[name].dtype}" if name in state else "nothing"
                 raise UsageError(
-                    f"the checkpoint's state {name!r} is {got}, this run's is {tuple(value.shape)} {value.dtype}: "
+                    f"the checkpoint's state {shown(name)} is {got}, this run's is {tuple(value.shape)} {value.dtype}: "
                     "resume with the objective's options and batch size it was trained with."
                 )
         self.state = {name: state[name].to(self.device) for name in self.state}
@@ -249,8 +249,8 @@ class Trainer:
             )
         if self.options.patience is not None and not any(part.valid for part in self.parts):
             raise UsageError(
-                f"patience waits for validation to improve, and data {self.data.spec.name!r} hold nothing out: give "
-                "validation data, ppgen.data.as_dataset(x, valid=...), or leave patience out."
+                f"patience waits for validation to improve, and data {shown(self.data.spec.name)} hold nothing out: "
+                "give validation data, ppgen.data.as_dataset(x, valid=...), or leave patience out."
             )
 
     def _new_books(self) -> Books:
@@ -329,7 +329,7 @@ class Trainer:
             gradients = dict(zip(owned, self._stepped(move, self._books.given(move))[0], strict=True))
         batch = part.draw(self.batches.parts[move.part].take(move.rows))
         where = first_nonfinite(self.learner.program, batch, gradients)
-        raise UsageError(
+        raise DivergedError(
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
             f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
         )
@@ -380,8 +380,8 @@ def _check_slots(player: Player, slots: Mapping[int, Mapping[str, Tensor]], owne
     expected = range(len(owned)) if steps else ()
     if sorted(slots) != list(expected) or not all(_is_of(slots[index], owned[index], steps) for index in expected):
         raise UsageError(
-            f"the checkpoint's optimizer of player {player.name!r}, at turn {turn}, is not that of its {len(owned)} "
-            "parameters: the checkpoint was edited; restore it, or train again into another --out."
+            f"the checkpoint's optimizer of player {shown(player.name)}, at turn {turn}, is not that of its "
+            f"{len(owned)} parameters: the checkpoint was edited; restore it, or train again into another --out."
         )
 
 
@@ -451,12 +451,12 @@ def check_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, T
         got = tuple(tensors[name].shape) if name in tensors else "nothing"
         if expected != got:
             raise UsageError(
-                f"the checkpoint does not fit: parameter {name!r} should be {expected} and is {got}; "
+                f"the checkpoint does not fit: parameter {shown(name)} should be {expected} and is {got}; "
                 "load it with the model and options it was trained with."
             )
     for name, _ in module.named_parameters():
         if not bool(torch.isfinite(tensors[name]).all()):
-            raise UsageError(f"the checkpoint's parameter {name!r} is not finite: it was edited; restore a copy.")
+            raise UsageError(f"the checkpoint's parameter {shown(name)} is not finite: it was edited; restore a copy.")
     return dict(tensors)
 
 

@@ -17,7 +17,7 @@ from ppgen.checkpoint import RESUME, read_checkpoint, write_checkpoint
 from ppgen.data import Dataset, DataSpec, as_dataset
 from ppgen.documents import Seconds, WholeNumber
 from ppgen.entry import entry_point
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.factory import as_objective
 from ppgen.files import write_whole
 from ppgen.metrics import MetricsLog, score
@@ -200,7 +200,7 @@ class _Session:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise UsageError(
-                f"checkpoint {checkpoint} cannot be gone on from ({error!r}): it was edited; restore it, or train "
+                f"checkpoint {checkpoint} cannot be gone on from ({shown(error)}): it was edited; restore it, or train "
                 "again into another --out."
             ) from error
         self.seconds, self._started = facts.seconds, time.perf_counter()
@@ -240,7 +240,7 @@ def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
             was, now = old[part].get(key), new[part].get(key)
             if was != now and key not in ("epochs", "steps", "checkpoint_seconds"):
                 raise UsageError(
-                    f"the run to resume was begun with {part} {key} = {was!r}, this one has {now!r}: "
+                    f"the run to resume was begun with {part} {key} = {shown(was)}, this one has {shown(now)}: "
                     "give what it was begun with, or name another --out."
                 )
 

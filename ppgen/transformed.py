@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.distributions import TransformedDistribution, transforms
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.memories import forget, parts_of, rebuilt
 from ppgen.sites import Site
 
@@ -101,7 +101,7 @@ class _Afresh(transforms.Transform):
         """One step of Newton's method from the known preimage; see the module's docstring."""
         if self.preimage is None:
             raise UsageError(
-                f"site {self.name!r} is scored at a value that it did not draw, and its "
+                f"site {shown(self.name)} is scored at a value that it did not draw, and its "
                 f"{type(self.transform).__name__} has no inverse: use a transform that has one (couplings, splines, "
                 "affine autoregressive), or an objective without fixed parameters ('elbo', 'iwelbo')."
             )

@@ -251,15 +251,15 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
     """
     if spec.observation not in DEFAULTS:
         raise UsageError(
-            f"data {spec.name!r} are as they were given and say no layer: make them with ppgen.dataset_from, which "
-            "does."
+            f"data {shown(spec.name)} are as they were given and say no layer: make them with ppgen.dataset_from, "
+            "which does."
         )
     kind = DEFAULTS[spec.observation] if kind is None else kind
     if kind not in LAYERS:
         raise UsageError(f"expected a kind of visible layer, got {shown(kind)}{nearest(kind, LAYERS)}")
     if spec.observation != _TAKES[kind]:
         raise UsageError(
-            f"a {kind} layer needs {_TAKES[kind]} data, and data {spec.name!r} are {spec.observation}: "
+            f"a {kind} layer needs {_TAKES[kind]} data, and data {shown(spec.name)} are {spec.observation}: "
             f"leave visible out for a {DEFAULTS[spec.observation]} layer, or load the data as {_TAKES[kind]}."
         )
     if kind != "counts":

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from ppgen.cli import main
+from ppgen.metrics import read_metrics
+from ppgen.run_config import read_config
 
-__all__ = ["COMPARE", "QUICK", "RESUME", "SMALL", "USER_FILE", "Given", "files", "run"]
+__all__ = ["BRIEF", "COMPARE", "QUICK", "RESUME", "SMALL", "USER_FILE", "Given", "check_line", "copied", "files", "run"]
 
 SMALL = ["-M", "latent_dim=2", "-M", "hidden=[4]"]
 QUICK = ["train", "vae", "--data", "digits", "--objective", "iwelbo", "--steps", "3", "--eager", *SMALL]
@@ -23,6 +29,30 @@ COMPARE = [
     *("--objectives", "vimco(num_particles=2)", "--train", "--steps", "2", "--seeds", "1"),
 ]
 """A comparison of seconds, with one short training; add ``--out``."""
+
+BRIEF = {
+    "list": ["list"],
+    "train": [
+        "train",
+        "vae",
+        "--data",
+        "digits",
+        "--objective",
+        "elbo",
+        "--steps",
+        "1",
+        "--batch-size",
+        "8",
+        "--eager",
+    ],
+    "evaluate": ["evaluate", "r", "--particles", "2", "--num-data", "3"],
+    "diagnose": ["diagnose", "r", "--particles", "30", "--num-data", "3", "--ask", "importance"],
+    "report": ["report", "r"],
+    "sample": ["sample", "r", "-n", "2"],
+    "compare": [word for word in COMPARE if word != "--train"],
+    "check": ["check", "linear_gaussian", "--data", "linear_gaussian", "--batch-size", "3"],
+}
+"""Every command with little to do, some on a run ``r``."""
 
 USER_FILE = """
 import warnings
@@ -123,3 +153,30 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Given:
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, hidden ones too, by its path."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@contextlib.contextmanager
+def copied(folder: Path) -> Iterator[None]:
+    """Within it, the present folder is a new one, which holds a copy of a run as ``r`` and a file."""
+    with TemporaryDirectory() as above, contextlib.chdir(above):
+        shutil.copytree(folder, "r")
+        Path("file.txt").write_text("mine")
+        yield
+
+
+def check_line(capsys: pytest.CaptureFixture[str], *line: str) -> None:
+    """In the present folder it does its work, or leaves all as it was and says why in a sentence."""
+    before = files(Path())
+    given = run(capsys, *line)
+    assert given.code in (0, 1, 2), given.err
+    assert "Traceback" not in given.err
+    if given.code == 2:
+        last = given.err.splitlines()[-1]
+        assert last.startswith("ppgen: "), given.err
+        assert len(last) < 1200, last
+        assert files(Path()) == before, last
+        return
+    assert not [file for file in files(Path()) if file.endswith((".tmp", ".lock"))]
+    for record in Path().rglob("metrics.jsonl"):
+        read_config(record.parent)
+        read_metrics(record)

@@ -151,6 +151,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def judged(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was evaluated and diagnosed."""
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("judged") / "r"))
+    assert main(["evaluate", str(folder), "--particles", "2", "--num-data", "3"]) == 0
+    assert main(["diagnose", str(folder), "--num-data", "3", "--particles", "30", "--ask", "importance"]) == 0
+    return folder
+
+
 @pytest.fixture
 def a_run(finished: Path, tmp_path: Path) -> Path:
     """A copy of that run as ``r`` in ``tmp_path``."""

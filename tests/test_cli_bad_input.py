@@ -150,6 +150,15 @@ def test_an_out_that_holds_a_run_is_refused(capsys: Capture, a_run: Path) -> Non
     assert files(a_run) == before
 
 
+@pytest.mark.parametrize("name", ["evaluation.json", "metrics.jsonl"])
+def test_a_folder_in_the_place_of_a_file_is_refused(capsys: Capture, a_run: Path, name: str) -> None:
+    (a_run / name).unlink(missing_ok=True)
+    (a_run / name).mkdir()
+    before = files(a_run)
+    assert f"r/{name} must be a file, and is none" in run(capsys, *RESUME, "--out", "r").sentence
+    assert files(a_run) == before
+
+
 def test_a_resume_with_other_options_is_refused(capsys: Capture, a_run: Path) -> None:
     before = files(a_run)
     said = run(capsys, *RESUME, "--out", "r", "--lr", "0.5").sentence

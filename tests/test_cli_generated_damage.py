@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -22,7 +21,8 @@ from ppgen.metrics import read_metrics
 from ppgen.runs import Run, load, read_config
 from ppgen.snapshots import Snapshots
 from ppgen.training import Facts
-from tests.cli_cases import RESUME, files, run
+from tests.cli_cases import BRIEF, RESUME, check_line, copied, files, run
+from tests.generated import generated
 
 Capture: TypeAlias = pytest.CaptureFixture[str]
 Place: TypeAlias = tuple[str | int, ...]
@@ -37,17 +37,12 @@ VALUES = st.just(GONE) | st.recursive(
     _PLAIN, lambda v: st.lists(v, max_size=2) | st.dictionaries(st.text(), v, max_size=2)
 )
 
-generated = settings(
-    derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
-)
-
 
 def _places(document: Any, above: Place = ()) -> Iterator[Place]:
     yield above
-    if not (above and above[-1] in ("options", "details")):  # whose they are is for models and questions to say
-        entries: Any = enumerate(document) if isinstance(document, list) else getattr(document, "items", tuple)()
-        for key, value in entries:
-            yield from _places(value, (*above, key))
+    entries: Any = enumerate(document) if isinstance(document, list) else getattr(document, "items", tuple)()
+    for key, value in entries:
+        yield from _places(value, (*above, key))
 
 
 def _damaged(document: Any, place: Place, value: Any) -> Any:
@@ -90,22 +85,12 @@ def _with_facts(file: Path, facts: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def judged(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was evaluated and diagnosed."""
-    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("judged") / "r"))
-    assert main(["evaluate", str(folder), "--particles", "2", "--num-data", "3"]) == 0
-    assert main(["diagnose", str(folder), "--num-data", "3", "--particles", "30", "--ask", "importance"]) == 0
-    return folder
-
-
-@pytest.fixture(scope="session")
 def loaded(judged: Path) -> Run:
     return load(judged)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-@settings(generated, max_examples=100)
-@given(data=st.data())
+@generated(st.data(), examples=100)
 def test_a_damaged_document_is_read_or_refused(judged: Path, loaded: Run, name: str, data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder, name)
@@ -116,8 +101,7 @@ def test_a_damaged_document_is_read_or_refused(judged: Path, loaded: Run, name: 
         assert refusal is None or name in refusal
 
 
-@settings(generated, max_examples=100)
-@given(data=st.data())
+@generated(st.data(), examples=100)
 def test_a_damaged_record_is_read_or_refused(judged: Path, data: st.DataObject) -> None:
     lines = (judged / "metrics.jsonl").read_bytes().splitlines()
     number = data.draw(st.integers(0, len(lines) - 1))
@@ -130,8 +114,7 @@ def test_a_damaged_record_is_read_or_refused(judged: Path, data: st.DataObject) 
 
 
 @pytest.mark.parametrize("name", ["checkpoint.safetensors", "snapshots.safetensors"])
-@settings(generated, max_examples=100)
-@given(data=st.data())
+@generated(st.data(), examples=100)
 def test_damaged_facts_are_read_or_refused(judged: Path, name: str, data: st.DataObject) -> None:
     _, facts = read_checkpoint(judged / name)
     with TemporaryDirectory() as folder:
@@ -143,23 +126,62 @@ def test_damaged_facts_are_read_or_refused(judged: Path, name: str, data: st.Dat
         assert refusal is None or str(file) in refusal
 
 
-@settings(generated, max_examples=15)
-@given(data=st.data())
-def test_a_run_that_is_not_gone_on_with_is_left_alone(capsys: Capture, judged: Path, data: st.DataObject) -> None:
-    with TemporaryDirectory() as above:
-        folder = Path(shutil.copytree(judged, Path(above, "r")))
-        name = data.draw(st.sampled_from(["checkpoint.safetensors", "config.json", "metrics.jsonl"]))
-        if name == "config.json":
-            (folder / name).write_bytes(_damage(data, json.loads((folder / name).read_bytes())))
-        elif name == "metrics.jsonl":
-            (folder / name).write_bytes((folder / name).read_bytes()[: -data.draw(st.integers(1, 100))])
-        else:
-            _, facts = read_checkpoint(folder / name)
-            place = data.draw(st.sampled_from(list(_places(facts))))
-            _with_facts(folder / name, _damaged(facts, place, data.draw(VALUES)))
-        before = files(folder)
-        given = run(capsys, *RESUME, "--out", folder)
-        assert given.code == 0 or (given.sentence and files(folder) == before)
+def _harm(data: st.DataObject, file: Path) -> None:
+    """A value replaced, or bytes, or the file cut, gone, a folder, or a link."""
+    content = file.read_bytes()
+    how = data.draw(st.sampled_from(["value", "value", "value", "bytes", "cut", "gone", "folder", "link"]), "how")
+    if how == "value" and file.suffix == ".safetensors":
+        _, facts = read_checkpoint(file)
+        _with_facts(file, _damaged(facts, data.draw(st.sampled_from(list(_places(facts)))), data.draw(VALUES)))
+    elif how == "value" and file.suffix == ".json":
+        file.write_bytes(_damage(data, json.loads(content)))
+    elif how == "value" and file.suffix == ".jsonl":
+        lines = content.splitlines()
+        number = data.draw(st.integers(0, len(lines) - 1))
+        lines[number] = _damage(data, json.loads(lines[number]))
+        file.write_bytes(b"\n".join(lines) + b"\n")
+    elif how in ("value", "bytes"):
+        changed = bytearray(content)
+        for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+            changed[place] = data.draw(st.integers(0, 255))
+        file.write_bytes(changed)
+    elif how == "cut":
+        file.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    else:
+        file.unlink()
+        if how == "folder":
+            file.mkdir()
+        elif how == "link":
+            file.symlink_to("nowhere")
+
+
+ON_A_RUN = {name: line for name, line in BRIEF.items() if line[1:2] == ["r"]} | {"train": [*RESUME, "--out", "r"]}
+
+
+@pytest.mark.parametrize("name", ON_A_RUN)
+@generated(st.data(), examples=10)
+def test_a_damaged_run_is_worked_with_or_left_alone(
+    capsys: Capture, judged: Path, name: str, data: st.DataObject
+) -> None:
+    with copied(judged):
+        harmed = data.draw(st.sampled_from(sorted(files(Path("r")))))
+        _harm(data, Path("r", harmed))
+        check_line(capsys, *ON_A_RUN[name])
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison."""
+    folder = tmp_path_factory.mktemp("compared") / "c"
+    assert main([*BRIEF["compare"], "--out", str(folder)]) == 0
+    return folder
+
+
+@generated(st.data(), examples=10)
+def test_a_damaged_plan_is_repeated_or_refused(capsys: Capture, compared: Path, data: st.DataObject) -> None:
+    with copied(compared):
+        _harm(data, Path("r/config.json"))
+        check_line(capsys, "compare", "--repeat", "r/config.json", "--out", "new")
 
 
 @pytest.mark.parametrize(

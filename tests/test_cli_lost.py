@@ -18,8 +18,9 @@ import torch
 
 from ppgen.checkpoint import read_checkpoint
 from ppgen.comparison.plan import Plan
+from ppgen.errors import UsageError
 from ppgen.runs import load
-from tests.cli_cases import COMPARE, QUICK, RESUME, files, run
+from tests.cli_cases import BRIEF, COMPARE, QUICK, RESUME, files, run
 from tests.test_cli_bad_input import TRAIN, Capture
 
 
@@ -60,11 +61,35 @@ def test_a_full_disk_leaves_a_run_as_it_was_and_the_command_can_be_given_again(
 ) -> None:
     before = files(a_run)
     with full_disk():
-        said = run(capsys, *command).sentence
-    assert "the disk is full; what was there before is whole: make room" in said
-    assert ("--resume" in said) == (command[0] == "train")
+        given = run(capsys, *command)
+    assert given.code == 2
+    assert "the disk is full; what was there before is whole: make room" in given.err
+    assert ("--resume" in given.err) == (command[0] == "train")
     assert files(a_run) == before
-    assert run(capsys, *command).code == 0
+    again = run(capsys, *command)
+    assert again.code == 0
+    if command in (EVALUATE, DIAGNOSE):
+        assert given.out == again.out  # no number is lost
+
+
+@pytest.mark.usefixtures("in_an_empty_folder", "a_run")
+@pytest.mark.parametrize(
+    "command",
+    [EVALUATE, DIAGNOSE, [*BRIEF["compare"], "--out", "c"]],
+    ids=lambda c: c[0],
+)
+def test_a_full_disk_takes_no_document_away(capsys: Capture, command: list[str]) -> None:
+    with full_disk():
+        given = run(capsys, *command, "--json")
+    assert given.code == 2
+    assert json.loads(given.out)
+
+
+def test_numbers_that_could_not_be_written_are_a_note_of_the_error(a_run: Path) -> None:
+    found = load(a_run)
+    with full_disk(), pytest.raises(UsageError, match="the disk is full") as refused:
+        found.evaluate(particles=2, num_data=3)
+    assert json.loads(refused.value.__notes__[0])["num_particles"] == 2
 
 
 @pytest.mark.usefixtures("in_an_empty_folder")
@@ -73,7 +98,7 @@ def test_draws_that_do_not_fit_leave_the_diagnosis_and_the_draws_before(capsys: 
     before = files(a_run)
     (a_run / "diagnosis.json").unlink()
     with full_disk(room=20_000):
-        assert "posterior.nc" in run(capsys, *DIAGNOSE).sentence
+        assert "posterior.nc" in run(capsys, *DIAGNOSE).err
     assert files(a_run) == before
 
 

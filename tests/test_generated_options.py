@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example
 from hypothesis import strategies as st
 
 from ppgen.arguments import as_typed
@@ -19,22 +19,14 @@ from ppgen.cli.options import settings as options_of
 from ppgen.comparison.listing import parse_objectives, with_options
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.data import DataSpec, load_data
-from ppgen.errors import UsageError
 from ppgen.factory import make_objective, make_pair
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES
 from ppgen.schedules import parse_schedule
+from tests.generated import generated, made_or_refused
 
 EMBEDDED = [*sorted(name for name, spec in DATA.items() if "synthetic" in spec.tags), "digits", "documents"]
-
-bounded = settings(
-    derandomize=True,
-    max_examples=int(os.environ.get("PPGEN_EXAMPLES", "20")),
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
 
 SMALL = st.integers(-2, 6)
 """What may be made is small; what is huge must be refused before it is made."""
@@ -83,16 +75,7 @@ def options(names: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(st.sampled_from([*known, *known, "nope", "x" * 10_000]), VALUES, min_size=1, max_size=3)
 
 
-def made_or_refused(make: Callable[[], Any]) -> Any:
-    """What is made; None where a short sentence says why it is not."""
-    try:
-        return make()
-    except UsageError as error:
-        sentence = str(error)
-    assert len(sentence) < 1000, sentence[:2000]
-    return None
-
-
+@functools.cache
 def spec_for(name: str) -> DataSpec:
     """What the model's own tiny pair was made for."""
     tiny = MODELS[name].tiny
@@ -103,58 +86,43 @@ def spec_for(name: str) -> DataSpec:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_is_made_or_refused(name: str) -> None:
-    spec, small = spec_for(name), {"iwae": {}, "rbm": {"hidden": 4}}.get(name, {"hidden": (4,)})
-
-    @bounded
-    @given(options(constructor_options(MODELS[name])))
-    def law(chosen: dict[str, Any]) -> None:
-        pair = made_or_refused(lambda: make_pair(name, spec, **{**small, **chosen}))
-        assert pair is None or isinstance(pair, Pair)
-
-    law()
+@generated(st.data())
+def test_a_model_is_made_or_refused(name: str, data: st.DataObject) -> None:
+    small = {"iwae": {}, "rbm": {"hidden": 4}}.get(name, {"hidden": (4,)})
+    chosen = data.draw(options(constructor_options(MODELS[name])))
+    pair = made_or_refused(lambda: make_pair(name, spec_for(name), **{**small, **chosen}))
+    assert pair is None or isinstance(pair, Pair)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_an_objective_is_made_or_refused_and_has_values_at_every_step(name: str) -> None:
-    @bounded
-    @given(options(constructor_options(OBJECTIVES[name])))
-    def law(chosen: dict[str, Any]) -> None:
-        objective = made_or_refused(lambda: make_objective(name, **chosen))
-        for step in (0, 1, 7) if objective is not None else ():
-            values = objective.schedules(step).values()
-            assert all(math.isfinite(value) for value in values)
-
-    law()
+@generated(st.data())
+def test_an_objective_is_made_or_refused_and_has_values_at_every_step(name: str, data: st.DataObject) -> None:
+    chosen = data.draw(options(constructor_options(OBJECTIVES[name])))
+    objective = made_or_refused(lambda: make_objective(name, **chosen))
+    for step in (0, 1, 7) if objective is not None else ():
+        values = objective.schedules(step).values()
+        assert all(math.isfinite(value) for value in values)
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_a_data_set_is_loaded_or_refused(name: str) -> None:
+@generated(st.data())
+def test_a_data_set_is_loaded_or_refused(name: str, data: st.DataObject) -> None:
     small = {"num_data": 20} if "num_data" in constructor_options(DATA[name]) else {}
-
-    @bounded
-    @given(options(constructor_options(DATA[name])))
-    def law(chosen: dict[str, Any]) -> None:
-        made_or_refused(lambda: load_data(name, **small | chosen))
-
-    law()
+    chosen = data.draw(options(constructor_options(DATA[name])))
+    made_or_refused(lambda: load_data(name, **small | chosen))
 
 
 @pytest.mark.parametrize("kind", [TrainingOptions, ComparisonOptions])
-def test_options_of_training_and_of_comparisons_are_taken_or_refused(kind: type) -> None:
-    @bounded
-    @given(options(field.name for field in fields(kind)))
-    def law(chosen: dict[str, Any]) -> None:
-        known = {name: value for name, value in chosen.items() if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
-        made = made_or_refused(lambda: kind(**known))
-        if made is not None:
-            torch.Generator().manual_seed(made.seed)
-
-    law()
+@generated(st.data())
+def test_options_of_training_and_of_comparisons_are_taken_or_refused(kind: Any, data: st.DataObject) -> None:
+    names = [field.name for field in fields(kind)]
+    chosen = data.draw(st.dictionaries(st.sampled_from(names), VALUES, min_size=1, max_size=3))
+    made = made_or_refused(lambda: kind(**chosen))
+    if made is not None:
+        torch.Generator().manual_seed(made.seed)
 
 
-@bounded
-@given(TEXTS | SCHEDULES)
+@generated(TEXTS | SCHEDULES)
 def test_a_schedules_text_is_read_or_refused(text: str) -> None:
     made_or_refused(lambda: parse_schedule(text))
 
@@ -170,8 +138,7 @@ LISTS = st.lists(
 ).map(", ".join)
 
 
-@bounded
-@given(LISTS | TEXTS, st.dictionaries(st.sampled_from(["num_particles", "centred"]), VALUES, max_size=1))
+@generated(LISTS | TEXTS, st.dictionaries(st.sampled_from(["num_particles", "centred"]), VALUES, max_size=1))
 @example("[" * 5000, {})
 @example("-" * 100_000, {})
 @example("a" + ".a" * 5000, {})
@@ -180,8 +147,7 @@ def test_a_list_of_objectives_is_read_or_refused(text: str, shared: dict[str, An
     made_or_refused(lambda: [one.make() for one in with_options(parse_objectives(text), shared)])
 
 
-@bounded
-@given(
+@generated(
     st.lists(st.builds("{}={}".format, st.sampled_from(["hidden", "latent_dim", "1", ""]), TEXTS | LISTS), max_size=2)
 )
 def test_settings_of_the_command_line_are_read_or_refused(texts: list[str]) -> None:

@@ -180,21 +180,28 @@ def _carry_out(plan: Plan, folder: Path | None, as_json: bool) -> None:
 
 
 def _compare(plan: Plan, folder: Path | None, as_json: bool) -> None:
-    """The comparison first, printed and written; then the trainings, and all written again."""
+    """The comparison first, printed and written; then the trainings, and all written again.
+
+    What was found is printed whatever becomes of the rest.
+    """
+    curves: Sequence[Curves] = ()
     with stdout_kept_for(as_json):
         found = plan.compare(progress=True)
     if not as_json:
         _print(found)
-    with stdout_kept_for(as_json):
-        _write(plan, found, (), folder)
-        curves = plan.train(progress=True)
-        if curves:
+    try:
+        with stdout_kept_for(as_json):
             _write(plan, found, curves, folder)
-    if as_json:
-        print_json({**_named(plan), **found.to_json(), "curves": [asdict(one) for one in curves]})
-        return
-    if curves:
+            curves = plan.train(progress=True)
+    finally:
+        if as_json:
+            print_json(_document(plan, found, curves))
+    if curves and not as_json:
         print_table((TRAINED[0], *(f">{title}" for title in TRAINED[1:-1]), TRAINED[-1]), trained_table(curves))
+    if curves:
+        _write(plan, found, curves, folder)
+    if as_json:
+        return
     if folder is None:
         say("--out DIR writes the page with the plots, and the numbers as JSON and CSV.")
     else:
@@ -219,10 +226,10 @@ def _row(one: ObjectiveResult) -> tuple[str, ...]:
 def _write(plan: Plan, found: Comparison, curves: Sequence[Curves], folder: Path | None) -> None:
     if folder is None:
         return
-    names, title = _named(plan), f"{plan.model.rpartition(':')[2]} on {plan.data}"
+    title = f"{plan.model.rpartition(':')[2]} on {plan.data}"
     texts = {
         CONFIG: _config(plan),
-        RESULT: json.dumps({**names, **found.to_json(), "curves": [asdict(one) for one in curves]}, indent=2),
+        RESULT: json.dumps(_document(plan, found, curves), indent=2),
         TABLE: csv_of(found.rows()),
         PAGE: render(found, title, curves, plan.config()),
     }
@@ -237,8 +244,8 @@ def _config(plan: Plan) -> str:
     return json.dumps(plan.config(), indent=2)
 
 
-def _named(plan: Plan) -> dict[str, Any]:
-    return {"model": plan.model, "data": plan.data}
+def _document(plan: Plan, found: Comparison, curves: Sequence[Curves]) -> dict[str, Any]:
+    return {"model": plan.model, "data": plan.data, **found.to_json(), "curves": [asdict(one) for one in curves]}
 
 
 def _listed(text: str, shared: Sequence[str] | None, particles: str | None) -> tuple[Listed, ...]:

@@ -46,7 +46,14 @@ def diagnose(
     with stdout_kept_for(as_json):
         found = load(run, pair=model, device=device)
         result = found.diagnose(
-            split=split, num_data=num_data, num_particles=particles, questions=ask, seed=seed, out=out, progress=True
+            out,
+            write=False,
+            split=split,
+            num_data=num_data,
+            num_particles=particles,
+            questions=ask,
+            seed=seed,
+            progress=True,
         )
     if as_json:
         print_json(result.to_json())
@@ -58,3 +65,5 @@ def diagnose(
         for finding in result.findings:
             if finding.advice:
                 print(f"{finding.title} {finding.advice}")
+    with stdout_kept_for(as_json):
+        found.keep(result, out)  # last: a full disk takes no finding away

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 import ppgen
-from ppgen.errors import UsageError, is_out_of_memory
+from ppgen.errors import UsageError, cut, expected, is_out_of_memory, shown
 
 __all__ = ["BAD_INPUT", "DEFECT", "explain"]
 
@@ -25,14 +25,14 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, UsageError):
         return BAD_INPUT, _one_line(str(error))
     if isinstance(error, typer.TyperException):
-        what = _one_line(error.format_message()).rstrip(".")
+        what = cut(expected(_one_line(error.format_message())).rstrip("."), 400)
         return BAD_INPUT, f"{what}{_got(error)}; see `{_command(error)} --help`."
     if is_out_of_memory(error):
         return BAD_INPUT, "out of memory: lower --batch-size, --particles or the objective's num_particles."
     if (line := _users_line(error)) is not None:
         return BAD_INPUT, f"{line} raised {_described(error)}."
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename is not None else ""
+        where = f"{cut(str(error.filename), 500)}: " if error.filename is not None else ""
         return BAD_INPUT, f"cannot go on: {where}{error.strerror or error}."
     return DEFECT, f"{_described(error)}: this is a defect of ppgen; please report it with what --debug shows."
 
@@ -50,7 +50,7 @@ def _described(error: Exception) -> str:
 def _got(error: typer.TyperException) -> str:
     """What came, where Typer says only what it expected."""
     details: list[dict[str, object]] = getattr(error.__cause__, "errors", list)()
-    return f", got {details[0]['input']!r}" if details else ""
+    return f", got {shown(details[0]['input'])}" if details else ""
 
 
 def _command(error: typer.TyperException) -> str:

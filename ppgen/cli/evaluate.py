@@ -58,7 +58,7 @@ def evaluate(
         found = load(run, pair=model, device=device)
         log_z = estimate_log_z(found.pair, **asked, progress=True) if asked else None
         result = found.evaluate(
-            split, particles, num_data=num_data, log_z=log_z, num_samples=num_samples, progress=True
+            split, particles, num_data=num_data, log_z=log_z, num_samples=num_samples, progress=True, write=False
         )
     if as_json:
         print_json(result.to_json())
@@ -69,6 +69,7 @@ def evaluate(
             print_table((">K", ">log-likelihood", ">standard error"), rows)
         if result.measures:
             print_table(("measure", ">value", ">±", "what it says"), map(_row, result.measures))
+    found.keep(result)  # last: a full disk takes no number away
 
 
 def _row(measure: Measure) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ppgen.comparison.labels import bound_name
 from ppgen.data import Dataset
-from ppgen.errors import UsageError
+from ppgen.errors import DivergedError
 from ppgen.evaluation import evaluate
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions, choose_device
@@ -124,8 +124,10 @@ def train_each(
         device: where to train.
         progress: show progress bars.
 
+    A training whose numbers cease to be finite is reported among the failures, and the others go on.
+
     Raises:
-        UsageError: nothing is held out for validation.
+        UsageError: nothing is held out for validation; whatever else stops a training, which would stop all.
     """
     data.split("valid")
     found = []
@@ -154,7 +156,7 @@ def _lasting(
         trainer = Trainer(make(training.seed).to(place), data.to(place), objective, training)
         _clock(trainer, trainer.take_turn, _WARM_UP)
         turn, validation = _clock(trainer, trainer.take_turn, _TRIAL), _clock(trainer, trainer.validate, 1)
-    except UsageError:  # the training itself will meet it, and that is where it is reported
+    except DivergedError:  # the training itself will meet it, and that is where it is reported
         return training
     return replace(training, steps=max(1, int((seconds - _POINTS * validation) / turn)))
 
@@ -189,7 +191,7 @@ def _train(
     pair = make(options.seed)
     try:
         run = fit(pair, data, objective, device=device, progress=progress, **vars(options))
-    except UsageError as error:  # a number that is not finite: what the estimator does here is the answer
+    except DivergedError as error:  # what the estimator does here is the answer
         return _Training((), failure=str(error))
     train, valid = ([line for line in run.metrics if line["split"] == split] for split in ("train", "valid"))
     lines = [

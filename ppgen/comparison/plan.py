@@ -96,7 +96,8 @@ class Plan:
         try:
             plan = cls._from(read_document(path, _File, "fetch it again").model_dump())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            what = str(error).removeprefix(f"{path} ") if isinstance(error, UsageError) else shown(error)
+            said = str(error).removeprefix(f"{path} ").partition("; it was edited")[0]
+            what = said if isinstance(error, UsageError) else shown(error)
             raise UsageError(f"{path} is not what a comparison writes ({what.rstrip('.')}): {_MEND}.") from error
         if model is None and plan.model not in MODELS:
             raise UsageError(
@@ -166,7 +167,7 @@ class Plan:
         found = load_data(self.data, **labels | dict(self.data_options))
         if self.sha256 not in (None, found.sha256):
             raise UsageError(
-                f"data {self.data!r} are not those of the comparison that is to be repeated: their SHA-256 is "
+                f"data {shown(self.data)} are not those of the comparison that is to be repeated: their SHA-256 is "
                 f"{found.sha256[:12]}..., expected {str(self.sha256)[:12]}...; restore them, or compare anew."
             )
         return found.to(choose_device(self.device))

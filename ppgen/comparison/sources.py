@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.comparison.labels import label_of
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.objective import Objective, Player, Reduction, State
 from ppgen.pair import Pair
 from ppgen.parameters import empty_store, isolated, swapped
@@ -93,7 +93,7 @@ def source_of(objective: Any, pair: Pair, batch: Batch, *, step: int = 0) -> Sou
     }
     make = next((make for kind, make in kinds.items() if isinstance(objective, kind)), None)
     if make is None:
-        raise UsageError(f"expected an objective, its registered name, or a pyro.infer.ELBO, got {objective!r}.")
+        raise UsageError(f"expected an objective, its registered name, or a pyro.infer.ELBO, got {shown(objective)}.")
     with in_a_sentence(label_of(objective)):
         with torch.random.fork_rng():
             trial = make()

@@ -64,7 +64,7 @@ class Dataset:
         self._check_types()
         if self.dynamic and self.spec.observation != "binary":
             raise UsageError(
-                f"data {self.spec.name!r} is {self.spec.observation} and dynamic: "
+                f"data {shown(self.spec.name)} is {self.spec.observation} and dynamic: "
                 "only binary data is drawn anew at each presentation."
             )
         check_split("train", self.train, self.spec, probabilities=self.dynamic)
@@ -72,13 +72,13 @@ class Dataset:
             check_split(name, getattr(self, name), self.spec, like=self.train)
         if self.spec.num_data not in (None, len(self.train[0])):
             raise UsageError(
-                f"num_data of data {self.spec.name!r} is {self.spec.num_data}, but train has "
+                f"num_data of data {shown(self.spec.name)} is {self.spec.num_data}, but train has "
                 f"{len(self.train[0])} rows: leave num_data out or correct it."
             )
         if self.modes is not None and self.modes.centres.shape[1] != self.spec.num_features:
             raise UsageError(
-                f"the modes of data {self.spec.name!r} must have num_features={self.spec.num_features} coordinates, "
-                f"got {self.modes.centres.shape[1]}."
+                f"the modes of data {shown(self.spec.name)} must have num_features={self.spec.num_features} "
+                f"coordinates, got {self.modes.centres.shape[1]}."
             )
 
     def _check_types(self) -> None:
@@ -93,15 +93,15 @@ class Dataset:
         for name, value, kind in expected:
             if not isinstance(value, kind):
                 what = getattr(kind, "__name__", str(kind))
-                raise UsageError(f"{name} of a Dataset must be a {what}, got {value!r:.60}.")
+                raise UsageError(f"{name} of a Dataset must be a {what}, got {shown(value)}.")
         if not all(isinstance(other, Dataset) for other in self.beside):
-            raise UsageError(f"beside of a Dataset must hold Datasets, got {self.beside!r:.60}.")
+            raise UsageError(f"beside of a Dataset must hold Datasets, got {shown(self.beside)}.")
 
     def __repr__(self) -> str:
         """The name, and how many data each split has: what is held out is said."""
         sizes = {name: len(getattr(self, name)[0]) for name in ("train", *self._held_out)}
         held_out = [f"{sizes[name]:,} held out for {name}" for name in self._held_out]
-        own = f"data {self.spec.name!r}: {sizes['train']:,} to train, {', '.join(held_out) or 'nothing held out'}"
+        own = f"data {shown(self.spec.name)}: {sizes['train']:,} to train, {', '.join(held_out) or 'nothing held out'}"
         return "; beside ".join([own, *map(repr, self.beside)])
 
     @property
@@ -144,8 +144,8 @@ class Dataset:
         split: Split = getattr(self, name)
         if not split:
             raise UsageError(
-                f"data {self.spec.name!r} hold nothing out for {name!r}: name the split {self.last_split!r}, or give "
-                f"{name} data, ppgen.data.as_dataset(train, {name}=...)."
+                f"data {shown(self.spec.name)} hold nothing out for {shown(name)}: name the split "
+                f"{shown(self.last_split)}, or give {name} data, ppgen.data.as_dataset(train, {name}=...)."
             )
         return split
 

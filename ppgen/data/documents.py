@@ -10,7 +10,7 @@ from ppgen.data.dataset import Dataset
 from ppgen.data.options import Seed
 from ppgen.data.user import dataset_from
 from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.registry import register_data
 
 __all__ = ["documents"]
@@ -63,7 +63,7 @@ def documents(
 def _existing(option: str, name: str) -> Path:
     path = Path(os.path.expanduser(str(name)))
     if not os.path.isfile(path):  # pathlib raises for names that are too long
-        raise UsageError(f"{option} must name a file, got {str(name)!r:.200}, where there is none: correct the path.")
+        raise UsageError(f"{option} must name a file, got {shown(str(name))}, where there is none: correct the path.")
     return path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = ["PLACE", "Remote", "data_folder", "find", "obtain"]
 
@@ -43,7 +43,7 @@ def data_folder() -> Path | None:
         return None
     folder = Path(os.path.expanduser(name))
     if not folder.is_dir():
-        raise UsageError(f"PPGEN_DATA must name a folder, got {name!r}: correct the variable or unset it.")
+        raise UsageError(f"PPGEN_DATA must name a folder, got {shown(name)}: correct the variable or unset it.")
     return folder
 
 

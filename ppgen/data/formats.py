@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ppgen.data.reading import check_size, reading
 from ppgen.data.sparse import check_matrix
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = [
     "check_kind",
@@ -188,7 +188,8 @@ def check_kind(path: Path, name: str, array: Any) -> NDArray[Any]:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
         came = getattr(array, "dtype", type(array).__name__)  # what is no array in an archive comes as its bytes
         raise UsageError(
-            f"{path} must hold arrays of numbers, and {name!r} is of {came}: leave it out, or turn it into numbers."
+            f"{path} must hold arrays of numbers, and {shown(name)} is of {came}: leave it out, or turn it into "
+            "numbers."
         )
     return array
 

@@ -27,7 +27,7 @@ def load_data(name: str, **options: Any) -> Dataset:
     """
     spec = DATA[name]
     complete = _complete(spec, options)
-    with within_memory(f"data set {name!r} with {shown(options)}"):
+    with within_memory(f"data set {shown(name)} with {shown(options)}"):
         dataset: Dataset = spec.cls(**complete)
     return dataclasses.replace(dataset, config={"name": name, "options": complete})
 
@@ -42,6 +42,6 @@ def _complete(spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
     for option in options:
         if option == "labels" and "labels" not in known:
             labelled = [other.name for other in DATA.values() if "labels" in loader_options(other)]
-            raise UsageError(f"data set {spec.name!r} has no labels: those that have are {', '.join(labelled)}.")
-    check_names(f"data set {spec.name!r}", spec.cls, options)
+            raise UsageError(f"data set {shown(spec.name)} has no labels: those that have are {', '.join(labelled)}.")
+    check_names(f"data set {shown(spec.name)}", spec.cls, options)
     return known | options

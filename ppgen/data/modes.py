@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = ["Modes"]
 
@@ -29,5 +29,6 @@ class Modes:
     def __post_init__(self) -> None:
         if self.centres.dim() != 2 or self.centres.shape[0] < 1 or not self.scale > 0:
             raise UsageError(
-                f"modes expect centres (M, D) and a positive scale, got {tuple(self.centres.shape)} and {self.scale!r}."
+                f"modes expect centres (M, D) and a positive scale, got {tuple(self.centres.shape)} and "
+                f"{shown(self.scale)}."
             )

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ppgen.data.dataset import Split
 from ppgen.data.formats import read_arrays, read_csv
 from ppgen.data.sparse import Rows, SparseRows, is_sparse, native
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = ["tensor_of", "tensors_of"]
 
@@ -53,7 +53,7 @@ def _of_file(where: str, path: Path) -> Split:
     readers: dict[str, Callable[[Path], Any]] = {".csv": read_csv, ".npz": read_arrays}
     if path.suffix not in readers or not os.path.isfile(path):  # pathlib raises for names that are too long
         raise UsageError(
-            f"{where} must be data, or the path of a .csv or .npz file that exists, got {str(path)!r:.200}: name "
+            f"{where} must be data, or the path of a .csv or .npz file that exists, got {shown(str(path))}: name "
             "such a file, or load a registered data set with ppgen.load_data."
         )
     read = readers[path.suffix](path)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from ppgen.errors import UsageError, nearest
+from ppgen.errors import UsageError, nearest, shown
 
 __all__ = ["DataSpec", "Observation"]
 
@@ -68,27 +68,31 @@ class DataSpec:
 
     def _check_numbers(self) -> None:
         if not isinstance(self.name, str):
-            raise UsageError(f"the name of data must be a string, got {self.name!r:.60}.")
+            raise UsageError(f"the name of data must be a string, got {shown(self.name)}.")
         least = {"num_features": 1, "levels": 2, "num_classes": 1, "num_labelled": 1, "num_data": 1, "length": 1}
         for name, lower in least.items():
             value = getattr(self, name)
             if value is None and name != "num_features":
                 continue
             if not _is_size(value) or value < lower:
-                raise UsageError(f"{name} of data {self.name!r} must be an integer of at least {lower}, got {value!r}.")
+                raise UsageError(
+                    f"{name} of data {shown(self.name)} must be an integer of at least {lower}, got {shown(value)}."
+                )
 
         if self.num_labelled is not None and self.num_classes is None:
-            raise UsageError(f"data {self.name!r} has num_labelled={self.num_labelled} and no num_classes: give both.")
+            raise UsageError(
+                f"data {shown(self.name)} has num_labelled={self.num_labelled} and no num_classes: give both."
+            )
 
     def _check_observation(self) -> None:
         if self.observation not in get_args(Observation):
             raise UsageError(
-                f"unknown observation {self.observation!r} of data {self.name!r}"
+                f"unknown observation {shown(self.observation)} of data {shown(self.name)}"
                 f"{nearest(str(self.observation), get_args(Observation))}"
             )
         if (self.levels is not None) != (self.observation == "quantised"):
             raise UsageError(
-                f"data {self.name!r} is {self.observation} and has levels={self.levels}: "
+                f"data {shown(self.name)} is {self.observation} and has levels={self.levels}: "
                 "give levels for quantised data and for nothing else."
             )
 
@@ -96,47 +100,50 @@ class DataSpec:
         for name in ("length", "vocabulary"):
             if getattr(self, name) is not None and self.observation != "counts":
                 raise UsageError(
-                    f"data {self.name!r} is {self.observation} and has a {name}: give it for counts and nothing else."
+                    f"data {shown(self.name)} is {self.observation} and has a {name}: give it for counts and nothing "
+                    "else."
                 )
         words: object = self.vocabulary
         if words is not None and not (isinstance(words, tuple) and all(isinstance(word, str) for word in words)):
             raise UsageError(
-                f"vocabulary of data {self.name!r} must be a list of words, word i for column i, got {words!r:.60}."
+                f"vocabulary of data {shown(self.name)} must be a list of words, word i for column i, got "
+                f"{shown(words)}."
             )
         if self.vocabulary is not None and len(self.vocabulary) != self.num_features:
             raise UsageError(
-                f"vocabulary of data {self.name!r} must hold num_features={self.num_features} words, "
+                f"vocabulary of data {shown(self.name)} must hold num_features={self.num_features} words, "
                 f"got {len(self.vocabulary)}."
             )
 
     def _check_shapes(self) -> None:
         if (self.shape is not None) != (self.observation == "any"):
             raise UsageError(
-                f"data {self.name!r} is {self.observation} and has shape={self.shape}: give it for data of the kind "
-                "any, and for nothing else."
+                f"data {shown(self.name)} is {self.observation} and has shape={self.shape}: give it for data of the "
+                "kind any, and for nothing else."
             )
         for name in ("shape", "image_shape"):
             sizes = getattr(self, name)
             if sizes is not None and not (isinstance(sizes, tuple | list) and all(map(_is_size, sizes))):
                 raise UsageError(
-                    f"{name} of data {self.name!r} must be a tuple of integers of at least 1, got {sizes!r:.60}."
+                    f"{name} of data {shown(self.name)} must be a tuple of integers of at least 1, got {shown(sizes)}."
                 )
         if self.shape is not None and prod(self.shape) != self.num_features:
             raise UsageError(
-                f"shape of data {self.name!r} must hold num_features={self.num_features} numbers, got {self.shape}."
+                f"shape of data {shown(self.name)} must hold num_features={self.num_features} numbers, got "
+                f"{self.shape}."
             )
         if self.image_shape is not None and (
             len(self.image_shape) not in (2, 3) or prod(self.image_shape) != self.num_features
         ):
             raise UsageError(
-                f"image_shape of data {self.name!r} must be (H, W) or (C, H, W) holding num_features="
+                f"image_shape of data {shown(self.name)} must be (H, W) or (C, H, W) holding num_features="
                 f"{self.num_features} numbers, got {tuple(self.image_shape)}."
             )
         if self.mean is not None and not isinstance(self.mean, torch.Tensor):
-            raise UsageError(f"mean of data {self.name!r} must be a tensor, got {self.mean!r:.60}.")
+            raise UsageError(f"mean of data {shown(self.name)} must be a tensor, got {shown(self.mean)}.")
         if self.mean is not None and self.mean.shape != (self.num_features,):
             raise UsageError(
-                f"mean of data {self.name!r} must have shape ({self.num_features},), got {tuple(self.mean.shape)}."
+                f"mean of data {shown(self.name)} must have shape ({self.num_features},), got {tuple(self.mean.shape)}."
             )
 
     @property
@@ -159,7 +166,7 @@ class DataSpec:
         known = _saved()
         for name in values:
             if name not in known:
-                raise UsageError(f"unknown entry {name!r} in the description of a datum{nearest(name, known)}")
+                raise UsageError(f"unknown entry {shown(name)} in the description of a datum{nearest(name, known)}")
         missing = [name for name in ("name", "num_features", "observation") if name not in values]
         if missing:
             raise UsageError(f"the description of a datum lacks {', '.join(missing)}: it has {', '.join(values)}.")

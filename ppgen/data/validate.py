@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ppgen.data.sparse import Rows, SparseRows, place_of, stored
 from ppgen.data.spec import DataSpec
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 
 __all__ = ["UNKNOWN_LABEL", "check_split"]
 
@@ -32,7 +32,7 @@ def check_split(
             finite or outside of what its likelihood can produce; the sentence names the split and the first
             offending row.
     """
-    where = f"{name} of data {spec.name!r}"
+    where = f"{name} of data {shown(spec.name)}"
     _check_tensors(where, split)
     if like is not None:
         _check_alike(name, split, like)

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from ppgen.dreams import dreamt, prior_latents
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.graphs import traced
 from ppgen.latent_chains import LatentChains, Latents
 from ppgen.memory import keep_large_blocks
@@ -72,7 +72,7 @@ class Budget:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not isinstance(value, int) or value < 1:
-                raise UsageError(f"{name} of an annealing budget must be a positive integer, got {value!r}.")
+                raise UsageError(f"{name} of an annealing budget must be a positive integer, got {shown(value)}.")
 
 
 @dataclass(frozen=True)

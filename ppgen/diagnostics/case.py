@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ppgen.data import Dataset, as_dataset
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.rows import is_divisible, num_rows, rows_or_all, take_rows
@@ -41,8 +41,8 @@ class Arguments:
         """
         if split != self.last_split:
             raise UsageError(
-                f"the arguments of a model that are no columns of a data set are one split, 'train', and {split!r} was "
-                "asked for: leave split out."
+                f"the arguments of a model that are no columns of a data set are one split, 'train', and "
+                f"{shown(split)} was asked for: leave split out."
             )
         return rows_or_all(self.batch, rows)
 
@@ -173,7 +173,7 @@ class Case:
             value = sites[name]["value"]  # (2, ...)
             if not sites[name]["fn"].support.is_discrete and torch.equal(value[0], value[-1]):
                 raise UsageError(
-                    f"the guide holds {name!r} at one point, which has no density and is no posterior: give it a "
+                    f"the guide holds {shown(name)} at one point, which has no density and is no posterior: give it a "
                     "distribution with a scale (AutoNormal, where it is AutoDelta)."
                 )
 
@@ -185,9 +185,9 @@ class Case:
         """
         if isinstance(self.data, Dataset) and self.data.beside:
             raise UsageError(
-                f"latents of the whole data set are weighed by all training data, and {self.data.spec.name!r} is one "
-                f"of {len(self.data.parts)} parts, whose batches took turns: weigh them by hand, by ppgen.log_weights "
-                "of each part."
+                f"latents of the whole data set are weighed by all training data, and {shown(self.data.spec.name)} is "
+                f"one of {len(self.data.parts)} parts, whose batches took turns: weigh them by hand, by "
+                "ppgen.log_weights of each part."
             )
 
     def _of_two_data(self, num_particles: int) -> Particles:

@@ -166,5 +166,5 @@ def _asked(names: Sequence[str] | None) -> list[Question]:
 def _num_data(data: Dataset | Arguments, split: str, asked: int | None) -> int:
     most = data.size(split)
     if asked is not None and not 2 <= asked <= most:
-        raise UsageError(f"num_data must lie between 2 and {most} (the data in {split!r}), got {asked!r}.")
+        raise UsageError(f"num_data must lie between 2 and {most} (the data in {shown(split)}), got {shown(asked)}.")
     return min(most, NUM_DATA) if asked is None else asked

@@ -33,7 +33,7 @@ from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import k_threshold, pareto_k
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pair import as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
@@ -136,7 +136,8 @@ def compare_runs(
     for name, batch in batches.items():
         if batch[0].shape != batches[first][0].shape or not torch.equal(batch[0], batches[first][0]):
             raise UsageError(
-                f"runs {first!r} and {name!r} have other {split} data: densities compare on the same data only."
+                f"runs {shown(first)} and {shown(name)} have other {split} data: densities compare on the same data "
+                "only."
             )
     found = {
         name: held_out(run.pair, batches[name], num_particles=num_particles, seed=seed) for name, run in runs.items()

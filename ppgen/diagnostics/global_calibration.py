@@ -32,7 +32,7 @@ from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.dreams import dreamt
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pair import Pair, as_pair, check_density
 from ppgen.parameters import in_evaluation, isolated
 from ppgen.progress import track
@@ -226,5 +226,6 @@ def _check_refit(one: Particles) -> None:
     scored = [*one.scored, *one.outside.scored]
     if scored:
         raise UsageError(
-            f"VSBC refits the guide by gradients through its draws, and {scored[0]!r} has no reparameterized sample."
+            f"VSBC refits the guide by gradients through its draws, and {shown(scored[0])} has no reparameterized "
+            "sample."
         )

@@ -34,7 +34,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import transform_to
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.graphs import traced
 from ppgen.latent_chains import LatentChains, Latents
 from ppgen.memory import keep_large_blocks
@@ -77,9 +77,9 @@ class Search:
     def __post_init__(self) -> None:
         for name, least in (("num_steps", 1), ("num_particles", 2)):
             if getattr(self, name) < least:
-                raise UsageError(f"{name} of a search must be at least {least}, got {getattr(self, name)!r}.")
+                raise UsageError(f"{name} of a search must be at least {least}, got {shown(getattr(self, name))}.")
         if not self.lr > 0:
-            raise UsageError(f"lr of a search must be positive, got {self.lr!r}.")
+            raise UsageError(f"lr of a search must be positive, got {shown(self.lr)}.")
 
 
 @dataclass(frozen=True)
@@ -331,6 +331,7 @@ def _unconstrained(site: str, fn: Any) -> Iterator[tuple[str, Tensor]]:
             yield name, transform_to(constraints[name]).inv(getattr(fn, name))
     except NotImplementedError as error:
         raise UsageError(
-            f"site {site!r} of the guide is drawn from {type(fn).__name__}, whose parameters have no unconstrained "
-            "form: local optimisation cannot move them; use a distribution of location and scale, or of logits."
+            f"site {shown(site)} of the guide is drawn from {type(fn).__name__}, whose parameters have no "
+            "unconstrained form: local optimisation cannot move them; use a distribution of location and scale, or of "
+            "logits."
         ) from error

@@ -27,7 +27,7 @@ from torch import Tensor
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pair import as_pair
 from ppgen.posterior import guide_groups
 from ppgen.replay import Variables
@@ -213,9 +213,11 @@ def _values(name: str, quantity: Quantity, sets: Tensor) -> Tensor:
     found = tuple(values.shape) if torch.is_tensor(values) else type(values).__name__
     if found != (len(sets),):
         raise UsageError(
-            f"quantity {name!r} must give one number for each of {len(sets)} sets, ({len(sets)},), got {found}."
+            f"quantity {shown(name)} must give one number for each of {len(sets)} sets, ({len(sets)},), got {found}."
         )
     if values.isnan().any():
-        raise UsageError(f"quantity {name!r} is NaN: let it give a number for every set of data {tuple(sets.shape)}.")
+        raise UsageError(
+            f"quantity {shown(name)} is NaN: let it give a number for every set of data {tuple(sets.shape)}."
+        )
     numbers: Tensor = values.double()
     return numbers

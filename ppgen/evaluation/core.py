@@ -10,7 +10,7 @@ import torch
 
 from ppgen.data import Dataset, as_dataset
 from ppgen.entry import entry_point
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.parzen import parzen_window
@@ -75,9 +75,9 @@ def evaluate(
 def _num_data(data: Dataset, split: str, asked: int | None) -> int:
     most = len(data.split(split)[0])
     if most < 2:
-        raise UsageError(f"expected 2 data or more for an error bar, split {split!r} has {most}: name another.")
+        raise UsageError(f"expected 2 data or more for an error bar, split {shown(split)} has {most}: name another.")
     if asked is not None and not 2 <= asked <= most:
-        raise UsageError(f"num_data must lie between 2 and {most} (the data in {split!r}), got {asked!r}.")
+        raise UsageError(f"num_data must lie between 2 and {most} (the data in {shown(split)}), got {shown(asked)}.")
     return most if asked is None else asked
 
 
@@ -86,7 +86,7 @@ def _num_samples(pair: Pair, data: Dataset, asked: int | None) -> int:
         return SAMPLES if pair.implicit or data.modes is not None else 0
     if asked < 2 and (pair.implicit or asked != 0):
         least = "2 or more (the pair states no density and is judged by them)" if pair.implicit else "0, or 2 or more"
-        raise UsageError(f"num_samples must be {least}, got {asked!r}.")
+        raise UsageError(f"num_samples must be {least}, got {shown(asked)}.")
     return asked
 
 

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.evaluation.likelihood import mean_and_error
 from ppgen.evaluation.result import Evaluation, Measure
 from ppgen.evaluation.subject import Subject
@@ -137,7 +137,7 @@ def _check(samples: Tensor, data: Tensor, sigmas: Sequence[float]) -> None:
     if samples.dim() != 2 or data.dim() != 2 or samples.shape[1] != data.shape[1] or not len(samples):
         raise UsageError(f"a Parzen window expects samples (S, D), S at least 1, and data (B, D), got {shapes}.")
     if not all(sigma > 0 for sigma in sigmas):
-        raise UsageError(f"a Parzen window expects sigma > 0, got {min(sigmas)!r}.")
+        raise UsageError(f"a Parzen window expects sigma > 0, got {shown(min(sigmas))}.")
     for name, x in (("samples", samples), ("data", data)):
         if not bool(x.isfinite().all()):
             raise UsageError(f"the {name} of a Parzen window hold a number that is not finite: look at the model.")

@@ -189,6 +189,15 @@ def test_a_training_that_fails_is_an_answer_and_stops_no_other() -> None:
     assert found.bounds == ()
 
 
+def test_what_would_stop_every_training_stops_the_comparison() -> None:
+    data = ppgen.load_data("digits")
+    training = TrainingOptions(steps=2, eager=True)
+    with pytest.raises(UsageError, match="expected a device"):
+        train_each(
+            lambda seed: VAE(data.spec, latent_dim=2, hidden=(4,)), data, {"elbo": ELBO()}, training, device="tpu"
+        )
+
+
 def test_objectives_are_read_from_text() -> None:
     text = "vimco(num_particles=5), reinforce(baseline=none, bound=iwelbo(num_particles=3)), pyro.TraceGraph_ELBO,"
     vimco, reinforce, pyros = parse_objectives(text)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.io import savemat
@@ -21,8 +20,7 @@ from ppgen.data.formats import read_csv, read_idx, read_npz
 from ppgen.data.matlab import read_mat
 from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
 from ppgen.errors import UsageError
-
-BOUNDED = settings(derandomize=True, max_examples=100, deadline=None, database=None)
+from tests.generated import generated, made_or_refused
 
 WORDS = 12
 DOCUMENT = st.lists(st.tuples(st.integers(0, WORDS - 1), st.integers(1, 10**9)), unique_by=lambda entry: entry[0])
@@ -46,16 +44,7 @@ def lines_of(documents: list[list[tuple[int, int]]]) -> list[str]:
     return [" ".join([str(len(entries)), *(f"{word}:{count}" for word, count in entries)]) for entries in documents]
 
 
-def refused_or_read(read: Callable[[], Any]) -> Any:
-    """What was read, None where it was refused in one line; any other error fails the test."""
-    try:
-        return read()
-    except UsageError as refused:
-        return None if "\n" not in str(refused) else pytest.fail(f"not one line: {refused}")
-
-
-@BOUNDED
-@given(DOCUMENTS, ENDS, BOM, st.booleans())
+@generated(DOCUMENTS, ENDS, BOM, st.booleans(), examples=100)
 def test_lda_c_is_read_as_it_was_written_in_any_order(
     path: Path, documents: list[list[tuple[int, int]]], end: str, bom: bytes, ended: bool
 ) -> None:
@@ -68,8 +57,7 @@ def test_lda_c_is_read_as_it_was_written_in_any_order(
     assert np.array_equal(found.toarray(), expected)
 
 
-@BOUNDED
-@given(DOCUMENTS, st.data())
+@generated(DOCUMENTS, st.data(), examples=100)
 def test_a_line_of_lda_c_that_was_cut_is_named(
     path: Path, documents: list[list[tuple[int, int]]], data: st.DataObject
 ) -> None:
@@ -81,19 +69,17 @@ def test_a_line_of_lda_c_that_was_cut_is_named(
         read_lda_c(path, WORDS + 1)
 
 
-@BOUNDED
-@given(st.text("0123456789:#-+._ \t\r\n\x0b\u0661", max_size=30), st.none() | st.just(3))
+@generated(st.text("0123456789:#-+._ \t\r\n\x0b\u0661", max_size=30), st.none() | st.just(3), examples=100)
 def test_what_is_no_lda_c_is_refused(path: Path, text: str, columns: int | None) -> None:
     path.write_bytes(text.encode())
-    found = refused_or_read(lambda: read_lda_c(path, columns))
+    found = made_or_refused(lambda: read_lda_c(path, columns))
     if found is not None:
         numbers = [int(number) for number in text.replace(":", " ").split()]
         assert found.nnz == text.count(":")
         assert found.nnz + int(found.indices.sum()) + int(found.data.sum()) == sum(numbers)
 
 
-@BOUNDED
-@given(st.lists(WORD, min_size=1), ENDS, BOM, st.booleans())
+@generated(st.lists(WORD, min_size=1), ENDS, BOM, st.booleans(), examples=100)
 def test_a_vocabulary_is_read_as_it_was_written(
     path: Path, words: list[str], end: str, bom: bytes, ended: bool
 ) -> None:
@@ -101,31 +87,34 @@ def test_a_vocabulary_is_read_as_it_was_written(
     assert read_vocabulary(path) == tuple(words)
 
 
-@BOUNDED
-@given(st.binary())
+@generated(st.binary(), examples=100)
 def test_every_word_of_a_vocabulary_has_letters(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    words = refused_or_read(lambda: read_vocabulary(path))
+    words = made_or_refused(lambda: read_vocabulary(path))
     assert words is None or (words and all(words))
 
 
 def check_totals(matrix: Any, words: list[int]) -> None:
     """Either way that data enter, each document has so many words, or the data are refused."""
-    kept = refused_or_read(lambda: as_dataset(matrix))
+    kept = made_or_refused(lambda: as_dataset(matrix))
     if kept is not None:
         kind = kept.train[0].dtype
         rounding = (
             torch.finfo(kind).eps if kind.is_floating_point else 0
         )  # of what floats hold; whole numbers are exact
         assert kept.train[0].sum(1).tolist() == pytest.approx(words, rel=rounding, abs=0)
-    counted = refused_or_read(lambda: dataset_from(matrix, valid=matrix, test=matrix))
+    counted = made_or_refused(lambda: dataset_from(matrix, valid=matrix, test=matrix))
     assert (counted is not None) == (0 < min(words) <= max(words) < 2**24)
     if counted is not None:
         assert counted.train[0].sum(1).tolist() == counted.rows("train")[0].sum(1).tolist() == words
 
 
-@BOUNDED
-@given(st.sampled_from(NUMPY), st.lists(ENTRY, max_size=8), st.sampled_from(["coo", "csr", "csc", "bsr", "lil"]))
+@generated(
+    st.sampled_from(NUMPY),
+    st.lists(ENTRY, max_size=8),
+    st.sampled_from(["coo", "csr", "csc", "bsr", "lil"]),
+    examples=100,
+)
 def test_counts_of_scipy_add_up_whatever_their_type(kind: str, entries: list[tuple[int, int, int]], form: str) -> None:
     if form != "coo":  # SciPy's other forms add entries of one place up when they are made, in the type they have
         entries = list({entry[:2]: entry for entry in entries}.values())
@@ -136,8 +125,7 @@ def test_counts_of_scipy_add_up_whatever_their_type(kind: str, entries: list[tup
     check_totals(matrix, [sum(map(int, values[rows == row])) for row in range(3)])
 
 
-@BOUNDED
-@given(st.sampled_from(TORCH), st.lists(ENTRY, max_size=8))
+@generated(st.sampled_from(TORCH), st.lists(ENTRY, max_size=8), examples=100)
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")  # torch's own
 def test_counts_of_torch_add_up_whatever_their_type(kind: torch.dtype, entries: list[tuple[int, int, int]]) -> None:
     rows, columns, counts = torch.tensor(entries, dtype=torch.float64).reshape(-1, 3).T
@@ -163,20 +151,22 @@ READERS: dict[Callable[[Path], bytes], tuple[Callable[[Path], Any], ...]] = {
 }
 
 
-@BOUNDED
-@given(st.sampled_from(list(READERS)), st.data())
-def test_damaged_archives_are_refused_or_read(path: Path, made: Callable[[Path], bytes], data: st.DataObject) -> None:
+@generated(st.sampled_from(list(READERS)), st.data(), examples=100)
+def test_damaged_archives_are_made_or_refused(path: Path, made: Callable[[Path], bytes], data: st.DataObject) -> None:
     content = bytearray(made(path))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
         content[place] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
     for read in READERS[made]:
-        refused_or_read(partial(read, path))
+        made_or_refused(partial(read, path))
 
 
-@BOUNDED
-@given(st.binary() | st.text("0123456789,.ab\n\r\"'").map(str.encode), st.sampled_from([b"", b"\0\0\x08", b"PK\3\4"]))
-def test_arbitrary_bytes_are_refused_or_read(path: Path, content: bytes, begin: bytes) -> None:
+@generated(
+    st.binary() | st.text("0123456789,.ab\n\r\"'").map(str.encode),
+    st.sampled_from([b"", b"\0\0\x08", b"PK\3\4"]),
+    examples=100,
+)
+def test_arbitrary_bytes_are_made_or_refused(path: Path, content: bytes, begin: bytes) -> None:
     path.write_bytes(begin + content)
     for read in (read_counts, read_csv, read_idx, as_dataset, lambda path: read_mat(path, ["a"])):
-        refused_or_read(partial(read, path))
+        made_or_refused(partial(read, path))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 from scipy.io import savemat
 
 from ppgen.data import (
@@ -19,6 +20,7 @@ from ppgen.data import (
     omniglot,
 )
 from ppgen.errors import UsageError
+from tests.generated import generated, made_or_refused
 
 RANDOM = np.random.RandomState(0)
 GREY = RANDOM.randint(0, 256, (20, 28, 28)).astype(np.uint8)
@@ -249,3 +251,43 @@ def test_caltech_names_a_file_with_labels_out_of_range(folder: Path) -> None:
     np.savez(folder / "caltech101_silhouettes.npz", **packed)
     with pytest.raises(UsageError, match=r"silhouettes\.npz must hold whole numbers from 0 to 100, got 101"):
         load_data("caltech101_silhouettes")
+
+
+def write_archives(folder: Path) -> None:
+    packed = {f"{split}_packed": np.packbits(bits, axis=1) for split, bits in BITS.items()}
+    labels = {f"{split}_labels": np.arange(len(bits)) for split, bits in BITS.items()}
+    rows = np.arange(20)
+    np.savez(folder / "binarized_mnist.npz", **packed)  # type: ignore[arg-type]  # numpy's stubs
+    np.savez(folder / "caltech101_silhouettes.npz", **packed, **labels)  # type: ignore[arg-type]
+    np.savez(folder / "frey_faces.npz", images=FACES)
+    np.savez(folder / "omniglot28.npz", images=GREY, alphabet=rows, train_index=rows[:12], test_index=rows[12:])
+    (folder / "ap.dat").write_text("2 0:1 2:3\n1 1:2\n" * 30)
+    (folder / "vocab.txt").write_text("one\ntwo\nthree\n")
+
+
+FILES = {
+    "ap.dat": "ap",
+    "vocab.txt": "ap",
+    "binarized_mnist.npz": "binarized_mnist",
+    "caltech101_silhouettes.npz": "caltech101_silhouettes",
+    "frey_faces.npz": "frey_faces",
+    "omniglot28.npz": "omniglot",
+    "train-images-idx3-ubyte.gz": "mnist",
+    "t10k-labels-idx1-ubyte.gz": "mnist",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@generated(st.data())
+def test_a_damaged_file_of_data_is_read_or_refused(folder: Path, name: str, data: st.DataObject) -> None:
+    write_mnist(folder)
+    write_archives(folder)
+    content = bytearray((folder / name).read_bytes())
+    unpacked = bytearray(gzip.decompress(content)) if name.endswith(".gz") and data.draw(st.booleans()) else None
+    damaged = content if unpacked is None else unpacked
+    for place in data.draw(st.lists(st.integers(0, len(damaged) - 1) | st.integers(0, 20), max_size=4)):
+        damaged[place % len(damaged)] = data.draw(st.integers(0, 255))
+    damaged = damaged[: data.draw(st.just(len(damaged)) | st.integers(0, len(damaged)))]
+    (folder / name).write_bytes(damaged if unpacked is None else gzip.compress(damaged))
+    options = {"num_valid": 4} if name.startswith(("train", "t10k")) else {}
+    made_or_refused(lambda: load_data(FILES[name], **options))

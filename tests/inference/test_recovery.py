@@ -39,6 +39,8 @@ def outcome(objective: Bound) -> list[Tensor]:
         (STL(bound=ELBO(), num_particles=4), STL(num_particles=4)),
         (Beta(beta=linear(0.0, 2.0, 10), num_particles=2).at(5), Beta(beta=1.0, num_particles=2)),
         (DReG(bound=Renyi(alpha=linear(0.0, 1.0, 10))).at(5), DReG(bound=Renyi(alpha=0.5))),
+        (Renyi(alpha=linear(0.0, 2.0, 10), num_particles=4).at(5), ELBO(num_particles=4)),
+        (DReG(bound=Renyi(alpha=linear(0.0, 1.0, 10)), num_particles=4).at(10), STL(num_particles=4)),
     ],
     ids=str,
 )
