@@ -13,7 +13,7 @@ export PPGEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: setup demo test lint types rounding docs packaging bench thorough ci
+.PHONY: setup demo test lint types rounding docs packaging bench thorough mutants ci
 
 setup: $(VENV)/.installed
 
@@ -73,6 +73,10 @@ bench: $(VENV)/.bench
 # every law.
 thorough: setup
 	$(PYTEST) -m thorough
+
+# Mistakes put into the formulas one at a time, each to be noticed by a test; one core, about an hour.
+mutants: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutation
 
 ci: lint types
 	$(PYTEST) -m 'not thorough' --ignore=tests/test_docs.py --ignore=tests/test_packaging.py

@@ -16,7 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from types import CodeType
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 __all__ = ["Mutant", "codes", "mutants_of", "sample"]
 
@@ -24,8 +24,8 @@ Change: TypeAlias = tuple[str, ast.expr]
 """A kind of mistake, and what stands in the place of an expression."""
 
 REDUCTIONS = frozenset(
-    "sum mean std var prod logsumexp softmax log_softmax cumsum amax amin argmax argmin max min any all norm diff"
-    " sort argsort cat stack unsqueeze squeeze flatten unflatten movedim median quantile".split()
+    """sum mean std var prod logsumexp softmax log_softmax cumsum amax amin argmax argmin max min any all norm diff sort
+    argsort cat stack unsqueeze squeeze flatten unflatten movedim median quantile""".split()  # noqa: SIM905  # words
 )
 SWAPS = {
     "sum": "mean",
@@ -45,7 +45,9 @@ SWAPS = {
     "zeros_like": "ones_like",
     "ones_like": "zeros_like",
 }
-DROPPED = frozenset("square exp log sqrt abs sigmoid reciprocal log1p expm1 cumsum diff tril triu float double".split())
+DROPPED = frozenset(
+    "square exp log sqrt abs sigmoid reciprocal log1p expm1 cumsum diff tril triu float double".split()  # noqa: SIM905
+)
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -162,7 +164,7 @@ def _places(tree: ast.Module) -> Iterator[_Place]:
             for index, child in enumerate(value if isinstance(value, list) else [value]):
                 if not isinstance(child, ast.AST):
                     continue
-                own = _lines(child) if _is_statement(child, node) else lines
+                own = _lines(child) if _stands_alone(child, node) else lines
                 if isinstance(child, ast.expr) and function:
                     yield _Place(child, node, field, index if isinstance(value, list) else None, function, own)
                 scope = isinstance(child, ast.FunctionDef | ast.ClassDef)
@@ -173,13 +175,14 @@ def _places(tree: ast.Module) -> Iterator[_Place]:
     yield from walk(tree, "", "", range(0))
 
 
-def _is_statement(node: ast.AST, parent: ast.AST) -> bool:
-    """Whether it is a statement of its own, or the head of one that holds others."""
-    return isinstance(node, ast.stmt) or (isinstance(node, ast.expr) and isinstance(parent, ast.stmt) and hasattr(parent, "body"))
+def _stands_alone(node: ast.AST, parent: ast.AST) -> TypeGuard[ast.stmt | ast.expr]:
+    """Whether it is a statement of its own, or in the head of one that holds others."""
+    heads = isinstance(parent, ast.stmt) and hasattr(parent, "body")
+    return isinstance(node, ast.stmt) or (isinstance(node, ast.expr) and heads)
 
 
-def _lines(node: ast.AST) -> range:
-    return range(node.lineno, node.end_lineno + 1)
+def _lines(node: ast.stmt | ast.expr) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
 def _refuses(node: ast.AST) -> bool:
@@ -202,11 +205,16 @@ def _changes(place: _Place, differentiable: bool) -> Iterator[Change]:
         yield "condition", ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
     elif isinstance(node, ast.IfExp):
         yield "condition", ast.IfExp(node.test, node.orelse, node.body)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool) and isinstance(place.parent, ast.keyword):
-        if place.parent.arg not in ("strict", "keepdim", "create_graph", "retain_graph"):
-            yield "condition", ast.Constant(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool) and _is_choice(place.parent):
+        yield "condition", ast.Constant(not node.value)
     if isinstance(place.parent, ast.If | ast.While) and place.field == "test" and not isinstance(node, ast.Compare):
         yield "condition", ast.UnaryOp(ast.Not(), node)
+
+
+def _is_choice(parent: ast.AST) -> bool:
+    """Whether a boolean there, given by its name, changes more than a shape or what is kept for a further gradient."""
+    shapes = ("strict", "keepdim", "create_graph", "retain_graph")
+    return isinstance(parent, ast.keyword) and parent.arg not in shapes
 
 
 def _arithmetic(node: ast.BinOp, differentiable: bool) -> Iterator[Change]:
@@ -291,8 +299,6 @@ def _axes(node: ast.Call, of_tensor: bool) -> Iterator[Change]:
             other = deepcopy(node)
             other.keywords[i].value = ast.Constant(-1 if dim == 0 else 0)
             yield "axis", other
-
-
 
 
 def _whole(node: ast.expr) -> int | None:

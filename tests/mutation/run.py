@@ -15,6 +15,7 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -26,7 +27,9 @@ from tests.mutation.operators import Mutant, codes, mutants_of, sample
 __all__ = ["Plan", "Verdict", "main", "patch", "stale"]
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = "-p no:terminal -p no:cacheprovider -o addopts= --doctest-modules --import-mode=importlib".split()
+OPTIONS = ["-pno:terminal", "-pno:cacheprovider", "-oaddopts=", "--doctest-modules", "--import-mode=importlib"]
+LIMIT = 75.0
+"""Seconds for which a file of tests is measured: what comes later in it is not used."""
 MEMORY = 8 * 2**30
 """Bytes that a mutant may hold: some allocate without end."""
 
@@ -100,7 +103,7 @@ def functions_of(files: Sequence[str], root: Path) -> dict[str, dict[tuple[str, 
     wanted = {str((root / file).resolve()): file for file in files}
     result: dict[str, dict[tuple[str, int], list[FunctionType]]] = {file: defaultdict(list) for file in files}
     for function in gc.get_objects():
-        if isinstance(function, FunctionType):
+        if type(function) is FunctionType:  # isinstance would ask proxies of torch for their class, and they warn
             code = function.__code__
             if file := wanted.get(os.path.realpath(code.co_filename)):
                 result[file][code.co_qualname, code.co_firstlineno].append(function)
@@ -161,13 +164,15 @@ class Mutation:
         files, known = self.group.sources(ROOT), self._measured(session)
         functions, kills = functions_of(files, ROOT), Counter[tuple[str, str]]()
         items = {item.nodeid: item for item in session.items}
+        gc.freeze()  # a fork would copy all that its collections touch
         for number, mutant in enumerate(self.mutants, 1):
             tests = [name for name in items if _reaches(known.get(name, {}), mutant)]
             tests.sort(key=lambda name: (known[name]["seconds"] + 0.02) / (1 + 3 * kills[mutant.file, name]))
             verdict = self._try(mutant, functions[mutant.file], [items[name] for name in self._within(tests, known)])
             kills[mutant.file, verdict.killer or ""] += 1
             self.verdicts.append(verdict)
-            say(f"{number}/{len(self.mutants)} {_word(verdict)} {verdict.seconds:.1f} s, {verdict.tests} tests: {mutant}")
+            took = f"{_word(verdict)} {verdict.seconds:.1f} s, {verdict.tests} tests"
+            say(f"{number}/{len(self.mutants)} {took}: {mutant}")
         return True
 
     def _within(self, tests: Sequence[str], known: Mapping[str, Any]) -> Iterator[str]:
@@ -213,7 +218,7 @@ class Mutation:
         for path, items in by_file.items():
             key = f"{path.relative_to(ROOT)} {_digest(str(path))} {state}"
             if key not in past:
-                said, _ = forked(lambda tell, items=items: self._measure(items, sources, tell), 1200)
+                said, _ = forked(partial(self._measure, items, sources), LIMIT)
                 past[key] = {one["name"]: one for one in said if "name" in one}
                 say(f"{path.relative_to(ROOT)}: {len(past[key])} of {len(items)} tests, {_total(past[key]):.0f} s")
             present[key] = past[key]
