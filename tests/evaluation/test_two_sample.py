@@ -138,6 +138,13 @@ def test_nearest_distances_are_the_smallest_of_all() -> None:
     torch.testing.assert_close(nearest_distances(x, train), torch.tensor(truth, dtype=torch.float64), rtol=1e-6, atol=0)
 
 
+def test_the_error_of_nearness_is_that_of_a_u_statistic() -> None:
+    """Two samples, below 2 and 1 of three data, which have 0, 1 and 2 samples below them."""
+    _, error = nearness(torch.tensor([1.0, 2.5]), torch.tensor([0.5, 2.0, 3.0]))
+    of_samples, of_data = torch.tensor([2 / 3, 1 / 3]), torch.tensor([0.0, 0.5, 1.0])
+    assert error == pytest.approx(math.sqrt(float(of_samples.var() / 2 + of_data.var() / 3)))
+
+
 def test_nearness_is_the_share_of_pairs_with_ties_for_half() -> None:
     value, _ = nearness(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 3.0, 0.5]))
     assert value == pytest.approx((2 + 1 + 0.5) / 6)  # 1 < 2, 1 < 3; 2 < 3, 2 = 2
