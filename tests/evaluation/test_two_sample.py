@@ -1,6 +1,7 @@
 """The kernel two-sample test: its value, its level, its power; and nearness to the training data."""
 
 import math
+import statistics
 from itertools import combinations
 
 import pytest
@@ -104,6 +105,22 @@ def test_the_standard_error_is_the_spread_over_samples() -> None:
     found = [kernel_two_sample_test(torch.randn(80, 2), 1 + torch.randn(60, 2), num_permutations=1) for _ in range(200)]
     spread = float(torch.tensor([one.mmd_squared for one in found]).std())
     assert sum(one.standard_error for one in found) / 200 == pytest.approx(spread, rel=0.2)
+
+
+def test_the_standard_error_is_that_of_the_projections_summed_pair_by_pair() -> None:
+    """2 and 3 points: k(x, others) - k(x, y) of each, its variance over the points times 4 / n."""
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.5], [2.0], [4.0]])
+    found = kernel_two_sample_test(x, y, num_permutations=1)
+
+    def k(a: Tensor, b: Tensor) -> float:
+        return math.exp(-float((a - b).square()) / (2 * found.bandwidth**2))
+
+    variance = 0.0
+    for own, other in ((x, y), (y, x)):
+        within = [sum(k(a, b) for j, b in enumerate(own) if j != i) / (len(own) - 1) for i, a in enumerate(own)]
+        across = [sum(k(a, b) for b in other) / len(other) for a in own]
+        variance += 4 * statistics.variance(p - q for p, q in zip(within, across, strict=True)) / len(own)
+    assert found.standard_error == pytest.approx(math.sqrt(variance), rel=1e-6)
 
 
 def test_the_same_seed_gives_the_same_test_and_the_global_random_state_stays() -> None:
