@@ -45,6 +45,12 @@ def test_the_arithmetic_mean_of_the_others_leaves_the_particle_out_of_the_bound(
     torch.testing.assert_close(without, others)
 
 
+def test_the_running_mean_and_variance_start_at_those_of_a_draw() -> None:
+    log_w = torch.tensor([[5.0, 7.0], [9.0, 11.0]], dtype=torch.float64)
+    state = MovingAverage(normalise=True).initial_state(log_w)
+    assert {name: value.item() for name, value in state.items()} == {"centre": 8.0, "variance": 5.0}
+
+
 def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_of_the_pair_alone() -> None:
     pair, objective = TinySBN(), NVIL(hidden=(4,), normalise=False)
     x = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)

@@ -3,7 +3,7 @@
 A mutant is a change of one expression inside a function. Its function is compiled anew and put into the functions that
 were imported already (``FunctionType.__code__``), so that a process that has imported everything once is mutated within
 a millisecond. What runs at import alone (defaults, constants, registration) is therefore not mutated; neither is what
-makes an error or its sentence.
+makes an error or its sentence, or a progress bar.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _places(tree: ast.Module) -> Iterator[_Place]:
     """The expressions of functions' bodies, less those of errors, strings and annotations."""
 
     def walk(node: ast.AST, function: str, names: str, lines: range) -> Iterator[_Place]:
-        if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr) or _refuses(node):
+        if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr) or _refuses(node) or _shows_progress(node):
             return
         for field, value in ast.iter_fields(node):
             if field in ("annotation", "returns", "decorator_list", "bases", "args", "type_params", "keywords") and (
@@ -187,6 +187,10 @@ def _lines(node: ast.stmt | ast.expr) -> range:
 
 def _refuses(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and not node.orelse and isinstance(node.body[-1], ast.Raise)
+
+
+def _shows_progress(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_task"
 
 
 def _changes(place: _Place, differentiable: bool) -> Iterator[Change]:
