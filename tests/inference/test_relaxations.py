@@ -309,3 +309,18 @@ def test_the_control_variate_of_relax_is_that_of_rebar_and_the_network() -> None
     with torch.no_grad():
         relax.network.layers[-1].bias.fill_(3.0)
     torch.testing.assert_close(relax(relaxed, pair.batch, latents), rebar(relaxed, pair.batch, latents) + 3)
+
+
+def test_the_learned_baseline_of_muprop_is_trained_on_what_the_expansion_leaves_of_each_datum() -> None:
+    pair, objective = TinySBN(), MuProp(baseline="learned", num_particles=2)
+    x = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+    own = objective.parameters(pair, (x,))
+    program = Program(pair.model, pair.guide, own)
+    state = {"centre": torch.tensor(0.3, dtype=torch.float64)}
+    torch.manual_seed(1)
+    found = torch.autograd.grad(objective.play("", program, (x,), state).loss, list(own.parameters()))
+    torch.manual_seed(1)
+    particles = objective.draw(program, (x,))
+    rest = objective._expansion(particles).rest(particles)
+    misfit = (rest - objective.predictor.predict(rest, (x,), own, state)).square().mean(0).sum() / 2
+    torch.testing.assert_close(found, torch.autograd.grad(misfit, list(own.parameters())))

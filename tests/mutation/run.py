@@ -29,7 +29,7 @@ __all__ = ["Plan", "Verdict", "main", "patch", "stale"]
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ["-pno:terminal", "-pno:cacheprovider", "-oaddopts=", "--doctest-modules", "--import-mode=importlib"]
-LIMIT = 75.0
+LIMIT = 300.0
 """Seconds for which a file of tests is measured: what comes later in it is not used."""
 MEMORY = 8 * 2**30
 """Bytes that a mutant may hold: some allocate without end."""
