@@ -191,6 +191,14 @@ def test_the_step_size_follows_the_rate_of_acceptance_or_is_kept() -> None:
             assert abs(sum(rates[-30:]) / 30 - 0.9) < 0.05
 
 
+def test_chains_start_at_the_guides_draws_and_take_no_gradient_of_it_along() -> None:
+    pair, x = Line(), torch.ones(2, 1).double()
+    particles = run_particles(program_of(pair), (x,), 3)
+    for name, value in LatentChains(particles, "a test").start().items():
+        assert torch.equal(value, particles.guide_sites[name]["value"])
+        assert not value.requires_grad
+
+
 def test_a_step_is_as_many_transitions_as_asked_and_steers_by_their_mean_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = [torch.tensor(rate, dtype=torch.float64) for rate in (0.2, 0.5, 0.8)]
     left = iter(rates)
