@@ -51,8 +51,11 @@ def test_the_running_mean_and_variance_start_at_those_of_a_draw() -> None:
     assert {name: value.item() for name, value in state.items()} == {"centre": 8.0, "variance": 5.0}
 
 
-def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_of_the_pair_alone() -> None:
-    pair, objective = TinySBN(), NVIL(hidden=(4,), normalise=False)
+@pytest.mark.parametrize("num_particles", [1, 3])
+def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_of_the_pair_alone(
+    num_particles: int,
+) -> None:
+    pair, objective = TinySBN(), NVIL(hidden=(4,), normalise=False, num_particles=num_particles)
     x = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
     own = objective.parameters(pair, (x,))
     program = Program(pair.model, pair.guide, own)
@@ -61,9 +64,9 @@ def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_
     outcome = objective.play("all", program, (x,), state)
     found = torch.autograd.grad(outcome.loss, list(own.parameters()))
     torch.manual_seed(1)
-    log_w = run_particles(program, (x,), 1).log_w.detach()
+    log_w = run_particles(program, (x,), num_particles).log_w.detach()
     residual = log_w - objective.predictor.predict(log_w, (x,), own, state)
-    expected = torch.autograd.grad(residual.square().sum() / 2, list(own.parameters()))
+    expected = torch.autograd.grad(residual.square().mean(0).sum() / 2, list(own.parameters()))
     for gradient, other in zip(found, expected, strict=True):
         torch.testing.assert_close(gradient, other)
     torch.testing.assert_close(outcome.state["centre"], state["centre"] + 0.2 * residual.mean().detach())
