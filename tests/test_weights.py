@@ -25,7 +25,7 @@ def _linear_gaussian(exact: bool) -> tuple[LinearGaussian, ppgen.Dataset]:
     return pair, data
 
 
-@pytest.mark.parametrize("cells", [8, 100, 10**6])
+@pytest.mark.parametrize("cells", [8, 100, 160, 320, 480, 10**6])
 def test_log_weights_under_the_exact_guide_are_the_evidence_in_every_chunking(
     cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
