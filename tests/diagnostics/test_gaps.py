@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen.diagnostics.gaps import _error
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import Finding
+from ppgen.diagnostics.gaps import _error
 from ppgen.models import GAN, RBM, LinearGaussian
 from tests.diagnostics.linear import data_of, exact, scaled
 from tests.diagnostics.test_local import HalfWrong
