@@ -163,14 +163,15 @@ def test_a_critic_is_charged_for_all_data_and_moved_by_its_penalty() -> None:
     """100 data of which two are in the batch: the loss stands for 100, its gradient for L_c + R."""
     objective, x = WassersteinGP(hidden=(4,)), torch.tensor([[0.0], [1.0]])
     pair = GAN(DataSpec("line", 1, "real", num_data=100), 1, hidden=(3,))
-    program = Program(pair.model, pair.guide, objective.parameters(pair, (x,)))
+    critic = objective.parameters(pair, (x,))
+    program = Program(pair.model, pair.guide, critic)
     torch.manual_seed(1)
     outcome = objective.play("critic", program, (x,), {})
     torch.manual_seed(1)
     with torch.no_grad():
         fake = generated(program, (x,))
-    loss = objective.critic_loss(program.own(x), program.own(fake)) + objective.penalty(program.own, x, fake)
-    weights = list(program.own.parameters())
+    loss = objective.critic_loss(critic(x), critic(fake)) + objective.penalty(critic, x, fake)
+    weights = list(critic.parameters())
     torch.testing.assert_close(outcome.loss, 100 * loss)
     truth = torch.autograd.grad(100 * loss, weights, allow_unused=True, materialize_grads=True)
     found = torch.autograd.grad(outcome.loss, weights, allow_unused=True, materialize_grads=True)

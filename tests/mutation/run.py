@@ -16,7 +16,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -192,7 +191,7 @@ class Mutation:
             code = mutant.code()
             assert code is not None
             patch(functions, code)
-            for item, following in pairwise([*items, None]):
+            for item, following in zip(items, [*items[1:], None], strict=False):
                 self._run(item, following)
                 if self.failed:
                     tell(item.nodeid)
@@ -236,7 +235,7 @@ class Mutation:
                 named[code.co_filename] = sources.get(os.path.realpath(code.co_filename))
             return named[code.co_filename]
 
-        for item, following in pairwise([*items, None]):
+        for item, following in zip(items, [*items[1:], None], strict=False):
             reached: dict[str, set[int]] = defaultdict(set)
 
             def lines(frame: FrameType, event: str, argument: object, reached: Any = reached) -> Any:
