@@ -13,7 +13,7 @@ export PPGEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: setup demo test lint types rounding docs packaging bench thorough fuzz ci
+.PHONY: setup demo test lint types rounding docs packaging bench thorough fuzz mutants ci
 
 setup: $(VENV)/.installed
 
@@ -82,6 +82,10 @@ MORE := 4
 fuzz: setup
 	PPGEN_EXAMPLES=$(MORE) $(PYTEST) -p tests.generated -m hypothesis --hypothesis-seed=$(SEED) --timeout=0 \
 		--show-capture=no tests
+
+# Mistakes put into the formulas one at a time, each to be noticed by a test; one core, about an hour.
+mutants: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutation
 
 ci: lint types
 	$(PYTEST) -m 'not thorough' --ignore=tests/test_docs.py --ignore=tests/test_packaging.py

@@ -9,12 +9,8 @@ import pyro
 import torch
 from torch import Tensor
 
-<<<<<<< HEAD
-from ppgen.parameters import isolated, kept_buffers, owner
-=======
 from ppgen.errors import shown
-from ppgen.parameters import isolated, owner
->>>>>>> wA
+from ppgen.parameters import isolated, kept_buffers, owner
 from ppgen.samples import unconditioned
 from ppgen.tracing import Batch, Program, run_particles
 

@@ -71,12 +71,8 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"expected a device (auto, cpu, cuda), got {shown(name)}.")
     if device.type == "cuda" and not torch.cuda.is_available():
-<<<<<<< HEAD
-        raise UsageError(f"device {name!r} was asked for, but torch sees no GPU here: use --device cpu.")
+        raise UsageError(f"device {shown(name)} was asked for, but torch sees no GPU here: use --device cpu.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise UsageError(f"device {name!r} was asked for, and torch sees {count} here: the last is cuda:{count - 1}.")
-=======
-        raise UsageError(f"device {shown(name)} was asked for, but torch sees no GPU here: use --device cpu.")
->>>>>>> wA
+        raise UsageError(f"device {shown(name)} was asked for; torch sees {count} here: the last is cuda:{count - 1}.")
     return device

@@ -18,13 +18,8 @@ import pyro
 import torch
 from torch import Tensor, fx, nn
 
-<<<<<<< HEAD
-from ppgen.errors import UsageError
-from ppgen.graphs import constants_moved, faster_products, graph_of, without_detach
-=======
 from ppgen.errors import UsageError, shown
-from ppgen.graphs import faster_products, graph_of, without_detach
->>>>>>> wA
+from ppgen.graphs import constants_moved, faster_products, graph_of, without_detach
 from ppgen.leftovers import Descendants
 from ppgen.objective import Objective, Outcome, Player, State
 from ppgen.pair import Pair

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ppgen.agreement import close, coarsest, disagreement
+from ppgen.agreement import apart, close, coarsest, disagreement, or_zeros
 
 ONE = torch.ones(3, dtype=torch.float64)
 NETWORK = torch.zeros(2, dtype=torch.float32)
@@ -16,6 +16,15 @@ def test_a_float64_number_that_a_float32_network_had_a_part_in_is_a_float32_numb
     assert not close(ONE + 4.5e-8, ONE).any()
     assert close(ONE + 4.5e-8, ONE, given=[NETWORK]).all()
     assert not close(ONE + 1e-3, ONE, given=[NETWORK]).any()
+
+
+def test_results_are_as_far_apart_as_their_farthest_numbers() -> None:
+    assert apart(torch.tensor([1.0, 5.0]), torch.tensor([1.0, 8.0])) == 3
+
+
+def test_a_gradient_that_autograd_did_not_find_is_zero_and_another_is_itself() -> None:
+    assert torch.equal(or_zeros(None, ONE), torch.zeros_like(ONE))
+    assert or_zeros(NETWORK, NETWORK + 1) is NETWORK
 
 
 def test_either_result_may_be_the_coarser() -> None:

@@ -15,8 +15,10 @@ from ppgen import Pair
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.evaluation import Measure, Subject, evaluate
+from ppgen.evaluation.bounds import bounds
 from ppgen.models import RBM, VAE
 from ppgen.partition import LogZ
+from ppgen.weights import log_weight_chunks
 from tests.implicit import Push, plane
 
 SPEC = DataSpec("bits", 6, "binary")
@@ -157,3 +159,20 @@ def test_a_measure_does_not_depend_on_those_before_it(monkeypatch: pytest.Monkey
     first, second = evaluate(pair, bits, particles=2).measures
     other = evaluate(pair, bits, particles=3).measures[0]
     assert first == second == other
+
+
+def test_bits_per_dimension_are_those_of_the_log_likelihood_and_all_data_are_counted() -> None:
+    spec = DataSpec("grey", 6, "quantised", levels=4)
+    x = torch.randint(0, 4, (9, 6)) / 3
+    found = evaluate(VAE(spec, latent_dim=2, hidden=(3,)), Dataset(spec, (x,), (x,), (x,)), particles=2)
+    assert found.bits_per_dim == pytest.approx(-found.log_likelihood / (6 * math.log(2)))
+    assert found.num_data == 9
+
+
+def test_bounds_of_data_in_chunks_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, x = machine(), torch.rand(7, 6).round()
+    whole = bounds(pair, (x,), particles=2)
+    monkeypatch.setattr("ppgen.weights._CELLS", 12)
+    parts = bounds(pair, (x,), particles=2)
+    assert len(list(log_weight_chunks(pair, (x,), 1))) > 1
+    assert all(torch.allclose(parts[size], whole[size]) for size in whole)

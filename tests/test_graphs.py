@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppgen.graphs import faster_products, graph_of, without_detach
+from ppgen.steps import _is_untouched
 
 
 def _targets(graph: torch.fx.GraphModule) -> list[str]:
@@ -56,3 +57,12 @@ def test_large_products_go_to_onednn_and_keep_their_value(bias: bool, transposed
 def test_small_and_double_products_stay(size: int, dtype: torch.dtype) -> None:
     square = torch.ones(size, size, dtype=dtype)
     assert _targets(faster_products(make_fx(torch.mm)(square, square))) == ["aten.mm.default"]
+
+
+def test_a_buffer_of_whole_numbers_that_nothing_wrote_to_is_untouched() -> None:
+    fresh, written = torch.arange(3), torch.arange(3)
+    written.add_(1)
+    assert _is_untouched(fresh, fresh)
+    assert not _is_untouched(written, written)
+    assert not _is_untouched(fresh, fresh.clone())
+    assert not _is_untouched(torch.ones(3), torch.ones(3))

@@ -11,7 +11,7 @@ import ppgen
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.models import RBM, VAE
-from ppgen.partition import LogZ, annealed_log_weights, temperatures
+from ppgen.partition import LogZ, _estimate, annealed_log_weights, temperatures
 
 
 def machine(visible: int, hidden: int, seed: int = 0, spread: float = 0.5) -> RBM:
@@ -103,6 +103,16 @@ def test_other_visible_layers_anneal_to_their_exact_log_z(visible: str) -> None:
         torch.nn.init.normal_(parameter, std=0.4)
     found, exact = ppgen.log_z(pair, num_temperatures=300), ppgen.log_z(pair, exact=True)
     assert abs(found.value - exact.value) < 4 * found.standard_error
+
+
+@pytest.mark.parametrize("level", [0.0, 5000.0, -5000.0])
+def test_error_and_effective_size_are_those_of_the_weights_however_large(level: float) -> None:
+    """Weights 1, 3, 3, 1 times e^level: mean 2, variance 4 / 3, 8^2 / 20 effective ones."""
+    found = _estimate(level + torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=torch.float64).log(), 7)
+    assert found.value == pytest.approx(level + math.log(2))
+    assert found.standard_error == pytest.approx(math.sqrt(4 / 3) / 2 / 2)
+    assert found.effective_sample_size == pytest.approx(64 / 20)
+    assert (found.exact, found.num_temperatures, found.num_chains) == (False, 7, 4)
 
 
 def test_the_seed_fixes_the_estimate_and_the_random_state_stays() -> None:

@@ -14,6 +14,8 @@ ALL = [linear(0.5, 1.0, 10), exponential(1.0, 0.01, 4), cyclical(0.0, 1.0, 6), s
         (linear(0.5, 1.0, 10), {0: 0.5, 5: 0.75, 10: 1.0, 99: 1.0}),
         (linear(2.0, 0.0, 4), {0: 2.0, 1: 1.5, 4: 0.0, 5: 0.0}),
         (exponential(1.0, 0.01, 4), {0: 1.0, 2: 0.1, 4: 0.01, 9: 0.01}),
+        (exponential(2.0, 0.5, 2), {0: 2.0, 1: 1.0, 2: 0.5}),
+        (cyclical(0.5, 2.0, 4), {0: 0.5, 1: 1.25, 2: 2.0, 3: 2.0, 4: 0.5}),
         (cyclical(0.0, 1.0, 6), {0: 0.0, 3: 1.0, 5: 1.0, 6: 0.0, 9: 1.0}),
         (stepwise((0, 100), (1, 5)), {0: 1, 99: 1, 100: 5, 1000: 5}),
         (stepwise((0, 10, 20), (8, 4, 2)), {0: 8, 10: 4, 25: 2}),
@@ -22,6 +24,14 @@ ALL = [linear(0.5, 1.0, 10), exponential(1.0, 0.01, 4), cyclical(0.0, 1.0, 6), s
 )
 def test_a_schedule_has_its_values(schedule: Schedule, values: dict[int, float]) -> None:
     assert {step: schedule(step) for step in values} == pytest.approx(values)
+
+
+@pytest.mark.parametrize(
+    "schedule", [*ALL, linear(3.0, 1.0, 7), cyclical(0.5, 2.0, 4), exponential(2.0, 0.5, 3)], ids=str
+)
+def test_extremes_are_the_least_and_the_largest_value(schedule: Schedule) -> None:
+    values = [schedule(step) for step in range(150)]
+    assert [min(schedule.extremes()), max(schedule.extremes())] == pytest.approx([min(values), max(values)])
 
 
 def test_steps_of_whole_numbers_stay_whole() -> None:

@@ -16,6 +16,7 @@ import ppgen
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, Enumerate
 from ppgen.pair import Pair, pair_from
+from ppgen.summation import _same
 from ppgen.tracing import Program, run_particles
 
 WEIGHTS = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
@@ -244,3 +245,9 @@ def test_what_is_unmarked_is_not_summed() -> None:
 
     with pytest.raises(UsageError, match=r"site 'c' is latent in the model and missing in the guide .*enumerate"):
         ELBO().loss(unmarked, nothing, data(6))
+
+
+def test_a_number_and_a_tensor_are_the_same_scale_to_rounding() -> None:
+    assert _same(2.0, torch.tensor(2.0 * (1 + 2e-7)))
+    assert not _same(2.0, torch.tensor(2.1))
+    assert not _same(1.0, torch.ones(3))

@@ -195,3 +195,13 @@ def test_a_program_without_a_data_plate_is_one_datum() -> None:
     means, effects = (particles.guide_sites[name]["value"] for name in ("mean", "effect"))  # (4, 1), (4, 8)
     prior = dist.Normal(0.0, 5.0).log_prob(means) - dist.Normal(1.0, 2.0).log_prob(means)
     assert torch.allclose(particles.log_w, prior + dist.Normal(effects, 10.0).log_prob(y).sum(-1, keepdim=True))
+
+
+def test_latents_outside_the_plate_are_held_at_the_first_particles_draw_without_its_gradient() -> None:
+    pair, x = Shared(), data(4)
+    particles = run_particles(Program(pair.model, pair.guide), (x,), 3)
+    held = particles.held(5)
+    assert list(held) == ["mean"]
+    assert torch.equal(held["mean"], particles.guide_sites["mean"]["value"][:1].expand_as(held["mean"]))
+    assert len(held["mean"]) == 5
+    assert not held["mean"].requires_grad

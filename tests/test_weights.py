@@ -14,6 +14,7 @@ import ppgen
 from ppgen import weights
 from ppgen.evaluation import evaluate
 from ppgen.models import VAE, LinearGaussian
+from ppgen.tracing import Program, run_particles
 from tests import doubles
 
 
@@ -25,7 +26,7 @@ def _linear_gaussian(exact: bool) -> tuple[LinearGaussian, ppgen.Dataset]:
     return pair, data
 
 
-@pytest.mark.parametrize("cells", [8, 100, 10**6])
+@pytest.mark.parametrize("cells", [8, 100, 160, 320, 480, 10**6])
 def test_log_weights_under_the_exact_guide_are_the_evidence_in_every_chunking(
     cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,3 +123,11 @@ def test_num_data_lies_within_the_split(num_data: int) -> None:
     pair, data = _linear_gaussian(exact=False)
     with pytest.raises(ppgen.UsageError, match=f"got {num_data}"):
         evaluate(pair, data, particles=1, num_data=num_data)
+
+
+def test_a_chunk_holds_as_many_data_as_their_largest_site_allows() -> None:
+    pair, data = _linear_gaussian(exact=True)
+    one = run_particles(Program(pair.model, pair.guide), data.test, 1)
+    assert weights.datum_width(one) == data.spec.num_features
+    assert weights.rows_of(100, 10) == 2**22 // 1000
+    assert weights.rows_of(2**22, 2) == 1

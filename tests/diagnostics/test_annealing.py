@@ -117,6 +117,13 @@ def test_the_random_state_decides_and_parameters_are_left_alone() -> None:
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, pair.parameters(), strict=True))
 
 
+def test_the_pilot_steers_by_a_tenth_of_what_the_rate_exceeds_four_fifths() -> None:
+    """From 1/2, where every step is accepted: each size is the last times exp(0.1 (1 - 0.8))."""
+    path = torch.linspace(0, 1, 4, dtype=torch.float64)[:, None]
+    sizes = pilot(lambda z, before, after, size: (z, size, torch.ones_like(size)), {}, path)
+    torch.testing.assert_close(sizes[:, 0], 0.5 * (0.02 * torch.arange(3, dtype=torch.float64)).exp())
+
+
 def test_powers_are_densest_at_both_ends_and_symmetric() -> None:
     steps = powers(50).diff()
     assert torch.allclose(steps, steps.flip(0))

@@ -14,7 +14,7 @@ from ppgen.data import DataSpec, dataset_from
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.diagnostics.calibration import interval_coverage, shapes
 from ppgen.diagnostics.simulation import DENSITIES, Ranks, simulated_ranks
-from ppgen.diagnostics.uniformity import interval_noise, uniformity_p
+from ppgen.diagnostics.uniformity import ecdf_band, interval_noise, uniformity_p
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, Beta
 from ppgen.models import GAN, RBM, VAE, LinearGaussian
@@ -116,6 +116,15 @@ def test_ranks_are_distributed_as_quadrature_says(scale: float, shift: float) ->
         expected = float(mass[cut : 20 - cut].sum())
         error = (expected * (1 - expected) / 4000) ** 0.5
         assert float(interval_coverage(ranks, level)[0]) == pytest.approx(expected, abs=5 * error)
+
+
+def test_the_band_that_is_shown_is_of_shares_about_the_diagonal() -> None:
+    details = asked(line())["calibration"].details
+    points, num = torch.tensor(details["points"], dtype=torch.float64), details["num_simulations"]
+    lower, upper = ecdf_band(num, details["num_draws"])
+    assert all(sum(counts) == num for counts in details["histograms"].values())
+    torch.testing.assert_close(torch.tensor(details["band"]["lower"], dtype=torch.float64), lower / num - points)
+    torch.testing.assert_close(torch.tensor(details["band"]["upper"], dtype=torch.float64), upper / num - points)
 
 
 def test_coverage_of_many_draws_is_that_of_the_docstring() -> None:

@@ -63,6 +63,11 @@ def test_weights_count_as_copies() -> None:
     assert float(wasserstein_1(values, many, weight)) == pytest.approx(0, abs=1e-12)
 
 
+def test_quantiles_of_a_column_are_its_own() -> None:
+    values, probabilities = torch.tensor([[3.0, 10.0], [1.0, 30.0], [2.0, 20.0]]), torch.tensor([0.1, 0.5, 1.0])
+    assert weighted_quantiles(values, probabilities).tolist() == [[1, 10], [2, 20], [3, 30]]
+
+
 def test_quantiles_of_a_normal_are_its_own() -> None:
     probabilities = torch.tensor([0.05, 0.25, 0.5, 0.95], dtype=torch.float64)
     found = weighted_quantiles(grid(3, 2)[:, None].expand(-1, 2), probabilities)  # (4, 2)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics.case import Case
-from ppgen.diagnostics.elpd import compare_runs, held_out, leave_one_out, loo
+from ppgen.diagnostics.elpd import _log_likelihood, compare_runs, held_out, leave_one_out, loo
 from ppgen.errors import UsageError
 from ppgen.models import LinearGaussian
 from ppgen.pair import Pair
 from ppgen.registry import MODELS
+from ppgen.tracing import Program
 
 SPEC = DataSpec("numbers", 1, "real")
 
@@ -71,6 +72,24 @@ def test_held_out_is_the_evidence_under_an_exact_guide() -> None:
     found = held_out(pair, (x,), num_particles=200)
     torch.testing.assert_close(torch.tensor(found.loo_i.values), pair.log_evidence(x).detach())
     assert float(found.elpd_loo) == pytest.approx(float(pair.log_evidence(x).sum().detach()))
+
+
+def test_held_out_under_global_latents_is_their_predictive_density() -> None:
+    """N(E g, Var g + 2); of 4,000 draws of g, whose weights differ by a tenth: four standard errors are 0.01."""
+    (x,) = data()
+    precision = 1 + len(x) / 2
+    truth = dist.Normal(x.sum() / 2 / precision, (1 / precision + 2) ** 0.5).log_prob(x[:, 0])
+    found = held_out(Means(), (x,), num_particles=4000)
+    assert float(found.elpd_loo) / len(x) == pytest.approx(float(truth.mean()), abs=0.01)
+
+
+def test_the_density_given_a_global_latent_is_a_mean_over_particles() -> None:
+    """Under the exact guide each particle has it, so that one says what five say."""
+    pair, x, found = Means(), data(), []
+    for num in (1, 5):
+        torch.manual_seed(0)
+        found.append(_log_likelihood(Program(pair.model, pair.guide), x, num))
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_runs_are_ranked_by_their_exact_evidence() -> None:

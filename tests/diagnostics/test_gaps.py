@@ -12,6 +12,7 @@ from torch import Tensor
 import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import Finding
+from ppgen.diagnostics.gaps import _error
 from ppgen.models import GAN, RBM, LinearGaussian
 from tests.diagnostics.linear import data_of, exact, scaled
 from tests.diagnostics.test_local import HalfWrong
@@ -120,3 +121,8 @@ def test_findings_can_be_written_as_json_and_come_back() -> None:
     pair = exact(weight())
     found = ppgen.diagnose(pair, data_of(pair, 8), questions=["gaps", "sandwich"], num_particles=50)
     assert type(found).from_json(found.to_json()).to_json() == found.to_json()
+
+
+def test_the_error_of_a_mean_bound_is_that_of_draws_independent_over_particles_and_data() -> None:
+    """Variances 2 and 8 of K = 2 log-weights of B = 2 data: the mean bound has (2 + 8) / K / B^2."""
+    assert _error(torch.tensor([[0.0, 1.0], [2.0, 5.0]])) == pytest.approx(math.sqrt((2 + 8) / 2) / 2)

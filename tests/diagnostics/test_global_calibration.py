@@ -14,6 +14,7 @@ from ppgen.diagnostics import global_calibration as vsbc
 from ppgen.diagnostics.global_calibration import global_shares
 from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.errors import UsageError
+from ppgen.tracing import Program, run_particles
 from tests.doubles import Line, Shared, data
 
 
@@ -48,6 +49,29 @@ def test_a_guide_held_to_one_side_is_found_there() -> None:
     shares, *_ = global_shares(AboveOne(), (data(8),), 40)
     assert float(symmetry_p(shares)) < 0.01
     assert float(shares.mean()) < 0.3
+
+
+class Two(Shared):
+    """A further latent of the whole data set, of two numbers."""
+
+    def model(self, x: Tensor) -> None:
+        pyro.sample("pair", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        super().model(x)
+
+    def guide(self, x: Tensor) -> None:
+        pyro.sample("pair", dist.Normal(torch.ones(2), 1.0).to_event(1))
+        super().guide(x)
+
+
+def test_all_numbers_of_all_global_latents_stand_side_by_side() -> None:
+    pair = Two()
+    particles = run_particles(Program(pair.model, pair.guide), (data(4),), 5)
+    numbers, names = vsbc._numbers(particles)
+    assert sorted(names) == ["mean", "pair[0]", "pair[1]"]
+    for column, name in zip(numbers.T, names, strict=True):
+        site, _, index = name.partition("[")
+        expected = particles.guide_sites[site]["value"].detach().double().flatten(1)[:, int(index.rstrip("]") or 0)]
+        assert torch.equal(column, expected)
 
 
 def test_a_refit_leaves_the_pair_as_it_was() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ppgen.arviz_bridge import convergence_of
 from ppgen.data import DataSpec, dataset_from
 from ppgen.diagnostics import Diagnosis, diagnose
-from ppgen.diagnostics.chains import ChainBudget, posterior_chains
+from ppgen.diagnostics.chains import ChainBudget, PosteriorChains, posterior_chains
 from ppgen.diagnostics.reference import Marginals, interval_errors
 from ppgen.models import GAN, RBM, LinearGaussian
 from ppgen.pair import Pair
@@ -34,6 +34,13 @@ def line(scale: float = 1.0) -> tuple[LinearGaussian, Tensor]:
 
 def asked(pair: Pair, x: Tensor, num_particles: int = 2000) -> Diagnosis:
     return diagnose(pair, dataset_from(x), split="train", num_particles=num_particles, questions=["reference"])
+
+
+def test_a_datum_has_a_reference_where_every_latent_mixes_and_has_a_hundred_draws_a_chain() -> None:
+    r_hat = torch.tensor([[1.05, 1.0], [1.06, 1.0], [1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    sizes = torch.tensor([[200.0, 201.0], [900.0, 900.0], [900.0, 199.0], [900.0, 900.0]])
+    found = PosteriorChains(torch.zeros(2, 5, 4, 2), ("a", "b"), r_hat, sizes, 0)
+    assert found.converged.tolist() == [True, False, False, True]
 
 
 @pytest.mark.slow

@@ -49,6 +49,12 @@ def test_the_standard_error_of_reverse_kl_is_its_spread_over_samples() -> None:
     assert sum(one.reverse_kl_error for one in found) / 200 == pytest.approx(spread, rel=0.15)
 
 
+def test_the_standard_error_of_reverse_kl_is_exact_where_a_mode_is_missed() -> None:
+    """Shares 3/4, 1/4, 0, 0: Var[log h] = (3/4) (1/4) log(3)^2."""
+    found = cover(MODES.centres[torch.tensor([0, 0, 0, 1])], MODES)
+    assert found.reverse_kl_error == pytest.approx(math.sqrt(3 / 16 / 4) * math.log(3), rel=1e-12)
+
+
 def test_evaluation_counts_the_modes_of_data_that_know_them() -> None:
     data = ring()
     found = evaluate(Push(data.spec, 0.7), data, num_samples=1000).to_json()

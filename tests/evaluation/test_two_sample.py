@@ -1,6 +1,7 @@
 """The kernel two-sample test: its value, its level, its power; and nearness to the training data."""
 
 import math
+import statistics
 from itertools import combinations
 
 import pytest
@@ -106,6 +107,22 @@ def test_the_standard_error_is_the_spread_over_samples() -> None:
     assert sum(one.standard_error for one in found) / 200 == pytest.approx(spread, rel=0.2)
 
 
+def test_the_standard_error_is_that_of_the_projections_summed_pair_by_pair() -> None:
+    """2 and 3 points: k(x, others) - k(x, y) of each, its variance over the points times 4 / n."""
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.5], [2.0], [4.0]])
+    found = kernel_two_sample_test(x, y, num_permutations=1)
+
+    def k(a: Tensor, b: Tensor) -> float:
+        return math.exp(-float((a - b).square()) / (2 * found.bandwidth**2))
+
+    variance = 0.0
+    for own, other in ((x, y), (y, x)):
+        within = [sum(k(a, b) for j, b in enumerate(own) if j != i) / (len(own) - 1) for i, a in enumerate(own)]
+        across = [sum(k(a, b) for b in other) / len(other) for a in own]
+        variance += 4 * statistics.variance(p - q for p, q in zip(within, across, strict=True)) / len(own)
+    assert found.standard_error == pytest.approx(math.sqrt(variance), rel=1e-6)
+
+
 def test_the_same_seed_gives_the_same_test_and_the_global_random_state_stays() -> None:
     x, y = torch.randn(2, 20, 2).unbind(0)
     state = torch.get_rng_state()
@@ -136,6 +153,13 @@ def test_nearest_distances_are_the_smallest_of_all() -> None:
     x, train = torch.randn(6, 3), torch.randn(17, 3)
     truth = [min(float((a - b).norm()) for b in train) for a in x]
     torch.testing.assert_close(nearest_distances(x, train), torch.tensor(truth, dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+def test_the_error_of_nearness_is_that_of_a_u_statistic() -> None:
+    """Two samples, below 2 and 1 of three data, which have 0, 1 and 2 samples below them."""
+    _, error = nearness(torch.tensor([1.0, 2.5]), torch.tensor([0.5, 2.0, 3.0]))
+    of_samples, of_data = torch.tensor([2 / 3, 1 / 3]), torch.tensor([0.0, 0.5, 1.0])
+    assert error == pytest.approx(math.sqrt(float(of_samples.var() / 2 + of_data.var() / 3)))
 
 
 def test_nearness_is_the_share_of_pairs_with_ties_for_half() -> None:

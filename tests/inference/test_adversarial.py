@@ -21,7 +21,7 @@ from ppgen.models import GAN, RBM, VAE
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
-from ppgen.samples import check_generates
+from ppgen.samples import check_generates, generated
 from ppgen.steps import Learner, compiled, player_step
 from ppgen.tracing import Program
 from ppgen.trainer import Trainer
@@ -132,6 +132,50 @@ def test_dragan_looks_around_the_data_at_their_scale() -> None:
     assert penalty.item() == pytest.approx(3.0)  # slope two
     moved = (seen[0] - real).std().item()
     assert moved == pytest.approx(0.5 * real.std().item(), rel=5 / math.sqrt(2000))
+
+
+def kept(seen: list[Tensor]) -> Any:
+    """A critic that keeps what it is shown."""
+
+    def critic(x: Tensor) -> Tensor:
+        seen.append(x.detach())
+        return x.sum(1)
+
+    return critic
+
+
+def test_wasserstein_gp_goes_from_a_draw_to_a_datum_by_one_share_for_all_coordinates() -> None:
+    seen: list[Tensor] = []
+    WassersteinGP().penalty(kept(seen), torch.zeros(50, 3), torch.tensor([1.0, 2.0, -4.0]).expand(50, 3))
+    shares = seen[0] / torch.tensor([1.0, 2.0, -4.0])
+    torch.testing.assert_close(shares, shares[:, :1].expand(50, 3))
+    assert shares[:, 0].unique().numel() > 40  # and another one for each datum
+
+
+def test_dragan_does_not_look_at_draws() -> None:
+    seen: list[Tensor] = []
+    real = torch.linspace(-1, 1, 100)[:, None]
+    DRAGAN(spread=0.1).penalty(kept(seen), real, real + 1000)
+    assert (seen[0] - real).abs().max() < 1  # 17 standard deviations
+
+
+def test_a_critic_is_charged_for_all_data_and_moved_by_its_penalty() -> None:
+    """100 data of which two are in the batch: the loss stands for 100, its gradient for L_c + R."""
+    objective, x = WassersteinGP(hidden=(4,)), torch.tensor([[0.0], [1.0]])
+    pair = GAN(DataSpec("line", 1, "real", num_data=100), 1, hidden=(3,))
+    critic = objective.parameters(pair, (x,))
+    program = Program(pair.model, pair.guide, critic)
+    torch.manual_seed(1)
+    outcome = objective.play("critic", program, (x,), {})
+    torch.manual_seed(1)
+    with torch.no_grad():
+        fake = generated(program, (x,))
+    loss = objective.critic_loss(critic(x), critic(fake)) + objective.penalty(critic, x, fake)
+    weights = list(critic.parameters())
+    torch.testing.assert_close(outcome.loss, 100 * loss)
+    truth = torch.autograd.grad(100 * loss, weights, allow_unused=True, materialize_grads=True)
+    found = torch.autograd.grad(outcome.loss, weights, allow_unused=True, materialize_grads=True)
+    torch.testing.assert_close(found, truth)
 
 
 def test_weights_of_a_wasserstein_critic_stay_within_their_bound() -> None:

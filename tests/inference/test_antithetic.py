@@ -36,6 +36,14 @@ def paired(double: type[DiscreteDouble], **options: Any) -> Iterator[tuple[Tenso
         yield from zip(*(of[name].flatten(1).T for of in draws), strict=True)
 
 
+def test_arm_weighs_a_pair_by_its_noise_about_one_half_and_disarm_by_half_the_larger_probability() -> None:
+    """Any other centre has the same expectation, and more variance."""
+    noise, p = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 0.5, 0.7])
+    unit, mirrored = torch.tensor([0.0, 1.0, 1.0]), torch.tensor([1.0, 1.0, 0.0])
+    torch.testing.assert_close(ARM().slope(noise, p, unit, mirrored), torch.tensor([-0.4, 0.0, 0.4]))
+    torch.testing.assert_close(DisARM().slope(noise, p, unit, mirrored), torch.tensor([-0.4, 0.0, 0.35]))
+
+
 @pytest.mark.parametrize("options", [{}, {"num_particles": 2, "bound": "iwelbo"}], ids=["elbo", "iwelbo"])
 @pytest.mark.parametrize("double", BINARY, ids=lambda double: double.__name__)
 def test_disarm_is_arm_without_a_noise_of_mean_zero_that_is_uncorrelated_with_it(

@@ -45,8 +45,17 @@ def test_the_arithmetic_mean_of_the_others_leaves_the_particle_out_of_the_bound(
     torch.testing.assert_close(without, others)
 
 
-def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_of_the_pair_alone() -> None:
-    pair, objective = TinySBN(), NVIL(hidden=(4,), normalise=False)
+def test_the_running_mean_and_variance_start_at_those_of_a_draw() -> None:
+    log_w = torch.tensor([[5.0, 7.0], [9.0, 11.0]], dtype=torch.float64)
+    state = MovingAverage(normalise=True).initial_state(log_w)
+    assert {name: value.item() for name, value in state.items()} == {"centre": 8.0, "variance": 5.0}
+
+
+@pytest.mark.parametrize("num_particles", [1, 3])
+def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_of_the_pair_alone(
+    num_particles: int,
+) -> None:
+    pair, objective = TinySBN(), NVIL(hidden=(4,), normalise=False, num_particles=num_particles)
     x = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
     own = objective.parameters(pair, (x,))
     program = Program(pair.model, pair.guide, own)
@@ -55,9 +64,9 @@ def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_
     outcome = objective.play("all", program, (x,), state)
     found = torch.autograd.grad(outcome.loss, list(own.parameters()))
     torch.manual_seed(1)
-    log_w = run_particles(program, (x,), 1).log_w.detach()
+    log_w = run_particles(program, (x,), num_particles).log_w.detach()
     residual = log_w - objective.predictor.predict(log_w, (x,), own, state)
-    expected = torch.autograd.grad(residual.square().sum() / 2, list(own.parameters()))
+    expected = torch.autograd.grad(residual.square().mean(0).sum() / 2, list(own.parameters()))
     for gradient, other in zip(found, expected, strict=True):
         torch.testing.assert_close(gradient, other)
     torch.testing.assert_close(outcome.state["centre"], state["centre"] + 0.2 * residual.mean().detach())

@@ -5,6 +5,7 @@ Chains of 20,000 data, each independent; false-alarm rates as in ``discrete_trut
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,6 +189,25 @@ def test_the_step_size_follows_the_rate_of_acceptance_or_is_kept() -> None:
         if moves:
             assert sum(rates[:5]) / 5 < 0.5
             assert abs(sum(rates[-30:]) / 30 - 0.9) < 0.05
+
+
+def test_chains_start_at_the_guides_draws_and_take_no_gradient_of_it_along() -> None:
+    pair, x = Line(), torch.ones(2, 1).double()
+    particles = run_particles(program_of(pair), (x,), 3)
+    for name, value in LatentChains(particles, "a test").start().items():
+        assert torch.equal(value, particles.guide_sites[name]["value"])
+        assert not value.requires_grad
+
+
+def test_a_step_is_as_many_transitions_as_asked_and_steers_by_their_mean_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = [torch.tensor(rate, dtype=torch.float64) for rate in (0.2, 0.5, 0.8)]
+    left = iter(rates)
+    monkeypatch.setattr(LatentChains, "transition", lambda self, z, step_size, num_leapfrogs: (z, next(left)))
+    objective, pair, x = MCEM(num_transitions=3, adaptation=2.0, acceptance=0.9), Line(), torch.ones(2, 1).double()
+    state = objective.initial_state(program_of(pair), (x,))
+    outcome = objective.play("", program_of(pair), (x,), state)
+    assert not list(left)
+    assert float(outcome.state["step_size"]) == pytest.approx(0.1 * math.exp(2 * (0.5 - 0.9)))
 
 
 def test_the_value_is_the_expected_log_joint_and_no_bound() -> None:

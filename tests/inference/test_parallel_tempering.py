@@ -55,6 +55,17 @@ def test_a_rejected_state_stays_and_an_accepted_one_changes_places() -> None:
     assert 0 < int((~stayed[0]).sum()) < DRAWS
 
 
+@pytest.mark.parametrize("num_temperatures", [2, 3, 4])
+def test_the_swap_rate_is_one_where_all_temperatures_have_the_same_distribution(num_temperatures: int) -> None:
+    pair, v = RBM(DataSpec("bits", 3, "binary"), 2).double(), torch.zeros(1, 3, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in pair.parameters():
+            parameter.zero_()
+    objective = ParallelTempering(num_chains=5, num_temperatures=num_temperatures, num_steps=2)
+    _, _, metrics = objective.negative(pair, v, objective.initial_state(program_of(pair), (v,)))
+    assert float(metrics["swap_rate"]) == pytest.approx(1)
+
+
 def two_modes() -> RBM:
     """All units on, or all off, with the same probability, and nearly nothing between."""
     pair = RBM(DataSpec("bits", 6, "binary"), 6).double()

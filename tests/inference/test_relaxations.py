@@ -19,6 +19,7 @@ from torch.nn.functional import softplus
 
 from ppgen.baselines import MovingAverage
 from ppgen.blocks import parameter_blocks
+from ppgen.coupled_draws import side_by_side
 from ppgen.errors import UsageError
 from ppgen.graphs import graph_of
 from ppgen.inference import REBAR, RELAX, GumbelSoftmax, MuProp, Renyi, StraightThrough
@@ -26,7 +27,7 @@ from ppgen.objective import Objective
 from ppgen.schedules import linear
 from ppgen.steps import Learner, player_step
 from ppgen.testing.yardsticks import GaussianYardstick
-from ppgen.tracing import Program
+from ppgen.tracing import Program, run_particles
 from tests.discrete_doubles import (
     DOUBLES,
     Blend,
@@ -295,3 +296,31 @@ def test_the_normaliser_of_muprop_divides_all_that_is_noise() -> None:
     assert draws[0].abs().max() > 1e-3
     for other in draws[1:]:
         torch.testing.assert_close(other, draws[0])
+
+
+def test_the_control_variate_of_relax_is_that_of_rebar_and_the_network() -> None:
+    """Without the relaxed bound the gradient has the same mean, and more noise."""
+    pair = TinySBN()
+    particles = run_particles(Program(pair.model, pair.guide), pair.batch, 2)
+    rebar, relax = REBAR(eta=0.7).control(particles).double(), RELAX(eta=0.7, hidden=(4,)).control(particles).double()
+    latents = side_by_side(particles)[None]  # (L, K, B, F)
+    relaxed = torch.randn(latents.shape[:-1], dtype=torch.float64)
+    torch.testing.assert_close(relax(relaxed, pair.batch, latents), rebar(relaxed, pair.batch, latents))
+    with torch.no_grad():
+        dict(relax.named_parameters())["network.layers.2.bias"].fill_(3.0)
+    torch.testing.assert_close(relax(relaxed, pair.batch, latents), rebar(relaxed, pair.batch, latents) + 3)
+
+
+def test_the_learned_baseline_of_muprop_is_trained_on_what_the_expansion_leaves_of_each_datum() -> None:
+    pair, objective = TinySBN(), MuProp(baseline="learned", num_particles=2)
+    x = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+    own = objective.parameters(pair, (x,))
+    program = Program(pair.model, pair.guide, own)
+    state = {"centre": torch.tensor(0.3, dtype=torch.float64)}
+    torch.manual_seed(1)
+    found = torch.autograd.grad(objective.play("", program, (x,), state).loss, list(own.parameters()))
+    torch.manual_seed(1)
+    particles = objective.draw(program, (x,))
+    rest = objective._expansion(particles).rest(particles)
+    misfit = (rest - objective.predictor.predict(rest, (x,), own, state)).square().mean(0).sum() / 2
+    torch.testing.assert_close(found, torch.autograd.grad(misfit, list(own.parameters())))
