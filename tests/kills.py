@@ -61,7 +61,7 @@ TRAININGS = {
     ],
     "cvae": ["cvae", "--data", "digits", "--objective", "stl", *SMALL],
     "ss_vae": [
-        *("ss_vae", "--data", "digits", "-D", "num_labelled=100", "--objective", "elbo"),
+        *("ss_vae", "--data", "digits", "-D", "num_labelled=100", "--objective", "enumerate"),
         *("-M", "classifier=(4,)", *SMALL),
     ],
     "discrete_vae": [
