@@ -24,12 +24,10 @@ import torch
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide.initialization import init_to_sample
-from pyro.infer.mcmc.util import initialize_model
 from torch import Tensor
 
 from ppgen.arviz_bridge import convergence_of
 from ppgen.diagnostics.simulation import latent_names
-from ppgen.graphs import traced
 from ppgen.pair import Pair
 from ppgen.parameters import detached, in_evaluation, isolated
 from ppgen.progress import bar
@@ -109,24 +107,16 @@ def _sampled(
     """Pyro's samples by site, (S, ..., M B, *event), and how many trajectories diverged."""
     model = poutine.condition(pair.model, data={name: value[0] for name, value in shared.items()})
     model = poutine.scale(model, 1 / one.scale)  # the posterior of a datum counts it once, not N / B times
+    kernel = NUTS(model, init_strategy=init_to_sample, max_tree_depth=budget.max_tree_depth)
     with bar(progress) as shown, detached(pair.model), in_evaluation(pair), pyro.validation_enabled(False):
-        start, potential, transforms, _ = initialize_model(model, batch, init_strategy=init_to_sample)
-        names = list(start)
-        energy = traced(lambda *z: potential(dict(zip(names, z, strict=True))), *start.values())
-        kernel = NUTS(
-            potential_fn=lambda z: energy(*(z[name] for name in names)),
-            transforms=transforms,
-            max_tree_depth=budget.max_tree_depth,
-        )
         task = shown.add_task("reference", total=budget.warmup + budget.num_draws, note="NUTS")
         chain = MCMC(
             kernel,
             budget.num_draws,
             budget.warmup,
-            initial_params=start,
             hook_fn=lambda *_: shown.advance(task),
             disable_progbar=True,
         )
-        chain.run()
+        chain.run(*batch)
     found: dict[str, Any] = chain.get_samples()
     return found, sum(map(len, chain.diagnostics()["divergences"].values()))
