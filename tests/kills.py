@@ -313,7 +313,9 @@ def run() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    TrainingOptions.__init__.__kwdefaults__.update(checkpoint_seconds=0.0, validate_every=EVERY)
+    defaults = TrainingOptions.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults.update(checkpoint_seconds=0.0, validate_every=EVERY)
     total = 0
     for name in asked.names or [*TRAININGS, *COMMANDS]:
         began = time.perf_counter()
