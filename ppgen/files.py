@@ -14,7 +14,7 @@ import re
 import secrets
 import socket
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -24,8 +24,6 @@ __all__ = ["LOCK", "claimed", "write_all", "write_whole"]
 
 LOCK = ".lock"
 """In a folder that a process has claimed; it says which one."""
-
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCKLESS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL)
@@ -39,7 +37,8 @@ def write_whole(path: Path, data: bytes, *, then: str = "") -> None:
 def write_all(files: Mapping[Path, bytes], *, then: str = "") -> None:
     """Write files of one folder, each whole: all are on the disk under other names before the first takes its place.
 
-    A kill leaves of each the old one or the new one. What stands at a path is replaced; a link is not followed.
+    A kill leaves of each the old one or the new one; what else it leaves is removed by who writes that file next. What
+    stands at a path is replaced; a link is not followed.
 
     Args:
         files: what each path is to hold.
@@ -50,6 +49,7 @@ def write_all(files: Mapping[Path, bytes], *, then: str = "") -> None:
     """
     path = next(iter(files))
     try:
+        _remove_leftovers(path.parent, [file.name for file in files])
         with ExitStack() as stack:
             waiting = {path: stack.enter_context(_written(path, data)) for path, data in files.items()}
             for path, temporary in waiting.items():
@@ -161,10 +161,12 @@ def _lock(descriptor: int, *, wait: bool = False) -> None:
         warnings.warn("this file system has no locks: see that one process alone writes to a folder", stacklevel=2)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Temporary files whose process has ended: nobody holds their lock."""
+def _remove_leftovers(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Temporary files, of these names or of all, whose process has ended: nobody holds their lock."""
+    name = ".+" if names is None else "|".join(map(re.escape, names))
+    temporary = re.compile(rf"\.({name})\.[0-9a-f]+\.tmp")
     for file in folder.iterdir():
-        if _TEMPORARY.fullmatch(file.name) and not file.is_symlink() and file.is_file():
+        if temporary.fullmatch(file.name) and not file.is_symlink() and file.is_file():
             with suppress(OSError), file.open("r+b") as opened:  # one that is being written stays
                 _lock(opened.fileno())
                 file.unlink()

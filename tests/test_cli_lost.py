@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import shutil
@@ -11,16 +10,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-from ppgen.checkpoint import read_checkpoint
 from ppgen.comparison.plan import Plan
 from ppgen.errors import UsageError
+from ppgen.registry import MODELS
 from ppgen.runs import load
 from tests.cli_cases import BRIEF, COMPARE, QUICK, RESUME, files, run
+from tests.kills import COMMANDS, TRAININGS
 from tests.test_cli_bad_input import TRAIN, Capture
 
 
@@ -145,153 +143,31 @@ def test_a_disk_that_fills_leaves_the_run_whole_and_it_goes_on_when_there_is_roo
     assert "after 6 steps" in run(capsys, *RESUME, "--out", folder).out
 
 
-KILLER = """
-import json, os, random, signal, sys, time
-import torch
-import ppgen.checkpoint, ppgen.files, ppgen.metrics
-from ppgen.cli import main
-from ppgen.options import TrainingOptions
-
-TrainingOptions.__init__.__kwdefaults__.update(checkpoint_seconds=0.0, validate_every=2)
-torch.set_num_threads(1)
-arguments, moments = json.loads(sys.argv[1]), ("fsync", "replace", "_sync_folder", "any")
-assert main([*arguments, "--out", "straight"]) == 0
-
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def train(number):
-    "Go on with the run, and die at the n-th checkpoint, in the midst of writing it."
-    moment, count = moments[number % len(moments)], 0
-
-    def at(function, owner, name):
-        def counted(*given):
-            nonlocal count
-            count += 1
-            return die() if count > number // 2 + 2 else function(*given)
-
-        setattr(owner, name, counted)
-
-    if moment == "fsync":
-        at(os.fsync, os, "fsync")
-    elif moment == "replace":
-        at(ppgen.checkpoint.Path.replace, ppgen.checkpoint.Path, "replace")
-    elif moment == "_sync_folder":
-        at(ppgen.files._sync_folder, ppgen.files, "_sync_folder")
-    os._exit(main([*arguments, "--out", "killed", "--resume"]))
-
-
-random.seed(0)
-for number in range(int(sys.argv[2])):
-    child = os.fork()
-    if child == 0:
-        train(number)
-    if moments[number % len(moments)] == "any":
-        time.sleep(random.uniform(0.0, 0.2))
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    file = ppgen.checkpoint.Path("killed/checkpoint.safetensors")
-    turn = ppgen.checkpoint.read_checkpoint(file)[1]["turn"] if file.exists() else None
-    print(json.dumps([os.waitstatus_to_exitcode(status), turn]), flush=True)
-sys.exit(main([*arguments, "--out", "killed", "--resume"]))
-"""
-
-
 @pytest.mark.parametrize(
-    ("how", "kills"),
-    [("--eager", 12), pytest.param("compiled", 4, marks=pytest.mark.slow)],
-    ids=["eager", "compiled"],
+    ("kills", "what"),
+    [
+        (12, ["vae"]),
+        pytest.param(2, ["vae", "--compiled"], marks=pytest.mark.slow),
+        pytest.param(4, ["rbm", "gan", "vae, patience"], marks=pytest.mark.slow),
+        pytest.param(2, list(COMMANDS), marks=pytest.mark.slow),
+    ],
+    ids=["eager", "compiled", "other families", "commands"],
 )
-def test_a_run_killed_at_any_instant_is_whole_and_ends_with_the_bits_of_one_that_was_not(
-    tmp_path: Path, how: str, kills: int
+def test_a_process_killed_at_any_instant_loses_nothing_and_what_goes_on_ends_as_if_it_had_not_been(
+    kills: int, what: list[str]
 ) -> None:
-    arguments = [
-        "600" if argument == "3" else argument for argument in QUICK if argument != "--eager" or argument == how
-    ]
     done = subprocess.run(
-        [sys.executable, "-c", KILLER, json.dumps(arguments), str(kills)],
-        cwd=tmp_path,
+        [sys.executable, "-m", "tests.kills", *what, "--kills", str(kills)],
+        cwd=Path(__file__).parents[1],
         env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    deaths = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    turns = [turn for _, turn in deaths if turn is not None]
-    assert len([code for code, _ in deaths if code == -9]) >= 3 * kills // 4
-    assert turns == sorted(turns)
-    assert turns[0] < turns[-1]
-    (straight, facts), (killed, same) = (
-        read_checkpoint(tmp_path / name / "checkpoint.safetensors") for name in ("straight", "killed")
-    )
-    assert straight.keys() == killed.keys()
-    assert all(torch.equal(straight[name], killed[name]) for name in straight)
-    assert facts["turn"] == same["turn"] == 600
-    told, retold = (_told(tmp_path / name / "metrics.jsonl") for name in ("straight", "killed"))
-    assert told == retold
+    tried = [name for name in what if not name.startswith("--")]
+    assert done.stdout.splitlines()[-1] == f"{kills * len(tried)} kills"
 
 
-KILLER_OF_COMMANDS = """
-import json, os, signal, sys
-from pathlib import Path
-import torch
-from ppgen.cli import main
-
-torch.set_num_threads(1)
-
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def killed(arguments, owner, name, calls):
-    "Die at that call of a function."
-    function, count = getattr(owner, name), 0
-
-    def counted(*given):
-        nonlocal count
-        count += 1
-        return die() if count == calls else function(*given)
-
-    setattr(owner, name, counted)
-    os._exit(main(arguments))
-
-
-for arguments in json.loads(sys.argv[1]):
-    for owner, name, calls in ((os, "fsync", 1), (Path, "replace", 1), (Path, "replace", 2), (os, "fsync", 6)):
-        child = os.fork()
-        if child == 0:
-            killed(arguments, owner, name, calls)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
-    assert main(arguments) == 0, arguments
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("in_an_empty_folder")
-def test_a_command_that_was_killed_at_any_instant_can_be_given_again(a_run: Path) -> None:
-    commands = [EVALUATE, DIAGNOSE, REPORT, [*COMPARE, "--out", "c"]]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER_OF_COMMANDS, json.dumps(commands)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines().count("-9") >= 2 * len(commands)
-    found = load(a_run)
-    assert found.evaluation is not None
-    assert found.diagnosis is not None
-    assert set(files(Path("c"))) == {
-        *("config.json", "comparison.json", "comparison.csv", "comparison.html", "curves.csv")
-    }
-
-
-def _told(file: Path) -> list[dict[str, Any]]:
-    """The record of a run, less the time it took."""
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+def test_every_family_is_killed() -> None:
+    assert {arguments[0] for arguments in TRAININGS.values()} == set(MODELS)

@@ -82,6 +82,13 @@ def test_temporary_files_are_removed_unless_they_are_being_written(tmp_path: Pat
             assert _names(tmp_path) == {LOCK, written.name, *others}
 
 
+def test_who_writes_a_file_removes_what_a_kill_left_of_that_file_alone(tmp_path: Path) -> None:
+    for name in (".report.html.0123456789abcdef.tmp", ".my-report.html.0123456789abcdef.tmp"):
+        (tmp_path / name).touch()
+    write_whole(tmp_path / "report.html", b"new")
+    assert _names(tmp_path) == {"report.html", ".my-report.html.0123456789abcdef.tmp"}
+
+
 def test_a_file_system_without_locks_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOTSUP, "not supported")

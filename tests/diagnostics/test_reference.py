@@ -48,7 +48,7 @@ def test_nuts_draws_the_posterior_of_every_datum_not_a_power_of_it() -> None:
     """Of a pair that knows N = 1,000: the plate's scale N / B must not enter. Five Monte Carlo standard errors."""
     pair, x = line()
     torch.manual_seed(1)
-    found = posterior_chains(pair, (x[:4],), ChainBudget(num_draws=500))
+    found = posterior_chains(pair, (x[:4],))
     with torch.no_grad():
         exact = pair.posterior(x[:4])
     draws, sd = found.draws.flatten(0, 1), exact.variance.sqrt().double()
