@@ -34,7 +34,7 @@ def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
             return function(*values)
 
     with _WithoutChecks(), Masks():
-        return make_fx(with_fixed_sizes, decomposition_table={aten.multinomial.default: _multinomial})(*arguments)
+        return make_fx(with_fixed_sizes, decomposition_table=_WITHOUT_LOOKS)(*arguments)
 
 
 def traced(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any]:
@@ -67,6 +67,17 @@ def _multinomial(probs: Tensor, num: int, replacement: bool = False, *, generato
     if num != 1 or not probs.is_cuda or generator is not None:
         return NotImplemented
     return (probs / torch.empty_like(probs).exponential_(1)).argmax(-1, keepdim=True)
+
+
+def _normal(mean: Tensor, std: Tensor, *, generator: Any = None) -> Any:
+    """Draws on a GPU as torch makes them, without its look at whether every scale is positive."""
+    if not std.is_cuda or generator is not None:
+        return NotImplemented
+    return torch.empty_like(mean * std).normal_() * std + mean
+
+
+_WITHOUT_LOOKS = {aten.multinomial.default: _multinomial, aten.normal.Tensor_Tensor: _normal}
+"""Draws that wait for the device before they are made, which no CUDA graph may."""
 
 
 def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:
