@@ -76,7 +76,10 @@ def _normal(mean: Tensor, std: Tensor, *, generator: Any = None) -> Any:
     return torch.empty_like(mean * std).normal_() * std + mean
 
 
-_WITHOUT_LOOKS = {aten.multinomial.default: _multinomial, aten.normal.Tensor_Tensor: _normal}
+_WITHOUT_LOOKS: dict[Any, Callable[..., Any]] = {
+    aten.multinomial.default: _multinomial,
+    aten.normal.Tensor_Tensor: _normal,
+}
 """Draws that wait for the device before they are made, which no CUDA graph may."""
 
 
