@@ -37,6 +37,7 @@ from ppgen.evaluation import Evaluation, evaluate
 from ppgen.factory import make_objective, make_pair, objective_config
 from ppgen.files import claimed, write_whole
 from ppgen.inference_data import POSTERIOR, write_posterior
+from ppgen.learner import load_learner, state_of
 from ppgen.metrics import read_metrics
 from ppgen.objective import Objective, State
 from ppgen.options import TrainingOptions, choose_device
@@ -45,7 +46,6 @@ from ppgen.registry import MODELS
 from ppgen.run_config import CONFIG, read_config
 from ppgen.snapshots import SNAPSHOTS, Snapshots
 from ppgen.tracing import Batch
-from ppgen.trainer import load_learner, state_of
 
 __all__ = [
     "CHECKPOINT",

@@ -16,58 +16,21 @@ from typing import Any
 
 import pyro
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from ppgen.errors import UsageError, shown
 from ppgen.graphs import constants_moved, faster_products, graph_of, without_detach
+from ppgen.learner import Learner
 from ppgen.leftovers import Descendants
 from ppgen.objective import Objective, Outcome, Player, State
-from ppgen.pair import Pair
 from ppgen.parameters import isolated, swapped
-from ppgen.tracing import Batch, Program
+from ppgen.tracing import Batch
 
-__all__ = ["Learner", "StepFunction", "StepResult", "compiled", "player_step"]
+__all__ = ["StepFunction", "StepResult", "compiled", "player_step"]
 
 StepResult = tuple[list[Tensor], dict[str, Tensor], State, dict[str, Tensor]]
 """Gradients (in the order of the player's parameters), report (scalars), next state, next buffers."""
 
 StepFunction = Callable[[dict[str, Tensor], dict[str, Tensor], State, dict[str, Tensor], Batch], StepResult]
-
-
-class Learner(nn.Module):
-    """A pair and its objective's own module: all that training changes. Names are ``pair.*`` and ``objective.*``."""
-
-    pair: Pair
-
-    def __init__(self, pair: Pair, own: nn.Module, data_size: int | None = None) -> None:
-        super().__init__()
-        self.pair = pair
-        self.objective = own
-        self.data_size = data_size
-
-    @property
-    def program(self) -> Program:
-        """The pair's model and guide, with the objective's module."""
-        return Program(self.pair.model, self.pair.guide, self.objective, self.data_size)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers, each once: one that has several names (tied weights) has the first of them."""
-        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
-
-    def owned_by(self, player: Player) -> dict[str, nn.Parameter]:
-        """The player's trainable parameters by name.
-
-        Raises:
-            UsageError: there are none.
-        """
-        named = {n: p for n, p in self.named_parameters() if p.requires_grad and n.startswith(player.owns)}
-        if not named:
-            whose = "" if player.owns == ("",) else f" of player {shown(player.name)} ({', '.join(player.owns)}*)"
-            raise UsageError(
-                f"there is nothing to train, no parameter{whose} that requires a gradient: give the pair parameters, "
-                "nn.Parameter or pyro.param, or make some trainable again."
-            )
-        return named
 
 
 @dataclass(frozen=True)

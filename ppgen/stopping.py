@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ppgen.trainer import check_state
+from ppgen.learner import check_state
 
 __all__ = ["EarlyStopping"]
 

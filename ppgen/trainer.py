@@ -18,20 +18,22 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen.batches import Interleaved
+from ppgen.books import Books, Given, Move, NotFiniteError
 from ppgen.data import Dataset
+from ppgen.device_books import DeviceBooks, books_of
 from ppgen.documents import Document, WholeNumber
 from ppgen.errors import DivergedError, UsageError, is_out_of_memory, shown
+from ppgen.learner import Learner, load_state, state_of, under, untied
 from ppgen.memory import keep_large_blocks
 from ppgen.nonfinite import first_nonfinite
 from ppgen.objective import Objective, Player, State
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated, swapped
-from ppgen.steps import Learner, StepFunction, StepResult, compiled, player_step
+from ppgen.steps import StepFunction, StepResult, compiled, player_step
 from ppgen.tracing import Batch, Program, automatic_guides, divides, run_particles
-from ppgen.turns import Books, DeviceBooks, Given, Move, NotFiniteError, books_of
 
-__all__ = ["Progress", "Trainer", "check_state", "load_learner", "load_state", "state_of"]
+__all__ = ["Progress", "Trainer"]
 
 _SLOTS = {"step", "exp_avg", "exp_avg_sq"}
 """What Adam keeps of a parameter."""
@@ -187,7 +189,7 @@ class Trainer:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""
         self.settle()
-        found = {f"learner.{name}": value for name, value in _untied(self.learner).items()}
+        found = {f"learner.{name}": value for name, value in untied(self.learner).items()}
         for player, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 found |= {f"optimizer.{player}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()}
@@ -214,9 +216,9 @@ class Trainer:
                 f"the checkpoint has shown {facts.cursor} batches after {facts.turn} turns, expected {moves}: it was "
                 "edited; restore it, or train again into another --out."
             )
-        load_state(self.learner, _under("learner.", tensors))
+        load_state(self.learner, under("learner.", tensors))
         for player in self.players:
-            optimizer, slots = self.optimizers[player.name], _slots(_under(f"optimizer.{player.name}.", tensors))
+            optimizer, slots = self.optimizers[player.name], _slots(under(f"optimizer.{player.name}.", tensors))
             _check_slots(player, slots, list(self._owned[player.name].values()), facts.turn)
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         state = state_of(tensors)
@@ -407,67 +409,6 @@ def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> No
                     f"{len(batch[0])} of {num_data} data would share them: train with batch_size={num_data}, or with a "
                     "guide that is a function of a datum."
                 )
-
-
-def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor], batch: Batch) -> Learner:
-    """The pair, and the objective's own module for data like ``batch``, with the parameters of a checkpoint.
-
-    They are the best where the checkpoint holds them, beside those that training goes on from.
-
-    Raises:
-        UsageError: they do not fit.
-    """
-    learner = Learner(pair, objective.parameters(pair, batch))
-    load_state(learner, _under("best.", tensors) or _under("learner.", tensors))
-    return learner
-
-
-def state_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a checkpoint's steps would hand to the next one."""
-    return _under("state.", tensors)
-
-
-def load_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load a state dict whose names and shapes must be the module's; of names that are tied, the first is enough.
-
-    Raises:
-        UsageError: they are not; the first that differs is named.
-    """
-    module.load_state_dict(check_state(module, tensors))
-
-
-def check_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict that :func:`load_state` loads.
-
-    Raises:
-        UsageError: as there.
-    """
-    own = module.state_dict()
-    first = {id(value): name for name, value in reversed(module.state_dict(keep_vars=True).items())}
-    tied = {name: first[id(value)] for name, value in module.state_dict(keep_vars=True).items()}
-    tensors = {**{name: tensors[known] for name, known in tied.items() if known in tensors}, **tensors}
-    for name in own.keys() | tensors.keys():
-        expected = tuple(own[name].shape) if name in own else "nothing"
-        got = tuple(tensors[name].shape) if name in tensors else "nothing"
-        if expected != got:
-            raise UsageError(
-                f"the checkpoint does not fit: parameter {shown(name)} should be {expected} and is {got}; "
-                "load it with the model and options it was trained with."
-            )
-    for name, _ in module.named_parameters():
-        if not bool(torch.isfinite(tensors[name]).all()):
-            raise UsageError(f"the checkpoint's parameter {shown(name)} is not finite: it was edited; restore a copy.")
-    return dict(tensors)
-
-
-def _untied(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state dict with each tensor once, under the first of its names."""
-    known = {id(value): (name, value) for name, value in reversed(module.state_dict(keep_vars=True).items())}
-    return {name: value.detach() for name, value in reversed(known.values())}
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _first_line(error: Exception) -> str:

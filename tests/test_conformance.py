@@ -16,12 +16,13 @@ from pyro.poutine.util import site_is_subsample
 from ppgen.discrete import family_of
 from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
+from ppgen.learner import Learner
 from ppgen.objective import Objective
 from ppgen.pair import Pair
 from ppgen.parameters import isolated, owner
 from ppgen.registry import MODELS, OBJECTIVES, Registry, Spec
 from ppgen.sites import is_latent
-from ppgen.steps import Learner, player_step
+from ppgen.steps import player_step
 from ppgen.testing import OBJECTIVE_CHECKS, PAIR_CHECKS, Check, NotApplicable
 from ppgen.tracing import Particles, Program, run_particles
 

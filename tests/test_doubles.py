@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, STL
+from ppgen.learner import Learner
 from ppgen.objective import Objective, Outcome, Player, State
 from ppgen.pair import Pair
-from ppgen.steps import Learner, StepFunction, StepResult, compiled, player_step
+from ppgen.steps import StepFunction, StepResult, compiled, player_step
 from ppgen.tracing import Batch, Program, run_particles
 from tests.doubles import Adversarial, Chain, Contrast, Energy, Enumerated, Line, Mixture, Shared, data
 from tests.inference.truth import error_of_mean

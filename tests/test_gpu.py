@@ -22,7 +22,7 @@ from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.registry import MODELS, OBJECTIVES
 from ppgen.trainer import Trainer
-from tests.test_turns import Breaks
+from tests.test_books import Breaks
 
 pytestmark = pytest.mark.gpu
 
@@ -103,8 +103,8 @@ def test_a_graph_draws_the_random_numbers_of_its_steps_one_by_one_and_eager(
     model: str, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, eager = fitted(model, objective), fitted(model, objective, eager=True)
-    monkeypatch.setattr("ppgen.turns._MOST_GRAPHS", 0)
-    monkeypatch.setattr("ppgen.turns.DeviceBooks._capture", lambda books, kind, moves: None)
+    monkeypatch.setattr("ppgen.device_books._MOST_GRAPHS", 0)
+    monkeypatch.setattr("ppgen.device_books.DeviceBooks._capture", lambda books, kind, moves: None)
     apart = fitted(model, objective)
     for name, value in graph.items():
         torch.testing.assert_close(apart[name], value, rtol=1e-4, atol=1e-5)

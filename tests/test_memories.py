@@ -17,10 +17,11 @@ import ppgen
 from ppgen.checkpoint import read_checkpoint
 from ppgen.graphs import graph_of
 from ppgen.inference import ELBO, STL
+from ppgen.learner import Learner
 from ppgen.leftovers import RememberedError
 from ppgen.masking import SizeError
 from ppgen.parameters import swapped
-from ppgen.steps import Learner, compiled, player_step
+from ppgen.steps import compiled, player_step
 from ppgen.testing import CheckFailed
 from ppgen.testing.reproduction import check_compiled_step
 from tests.broken_pairs import Toy, data

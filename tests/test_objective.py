@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, STL, Beta, DReG, Renyi
+from ppgen.learner import Learner
 from ppgen.objective import Objective, Reduction, with_gradient_of
 from ppgen.pair import Pair
 from ppgen.registry import OBJECTIVES
 from ppgen.schedules import linear, stepwise
-from ppgen.steps import Learner, player_step
+from ppgen.steps import player_step
 from tests.doubles import Adversarial, Line, Shared, Switch, data
 
 NAMES = [

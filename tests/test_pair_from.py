@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, STL, DReG
+from ppgen.learner import Learner
 from ppgen.objective import Objective
 from ppgen.pair import as_pair, pair_from
-from ppgen.steps import Learner, player_step
+from ppgen.steps import player_step
 from ppgen.tracing import Program, run_particles
 from tests.doubles import Line, Shared, data
 from tests.test_pair import Part, prior, right_guide

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 
 from ppgen.comparison.labels import label_of
 from ppgen.errors import UsageError, shown
+from ppgen.learner import Learner
 from ppgen.objective import Objective, Player, Reduction, State
 from ppgen.pair import Pair
 from ppgen.parameters import empty_store, isolated, swapped
 from ppgen.registry import OBJECTIVES
 from ppgen.rows import first_data
-from ppgen.steps import Learner, StepFunction, compiled, player_step
+from ppgen.steps import StepFunction, compiled, player_step
 from ppgen.tracing import Batch, Program, run_particles
 
 __all__ = ["Draw", "Source", "at_hand", "in_a_sentence", "source_of"]

@@ -14,11 +14,11 @@ from torch import Tensor
 from ppgen.agreement import or_zeros
 from ppgen.arguments import kinds_of
 from ppgen.errors import UsageError
+from ppgen.learner import Learner
 from ppgen.objective import Objective, State
 from ppgen.pair import Pair
 from ppgen.registry import OBJECTIVES
 from ppgen.schedules import stepwise
-from ppgen.steps import Learner
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.sandbox import SEED
 from ppgen.testing.yardsticks import BernoulliYardstick, EnergyYardstick, GaussianYardstick, data

@@ -12,10 +12,11 @@ from torch.utils import _pytree as pytree
 
 from ppgen.agreement import close, or_zeros
 from ppgen.graphs import graph_of
+from ppgen.learner import Learner
 from ppgen.lines import blame, first_sentence
 from ppgen.objective import Objective
 from ppgen.pair import Pair
-from ppgen.steps import Learner, player_step
+from ppgen.steps import player_step
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.objective_contract import yardstick
 from ppgen.testing.objective_use import refused

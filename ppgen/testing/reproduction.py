@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ppgen.agreement import apart, disagreement
 from ppgen.errors import UsageError
+from ppgen.learner import Learner
 from ppgen.leftovers import RememberedError
 from ppgen.lines import blame, first_sentence
 from ppgen.pair import Pair
 from ppgen.parameters import swapped
-from ppgen.steps import Learner, StepFunction, compiled, player_step
+from ppgen.steps import StepFunction, compiled, player_step
 from ppgen.testing.bound import AnyBound
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.samples import prior_sites

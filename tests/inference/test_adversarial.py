@@ -17,12 +17,13 @@ from ppgen.agreement import or_zeros
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import DRAGAN, LeastSquares, Minimax, NonSaturating, Wasserstein, WassersteinGP
+from ppgen.learner import Learner
 from ppgen.models import GAN, RBM, VAE
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
 from ppgen.samples import check_generates, generated
-from ppgen.steps import Learner, compiled, player_step
+from ppgen.steps import compiled, player_step
 from ppgen.tracing import Program
 from ppgen.trainer import Trainer
 from tests.traced import as_graphs

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ppgen.adversarial import Adversarial
 from ppgen.data import Dataset, DataSpec
 from ppgen.inference import DRAGAN, LeastSquares, Minimax, NonSaturating, Wasserstein, WassersteinGP
+from ppgen.learner import Learner
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.parameters import isolated
-from ppgen.steps import Learner
 from ppgen.trainer import Trainer
 
 

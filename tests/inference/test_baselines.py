@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ppgen.baselines import Learned, LeaveOneOut, MovingAverage
 from ppgen.inference import ELBO, IWELBO, NVIL, REINFORCE, Renyi
+from ppgen.learner import Learner
 from ppgen.objective import Reduction, State
 from ppgen.score_function import ScoreFunction, without_own
-from ppgen.steps import Learner, player_step
+from ppgen.steps import player_step
 from ppgen.testing.yardsticks import BernoulliYardstick
 from ppgen.tracing import Program, run_particles
 from tests.discrete_doubles import TinySBN

@@ -15,11 +15,12 @@ import ppgen
 from ppgen.data import Dataset, DataSpec, dataset_from
 from ppgen.errors import UsageError
 from ppgen.inference import CD, ELBO, IWELBO, PCD, ParallelTempering
+from ppgen.learner import Learner
 from ppgen.models import RBM, VAE
 from ppgen.negative_phase import NegativePhase
 from ppgen.objective import Outcome, Player
 from ppgen.pair import pair_from
-from ppgen.steps import Learner, compiled, player_step
+from ppgen.steps import compiled, player_step
 from ppgen.testing.sandbox import program_of
 from tests.machines import KINDS, Machine, bernoulli
 from tests.traced import as_graphs

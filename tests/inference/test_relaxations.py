@@ -23,9 +23,10 @@ from ppgen.coupled_draws import side_by_side
 from ppgen.errors import UsageError
 from ppgen.graphs import graph_of
 from ppgen.inference import REBAR, RELAX, GumbelSoftmax, MuProp, Renyi, StraightThrough
+from ppgen.learner import Learner
 from ppgen.objective import Objective
 from ppgen.schedules import linear
-from ppgen.steps import Learner, player_step
+from ppgen.steps import player_step
 from ppgen.testing.yardsticks import GaussianYardstick
 from ppgen.tracing import Program, run_particles
 from tests.discrete_doubles import (

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.inference import REBAR, REINFORCE, RELAX, MuProp
-from ppgen.steps import Learner, player_step
+from ppgen.learner import Learner
+from ppgen.steps import player_step
 from ppgen.tracing import Program
 from tests.discrete_doubles import Choice, CloseCoin, Coin, DiscreteDouble, TinyDeepSBN, TinySBN, gradient_draws
 from tests.inference.discrete_harness import learnt

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 import ppgen
+from ppgen.books import Plan, Play
 from ppgen.checkpoint import read_checkpoint
 from ppgen.data import as_dataset
+from ppgen.device_books import DeviceBooks
 from ppgen.inference import ELBO, IWELBO, PCD, Beta, NonSaturating
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
 from ppgen.registry import MODELS
 from ppgen.schedules import linear
 from ppgen.trainer import Progress, Trainer
-from ppgen.turns import DeviceBooks, Plan, Play
 
 
 @pytest.fixture
