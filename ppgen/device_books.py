@@ -3,8 +3,8 @@
 A flag stays once a number was not finite, and from then on nothing changes any more; beside it stand how many moves
 were made and the sums of what they reported. The rows, schedules and learning rates of the next turns lie in tables on
 the device, and a whole turn, optimizers included, is captured once as a CUDA graph and replayed. Before that it is
-rehearsed, which compiles and makes what is made once; then all is put back, so that every turn is taken by the graph, in
-a run that is resumed as well.
+rehearsed, which compiles and makes what is made once; then all is put back, so that every turn is taken by the graph,
+in a run that is resumed as well.
 """
 
 from __future__ import annotations

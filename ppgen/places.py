@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -39,14 +40,14 @@ def brought_to(pair: Any, given: T) -> T:
     return moved
 
 
-def put_on(pair: Pair, batch: Batch, place: torch.device, *, asked: bool) -> torch.device:
+def put_on(pair: Pair, first: Callable[[], Batch], place: torch.device, *, asked: bool) -> torch.device:
     """Put the pair where it was asked to be; where ``asked`` is False and it cannot go there, on the CPU.
 
-    Functions may hold tensors that nobody can move for them. One run of a few data tells.
+    Functions may hold tensors that nobody can move for them. One run tells.
 
     Args:
         pair: moved in place.
-        batch: a few data.
+        first: gives a batch of the size that the pair is trained on; not called for a CPU.
         place: the device.
         asked: whether the user named it.
 
@@ -56,10 +57,10 @@ def put_on(pair: Pair, batch: Batch, place: torch.device, *, asked: bool) -> tor
     pair.to(place)
     if place.type == "cpu":
         return place
-    there = tuple(part.to(place) for part in batch)
     try:
         still = kept_buffers(pair.model, pair.guide)
         with torch.random.fork_rng(), torch.no_grad(), isolated(), in_evaluation(pair), still:
+            there = tuple(part.to(place) for part in first())
             pair.prepare(*there)
             if not pair.implicit and pair.normalised:
                 run_particles(Program(pair.model, pair.guide), there, 1)

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from ppgen.progress import bar
 from ppgen.runs import CHECKPOINT, CONFIG, EVALUATION, METRICS, Run, claimed_run, describe, read_config
 from ppgen.snapshots import Recorder
 from ppgen.stopping import EarlyStopping
+from ppgen.tracing import Batch
 from ppgen.trainer import Progress, Trainer
 
 __all__ = ["Facts", "fit"]
@@ -76,8 +77,7 @@ def fit(
         for part in data.parts:
             check_takes(pair, part.train)
             _check_made_for(pair, part)
-        few = data.parts[0].draw(tuple(entry[:2] for entry in data.parts[0].train))
-        data = data.to(put_on(pair, few, choose_device(device), asked=device != "auto"))
+        data = data.to(put_on(pair, _first(data, chosen), choose_device(device), asked=device != "auto"))
         config = describe(pair, data, objective, chosen)
         if folder is not None and (folder / CONFIG).exists():
             _check_same(read_config(folder), config)
@@ -88,6 +88,11 @@ def fit(
                 session.begin(folder, config)
             session.run(stop, progress)
     return Run(pair, data, objective, config, session.log.lines, folder, session.trainer.state)
+
+
+def _first(data: Dataset, options: TrainingOptions) -> Callable[[], Batch]:
+    part = data.parts[0]
+    return lambda: part.draw(tuple(entry[: options.batch_size] for entry in part.train))
 
 
 class Facts(Progress):
