@@ -1,0 +1,98 @@
+"""A pair on a device that is no CPU, and data on the CPU: nothing is left on the wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyro
+import pytest
+import torch
+from torch import Tensor
+
+import ppgen
+from ppgen.data import Dataset, as_dataset
+from ppgen.draws import prior_samples, reconstructions
+from ppgen.evaluation import evaluate
+from ppgen.learner import Learner
+from ppgen.objective import Objective
+from ppgen.pair import Pair
+from ppgen.parameters import isolated
+from ppgen.places import brought_to, place_of
+from ppgen.registry import MODELS, OBJECTIVES
+from tests.second_device import CUDA, SecondDevice, moved
+
+
+@pytest.fixture
+def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    make = torch.tensor
+
+    def tensor(data: Any, *, device: Any = None, **options: Any) -> Tensor:
+        return make(data, **options).to(device) if device is not None else make(data, **options)
+
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch, "tensor", tensor)
+    torch._C._ensureCUDADeviceGuardSet()  # a guard that does nothing, as fake tensors use it
+    with SecondDevice():  # type: ignore[no-untyped-call]
+        yield
+
+
+def a_pair(model: str) -> tuple[Pair, Dataset]:
+    """The tiny pair of a model, on the second device, and data on the CPU."""
+    tiny = MODELS[model].tiny
+    assert tiny is not None
+    torch.manual_seed(0)
+    pair, batch = tiny()
+    columns = tuple(torch.cat([part] * 3) for part in batch)
+    x = columns if len(columns) > 1 else columns[0]
+    return moved(pair), as_dataset(x, valid=x, test=x)
+
+
+def drawn(pair: Pair, data: Dataset) -> None:
+    batch = data.rows("train", slice(4))
+    assert prior_samples(pair, batch, 3).x.device == CUDA
+    assert reconstructions(pair, batch).x.device == CUDA
+
+
+def evaluated(pair: Pair, data: Dataset) -> None:
+    if pair.normalised:
+        evaluate(pair, data, particles=5, num_data=3)
+
+
+@pytest.mark.parametrize("use", [drawn, evaluated], ids=lambda use: use.__name__)
+@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.usefixtures("second_device")
+def test_data_are_brought_to_the_pair(model: str, use: Callable[[Pair, Dataset], None]) -> None:
+    pair, data = a_pair(model)
+    assert place_of(pair) == CUDA
+    use(pair, data)
+
+
+@pytest.mark.usefixtures("second_device")
+def test_weights_draws_for_arviz_and_a_diagnosis_are_made_where_the_pair_is() -> None:
+    pair, data = a_pair("vae")
+    batch = data.rows("train", slice(4))
+    assert ppgen.log_weights(pair, batch, 3).device == CUDA
+    ppgen.to_inference_data(pair, batch, num_samples=5)
+    (found,) = ppgen.diagnose(pair, data, num_particles=150, num_data=6, questions=["importance"]).findings
+    assert found.status != "unknown"
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+@pytest.mark.usefixtures("second_device")
+def test_the_loss_of_an_objective_is_where_the_pair_is(objective: str) -> None:
+    made: Objective = OBJECTIVES[objective].tiny()  # type: ignore[misc]
+    for model in ("vae", "sbn", "rbm", "gan"):
+        pair, data = a_pair(model)
+        batch = brought_to(pair, data.rows("train", slice(5)))
+        try:
+            learner = Learner(pair, moved(made.parameters(pair, batch)), 15)
+            with isolated(), pyro.validation_enabled(False):
+                state = made.at(0).initial_state(learner.program, batch)
+                outcome = made.at(0).play(made.players()[0].name, learner.program, batch, state)
+        except ppgen.UsageError:
+            continue
+        assert outcome.loss.device == CUDA
+        assert all(value.device == CUDA for value in (*outcome.state.values(), *outcome.metrics.values()))
+        return
+    pytest.fail("no pair takes it")
