@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def trained(model: str, objective: Objective, turns: int = 9, **options: Any) ->
     assert spec is not None
     pair, batch = spec()
     data = as_dataset(batch if len(batch) > 1 else torch.cat([batch[0], batch[0][:2]]))
-    trainer = Trainer(pair, data, objective, TrainingOptions(batch_size=3, eager=True, steps=9, **options))
+    trainer = Trainer(pair, data, objective, TrainingOptions(**{"batch_size": 3, "eager": True, "steps": 9, **options}))
     take_turns(trainer, turns)
     return trainer
 
@@ -104,6 +105,27 @@ def test_what_is_restored_goes_on_with_the_same_bits() -> None:
     assert second.facts() == straight.facts()
 
 
+def test_the_moves_of_every_turn_take_the_batches_one_after_another() -> None:
+    """Turns of a critic's move and a generator's, planned ahead from the second on."""
+    trainer = trained("gan", NonSaturating(), turns=1)
+    planned = [move for ahead in range(3) for move in trainer._planned(ahead)]
+    assert [move.player.name for move in planned] == [player.name for player in trainer.players] * 3
+    for number, move in enumerate(planned):
+        assert torch.equal(move.rows, trainer.batches.at(2 + number)[1])
+
+
+@pytest.mark.parametrize(("model", "objective", "turns"), [("vae", ELBO(), 6), ("gan", NonSaturating(), 3)])
+def test_an_epoch_s_batches_are_shared_by_the_moves_of_its_turns(model: str, objective: Objective, turns: int) -> None:
+    """Two batches an epoch, three epochs; a move of the bound takes one, a turn of the game two."""
+    trainer = trained(model, objective, turns=0, steps=None, epochs=3)
+    assert trainer.batches.per_epoch == 2
+    assert trainer.total_turns == turns
+
+
+def test_what_a_run_goes_on_from_are_numbers() -> None:
+    assert not any(value.requires_grad for value in trained("vae", ELBO(), turns=1).tensors().values())
+
+
 class Breaks(ppgen.Pair):
     """The location of z is infinite from the sixth step on."""
 
@@ -139,6 +161,8 @@ def test_the_move_that_was_not_finite_is_named_and_nothing_moves_after_it(
     (optimizer,) = trainer.optimizers.values()
     assert all(float(slots["step"]) == 5 for slots in optimizer.state.values())
     assert float(trainer.learner.pair.get_buffer("step")) == 5
+    assert trainer.sums["loss/count"] == 5
+    assert all(map(math.isfinite, trainer.sums.values()))
 
 
 @pytest.mark.usefixtures("by_the_device")
