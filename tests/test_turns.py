@@ -93,12 +93,14 @@ def test_a_rehearsal_changes_nothing(model: str) -> None:
         assert trainer.sums == sums
 
 
+@pytest.mark.parametrize(
+    ("model", "objective"), [("rbm", PCD(num_chains=4)), ("gan", NonSaturating(critic_steps=2))], ids=["rbm", "gan"]
+)
 @pytest.mark.usefixtures("by_the_device")
-def test_what_is_restored_goes_on_with_the_same_bits() -> None:
-    objective = PCD(num_chains=4)
-    straight, first = trained("rbm", objective), trained("rbm", objective, turns=4)
+def test_what_is_restored_goes_on_with_the_same_bits(model: str, objective: Objective) -> None:
+    straight, first = trained(model, objective), trained(model, objective, turns=4)
     tensors, facts = first.tensors(), first.facts()
-    second = trained("rbm", objective, turns=0)
+    second = trained(model, objective, turns=0)
     second.restore(tensors, Progress(**facts))
     take_turns(second, 5)
     assert all(torch.equal(value, straight.tensors()[name]) for name, value in second.tensors().items())
