@@ -21,7 +21,7 @@ from ppgen.options import TrainingOptions
 from ppgen.registry import MODELS
 from ppgen.schedules import linear
 from ppgen.trainer import Progress, Trainer
-from ppgen.turns import DeviceBooks, Plan, Play
+from ppgen.turns import DeviceBooks, Plan, Play, _account
 
 
 @pytest.fixture
@@ -122,6 +122,26 @@ def test_an_epoch_s_batches_are_shared_by_the_moves_of_its_turns(model: str, obj
     trainer = trained(model, objective, turns=0, steps=None, epochs=3)
     assert trainer.batches.per_epoch == 2
     assert trainer.total_turns == turns
+
+
+@pytest.mark.parametrize("books", ["host", "device"])
+def test_sums_that_are_given_are_gone_on_from(request: pytest.FixtureRequest, books: str) -> None:
+    if books == "device":
+        request.getfixturevalue("by_the_device")
+    trainer = trained("vae", ELBO(), turns=1)
+    trainer.sums = {"loss": 1e6, "loss/count": 3.0}
+    take_turns(trainer, 2)
+    assert trainer.sums["loss/count"] == 5
+    assert trainer.sums["loss"] == pytest.approx(1e6, rel=1e-2)
+
+
+def test_the_device_adds_by_share_what_was_finite_and_nothing_after_a_number_that_was_not() -> None:
+    bad, sums = torch.zeros(()), torch.zeros(4, dtype=torch.float64)
+    moves, done = (torch.zeros((), dtype=torch.long) for _ in range(2))
+    for loss in (2.0, 6.0, torch.nan, 2.0):
+        _account([torch.tensor(loss), torch.tensor(torch.inf)], [0], 0.5, bad, moves, done, sums)
+    assert sums.tolist() == [4.0, torch.inf, 1.0, 1.0]
+    assert (float(bad), int(moves), int(done)) == (1.0, 2, 2)
 
 
 def test_what_a_run_goes_on_from_are_numbers() -> None:
