@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import ppgen
 from ppgen.books import Plan, Play
 from ppgen.checkpoint import read_checkpoint
 from ppgen.data import as_dataset
-from ppgen.device_books import DeviceBooks
+from ppgen.device_books import DeviceBooks, _account
 from ppgen.inference import ELBO, IWELBO, PCD, Beta, NonSaturating
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
@@ -40,7 +41,7 @@ def trained(model: str, objective: Objective, turns: int = 9, **options: Any) ->
     assert spec is not None
     pair, batch = spec()
     data = as_dataset(batch if len(batch) > 1 else torch.cat([batch[0], batch[0][:2]]))
-    trainer = Trainer(pair, data, objective, TrainingOptions(batch_size=3, eager=True, steps=9, **options))
+    trainer = Trainer(pair, data, objective, TrainingOptions(**{"batch_size": 3, "eager": True, "steps": 9, **options}))
     take_turns(trainer, turns)
     return trainer
 
@@ -93,16 +94,59 @@ def test_a_rehearsal_changes_nothing(model: str) -> None:
         assert trainer.sums == sums
 
 
+@pytest.mark.parametrize(
+    ("model", "objective"), [("rbm", PCD(num_chains=4)), ("gan", NonSaturating(critic_steps=2))], ids=["rbm", "gan"]
+)
 @pytest.mark.usefixtures("by_the_device")
-def test_what_is_restored_goes_on_with_the_same_bits() -> None:
-    objective = PCD(num_chains=4)
-    straight, first = trained("rbm", objective), trained("rbm", objective, turns=4)
+def test_what_is_restored_goes_on_with_the_same_bits(model: str, objective: Objective) -> None:
+    straight, first = trained(model, objective), trained(model, objective, turns=4)
     tensors, facts = first.tensors(), first.facts()
-    second = trained("rbm", objective, turns=0)
+    second = trained(model, objective, turns=0)
     second.restore(tensors, Progress(**facts))
     take_turns(second, 5)
     assert all(torch.equal(value, straight.tensors()[name]) for name, value in second.tensors().items())
     assert second.facts() == straight.facts()
+
+
+def test_the_moves_of_every_turn_take_the_batches_one_after_another() -> None:
+    """Turns of a critic's move and a generator's, planned ahead from the second on."""
+    trainer = trained("gan", NonSaturating(), turns=1)
+    planned = [move for ahead in range(3) for move in trainer._planned(ahead)]
+    assert [move.player.name for move in planned] == [player.name for player in trainer.players] * 3
+    for number, move in enumerate(planned):
+        assert torch.equal(move.rows, trainer.batches.at(2 + number)[1])
+
+
+@pytest.mark.parametrize(("model", "objective", "turns"), [("vae", ELBO(), 6), ("gan", NonSaturating(), 3)])
+def test_an_epoch_s_batches_are_shared_by_the_moves_of_its_turns(model: str, objective: Objective, turns: int) -> None:
+    """Two batches an epoch, three epochs; a move of the bound takes one, a turn of the game two."""
+    trainer = trained(model, objective, turns=0, steps=None, epochs=3)
+    assert trainer.batches.per_epoch == 2
+    assert trainer.total_turns == turns
+
+
+@pytest.mark.parametrize("books", ["host", "device"])
+def test_sums_that_are_given_are_gone_on_from(request: pytest.FixtureRequest, books: str) -> None:
+    if books == "device":
+        request.getfixturevalue("by_the_device")
+    trainer = trained("vae", ELBO(), turns=1)
+    trainer.sums = {"loss": 1e6, "loss/count": 3.0}
+    take_turns(trainer, 2)
+    assert trainer.sums["loss/count"] == 5
+    assert trainer.sums["loss"] == pytest.approx(1e6, rel=1e-2)
+
+
+def test_the_device_adds_by_share_what_was_finite_and_nothing_after_a_number_that_was_not() -> None:
+    bad, sums = torch.zeros(()), torch.zeros(4, dtype=torch.float64)
+    moves, done = (torch.zeros((), dtype=torch.long) for _ in range(2))
+    for loss in (2.0, 6.0, torch.nan, 2.0):
+        _account([torch.tensor(loss), torch.tensor(torch.inf)], [0], 0.5, bad, moves, done, sums)
+    assert sums.tolist() == [4.0, torch.inf, 1.0, 1.0]
+    assert (float(bad), int(moves), int(done)) == (1.0, 2, 2)
+
+
+def test_what_a_run_goes_on_from_are_numbers() -> None:
+    assert not any(value.requires_grad for value in trained("vae", ELBO(), turns=1).tensors().values())
 
 
 class Breaks(ppgen.Pair):
@@ -140,6 +184,8 @@ def test_the_move_that_was_not_finite_is_named_and_nothing_moves_after_it(
     (optimizer,) = trainer.optimizers.values()
     assert all(float(slots["step"]) == 5 for slots in optimizer.state.values())
     assert float(trainer.learner.pair.get_buffer("step")) == 5
+    assert trainer.sums["loss/count"] == 5
+    assert all(map(math.isfinite, trainer.sums.values()))
 
 
 @pytest.mark.usefixtures("by_the_device")

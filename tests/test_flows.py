@@ -23,7 +23,7 @@ from ppgen.parameters import isolated
 from ppgen.stacking import alone
 from ppgen.tracing import Program, run_particles
 from ppgen.transformed import log_prob_at
-from tests.flows import BACKWARD, FLOWS, INVERTIBLE, WIDTH, FlowGuide, FlowLikelihood, flow
+from tests.flows import BACKWARD, FLOWS, FORWARD, INVERTIBLE, WIDTH, FlowGuide, FlowLikelihood, flow, module_of
 
 LIKELIHOODS = {**INVERTIBLE, **BACKWARD}
 EAGER = {"block autoregressive"}
@@ -257,6 +257,18 @@ def test_the_density_at_a_value_and_its_slope_are_those_of_the_change_of_variabl
     found = log_prob_at(_site(fn, value), drawn)
     torch.testing.assert_close(found, expected)  # float64's default: 1e-7
     torch.testing.assert_close(torch.autograd.grad(found, value)[0], torch.linalg.solve(jacobian.T, by_x))
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_the_preimage_is_a_number(name: str) -> None:
+    """Of two flows, the second was given what the first made: with value and parameters constant, so is the density."""
+    flows = [flow(name), flow(name)]
+    fn = dist.TransformedDistribution(dist.Normal(torch.zeros(WIDTH), 1.0).to_event(1), flows)
+    drawn = _site(fn, fn.rsample())
+    assert drawn["value"].requires_grad
+    for each in flows:
+        module_of(each).requires_grad_(False)
+    assert not log_prob_at(_site(fn, drawn["value"].detach()), drawn).requires_grad
 
 
 class _Chain(Pair):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib as mpl
@@ -27,7 +28,7 @@ from ppgen.inference import ELBO
 from ppgen.inference_data import to_inference_data, write_posterior
 from ppgen.models import LinearGaussian
 from ppgen.pair import Pair
-from ppgen.posterior import numbers_of_a_draw
+from ppgen.posterior import mcmc_groups, numbers_of_a_draw
 from ppgen.registry import MODELS
 from ppgen.weights import log_weights
 
@@ -274,6 +275,30 @@ def test_mcmc_log_likelihood_is_that_of_its_draws() -> None:
     mcmc.run(ERRORS, EFFECTS)
     expected = dist.Normal(mcmc.get_samples()["theta"], ERRORS).log_prob(EFFECTS)
     np.testing.assert_allclose(to_inference_data(mcmc).log_likelihood["y"].values[0], expected, rtol=1e-5)
+
+
+def test_all_draws_of_all_chains_are_scored_one_after_another() -> None:
+    """Two chains of three draws of mu, of which the second chain's last came of a divergence."""
+
+    def model(effects: Tensor) -> None:
+        mu = pyro.sample("mu", dist.Normal(torch.zeros(()), 5.0))
+        with pyro.plate("school", len(effects)):
+            pyro.sample("y", dist.Normal(mu, 1.0), obs=effects)
+
+    draws = torch.arange(6.0).reshape(2, 3)
+    mcmc = SimpleNamespace(
+        _samples={"mu": draws},
+        kernel=SimpleNamespace(model=model),
+        get_samples=lambda group_by_chain: {"mu": draws},
+        diagnostics=lambda: {"divergences": {"chain 0": [], "chain 1": [2]}},
+    )
+    groups = mcmc_groups(mcmc, (EFFECTS,), {})
+    expected = dist.Normal(draws.reshape(6, 1), 1.0).log_prob(EFFECTS)
+    torch.testing.assert_close(groups.log_likelihood["y"].values, expected)
+    assert groups.posterior_predictive["y"].values.shape == (6, 8)
+    assert groups.prior_predictive["y"].values.shape == (500, 8)
+    assert groups.sample_stats["diverging"].values.tolist() == [False] * 5 + [True]
+    assert groups.chains == 2
 
 
 def test_mcmc_with_latents_summed_out_has_no_log_likelihood() -> None:

@@ -16,10 +16,14 @@ from torch import Tensor, nn
 import ppgen
 from ppgen.batches import Batches
 from ppgen.checkpoint import read_checkpoint
+from ppgen.data import as_dataset
 from ppgen.inference import ELBO, IWELBO, Beta
 from ppgen.models import VAE
+from ppgen.options import TrainingOptions
 from ppgen.schedules import linear
 from ppgen.stopping import EarlyStopping
+from ppgen.trainer import Trainer
+from tests.doubles import Line, data
 
 QUICK: dict[str, Any] = {"eager": True, "batch_size": 10, "lr": 1e-2, "validate_every": 5, "checkpoint_seconds": 0.0}
 
@@ -225,6 +229,36 @@ def test_a_number_that_is_not_finite_stops_training_with_site_and_step(tmp_path:
     tensors, facts = read_checkpoint(tmp_path / "checkpoint.safetensors")
     assert all(value.isfinite().all() for name, value in tensors.items() if name.startswith("learner."))
     assert facts["turn"] >= 0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_validation_is_per_datum_however_the_data_are_cut(rows: int) -> None:
+    """Under the exact guide every log-weight is log p(x): the loss is minus its mean over the 5 data held out."""
+    pair, held_out = Line().land(), data(5, seed=2)
+    options = TrainingOptions(eager=True, batch_size=4, steps=1)
+    trainer = Trainer(pair, as_dataset(data(12), valid=held_out), ELBO(), options)
+    expected = float(pair.log_evidence(held_out).detach().mean())
+    found = trainer.validate(rows)
+    assert found["loss"] == pytest.approx(-expected)
+    assert found["bound"] == pytest.approx(expected)
+
+
+def test_a_guide_with_parameters_for_each_datum_is_trained_on_all_data_at_once() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def fit(batch_size: int) -> None:
+        pyro.clear_param_store()
+        pair = ppgen.pair_from(model, pyro.infer.autoguide.AutoNormal(model))
+        ppgen.fit(pair, torch.ones(6), ELBO(), eager=True, batch_size=batch_size, steps=1)
+
+    with pytest.raises(
+        ppgen.UsageError, match=r"parameters for each datum \(z\), and batches of 3 of 6 data would share"
+    ):
+        fit(3)
+    fit(6)
 
 
 def test_clip_norm_bounds_the_gradient_that_the_optimizer_sees() -> None:

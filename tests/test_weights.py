@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer.autoguide import AutoNormal
 from torch import Tensor
 
 import ppgen
@@ -73,6 +74,20 @@ def test_without_a_data_plate_the_batch_is_one_datum() -> None:
         pyro.sample("z", dist.Normal(0.0, 1.0))
 
     assert ppgen.log_weights(ppgen.pair_from(model, guide, data_plate=""), (torch.ones(3),), 6).shape == (6, 1)
+
+
+def test_data_that_are_run_together_share_a_chunk_with_fewer_particles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guide with parameters for each of 5 data; a chunk of 30 numbers, one for each datum and particle, has 6."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    monkeypatch.setattr(weights, "_CELLS", 30)
+    pair = ppgen.pair_from(model, AutoNormal(model))
+    (sizes,) = weights.read_particles(pair, (torch.zeros(5),), 14, lambda particles: particles.log_w.shape)
+    assert sizes == [(6, 5), (6, 5), (2, 5)]
 
 
 def test_a_weight_that_is_nan_names_its_datum() -> None:

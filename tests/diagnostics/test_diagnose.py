@@ -14,6 +14,7 @@ import ppgen
 from ppgen.cli import main
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import QUESTIONS, Case, Diagnosis, Finding, asks, core
+from ppgen.diagnostics.importance import _details
 from ppgen.diagnostics.result import Status
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO
@@ -44,6 +45,7 @@ def test_an_exact_guide_is_found_good() -> None:
     found = ppgen.diagnose(pair, data_of(pair, 100), questions=["importance"])
     assert found.verdict == "good"
     assert found["importance"].number == 0
+    assert found["importance"].advice == ""
     assert found["importance"].details["bound_gap"] == pytest.approx(0, abs=1e-9)
     assert found["importance"].details["effective_sample_size"] == pytest.approx(1000)
 
@@ -55,6 +57,12 @@ def test_a_guide_that_is_too_narrow_is_found_bad_and_its_worst_data_named() -> N
     k = found.details["per_datum"]["k"]
     assert [k[i] for i in found.details["worst"]] == sorted(k, reverse=True)[:10]
     assert "richer guide" in found.advice
+
+
+def test_a_datum_whose_k_hat_is_the_threshold_is_not_above_it() -> None:
+    details = _details(torch.randn(100, 4), torch.tensor([0.25, 0.5, 0.625, 0.75]), 0.5)
+    assert details["share_above_threshold"] == 0.5
+    assert details["share_above_0.7"] == 0.25
 
 
 @pytest.mark.parametrize("question", ["importance", "gaps", "aggregate", "calibration"])

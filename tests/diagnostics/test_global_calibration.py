@@ -108,6 +108,21 @@ def test_a_refit_that_is_cut_short_drifts() -> None:
     assert drift > 0.5
 
 
+def test_shares_and_drift_are_those_of_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One data set, three dimensions, draws about a truth of 2 with standard deviations 2^(1/2), 2^(1/2) and 4."""
+    truth = torch.full((3,), 2.0, dtype=torch.float64)
+    draws = torch.tensor([[1.0, 3.0, -2.0], [2.0, 4.0, 2.0], [3.0, 5.0, 6.0]], dtype=torch.float64)
+    again = draws + torch.tensor([0.25, 0.5, 3.0], dtype=torch.float64)
+    fits = iter([(draws, ["a", "b", "c"]), (again, ["a", "b", "c"])])
+    monkeypatch.setattr(vsbc, "_simulated", lambda pair, batch: (batch, truth, {}))
+    monkeypatch.setattr(vsbc, "_towards", lambda pair, batch, given: None)
+    monkeypatch.setattr(vsbc, "_fit", lambda pair, batch, num_steps: next(fits))
+    shares, names, drift = global_shares(Shared(), (data(8),), 1)
+    assert names == ["a", "b", "c"]
+    torch.testing.assert_close(shares, torch.tensor([[1 / 2, 0.0, 1 / 2]], dtype=torch.float64))
+    assert drift == pytest.approx(0.5)
+
+
 def test_symmetric_shares_of_refits_that_drift_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = torch.linspace(0.01, 0.99, 40, dtype=torch.float64)[:, None]
     answers = {}

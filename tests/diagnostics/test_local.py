@@ -171,6 +171,53 @@ def test_sites_that_depend_on_each_other_are_moved_together() -> None:
     assert before + 5 * error < after < exact + 5 * error
 
 
+class Apart(Pair):
+    """c ~ Bernoulli(1/2), z ~ N(0, I), s ~ LogNormal(0, 1), x | c, z, s ~ N(z + c + s, 1); a guide of each alone."""
+
+    def __init__(self, binary: bool) -> None:
+        super().__init__()
+        self.binary = binary
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            c = pyro.sample("c", dist.Bernoulli(x.new_tensor(0.5))) if self.binary else x.new_zeros(())
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            s = pyro.sample("s", dist.LogNormal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z + c.unsqueeze(-1) + s.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            if self.binary:
+                pyro.sample("c", dist.Bernoulli(x.new_tensor(0.3)))
+            pyro.sample("z", dist.Normal(x / 2, 0.8).to_event(1))
+            pyro.sample("s", dist.LogNormal(x[..., 0], 0.5))
+
+
+def test_a_reparameterized_site_beside_a_discrete_one_has_the_pathwise_gradient_alone() -> None:
+    """Of log w in loc, along z = loc + 0.8 e: -z + (x - z - c - s) + (z - loc) / 0.8^2, a mean over particles."""
+    x, num = torch.tensor([[0.3, -0.4], [1.2, 0.5], [-1.0, 2.0]], dtype=torch.float64), 5
+    family = _Own(Program(Apart(binary=True).model, Apart(binary=True).guide), (x,))
+    shifts = {key: shift.requires_grad_() for key, shift in family.start().items()}
+    torch.manual_seed(0)
+    values = {name: site["value"].detach() for name, site in family.run(shifts, num).guide_sites.items()}
+    torch.manual_seed(0)
+    (found,) = torch.autograd.grad(family.bound(shifts, num), shifts["z", "loc"])
+    c, z, s = values["c"][..., None], values["z"], values["s"][..., None]  # (K, B, 1), (K, B, 2), (K, B, 1)
+    torch.testing.assert_close(found, (x - 2 * z - c - s + (z - x / 2) / 0.8**2).mean(0))
+
+
+def test_latents_side_by_side_go_back_to_their_sites() -> None:
+    x = torch.randn(3, 2, dtype=torch.float64)
+    family = _Own(Program(Apart(binary=False).model, Apart(binary=False).guide), (x,))
+    full = _Full(family, family.start())
+    chains = full.chains(5)
+    u, side_by_side = chains.unconstrained(chains.start()), full._flat(chains)
+    found = full._sites(side_by_side, chains)
+    assert side_by_side.shape == (5, 3, 3)
+    assert found.keys() == u.keys() == {"z", "s"}
+    assert all(torch.equal(value, u[name]) for name, value in found.items())
+
+
 def test_latents_of_the_whole_data_set_are_held() -> None:
     torch.manual_seed(0)
     pair, x = SharedYardstick(), torch.tensor([-1.0, 1.5], dtype=torch.float64)

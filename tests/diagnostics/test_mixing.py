@@ -1,5 +1,7 @@
 """Chains that mix and chains that cannot; samples that are like the data and samples that are not."""
 
+import math
+
 import pytest
 import torch
 
@@ -34,6 +36,27 @@ def test_chains_that_stay_where_they_began_do_not_mix() -> None:
     found = mixing(3.0)
     assert found.status == "bad"
     assert "parallel_tempering" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("r_hat", "ess", "status"),
+    [
+        (1.01, 400.0, "good"),
+        (1.01, 399.0, "warn"),
+        (1.1, 900.0, "warn"),
+        (1.11, 900.0, "bad"),
+        (math.nan, 900.0, "bad"),
+    ],
+)
+def test_the_light_goes_by_r_hat_and_effective_draws(
+    r_hat: float, ess: float, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppgen.diagnostics.mixing._SWEEPS", 200)
+    monkeypatch.setattr("ppgen.diagnostics.mixing._TEMPERATURES", 2)
+    monkeypatch.setattr(
+        "ppgen.diagnostics.mixing.convergence_of", lambda draws: torch.tensor([r_hat, ess], dtype=torch.float64)
+    )
+    assert mixing(0.0).status == status
 
 
 @pytest.mark.parametrize(("scale", "status"), [(1.0, "good"), (2.0, "warn")])

@@ -86,6 +86,12 @@ def test_the_light_of_too_narrow_a_guide_goes_by_the_probability_of_intervals(sc
     assert asked(*line(scale))["reference"].status == status
 
 
+@pytest.mark.parametrize(("error", "status"), [(0.15, "good"), (0.1501, "warn"), (0.3, "warn"), (0.3001, "bad")])
+def test_the_light_goes_by_the_error_beyond_noise(error: float, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppgen.diagnostics.reference._beyond_noise", lambda errors, guide, found: error)
+    assert asked(Mixture().float(), doubles_data(20).float())["reference"].status == status
+
+
 def test_noise_is_that_of_two_samples_of_one_distribution() -> None:
     """The root mean square of V of N(0, 1) draws, 1,000 and 4,000, by halves of each; over 500 marginals, to 10 %."""
     one, other = (sample(torch.randn(num, 500, 1, dtype=torch.float64)) for num in (1000, 4000))
