@@ -30,13 +30,11 @@ from ppgen.objective import Objective, Player, State
 from ppgen.options import TrainingOptions
 from ppgen.pair import Pair
 from ppgen.parameters import in_evaluation, isolated, swapped
+from ppgen.slots import check_slots, slots_of
 from ppgen.steps import StepFunction, StepResult, compiled, player_step
 from ppgen.tracing import Batch, Program, automatic_guides, divides, run_particles
 
 __all__ = ["Progress", "Trainer"]
-
-_SLOTS = {"step", "exp_avg", "exp_avg_sq"}
-"""What Adam keeps of a parameter."""
 
 
 def _check_sums(sums: dict[str, float]) -> dict[str, float]:
@@ -218,8 +216,8 @@ class Trainer:
             )
         load_state(self.learner, under("learner.", tensors))
         for player in self.players:
-            optimizer, slots = self.optimizers[player.name], _slots(under(f"optimizer.{player.name}.", tensors))
-            _check_slots(player, slots, list(self._owned[player.name].values()), facts.turn)
+            optimizer, slots = self.optimizers[player.name], slots_of(under(f"optimizer.{player.name}.", tensors))
+            check_slots(player, slots, list(self._owned[player.name].values()), facts.turn)
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         state = state_of(tensors)
         for name, value in self.state.items():
@@ -365,36 +363,6 @@ def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
     """The gradient with the parameter's strides, which a fused optimizer asks for; Inductor may choose others."""
     same = gradient.stride() == parameter.stride()
     return gradient if same else torch.empty_like(parameter).copy_(gradient)
-
-
-def _slots(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """An optimizer's state by parameter and slot, of tensors named ``index.slot``."""
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, slot = name.split(".")
-        slots.setdefault(int(index), {})[slot] = value
-    return slots
-
-
-def _check_slots(player: Player, slots: Mapping[int, Mapping[str, Tensor]], owned: list[Tensor], turn: int) -> None:
-    """The optimizer's state is that of the parameters, each of which has moved in every turn."""
-    steps = turn * player.steps
-    expected = range(len(owned)) if steps else ()
-    if sorted(slots) != list(expected) or not all(_is_of(slots[index], owned[index], steps) for index in expected):
-        raise UsageError(
-            f"the checkpoint's optimizer of player {shown(player.name)}, at turn {turn}, is not that of its "
-            f"{len(owned)} parameters: the checkpoint was edited; restore it, or train again into another --out."
-        )
-
-
-def _is_of(slots: Mapping[str, Tensor], parameter: Tensor, steps: int) -> bool:
-    """Whether these are Adam's slots of a parameter after so many steps."""
-    return (
-        set(slots) == _SLOTS
-        and slots["step"].numel() == 1
-        and int(slots["step"]) == min(steps, 2**24)  # float32 counts no further
-        and all(slots[name].shape == parameter.shape for name in _SLOTS - {"step"})
-    )
 
 
 def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> None:

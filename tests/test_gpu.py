@@ -13,16 +13,15 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen.checkpoint import read_checkpoint
-from ppgen.data import Dataset, as_dataset
 from ppgen.diagnostics import QUESTIONS
 from ppgen.evaluation import evaluate
 from ppgen.inference import ELBO
 from ppgen.objective import Objective
 from ppgen.options import TrainingOptions
-from ppgen.pair import Pair
 from ppgen.registry import MODELS, OBJECTIVES
 from ppgen.trainer import Trainer
 from tests.test_books import Breaks
+from tests.tiny import tiny_pair
 
 pytestmark = pytest.mark.gpu
 
@@ -30,19 +29,8 @@ PLACE = "cuda"
 SLOW = {"calibration", "global_calibration", "reference"}
 
 
-def made(model: str) -> tuple[Pair, Dataset]:
-    """The tiny pair of a model, and a data set of a few copies of its batch."""
-    spec = MODELS[model].tiny
-    assert spec is not None
-    torch.manual_seed(0)
-    pair, batch = spec()
-    columns = tuple(torch.cat([part] * 4) for part in batch)
-    x = columns if len(columns) > 1 else columns[0]
-    return pair, as_dataset(x, valid=x, test=x)
-
-
 def takes(model: str, objective: Objective) -> bool:
-    pair, data = made(model)
+    pair, data = tiny_pair(model)
     try:
         Trainer(pair, data, objective, TrainingOptions(batch_size=5, eager=True))
     except ppgen.UsageError:
@@ -68,7 +56,7 @@ def an_objective_for(model: str) -> str:
 
 
 def fitted(model: str, objective: str, out: Path | None = None, steps: int = 8, **options: Any) -> dict[str, Tensor]:
-    pair, data = made(model)
+    pair, data = tiny_pair(model)
     settings: dict[str, Any] = {
         "batch_size": 5,
         "validate_every": 4,
@@ -114,7 +102,7 @@ def test_a_graph_draws_the_random_numbers_of_its_steps_one_by_one_and_eager(
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_a_pair_on_the_gpu_takes_data_on_the_cpu_everywhere(model: str, tmp_path: Path) -> None:
-    pair, data = made(model)
+    pair, data = tiny_pair(model)
     objective = an_objective_for(model)
     run = ppgen.fit(pair, data, objective_of(objective), out=tmp_path, device=PLACE, steps=3, batch_size=5, eager=True)
     batch = data.rows("train", slice(6))
@@ -131,7 +119,7 @@ def test_a_pair_on_the_gpu_takes_data_on_the_cpu_everywhere(model: str, tmp_path
 
 
 def test_estimators_of_a_pair_on_the_gpu_are_compared_on_data_on_the_cpu() -> None:
-    pair, data = made("vae")
+    pair, data = tiny_pair("vae")
     pair.to(PLACE)
     objectives = [objective_of(name) for name in ("elbo", "dreg")]
     ppgen.compare(pair, data.rows("train", slice(6)), objectives, draws=32)
@@ -175,7 +163,7 @@ def test_functions_that_hold_tensors_on_the_cpu_train_there_or_are_refused() -> 
 
 
 def test_gradients_have_their_parameters_strides() -> None:
-    pair, data = made("gan")
+    pair, data = tiny_pair("gan")
     trainer = Trainer(
         pair.to(PLACE), data.to(torch.device(PLACE)), objective_of("minimax"), TrainingOptions(batch_size=5)
     )

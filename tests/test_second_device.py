@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen.data import Dataset, as_dataset
+from ppgen.data import Dataset
 from ppgen.draws import prior_samples, reconstructions
 from ppgen.evaluation import evaluate
 from ppgen.learner import Learner
@@ -21,6 +21,7 @@ from ppgen.parameters import isolated
 from ppgen.places import brought_to, place_of
 from ppgen.registry import MODELS, OBJECTIVES
 from tests.second_device import CUDA, SecondDevice, moved
+from tests.tiny import tiny_pair
 
 
 @pytest.fixture
@@ -39,13 +40,8 @@ def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def a_pair(model: str) -> tuple[Pair, Dataset]:
     """The tiny pair of a model, on the second device, and data on the CPU."""
-    tiny = MODELS[model].tiny
-    assert tiny is not None
-    torch.manual_seed(0)
-    pair, batch = tiny()
-    columns = tuple(torch.cat([part] * 3) for part in batch)
-    x = columns if len(columns) > 1 else columns[0]
-    return moved(pair), as_dataset(x, valid=x, test=x)
+    pair, data = tiny_pair(model, copies=3)
+    return moved(pair), data
 
 
 def drawn(pair: Pair, data: Dataset) -> None:
