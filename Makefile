@@ -50,7 +50,7 @@ NOT_ROUNDED := check_compiled_step or check_unbiased_gradient or check_reparamet
 
 rounding: setup
 	ATEN_CPU_CAPABILITY=default $(PYTEST) --rounding -m 'not slow' -k 'not ($(NOT_ROUNDED))' \
-		tests/test_rounding.py tests/test_testing.py tests/test_conformance.py
+		tests/test_rounding.py tests/testing/test_testing.py tests/test_conformance.py
 
 docs: setup
 	$(BIN)/python -m ppgen.tables --check

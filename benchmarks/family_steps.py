@@ -31,10 +31,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from ppgen.data import Dataset, DataSpec
 from ppgen.inference import PCD, REINFORCE, VIMCO, NonSaturating
 from ppgen.models import GAN, RBM, SBN
-from ppgen.objective import Objective
-from ppgen.options import TrainingOptions
-from ppgen.pair import Pair
-from ppgen.trainer import Trainer
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
 
 __all__: list[str] = []
 

@@ -28,10 +28,10 @@ from torch_problem import networks
 from ppgen.data import Dataset, DataSpec, load_data
 from ppgen.inference import PCD, VIMCO, WassersteinGP
 from ppgen.models import GAN, RBM, SBN
-from ppgen.objective import Objective
-from ppgen.options import TrainingOptions
-from ppgen.pair import Pair
-from ppgen.trainer import Trainer
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
 
 __all__: list[str] = []
 

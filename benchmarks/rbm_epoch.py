@@ -25,8 +25,8 @@ from sklearn.neural_network import BernoulliRBM
 from ppgen.data import Dataset, DataSpec
 from ppgen.inference import PCD
 from ppgen.models import RBM
-from ppgen.options import TrainingOptions
-from ppgen.trainer import Trainer
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
 
 __all__: list[str] = []
 

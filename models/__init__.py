@@ -3,19 +3,19 @@
 if __name__ != "ppgen.models":
     raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'.")
 
-from ppgen.models.cvae import CVAE
-from ppgen.models.discrete_vae import DiscreteVAE
-from ppgen.models.gan import GAN
-from ppgen.models.gmm import GMM
-from ppgen.models.iwae import IWAE
-from ppgen.models.lda import LDA
-from ppgen.models.linear_gaussian import LinearGaussian
-from ppgen.models.prodlda import ProdLDA
-from ppgen.models.rbm import RBM
-from ppgen.models.sbn import SBN
-from ppgen.models.ss_vae import SSVAE
-from ppgen.models.structured_prediction import StructuredPrediction
-from ppgen.models.vae import VAE
+from ppgen.models.autoencoders.cvae import CVAE
+from ppgen.models.autoencoders.discrete_vae import DiscreteVAE
+from ppgen.models.autoencoders.iwae import IWAE
+from ppgen.models.autoencoders.ss_vae import SSVAE
+from ppgen.models.autoencoders.vae import VAE
+from ppgen.models.belief_networks.sbn import SBN
+from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
+from ppgen.models.energy.rbm import RBM
+from ppgen.models.implicit.gan import GAN
+from ppgen.models.linear.linear_gaussian import LinearGaussian
+from ppgen.models.mixtures.gmm import GMM
+from ppgen.models.topics.lda import LDA
+from ppgen.models.topics.prodlda import ProdLDA
 
 __all__ = [
     "CVAE",

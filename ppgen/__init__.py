@@ -1,23 +1,27 @@
 """Deep generative models as Pyro model/guide pairs, the objectives that train them, and honest evaluation."""
 
-__version__ = "0.1.0"
-
 from ppgen import inference, models
+from ppgen.chains.log_z import LogZ, log_z
 from ppgen.comparison import Comparison, compare
 from ppgen.data import Dataset, DataSpec, dataset_from, load_data
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation
 from ppgen.factory import make_objective, make_pair
-from ppgen.inference_data import to_inference_data
-from ppgen.objective import Bound, Estimator, Objective, Outcome, Player, Reduction
-from ppgen.pair import Pair, pair_from
-from ppgen.partition import LogZ, log_z
+from ppgen.objectives.bounds import Bound, Estimator, Reduction
+from ppgen.objectives.objective import Objective, Outcome, Player
+from ppgen.pairs.function_pair import pair_from
+from ppgen.pairs.log_weights import log_weights
+from ppgen.pairs.pair import Pair
+from ppgen.posterior.inference_data import to_inference_data
 from ppgen.registry import register_data, register_model, register_objective
-from ppgen.runs import Run, load
+from ppgen.runs.fit import fit
+from ppgen.runs.load import load
+from ppgen.runs.run import Run
 from ppgen.testing import check_pair
-from ppgen.training import fit
-from ppgen.weights import log_weights
+from ppgen.versions import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "Bound",

@@ -1,9 +1,9 @@
 """What an argument may be is said once, by its annotation, and checked here, whoever gives it: Python or the shell.
 
 An annotation is a type, ``Annotated`` with a range or a length (:data:`Count`, :data:`Positive`, ...), or a schedule of
-such (:data:`ppgen.schedules.Scheduled`). Whole numbers have 64 bits and numbers are finite; neither is made of text, of
-the other, or of True. Functions are checked by :func:`checked`, dataclasses by :func:`check_fields`, pairs by
-:class:`ppgen.Pair`.
+such (:data:`ppgen.schedules.Scheduled`). Whole numbers have 64 bits and numbers are finite; neither is made
+of text, of the other, or of True. Functions are checked by :func:`checked`, dataclasses by :func:`check_fields`, pairs
+by :class:`ppgen.Pair`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ __all__ = [
     "NonNegative",
     "Positive",
     "ScheduleWords",
+    "Seed",
     "Share",
     "Sizes",
     "Words",
     "as_typed",
+    "at_most",
     "check_arguments",
     "check_fields",
     "check_names",
@@ -41,6 +43,7 @@ __all__ = [
     "in_words",
     "kind_of",
     "kinds_of",
+    "one_of",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -303,3 +306,19 @@ def _on_schedules(kinds: Mapping[str, Kind], name: str, value: Any) -> str:
     if name in takers or not is_schedule:
         return ""
     return f"; a schedule may be given for {' and '.join(takers)} alone" if takers else "; it takes no schedule"
+
+
+Seed = Annotated[int, Ge(0), Lt(2**32 - 1)]
+"""Of NumPy's ``RandomState``, and the next one of another."""
+
+
+def one_of(option: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise UsageError unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        raise UsageError(f"unknown value {option}={shown(value)}{nearest(value, allowed)}")
+
+
+def at_most(option: str, value: int, most: int) -> None:
+    """Raise UsageError if ``value`` is more than the data allow."""
+    if value > most:
+        raise UsageError(f"{option} must be a whole number of at most {most}, got {value}.")

@@ -13,8 +13,9 @@ from typing import Any
 from ppgen.arguments import check_names, checked
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, is_file, nearest, shown, within_memory
-from ppgen.objective import Objective
-from ppgen.pair import Pair, as_pair
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS, OBJECTIVES
 
 __all__ = ["make_objective", "make_pair", "model_class", "objective_config", "wants_labels"]

@@ -11,8 +11,8 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from ppgen.pair import Pair
-from ppgen.tracing import Batch
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.tracing import Batch
 
 NUM_DATA = 6
 

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from ppgen.cli import main
-from ppgen.metrics import read_metrics
-from ppgen.run_config import read_config
+from ppgen.runs.config import read_config
+from ppgen.training.metrics import read_metrics
 
 __all__ = ["BRIEF", "COMPARE", "QUICK", "RESUME", "SMALL", "USER_FILE", "Given", "check_line", "copied", "files", "run"]
 

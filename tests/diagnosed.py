@@ -12,8 +12,10 @@ from ppgen import make_pair
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.inference import ELBO
-from ppgen.options import TrainingOptions
-from ppgen.runs import DIAGNOSIS, Run, describe
+from ppgen.runs.config import describe
+from ppgen.runs.directory import DIAGNOSIS
+from ppgen.runs.run import Run
+from ppgen.training.options import TrainingOptions
 
 __all__ = ["diagnosed", "found"]
 

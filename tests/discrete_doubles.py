@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from ppgen.pair import Pair
+from ppgen.pairs.pair import Pair
 
 __all__ = [
     "DOUBLES",

@@ -19,10 +19,10 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from ppgen.objective import Objective, Outcome, Player, State
-from ppgen.pair import Pair
-from ppgen.parameters import owner
-from ppgen.tracing import Batch, Program, run_particles
+from ppgen.objectives.objective import Objective, Outcome, Player, State
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import owner
+from ppgen.pairs.tracing import Batch, Program, run_particles
 
 __all__ = [
     "Adversarial",

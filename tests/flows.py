@@ -13,7 +13,7 @@ from pyro.distributions import transforms as T
 from pyro.nn import AutoRegressiveNN, DenseNN
 from torch import Tensor, nn
 
-from ppgen.pair import Pair
+from ppgen.pairs.pair import Pair
 
 WIDTH = 3
 

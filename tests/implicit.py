@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ppgen.data import Dataset, DataSpec
 from ppgen.data.modes import Modes
-from ppgen.pair import Pair
+from ppgen.pairs.pair import Pair
 
 __all__ = ["Push", "plane", "ring"]
 

@@ -29,14 +29,15 @@ from typing import Any, NoReturn
 import h5py
 import torch
 
-import ppgen.files
-import ppgen.steps
-from ppgen.checkpoint import read_checkpoint
+import ppgen.files.writing
+import ppgen.runs.fit
+import ppgen.training.steps
 from ppgen.cli import main
-from ppgen.metrics import MetricsLog, read_metrics
-from ppgen.options import TrainingOptions
-from ppgen.snapshots import Snapshots
-from ppgen.trainer import Trainer
+from ppgen.files.checkpoint import read_checkpoint
+from ppgen.runs.snapshots import Snapshots
+from ppgen.training.metrics import MetricsLog, read_metrics
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
 from tests.cli_cases import COMPARE, QUICK, SMALL
 
 __all__ = ["COMMANDS", "TRAININGS"]
@@ -143,14 +144,14 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "temporary file torn": (os, "fdopen"),
     "written, not synced": (os, "fsync"),
     "synced, not renamed": (Path, "replace"),
-    "renamed": (ppgen.files, "_sync_folder"),
+    "renamed": (ppgen.files.writing, "_sync_folder"),
     "record: before a line": (MetricsLog, "add"),
     "record: a line torn": (Path, "open"),
     "between turns": (Trainer, "take_turn"),
     "within a turn": (torch.optim.Adam, "step"),
-    "tracing": (ppgen.steps, "graph_of"),
-    "compiling": (ppgen.steps, "_inductor"),
-    "removing what kills left": (ppgen.files, "_remove_leftovers"),
+    "tracing": (ppgen.training.steps, "graph_of"),
+    "compiling": (ppgen.training.steps, "_inductor"),
+    "removing what kills left": (ppgen.files.writing, "_remove_leftovers"),
 }
 """Before a call of which function, or, of one that opens a file to write, in the midst of what is written."""
 
@@ -296,11 +297,15 @@ def tried(name: str, kills: int, seed: int, *, compiled: bool) -> Counter[str]:
         if name in TRAININGS:
             how = [] if compiled else ["--eager"]
             command = ["train", *TRAININGS[name], *how, "--steps", str(STEPS), "--out", "r", "--resume"]
-            moments = [moment for moment in moments if compiled or MOMENTS.get(moment, (None,))[0] is not ppgen.steps]
+            moments = [
+                moment for moment in moments if compiled or MOMENTS.get(moment, (None,))[0] is not ppgen.training.steps
+            ]
         else:
             command = COMMANDS[name]
             done([*QUICK, "--out", "r"], given)
-            moments = [moment for moment in moments if MOMENTS.get(moment, (None,))[0] in (os, Path, ppgen.files, None)]
+            moments = [
+                moment for moment in moments if MOMENTS.get(moment, (None,))[0] in (os, Path, ppgen.files.writing, None)
+            ]
         return kill(command, given, kills, moments, chance)
 
 

@@ -13,18 +13,18 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 
-from ppgen.discrete import family_of
-from ppgen.energy import EnergyPair
 from ppgen.errors import UsageError
-from ppgen.learner import Learner
-from ppgen.objective import Objective
-from ppgen.pair import Pair
-from ppgen.parameters import isolated, owner
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.discrete_families import family_of
+from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated, owner
+from ppgen.pairs.sites import is_latent
+from ppgen.pairs.tracing import Particles, Program, run_particles
 from ppgen.registry import MODELS, OBJECTIVES, Registry, Spec
-from ppgen.sites import is_latent
-from ppgen.steps import player_step
 from ppgen.testing import OBJECTIVE_CHECKS, PAIR_CHECKS, Check, NotApplicable
-from ppgen.tracing import Particles, Program, run_particles
+from ppgen.training.learner import Learner
+from ppgen.training.steps import player_step
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -20,10 +20,10 @@ from ppgen.comparison.listing import parse_objectives, with_options
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.data import DataSpec, load_data
 from ppgen.factory import make_objective, make_pair
-from ppgen.options import TrainingOptions
-from ppgen.pair import Pair
+from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES
 from ppgen.schedules import parse_schedule
+from ppgen.training.options import TrainingOptions
 from tests.generated import generated, made_or_refused
 
 EMBEDDED = [*sorted(name for name, spec in DATA.items() if "synthetic" in spec.tags), "digits", "documents"]

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 import ppgen
-from ppgen.checkpoint import read_checkpoint
 from ppgen.diagnostics import QUESTIONS
+from ppgen.draws import prior_samples
 from ppgen.evaluation import evaluate
+from ppgen.files.checkpoint import read_checkpoint
 from ppgen.inference import ELBO
-from ppgen.objective import Objective
-from ppgen.options import TrainingOptions
+from ppgen.objectives.objective import Objective
 from ppgen.registry import MODELS, OBJECTIVES
-from ppgen.trainer import Trainer
-from tests.test_books import Breaks
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
 from tests.tiny import tiny_pair
+from tests.training.test_books import Breaks
 
 pytestmark = pytest.mark.gpu
 
@@ -91,8 +92,8 @@ def test_a_graph_draws_the_random_numbers_of_its_steps_one_by_one_and_eager(
     model: str, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, eager = fitted(model, objective), fitted(model, objective, eager=True)
-    monkeypatch.setattr("ppgen.device_books._MOST_GRAPHS", 0)
-    monkeypatch.setattr("ppgen.device_books.DeviceBooks._capture", lambda books, kind, moves: None)
+    monkeypatch.setattr("ppgen.training.device_books._MOST_GRAPHS", 0)
+    monkeypatch.setattr("ppgen.training.device_books.DeviceBooks._capture", lambda books, kind, moves: None)
     apart = fitted(model, objective)
     for name, value in graph.items():
         torch.testing.assert_close(apart[name], value, rtol=1e-4, atol=1e-5)
@@ -114,7 +115,7 @@ def test_a_pair_on_the_gpu_takes_data_on_the_cpu_everywhere(model: str, tmp_path
     if pair.normalised and not pair.implicit and model != "gmm":  # whose latents are of all data
         assert ppgen.log_weights(pair, batch, 3).is_cuda
     ppgen.to_inference_data(pair, batch, num_samples=5)
-    ppgen.draws.prior_samples(pair, batch, 3)
+    prior_samples(pair, batch, 3)
     run.evaluate(particles=20, num_data=6)
 
 

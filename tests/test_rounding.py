@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ppgen.graphs import graph_of
+from ppgen.machine.graphs import graph_of
 from tests.rounding import RoundedOtherwise
 
 ADDED_UP: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

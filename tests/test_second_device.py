@@ -12,14 +12,14 @@ from torch import Tensor
 
 import ppgen
 from ppgen.data import Dataset
-from ppgen.draws import prior_samples, reconstructions
+from ppgen.draws.samples import prior_samples, reconstructions
 from ppgen.evaluation import evaluate
-from ppgen.learner import Learner
-from ppgen.objective import Objective
-from ppgen.pair import Pair
-from ppgen.parameters import isolated
-from ppgen.places import brought_to, place_of
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated
+from ppgen.pairs.places import brought_to, place_of
 from ppgen.registry import MODELS, OBJECTIVES
+from ppgen.training.learner import Learner
 from tests.second_device import CUDA, SecondDevice, moved
 from tests.tiny import tiny_pair
 

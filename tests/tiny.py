@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ppgen.data import Dataset, as_dataset
-from ppgen.pair import Pair
+from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS
 
 __all__ = ["tiny_pair"]

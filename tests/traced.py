@@ -24,5 +24,5 @@ def as_graphs() -> Iterator[set[str]]:
         operations.update(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
         return graph
 
-    with patch("ppgen.steps._inductor", keep):
+    with patch("ppgen.training.steps._inductor", keep):
         yield operations

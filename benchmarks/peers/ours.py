@@ -10,9 +10,9 @@ from peers import Step
 from ppgen.data import Dataset, DataSpec
 from ppgen.inference import ELBO, IWELBO
 from ppgen.models import VAE
-from ppgen.options import TrainingOptions
-from ppgen.pair import Pair
-from ppgen.trainer import Trainer
+from ppgen.pairs.pair import Pair
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
 
 __all__ = ["make_step"]
 

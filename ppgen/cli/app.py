@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-import ppgen
 from ppgen.cli.check import check
 from ppgen.cli.compare import compare
 from ppgen.cli.diagnose import diagnose
@@ -21,6 +20,7 @@ from ppgen.cli.output import one_line_warnings, reader_gone, say, write_any_text
 from ppgen.cli.report import report
 from ppgen.cli.sample import sample
 from ppgen.cli.train import train
+from ppgen.versions import VERSION
 
 __all__ = ["app", "main"]
 
@@ -62,7 +62,7 @@ def _root(
     ] = False,
 ) -> None:
     if version:
-        print(ppgen.__version__)
+        print(VERSION)
         raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -12,7 +12,7 @@ from rich.console import Console
 from ppgen.cli.options import AsJson, DataName, DataSettings, ModelName, ModelSettings, load_pair_and_data
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.errors import UsageError
-from ppgen.rows import take_rows
+from ppgen.pairs.rows import take_rows
 
 __all__ = ["check"]
 

@@ -11,7 +11,7 @@ from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
 from ppgen.diagnostics.core import NUM_DATA, NUM_PARTICLES
-from ppgen.runs import load
+from ppgen.runs.load import load
 
 __all__ = ["diagnose"]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import typer
 
-import ppgen
 from ppgen.errors import UsageError, cut, expected, is_out_of_memory, shown
 
 __all__ = ["BAD_INPUT", "DEFECT", "explain"]
@@ -66,7 +65,7 @@ def _users_line(error: Exception) -> str | None:
 
 
 def _is_installed(file: Path) -> bool:
-    home = Path(ppgen.__file__).parent
+    home = Path(__file__).parents[1]
     ours = [home, home / "models", home / "inference"]
     installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return any(file.resolve().is_relative_to(folder.resolve()) for folder in (*ours, *installed))

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ppgen.chains.log_z import LogZ
+from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
 from ppgen.evaluation import Evaluation, Measure
-from ppgen.partition import LogZ
-from ppgen.partition import log_z as estimate_log_z
-from ppgen.runs import load
+from ppgen.runs.load import load
 
 __all__ = ["evaluate"]
 

@@ -14,7 +14,7 @@ from ppgen.arguments import as_typed
 from ppgen.data import Dataset, load_data
 from ppgen.errors import UsageError, shown
 from ppgen.factory import make_pair, model_class, wants_labels
-from ppgen.pair import Pair
+from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
 __all__ = [

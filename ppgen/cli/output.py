@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ppgen.plain import plain
+from ppgen.files.jsonable import plain
 
 __all__ = ["one_line_warnings", "print_json", "print_table", "reader_gone", "say", "stdout_kept_for", "write_any_text"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ppgen.cli.options import Device, ModelAgain, RunFolder
-from ppgen.runs import load
+from ppgen.runs.load import load
 
 __all__ = ["report"]
 
@@ -13,6 +13,6 @@ def report(run: RunFolder, model: ModelAgain = None, device: Device = "auto") ->
 
     It shows the training curves, the likelihood, reconstructions and samples.
     """
-    from ppgen.report import write_report  # what draws pictures is slow to load
+    from ppgen.report.page import write_report  # what draws pictures is slow to load
 
     print(write_report(load(run, pair=model, device=device)))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ppgen.cli.options import Device, ModelAgain, RunFolder
-from ppgen.runs import load
+from ppgen.runs.load import load
 
 __all__ = ["sample"]
 
@@ -30,7 +30,7 @@ def sample(
 
     An energy-based model is drawn from by Markov chains: 1,000 sweeps from where training left them.
     """
-    from ppgen.pictures import save_samples  # what draws pictures is slow to load
+    from ppgen.runs.samples_file import save_samples  # what draws pictures is slow to load
 
     found = load(run, pair=model, device=device)
     path = out or run / "samples.png"

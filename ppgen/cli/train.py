@@ -25,11 +25,13 @@ from ppgen.cli.options import (
 from ppgen.cli.output import say
 from ppgen.errors import UsageError
 from ppgen.factory import make_objective
-from ppgen.objective import Objective
-from ppgen.options import TrainingOptions, choose_device
+from ppgen.machine.devices import choose_device
+from ppgen.objectives.objective import Objective
 from ppgen.registry import OBJECTIVES
-from ppgen.runs import CONFIG, Run, claim_directory
-from ppgen.training import fit
+from ppgen.runs.directory import claim_directory
+from ppgen.runs.fit import fit
+from ppgen.runs.run import CONFIG, Run
+from ppgen.training.options import TrainingOptions
 
 __all__ = ["train"]
 

@@ -2,7 +2,8 @@
 
 from ppgen.comparison.core import compare
 from ppgen.comparison.options import ComparisonOptions, Point
-from ppgen.comparison.result import BlockResult, Comparison, ObjectiveResult, PointResult, Verdict
+from ppgen.comparison.records import BlockResult, ObjectiveResult, PointResult, Verdict
+from ppgen.comparison.result import Comparison
 from ppgen.comparison.statistics import Bias, Interval
 from ppgen.comparison.truth import Evidence
 

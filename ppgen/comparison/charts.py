@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from ppgen.charts import FAINT, INK, SERIES, STYLES, Chart, blank
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.front import fits, pareto_front
-from ppgen.comparison.result import BlockResult, ObjectiveResult
+from ppgen.comparison.records import BlockResult, ObjectiveResult
 from ppgen.comparison.statistics import Interval, normal_score
+from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

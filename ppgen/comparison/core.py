@@ -12,26 +12,28 @@ import pyro
 import torch
 from rich.progress import Progress
 
-from ppgen.blocks import chosen_blocks, parameter_blocks
+from ppgen.comparison.blocks import chosen_blocks, parameter_blocks
+from ppgen.comparison.constants import of_tensors
 from ppgen.comparison.labels import bound_name, comparable, label_of, named
 from ppgen.comparison.options import ComparisonOptions, Point
 from ppgen.comparison.points import Schooling, left_as_it_was, points_of_training
+from ppgen.comparison.records import EXACT, BlockResult, ObjectiveResult, PointResult, Verdict
 from ppgen.comparison.repeats import Products, Repeats, affordable_repeats, gather, reference_of
-from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveResult, PointResult, Verdict
+from ppgen.comparison.result import Comparison
 from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
 from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
-from ppgen.constants import of_tensors
 from ppgen.data import as_dataset
-from ppgen.entry import entry_point
 from ppgen.errors import UsageError, nearest, shown
-from ppgen.objective import Objective
-from ppgen.options import TrainingOptions
-from ppgen.pair import Pair, as_pair, check_explicit, check_takes
-from ppgen.places import brought_to
-from ppgen.progress import bar
-from ppgen.rows import num_rows
-from ppgen.tracing import Batch
+from ppgen.machine.entry import entry_point
+from ppgen.machine.progress import bar
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.function_pair import as_pair, check_takes
+from ppgen.pairs.pair import Pair, check_explicit
+from ppgen.pairs.places import brought_to
+from ppgen.pairs.rows import num_rows
+from ppgen.pairs.tracing import Batch
+from ppgen.training.options import TrainingOptions
 
 __all__ = ["compare"]
 

@@ -13,11 +13,13 @@ from ppgen.comparison.labels import bound_name
 from ppgen.data import Dataset
 from ppgen.errors import DivergedError
 from ppgen.evaluation import evaluate
-from ppgen.objective import Objective
-from ppgen.options import TrainingOptions, choose_device
-from ppgen.pair import Pair
-from ppgen.trainer import Trainer
-from ppgen.training import fit
+from ppgen.machine.devices import choose_device
+from ppgen.objectives.bounds import target_of
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
+from ppgen.runs.fit import fit
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
 
 __all__ = ["Curves", "train_each"]
 
@@ -210,7 +212,7 @@ def _curves(label: str, objective: Objective, trainings: Sequence[_Training], pa
     def column(name: str) -> tuple[tuple[float, ...], ...]:
         return tuple(tuple(line[name] for line in one.lines[: len(steps)]) for one in ended if name in one.lines[0])
 
-    target = objective.at(steps[-1] if steps else 0).target if objective.is_bound else None
+    target = target_of(objective.at(steps[-1] if steps else 0)) if objective.is_bound else None
     return Curves(
         label,
         bound_name(target),

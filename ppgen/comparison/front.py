@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ppgen.comparison.result import ObjectiveResult
+from ppgen.comparison.records import ObjectiveResult
 
 __all__ = ["fits", "pareto_front"]
 

@@ -9,7 +9,8 @@ from typing import Any
 from ppgen.comparison.listing import parse_objectives
 from ppgen.errors import UsageError
 from ppgen.factory import objective_config
-from ppgen.objective import Objective, Reduction
+from ppgen.objectives.bounds import Reduction
+from ppgen.objectives.objective import Objective
 
 __all__ = ["bound_name", "comparable", "label_of", "named"]
 

@@ -18,7 +18,7 @@ import pyro
 from ppgen.arguments import as_typed, check_fields, check_names
 from ppgen.errors import UsageError, nearest, shown
 from ppgen.factory import make_objective, objective_config
-from ppgen.objective import Objective
+from ppgen.objectives.objective import Objective
 from ppgen.registry import OBJECTIVES
 
 __all__ = ["Listed", "at_particles", "parse_objectives", "with_options"]

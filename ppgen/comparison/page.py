@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ppgen import pages
 from ppgen.comparison.charts import brief, draw_bias, draw_cost, draw_signal, draw_training, families
 from ppgen.comparison.curves import Curves
-from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveResult, PointResult
+from ppgen.comparison.records import EXACT, BlockResult, ObjectiveResult, PointResult
+from ppgen.comparison.result import Comparison
 from ppgen.comparison.statistics import Interval
-from ppgen.files import write_whole
-from ppgen.sections import Section, drawn, number, texts
+from ppgen.files.writing import write_whole
+from ppgen.pages import templates as pages
+from ppgen.pages.elements import Section, drawn, number, texts
 
 __all__ = [
     "TRAINED",

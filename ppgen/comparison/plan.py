@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pyro
 import torch
 from annotated_types import Ge
 
-import ppgen
 from ppgen.arguments import Positive, check_fields
 from ppgen.comparison.core import compare
 from ppgen.comparison.curves import Curves, train_each
@@ -22,12 +19,14 @@ from ppgen.comparison.listing import Listed
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.result import Comparison
 from ppgen.data import Dataset, load_data
-from ppgen.documents import Document, read_document
 from ppgen.errors import UsageError, is_file, shown
 from ppgen.factory import make_pair, wants_labels
-from ppgen.options import TrainingOptions, choose_device
-from ppgen.pair import Pair
+from ppgen.files.documents import Document, read_document
+from ppgen.machine.devices import choose_device
+from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS
+from ppgen.training.options import TrainingOptions
+from ppgen.versions import versions
 
 __all__ = ["Plan"]
 
@@ -142,12 +141,7 @@ class Plan:
             "seeds": self.seeds,
             "minutes": self.minutes,
             "device": self.device,
-            "versions": {
-                "ppgen": ppgen.__version__,
-                "torch": torch.__version__,
-                "pyro": pyro.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": versions(),
         }
 
     @cached_property

@@ -13,10 +13,10 @@ from ppgen.comparison.labels import named
 from ppgen.comparison.options import INIT, TRAINED, Point
 from ppgen.data import Dataset
 from ppgen.errors import UsageError
-from ppgen.objective import Objective
-from ppgen.options import TrainingOptions
-from ppgen.pair import Pair
-from ppgen.trainer import Trainer
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
 
 __all__ = ["Schooling", "left_as_it_was", "points_of_training"]
 

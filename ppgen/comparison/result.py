@@ -4,110 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-from ppgen.comparison.options import ComparisonOptions, Point
-from ppgen.comparison.statistics import Bias, Interval
-from ppgen.comparison.truth import Evidence
+from ppgen.comparison.options import ComparisonOptions
+from ppgen.comparison.records import BlockResult, ObjectiveResult, PointResult
+from ppgen.comparison.statistics import Interval
+from ppgen.comparison.words import in_words
 
-__all__ = ["EXACT", "BlockResult", "Comparison", "ObjectiveResult", "PointResult", "Verdict"]
-
-Verdict = Literal["biased", "no bias seen", "reference", "not tested"]
-"""``"biased"``: at the family-wise false-alarm rate of the comparison; ``"reference"``: others were held against it;
-``"not tested"``: no exact gradient and no reference of the same bound."""
-
-EXACT = "exact"
-
-
-@dataclass(frozen=True)
-class BlockResult:
-    """One objective's gradient by one block of parameters; all intervals are of the comparison's level.
-
-    Args:
-        name: of the block; ``"all"`` holds every parameter.
-        num_parameters: D.
-        variance: tr Cov(g) of one draw of the gradient of the loss per datum.
-        snr: |E g| / sqrt(tr Cov(g)) of one draw.
-        work: variance times the seconds of a draw: the variance that a second of drawing and averaging leaves.
-        bias: against the exact gradient or the reference; None: not tested.
-        verdict: what is to be thought of it.
-    """
-
-    name: str
-    num_parameters: int
-    variance: Interval
-    snr: Interval
-    work: Interval
-    bias: Bias | None
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class ObjectiveResult:
-    """One objective at one point of training.
-
-    Args:
-        label: its name here.
-        bound_name: the bound whose gradient it estimates; None: no function of log-weights.
-        num_particles: K; None: it takes none.
-        unbiased: whether it declares that its gradient is unbiased.
-        bound: the mean of its value per datum, in nats, with its interval.
-        standard_error: of that mean.
-        seconds: of one draw: each repeat's median, and their mean.
-        draws: how many.
-        compiled: whether they came from compiled steps.
-        reference: ``"exact"``, or the label of the objective whose draws its bias was measured from; None: not tested.
-        blocks: ``"all"`` first.
-    """
-
-    label: str
-    bound_name: str | None
-    num_particles: int | None
-    unbiased: bool
-    bound: Interval
-    standard_error: float
-    seconds: Interval
-    draws: int
-    compiled: bool
-    reference: str | None
-    blocks: tuple[BlockResult, ...]
-
-    @property
-    def whole(self) -> BlockResult:
-        """The block of all parameters."""
-        return self.blocks[0]
-
-    @property
-    def verdict(self) -> Verdict:
-        """``"biased"`` if any block is; else that of the whole."""
-        return "biased" if any(block.verdict == "biased" for block in self.blocks) else self.whole.verdict
-
-
-@dataclass(frozen=True)
-class PointResult:
-    """All objectives at one point of training."""
-
-    at: Point
-    step: int
-    evidence: Evidence | None
-    why_not_exact: str
-    """Why the exact gradient of some bound is not known; empty where it is."""
-    objectives: tuple[ObjectiveResult, ...]
-
-    @property
-    def best(self) -> dict[str, str]:
-        """For each bound, the objective of least variance x time among those that are unbiased for all that is known.
-
-        Those count that declare their gradient unbiased and were not found biased.
-        """
-        found: dict[str, ObjectiveResult] = {}
-        for one in self.objectives:
-            if one.bound_name is None or not one.unbiased or one.verdict == "biased":
-                continue
-            other = found.get(one.bound_name)
-            if other is None or one.whole.work.value < other.whole.work.value:
-                found[one.bound_name] = one
-        return {bound: one.label for bound, one in found.items()}
+__all__ = ["Comparison"]
 
 
 @dataclass(frozen=True)
@@ -151,9 +55,7 @@ class Comparison:
 
     def words(self) -> str:
         """A paragraph for each point of training: what is biased, what is cheapest, what to avoid and why."""
-        from ppgen.comparison.words import in_words
-
-        return "\n\n".join(in_words(point, self) for point in self.points)
+        return "\n\n".join(in_words(point, self.num_data, self.options) for point in self.points)
 
 
 def _of_estimator(one: ObjectiveResult) -> dict[str, Any]:

@@ -20,14 +20,15 @@ from torch import Tensor, nn
 
 from ppgen.comparison.labels import label_of
 from ppgen.errors import UsageError, shown
-from ppgen.learner import Learner
-from ppgen.objective import Objective, Player, Reduction, State
-from ppgen.pair import Pair
-from ppgen.parameters import empty_store, isolated, swapped
+from ppgen.objectives.bounds import Reduction, target_of
+from ppgen.objectives.objective import Objective, Player, State
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import empty_store, isolated, swapped
+from ppgen.pairs.rows import first_data
+from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.registry import OBJECTIVES
-from ppgen.rows import first_data
-from ppgen.steps import StepFunction, compiled, player_step
-from ppgen.tracing import Batch, Program, run_particles
+from ppgen.training.learner import Learner
+from ppgen.training.steps import StepFunction, compiled, player_step
 
 __all__ = ["Draw", "Source", "at_hand", "in_a_sentence", "source_of"]
 
@@ -131,7 +132,8 @@ class _Ours(Source):
         schedules = objective.schedules(step)
         fixed = {name: value for name, value in schedules.items() if isinstance(value, int)}
         self.values = {name: like.new_tensor(value) for name, value in schedules.items() if name not in fixed}
-        self.target, self.unbiased = objective.at(step).target, objective.unbiased_gradient
+        self.target = target_of(objective.at(step))
+        self.unbiased = objective.unbiased_gradient
         self.can_be_reference = self.unbiased
         with isolated():
             self.state: State = objective.at(step).initial_state(self.learner.program, batch)

@@ -14,15 +14,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ppgen.comparison.repeats import Repeats
 from ppgen.comparison.sources import at_hand
-from ppgen.enumeration import Enumeration
 from ppgen.errors import UsageError
 from ppgen.evaluation.bounds import evidence_of
-from ppgen.objective import Reduction
-from ppgen.pair import Pair
-from ppgen.parameters import isolated
-from ppgen.reductions import log_mean_exp
-from ppgen.tracing import Batch, Program, run_particles
-from ppgen.weights import log_weights
+from ppgen.objectives.bounds import Reduction
+from ppgen.objectives.discrete.enumeration import Enumeration
+from ppgen.pairs.log_weights import log_weights
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated
+from ppgen.pairs.reductions import log_mean_exp
+from ppgen.pairs.tracing import Batch, Program, run_particles
 
 __all__ = ["Evidence", "Truth", "in_precision", "truth_of"]
 

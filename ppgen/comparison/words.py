@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from ppgen.comparison.result import EXACT, BlockResult, Comparison, ObjectiveResult, PointResult
+from ppgen.comparison.options import ComparisonOptions
+from ppgen.comparison.records import EXACT, BlockResult, ObjectiveResult, PointResult
 from ppgen.comparison.statistics import Bias
 
 __all__ = ["in_words"]
@@ -14,20 +15,20 @@ _FAR = 3.0
 """An objective whose variance x time is so many times the best one's is one to avoid."""
 
 
-def in_words(point: PointResult, comparison: Comparison) -> str:
+def in_words(point: PointResult, num_data: int, options: ComparisonOptions) -> str:
     """One paragraph about one point of training."""
     sentences = [
-        _setting(point, comparison),
-        *_biases(point, comparison),
+        _setting(point, num_data),
+        *_biases(point, options),
         *_ranking(point),
         *_to_avoid(point),
     ]
     return " ".join(sentences)
 
 
-def _setting(point: PointResult, comparison: Comparison) -> str:
+def _setting(point: PointResult, num_data: int) -> str:
     where = f"At {point.at}" if isinstance(point.at, str) else f"After {point.at} steps"
-    start = f"{where}, on {comparison.num_data} data,"
+    start = f"{where}, on {num_data} data,"
     evidence = point.evidence
     if evidence is None:
         return f"{start} log p(x) is not known for each datum."
@@ -39,8 +40,8 @@ def _setting(point: PointResult, comparison: Comparison) -> str:
     )
 
 
-def _biases(point: PointResult, comparison: Comparison) -> Iterator[str]:
-    rate = f"{comparison.options.false_alarm:g}"
+def _biases(point: PointResult, options: ComparisonOptions) -> Iterator[str]:
+    rate = f"{options.false_alarm:g}"
     for reference in dict.fromkeys(one.reference for one in point.objectives if one.reference is not None):
         tested = [one for one in point.objectives if one.reference == reference]
         against = "the exact gradient" if reference == EXACT else f"the draws of {reference} (a reference, not exact)"

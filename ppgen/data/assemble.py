@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ppgen.arguments import one_of
 from ppgen.data.dataset import Dataset, Split
-from ppgen.data.options import one_of
 from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import UNKNOWN_LABEL

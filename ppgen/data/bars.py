@@ -9,10 +9,9 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from ppgen.arguments import Count, Positive, checked
+from ppgen.arguments import Count, Positive, Seed, checked
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
-from ppgen.data.options import Seed
 from ppgen.registry import register_data
 
 __all__ = ["bar_topics", "bars"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ppgen.arguments import Count
+from ppgen.arguments import Count, Seed
 from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.labels import with_few_labels
-from ppgen.data.options import Seed
 from ppgen.registry import register_data
 
 __all__ = ["digits"]

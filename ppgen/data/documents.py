@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ppgen.arguments import Seed
 from ppgen.data.dataset import Dataset
-from ppgen.data.options import Seed
 from ppgen.data.user import dataset_from
 from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
 from ppgen.errors import UsageError, shown

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ppgen.arguments import at_most
 from ppgen.data.assemble import Part, permutation
-from ppgen.data.options import at_most
 from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.errors import UsageError, shown
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
-from ppgen.arguments import Count, Positive, checked
+from ppgen.arguments import Count, Positive, Seed, checked
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
-from ppgen.data.options import Seed
 from ppgen.registry import register_data
 
 __all__ = ["LinearGaussianTruth", "linear_gaussian", "linear_gaussian_truth"]

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.arguments import Count, Positive
+from ppgen.arguments import Count, Positive, Seed
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
 from ppgen.data.modes import Modes
-from ppgen.data.options import Seed
 from ppgen.registry import register_data
 
 __all__ = ["grid", "ring"]

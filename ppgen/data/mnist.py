@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppgen.arguments import Count
+from ppgen.arguments import Count, Seed, at_most
 from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
 from ppgen.data.formats import check_rows, read_idx
 from ppgen.data.labels import with_few_labels
-from ppgen.data.options import Seed, at_most
 from ppgen.registry import register_data
 
 __all__ = ["mnist"]

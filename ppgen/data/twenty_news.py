@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ppgen.arguments import Count
+from ppgen.arguments import Count, at_most
 from ppgen.data.assemble import Part, assemble, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import PLACE, find
 from ppgen.data.formats import check_rows
-from ppgen.data.options import at_most
 from ppgen.data.words import read_counts, read_vocabulary
 from ppgen.errors import UsageError
 from ppgen.registry import register_data

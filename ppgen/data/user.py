@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.arguments import checked
+from ppgen.arguments import Seed, checked
 from ppgen.data.assemble import binarize_once, mean_length, permutation
 from ppgen.data.dataset import Dataset, Split
-from ppgen.data.options import Seed
 from ppgen.data.sources import tensor_of
 from ppgen.data.sparse import Rows, SparseRows, is_sparse, take
 from ppgen.data.spec import DataSpec, Observation

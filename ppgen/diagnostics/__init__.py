@@ -3,12 +3,13 @@
 from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.core import diagnose
-from ppgen.diagnostics.elpd import compare_runs, held_out, loo
-from ppgen.diagnostics.global_importance import GlobalWeights, global_log_weights
 from ppgen.diagnostics.local import LocalWeights, Search, local_log_weights
-from ppgen.diagnostics.predictive import Check, predictive_checks
 from ppgen.diagnostics.question import Question, asks
-from ppgen.diagnostics.questions import QUESTIONS
+from ppgen.diagnostics.questions.elpd import compare_runs, held_out, loo
+from ppgen.diagnostics.questions.every import QUESTIONS
+from ppgen.diagnostics.questions.global_calibration import global_shares
+from ppgen.diagnostics.questions.global_importance import GlobalWeights, global_log_weights
+from ppgen.diagnostics.questions.predictive import Check, predictive_checks
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity
 
@@ -30,6 +31,7 @@ __all__ = [
     "effective_sample_size",
     "evidence_bounds",
     "global_log_weights",
+    "global_shares",
     "held_out",
     "k_threshold",
     "local_log_weights",

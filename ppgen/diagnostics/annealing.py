@@ -14,7 +14,7 @@ The reverse chains need an exact draw of the posterior, which nobody has for dat
 of (x, z) ~ p(x, z) the z is one (Grosse, Ghahramani and Adams 2015). How far the two bounds are apart there is how far
 either may be from log p(x). Both close as T grows.
 
-The transitions are Hamiltonian for continuous latents and flips for discrete ones (:mod:`ppgen.latent_chains`). Step
+The transitions are Hamiltonian for continuous latents and flips for discrete ones (:mod:`ppgen.chains.posterior`). Step
 sizes belong to a power and a datum and come from a pilot run with random numbers of its own: given them, the weights
 of the run itself are unbiased. The powers are spaced by the logistic function, densest at both ends.
 
@@ -33,18 +33,19 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.dreams import dreamt, prior_latents
+from ppgen.chains.posterior import LatentChains, Latents
 from ppgen.errors import UsageError, shown
-from ppgen.graphs import traced
-from ppgen.latent_chains import LatentChains, Latents
-from ppgen.memory import keep_large_blocks
-from ppgen.pair import as_pair, check_density
-from ppgen.parameters import in_evaluation, isolated
-from ppgen.progress import track
-from ppgen.reductions import log_mean_exp
-from ppgen.rows import is_data, like_data, num_rows, take_rows
-from ppgen.sites import data_frame
-from ppgen.tracing import Batch, Program, run_particles
+from ppgen.machine.graphs import traced
+from ppgen.machine.memory import keep_large_blocks
+from ppgen.machine.progress import track
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.pair import check_density
+from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.reductions import log_mean_exp
+from ppgen.pairs.rows import is_data, like_data, num_rows, take_rows
+from ppgen.pairs.sampling import dreamt, prior_latents
+from ppgen.pairs.sites import data_frame
+from ppgen.pairs.tracing import Batch, Program, run_particles
 
 __all__ = ["Bounds", "Budget", "Rung", "annealed", "evidence_bounds", "pilot", "powers", "rung"]
 

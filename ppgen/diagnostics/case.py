@@ -14,11 +14,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError, shown
-from ppgen.pair import Pair
-from ppgen.parameters import in_evaluation, isolated
-from ppgen.rows import is_divisible, num_rows, rows_or_all, take_rows
-from ppgen.tracing import Batch, Particles, Program, divides, run_particles
-from ppgen.weights import read_particles
+from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.rows import is_divisible, num_rows, rows_or_all, take_rows
+from ppgen.pairs.tracing import Batch, Particles, Program, divides, run_particles
 
 __all__ = ["Arguments", "Case", "data_or_arguments", "goes_apart"]
 
@@ -135,7 +135,7 @@ class Case:
         """The log-weights of each datum, (K, B), float64, nats; made once. They may be NaN or infinite.
 
         A latent outside the data plate is drawn anew for every particle, and a datum's weights are given it
-        (:func:`ppgen.weights.log_weight_chunks`). Not to be asked of an implicit pair.
+        (:func:`ppgen.pairs.log_weights.log_weight_chunks`). Not to be asked of an implicit pair.
         """
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)

@@ -26,14 +26,14 @@ from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide.initialization import init_to_sample
 from torch import Tensor
 
-from ppgen.arviz_bridge import convergence_of
 from ppgen.diagnostics.simulation import latent_names
-from ppgen.pair import Pair
-from ppgen.parameters import detached, in_evaluation, isolated
-from ppgen.progress import bar
-from ppgen.rows import num_rows, take_rows
-from ppgen.sites import per_datum
-from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.machine.progress import bar
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import detached, in_evaluation, isolated
+from ppgen.pairs.rows import num_rows, take_rows
+from ppgen.pairs.sites import per_datum
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+from ppgen.posterior.arviz_bridge import convergence_of
 
 __all__ = ["ChainBudget", "PosteriorChains", "posterior_chains"]
 

@@ -11,14 +11,14 @@ from torch import Tensor
 from ppgen.data import Dataset
 from ppgen.diagnostics.case import Arguments, Case, data_or_arguments
 from ppgen.diagnostics.question import Question
-from ppgen.diagnostics.questions import QUESTIONS
+from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import without_weights
-from ppgen.entry import entry_point
-from ppgen.errors import UsageError, is_out_of_memory, nearest, shown
-from ppgen.lines import first_sentence, line_of_pair
-from ppgen.pair import Pair, as_pair
-from ppgen.places import brought_to
+from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, nearest, shown
+from ppgen.machine.entry import entry_point
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.places import brought_to
 
 __all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
 

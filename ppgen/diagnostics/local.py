@@ -34,16 +34,17 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import transform_to
 
+from ppgen.chains.posterior import LatentChains, Latents
 from ppgen.errors import UsageError, shown
-from ppgen.graphs import traced
-from ppgen.latent_chains import LatentChains, Latents
-from ppgen.memory import keep_large_blocks
-from ppgen.pair import as_pair, check_explicit
-from ppgen.parameters import in_evaluation, isolated
-from ppgen.progress import track
-from ppgen.rows import num_rows
-from ppgen.sites import data_frame, is_latent, per_datum
-from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.machine.graphs import traced
+from ppgen.machine.memory import keep_large_blocks
+from ppgen.machine.progress import track
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.pair import check_explicit
+from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.rows import num_rows
+from ppgen.pairs.sites import data_frame, is_latent, per_datum
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["LocalWeights", "Search", "Shifts", "local_log_weights", "moved"]
 

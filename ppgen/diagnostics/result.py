@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from ppgen.errors import UsageError, nearest, shown
-from ppgen.plain import plain
+from ppgen.files.jsonable import plain
 
 __all__ = ["Diagnosis", "Finding", "Status"]
 

@@ -28,15 +28,16 @@ import torch
 from torch import Tensor
 
 from ppgen.diagnostics.uniformity import randomised_ranks
-from ppgen.dreams import dreamt
 from ppgen.errors import UsageError
-from ppgen.pair import as_pair, check_density
-from ppgen.parameters import in_evaluation, isolated
-from ppgen.progress import track
-from ppgen.rows import in_turn, num_rows, take_rows
-from ppgen.sites import per_datum
-from ppgen.tracing import Batch, Particles, Program, run_particles
-from ppgen.weights import read_particles
+from ppgen.machine.progress import track
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.pair import check_density
+from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.rows import in_turn, num_rows, take_rows
+from ppgen.pairs.sampling import dreamt
+from ppgen.pairs.sites import per_datum
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["DENSITIES", "Ranks", "latent_names", "latent_values", "simulated_ranks"]
 

@@ -26,11 +26,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ppgen.diagnostics.case import Case
-from ppgen.divergence import moment_kl, unit_entropy, unit_kl
-from ppgen.draws import prior_latents
-from ppgen.sites import Site, per_datum
-from ppgen.tracing import Particles
-from ppgen.weights import read_particles
+from ppgen.draws.samples import prior_latents
+from ppgen.pairs.divergence import moment_kl, unit_entropy, unit_kl
+from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.sites import Site, per_datum
+from ppgen.pairs.tracing import Particles
 
 __all__ = ["Unit", "by_units", "units_of"]
 

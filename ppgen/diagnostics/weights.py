@@ -29,8 +29,8 @@ import math
 import torch
 from torch import Tensor
 
-from ppgen.arviz_bridge import pareto_k_of
 from ppgen.errors import UsageError
+from ppgen.posterior.arviz_bridge import pareto_k_of
 
 __all__ = [
     "check_tail",

@@ -17,7 +17,7 @@ from ppgen.errors import UsageError
 from ppgen.evaluation.likelihood import mean_and_error
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
-from ppgen.parameters import in_evaluation
+from ppgen.pairs.parameters import in_evaluation
 
 __all__ = ["accuracies", "hits"]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
-from ppgen.pair import Pair
-from ppgen.parameters import in_evaluation, isolated
-from ppgen.reductions import log_mean_exp
-from ppgen.rows import take_rows
-from ppgen.sites import is_point
-from ppgen.tracing import Batch, Particles, Program, automatic_guides, run_particles
-from ppgen.weights import log_weight_chunks
+from ppgen.pairs.log_weights import log_weight_chunks
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.reductions import log_mean_exp
+from ppgen.pairs.rows import take_rows
+from ppgen.pairs.sites import is_point
+from ppgen.pairs.tracing import Batch, Particles, Program, automatic_guides, run_particles
 
 __all__ = ["bounds", "bounds_of", "evidence_of", "sizes_to"]
 

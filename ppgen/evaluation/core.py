@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
+from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, as_dataset
-from ppgen.entry import entry_point
 from ppgen.errors import UsageError, shown
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.parzen import parzen_window
 from ppgen.evaluation.result import Evaluation, Measure
 from ppgen.evaluation.subject import Subject
-from ppgen.pair import Pair
-from ppgen.partition import LogZ
-from ppgen.places import brought_to
+from ppgen.machine.entry import entry_point
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.places import brought_to
 
 __all__ = ["SAMPLES", "evaluate"]
 

@@ -2,7 +2,7 @@
 
     log p(x) >= E[ log (1/K) sum_k w_k(x) ] - log Z,        log w_k = log p~(x, z_k) - log q(z_k | x),  z_k ~ q(z | x)
 
-log Z is 0 for a normalised pair. For an unnormalised one it is estimated or enumerated (:mod:`ppgen.partition`).
+log Z is 0 for a normalised pair. For an unnormalised one it is estimated or enumerated (:mod:`ppgen.chains.log_z`).
 
 Importance Weighted Autoencoders. Yuri Burda, Roger Grosse and Ruslan Salakhutdinov, 2016, eq. 8.
 """
@@ -14,12 +14,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ppgen.energy import EnergyPair
+from ppgen.chains.log_z import LogZ
+from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.evaluation.bounds import evidence_of
 from ppgen.evaluation.result import Evaluation, Method, Point
 from ppgen.evaluation.subject import Subject
-from ppgen.partition import LogZ
-from ppgen.partition import log_z as estimate_log_z
+from ppgen.pairs.energy import EnergyPair
 
 __all__ = ["bound", "mean_and_error"]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
-from ppgen.rows import num_rows
+from ppgen.pairs.rows import num_rows
 
 __all__ = ["memorisation", "nearest_distances", "nearness"]
 

@@ -27,7 +27,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.evaluation.likelihood import mean_and_error
 from ppgen.evaluation.result import Evaluation, Measure
 from ppgen.evaluation.subject import Subject
-from ppgen.progress import track
+from ppgen.machine.progress import track
 
 __all__ = ["PUBLISHED_SIGMAS", "parzen_log_likelihood", "parzen_sigma", "parzen_window", "sigma_grid"]
 

@@ -36,9 +36,9 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
-from ppgen.rows import num_rows, take_rows
-from ppgen.tracing import Batch, Particles
-from ppgen.weights import read_particles
+from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.rows import num_rows, take_rows
+from ppgen.pairs.tracing import Batch, Particles
 
 __all__ = [
     "Perplexity",

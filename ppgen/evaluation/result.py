@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ppgen.documents import Error
-from ppgen.partition import LogZ
+from ppgen.chains.log_z import LogZ
+from ppgen.files.documents import Error
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset
-from ppgen.draws import prior_samples
+from ppgen.draws.samples import prior_samples
 from ppgen.evaluation.bounds import bounds
-from ppgen.pair import Pair
-from ppgen.progress import track
-from ppgen.rows import num_rows, take_rows
-from ppgen.tracing import Batch
+from ppgen.machine.progress import track
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.rows import num_rows, take_rows
+from ppgen.pairs.tracing import Batch
 
 __all__ = ["Subject"]
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
-from ppgen.rows import num_rows
+from ppgen.pairs.rows import num_rows
 
 __all__ = ["TwoSampleTest", "kernel_two_sample_test", "two_sample"]
 

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ppgen.objective import Bound, with_gradient_of
-from ppgen.tracing import Particles
+from ppgen.objectives.bounds import Bound
+from ppgen.objectives.objective import with_gradient_of
+from ppgen.pairs.tracing import Particles
 
 __all__ = ["AnyBound"]
 

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from ppgen.errors import UsageError
-from ppgen.lines import blame, first_sentence
-from ppgen.objective import Objective
-from ppgen.pair import Pair
-from ppgen.structure import APART
+from ppgen.errors import UsageError, blame, first_sentence
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.structure import APART
+from ppgen.pairs.tracing import Batch
 from ppgen.testing.sandbox import prepared, untouched, with_density
-from ppgen.tracing import Batch
 
 __all__ = [
     "OBJECTIVE_CHECKS",

@@ -9,16 +9,15 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ppgen.errors import UsageError
-from ppgen.lines import blame, first_sentence
-from ppgen.nonfinite import first_nonfinite
-from ppgen.pair import Pair
-from ppgen.parameters import isolated
-from ppgen.rows import num_rows
-from ppgen.summation import is_absorbed
+from ppgen.errors import UsageError, blame, first_sentence
+from ppgen.pairs.nonfinite import first_nonfinite
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated
+from ppgen.pairs.rows import num_rows
+from ppgen.pairs.summation import is_absorbed
+from ppgen.pairs.tracing import Batch
 from ppgen.testing.checks import CheckFailed, NotApplicable, needs_a_density, pair_check
 from ppgen.testing.sandbox import SEED, particles, program_of, random_sites, unlike
-from ppgen.tracing import Batch
 
 __all__ = [
     "check_log_weights",

@@ -8,14 +8,14 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from ppgen.agreement import apart, disagreement, or_zeros
-from ppgen.pair import Pair
-from ppgen.parameters import isolated
-from ppgen.rows import num_rows
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated
+from ppgen.pairs.rows import num_rows
+from ppgen.pairs.tracing import Batch, Particles, run_particles
+from ppgen.testing.agreement import apart, disagreement, or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.independence import check_batch_independence, part_of
 from ppgen.testing.sandbox import SEED, particles, program_of, rows, unlike
-from ppgen.tracing import Batch, Particles, run_particles
 
 __all__ = ["check_gradients", "check_no_hidden_parameters", "check_subsampling_scale"]
 

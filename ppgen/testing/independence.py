@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ppgen.agreement import apart, close
-from ppgen.lines import blame, first_sentence
-from ppgen.pair import Pair
-from ppgen.rows import num_rows
-from ppgen.sites import Site, data_frame, unscaled
-from ppgen.stacking import log_prob_of
-from ppgen.summation import is_absorbed
+from ppgen.errors import blame, first_sentence
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.rows import num_rows
+from ppgen.pairs.sites import Site, data_frame, unscaled
+from ppgen.pairs.stacking import log_prob_of
+from ppgen.pairs.summation import is_absorbed
+from ppgen.pairs.tracing import Batch, Particles, divides
+from ppgen.testing.agreement import apart, close
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.sandbox import latents_of, particles, rows, unlike
-from ppgen.tracing import Batch, Particles, divides
 
 __all__ = ["check_batch_independence", "check_batch_sizes", "check_particle_independence", "part_of"]
 

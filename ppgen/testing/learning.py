@@ -9,13 +9,13 @@ import torch
 from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO
 from pyro.optim import PyroOptim
 
-from ppgen.nonfinite import first_nonfinite
-from ppgen.pair import Pair
-from ppgen.parameters import isolated
+from ppgen.pairs.nonfinite import first_nonfinite
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated
+from ppgen.pairs.tracing import Batch
 from ppgen.testing.bound import AnyBound
 from ppgen.testing.checks import CheckFailed, NotApplicable, needs_a_density, pair_check
 from ppgen.testing.sandbox import SEED, particles, program_of, untouched
-from ppgen.tracing import Batch
 
 __all__ = ["check_loss_falls", "check_stock_svi"]
 

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.agreement import or_zeros
 from ppgen.arguments import kinds_of
 from ppgen.errors import UsageError
-from ppgen.learner import Learner
-from ppgen.objective import Objective, State
-from ppgen.pair import Pair
+from ppgen.objectives.objective import Objective, State
+from ppgen.pairs.pair import Pair
 from ppgen.registry import OBJECTIVES
 from ppgen.schedules import stepwise
+from ppgen.testing.agreement import or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.sandbox import SEED
 from ppgen.testing.yardsticks import BernoulliYardstick, EnergyYardstick, GaussianYardstick, data
+from ppgen.training.learner import Learner
 
 __all__ = [
     "check_at_a_step",

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ppgen.agreement import close, or_zeros
-from ppgen.graphs import graph_of
-from ppgen.learner import Learner
-from ppgen.lines import blame, first_sentence
-from ppgen.objective import Objective
-from ppgen.pair import Pair
-from ppgen.steps import player_step
+from ppgen.errors import blame, first_sentence
+from ppgen.machine.graphs import graph_of
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
+from ppgen.testing.agreement import close, or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.objective_contract import yardstick
 from ppgen.testing.objective_use import refused
 from ppgen.testing.sandbox import SEED, program_of
 from ppgen.testing.yardsticks import BernoulliYardstick, data
+from ppgen.training.learner import Learner
+from ppgen.training.steps import player_step
 
 __all__ = [
     "check_bound",

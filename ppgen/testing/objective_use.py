@@ -9,8 +9,8 @@ from pyro.infer import SVI
 from pyro.optim import PyroOptim
 
 from ppgen.errors import UsageError
-from ppgen.objective import Objective
-from ppgen.pair import Pair
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.objective_contract import seeded, yardstick
 from ppgen.testing.sandbox import SEED

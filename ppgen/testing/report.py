@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ppgen.entry import entry_point
 from ppgen.errors import UsageError
-from ppgen.objective import Objective
-from ppgen.pair import as_pair
-from ppgen.places import brought_to
-from ppgen.rows import first_data
+from ppgen.machine.entry import entry_point
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.places import brought_to
+from ppgen.pairs.rows import first_data
+from ppgen.pairs.tracing import Batch
 from ppgen.testing.checks import OBJECTIVE_CHECKS, PAIR_CHECKS, Check, CheckFailed, NotApplicable
-from ppgen.tracing import Batch
 
 __all__ = ["Report", "Result", "check_objective", "check_pair"]
 

@@ -9,19 +9,18 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ppgen.agreement import apart, disagreement
-from ppgen.errors import UsageError
-from ppgen.learner import Learner
-from ppgen.leftovers import RememberedError
-from ppgen.lines import blame, first_sentence
-from ppgen.pair import Pair
-from ppgen.parameters import swapped
-from ppgen.steps import StepFunction, compiled, player_step
+from ppgen.errors import UsageError, blame, first_sentence
+from ppgen.machine.leftovers import RememberedError
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import swapped
+from ppgen.pairs.tracing import Batch
+from ppgen.testing.agreement import apart, disagreement
 from ppgen.testing.bound import AnyBound
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.samples import prior_sites
 from ppgen.testing.sandbox import SEED, particles, random_sites
-from ppgen.tracing import Batch
+from ppgen.training.learner import Learner
+from ppgen.training.steps import StepFunction, compiled, player_step
 
 __all__ = ["check_compiled_step", "check_precisions", "check_round_trip"]
 

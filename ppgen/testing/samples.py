@@ -10,16 +10,16 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.agreement import apart, coarsest
-from ppgen.pair import Pair
-from ppgen.parameters import isolated
-from ppgen.rows import num_rows
-from ppgen.sites import Site, data_frame, is_latent
-from ppgen.stacking import alone
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated
+from ppgen.pairs.rows import num_rows
+from ppgen.pairs.sites import Site, data_frame, is_latent
+from ppgen.pairs.stacking import alone
+from ppgen.pairs.tracing import Batch
+from ppgen.testing.agreement import apart, coarsest
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.contract import inside
 from ppgen.testing.sandbox import SEED, particles, random_sites, rows, unlike
-from ppgen.tracing import Batch
 
 __all__ = ["check_posterior_samples", "check_prior_samples", "prior_sites"]
 

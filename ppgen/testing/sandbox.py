@@ -16,12 +16,13 @@ from pyro.poutine.util import site_is_subsample
 from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor, nn
 
-from ppgen.pair import Pair, as_pair
-from ppgen.parameters import isolated
-from ppgen.rows import take_rows
-from ppgen.sites import Site, data_frame
-from ppgen.structure import APART
-from ppgen.tracing import Batch, Particles, Program, run_particles
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated
+from ppgen.pairs.rows import take_rows
+from ppgen.pairs.sites import Site, data_frame
+from ppgen.pairs.structure import APART
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = [
     "SEED",

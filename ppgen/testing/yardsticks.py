@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ppgen.energy import EnergyPair
-from ppgen.pair import Pair
+from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.pair import Pair
 
 __all__ = ["BernoulliYardstick", "EnergyYardstick", "GaussianYardstick", "SharedYardstick", "data"]
 

@@ -19,10 +19,10 @@ from ppgen import UsageError, compare, dataset_from, pair_from
 from ppgen.comparison import ComparisonOptions
 from ppgen.inference import ELBO, IWELBO, REINFORCE, VIMCO
 from ppgen.models import LinearGaussian
-from ppgen.objective import Outcome, State, with_gradient_of
-from ppgen.options import TrainingOptions
+from ppgen.objectives.objective import Outcome, State, with_gradient_of
+from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import MODELS
-from ppgen.tracing import Batch, Program
+from ppgen.training.options import TrainingOptions
 from tests.discrete_doubles import Blend, TinyDeepSBN, TinySBN, exact_gradient, exact_value
 from tests.doubles import Line, Shared
 

@@ -23,8 +23,8 @@ from ppgen.comparison.page import csv_of, short, spread, write_page
 from ppgen.comparison.statistics import Bias
 from ppgen.inference import ELBO, IWELBO
 from ppgen.models import VAE
-from ppgen.options import TrainingOptions
-from tests.test_report import Page
+from ppgen.training.options import TrainingOptions
+from tests.report.test_page import Page
 
 
 def at(value: float) -> Interval:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pyro.infer import TraceGraph_ELBO
 
-from ppgen.charts import STYLES, Curve, draw_curves
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.labels import named
 from ppgen.comparison.plan import Plan
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO
+from ppgen.pages.charts import STYLES, Curve, draw_curves
 
 CONFIG: dict[str, Any] = {
     "kind": "comparison",

@@ -8,9 +8,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ppgen.batches import Batches
 from ppgen.data import SPLITS, SparseRows, as_dataset, dataset_from
 from ppgen.errors import UsageError
+from ppgen.training.batches import Batches
 
 
 def documents(num: int = 12, words: int = 7) -> Tensor:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 import ppgen
+from ppgen.chains.posterior import LatentChains
 from ppgen.data import DataSpec, linear_gaussian_truth
 from ppgen.diagnostics.annealing import Budget, annealed, evidence_bounds, pilot, powers, rung
-from ppgen.dreams import prior_latents
 from ppgen.errors import UsageError
-from ppgen.latent_chains import LatentChains
 from ppgen.models import GAN, RBM, LinearGaussian
-from ppgen.pair import Pair
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.sampling import prior_latents
+from ppgen.pairs.tracing import Program, run_particles
 from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, SharedYardstick
-from ppgen.tracing import Program, run_particles
 from tests.discrete_doubles import Blend, Choice
 
 CHAINS = 20_000

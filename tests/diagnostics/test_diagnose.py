@@ -14,12 +14,12 @@ import ppgen
 from ppgen.cli import main
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import QUESTIONS, Case, Diagnosis, Finding, asks, core
-from ppgen.diagnostics.importance import _details
+from ppgen.diagnostics.questions.importance import _details
 from ppgen.diagnostics.result import Status
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO
 from ppgen.models import VAE
-from ppgen.report import render
+from ppgen.report.page import render
 from tests.diagnostics.linear import data_of, exact, scaled
 
 NAMES = ["importance", "collapse", "aggregate"]
@@ -218,7 +218,7 @@ def test_a_run_that_cannot_be_drawn_from_keeps_its_diagnosis_and_says_that_poste
     def broken(*args: object, **options: object) -> None:
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
 
-    monkeypatch.setattr("ppgen.runs.write_posterior", broken)
+    monkeypatch.setattr("ppgen.runs.run.write_posterior", broken)
     with pytest.warns(UserWarning, match=r"posterior.nc is left out"):
         run.diagnose(out=tmp_path, num_data=20, num_particles=200, questions=["collapse"])
     assert [file.name for file in tmp_path.iterdir()] == ["diagnosis.json"]

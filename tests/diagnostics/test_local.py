@@ -13,12 +13,12 @@ from torch.distributions import constraints
 import ppgen
 from ppgen.data import DataSpec, linear_gaussian_truth
 from ppgen.diagnostics.local import LocalWeights, Search, _Full, _Own, local_log_weights, moved
-from ppgen.distributions import LogDirichlet
+from ppgen.distributions.log_dirichlet import LogDirichlet
 from ppgen.errors import UsageError
 from ppgen.models import LinearGaussian
-from ppgen.pair import Pair
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.tracing import Program
 from ppgen.testing.yardsticks import BernoulliYardstick, SharedYardstick
-from ppgen.tracing import Program
 from tests.discrete_doubles import Blend
 
 EXACT = 2e-3

@@ -12,7 +12,7 @@ from scipy.special import roots_jacobi
 from scipy.stats import chisquare, multivariate_hypergeom
 from torch import Tensor
 
-from ppgen import UsageError, weights
+from ppgen import UsageError
 from ppgen.data import Dataset, DataSpec, dataset_from
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.evaluation.perplexity import (
@@ -24,7 +24,8 @@ from ppgen.evaluation.perplexity import (
     score_completion,
 )
 from ppgen.models import VAE
-from ppgen.pair import Pair
+from ppgen.pairs import log_weights as weights
+from ppgen.pairs.pair import Pair
 
 TOPICS = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], dtype=torch.float64)
 PRIOR = torch.tensor([1.5, 0.8], dtype=torch.float64)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ppgen.inference import CIWAE, ELBO, IWELBO, MIWAE, STL, AnalyticKL, Beta, DReG, Renyi
-from ppgen.objective import Bound
+from ppgen.objectives.bounds import Bound
 from tests.doubles import Chain, Line
 from tests.inference.truth import (
     Parameters,

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ppgen.inference import IWELBO
-from ppgen.objective import Bound, Reduction, with_gradient_of
-from ppgen.tracing import Particles
+from ppgen.objectives.bounds import Bound, Reduction
+from ppgen.objectives.objective import with_gradient_of
+from ppgen.pairs.tracing import Particles
 
 __all__ = [
     "DetachedDistributions",

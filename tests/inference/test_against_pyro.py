@@ -11,7 +11,7 @@ from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
 from ppgen.inference import ELBO, IWELBO, AnalyticKL, Renyi
-from ppgen.objective import Bound
+from ppgen.objectives.bounds import Bound
 from tests.doubles import Chain, Line
 from tests.inference.truth import CRITICAL, X, compare, gradient_draws
 

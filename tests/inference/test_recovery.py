@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.inference import CIWAE, ELBO, IWELBO, MIWAE, PIWAE, STL, AnalyticKL, Beta, DReG, Renyi
-from ppgen.objective import Bound
+from ppgen.objectives.bounds import Bound
 from ppgen.schedules import linear
 from tests.doubles import Chain, data
 

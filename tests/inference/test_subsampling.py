@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.inference import IWELBO, DReG
-from ppgen.objective import Bound
+from ppgen.objectives.bounds import Bound
+from ppgen.pairs.tracing import Program, run_particles
 from ppgen.registry import OBJECTIVES
-from ppgen.tracing import Program, run_particles
 from tests.doubles import Line, Mixture, Shared, Switch, data
 from tests.inference.truth import error_of_mean
 

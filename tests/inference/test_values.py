@@ -11,9 +11,9 @@ from torch import Tensor
 from ppgen.data import DataSpec
 from ppgen.inference import IWELBO, Beta, Renyi
 from ppgen.models import LinearGaussian
-from ppgen.objective import Bound
+from ppgen.objectives.bounds import Bound
+from ppgen.pairs.tracing import Program, run_particles
 from ppgen.registry import OBJECTIVES
-from ppgen.tracing import Program, run_particles
 from tests.doubles import Line
 from tests.inference.cases import ONLY_ON_LINE, UNBIASED, Case
 from tests.inference.truth import X, elbo, error_of_mean, expectation, iwelbo, line_log_w, value_draws

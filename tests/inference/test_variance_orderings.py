@@ -20,8 +20,8 @@ from tests.discrete_doubles import (
     TinySBN,
     gradient_draws,
 )
-from tests.inference.discrete_harness import COPIES, blocks_of
-from tests.inference.discrete_truth import total_variance
+from tests.inference.discrete.discrete_harness import COPIES, blocks_of
+from tests.inference.discrete.discrete_truth import total_variance
 
 
 def noise(objective: Any, double: type[DiscreteDouble]) -> float:

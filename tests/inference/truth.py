@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ppgen.objective import Bound
-from ppgen.tracing import Program, run_particles
+from ppgen.objectives.bounds import Bound
+from ppgen.pairs.tracing import Program, run_particles
 from tests.doubles import Chain, Line
 
 __all__ = [

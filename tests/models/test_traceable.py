@@ -9,13 +9,13 @@ from torch import Tensor
 
 import ppgen.models  # noqa: F401  # fills the registry
 from ppgen.data import DataSpec
-from ppgen.graphs import graph_of
+from ppgen.machine.graphs import graph_of
 from ppgen.models import VAE
-from ppgen.pair import Pair
-from ppgen.parameters import isolated, swapped
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated, swapped
+from ppgen.pairs.tracing import Program, run_particles
 from ppgen.registry import MODELS
 from ppgen.testing.sandbox import with_density
-from ppgen.tracing import Program, run_particles
 
 
 def check_traces(pair: Pair, batch: tuple[Tensor, ...]) -> None:

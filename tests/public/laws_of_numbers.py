@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ppgen import log_weights
 from ppgen.errors import UsageError
-from ppgen.parameters import in_evaluation
+from ppgen.pairs.parameters import in_evaluation
 from tests.public.case import SEED, Case, Made
 from tests.public.laws import CRITICAL, NotApplicable, finite, law, z_score
 

@@ -20,9 +20,9 @@ from torch import Tensor
 import ppgen
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError
-from ppgen.inference_data import write_posterior
+from ppgen.pairs.sites import is_latent
+from ppgen.posterior.inference_data import write_posterior
 from ppgen.registry import OBJECTIVES
-from ppgen.sites import is_latent
 from ppgen.testing import PAIR_CHECKS
 from tests.public.case import Case, Made
 from tests.public.laws import CRITICAL, NotApplicable, finite, law

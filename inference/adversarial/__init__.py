@@ -1,0 +1,1 @@
+"""A critic against the generator."""

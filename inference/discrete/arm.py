@@ -1,0 +1,40 @@
+"""ARM: augment, REINFORCE, merge: the gradient of binary latents from a pair of draws by mirrored noise.
+
+With b = 1[u > sigmoid(-l)] and b' = 1[1 - u > sigmoid(-l)], for one layer of logits l and f = log w,
+
+    grad_l E[f(b)] = E[ (f(b) - f(b')) (u - 1/2) ],
+
+unbiased, without a baseline or anything that is learned: a pair of draws is its own control variate.
+:mod:`ppgen.objectives.discrete.antithetic` derives it, also for several layers (one branch for each), bounds of several
+particles, and pairs with reparameterized latents besides. A pair costs L + 1 evaluations of log w for L layers.
+``disarm`` is its mean over what u adds to (b, b'), and never has more variance. Binary latents only.
+
+Yin, Zhou: ARM: Augment-REINFORCE-Merge Gradient for Stochastic Binary Networks, ICLR 2019, theorem 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ppgen.objectives.discrete.antithetic import Antithetic
+from ppgen.registry import register_objective
+
+__all__ = ["ARM"]
+
+
+@register_objective(
+    "arm",
+    summary="binary latents: pairs of draws by mirrored noise, weighted by the noise",
+    reference="Yin and Zhou, ARM: Augment-REINFORCE-merge gradient for stochastic binary networks",
+    year=2019,
+    tags=("estimator", "antithetic", "discrete"),
+    tiny=lambda: ARM(num_particles=2),
+)
+@dataclass(frozen=True, kw_only=True)
+class ARM(Antithetic):
+    """ARM for ``bound`` with ``num_particles`` (K) pairs."""
+
+    def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
+        return noise - 0.5

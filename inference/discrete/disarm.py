@@ -1,0 +1,42 @@
+"""DisARM: antithetic pairs of binary latents, with the noise of ARM integrated out.
+
+With b = 1[u > sigmoid(-l)] and b' = 1[1 - u > sigmoid(-l)], for one layer of logits l and f = log w,
+
+    grad_l_i E[f(b)] = E[ (f(b) - f(b')) (b_i - b'_i) sigmoid(|l_i|) / 2 ],
+
+the mean of ARM given the pair: unbiased, with a variance that is at most ARM's. Only units in which the pair differs
+have a gradient. :mod:`ppgen.objectives.discrete.antithetic` derives it, also for several layers (one branch for each),
+bounds of several particles, and pairs with reparameterized latents besides. A pair costs L + 1 evaluations of log w for
+L layers, all of which also serve the model's gradient. Binary latents only.
+
+Dong, Mnih, Tucker: DisARM: An Antithetic Gradient Estimator for Binary Latent Variables, NeurIPS 2020, eq. 6; the same
+estimator: Yin, Ho, Yan, Qian, Zhou: Probabilistic Best Subset Selection via Gradient-Based Optimization, 2020 (U2G).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ppgen.objectives.discrete.antithetic import Antithetic
+from ppgen.registry import register_objective
+
+__all__ = ["DisARM"]
+
+
+@register_objective(
+    "disarm",
+    summary="binary latents: antithetic pairs of draws, their noise integrated out",
+    reference="Dong, Mnih and Tucker, DisARM: An antithetic gradient estimator for binary latent variables",
+    year=2020,
+    tags=("estimator", "antithetic", "discrete"),
+    tiny=lambda: DisARM(num_particles=2),
+)
+@dataclass(frozen=True, kw_only=True)
+class DisARM(Antithetic):
+    """DisARM for ``bound`` with ``num_particles`` (K) pairs."""
+
+    def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
+        return (unit - mirrored) * torch.maximum(probability, 1 - probability) / 2

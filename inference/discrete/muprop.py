@@ -1,0 +1,139 @@
+"""MuProp: the score function's gradient with the first-order expansion around the means as control variate.
+
+Run the guide and the model once with every discrete latent at its mean: z-bar_1 = mu_1(x), z-bar_2 = mu_2(z-bar_1), ...
+Let F be log w there, and J_i = dF/dz-bar_i its derivative, through later means too: both are functions of x alone.
+For z_i drawn, and mu_i = E[z_i | z_<i] at the z_<i that were drawn, let
+
+    h = sum_i J_i . (z_i - mu_i),        what the expansion says of log w - F.
+
+Given z_<i, E[z_i - mu_i] = 0 and E[(z_i - mu_i) grad log q(z_i | z_<i)] = grad mu_i, with z_<i held fixed. So the terms
+j < i of h, known before z_i is drawn, and those j > i, of mean zero once it is, add nothing to E[h grad log q(z_i)],
+
+    E[ h sum_i grad log q(z_i | z_<i) ] = E sum_i J_i . grad mu_i:
+
+h may be taken from the learning signal, if the right side is added. For one particle and the ELBO,
+
+    grad = grad log w + (log w - F - h - b) sum_i grad log q(z_i | z_<i) + sum_i J_i . grad mu_i,
+
+unbiased, with a baseline b of what is left: by default its running mean, since F, at means, is well above log w at
+states. (The paper takes for z_i the one term J_i . (z_i - z-bar_i) of h alone; the others take the noise of the other
+layers out of it.) Where log w is linear in z nothing is left but the last term.
+
+A bound f of K particles is expanded in turn: with f_k, v_k,k as in :mod:`ppgen.objectives.discrete.score_function` at
+b_k = F + b, its coefficient for particle k has f_k + v_k,k h_k taken off, and sum_i v_k,k J_i . grad mu_i is added.
+Reparameterized latents keep their pathwise gradient, which mu_i has too; in the run at the means they are drawn anew.
+
+It is one more run of guide and model and one derivative by the means. Bernoulli and one-hot categorical latents.
+
+Gu, Levine, Sutskever, Mnih: MuProp: Unbiased Backpropagation for Stochastic Neural Networks, ICLR 2016, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.arguments import Count
+from ppgen.objectives.bounds import BoundName
+from ppgen.objectives.discrete.baselines import Baseline, BaselineName, baseline_named
+from ppgen.objectives.discrete.score_function import ScoreFunction, without_own
+from ppgen.objectives.objective import Outcome, Scheduled, State, with_gradient_of
+from ppgen.pairs.discrete_families import family_of
+from ppgen.pairs.sites import Site, per_datum
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+from ppgen.registry import register_objective
+
+__all__ = ["MuProp"]
+
+
+@register_objective(
+    "muprop",
+    summary="score-function gradient with the expansion around the latents' means as control variate",
+    reference="Gu et al., MuProp: Unbiased backpropagation for stochastic neural networks",
+    year=2016,
+    tags=("estimator", "score function", "discrete"),
+    tiny=lambda: MuProp(num_particles=2),
+)
+@dataclass(frozen=True, kw_only=True)
+class MuProp(ScoreFunction):
+    """MuProp for ``bound`` with ``num_particles`` (K) particles.
+
+    ``baseline``: of what the expansion leaves; a name in ``ppgen.objectives.discrete.baselines.BASELINES``, or a
+    baseline.
+
+    Raises:
+        UsageError: when the pair is run: a latent without a reparameterized sample is neither Bernoulli nor
+            OneHotCategorical, there is none, or it stands outside the data plate.
+    """
+
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
+    baseline: BaselineName = "moving_average"
+
+    @property
+    def predictor(self) -> Baseline:
+        return baseline_named(self.baseline, type(self).__name__)
+
+    def initial_state(self, program: Program, batch: Batch) -> State:
+        if not self.predictor.carries:
+            return {}
+        with torch.no_grad():
+            now: Any = self.at(0)
+            particles = now.draw(program, batch)
+            return self.predictor.initial_state(now._expansion(particles).rest(particles))
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        particles = self.draw(program, batch)
+        expansion = self._expansion(particles)
+        log_w, rest, unit = particles.log_w.detach(), expansion.rest(particles), self.predictor.unit(state)  # (K, B)
+        predicted = self.predictor.predict(rest, batch, program.own, state)  # (K, B)
+        base = expansion.level + predicted.detach()
+        _, weights = without_own(self.reduction, log_w, base)
+        signal = self.signal(log_w, base, unit) - weights * expansion.deviation / unit
+        ascent = (signal * particles.log_q_of(particles.scored) + weights * expansion.means).sum()
+        misfit = (rest - predicted).square().mean(0).sum() / 2
+        outcome = self.outcome(particles, self.estimate)
+        loss = with_gradient_of(outcome.loss, outcome.loss + particles.scale * (misfit - ascent))
+        return replace(outcome, loss=loss, state=self.predictor.next_state(rest, predicted.detach(), state))
+
+    def _expansion(self, particles: Particles) -> _Expansion:
+        """F, h and sum_i J_i . mu_i, by a run at the means."""
+        means: dict[str, Tensor] = {}
+
+        def take(site: Site) -> Tensor | None:
+            if not site["fn"].has_rsample:
+                means[site["name"]] = self._mean(site)
+            return means.get(site["name"])
+
+        with torch.enable_grad():
+            level = run_particles(particles.program, particles.batch, 1, draw=take).log_w  # (1, B)
+            slopes = torch.autograd.grad(level.sum(), list(means.values()))
+        sites, plate = [particles.guide_sites[name] for name in means], particles.plate
+
+        def along(value: Callable[[Site], Tensor]) -> Tensor:  # sum_i J_i . value_i, (K, B)
+            pairs = zip(sites, slopes, strict=True)
+            return torch.stack([per_datum(site, plate, value(site) * slope).sum(-1) for site, slope in pairs]).sum(0)
+
+        at_means = along(self._mean)
+        deviation = along(lambda site: site["value"]) - at_means.detach()
+        return _Expansion(level.detach(), deviation, at_means)
+
+    def _mean(self, site: Site) -> Tensor:
+        return family_of(site, type(self).__name__).mean(site["fn"])
+
+
+@dataclass(frozen=True)
+class _Expansion:
+    """log w to first order: ``level`` F, (1, B), ``deviation`` h and ``means`` sum_i J_i . mu_i, (K, B), in nats."""
+
+    level: Tensor
+    deviation: Tensor
+    means: Tensor
+
+    def rest(self, particles: Particles) -> Tensor:
+        """log w - F - h, (K, B), without gradient."""
+        return particles.log_w.detach() - self.level - self.deviation

@@ -1,0 +1,1 @@
+"""Likelihood gradients with a negative phase."""

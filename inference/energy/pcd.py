@@ -1,0 +1,59 @@
+"""Persistent contrastive divergence: the negative phase is read off chains that go on from step to step.
+
+    loss = mean F(v) - mean F(c_k),        c_0: where the last step left the chains,  c_{j+1} ~ sweep(c_j)
+
+If parameters change slowly against how fast the chains mix, the chains follow the model and the gradient is that of
+-log p(v): a stochastic approximation (Younes 1989), exact in the limit of a falling learning rate; at any finite
+rate biased. Chains begin at data of the first batch.
+
+Tieleman: Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient, ICML 2008.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ppgen.arguments import Count
+from ppgen.objectives.negative_phase import NegativePhase, start_at
+from ppgen.objectives.objective import Scheduled, State
+from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.rows import x_of
+from ppgen.pairs.tracing import Batch, Program
+from ppgen.registry import register_objective
+
+__all__ = ["PCD"]
+
+
+@register_objective(
+    "pcd",
+    summary="persistent contrastive divergence: chains that go on from step to step",
+    reference="Tieleman, Training restricted Boltzmann machines using approximations to the likelihood gradient",
+    year=2008,
+    tags=("energy-based", "biased"),
+    tiny=lambda: PCD(num_chains=4),
+)
+@dataclass(frozen=True, kw_only=True)
+class PCD(NegativePhase):
+    """``num_chains`` (M) persistent chains that make ``num_steps`` sweeps a step.
+
+    State: ``chains``, (M, D).
+    """
+
+    num_chains: Count = 100
+    num_steps: Scheduled[Count] = 1
+
+    def initial_state(self, program: Program, batch: Batch) -> State:
+        super().initial_state(program, batch)
+        return {"chains": start_at(x_of(batch, type(self).__name__), self.num_chains)}
+
+    def chains(self, state: State) -> Tensor | None:
+        return state.get("chains")
+
+    def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
+        chains = state["chains"]
+        for _ in range(self.num_steps):  # type: ignore[arg-type]  # schedules are numbers by now
+            chains = pair.sweep(chains)
+        return chains, {"chains": chains}, {}

@@ -1,0 +1,1 @@
+"""Pathwise gradients that leave out the guide's score."""

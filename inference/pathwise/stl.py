@@ -1,0 +1,55 @@
+"""Sticking the landing: the pathwise gradient without the score of the guide.
+
+The gradient of log q(z_phi | x; phi) by phi has a part through z and a part through phi directly; the second, the
+score, has expectation zero and is left out:
+
+    d/dphi log w = d/dz [ log p(x, z) - log q(z | x) ] dz/dphi,        with q's own parameters held fixed.
+
+For the ELBO this is unbiased, and its variance is zero when the guide is the posterior. Under a bound of several
+particles that is not their mean (``bound="iwelbo"``), the score's expectation is not zero and the guide's gradient
+is biased: use ``dreg`` there. In a hierarchical guide q(z1 | x) q(z2 | z1) the path from z1 through the parameters of
+q(z2 | z1) survives: parameters are held fixed, not distributions.
+
+Roeder, Wu, Duvenaud: Sticking the Landing, NeurIPS 2017, eq. 8; Tucker et al., ICLR 2019, section 3, for the bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ppgen.arguments import Count
+from ppgen.objectives.bounds import BoundName, Estimator
+from ppgen.objectives.objective import Scheduled
+from ppgen.pairs.tracing import Particles
+from ppgen.registry import OBJECTIVES, register_objective
+
+__all__ = ["STL"]
+
+
+@register_objective(
+    "stl",
+    summary="sticking the landing: pathwise gradient without the guide's score",
+    reference="Roeder, Wu and Duvenaud, Sticking the landing",
+    year=2017,
+    tags=("estimator", "pathwise"),
+    tiny=lambda: STL(num_particles=2),
+)
+@dataclass(frozen=True, kw_only=True)
+class STL(Estimator):
+    """Sticking the landing for ``bound`` (a name or an objective), with ``num_particles`` (K) particles."""
+
+    needs_rsample: ClassVar[bool] = True
+
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
+
+    @property
+    def unbiased_gradient(self) -> bool:  # type: ignore[override]  # depends on the bound
+        """True for the ELBO (and one particle of any bound)."""
+        return self.num_particles == 1 or self.reduction == OBJECTIVES["elbo"].cls(num_particles=self.num_particles)
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return self.reduction.reduce(particles.with_fixed(guide=True).log_w)

@@ -1,0 +1,1 @@
+"""A guide that learns from dreams or from weighted draws."""

@@ -1,0 +1,1 @@
+"""Continuous latents behind networks."""

@@ -1,0 +1,103 @@
+"""The conditional variational autoencoder: data given labels, with a prior that the label sets.
+
+    p(z | y)    = N(loc(y), diag(scale(y))^2)           y: a label in 0..num_classes-1, z: (latent,)
+    p(x | z, y) = the spec's likelihood of decoder(z, y)
+
+    q(z | x, y) = N(loc(x, y), diag(scale(x, y))^2)
+
+y is given, never inferred: the pair models p(x | y). It enters the networks as a one-hot vector.
+
+Reference: Learning Structured Output Representation using Deep Conditional Generative Models,
+Sohn, Lee and Yan, 2015.
+"""
+
+from __future__ import annotations
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppgen.arguments import Count, Sizes
+from ppgen.data import DataSpec
+from ppgen.errors import UsageError, shown
+from ppgen.layers.likelihoods import likelihood
+from ppgen.layers.networks import MLP, ConditionalNormal
+from ppgen.pairs.pair import Pair
+from ppgen.registry import register_model
+
+__all__ = ["CVAE"]
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    spec = DataSpec("tiny", 6, "binary", num_classes=3, num_data=20)
+    return CVAE(spec, 2, hidden=(4,)), (torch.rand(5, 6).round(), torch.tensor([0, 1, 2, 1, 0]))
+
+
+@register_model(
+    "cvae",
+    summary="VAE of data given their labels, with a learned prior for each label",
+    reference="Sohn, Lee and Yan, Learning structured output representation using deep conditional generative models",
+    year=2015,
+    tags=("continuous", "amortised", "conditional"),
+    tiny=_tiny,
+)
+class CVAE(Pair):
+    """Conditional variational autoencoder. One batch is ``(x, y)``, x of shape (B, D), labels y of shape (B,).
+
+    Sites:
+        z: (latent,), real, in the plate ``data``
+        x: (D,), observed, in the plate ``data``
+
+    Args:
+        spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
+        latent_dim: size of z.
+        hidden: sizes of the encoder's hidden layers; the decoder has them in reverse. The prior's network
+            is a linear map of the one-hot label, which gives each label a loc and scale of its own.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
+
+    Raises:
+        UsageError: the data have no labels, or not all, a size is not positive, or the activation is unknown.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent_dim: Count = 10,
+        *,
+        hidden: Sizes = (200, 200),
+        activation: str = "tanh",
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        if spec.num_classes is None:
+            raise UsageError(
+                f"CVAE needs labels, but data {shown(spec.name)} come without: load them with "
+                f"load_data({shown(spec.name)}, labels=True)."
+            )
+        if spec.num_labelled is not None:
+            raise UsageError(
+                f"CVAE needs every label, and {spec.num_labelled} of data {shown(spec.name)} have one: load them "
+                "without num_labelled, or choose SSVAE."
+            )
+        self.num_classes, features = spec.num_classes, spec.num_features
+        self.likelihood = likelihood(spec)
+        outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
+        self.prior = ConditionalNormal(MLP(self.num_classes, 2 * latent_dim, hidden=()))
+        self.encoder = ConditionalNormal(MLP(features + self.num_classes, 2 * latent_dim, hidden, activation))
+        self.decoder = MLP(latent_dim + self.num_classes, outputs, hidden[::-1], activation, bias)
+
+    def model(self, x: Tensor, y: Tensor) -> None:
+        label = self._one_hot(x, y)  # (B, classes)
+        with self.data_plate(x):
+            z = pyro.sample("z", self.prior(label))  # (K, B, latent)
+            label = label.expand(*z.shape[:-1], -1)  # (K, B, classes)
+            outputs = self.decoder(torch.cat([z, label], dim=-1))  # (K, B, D)
+            pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
+
+    def guide(self, x: Tensor, y: Tensor) -> None:
+        label = self._one_hot(x, y)  # (B, classes)
+        with self.data_plate(x):
+            pyro.sample("z", self.encoder(torch.cat([x, label], dim=-1)))  # (K, B, latent)
+
+    def _one_hot(self, x: Tensor, y: Tensor) -> Tensor:
+        """Rows of the identity, (B, classes), in x's dtype; torch's one_hot reads values: no tracing."""
+        return torch.eye(self.num_classes, dtype=x.dtype, device=x.device)[y]

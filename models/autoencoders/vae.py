@@ -1,0 +1,97 @@
+"""The variational autoencoder: a latent vector, a decoder, and an amortised Gaussian guide.
+
+    p(z)     = N(0, I)                                  z: (latent,)
+    p(x | z) = the spec's likelihood of decoder(z)      Bernoulli, Gaussian, discretized logistic or multinomial
+
+    q(z | x) = N(loc(x), diag(scale(x))^2),             (loc, log scale) = encoder(x)
+
+x is (B, D): B data of D features. The engine runs the pair with K particles, and z is (K, B, latent); Pyro alone runs
+it without, and z is (B, latent). Networks map the last dim and serve both; sums over K or B are the engine's.
+
+Reference: Auto-Encoding Variational Bayes, Kingma and Welling, 2014. Networks and initial values follow
+Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016 (one stochastic layer).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pyro
+import pyro.distributions as dist
+import torch
+from annotated_types import Len
+from torch import Tensor
+
+from ppgen.arguments import Count, Sizes
+from ppgen.data import DataSpec
+from ppgen.layers.likelihoods import likelihood
+from ppgen.layers.networks import ConditionalNormal, Networks
+from ppgen.pairs.pair import Pair
+from ppgen.registry import register_model
+
+__all__ = ["VAE"]
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five data."""
+    spec = DataSpec("tiny", 6, "binary", num_data=20)
+    return VAE(spec, 2, hidden=(4,)), (torch.rand(5, 6).round(),)
+
+
+@register_model(
+    "vae",
+    summary="one Gaussian latent vector, dense or convolutional networks",
+    reference="Kingma and Welling, Auto-encoding variational Bayes",
+    year=2014,
+    tags=("continuous", "amortised"),
+    tiny=_tiny,
+)
+class VAE(Pair):
+    """Variational autoencoder. One batch is ``(x,)``, x of shape (B, D).
+
+    Sites:
+        z: (latent,), real, in the plate ``data``
+        x: (D,), observed, in the plate ``data``
+
+    Args:
+        spec: what one datum is: its size, its likelihood, the number of training data, and their mean, at which the
+            decoder's output starts.
+        latent_dim: size of z.
+        hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
+        network: ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, then the dense layers.
+        channels: channels of the convolutions of ``"conv"``.
+
+    Raises:
+        UsageError: a size is not positive, a name is unknown, or ``"conv"`` is asked for data without an image shape.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent_dim: Count = 10,
+        *,
+        hidden: Sizes = (200, 200),
+        activation: str = "tanh",
+        network: str = "mlp",
+        channels: Annotated[Sizes, Len(1)] = (32, 64),
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        self.latent_dim = latent_dim
+        networks = Networks(spec, network, hidden, channels, activation)
+        self.likelihood = likelihood(spec)
+        self.encoder = ConditionalNormal(networks.encoder(2 * latent_dim))
+        self.decoder = networks.decoder(
+            latent_dim, self.likelihood.num_outputs, bias=self.likelihood.initial_bias(spec.mean)
+        )
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            prior = dist.Normal(x.new_zeros(self.latent_dim), x.new_ones(self.latent_dim)).to_event(1)
+            z = pyro.sample("z", prior)  # (K, B, latent)
+            outputs = self.decoder(z)  # (K, B, D)
+            pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", self.encoder(x))  # (K, B, latent)

@@ -1,0 +1,1 @@
+"""Energies without a normaliser."""

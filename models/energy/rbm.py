@@ -1,0 +1,164 @@
+"""The restricted Boltzmann machine: visible and hidden units, and an energy between them.
+
+    log p(v, h) = phi(v) (b + W h) + log m(v) + n c h - log Z,        h in {0, 1}^H
+
+    p(h | v) = Bernoulli(sigmoid(W' phi(v) + n c)),        p(v | h): the visible layer's family at eta = b + W h
+
+    F(v) = -phi(v) b - log m(v) - sum_j softplus((W' phi(v) + n c)_j)        (nats)
+
+phi, m and n are the visible layer's (:mod:`ppgen.layers.visibles`): for binary v they are v, 1 and 1. The model states
+log p(v, h) without log Z and the guide is p(h | v), so that every log-weight is -F(v).
+
+Tempered, b goes to (1 - t) b_0 + t b, W to t W and c to t c: at t = 0 the units are independent and v has the rates
+of the training data (Salakhutdinov and Murray 2008).
+
+Reference: Information Processing in Dynamical Systems (the "harmonium"), Smolensky, 1986; Training Products of
+Experts by Minimizing Contrastive Divergence, Hinton, 2002. Other visible layers: Exponential Family Harmoniums,
+Welling, Rosen-Zvi and Hinton, 2005.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.poutine.util import is_validation_enabled
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ppgen.arguments import Count
+from ppgen.chains.binary_states import binary_states, check_states
+from ppgen.data import DataSpec
+from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
+from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.pair import Pair
+from ppgen.registry import register_model
+
+__all__ = ["RBM"]
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five data."""
+    spec = DataSpec("tiny", 6, "binary", num_data=20)
+    return RBM(spec, 3), (torch.rand(5, 6).round(),)
+
+
+@register_model(
+    "rbm",
+    summary="restricted Boltzmann machine: binary hidden units; binary, real, categorical or count data",
+    reference="Hinton, Training products of experts by minimizing contrastive divergence",
+    year=2002,
+    tags=("energy-based", "discrete"),
+    tiny=_tiny,
+)
+class RBM(EnergyPair):
+    """Restricted Boltzmann machine. One batch is ``(x,)``, x of shape (B, D).
+
+    Sites:
+        h: (H,), in {0, 1}, in the plate ``data``
+        energy: (), a factor, in the plate ``data``: log p~(v, h) over the uniform probability of h
+
+    Parameters: ``weight`` (visible, H), ``visible_bias`` (visible,), ``hidden_bias`` (H,); ``layer`` is the visible
+    layer, with scales of its own for real data. ``visible`` is D, and D times the number of levels for
+    categorical data.
+
+    Args:
+        spec: what one datum is; its mean, where known, is where ``visible_bias`` and the tempered path start.
+        hidden: H.
+        visible: ``"bernoulli"``, ``"gaussian"`` (learned scales), ``"categorical"`` or ``"counts"`` (replicated
+            softmax); None: as ``spec.observation`` says.
+        length: words in a document, for draws and log Z of counts; None: ``spec.length``.
+
+    Raises:
+        UsageError: a size is not positive, or the kind of visible layer does not fit the data.
+    """
+
+    base_bias: Tensor
+
+    def __init__(
+        self, spec: DataSpec, hidden: Count = 500, *, visible: str | None = None, length: Count | None = None
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        self.hidden = hidden
+        self.layer = visible_layer(spec, visible, length)
+        self.weight = nn.Parameter(0.01 * torch.randn(self.layer.num_units, hidden))
+        self.visible_bias = nn.Parameter(self.layer.initial_bias(spec.mean))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        self.register_buffer("base_bias", self.visible_bias.detach().clone())
+
+    def prepare(self, *batch: Tensor) -> None:
+        """Check the batch, as Pyro's distributions do theirs: while its validation is on."""
+        if is_validation_enabled():
+            self.layer.check(batch[0])
+
+    def model(self, x: Tensor) -> None:
+        logits, own = self._terms(x)  # (B, H), (B,)
+        with self.data_plate(x):
+            h = pyro.sample("h", dist.Bernoulli(logits=torch.zeros_like(self.hidden_bias)).to_event(1))  # (K, B, H)
+            pyro.factor("energy", own + (h * logits).sum(-1) + self.hidden * math.log(2))  # (K, B)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("h", dist.Bernoulli(logits=self._terms(x)[0]).to_event(1))  # (K, B, H)
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        logits, own = self._terms(v)
+        return -own - softplus(logits).sum(-1)
+
+    @torch.no_grad()
+    def sweep(self, v: Tensor) -> Tensor:
+        h = draw_binary(self._terms(v)[0])  # (..., H)
+        return self.layer.sample(self.visible_bias + h @ self.weight.T, self.layer.size(v))
+
+    def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
+        phi, b = self.layer.statistics(v), torch.as_tensor(b, dtype=v.dtype, device=v.device)
+        base, own = phi @ self.base_bias, phi @ self.visible_bias  # (...,)
+        logits = b.unsqueeze(-1) * self._logits(v, phi)  # (..., H)
+        return (1 - b) * base + b * own + self.layer.log_measure(v) + softplus(logits).sum(-1)
+
+    @torch.no_grad()
+    def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
+        b = torch.as_tensor(b, dtype=v.dtype, device=v.device).unsqueeze(-1)
+        h = draw_binary(b * self._logits(v, self.layer.statistics(v)))  # (..., H)
+        eta = (1 - b) * self.base_bias + b * (self.visible_bias + h @ self.weight.T)
+        return self.layer.sample(eta, self.layer.size(v))
+
+    @torch.no_grad()
+    def base_sample(self, num: int) -> Tensor:
+        eta = self.base_bias.expand(num, -1)
+        return self.layer.sample(eta, self.layer.usual_size(eta))
+
+    def base_log_z(self) -> Tensor:
+        size = self.layer.usual_size(self.base_bias)
+        return self.layer.log_normaliser(self.base_bias, size.reshape(1)).squeeze() + self.hidden * math.log(2)
+
+    def check_one_log_z(self, v: Tensor) -> None:
+        self.layer.check_size(v)
+
+    @torch.no_grad()
+    def exact_log_z(self) -> Tensor:
+        """Binary machines sum over the side with fewer units, others over the hidden units."""
+        over_visible = isinstance(self.layer, BernoulliLayer) and self.layer.num_features < self.hidden
+        units = self.layer.num_features if over_visible else self.hidden
+        check_states(units, "exact log Z")
+        part = self._visible_part if over_visible else self._hidden_part
+        totals = [part(states) for states in binary_states(units, self.weight)]
+        return torch.stack(totals).logsumexp(0)
+
+    def _visible_part(self, v: Tensor) -> Tensor:
+        return (-self.free_energy(v)).logsumexp(0)
+
+    def _hidden_part(self, h: Tensor) -> Tensor:
+        size = self.layer.usual_size(h)
+        eta = self.visible_bias + h @ self.weight.T  # (S, visible)
+        return (size * (h @ self.hidden_bias) + self.layer.log_normaliser(eta, size.reshape(1))).logsumexp(0)
+
+    def _terms(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The hidden units' logits, (..., H), and what of log p~(v, h) no hidden unit has a part in, (...,)."""
+        phi = self.layer.statistics(v)
+        return self._logits(v, phi), phi @ self.visible_bias + self.layer.log_measure(v)
+
+    def _logits(self, v: Tensor, phi: Tensor) -> Tensor:
+        return phi @ self.weight + self.layer.size(v) * self.hidden_bias

@@ -1,0 +1,1 @@
+"""Components, one to each datum."""

@@ -1,0 +1,247 @@
+"""Latent Dirichlet allocation: documents are mixtures of topics, topics are distributions over words.
+
+    theta     ~ Dirichlet(alpha)                            theta: (T,), the document's shares of T topics
+    x | theta ~ n words, each from theta beta               x: (V,), counts; n = sum_v x_v; beta: (T, V), the topics
+
+    log p(x | theta) = sum_v x_v log (theta beta)_v + log(n! / prod_v x_v!)        (nats)
+
+Each word i has a topic z_i, which is summed out: prod_i sum_z theta_z beta_{z w_i} = prod_i (theta beta)_{w_i}. What is
+left is continuous, costs one product of matrices, and has bounds above those that keep the words' topics.
+
+    q(theta | x) = Dirichlet(delta + s c(x)),                c_t(x): how many of the words topic t has; sum_t c_t = n
+
+c is found for each document, by coordinate ascent on the bound that keeps the words' topics (Blei et al., eq. 6 and 7),
+
+    c_t <- sum_v x_v phi_vt,        phi_vt ~ beta_tv exp(digamma(alpha_t + c_t))  over t,        from c_t = n / T,
+
+or it is n times the softmax of a network. At delta = alpha and s = 1 the former is the mean-field guide, which takes
+every word's topic for known and so is far too narrow: delta and s are learned.
+
+Topics are parameters, or latents of the whole corpus outside the data plate,
+
+    beta_t ~ Dirichlet(eta, ..., eta),        q(beta_t) = Dirichlet(lambda_t),
+
+and then c(x) is taken at their mean under q, lambda_t / sum_v lambda_tv.
+
+Reference: Latent Dirichlet Allocation, Blei, Ng and Jordan, 2003. Minibatches: Stochastic Variational Inference,
+Hoffman, Blei, Wang and Paisley, 2013. Learned alpha matters: On Smoothing and Inference for Topic Models, Asuncion,
+Welling, Smyth and Teh, 2009.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppgen.arguments import Count, Positive, Sizes
+from ppgen.data import DataSpec
+from ppgen.distributions.bag_of_words import BagOfWords
+from ppgen.distributions.log_dirichlet import LogDirichlet
+from ppgen.errors import UsageError, nearest, shown
+from ppgen.layers.networks import MLP, BatchNorm
+from ppgen.pairs.pair import Pair
+from ppgen.registry import register_model
+
+__all__ = ["LDA"]
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five documents."""
+    spec = DataSpec("tiny", 6, "counts", num_data=20)
+    return LDA(spec, 2, topics="dirichlet", iterations=3), (1 + torch.poisson(torch.ones(5, 6)),)
+
+
+@register_model(
+    "lda",
+    summary="latent Dirichlet allocation, words' topics summed out; topics parameters or Dirichlet latents",
+    reference="Blei, Ng and Jordan, Latent Dirichlet allocation",
+    year=2003,
+    tags=("continuous", "topics"),
+    tiny=_tiny,
+)
+class LDA(Pair):
+    """Latent Dirichlet allocation. One batch is ``(x,)``, x of shape (B, V): counts of words.
+
+    Sites:
+        log_topics: (T, V), logarithms of rows on the simplex, global; only with ``topics="dirichlet"``
+        log_theta: (T,), logarithms of shares, in the plate ``data``: those of small shares have no number in float32
+        x: (V,), observed, in the plate ``data``: a :class:`ppgen.distributions.bag_of_words.BagOfWords`
+
+    Parameters: ``log_concentration`` log alpha, ``guide_log_concentration`` log delta, (T,) each; ``guide_log_mass``
+    log s; those of the topics, ``table.logits`` or ``table.log_counts`` (T, V); and those of the guide's network.
+
+    Args:
+        spec: what one datum is: counts; topics start around its mean.
+        num_topics: T.
+        guide: ``"document"`` (coordinate ascent for each document: no parameters for it, works on unseen documents; no
+            gradient goes through it, since it maximises a bound already) or ``"amortised"`` (a network).
+        topics: ``"parameter"``, or ``"dirichlet"`` for latents with the prior Dirichlet(eta).
+        concentration: initial alpha, the same for all topics.
+        topic_concentration: eta.
+        iterations: steps of coordinate ascent.
+        hidden: sizes of the hidden layers of the amortised guide's network.
+
+    Raises:
+        UsageError: the data are not counts, a size or concentration is not positive, or a name is unknown.
+    """
+
+    shares_site: ClassVar[str] = "log_theta"
+    """The latent whose softmax is a document's shares of the topics."""
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        num_topics: Count = 50,
+        *,
+        guide: str = "document",
+        topics: str = "parameter",
+        concentration: Positive = 0.1,
+        topic_concentration: Positive = 0.05,
+        iterations: Count = 20,
+        hidden: Sizes = (200,),
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        if spec.observation != "counts":
+            raise UsageError(f"LDA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
+        self.num_topics = num_topics
+        alpha = torch.full((num_topics,), float(concentration))
+        tables = {
+            "parameter": lambda: _Parameters(_near_mean(spec, num_topics)),
+            "dirichlet": lambda: _Latents(_near_mean(spec, num_topics), topic_concentration),
+        }
+        guides = {
+            "document": lambda: _CoordinateAscent(iterations),
+            "amortised": lambda: _Network(spec, num_topics, hidden),
+        }
+        self.table: _Topics = _named("topics", topics, tables)
+        self.counts: nn.Module = _named("guide", guide, guides)
+        self.log_concentration = nn.Parameter(alpha.log())
+        self.guide_log_concentration = nn.Parameter(alpha.log())
+        self.guide_log_mass = nn.Parameter(torch.zeros(()))
+
+    def model(self, x: Tensor) -> None:
+        topics = self.table.prior()  # (T, V), or (K, T, V)
+        with self.data_plate(x):
+            log_theta = pyro.sample("log_theta", LogDirichlet(self.log_concentration.exp()))  # (K, B, T)
+            probs = log_theta.softmax(-1) @ topics  # (K, B, V); the softmax is exp, for shares that were moved, too
+            pyro.sample("x", BagOfWords(_off_zero(probs).log(), x.sum(-1)), obs=x)  # (B, V)
+
+    def guide(self, x: Tensor) -> None:
+        self.table.posterior()
+        counts = self.counts(x, self.topics, self.log_concentration.exp())  # (B, T)
+        concentration = self.guide_log_concentration.exp() + self.guide_log_mass.exp() * counts
+        with self.data_plate(x):
+            pyro.sample("log_theta", LogDirichlet(concentration))  # (K, B, T)
+
+    @property
+    def topics(self) -> Tensor:
+        """beta (T, V), rows summing to one; the mean under q where topics are latent."""
+        return self.table.mean
+
+
+class _Topics(nn.Module, ABC):
+    """The topics of the model and of the guide."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """(T, V), rows summing to one."""
+
+    @abstractmethod
+    def prior(self) -> Tensor:
+        """The model's topics, (T, V), or (K, T, V) under a plate of particles."""
+
+    @abstractmethod
+    def posterior(self) -> None:
+        """The guide's site, if any."""
+
+
+class _Parameters(_Topics):
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(start.log())
+
+    @property
+    def mean(self) -> Tensor:
+        return self.logits.softmax(-1)
+
+    def prior(self) -> Tensor:
+        return self.mean
+
+    def posterior(self) -> None:
+        pass
+
+
+class _Latents(_Topics):
+    def __init__(self, start: Tensor, concentration: float) -> None:
+        super().__init__()
+        self.log_counts = nn.Parameter((concentration + start).log())
+        self.concentration = concentration
+
+    @property
+    def mean(self) -> Tensor:
+        return self.log_counts.softmax(-1)
+
+    def prior(self) -> Tensor:
+        prior = dist.Independent(LogDirichlet(torch.full_like(self.log_counts, self.concentration)), 1)
+        topics: Tensor = pyro.sample("log_topics", prior).exp()
+        return topics.flatten(end_dim=-3) if topics.dim() > 2 else topics  # (K, 1, T, V) -> (K, T, V)
+
+    def posterior(self) -> None:
+        pyro.sample("log_topics", dist.Independent(LogDirichlet(self.log_counts.exp()), 1))  # (K, 1, T, V)
+
+
+class _CoordinateAscent(nn.Module):
+    """c(x) by fixed-point iteration, without gradient."""
+
+    def __init__(self, iterations: int) -> None:
+        super().__init__()
+        self.iterations = iterations
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, topics: Tensor, concentration: Tensor) -> Tensor:
+        counts = x.sum(-1, keepdim=True) / len(topics)  # (B, 1)
+        for _ in range(self.iterations):
+            weights = torch.digamma(concentration + counts).exp()  # (B, T)
+            ratio = x / _off_zero(weights @ topics)  # (B, V)
+            counts = weights * (ratio @ topics.T)  # (B, T)
+        return counts
+
+
+class _Network(nn.Module):
+    """c(x) by a network of log(1 + x), batch-normalised: else all documents soon have the same topics."""
+
+    def __init__(self, spec: DataSpec, num_topics: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        dense = MLP(spec.num_features, num_topics, hidden, "softplus")
+        self.network = nn.Sequential(dense, BatchNorm(num_topics, learn_scale=True))
+
+    def forward(self, x: Tensor, topics: Tensor, concentration: Tensor) -> Tensor:
+        shares: Tensor = self.network(x.log1p()).softmax(-1)  # (B, T)
+        return x.sum(-1, keepdim=True) * shares
+
+
+def _near_mean(spec: DataSpec, num_topics: int) -> Tensor:
+    """Counts (T, V) of the training data's words by topic to start from: equal shares, each disturbed by a factor."""
+    mean = torch.ones(spec.num_features) if spec.mean is None else spec.mean.clamp_min(1e-4)
+    disturbed = (0.5 * torch.randn(num_topics, spec.num_features)).exp()
+    return mean * disturbed * (spec.num_data or 1) / num_topics
+
+
+def _off_zero(value: Tensor) -> Tensor:
+    """``value`` off zero, so that it can be divided by and has a logarithm."""
+    return value.clamp_min(torch.finfo(value.dtype).tiny)
+
+
+def _named(argument: str, name: Any, choices: Mapping[str, Callable[[], nn.Module]]) -> Any:
+    if name not in choices:
+        raise UsageError(
+            f"expected {argument} to be {' or '.join(map(repr, choices))}, got {shown(name)}{nearest(name, choices)}"
+        )
+    return choices[name]()

@@ -1,0 +1,181 @@
+"""Markov chains whose limit is the posterior p(z | x) of each datum, for any latents that a pair has.
+
+    continuous latents      Hamiltonian Monte Carlo on u, z = T(u) unconstrained: momentum r ~ N(0, I), leapfrogs of
+
+                                r <- r + e/2 grad log p(u, x),   u <- u + e r,   r <- r + e/2 grad log p(u, x),
+
+                            accepted with probability min(1, exp(-change of the energy |r|^2 / 2 - log p(u, x)));
+                            e is drawn within a fifth of the step size, against trajectories of half a period
+    discrete latents        one unit of each site, drawn uniformly, proposed at another of its levels; accepted with
+                            probability min(1, p(z', x) / p(z, x)): Metropolised Gibbs sampling (Liu 1996)
+
+log p(u, x) = log p(z, x) + log |dz/du|. With a power b the limit is the tempered posterior, p(z) p(x | z)^b normalised:
+the prior at b = 0. Every particle of every datum is a chain of its own, accepted by itself. Where
+both kinds are present each moves given the other. A transition leaves the posterior as it is from wherever it starts;
+how many are needed to come near it is the user's to judge.
+
+Neal: MCMC Using Hamiltonian Dynamics, 2011, sections 3 and 4; Liu: Peskun's Theorem and a Modified Discrete-State
+Gibbs Sampler, Biometrika 1996.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to
+
+from ppgen.errors import UsageError, shown
+from ppgen.pairs.discrete_families import family_of
+from ppgen.pairs.sites import data_frame
+from ppgen.pairs.tracing import Particles, run_particles
+
+__all__ = ["LatentChains", "Latents"]
+
+Latents: TypeAlias = Mapping[str, Tensor]
+"""Values of the latent sites by name, (K, B, ...)."""
+
+
+@dataclass(frozen=True)
+class LatentChains:
+    """K chains for each of B data, in the shapes of ``particles``; the pair's parameters are held fixed."""
+
+    particles: Particles
+    needed_by: str
+    """Who asks, for errors."""
+
+    def start(self) -> Latents:
+        """Where the particles are."""
+        return {name: self._site(name)["value"].detach() for name in self.particles.latents}
+
+    def log_joint(self, z: Latents, power: Tensor | float = 1.0) -> Tensor:
+        """log p(z) + b log p(x | z) for the power b, a number or (B,): (K, B), in nats."""
+        run = self._scored(z)
+        return run.log_prior + power * run.log_likelihood
+
+    def log_likelihood(self, z: Latents) -> Tensor:
+        """log p(x | z), (K, B), in nats."""
+        return self._scored(z).log_likelihood
+
+    def transition(
+        self, z: Latents, step_size: Tensor, num_leapfrogs: int, power: Tensor | float = 1.0
+    ) -> tuple[Latents, Tensor]:
+        """The next states, and the probability of acceptance at each of K x B chains, a mean over kinds of moves.
+
+        Args:
+            z: the states.
+            step_size: e, () or (B,).
+            num_leapfrogs: for continuous latents.
+            power: b, a number or (B,).
+
+        Raises:
+            UsageError: a discrete latent is none of Bernoulli, OneHotCategorical and Categorical, or the support of a
+                continuous one has no bijection from the reals (it is named).
+        """
+        discrete = [name for name in z if self._site(name)["fn"].support.is_discrete]
+        rates = []
+        if len(discrete) < len(z):
+            z, rate = self._hamiltonian(
+                z, [name for name in z if name not in discrete], step_size, num_leapfrogs, power
+            )
+            rates.append(rate)
+        for name in discrete:
+            z, rate = self._flip(z, name, power)
+            rates.append(rate)
+        return z, torch.stack(rates).mean(0)
+
+    def unconstrained(self, z: Latents) -> Latents:
+        """u = T^-1(z) of continuous latents."""
+        return {name: self._transform(name).inv(value) for name, value in z.items()}
+
+    def log_density(self, u: Latents, z: Latents, power: Tensor | float = 1.0) -> Tensor:
+        """The (tempered) log p(u, x), (K, B), in nats, given those latents in ``z`` that ``u`` has not."""
+        values = {name: self._transform(name)(leaf) for name, leaf in u.items()}
+        total = self.log_joint({**z, **values}, power)
+        for name, leaf in u.items():
+            total = total + self._for_data(name, self._transform(name).log_abs_det_jacobian(leaf, values[name]))
+        return total
+
+    def _scored(self, z: Latents) -> Particles:
+        """The pair's sites at latents ``z``; those outside the data plate stay as the particles have them."""
+        run, outside = self.particles, self.particles.outside
+        held = {} if outside is None else {name: self._site(name)["value"].detach() for name in outside.latents}
+        return run_particles(run.program, run.batch, run.num_particles, {**held, **z})
+
+    def _flip(self, z: Latents, name: str, power: Tensor | float) -> tuple[Latents, Tensor]:
+        family = family_of(self._site(name), self.needed_by)
+        moved = {**z, name: family.neighbour(self._site(name)["fn"], z[name])}
+        with torch.no_grad():
+            gain = self.log_joint(moved, power) - self.log_joint(z, power)  # (K, B)
+        return self._accepted(gain, moved, z)
+
+    def _hamiltonian(
+        self, z: Latents, names: list[str], step_size: Tensor, num_leapfrogs: int, power: Tensor | float
+    ) -> tuple[Latents, Tensor]:
+        u = self.unconstrained({name: z[name] for name in names})
+        r = {name: torch.randn_like(u[name]) for name in names}
+        value, slope = self._slope(u, z, power)
+        before = value - self._kinetic(r)  # (K, B)
+        drawn = (step_size * (0.8 + 0.4 * torch.rand_like(step_size))).expand_as(before)
+        e = {name: self._beside(name, drawn, u[name]) for name in names}
+        for _ in range(num_leapfrogs):
+            r = {name: r[name] + e[name] / 2 * slope[name] for name in names}
+            u = {name: u[name] + e[name] * r[name] for name in names}
+            value, slope = self._slope(u, z, power)
+            r = {name: r[name] + e[name] / 2 * slope[name] for name in names}
+        moved = {**z, **{name: self._transform(name)(u[name]) for name in names}}
+        return self._accepted(value - self._kinetic(r) - before, moved, z)
+
+    def _slope(self, u: Latents, z: Latents, power: Tensor | float) -> tuple[Tensor, Latents]:
+        """:meth:`log_density`, and its gradient in u."""
+        leaves = {name: value.detach().requires_grad_() for name, value in u.items()}
+        with torch.enable_grad():
+            total = self.log_density(leaves, z, power)
+            slopes = torch.autograd.grad(total.sum(), list(leaves.values()))
+        return total.detach(), dict(zip(leaves, slopes, strict=True))
+
+    def _transform(self, name: str) -> Any:
+        """T of a continuous latent, z = T(u)."""
+        site = self._site(name)
+        try:
+            return biject_to(site["fn"].support)
+        except NotImplementedError as error:
+            raise UsageError(
+                f"site {shown(name)} is continuous on {site['fn'].support}, to which torch has no bijection from the "
+                f"reals: {self.needed_by} moves it there; register one with torch.distributions.biject_to."
+            ) from error
+
+    def _kinetic(self, r: Latents) -> Tensor:
+        """|r|^2 / 2, (K, B)."""
+        return torch.stack([self._for_data(name, value.square() / 2) for name, value in r.items()]).sum(0)
+
+    def _accepted(self, gain: Tensor, moved: Latents, z: Latents) -> tuple[Latents, Tensor]:
+        """Metropolis' rule for the gain in log-density, (K, B); a gain that is not finite is refused."""
+        gain = gain.nan_to_num(nan=-torch.inf)
+        yes = torch.rand_like(gain).log() < gain
+        taken = {name: torch.where(self._beside(name, yes, z[name]), moved[name], z[name]) for name in z}
+        return taken, gain.clamp_max(0.0).exp()
+
+    def _site(self, name: str) -> Any:
+        return self.particles.guide_sites[name]
+
+    def _axes(self, name: str) -> list[int]:
+        """The dims of a site's batch shape that are particles and data, from the left."""
+        frame = data_frame(self._site(name), self.particles.plate)
+        dims = [self.particles.particle_dim] if frame is None else [self.particles.particle_dim, frame.dim]
+        return [dim - self.particles.particle_dim for dim in dims]
+
+    def _for_data(self, name: str, values: Tensor) -> Tensor:
+        """Summed over all dims but particles and data: (K, B)."""
+        axes = self._axes(name)
+        rest = [dim for dim in range(values.dim()) if dim not in axes]
+        total = values.sum(rest) if rest else values
+        return total.unsqueeze(-1) if len(axes) == 1 else total
+
+    def _beside(self, name: str, values: Tensor, like: Tensor) -> Tensor:
+        """(K, B) with dims of size 1 where the site's values have others."""
+        axes = self._axes(name)
+        return values.reshape([like.shape[dim] if dim in axes else 1 for dim in range(like.dim())])

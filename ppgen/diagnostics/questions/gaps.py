@@ -1,0 +1,116 @@
+"""Where does the bound lose? What the guide leaves of log p(x), in two parts (:mod:`ppgen.diagnostics.local`).
+
+    log p(x) - ELBO(q)   =   log p(x) - ELBO(q*)   +   ELBO(q*) - ELBO(q)
+    inference gap            approximation gap         amortisation gap                 (nats, of one datum)
+
+q* is the best of the guide's family for that datum: the first part is the family's fault, the second is that of the
+network that has to answer for every datum. Each ELBO is log p(x) - KL(q || p(z | x)), so that the inference gap is the
+divergence of the guide from the posterior. log p(x) is the largest of the K-sample bounds that the guide, q* and a
+Gaussian with full covariance give, averaged over the data; it errs downward, and the gaps with it.
+
+Cremer, Li and Duvenaud, Inference suboptimality in variational autoencoders, ICML 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.local import local_log_weights
+from ppgen.diagnostics.question import asks
+from ppgen.diagnostics.result import Finding, Status
+from ppgen.pairs.reductions import log_mean_exp
+
+__all__ = ["gaps"]
+
+_NUM_DATA = 32
+_SMALL = 1.0
+"""Nats of the inference gap up to which the light is green."""
+_WORST = 10
+
+_SOURCE = (
+    "Cremer et al. 2018, section 3. Limits are ours: 1 nat, and log K, as importance sampling needs of the order of "
+    "exp(KL) draws (Chatterjee and Diaconis 2018)"
+)
+_AMORTISATION = (
+    "Most of it is not the family's: the guide could answer better within it. Train the guide longer or make its "
+    "networks larger, and by the bound itself: a weight of the KL other than 1 teaches it another posterior. Data that "
+    "matter can be optimised one by one from the guide's answer."
+)
+_APPROXIMATION = (
+    "Most of it is the family's: a richer guide (full covariance, a flow, more layers; of discrete latents an "
+    "autoregressive one), or an objective that is less bound to it ('iwelbo', 'dreg', 'vimco')."
+)
+
+
+@asks("Does the bound lose little to the guide?")
+def gaps(case: Case) -> Finding | None:
+    """The inference gap of up to 32 data in nats, and its two parts.
+
+    Green up to 1 nat, red above log K. None for an implicit pair, one with an exact guide, and one without latents of
+    a datum. Latents outside the data plate are held at one draw.
+
+    Raises:
+        UsageError: a site's distribution cannot be moved, or a bound is not finite (the datum is named).
+    """
+    if case.pair.implicit or case.pair.exact_guide or not case.local_latents:
+        return None
+    case.check_spread(case.local_latents)
+    case.check_divisible("local optimisation")
+    batch = case.first(_NUM_DATA)
+    found = local_log_weights(case.pair, batch, case.num_particles, progress=case.progress)
+    log_w = {"amortised": found.amortised, "own": found.own}
+    log_w |= {} if found.full is None else {"full": found.full}
+    elbo = {name: weights.mean(0) for name, weights in log_w.items()}  # (B,)
+    evidence = max((log_mean_exp(weights) for weights in log_w.values()), key=lambda value: float(value.mean()))
+    approximation, amortisation = evidence - elbo["own"], elbo["own"] - elbo["amortised"]
+    number, limit = float((evidence - elbo["amortised"]).mean()), math.log(case.num_particles)
+    status: Status = "good" if number <= _SMALL else "warn" if number <= limit else "bad"
+    return Finding(
+        status=status,
+        number=number,
+        threshold=_SMALL,
+        source=_SOURCE,
+        meaning=f"nats that the guide leaves of log p(x), over {len(evidence)} {case.split} data: "
+        f"{float(approximation.mean()):.2f} by its family and {float(amortisation.mean()):.2f} by "
+        f"amortisation{_won(elbo)}",
+        advice="" if status == "good" else _advice(approximation, amortisation),
+        details=_details(log_w, elbo, evidence),
+    )
+
+
+def _details(log_w: Mapping[str, Tensor], elbo: Mapping[str, Tensor], evidence: Tensor) -> dict[str, Any]:
+    approximation, amortisation = evidence - elbo["own"], elbo["own"] - elbo["amortised"]
+    inference = approximation + amortisation
+    return {
+        "inference_gap": float(inference.mean()),
+        "approximation_gap": float(approximation.mean()),
+        "amortisation_gap": float(amortisation.mean()),
+        "standard_error": _error(log_w["own"]) + _error(log_w["amortised"]),
+        "elbo": {name: float(value.mean()) for name, value in elbo.items()},
+        "log_evidence": float(evidence.mean()),
+        "worst": inference.argsort(descending=True)[:_WORST].tolist(),
+        "per_datum": {"approximation_gap": approximation.tolist(), "amortisation_gap": amortisation.tolist()},
+    }
+
+
+def _error(log_w: Tensor) -> float:
+    """The Monte Carlo standard error of the mean bound, in nats."""
+    return math.sqrt(float(log_w.var(0).sum()) / len(log_w)) / log_w.shape[1]
+
+
+def _won(elbo: Mapping[str, Tensor]) -> str:
+    if "full" not in elbo:
+        return ""
+    won = float((elbo["full"] - elbo["own"]).mean())
+    return (
+        f"; a full covariance would win {won:.2f}" if won > 0 else "; no Gaussian of full covariance was found better"
+    )
+
+
+def _advice(approximation: Tensor, amortisation: Tensor) -> str:
+    return _AMORTISATION if float(amortisation.mean()) > float(approximation.mean()) else _APPROXIMATION

@@ -1,0 +1,90 @@
+"""Do the Markov chains of an energy-based pair mix? Its samples, its training and its log Z all rest on it.
+
+Chains that start at draws of the base distribution, far apart, are run side by side; of their free energies F(v_t), in
+nats, the second half is kept, and
+
+    R-hat    compares the spread between chains with that within them, split and rank-normalised; 1 where they agree
+    ESS      how many independent draws the kept ones are worth
+
+Whatever a single chain looks like, chains that have not forgotten where they began do not draw from the model. The
+weights of annealed importance sampling tell the same of the path to it: their effective sample size.
+
+Rank-normalization, folding, and localization: an improved R-hat for assessing convergence of MCMC. Vehtari, Gelman,
+Simpson, Carpenter and Bürkner, 2021: R-hat below 1.01, ESS above 100 for each chain, of four.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ppgen.chains.log_z import log_z
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
+from ppgen.diagnostics.result import Finding, Status
+from ppgen.machine.progress import track
+from ppgen.pairs.energy import EnergyPair, energy_pair
+from ppgen.posterior.arviz_bridge import convergence_of
+
+__all__ = ["energies_of_chains", "mixing"]
+
+_CHAINS, _SWEEPS = 20, 2000
+_TEMPERATURES, _ANNEALED = 2000, 100
+_THRESHOLD, _BAD = 1.01, 1.1
+_LEAST_DRAWS = 400
+_SHOWN = 200
+"""Points of a chain that are kept for a plot."""
+
+_ADVICE = (
+    "Take more sweeps for samples and between steps (cd with more steps, more persistent chains), 'parallel_tempering' "
+    "for the negative phase, and more temperatures for log Z; a smaller learning rate lets persistent chains follow."
+)
+
+
+@asks("Do the Markov chains mix?")
+def mixing(case: Case) -> Finding | None:
+    """R-hat of the free energies of 20 chains over the last 1,000 of 2,000 sweeps, and the weights of annealing.
+
+    Green: R-hat below 1.01 and 400 effective draws; red: R-hat above 1.1. None for a pair that states a normalised
+    density or none.
+
+    Raises:
+        UsageError: the pair is unnormalised and has no chains.
+    """
+    if case.pair.normalised:
+        return None
+    pair = energy_pair(case.pair.model, "the mixing of chains")
+    energies = energies_of_chains(pair, case.progress)
+    r_hat, ess = (float(number) for number in convergence_of(energies[:, _SWEEPS // 2 :, None]))
+    annealed = log_z(pair, num_temperatures=_TEMPERATURES, num_chains=_ANNEALED, seed=case.seed)
+    well = r_hat <= _THRESHOLD and ess >= _LEAST_DRAWS
+    status: Status = "good" if well else "bad" if not r_hat <= _BAD else "warn"
+    return Finding(
+        status=status,
+        number=r_hat,
+        threshold=_THRESHOLD,
+        source=f"Vehtari et al. 2021: R-hat below {_THRESHOLD} and {_LEAST_DRAWS} effective draws",
+        meaning=f"R-hat of the free energy over the last {_SWEEPS // 2:,} sweeps of {_CHAINS} chains from the base "
+        f"distribution, whose {_CHAINS * _SWEEPS // 2:,} states are worth {ess:,.0f} independent ones (at least "
+        f"{_LEAST_DRAWS} for a yes); {_ANNEALED} weights of annealing over {_TEMPERATURES:,} temperatures are worth "
+        f"{annealed.effective_sample_size:,.0f} equal ones",
+        advice="" if status == "good" else _ADVICE,
+        details={
+            "r_hat": r_hat,
+            "effective_sample_size": ess,
+            "annealed_effective_sample_size": annealed.effective_sample_size,
+            "log_z": annealed.value,
+            "sweeps": _SWEEPS,
+            "energies": energies[:, :: _SWEEPS // _SHOWN].tolist(),
+        },
+    )
+
+
+@torch.no_grad()
+def energies_of_chains(pair: EnergyPair, progress: bool = False) -> Tensor:
+    """F(v_t) of 20 chains from draws of the base distribution, (chains, sweeps), float64, nats."""
+    v, energies = pair.base_sample(_CHAINS), []
+    for _ in track(range(_SWEEPS), "chains", progress):
+        v = pair.sweep(v)
+        energies.append(pair.free_energy(v).double())
+    return torch.stack(energies, 1)

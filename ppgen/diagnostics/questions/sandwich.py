@@ -1,0 +1,91 @@
+"""How well is log p(x) known? Stochastic bounds from below and above (:mod:`ppgen.diagnostics.annealing`)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
+from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.question import asks
+from ppgen.diagnostics.result import Finding
+from ppgen.pairs.reductions import log_mean_exp
+from ppgen.pairs.rows import num_rows
+
+__all__ = ["sandwich"]
+
+_NUM_DATA, _NUM_SIMULATED = 16, 8
+_NARROW = 1.0
+"""Nats up to which the light is green."""
+
+_SOURCE = "Grosse, Ghahramani and Adams 2015 (bidirectional Monte Carlo); the limit of 1 nat is ours"
+_WIDE = (
+    "Neither bound is to be trusted to a nat: more powers close them (ppgen.diagnostics.annealing.evidence_bounds "
+    "with a Budget of a larger num_powers, then of more leapfrogs)."
+)
+_SHORT = (
+    "What the guide's own draws say of log p(x) is too low by that much: report annealed bounds beside them, or a "
+    "guide that proposes better (richer, or trained with 'iwelbo')."
+)
+
+
+@asks("Is log p(x) known well?")
+def sandwich(case: Case) -> Finding | None:
+    """The width between the bounds on log p(x) of 8 simulated data; and how far the guide's K-sample bound of up to 16
+    data is below the annealed one.
+
+    Green where both are at most 1 nat, else yellow. None for an implicit or unnormalised pair, one with an exact guide,
+    and one without latents of a datum. Latents outside the data plate are held at one draw, and the K-sample bound,
+    which is over them all, is then left out.
+
+    Raises:
+        UsageError: as :func:`ppgen.diagnostics.annealing.evidence_bounds`.
+    """
+    pair = case.pair
+    if pair.implicit or not pair.normalised or pair.exact_guide or not case.local_latents:
+        return None
+    case.check_divisible("annealing")
+    batch = case.first(_NUM_DATA)
+    made, budget = min(_NUM_SIMULATED, num_rows(batch)), Budget()
+    found = evidence_bounds(pair, batch, budget, num_simulated=made, progress=case.progress)
+    width = found.simulated_upper - found.simulated_lower
+    number, short = float(width.mean()), _shortfall(case, found)
+    wide, low = number > _NARROW, short is not None and float(short.mean()) > _NARROW
+    said = "" if short is None else f"; the guide's bound of K = {case.num_particles:,} is {_beside(short)}"
+    return Finding(
+        status="warn" if wide or low else "good",
+        number=number,
+        threshold=_NARROW,
+        source=_SOURCE,
+        meaning=f"nats between an upper and a lower bound on log p(x), over {made} simulated data ({budget.num_powers} "
+        f"powers, {budget.num_chains} chains each). From below, {num_rows(batch)} {case.split} data have "
+        f"{float(found.lower.mean()):.2f} nats{said}",
+        advice=_WIDE if wide else _SHORT if low else "",
+        details=_details(found, width, short),
+    )
+
+
+def _shortfall(case: Case, found: Bounds) -> Tensor | None:
+    """The annealed lower bound less the guide's K-sample bound, (B,); None where these are given different latents."""
+    return None if case.global_latents else found.lower - log_mean_exp(case.log_w[:, : len(found.lower)])
+
+
+def _beside(short: Tensor) -> str:
+    """Where the guide's bound is from the annealed one."""
+    by = float(short.mean())
+    return f"{abs(by):.2f} {'below' if by > 0 else 'above'}"
+
+
+def _details(found: Bounds, width: Tensor, short: Tensor | None) -> dict[str, Any]:
+    return {
+        "width": float(width.mean()),
+        "standard_error": float(width.std() / math.sqrt(len(width))) if len(width) > 1 else None,
+        "simulated_lower": found.simulated_lower.tolist(),
+        "simulated_upper": found.simulated_upper.tolist(),
+        "lower": found.lower.tolist(),
+        "shortfall": None if short is None else float(short.mean()),
+        "shortfall_per_datum": None if short is None else short.tolist(),
+        "acceptance": found.acceptance.tolist(),
+    }

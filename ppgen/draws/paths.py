@@ -1,0 +1,209 @@
+"""Walks along latents: one dimension of a latent moved, and the way between two data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ppgen.draws.samples import PARTICLES, PRIOR_DRAWS, draws_of, generate, global_latents, looking, sites_of
+from ppgen.errors import UsageError, shown
+from ppgen.pairs.divergence import moment_kl
+from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.places import brought_to
+from ppgen.pairs.plates import plate_of
+from ppgen.pairs.rows import num_rows, take_rows
+from ppgen.pairs.sites import Site, data_frame, is_latent
+from ppgen.pairs.tracing import Batch, Program, run_particles
+
+__all__ = ["Interpolation", "Traversal", "has_paths", "interpolation", "latent_traversal"]
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """One datum with its latents moved, one dimension a row, along quantiles of the prior.
+
+    ``means`` (rows, columns, D) of p(x | z); ``labels`` of the rows, such as ``z[3]``; ``kl`` (rows,) in nats,
+    falling; ``quantiles`` (columns,), probabilities.
+    """
+
+    means: Tensor
+    labels: tuple[str, ...]
+    kl: Tensor
+    quantiles: Tensor
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Data made along paths between two draws of the prior: ``means`` (rows, columns, D) of p(x | z).
+
+    ``label`` is the latent's name; ``rotated`` says whether the path turns from one draw to the other (see
+    :func:`interpolation`) or is straight.
+    """
+
+    means: Tensor
+    label: str
+    rotated: bool
+
+
+def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9, seed: int = 0) -> Traversal:
+    """The first datum of ``batch``, made again with one latent dimension at a time moved along the prior's quantiles.
+
+    The rows are the dimensions of most use over ``batch``: those of largest KL(q(z_d | x) || p(z_d)), taken between
+    Gaussians with the moments of draws (exact up to Monte Carlo error where both are Gaussian). Latents that the
+    model draws before the moved one keep their values; those it draws after it follow, with the same random numbers.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``, trained or not.
+        batch: the data over which the KL is averaged; a hundred are plenty.
+        rows: at most so many dimensions.
+        columns: so many quantiles, from 0.02 to 0.98.
+        seed: of the draws.
+
+    Raises:
+        UsageError: no latent belongs to a datum, no observed site has the shape of x, or the latents have no prior to
+            walk along, as those of an energy-based pair.
+    """
+    if isinstance(pair, EnergyPair):
+        raise UsageError(
+            f"expected a pair whose latents have a prior to walk along, got {type(pair).__name__}, which is "
+            "energy-based: look at its chains and filters, which the report shows."
+        )
+    quantiles = torch.linspace(0.02, 0.98, columns, dtype=torch.float64)
+    batch = brought_to(pair, batch)
+    one = take_rows(batch, slice(1))
+    with looking(pair, batch, seed) as pair:
+        shared = global_latents(pair, batch)
+        ranked = _ranked_dimensions(pair, batch, shared)[:rows]
+        if not ranked:
+            raise UsageError("no latent vector stands in the data plate alone: there is nothing to traverse.")
+        guide = {name: site for name, site in sites_of(pair.guide, one).items() if is_latent(site)}
+        base = {name: site["value"] for name, site in guide.items() if name not in shared}
+        many = tuple(part.expand(PRIOR_DRAWS, *part.shape[1:]) for part in one)
+        prior = {name: site["value"] for name, site in generate(pair, many, shared).items()}
+        means = []
+        for _, name, dim in ranked:
+            for value in _quantiles(prior[name].reshape(PRIOR_DRAWS, -1)[:, dim], quantiles):
+                torch.manual_seed(seed)
+                held = shared | _moved(base, list(prior), name, dim, value)
+                means.append(draws_of(generate(pair, one, held), one[0]).mean)
+    labels = tuple(f"{name}[{dim}]" if base[name].numel() > 1 else name for _, name, dim in ranked)
+    shape = (len(ranked), columns, *batch[0].shape[1:])
+    return Traversal(torch.cat(means).view(shape), labels, torch.tensor([kl for kl, *_ in ranked]), quantiles)
+
+
+def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, seed: int = 0) -> Interpolation:
+    """Data along ``rows`` paths from one draw of the prior, a, to another, b, in ``columns`` steps t = 0..1.
+
+    Of a normal prior of mean m the path is z(t) = m + cos(pi t / 2) (a - m) + sin(pi t / 2) (b - m): every point of it
+    is itself distributed as the prior, while the middle of a straight line is nearer to m than draws are (White 2016).
+    Of any other prior it is the line from a to b, which stays within a convex support.
+
+    The latent moved is the first that the model draws for a datum; those below it follow, under the same random
+    numbers at every step.
+
+    Args:
+        pair: a pair, or any module with ``model`` and ``guide``, trained or not.
+        batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
+        rows: paths.
+        columns: points of each.
+        seed: of the draws.
+
+    Raises:
+        UsageError: no latent belongs to a datum, the first is discrete, no observed site has the shape of x, or the
+            latents have no prior to draw from, as those of an energy-based pair.
+    """
+    if isinstance(pair, EnergyPair):
+        raise UsageError(f"expected a pair whose latents have a prior to draw from, got {type(pair).__name__}.")
+    wanted = tuple(part[torch.arange(rows, device=part.device) % len(part)] for part in batch)
+    batch = brought_to(pair, batch)
+    with looking(pair, batch, seed) as pair:
+        shared = global_latents(pair, batch)
+        starts, ends = (generate(pair, wanted, shared) for _ in range(2))
+        name = _first_latent(starts, plate_of(pair, starts))
+        if name is None or starts[name]["fn"].support.is_discrete:
+            found = "none" if name is None else f"{shown(name)}, which is discrete"
+            raise UsageError(f"expected a continuous first latent in the data plate to move along, found {found}.")
+        a, b, prior = starts[name]["value"], ends[name]["value"], _innermost(starts[name]["fn"])
+        rotated = isinstance(prior, dist.Normal | dist.MultivariateNormal)
+        means = []
+        for t in torch.linspace(0, 1, columns).tolist():
+            torch.manual_seed(seed)
+            z = _turned(prior.mean, a, b, t) if rotated else torch.lerp(a, b, t)
+            means.append(draws_of(generate(pair, wanted, shared | {name: z}), wanted[0]).mean)
+    return Interpolation(torch.stack(means, 1), name, rotated)
+
+
+def has_paths(pair: Any, batch: Batch) -> bool:
+    """Whether the first latent that the model draws for a datum is continuous, so that :func:`interpolation` has a way.
+
+    False for an energy-based pair, whose latents have no prior to draw from.
+    """
+    if isinstance(pair, EnergyPair):
+        return False
+    batch = brought_to(pair, batch)
+    with looking(pair, batch, 0) as pair:
+        sites = generate(pair, batch, {})
+        name = _first_latent(sites, plate_of(pair, sites))
+        return name is not None and not sites[name]["fn"].support.is_discrete
+
+
+def _first_latent(sites: Mapping[str, Site], plate: str | None) -> str | None:
+    """The first unobserved site in the data plate of an unconditioned model's run, or None."""
+    return next(
+        (
+            name
+            for name, site in sites.items()
+            if is_latent(site) and not site["infer"].get("was_observed") and data_frame(site, plate) is not None
+        ),
+        None,
+    )
+
+
+def _innermost(fn: Any) -> Any:
+    """The distribution below ``to_event``."""
+    return _innermost(fn.base_dist) if isinstance(fn, dist.Independent) else fn
+
+
+def _turned(mean: Tensor, a: Tensor, b: Tensor, t: float) -> Tensor:
+    """The point at t of the path from a to b by rotation about the mean."""
+    angle = 0.5 * math.pi * t
+    return mean + math.cos(angle) * (a - mean) + math.sin(angle) * (b - mean)
+
+
+def _ranked_dimensions(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -> list[tuple[float, str, int]]:
+    """(KL in nats, site, dimension) for every dimension of the latents of a datum, the largest KL first."""
+    size = (PARTICLES, num_rows(batch))
+    guide = run_particles(Program(pair.model, pair.guide), batch, PARTICLES).guide_sites
+    model = generate(pair, take_rows(batch, torch.arange(num_rows(batch)).repeat(PARTICLES)), shared)
+    ranked = []
+    for name, site in guide.items():
+        if is_latent(site) and name not in shared and _plates(site) == size:
+            kl = moment_kl(site["value"].reshape(*size, -1), model[name]["value"].reshape(*size, -1))
+            ranked += [(value, name, dim) for dim, value in enumerate(kl.tolist())]
+    return sorted(ranked, key=lambda entry: -entry[0])
+
+
+def _plates(site: Site) -> tuple[int, ...]:
+    """The sizes of the plates around a site's value."""
+    return tuple(site["value"].shape[: site["value"].dim() - site["fn"].event_dim])
+
+
+def _moved(base: Mapping[str, Tensor], order: list[str], name: str, dim: int, value: Tensor) -> dict[str, Tensor]:
+    """The latents of ``base`` up to ``name`` in ``order``, with one number of ``name`` replaced."""
+    flat = base[name].reshape(1, -1).clone()
+    flat[:, dim] = value
+    earlier = {other: base[other] for other in order[: order.index(name)] if other in base}
+    return earlier | {name: flat.view_as(base[name])}
+
+
+def _quantiles(values: Tensor, probabilities: Tensor) -> Tensor:
+    """Order statistics: values that were drawn, of whatever type."""
+    places = (probabilities * (len(values) - 1)).round().long()
+    return values.sort().values[places.to(values.device)]

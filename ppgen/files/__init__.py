@@ -1,0 +1,1 @@
+"""Files: documents that are read with care and written whole."""

@@ -1,0 +1,127 @@
+"""Dense layers, and what all layers share: activations by name, initial values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppgen.arguments import Count, Share, Sizes, checked
+from ppgen.errors import UsageError, nearest, shown
+
+__all__ = ["ACTIVATIONS", "MLP", "BatchNorm", "glorot", "make_activation", "start_bias"]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.2),
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
+
+class MLP(nn.Module):
+    """Dense layers: (..., num_inputs) to (..., num_outputs).
+
+    Args:
+        num_inputs: size of the last dim of the input.
+        num_outputs: size of the last dim of the output, which has no activation.
+        hidden: sizes of the hidden layers; ``()`` is a linear map.
+        activation: a name in ``ACTIVATIONS``.
+        bias: initial bias of the last layer, (num_outputs,); zero if None.
+        batch_norm: normalise each hidden layer before its activation (:class:`BatchNorm`).
+        dropout: the share of each hidden layer's numbers that are put to zero in training.
+
+    Raises:
+        UsageError: a hidden size is not a positive integer, the activation is unknown, or the share is not in [0, 1).
+
+    >>> MLP(3, 2, hidden=(4,))(torch.zeros(7, 5, 3)).shape
+    torch.Size([7, 5, 2])
+    """
+
+    @checked
+    def __init__(
+        self,
+        num_inputs: Count,
+        num_outputs: Count,
+        hidden: Sizes = (200, 200),
+        activation: str = "tanh",
+        bias: Tensor | None = None,
+        *,
+        batch_norm: bool = False,
+        dropout: Share = 0.0,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        dropped = [nn.Dropout(dropout)] if dropout else []
+        sizes = [num_inputs, *hidden]
+        for inputs, outputs in pairwise(sizes):
+            normal = [BatchNorm(outputs, learn_scale=True)] if batch_norm else []
+            layers += [glorot(nn.Linear(inputs, outputs)), *normal, make_activation(activation), *dropped]
+        last = nn.Linear(sizes[-1], num_outputs)
+        self.layers = nn.Sequential(*layers, glorot(last))
+        start_bias(last.bias, bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs)  # type: ignore[no-any-return]  # torch's modules return Any
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over all dims but the last, which stays in place, and a learned ``shift``.
+
+    In training by the mean and variance of what is given, in ``eval()`` by their running averages. It keeps the latents
+    of an amortised guide from collapsing onto the prior in the first steps (Srivastava and Sutton 2017, section 3.3).
+
+    Args:
+        size: of the last dim.
+        learn_scale: learn the standard deviation, too; else it is 1.
+
+    Raises:
+        UsageError: in training, when only one row is given: it has no variance.
+    """
+
+    def __init__(self, size: int, *, learn_scale: bool = False) -> None:
+        super().__init__(size, affine=False)
+        self.shift = nn.Parameter(torch.zeros(size))
+        self.scale = nn.Parameter(torch.ones(size)) if learn_scale else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        if self.training and len(rows) == 1:
+            raise UsageError(
+                "batch normalisation takes batches of at least 2 data in training, got 1: raise batch_size."
+            )
+        normal = super().forward(rows).view_as(inputs)
+        return (normal if self.scale is None else normal * self.scale) + self.shift
+
+
+def make_activation(name: str) -> nn.Module:
+    """The activation of that name.
+
+    Raises:
+        UsageError: there is none; the nearest names are suggested.
+    """
+    if name not in ACTIVATIONS:
+        raise UsageError(f"expected the name of an activation, got {shown(name)}{nearest(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
+def glorot(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    """``layer`` with Glorot-uniform weights and zero bias."""
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def start_bias(bias: Any, value: Tensor | None) -> None:
+    """Let the parameter ``bias`` start at ``value``, where one is given."""
+    if value is not None:
+        with torch.no_grad():
+            bias.copy_(value)

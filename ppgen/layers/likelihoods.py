@@ -1,0 +1,124 @@
+"""p(x | outputs of a decoder): the likelihood that a data set's spec asks for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppgen.data.spec import DataSpec
+from ppgen.distributions.bag_of_words import BagOfWords
+from ppgen.distributions.discretized_logistic import DiscretizedLogistic
+from ppgen.errors import UsageError, shown
+
+__all__ = [
+    "BernoulliLikelihood",
+    "GaussianLikelihood",
+    "Likelihood",
+    "LogisticLikelihood",
+    "MultinomialLikelihood",
+    "likelihood",
+]
+
+
+class Likelihood(nn.Module, ABC):
+    """Turns a decoder's outputs into p(x | z), with parameters of its own where the family has a scale.
+
+    Attributes:
+        num_outputs: how many numbers the decoder gives for one datum.
+
+    To add one: 1. subclass, 2. write ``forward`` and ``initial_bias``, 3. name its observation in ``LIKELIHOODS``.
+    """
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__()
+        self.num_outputs = spec.num_features
+
+    @abstractmethod
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        """Outputs (..., num_outputs) to a distribution of event shape (num_features,).
+
+        Of the data x, (B, num_features), it may take what the model does not make: how many words a document has.
+        """
+
+    @abstractmethod
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        """Where the decoder's last bias starts for p(x) to start at the training mean; None without one."""
+
+
+class BernoulliLikelihood(Likelihood):
+    """Binary x: independent Bernoullis, one logit a feature."""
+
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        return dist.Bernoulli(logits=outputs).to_event(1)
+
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        """The mean's logit, the mean clipped to [0.001, 0.999] as in Burda et al., 2016."""
+        return None if mean is None else mean.clamp(0.001, 0.999).logit()
+
+
+class GaussianLikelihood(Likelihood):
+    """Real x: independent Gaussians, loc from the decoder and one log-scale parameter a feature."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        self.log_scale = nn.Parameter(torch.zeros(spec.num_features))
+
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        return dist.Normal(outputs, self.log_scale.exp()).to_event(1)
+
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        return mean
+
+
+class LogisticLikelihood(Likelihood):
+    """Quantised x: discretized logistics, loc from the decoder and one log-scale parameter a feature."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        assert spec.levels is not None  # DataSpec has checked it
+        self.levels = spec.levels
+        self.log_scale = nn.Parameter(torch.full((spec.num_features,), -2.0))  # a standard deviation of 0.25
+
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        return dist.Independent(DiscretizedLogistic(outputs, self.log_scale, self.levels), 1)
+
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        return mean
+
+
+class MultinomialLikelihood(Likelihood):
+    """Counts x: the words of a document of n words, each drawn from softmax(outputs); n is the data's."""
+
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        return BagOfWords(outputs.log_softmax(-1), x.sum(-1))
+
+    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+        """The mean's logarithm, the mean at least a millionth."""
+        return None if mean is None else mean.clamp_min(1e-6).log()
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "binary": BernoulliLikelihood,
+    "real": GaussianLikelihood,
+    "quantised": LogisticLikelihood,
+    "counts": MultinomialLikelihood,
+}
+"""The likelihood of a kind of data."""
+
+
+def likelihood(spec: DataSpec) -> Likelihood:
+    """The likelihood of ``spec.observation``.
+
+    Raises:
+        UsageError: there is none, for data that are as their owner gave them.
+    """
+    if spec.observation not in LIKELIHOODS:
+        raise UsageError(
+            f"data {shown(spec.name)} are as they were given and say no likelihood: make them with ppgen.dataset_from, "
+            "which does, or write a pair that states its own."
+        )
+    return LIKELIHOODS[spec.observation](spec)

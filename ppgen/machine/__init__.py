@@ -1,0 +1,1 @@
+"""The machine: devices, memory, graphs, the process and its random numbers."""

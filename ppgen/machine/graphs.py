@@ -1,0 +1,186 @@
+"""A step as a graph, and passes over it before Inductor sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+from ppgen.errors import UsageError
+from ppgen.machine.masking import Masks, Sizes
+
+__all__ = ["constants_moved", "faster_products", "graph_of", "traced", "without_detach"]
+
+aten = torch.ops.aten
+
+_LEAST_WORK = 10_000_000
+"""Multiplications from which oneDNN gains more than a call of its operator costs, measured on an AMD Zen 4."""
+
+
+def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
+    """What ``function`` does to arguments of these shapes, as one graph.
+
+    Raises:
+        Exception: whatever tracing raised, when the function depends on values (``.item()``, ``if tensor > 0:``,
+            ``x[mask]`` in other places than ``y[mask] = x[mask]``).
+    """
+
+    def with_fixed_sizes(*values: Any) -> Any:
+        with Sizes():  # type: ignore[no-untyped-call]
+            return function(*values)
+
+    with _WithoutChecks(), Masks():
+        return make_fx(with_fixed_sizes, decomposition_table=_WITHOUT_LOOKS)(*arguments)
+
+
+def traced(function: Callable[..., Any], *arguments: Tensor) -> Callable[..., Any]:
+    """``function`` as a graph for arguments of these shapes, or itself where it cannot be traced: only slower.
+
+    The arguments must be tensors of their own: two places that share one would be one input. Its Python is gone,
+    and it is not compiled: worth its price, about that of ten calls, where a function is called a hundred times.
+
+    Raises:
+        UsageError: as ``function`` does.
+    """
+    try:
+        with torch.random.fork_rng():
+            return without_detach(graph_of(function, *arguments))
+    except UsageError:
+        raise
+    except Exception:
+        return function
+
+
+class _WithoutChecks(TorchFunctionMode):
+    """torch's functions that read values only to check them, without the check: draws of ``OneHotCategorical``."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (_one_hot if func is torch.nn.functional.one_hot else func)(*args, **(kwargs or {}))
+
+
+def _multinomial(probs: Tensor, num: int, replacement: bool = False, *, generator: Any = None) -> Any:
+    """One draw on a GPU as torch makes it (an exponential race), without its look at the values."""
+    if num != 1 or not probs.is_cuda or generator is not None:
+        return NotImplemented
+    return (probs / torch.empty_like(probs).exponential_(1)).argmax(-1, keepdim=True)
+
+
+def _normal(mean: Tensor, std: Tensor, *, generator: Any = None) -> Any:
+    """Draws on a GPU as torch makes them, without its look at whether every scale is positive."""
+    if not std.is_cuda or generator is not None:
+        return NotImplemented
+    return torch.empty_like(mean * std).normal_() * std + mean
+
+
+_WITHOUT_LOOKS: dict[Any, Callable[..., Any]] = {
+    aten.multinomial.default: _multinomial,
+    aten.normal.Tensor_Tensor: _normal,
+}
+"""Draws that wait for the device before they are made, which no CUDA graph may."""
+
+
+def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:
+    return (tensor.unsqueeze(-1) == torch.arange(num_classes, device=tensor.device)).long()
+
+
+def without_detach(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph without ``detach``: the gradient is in it already, and without it equal subgraphs are merged."""
+    for node in list(graph.graph.nodes):
+        if node.op == "call_function" and node.target is aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    return _tidy(graph)
+
+
+def constants_moved(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph with constants of the CPU that it copies to another device held there, where a copy would wait."""
+    for number, node in enumerate(graph.graph.find_nodes(op="call_function", target=aten._to_copy.default)):
+        if node.args[0].meta["val"].device.type != "cpu" or node.meta["val"].device.type == "cpu":
+            continue
+        value = _constant(graph, node)
+        if value is not None:
+            name = f"_moved_{number}"
+            graph.register_buffer(name, value, persistent=False)
+            with graph.graph.inserting_before(node):
+                held = graph.graph.get_attr(name)
+            held.meta = node.meta
+            node.replace_all_uses_with(held)
+            graph.graph.erase_node(node)
+    return _tidy(graph)
+
+
+def _constant(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
+    """The value of a node that depends on no input and draws nothing; None of any other."""
+    if node.op == "get_attr":
+        value: Tensor = getattr(graph, str(node.target))
+        return value
+    if node.op != "call_function" or torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        return None
+    inputs = {source: _constant(graph, source) for source in node.all_input_nodes}
+    if any(value is None for value in inputs.values()):
+        return None
+    given = fx.map_arg((node.args, node.kwargs), inputs.__getitem__)
+    result: Tensor = node.target(*given[0], **given[1])  # type: ignore[operator]  # of a call it can be called
+    return result
+
+
+_CONTIGUOUS: dict[str, Any] = {"memory_format": torch.contiguous_format}
+
+
+def faster_products(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph with its large float32 matrix products on a CPU done by oneDNN.
+
+    ``mm`` goes to MKL, which has no AVX-512 path on processors other than Intel's. oneDNN's operator copies a left
+    factor that is transposed, as that of a weight's gradient is, and slowly: Inductor copies it where it is made.
+    Where torch has no oneDNN the graph stays as it is.
+    """
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return graph
+    for node in list(graph.graph.nodes):
+        if node.op == "call_function" and node.target in (aten.mm.default, aten.addmm.default) and _is_large(node):
+            *bias, left, right = node.args
+            with graph.graph.inserting_before(node):
+                if not left.meta["val"].is_contiguous():
+                    left = graph.graph.call_function(aten.clone.default, (left,), _CONTIGUOUS)
+                product = graph.graph.call_function(_linear(), (left, right, *(bias or [None])))
+            product.meta = node.meta
+            node.replace_all_uses_with(product)
+            graph.graph.erase_node(node)
+    return _tidy(graph)
+
+
+def _is_large(node: fx.Node) -> bool:
+    left, right = (argument.meta["val"] for argument in node.args[-2:])  # type: ignore[union-attr]  # they are nodes
+    plain = left.device.type == "cpu" and left.dtype == torch.float32 and not node.kwargs
+    return plain and left.shape[0] * left.shape[1] * right.shape[1] >= _LEAST_WORK
+
+
+def _tidy(graph: fx.GraphModule) -> fx.GraphModule:
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def _linear() -> Any:
+    """The operator left @ right + bias, made the first time it is asked for."""
+    if not hasattr(torch.ops.ppgen, "product"):
+        _LIBRARY.define("product(Tensor left, Tensor right, Tensor? bias) -> Tensor")
+        _LIBRARY.impl("product", _product, "CPU")
+        torch.library.register_fake("ppgen::product", _shape_of_product, lib=_LIBRARY)
+    return torch.ops.ppgen.product.default
+
+
+def _product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
+    return result
+
+
+def _shape_of_product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    return left.new_empty(left.shape[0], right.shape[1])
+
+
+_LIBRARY = torch.library.Library("ppgen", "FRAGMENT")

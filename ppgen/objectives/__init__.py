@@ -1,0 +1,1 @@
+"""The contract of objectives, and what several of them share."""

@@ -1,0 +1,189 @@
+"""Functions of log-weights, and estimators of their gradients."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+import torch
+from pydantic import BeforeValidator
+from torch import Tensor
+
+from ppgen.arguments import Words, check_names
+from ppgen.errors import UsageError, shown
+from ppgen.objectives.objective import Objective, Outcome, State, at_least
+from ppgen.pairs.pair import check_density
+from ppgen.pairs.sites import check_reparameterized, check_scored, check_whole, is_latent
+from ppgen.pairs.tracing import Batch, Draw, Particles, Program, run_particles, say_if_joint
+from ppgen.registry import OBJECTIVES
+
+__all__ = ["Bound", "BoundName", "Estimator", "Reduction", "target_of"]
+
+
+class Bound(Objective):
+    """An objective that is a reduction of log-weights: one method, ``estimate``.
+
+    Subclasses declare ``num_particles`` among their hyper-parameters.
+    """
+
+    needs_density: ClassVar[bool] = True
+
+    num_particles: Any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, "num_particles", self.min_particles)
+
+    @abstractmethod
+    def estimate(self, particles: Particles) -> Tensor:
+        """The bound of each datum, (K, B) -> (B,), in nats; its gradient is the estimator."""
+
+    @property
+    def target(self) -> Reduction | None:
+        """The bound whose gradient is estimated, a function of log-weights; None where it is no such function."""
+        return None
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        return self.outcome(self.draw(program, batch), self.estimate)
+
+    def draw(self, program: Program, batch: Batch, draw: Draw | None = None) -> Particles:
+        """The particles that the bound is a function of; ``draw`` as in :func:`ppgen.pairs.tracing.run_particles`.
+
+        Raises:
+            UsageError: the pair has not what this objective needs.
+        """
+        if self.needs_density:
+            check_density(program.model, type(self).__name__)
+        particles = run_particles(program, batch, self.total_particles, draw=draw)
+        self._check(particles)
+        return particles
+
+    def outcome(self, particles: Particles, estimate: Callable[[Particles], Tensor]) -> Outcome:
+        """Minus the sum of the bounds by ``estimate``, (B,), times N / B, and of those outside the data plate."""
+        value = estimate(particles)  # (B,)
+        total, num_data = particles.scale * value.sum(), particles.scale * len(value)
+        if particles.outside is not None:
+            total = total + estimate(particles.outside).sum()
+        return Outcome(-total, num_data, {"bound": total.detach() / num_data})
+
+    @property
+    def total_particles(self) -> int:
+        """K of the (K, B) log-weights."""
+        return int(self.num_particles)
+
+    def _check(self, particles: Particles) -> None:
+        if self.needs_rsample:
+            check_reparameterized(particles.guide_sites, type(self).__name__)
+        if self.per_datum:
+            say_if_joint(particles)
+            check_whole(particles.model_sites, particles.plate, type(self).__name__)
+        if self.per_datum and particles.outside is not None:
+            names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
+            raise UsageError(
+                f"{type(self).__name__} takes its bound for each datum by itself, but {names} stands outside the "
+                f"data plate: move it inside, or train with ELBO, which is a mean and takes global latents."
+            )
+        if self.needs_discrete:
+            latents = {name: site for name, site in particles.guide_sites.items() if is_latent(site)}
+            outside = () if particles.outside is None else particles.outside.latents
+            check_scored(latents, outside, type(self).__name__)
+
+
+def target_of(objective: Objective) -> Reduction | None:
+    """The bound whose gradient an objective estimates; None: it estimates that of no function of log-weights."""
+    return objective.target if isinstance(objective, Bound) else None
+
+
+class Reduction(Bound):
+    """A bound that is a function of the log-weights alone, so that any estimator of its gradient can serve it."""
+
+    is_mean: ClassVar[bool] = False
+    """Whether it is the mean of the log-weights, whose expectation is the same at any K."""
+
+    @property
+    def target(self) -> Reduction:
+        return self
+
+    @abstractmethod
+    def reduce(self, log_w: Tensor) -> Tensor:
+        """The bound, (K, B) -> (B,)."""
+
+    def weights(self, log_w: Tensor) -> Tensor:
+        """v_k = d bound / d log w_k, (K, B) -> (K, B); here by differentiation; bounds override it."""
+        derivative: Tensor = torch.func.grad(lambda log_w: self.reduce(log_w).sum())(log_w)
+        return derivative
+
+    def path_weights(self, log_w: Tensor) -> Tensor:
+        """c_k = v_k - d v_k / d log w_k, (K, B) -> (K, B): the weights of the doubly reparameterized gradient.
+
+        Here by K forward derivatives; bounds with a closed form override it.
+        """
+
+        def own_slope(direction: Tensor) -> Tensor:  # d v_k / d log w_k, (B,)
+            slope: Tensor = torch.func.jvp(self.weights, (log_w,), (direction,))[1]
+            return (slope * direction).sum(0)
+
+        each = torch.eye(len(log_w), dtype=log_w.dtype, device=log_w.device)[..., None].expand(-1, -1, log_w.shape[1])
+        slopes: Tensor = torch.func.vmap(own_slope)(each)  # (K, B)
+        return self.weights(log_w) - slopes
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return self.reduce(particles.log_w)
+
+
+class Estimator(Bound):
+    """A gradient estimator that serves several bounds: its hyper-parameter ``bound`` is one of them.
+
+    ``bound`` is a registered name or a :class:`Reduction`; it is taken with this objective's ``num_particles``.
+    """
+
+    bound: Any
+
+    @property
+    def reduction(self) -> Reduction:
+        """The bound whose gradient is estimated."""
+        if isinstance(self.bound, str):
+            return OBJECTIVES[self.bound].cls(num_particles=self.num_particles)  # type: ignore[no-any-return]
+        return self.bound.holding({"num_particles": self.num_particles})  # type: ignore[no-any-return]
+
+    @property
+    def target(self) -> Reduction:
+        return self.reduction
+
+    @property
+    def total_particles(self) -> int:
+        return self.reduction.total_particles
+
+    @property
+    def is_bound(self) -> bool:  # type: ignore[override]  # depends on the bound
+        """That of the bound."""
+        return self.reduction.is_bound
+
+    @property
+    def per_datum(self) -> bool:  # type: ignore[override]  # depends on the bound
+        """That of the bound."""
+        return self.reduction.per_datum
+
+
+def _read_bound(value: Any) -> Any:
+    """A bound, its registered name, or from ``config.json`` a dict of its name and options, which makes it."""
+    if isinstance(value, Mapping) and value.keys() == {"name", "options"} and isinstance(value["options"], Mapping):
+        cls = OBJECTIVES[_named_bound(value["name"])].cls
+        check_names(f"the bound {shown(value['name'])}", cls, value["options"])
+        return cls(**value["options"])
+    return _named_bound(value) if isinstance(value, str) else value
+
+
+def _named_bound(name: Any) -> str:
+    if not issubclass(OBJECTIVES[name].cls, Reduction):  # type: ignore[arg-type]  # objectives are classes
+        raise ValueError("no bound")
+    return str(name)
+
+
+BoundName: TypeAlias = Annotated[
+    str | Reduction,
+    BeforeValidator(_read_bound),
+    Words("a function of log-weights such as 'elbo' or 'iwelbo'"),
+]
+"""A bound, or its registered name."""

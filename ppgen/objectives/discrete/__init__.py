@@ -1,0 +1,1 @@
+"""What gradient estimators for discrete latents share."""

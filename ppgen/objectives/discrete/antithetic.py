@@ -1,0 +1,176 @@
+"""Antithetic pairs: the gradient of binary latents by what changes when the noise of one layer is mirrored.
+
+A unit is b = 1[u > sigmoid(-l)], l its logit, u uniform. Mirrored noise 1 - u has the same law and gives the antithetic
+unit b' = 1[1 - u > sigmoid(-l)]. For units z_1, ..., z_D of logits l and any A, with c_i a function of u_i and l_i,
+
+    grad_l_i E[A(b)] = E[ (A(b) - A(b')) c_i ],                                                                   (1)
+
+    ARM       c_i = u_i - 1/2
+    DisARM    c_i = (b_i - b'_i) sigmoid(|l_i|) / 2  =  E[ u_i - 1/2 | b_i, b'_i ].
+
+Proof: the gradient is E[A(b) (b_i - sigmoid(l_i))], and A sees u through b alone, so that u_i - 1/2 may stand for its
+mean given b_i, (1 - sigmoid(l_i)) / 2 for b_i = 1 and -sigmoid(l_i) / 2 for b_i = 0, that is (b_i - sigmoid(l_i)) / 2.
+So the gradient is 2 E[A(b) (u_i - 1/2)], and -2 E[A(b') (u_i - 1/2)] in mirrored noise; ARM is the mean of both. As
+A(b) - A(b') sees u through (b, b') alone, DisARM is ARM's mean given (b, b'): its variance is at most ARM's, for any A.
+
+**Layers.** For the discrete sites z_1, ..., z_L of a guide, in order, (1) holds for each l_i given what the guide drew
+before z_i, with A_i(b) the mean of A over what comes after z_i = b. So a *run* draws all latents, and L *branches* of
+it mirror the noise of one site each: before that site a branch is as the run, after it the branch goes on with the
+run's own u at later sites (which leaves their law as it is, and run and branch alike), and draws later reparameterized
+latents anew. The difference of A between run and branch, in place of A(b) - A(b'), has the expectation that (1) asks
+for. K runs have L K branches, which are one vectorized run: log w is evaluated L + 1 times for each.
+
+**Bounds of K particles.** Let f_k(b) be a bound f(log w_1, ..., log w_K) with b in the place of log w_k, v_k(b) its
+derivative by b, and A_k(b) = f_k(b) - v_k(b): the score's whole coefficient, with the -v_k that log w_k's own log q
+brings (:mod:`ppgen.objectives.discrete.score_function`). The other particles may be those of runs or of branches, each
+K - 1 independent draws; both are taken. With run log-weights a_k and those of a branch a'_k,
+
+    [ A_k(a_k; a) - A_k(a'_k; a) + A_k(a_k; a') - A_k(a'_k; a') ] / 2                                             (2)
+
+stands for A(b) - A(b'). For the ELBO this is (a_k - a'_k) / K.
+
+Everything else of the gradient, that of the model and along reparameterized latents, is taken at fixed b by autograd,
+from runs and branches alike: each is a set of K independent particles, and the value is the mean of the L + 1 bounds.
+The gradient by l_i is handed on to whatever l_i is made of: parameters, the path of earlier reparameterized latents.
+
+Yin, Zhou: ARM: Augment-REINFORCE-Merge Gradient for Stochastic Binary Networks, ICLR 2019, theorem 1 and section 3.2;
+Dong, Mnih, Tucker: DisARM: An Antithetic Gradient Estimator for Binary Latent Variables, NeurIPS 2020, eq. 6 and
+sections 3.1-3.3 (bounds of several particles, layers).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ppgen.arguments import Count
+from ppgen.errors import UsageError
+from ppgen.objectives.bounds import BoundName, Estimator, Reduction
+from ppgen.objectives.discrete.coupled_draws import States
+from ppgen.objectives.discrete.score_function import without_own
+from ppgen.objectives.objective import Outcome, Scheduled, State, with_gradient_of
+from ppgen.pairs.discrete_families import family_of
+from ppgen.pairs.sites import Site, per_datum
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+
+__all__ = ["Antithetic", "Branches", "difference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Antithetic(Estimator, ABC):
+    """The gradient (1), (2) of ``bound`` with ``num_particles`` (K) runs, each with a branch for every discrete site.
+
+    To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :meth:`slope`; 3. register it.
+
+    Raises:
+        UsageError: when the pair is run: a latent without a reparameterized sample is not Bernoulli, there is none, or
+            it stands outside the data plate.
+    """
+
+    needs_discrete: ClassVar[bool] = True
+    needs_binary: ClassVar[bool] = True
+
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
+
+    @abstractmethod
+    def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
+        """c of (1), for each unit.
+
+        Args:
+            noise: u.
+            probability: sigmoid(l).
+            unit: b, 0 or 1.
+            mirrored: b'.
+        """
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        states = States(type(self).__name__)
+        runs = self.draw(program, batch, states)
+        _check_binary(runs, states.needed_by)
+        num = len(runs.scored)
+        branches = run_particles(program, batch, num * runs.num_particles, draw=Branches(runs, states))
+        outcome, mirrored = self.outcome(runs, self.estimate), self.outcome(branches, self.estimate)
+        value = (outcome.loss + num * mirrored.loss) / (num + 1)
+        surrogate = value - runs.scale * self._ascent(runs, branches, states)
+        bound = -value.detach() / outcome.num_data
+        return Outcome(with_gradient_of(value, surrogate), outcome.num_data, {"bound": bound})
+
+    def estimate(self, particles: Particles) -> Tensor:
+        """The mean of the bounds of sets of K particles, (B,), with its gradient but for the scores, all in (1)."""
+        score = particles.log_q_of(particles.scored)
+        log_w = with_gradient_of(particles.log_w, particles.log_w + score).unflatten(0, (-1, self.total_particles))
+        sets = self.reduction.reduce(log_w.transpose(0, 1).flatten(1))  # (S B,)
+        bound: Tensor = sets.unflatten(0, (len(log_w), -1)).mean(0)
+        return bound
+
+    def _ascent(self, runs: Particles, branches: Particles, states: States) -> Tensor:
+        """The sum over sites, particles, data and units of (1) times l: its gradient is that of the bound by l."""
+        log_w = branches.log_w.detach().unflatten(0, (len(runs.scored), -1))  # (L, K, B)
+        total = runs.log_w.new_zeros(())
+        for i, name in enumerate(runs.scored):
+            gain = difference(self.reduction, runs.log_w.detach(), log_w[i])  # (K, B)
+            slope = self._slope(runs, branches, states, name, i)  # (K, B, F)
+            total = total + (gain[..., None] * slope * states.logits(runs, name)).sum()
+        return total
+
+    def _slope(self, runs: Particles, branches: Particles, states: States, name: str, i: int) -> Tensor:
+        """c of the units of the i-th discrete site, (K, B, F)."""
+        site, unit = runs.guide_sites[name], runs.guide_sites[name]["value"]
+        probability = family_of(site, states.needed_by).mean(site["fn"]).detach()
+        mirrored = branches.guide_sites[name]["value"].unflatten(0, (-1, len(unit)))[i]
+        slope = self.slope(states.noise[name], probability, unit, mirrored)
+        return per_datum(site, runs.plate, slope)
+
+
+def difference(bound: Reduction, log_w: Tensor, mirrored: Tensor) -> Tensor:
+    """(2): what each particle adds to ``bound``, less its score, beyond what its branch adds; (K, B), in nats.
+
+    >>> from ppgen.inference import ELBO
+    >>> difference(ELBO(num_particles=2), torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1)).squeeze(-1)
+    tensor([0.5000, 1.5000])
+    """
+    with_own, with_mirrored = (_coefficient(bound, log_w, other) for other in (log_w, mirrored))
+    own_among, mirrored_among = (_coefficient(bound, mirrored, other) for other in (log_w, mirrored))
+    return (with_own - with_mirrored + own_among - mirrored_among) / 2
+
+
+def _coefficient(bound: Reduction, others: Tensor, own: Tensor) -> Tensor:
+    """A_k(own_k; others), (K, B)."""
+    value, weights = without_own(bound, others, own)
+    return value - weights
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Draws the L branches of K runs as L K particles: in branch i the noise of the i-th discrete site is mirrored."""
+
+    runs: Particles
+    states: States
+    seen: list[str] = field(default_factory=list)
+    """The discrete sites drawn so far."""
+
+    def __call__(self, site: Site) -> Tensor:
+        name, fn = site["name"], site["fn"]
+        before, after = len(self.seen), len(self.runs.scored) - len(self.seen)
+        if fn.has_rsample:  # as in the runs in branches that are yet to part from them
+            as_drawn = [self.runs.guide_sites[name]["value"]] * after
+            return torch.cat([fn.rsample()[: before * self.runs.num_particles], *as_drawn])
+        self.seen.append(name)
+        u, family = self.states.noise[name], family_of(site, self.states.needed_by)
+        noise = torch.cat([*[u] * before, 1 - u, *[u] * (after - 1)])
+        return family.harden(family.relax(fn, noise, 1.0)).detach()
+
+
+def _check_binary(runs: Particles, needed_by: str) -> None:
+    for name in runs.scored:
+        family = family_of(runs.guide_sites[name], needed_by)
+        if not family.binary:
+            raise UsageError(
+                f"{family.site} has units of several classes, and {needed_by} mirrors the noise of binary ones alone: "
+                "make it Bernoulli, or use an objective without needs_binary, such as 'reinforce', 'vimco' or 'rebar'."
+            )

@@ -1,0 +1,55 @@
+"""Discrete latents that take values with a gradient: what the biased, low-noise estimators have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ppgen.arguments import Count, Positive
+from ppgen.objectives.bounds import BoundName, Estimator
+from ppgen.objectives.objective import Outcome, Scheduled, State
+from ppgen.pairs.discrete_families import DiscreteFamily, family_of
+from ppgen.pairs.sites import Site
+from ppgen.pairs.tracing import Batch, Particles, Program
+
+__all__ = ["Relaxed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxed(Estimator, ABC):
+    """The pathwise gradient of ``bound`` at latents that take :meth:`value`; biased for the discrete pair.
+
+    log p and log q are extended multilinearly to values between the states (:mod:`ppgen.pairs.discrete_families`).
+    Latents with reparameterized samples are drawn, and have their pathwise gradient, as ever. ``temperature`` (> 0): a
+    number, or a schedule such as ``exponential(1.0, 0.5, 100000)``.
+
+    To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :meth:`value`; 3. register it.
+
+    Raises:
+        UsageError: the temperature is not positive; when the pair is run: a latent without a reparameterized sample is
+            neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
+    """
+
+    needs_discrete: ClassVar[bool] = True
+    unbiased_gradient: ClassVar[bool] = False
+
+    num_particles: Scheduled[Count] = 1
+    bound: BoundName = "elbo"
+    temperature: Scheduled[Positive] = 0.5
+
+    @abstractmethod
+    def value(self, family: DiscreteFamily, fn: Any) -> Tensor:
+        """What a discrete site takes, of shape ``fn.shape()``, with a gradient by its natural parameters."""
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        return self.outcome(self.draw(program, batch, self._take), self.estimate)
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return self.reduction.reduce(particles.log_w)
+
+    def _take(self, site: Site) -> Tensor | None:
+        fn = site["fn"]
+        return None if fn.has_rsample else self.value(family_of(site, type(self).__name__), fn)

@@ -1,0 +1,199 @@
+"""The objective contract: what is minimised, by whom, and what is carried from step to step."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+import pyro
+import torch
+from annotated_types import Ge
+from pyro.infer.enum import get_importance_trace
+from pyro.infer.util import torch_item
+from torch import Tensor, nn
+
+from ppgen.arguments import check_fields, kind_of, kinds_of
+from ppgen.errors import UsageError
+from ppgen.pairs.tracing import Batch, Program
+from ppgen.schedules import Scheduled
+
+__all__ = ["Objective", "Outcome", "Player", "Scheduled", "State", "at_least", "with_gradient_of"]
+
+State: TypeAlias = Mapping[str, Tensor]
+"""What a step hands to the next: persistent chains, moving averages. Tensors in, tensors out, checkpointed as such."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """A set of parameters with its own loss; ``owns`` are prefixes (``"pair."``, ``"objective."``; ``""``: all)."""
+
+    name: str
+    owns: tuple[str, ...] = ("",)
+    steps: int = 1
+    """Steps in one turn, each on a batch of its own."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates of the gradient's first and second moments (Kingma and Ba 2015)."""
+    rate: float = 1.0
+    """Its learning rate over that of the run."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one evaluation of a player's loss gives."""
+
+    loss: Tensor
+    """Scalar, in nats, to be minimised: summed over the data it stands for."""
+    num_data: float = 1.0
+    """How many data the loss stands for (B times the plate's scale N / B): loss / num_data is per datum."""
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    """Scalars to report, per datum, e.g. ``bound`` in nats."""
+    state: State = field(default_factory=dict)
+
+
+class Objective(pyro.infer.ELBO, ABC):
+    """A training principle: frozen hyper-parameters and one method of mathematics.
+
+    Works in Pyro as it is: ``SVI(pair.model, pair.guide, optim, loss=objective)`` and, in torch's own way,
+    ``objective(pair.model, pair.guide)``.
+
+    Class attributes say what it is and needs, and are read by machinery and tests:
+    ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
+    value's expectation), ``needs_rsample`` (every guide site must be reparameterizable), ``needs_discrete`` (some guide
+    site must not be), ``needs_binary`` (those must be Bernoulli), ``needs_states`` (every latent without
+    a reparameterized sample must have finitely many states), ``trains_guide`` (its parameters have a gradient),
+    ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global),
+    ``needs_density`` (the model must be a normalised density of x), ``needs_energy`` (the pair must have a free energy
+    and chains), ``needs_samples`` (it reads draws of x, which must be differentiable in the pair's parameters).
+
+    To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
+    frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
+    with a ``tiny`` case, exported from ``inference/__init__.py``; the conformance suite then tests it.
+    """
+
+    is_bound: ClassVar[bool] = True
+    unbiased_gradient: ClassVar[bool] = True
+    needs_rsample: ClassVar[bool] = False
+    needs_discrete: ClassVar[bool] = False
+    needs_binary: ClassVar[bool] = False
+    needs_states: ClassVar[bool] = False
+    trains_guide: ClassVar[bool] = True
+    min_particles: ClassVar[int] = 1
+    per_datum: ClassVar[bool] = False
+    needs_density: ClassVar[bool] = False
+    needs_energy: ClassVar[bool] = False
+    needs_samples: ClassVar[bool] = False
+    unit: ClassVar[str] = "nats"
+    """Of the loss; empty for a number without one."""
+    max_plate_nesting = float("inf")
+
+    def __post_init__(self) -> None:
+        """Check every hyper-parameter against its annotation; subclasses add what holds between several.
+
+        Raises:
+            UsageError: one is not what its annotation says.
+        """
+        check_fields(self, type(self).__name__)
+
+    @abstractmethod
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        """The player's loss at a batch, and the state that the next step gets. A pure function: it stores nothing."""
+
+    def players(self) -> tuple[Player, ...]:
+        """Who moves in one turn, in order. Most objectives have one player, who owns everything."""
+        return (Player("all"),)
+
+    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
+        """A module with the objective's own parameters (a critic, baselines), for data like ``batch``; mostly empty."""
+        return nn.Module()
+
+    def initial_state(self, program: Program, batch: Batch) -> State:
+        """What the first step gets as ``state``."""
+        return {}
+
+    def chains(self, state: State) -> Tensor | None:
+        """The persistent chains in ``state`` that follow the pair's own distribution, (num, D); None: it keeps none."""
+        return None
+
+    def schedules(self, step: int) -> dict[str, float]:
+        """The value at ``step`` of every hyper-parameter that is a schedule (``"bound.alpha"``: an inner bound's).
+
+        Raises:
+            UsageError: a value is none that the hyper-parameter may have.
+        """
+        values: dict[str, float] = {}
+        for name in (f.name for f in fields(self)):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, name)
+            if isinstance(value, Objective):
+                values |= {f"{name}.{inner}": v for inner, v in value.schedules(step).items()}
+            elif callable(value):
+                who = f"{name} of {type(self).__name__} at step {step}"
+                values[name] = kinds_of(type(self))[name].read(who, value(step))
+        return values
+
+    def holding(self, values: Mapping[str, Any]) -> Objective:
+        """This objective with some hyper-parameters replaced, by numbers or by 0-dim tensors (inputs of a graph)."""
+        twin = copy.copy(self)
+        for name, value in values.items():
+            name, _, inner = name.partition(".")
+            object.__setattr__(twin, name, getattr(twin, name).holding({inner: value}) if inner else value)
+        return twin
+
+    def at(self, step: int) -> Objective:
+        """This objective as it is at ``step``: every schedule replaced by its value."""
+        return self.holding(self.schedules(step))
+
+    def differentiable_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
+    ) -> Tensor:
+        """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro.
+
+        ``options`` are keyword arguments of model and guide.
+        """
+        scheduled = list(self.schedules(0))
+        if scheduled or len(self.players()) > 1:
+            what = f"{scheduled[0]} is a schedule" if scheduled else "it has several players"
+            raise UsageError(f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit.")
+        program = Program(_with(model, options), _with(guide, options))
+        return self.play(self.players()[0].name, program, batch, self.initial_state(program, batch)).loss
+
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
+        """Pyro's pair of traces, as its own objectives take them; nothing here reads them."""
+        return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+
+    def loss(self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any) -> float:
+        """The value of :meth:`differentiable_loss`, as a number."""
+        with torch.no_grad():
+            return float(torch_item(self.differentiable_loss(model, guide, *batch, **options)))
+
+    def loss_and_grads(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
+    ) -> float:
+        """The value of :meth:`differentiable_loss`; its gradient is added to the parameters' ``.grad``."""
+        loss = self.differentiable_loss(model, guide, *batch, **options)
+        if loss.requires_grad:  # not that of a pair without parameters
+            loss.backward()
+        return float(torch_item(loss))
+
+
+def _with(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    return functools.partial(function, **options) if options else function
+
+
+def at_least(objective: Objective, name: str, least: float) -> None:
+    """Check a hyper-parameter, or a schedule's values, where how much it must be depends on others.
+
+    Raises:
+        UsageError: it is no number, a fraction where ``least`` is whole, or below ``least``.
+    """
+    kind: Any = Annotated[type(least), Ge(least)]
+    scheduled = kind_of(Scheduled[kind])  # type: ignore[misc]  # a type made here
+    scheduled.read(f"{name} of {type(objective).__name__}", getattr(objective, name))
+
+
+def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
+    """``value``, whose gradient is that of ``surrogate``."""
+    return value.detach() + surrogate - surrogate.detach()

@@ -1,0 +1,73 @@
+"""Charts of statistics: curves against a band, quantile intervals side by side, and stacked bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, legend
+
+__all__ = ["draw_in_band", "draw_intervals", "draw_stacks"]
+
+_ROW = 0.45
+"""Inches of height for a row of intervals."""
+
+
+def draw_in_band(
+    x: Sequence[float],
+    lower: Sequence[float],
+    upper: Sequence[float],
+    groups: Mapping[str, Sequence[Sequence[float]]],
+    *,
+    band: str,
+    x_label: str,
+    y_label: str,
+) -> Chart:
+    """Curves over x, each group of them in its colour, against the band from ``lower`` to ``upper`` named ``band``."""
+    figure, (axes,) = blank(1, 1)
+    axes.fill_between(x, lower, upper, color=FAINT, linewidth=0, label=band)
+    for (dash, colour), (label, curves) in zip(cycle(STYLES), groups.items(), strict=False):
+        for index, y in enumerate(curves):
+            axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.2, label=label if index == 0 else None)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    legend(axes)
+    return Chart(figure)
+
+
+def draw_intervals(rows: Sequence[str], groups: Mapping[str, Sequence[Sequence[float]]], *, x_label: str) -> Chart:
+    """For each row and each group a line between outer quantiles, a thick one between inner ones, and the median.
+
+    ``groups`` gives the five quantiles of every row, ascending; the first row stands on top.
+    """
+    figure, (axes,) = blank(1, 1, (4.6, 0.9 + _ROW * len(rows)))
+    for index, (colour, (label, quantiles)) in enumerate(zip(cycle(SERIES), groups.items(), strict=False)):
+        y = [row + 0.2 * (index - (len(groups) - 1) / 2) for row in range(len(rows))]
+        low, first, median, third, high = zip(*quantiles, strict=True)
+        style: dict[str, Any] = {"color": colour}
+        axes.hlines(y, low, high, **style, linewidth=1)
+        axes.hlines(y, first, third, **style, linewidth=3.2)
+        axes.plot(median, y, "o", **style, markersize=4.5, label=label)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(x_label)
+    legend(axes)
+    return Chart(figure)
+
+
+def draw_stacks(groups: Mapping[str, Sequence[float]], *, x_label: str, y_label: str) -> Chart:
+    """Bars at 1, 2, ... of the groups' heights, one upon the other; what is negative hangs below zero."""
+    figure, (axes,) = blank(1, 1)
+    size = max(map(len, groups.values()))
+    above, below = [0.0] * size, [0.0] * size
+    for colour, (label, heights) in zip(cycle(SERIES), groups.items(), strict=False):
+        bottoms = [up if height >= 0 else down for height, up, down in zip(heights, above, below, strict=True)]
+        axes.bar(range(1, size + 1), heights, bottom=bottoms, width=0.8, color=colour, label=label)
+        above = [up + max(height, 0.0) for up, height in zip(above, heights, strict=True)]
+        below = [down + min(height, 0.0) for down, height in zip(below, heights, strict=True)]
+    axes.axhline(0, color=INK, linewidth=0.6)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    legend(axes)
+    return Chart(figure)

@@ -1,0 +1,115 @@
+"""Kullback-Leibler divergences of a pair's sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from ppgen.pairs.sites import Site, is_latent, per_datum
+from ppgen.pairs.tracing import Particles
+
+__all__ = ["divergences", "moment_kl", "site_kl", "unit_entropy", "unit_kl"]
+
+
+def divergences(particles: Particles) -> list[Tensor]:
+    """KL( q || p ) of the latents given those before them, (K, B) each, in nats: exact where they can be.
+
+    One for each latent site. A guide that draws its latents through auxiliary sites, as autoguides do, has a density of
+    all of them together only: then there is one divergence, log q - log p at the particles. An auxiliary site that is
+    masked, as that of dropout is, has no part in the density.
+    """
+    if any(_is_auxiliary(site) for site in particles.guide_sites.values()):
+        prior = sum(particles.log_prob(name) for name in particles.latents)
+        return [particles.log_q - prior]
+    return [site_kl(particles, name) for name in particles.latents]
+
+
+def site_kl(particles: Particles, name: str) -> Tensor:
+    """KL( q(z_s | .) || p(z_s | .) ) of latent site ``name``, shape (K, B), in nats: exact where it can be.
+
+    The closed form holds given the particles' values of the sites before it. It is used when the model draws the site
+    from sites that the guide, too, has drawn before it (otherwise the model's distribution depends on the site's own
+    draw), and when torch knows the divergence of the two distributions. Else: log q - log p at the particles.
+    """
+    model, guide = particles.model_sites[name], particles.guide_sites[name]
+    if _before(particles.model_sites, name) <= _before(particles.guide_sites, name):
+        try:
+            kl = kl_divergence(guide["fn"], model["fn"])
+            return particles.reduced(guide, torch.as_tensor(kl))  # of what is masked out whole, a number: 0.0
+        except NotImplementedError:
+            pass
+    return particles.log_prob(name, particles.guide_sites) - particles.log_prob(name)
+
+
+def unit_kl(particles: Particles, name: str) -> Tensor | None:
+    """:func:`site_kl` of each unit of a latent site by itself, (K, B, U), in nats.
+
+    None where units depend on each other given the sites before them, under guide or model, so that the divergence is
+    of all of them together only.
+    """
+    model, guide = particles.model_sites[name], particles.guide_sites[name]
+    (p, dims), (q, guide_dims) = _unwrapped(model["fn"]), _unwrapped(guide["fn"])
+    if (
+        dims != guide_dims
+        or not (_one_unit(p) and _one_unit(q))
+        or any(map(_is_auxiliary, particles.guide_sites.values()))
+    ):
+        return None
+    value, exact = guide["value"], _before(particles.model_sites, name) <= _before(particles.guide_sites, name)
+    try:
+        kl = kl_divergence(q, p) if exact else q.log_prob(value) - p.log_prob(value)
+    except NotImplementedError:
+        kl = q.log_prob(value) - p.log_prob(value)
+    return _by_unit(particles, guide, torch.as_tensor(kl), dims)
+
+
+def unit_entropy(particles: Particles, name: str) -> Tensor | None:
+    """The entropy of q(z_u | .) of each unit of a latent site, (K, B, U), in nats; None where there is no such form."""
+    guide = particles.guide_sites[name]
+    q, dims = _unwrapped(guide["fn"])
+    try:
+        return _by_unit(particles, guide, q.entropy(), dims) if _one_unit(q) else None
+    except NotImplementedError:
+        return None
+
+
+def moment_kl(q: Tensor, p: Tensor) -> Tensor:
+    """KL(q || p) of Gaussians with the moments of draws (K, B, E), in nats, mean over B: (E,). 0 where p is fixed."""
+    q_loc, q_var, p_loc, p_var = q.double().mean(0), q.double().var(0), p.double().mean(0), p.double().var(0)
+    ratio = (q_var / p_var).clamp_min(1e-12)
+    kl = 0.5 * (ratio - 1 - ratio.log() + (q_loc - p_loc).square() / p_var)  # (B, E)
+    return kl.where(p_var > 0, 0).mean(0)
+
+
+def _unwrapped(fn: Any) -> tuple[Any, int]:
+    """The distribution within ``to_event``, and how many dims that has put into the event."""
+    dims = 0
+    while isinstance(fn, dist.Independent):
+        fn, dims = fn.base_dist, dims + fn.reinterpreted_batch_ndims
+    return fn, dims
+
+
+def _one_unit(fn: Any) -> bool:
+    """Whether an event is one number, or one discrete draw (a one-hot row)."""
+    return fn.event_dim == 0 or bool(fn.support.is_discrete)
+
+
+def _by_unit(particles: Particles, site: Site, numbers: Tensor, dims: int) -> Tensor:
+    """Numbers of the shape of a site's plates and units: (K, B, U)."""
+    fn = site["fn"]
+    whole = numbers.expand(fn.batch_shape + fn.event_shape[:dims])
+    return per_datum(site, particles.plate, whole, dims)
+
+
+def _is_auxiliary(site: Site) -> bool:
+    return site["infer"].get("is_auxiliary", False) and site["mask"] is not False
+
+
+def _before(sites: Mapping[str, Site], name: str) -> set[str]:
+    latents = [site for site in sites if is_latent(sites[site])]
+    return set(latents[: latents.index(name)])

@@ -1,0 +1,161 @@
+"""Draws of x from a model that gradients flow through: what objectives read that need no density.
+
+    x' = G(z),  z ~ p(z)        a run of ``poutine.uncondition(model)``, read at the site where x is observed
+
+The gradient in the model's parameters is pathwise: it exists where x', and every latent whose distribution depends on a
+parameter, has a reparameterized sample. A latent with a fixed prior may be discrete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ppgen.errors import UsageError, shown
+from ppgen.pairs.memories import Forgetting
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import isolated, owner
+from ppgen.pairs.rows import num_rows, x_of
+from ppgen.pairs.sites import Site, drawn_site, is_latent
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+
+__all__ = ["check_generates", "data_size", "dreamt", "generated", "prior_latents", "unconditioned"]
+
+
+def generated(program: Program, batch: Batch) -> Tensor:
+    """x' ~ p(x), one for each datum of the batch: (B, ...), the shape of x. Of x only its shape is used."""
+    x: Tensor = drawn_site(unconditioned(program.model, batch), x_of(batch, "the objective"))["value"]
+    return x
+
+
+def data_size(program: Program, batch: Batch) -> float:
+    """N, or B where the model does not know its data set's size: how many data a mean over the batch stands for."""
+    return float(getattr(owner(program.model), "data_size", None) or num_rows(batch))
+
+
+def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
+    """The model's draws of x have a gradient in its parameters.
+
+    Raises:
+        UsageError: it is unnormalised, so that it has no direct draws; x, or a latent whose distribution depends on
+            parameters, is not reparameterizable (the site is named).
+    """
+    pair = owner(program.model)
+    if isinstance(pair, Pair) and not pair.normalised:
+        raise UsageError(
+            f"{needed_by} reads direct draws of the model, and {type(pair).__name__} is unnormalised and has none: "
+            "choose an objective for energy-based pairs, 'pcd'."
+        )
+    with torch.enable_grad(), isolated():
+        sites = unconditioned(program.model, batch)
+        x = drawn_site(sites, x_of(batch, needed_by))
+        for site in sites.values():
+            if site is x or (is_latent(site) and _depends_on_parameters(site)):
+                _check_pathwise(site, needed_by)
+
+
+def unconditioned(model: Callable[..., Any], batch: Batch) -> dict[str, Site]:
+    """The sample sites of a run of the model with nothing observed, in its order."""
+    with Forgetting(model), poutine.trace() as tracer:
+        poutine.uncondition(model)(*batch)
+    nodes: dict[str, Site] = tracer.trace.nodes
+    return {name: site for name, site in nodes.items() if site["type"] == "sample"}
+
+
+def _depends_on_parameters(site: Site) -> bool:
+    """Whether a parameter has a part in the distribution of the site's value, as it was drawn."""
+    log_prob: Tensor = site["fn"].log_prob(site["value"].detach())
+    return log_prob.requires_grad
+
+
+def _check_pathwise(site: Site, needed_by: str) -> None:
+    if not site["fn"].has_rsample:
+        raise UsageError(
+            f"site {shown(site['name'])} of the model is not reparameterized, and {needed_by} trains the model "
+            "through its draws, whose gradient there would silently be zero: choose a model with continuous x, or an "
+            "objective that reads densities, 'elbo'."
+        )
+
+
+def check_dreamable(particles: Particles, needed_by: str) -> None:
+    """The guide draws each latent by itself: it can be asked for the probability of latents that it did not draw."""
+    made_of = [n for n, s in particles.guide_sites.items() if s["infer"].get("is_auxiliary") and not s["is_observed"]]
+    if any(particles.guide_sites[name]["mask"] is not False for name in made_of):
+        raise UsageError(
+            f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of auxiliary site "
+            f"{shown(made_of[0])}, which a dream has not: use a guide that draws each latent by itself, or an "
+            "objective without a sleep phase ('rws' with sleep=0)."
+        )
+
+
+def dreamt(particles: Particles, needed_by: str) -> Particles:
+    """(x', z') ~ p(x, z), one for each datum, as one particle at the batch x': its ``log_q`` is log q(z' | x'), (1, B).
+
+    No gradient flows into the dream. What the batch holds beside x (labels) stays as it is.
+
+    Raises:
+        UsageError: the model observes what the batch does not hold as it is, so that the guide cannot be shown a dream.
+    """
+    batch, places = particles.batch, _places(particles.model_sites, particles.batch, needed_by)
+    drawn = _sampled(particles, 1)
+    dream = list(batch)
+    for place, name in places.items():
+        dream[place] = drawn[name].reshape(batch[place].shape)
+    return run_particles(particles.program, tuple(dream), 1, {name: drawn[name] for name in _latents(particles)})
+
+
+def prior_latents(particles: Particles) -> dict[str, Tensor]:
+    """z ~ p(z), as many as there are particles, by site name, (K, B, ...), without gradients."""
+    drawn = _sampled(particles, particles.num_particles)
+    return {name: drawn[name] for name in _latents(particles)}
+
+
+def _latents(particles: Particles) -> list[str]:
+    return [name for name, site in particles.model_sites.items() if is_latent(site)]
+
+
+def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
+    """What ``num`` runs of the model with nothing observed draw at its sites, (num, ..., B, ...).
+
+    Latents outside the data plate stay where the first ``num`` particles have them.
+    """
+    runner = particles.runner.anew(num)
+    with torch.no_grad():
+        sites = runner.at(poutine.uncondition(particles.program.model), _outside(particles, num))
+    return {name: torch.as_tensor(sites[name]["value"]) for name in particles.model_sites}
+
+
+def _outside(particles: Particles, num: int) -> dict[str, Tensor]:
+    names = [] if particles.outside is None else particles.outside.latents
+    return {name: particles.guide_sites[name]["value"][:num].detach() for name in names}
+
+
+def _places(sites: Mapping[str, Site], batch: Batch, needed_by: str) -> dict[int, str]:
+    """Which tensor of the batch each observed site observes."""
+    found = {}
+    for name, site in sites.items():
+        if site["is_observed"] and not site["infer"].get("is_auxiliary", False):
+            place = next((i for i, part in enumerate(batch) if part is site["value"]), None)
+            if place is None:
+                raise UsageError(
+                    f"{needed_by} shows the guide what the model dreams, and site {shown(name)} observes a tensor "
+                    "that is not one of the batch's own: observe a tensor of the batch as it is, or use an objective "
+                    "without a sleep phase ('rws' with sleep=0)."
+                )
+            found[place] = name
+    if not found:
+        raise UsageError(
+            f"{needed_by} shows the guide what the model dreams, and the model observes nothing: use an objective "
+            "without a sleep phase ('rws' with sleep=0)."
+        )
+    return found
+
+
+def without_path(site: Any) -> Tensor | None:
+    """A sample without a gradient, where the distribution's own would have one."""
+    sample: Tensor | None = site["fn"].sample() if site["fn"].has_rsample else None
+    return sample

@@ -1,0 +1,1 @@
+"""A pair's posterior in ArviZ's terms."""

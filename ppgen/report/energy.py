@@ -1,0 +1,122 @@
+"""Sections of the report for energy-based pairs: log Z, chains, free energies, filters; None for any other pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ppgen.chains.sweeps import SWEEPS, chain_states
+from ppgen.pages.charts import Vectors, draw_panels
+from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, number, picture
+from ppgen.pages.pictures import grid
+from ppgen.pairs.energy import EnergyPair
+from ppgen.report.parts import grey, layout, pictured, shown_data
+
+if TYPE_CHECKING:
+    from ppgen.runs.run import Run
+
+__all__ = ["chains", "energies", "filters", "normaliser"]
+
+_AFTER = (0, 1, 10, 100, SWEEPS)
+"""Sweeps after which the chains are shown."""
+
+_FILTERS = 60
+_SAMPLES = 200
+_DATA = 1000
+
+
+def _is_energy(run: Run) -> bool:
+    return isinstance(run.pair, EnergyPair)
+
+
+def normaliser(run: Run) -> Section | None:
+    """The log Z that the log-likelihood was less by, and what tells whether to believe it."""
+    found = (run.evaluation or {}).get("log_z")
+    if found is None:
+        return None
+    facts = {"log Z": f"{number(found['value'])} nats", "standard error": number(found["standard_error"], 3)}
+    if found["exact"]:
+        return Section("Normalising constant", "By enumeration: exact.", facts={"": facts})
+    size, chains = found["effective_sample_size"], found["num_chains"]
+    facts |= {
+        "temperatures": f"{found['num_temperatures']:,}",
+        "chains": f"{chains:,}",
+        "effective sample size of the weights": f"{number(size, 1)} of {chains:,}",
+    }
+    text = (
+        "By annealed importance sampling. The estimate is below log Z in expectation, so that the log-likelihood errs "
+        "upward; with a small error bar and an effective sample size near the number of chains, by little."
+    )
+    return Section("Normalising constant", text, facts={"": facts})
+
+
+@pictured("Chains", applies=_is_energy)
+def chains(run: Run) -> Iterator[Figure]:
+    """Markov chains on their way, from where training left them, or from the base distribution."""
+    shape, columns = layout(run)
+    assert isinstance(run.pair, EnergyPair)
+    states = chain_states(run.pair, columns if shape is not None else COLUMNS, start=run.chains, after=_AFTER)
+    places = f"{', '.join(f'{n:,}' for n in _AFTER[:-1])} and {_AFTER[-1]:,}"
+    start = "at a draw of the base distribution" if run.chains is None else "where training left it"
+    caption = f"Each column is a chain that starts {start}; its rows are its states after {places} sweeps."
+    alt = f"{states.shape[1]} chains after {places} sweeps."
+    if shape is None:
+        panels = {f"{n:,} sweeps": [Vectors(v, 0, 0.5)] for n, v in zip(_AFTER, states, strict=True)}
+        yield drawn(draw_panels(panels), alt, f"Chains that start {start}, after {places} sweeps.")
+    else:
+        pixels = grid(states.flatten(0, 1), shape, columns, grey=grey(run))
+        yield Figure(picture(pixels, columns, alt), caption)
+
+
+@pictured("Free energies", applies=_is_energy)
+def energies(run: Run) -> Iterator[Figure]:
+    """Free energies of data against those of samples."""
+    assert isinstance(run.pair, EnergyPair)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        train, test = (run.data.draw((split[0][:_DATA],))[0] for split in (run.data.train, run.data.shown))
+    samples = chain_states(run.pair, _SAMPLES, start=run.chains)[-1]
+    groups = {"training data": train, shown_data(run): test, "samples": samples}
+    found = {name: _free_energies(run.pair, v) for name, v in groups.items()}
+    panels = {name: [Vectors(value[:, None], series)] for series, (name, value) in enumerate(found.items())}
+    means = ", ".join(f"{name} {number(float(value.mean()))}" for name, value in found.items())
+    caption = (
+        f"Free energies in nats, each known up to log Z; means: {means}. Data held out well above training data: the "
+        "pair overfits. Samples apart from both: the chains are not where the data are."
+    )
+    yield drawn(draw_panels(panels), f"Histograms of free energies; means: {means}.", caption)
+
+
+@pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and _weights(run) is not None)
+def filters(run: Run) -> Iterator[Figure]:
+    """The weights of single hidden units as pictures."""
+    weight, shape = _weights(run), run.data.spec.image_shape
+    assert weight is not None
+    assert shape is not None
+    norm, units = weight.norm(dim=0).sort(descending=True)
+    shown = weight[:, units[:_FILTERS]].T  # (num, D)
+    bound = float(shown.abs().max())
+    columns = min(COLUMNS, len(shown))
+    caption = (
+        f"Weights of the {len(shown)} of {len(norm)} hidden units whose weights are largest, the largest first; black "
+        f"is {number(-bound, 1)}, white {number(bound, 1)}."
+    )
+    pixels = grid(shown, shape, columns, grey=(-bound, bound))
+    yield Figure(picture(pixels, columns, f"{len(shown)} filters."), caption)
+
+
+def _weights(run: Run) -> Tensor | None:
+    """The energy-based pair's matrix of a weight for each feature and hidden unit, (D, H), if it has one."""
+    weight = getattr(run.pair, "weight", None)
+    features = run.data.spec.num_features
+    if not _is_energy(run) or not isinstance(weight, Tensor) or weight.dim() != 2 or len(weight) != features:
+        return None
+    return weight.detach()
+
+
+def _free_energies(pair: EnergyPair, v: Tensor) -> Tensor:
+    with torch.no_grad():
+        return pair.free_energy(v)

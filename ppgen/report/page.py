@@ -1,0 +1,149 @@
+"""The report of a run: one HTML page that needs no other file and loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppgen.errors import UsageError
+from ppgen.files.writing import write_whole
+from ppgen.pages import templates as pages
+from ppgen.pages.elements import Section, name_of, number, texts
+from ppgen.report.calibration import bounds, losses, marginals, ranks
+from ppgen.report.configuration import configuration, versions
+from ppgen.report.diagnosis import aggregated, proposals, units, verdict, walks
+from ppgen.report.energy import chains, energies, filters, normaliser
+from ppgen.report.evaluation import likelihood, measures
+from ppgen.report.globals import refits, shared_weights
+from ppgen.report.latents import between, traversal
+from ppgen.report.parts import name_of_value
+from ppgen.report.predictive import left_out, made_again, made_anew
+from ppgen.report.samples import over_training, reconstruction, samples
+from ppgen.report.topics import topics
+from ppgen.report.training import training
+from ppgen.training.metrics import score
+
+if TYPE_CHECKING:
+    from ppgen.runs.run import Run
+
+__all__ = ["REPORT", "SECTIONS", "Headline", "headline", "write_report"]
+
+REPORT = "report.html"
+
+SECTIONS: list[Callable[[Run], Section | None]] = [
+    training,
+    likelihood,
+    normaliser,
+    measures,
+    verdict,
+    proposals,
+    shared_weights,
+    refits,
+    losses,
+    bounds,
+    ranks,
+    marginals,
+    units,
+    aggregated,
+    walks,
+    made_again,
+    made_anew,
+    left_out,
+    reconstruction,
+    samples,
+    over_training,
+    chains,
+    energies,
+    filters,
+    topics,
+    traversal,
+    between,
+    configuration,
+    versions,
+]
+"""The page from top to bottom. To add a section: write a function of the run, and put it where it belongs."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What stands first: a number with its error and unit, what it is, and what there is to know about it."""
+
+    what: str
+    value: str
+    error: str
+    notes: tuple[str, ...]
+    unit: str = "nats per datum"
+
+
+def headline(run: Run) -> Headline:
+    """The test log-likelihood; where there is none, the last validation value and how to come by the former.
+
+    A report evaluates nothing itself, so that the number on the page is the one that ``ppgen evaluate`` printed.
+    """
+    found = run.evaluation
+    if found is None:
+        return _unevaluated(run)
+    what = f"{found['split'].capitalize()} log-likelihood"
+    error_of = f"one standard error over {found['num_data']:,} {found['split']} data"
+    if found["method"] == "parzen":
+        what = f"{what} under a Parzen window"
+        notes = [f"a window of {found['num_samples']:,} samples, not the model's likelihood; {error_of}"]
+    elif found["method"] == "exact":
+        notes = [f"exact, {error_of}"]
+    elif found["method"] == "point":
+        what = f"{found['split'].capitalize()} log p(x, z) at the guide's point z"
+        notes = [f"the density of x and z together, no log-likelihood, {error_of}"]
+    elif found["log_z"] is None:
+        notes = [f"bound of K = {found['num_particles']:,} particles, {error_of}"]
+    else:
+        notes = [f"less log Z = {number(found['log_z']['value'])}, {error_of} and of log Z"]
+    if found["bits_per_dim"] is not None:
+        notes.append(f"{number(found['bits_per_dim'], 3)} bits per dimension")
+    return Headline(what, number(found["log_likelihood"]), number(found["standard_error"]), tuple(notes))
+
+
+def _unevaluated(run: Run) -> Headline:
+    """The last validation value, and the command that gives a better number."""
+    values = [score(line) for line in run.metrics if line["split"] == "valid"]
+    command, gives = f"ppgen evaluate {run.directory or 'RUN'}", "its test log-likelihood"
+    if run.pair.implicit:
+        values, gives = [], "measures of its samples"
+    advice = f"The run has not been evaluated: {command} gives {gives}, then write this page again."
+    what = "Test log-likelihood under a Parzen window" if run.pair.implicit else f"Last validation {name_of_value(run)}"
+    if not values:
+        return Headline(what, "none yet", "", (advice,), unit="")
+    return Headline(what, number(values[-1]), "", (advice,))
+
+
+def write_report(run: Run, path: Path | None = None) -> Path:
+    """Write the report of ``run`` and return where it is. The run, its pair and the random state stay as they are.
+
+    Args:
+        run: trained, or loaded from its directory.
+        path: of the page; None: ``report.html`` in the run's directory.
+
+    Raises:
+        UsageError: the run has no directory and no path is given, or the place cannot be written.
+    """
+    target = path or (run.directory and run.directory / REPORT)
+    if target is None:
+        raise UsageError("this run has no directory for its report: fit with out=..., or give write_report a path.")
+    write_whole(target, render(run).encode())
+    return target
+
+
+def render(run: Run) -> str:
+    """The page as text."""
+    sections = [made for section in SECTIONS if (made := section(run)) is not None]
+    config = run.config
+    return pages.render(
+        "report.html",
+        model=name_of(config["model"]),
+        data=run.data.spec.name,
+        objective=name_of(config["objective"]),
+        options=texts(config["objective"]["options"]),
+        headline=headline(run),
+        sections=sections,
+    )

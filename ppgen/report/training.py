@@ -1,0 +1,84 @@
+"""Section of the report on training: what every player's loss did, and the objective's value on validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ppgen.pages.charts import Curve, draw_curves
+from ppgen.pages.elements import Figure, Section, drawn, number
+from ppgen.report.parts import name_of_value
+
+if TYPE_CHECKING:
+    from ppgen.runs.run import Run
+
+__all__ = ["training"]
+
+
+def training(run: Run) -> Section | None:
+    """What training reported, and the objective's value on the validation data.
+
+    Of one player against steps and against seconds; of several the loss of each, and what else it reports, against
+    steps.
+    """
+    if not run.metrics:
+        return None
+    last = run.metrics[-1]
+    players = [player.name for player in run.objective.players()]
+    text = (
+        f"{last['step']:,} steps, {number(last['epoch'], 1)} passes over the training data, "
+        f"{number(last['seconds'], 1)} seconds. A point of the training curve is the mean over the steps since the one "
+        "before; validation is under fixed random numbers."
+    )
+    if len(players) == 1:
+        return Section("Training", text, tuple(_progress(run, unit) for unit in ("steps", "seconds")))
+    each = [_of_player(run, name, validated=name == players[0]) for name in players]
+    return Section(
+        "Training", f"{text} {_GAME.format(players[0])}", tuple(figure for figures in each for figure in figures)
+    )
+
+
+_GAME = (
+    "Each player lowers its own loss while the others move, so that a falling loss need not be progress, nor a rising "
+    "one harm; validation is of the {} alone."
+)
+
+
+def _progress(run: Run, unit: str) -> Figure:
+    """The bound, or the loss of an objective without one, of training and of validation."""
+    train, valid = _lines(run, "train"), _lines(run, "valid")
+    keys = [key for key in train[-1] if key.endswith("bound")] or [key for key in train[-1] if key.endswith("loss")]
+    value = "bound" if valid and "bound" in valid[-1] else "loss"
+    name = name_of_value(run) if value == "bound" else value
+    curves = [_curve(f"train {key}", train, key, unit) for key in keys]
+    return _chart([*curves, _curve(f"valid {name}", valid, value, unit)], unit, "nats per datum")
+
+
+def _of_player(run: Run, player: str, *, validated: bool) -> Iterator[Figure]:
+    """The player's loss; below it whatever else it reports, but for the size of its gradient."""
+    train = [line for line in _lines(run, "train") if f"{player}/loss" in line]
+    if not train:
+        return
+    own = [key.removeprefix(f"{player}/") for key in train[-1] if key.startswith(f"{player}/")]
+    others = [name for name in own if name not in ("loss", "gradient_norm")]
+    valid = [_curve(f"valid {player} loss", _lines(run, "valid"), "loss", "steps")] if validated else []
+    curve = _curve(f"train {player} loss", train, f"{player}/loss", "steps")
+    yield _chart([curve, *valid], "steps", f"{player} loss per datum")
+    if others:
+        curves = [_curve(f"{player} {name}", train, f"{player}/{name}", "steps") for name in others]
+        yield _chart(curves, "steps", f"of the {player}, per datum")
+
+
+def _lines(run: Run, split: str) -> list[dict[str, Any]]:
+    return [line for line in run.metrics if line["split"] == split]
+
+
+def _curve(label: str, lines: Sequence[dict[str, Any]], key: str, unit: str) -> Curve:
+    place = {"steps": "step"}.get(unit, unit)
+    return Curve(label, [line[place] for line in lines], [line[key] for line in lines])
+
+
+def _chart(curves: Sequence[Curve], unit: str, y_label: str) -> Figure:
+    ends = [f"{c.label}: {number(c.y[0])} at first, {number(c.y[-1])} at last." for c in curves if c.y]
+    chart = draw_curves(curves, x_label=unit, y_label=y_label)
+    return drawn(chart, f"{y_label.capitalize()} against {unit}. {' '.join(ends)}")

@@ -1,0 +1,111 @@
+"""``config.json``: what rebuilds a run, read and checked."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_validator
+
+from ppgen.data import Dataset, DataSpec
+from ppgen.errors import UsageError
+from ppgen.factory import objective_config
+from ppgen.files.documents import FORMAT, Document, read_document
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.pair import Pair
+from ppgen.registry import MODELS
+from ppgen.training.options import TrainingOptions
+from ppgen.versions import versions
+
+__all__ = ["CONFIG", "describe", "read_config"]
+
+CONFIG = "config.json"
+
+
+class _Named(Document):
+    name: str | None = None
+    options: dict[str, Any]
+
+
+class _Data(Document):
+    name: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    sha256: str
+
+
+class _Spec(Document):
+    """What :meth:`DataSpec.to_json` gives."""
+
+    name: str
+    num_features: int
+    observation: str
+    image_shape: list[PositiveInt] | None = None
+    shape: list[PositiveInt] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> _Spec:
+        DataSpec.from_json(self.model_dump(exclude_unset=True))
+        return self
+
+
+def _check_training(options: dict[str, Any]) -> dict[str, Any]:
+    TypeAdapter(TrainingOptions).validate_json(json.dumps(options), strict=True)
+    return options
+
+
+class _Config(Document):
+    """What :func:`ppgen.runs.config.describe` gives."""
+
+    model: _Named
+    spec: _Spec
+    data: _Data
+    objective: _Named
+    training: Annotated[dict[str, Any], AfterValidator(_check_training)]
+    device: str
+    versions: dict[str, str]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of the run in ``folder``.
+
+    Raises:
+        UsageError: there is no run, or its config is not what training writes.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`.")
+    return read_document(file, _Config, "restore it, or train again").model_dump(exclude_unset=True)
+
+
+def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> dict[str, Any]:
+    """``config.json`` of a run."""
+    device = data.train[0].device
+    return {
+        "format": FORMAT,
+        "model": _model_config(pair),
+        "spec": data.spec.to_json(),
+        "data": {**data.config, "sha256": data.sha256},
+        "objective": objective_config(objective),
+        "training": dict(vars(options)),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "versions": versions(),
+    }
+
+
+def _model_config(pair: Pair) -> dict[str, Any]:
+    if pair.origin is not None:
+        return pair.origin
+    name = next((name for name, spec in MODELS.items() if spec.cls is type(pair)), None)
+    options = {key: value for key, value in pair.arguments.items() if not isinstance(value, DataSpec)}
+    return {"name": name, "class": type(pair).__qualname__, "options": options if _is_json(options) else {}}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True

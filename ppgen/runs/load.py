@@ -1,0 +1,104 @@
+"""A run read back from its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ppgen.data import Dataset, DataSpec, as_dataset, load_data
+from ppgen.errors import UsageError, shown
+from ppgen.factory import make_objective, make_pair
+from ppgen.files.checkpoint import read_checkpoint
+from ppgen.machine.devices import choose_device
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.tracing import Batch
+from ppgen.registry import MODELS
+from ppgen.runs.config import read_config
+from ppgen.runs.directory import CHECKPOINT, METRICS
+from ppgen.runs.run import Run
+from ppgen.training.batches import Interleaved
+from ppgen.training.learner import load_learner, state_of
+from ppgen.training.metrics import read_metrics
+
+__all__ = ["load"]
+
+
+def load(
+    directory: str | Path,
+    *,
+    pair: Pair | str | None = None,
+    data: Any = None,
+    device: str = "auto",
+) -> Run:
+    """A run from its directory, ready to evaluate, sample and report. Registered names only are built.
+
+    Args:
+        directory: of the run.
+        pair: for a run whose model is not registered: the pair, made as it was, or ``file.py:Class`` again.
+        data: for a run on data of one's own: the data, as they were given to ``fit``.
+        device: where to put pair and data.
+
+    Raises:
+        UsageError: no run there; a file missing, truncated or edited; parameters that do not fit the model; data of
+            another shape than the training data.
+    """
+    folder = Path(directory)
+    config = read_config(folder)
+    tensors, _ = read_checkpoint(folder / CHECKPOINT)
+    place = choose_device(device)
+    data = (as_dataset(data) if data is not None else _load_data(config)).to(place)
+    _check_datum(config, data)
+    rebuilt = _rebuild(config, pair).to(place)
+    examples = _first_batches(config, data)
+    batch = examples[0]
+    for example in examples:
+        rebuilt.prepare(*example)
+    objective = make_objective(str(config["objective"].get("name")), **config["objective"]["options"])
+    load_learner(rebuilt, objective, tensors, batch)
+    state = {name: value.to(place) for name, value in state_of(tensors).items()}
+    return Run(rebuilt, data, objective, config, read_metrics(folder / METRICS), folder, state)
+
+
+def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:
+    name, options = config["model"].get("name"), config["model"]["options"]
+    if pair is not None and not isinstance(pair, str):
+        return as_pair(pair)
+    if pair is None and (name is None or name not in MODELS):
+        raise UsageError(
+            f"this run's model is {shown(name or config['model'].get('class'))}, which is not a registered name: "
+            "name its file again (--model path/to/file.py:Class, or ppgen.load(directory, pair=...))."
+        )
+    return make_pair(pair or name, DataSpec.from_json(config["spec"]), **options)
+
+
+def _load_data(config: Mapping[str, Any]) -> Dataset:
+    if "name" not in config["data"]:
+        raise UsageError(
+            "this run was trained on tensors of your own: give them again, ppgen.load(directory, data=...)."
+        )
+    return load_data(config["data"]["name"], **config["data"].get("options", {}))
+
+
+def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:
+    """The data have the features that the pair was made for: those of a file or of a library may have changed."""
+    was, now = config["spec"].get("shape"), data.spec.to_json()["shape"]
+    if was is not None and now is not None and was != now:
+        raise UsageError(
+            f"the run was trained on data of shape {tuple(was)} each, and these are {tuple(now)}: give it the data it "
+            "was trained on, or train again."
+        )
+    was, now = config["spec"].get("num_features"), data.spec.num_features
+    if was != now:
+        raise UsageError(
+            f"the run was trained on data of {was} features, and data {shown(data.spec.name)} have {now}: give it the "
+            "data it was trained on, or train again."
+        )
+
+
+def _first_batches(config: Mapping[str, Any], data: Dataset) -> list[Batch]:
+    """Those that training began with, of each part: they told the sizes of what a pair makes at its first batch."""
+    options, trains = config["training"], [part.train for part in data.parts]
+    batches = Interleaved(trains, options.get("batch_size", 2), options.get("seed", 0)).first
+    return [part.draw(batch) for part, batch in zip(data.parts, batches, strict=True)]

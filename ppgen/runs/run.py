@@ -1,0 +1,171 @@
+"""A run: a directory that holds all that a training was and gave.
+
+config.json             all that rebuilds it: model, data, objective, options, versions
+metrics.jsonl           one JSON object a line
+checkpoint.safetensors  parameters, optimizers, state, random numbers
+snapshots.safetensors   samples at a few moments of training (:mod:`ppgen.runs.snapshots`)
+evaluation.json         the last evaluation, if there was one
+diagnosis.json          the last diagnosis, if there was one
+posterior.nc            draws of some data's posterior, for ArviZ (:func:`ppgen.to_inference_data`), from then
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppgen.data import Dataset
+from ppgen.diagnostics import Diagnosis, diagnose
+from ppgen.errors import UsageError, is_out_of_memory
+from ppgen.evaluation import Evaluation, evaluate
+from ppgen.files.documents import read_document
+from ppgen.files.writing import write_whole
+from ppgen.objectives.objective import Objective, State
+from ppgen.pairs.pair import Pair
+from ppgen.posterior.inference_data import POSTERIOR, write_posterior
+from ppgen.runs.config import CONFIG, read_config
+from ppgen.runs.directory import DIAGNOSIS, EVALUATION, writable_directory
+from ppgen.runs.snapshots import Snapshots
+
+__all__ = ["CONFIG", "Run", "read_config"]
+
+
+_KEPT = 16
+"""Data whose posterior a diagnosis keeps."""
+
+
+@dataclass
+class Run:
+    """A trained pair with the data and objective it was trained on, and where that is recorded.
+
+    Attributes:
+        pair: with its trained parameters.
+        data: what it was trained on.
+        objective: what it was trained with.
+        config: what ``config.json`` holds.
+        metrics: what ``metrics.jsonl`` holds: training reports and validation bounds, per datum, in nats.
+        directory: None for a run that was not written.
+        state: what the last step handed on.
+    """
+
+    pair: Pair
+    data: Dataset
+    objective: Objective
+    config: Mapping[str, Any]
+    metrics: list[dict[str, Any]]
+    directory: Path | None = None
+    state: State = field(default_factory=dict)
+
+    @property
+    def chains(self) -> Tensor | None:
+        """Where the objective's persistent chains stand, (num, D); None: it keeps none."""
+        return self.objective.chains(self.state) if self.state else None
+
+    def evaluate(
+        self, split: str | None = None, particles: int = 1000, *, write: bool = True, **options: Any
+    ) -> Evaluation:
+        """Test log-likelihood in nats with its standard error; see :func:`ppgen.evaluation.evaluate`.
+
+        Args:
+            split: which data.
+            particles: K of the bound.
+            write: whether to :meth:`keep` it in the run's directory.
+            options: those of :func:`ppgen.evaluation.evaluate`.
+        """
+        result = evaluate(self.pair, self.data, split=split, particles=particles, **options)
+        if write:
+            self.keep(result)
+        return result
+
+    def keep(self, found: Evaluation | Diagnosis, out: str | Path | None = None) -> None:
+        """Write an evaluation or a diagnosis of this run to ``out``, or to its own directory if it has one.
+
+        Raises:
+            UsageError: it cannot be written; the numbers are a note of the error, so that they are not lost.
+        """
+        folder = self.directory if out is None else Path(out)
+        if folder is None:
+            return
+        document = json.dumps(found.to_json(), indent=2)
+        try:
+            if isinstance(found, Evaluation):
+                write_whole(folder / EVALUATION, document.encode())
+                self.__dict__.pop("evaluation", None)
+            else:
+                write_whole(folder / DIAGNOSIS, document.encode())
+                self.__dict__.pop("diagnosis", None)
+                self._keep_posterior(folder / POSTERIOR, found)
+        except UsageError as error:
+            error.add_note(document)
+            raise
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any] | None:
+        """What the last evaluation gave, or None; read once, and again after :meth:`evaluate`.
+
+        Raises:
+            UsageError: ``evaluation.json`` is not what an evaluation writes.
+        """
+        file = None if self.directory is None else self.directory / EVALUATION
+        if file is None or not file.is_file():
+            return None
+        return read_document(file, Evaluation, "evaluate again").to_json()
+
+    def diagnose(self, out: str | Path | None = None, *, write: bool = True, **options: Any) -> Diagnosis:
+        """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
+
+        ``posterior.nc`` beside it holds draws at the first 16 of the data (:func:`ppgen.to_inference_data`), and the
+        findings' numbers as attributes, ``diagnosis_importance`` and the like; a pair that breaks down there has none,
+        and a warning says so.
+
+        Args:
+            out: a directory; None: the run's own, if it has one.
+            write: whether to :meth:`keep` it there.
+            options: those of :func:`ppgen.diagnose`.
+
+        Raises:
+            UsageError: as :func:`ppgen.diagnose`, or ``out`` cannot be written.
+        """
+        folder = None if out is None else writable_directory(out)
+        result = diagnose(self.pair, self.data, chains=self.chains, **options)
+        if write:
+            self.keep(result, folder)
+        return result
+
+    def _keep_posterior(self, file: Path, result: Diagnosis) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(result.seed)
+            batch = self.data.draw(self.data.rows(result.split, slice(min(_KEPT, result.num_data))))
+        numbers = {f"diagnosis_{one.question}": one.number for one in result.findings if one.number is not None}
+        try:
+            write_posterior(self.pair, batch, file, attrs=numbers, seed=result.seed)
+        except UsageError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
+            file.unlink(missing_ok=True)
+            warnings.warn(f"{file.name} is left out, for the pair cannot be drawn from there: {error}", stacklevel=3)
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """What the last diagnosis found, or None; read once, and again after :meth:`diagnose`.
+
+        Raises:
+            UsageError: ``diagnosis.json`` is not what a diagnosis writes.
+        """
+        file = None if self.directory is None else self.directory / DIAGNOSIS
+        return read_document(file, Diagnosis, "diagnose again") if file is not None and file.is_file() else None
+
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """Samples at a few moments of training, or None for a run that was not written."""
+        return None if self.directory is None else Snapshots.read(self.directory)

@@ -1,0 +1,114 @@
+"""Minibatches of data that fit in memory: a permutation an epoch, indexed by a cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ppgen.data import Split
+from ppgen.pairs.tracing import Batch
+
+__all__ = ["Batches", "Interleaved"]
+
+
+class Batches:
+    """The n-th minibatch of a data set, a function of ``(seed, n)`` alone.
+
+    Each epoch is a fresh permutation, but for a batch of all the data, which has them in their own order: a pair may
+    have parameters for each datum. The position is a number: nothing else needs to be saved to go on from it.
+
+    Args:
+        data: tensors of N rows each, or sparse rows, on the device where they are used; the batches are dense.
+        batch_size: B; N when larger than N.
+        seed: of the permutations.
+        whole: an epoch shows every datum once, in ceil(N / B) batches whose sizes differ by at most one. Else the last
+            rows that do not fill a batch are left to other epochs, so that all batches have one shape.
+    """
+
+    def __init__(self, data: Split, batch_size: int, seed: int, *, whole: bool = False) -> None:
+        self.data = data
+        self.device: torch.device = data[0].device
+        self.num_data = len(data[0])
+        self.batch_size = min(batch_size, self.num_data)
+        self.per_epoch = -(-self.num_data // self.batch_size) if whole else self.num_data // self.batch_size
+        self._shown = self.num_data if whole else self.per_epoch * self.batch_size
+        self._seed = seed
+        self._epoch, self._order = -1, torch.empty(0)
+
+    @property
+    def largest(self) -> int:
+        """Rows of the largest batch."""
+        return -(-self._shown // self.per_epoch)
+
+    def __getitem__(self, cursor: int) -> Batch:
+        return self.take(self.rows(cursor))
+
+    def take(self, rows: Tensor) -> Batch:
+        """The data of these rows, (B,)."""
+        return tuple(part.index_select(0, rows) for part in self.data)
+
+    def rows(self, cursor: int) -> Tensor:
+        """Which rows the batch has, (B,)."""
+        epoch, place = divmod(cursor, self.per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._permutation(epoch)
+        start, end = (self._shown * at // self.per_epoch for at in (place, place + 1))
+        return self._order[start:end]
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if self.batch_size == self.num_data:
+            return torch.arange(self.num_data, device=self.device)
+        generator = torch.Generator().manual_seed(hash((self._seed, epoch)) & (2**63 - 1))
+        return torch.randperm(self.num_data, generator=generator).to(self.device)
+
+
+class Interleaved:
+    """The n-th minibatch of several data sets whose batches take turns, a function of ``(seed, n)`` alone.
+
+    An epoch has every batch of every part, n_p of part p, spread evenly: the j-th of them, j = 0..n_p-1, stands at
+    (j + 1/2) / n_p of the epoch, the first part first among equals. Of one data set these are its own batches; several
+    are shown whole (see :class:`Batches`), since a few labelled data must not be left out.
+
+    Args:
+        parts: the training data of each part.
+        batch_size: B, the same for all.
+        seed: of the permutations.
+    """
+
+    def __init__(self, parts: Sequence[Split], batch_size: int, seed: int) -> None:
+        several = len(parts) > 1
+        self.parts = [
+            Batches(part, batch_size, hash((seed, index)) if several else seed, whole=several)
+            for index, part in enumerate(parts)
+        ]
+        places = ((index, place) for index, part in enumerate(self.parts) for place in range(part.per_epoch))
+        self._turns = sorted(places, key=lambda turn: (2 * turn[1] + 1) / self.parts[turn[0]].per_epoch)  # stable
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches of all parts in an epoch."""
+        return len(self._turns)
+
+    @property
+    def largest(self) -> int:
+        """Rows of the largest batch of any part."""
+        return max(part.largest for part in self.parts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data are."""
+        return self.parts[0].device
+
+    @property
+    def first(self) -> list[Batch]:
+        """The first batch of each part."""
+        return [part[0] for part in self.parts]
+
+    def at(self, cursor: int) -> tuple[int, Tensor]:
+        """Which part has the turn, and the rows of its batch, (B,)."""
+        epoch, turn = divmod(cursor, self.per_epoch)
+        index, place = self._turns[turn]
+        part = self.parts[index]
+        return index, part.rows(epoch * part.per_epoch + place)

@@ -1,0 +1,112 @@
+"""All that training changes of a pair and its objective, and how it is saved and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ppgen.errors import UsageError, shown
+from ppgen.objectives.objective import Objective, Player
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.tracing import Batch, Program
+
+__all__ = ["Learner", "check_state", "load_learner", "load_state", "state_of", "under", "untied"]
+
+
+class Learner(nn.Module):
+    """A pair and its objective's own module: all that training changes. Names are ``pair.*`` and ``objective.*``."""
+
+    pair: Pair
+
+    def __init__(self, pair: Pair, own: nn.Module, data_size: int | None = None) -> None:
+        super().__init__()
+        self.pair = pair
+        self.objective = own
+        self.data_size = data_size
+
+    @property
+    def program(self) -> Program:
+        """The pair's model and guide, with the objective's module."""
+        return Program(self.pair.model, self.pair.guide, self.objective, self.data_size)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers, each once: one that has several names (tied weights) has the first of them."""
+        return {**dict(self.named_parameters()), **dict(self.named_buffers())}
+
+    def owned_by(self, player: Player) -> dict[str, nn.Parameter]:
+        """The player's trainable parameters by name.
+
+        Raises:
+            UsageError: there are none.
+        """
+        named = {n: p for n, p in self.named_parameters() if p.requires_grad and n.startswith(player.owns)}
+        if not named:
+            whose = "" if player.owns == ("",) else f" of player {shown(player.name)} ({', '.join(player.owns)}*)"
+            raise UsageError(
+                f"there is nothing to train, no parameter{whose} that requires a gradient: give the pair parameters, "
+                "nn.Parameter or pyro.param, or make some trainable again."
+            )
+        return named
+
+
+def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor], batch: Batch) -> Learner:
+    """The pair, and the objective's own module for data like ``batch``, with the parameters of a checkpoint.
+
+    They are the best where the checkpoint holds them, beside those that training goes on from.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    learner = Learner(pair, objective.parameters(pair, batch))
+    load_state(learner, under("best.", tensors) or under("learner.", tensors))
+    return learner
+
+
+def state_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a checkpoint's steps would hand to the next one."""
+    return under("state.", tensors)
+
+
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load a state dict whose names and shapes must be the module's; of names that are tied, the first is enough.
+
+    Raises:
+        UsageError: they are not; the first that differs is named.
+    """
+    module.load_state_dict(check_state(module, tensors))
+
+
+def check_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict that :func:`load_state` loads.
+
+    Raises:
+        UsageError: as there.
+    """
+    own = module.state_dict()
+    first = {id(value): name for name, value in reversed(module.state_dict(keep_vars=True).items())}
+    tied = {name: first[id(value)] for name, value in module.state_dict(keep_vars=True).items()}
+    tensors = {**{name: tensors[known] for name, known in tied.items() if known in tensors}, **tensors}
+    for name in own.keys() | tensors.keys():
+        expected = tuple(own[name].shape) if name in own else "nothing"
+        got = tuple(tensors[name].shape) if name in tensors else "nothing"
+        if expected != got:
+            raise UsageError(
+                f"the checkpoint does not fit: parameter {shown(name)} should be {expected} and is {got}; "
+                "load it with the model and options it was trained with."
+            )
+    for name, _ in module.named_parameters():
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise UsageError(f"the checkpoint's parameter {shown(name)} is not finite: it was edited; restore a copy.")
+    return dict(tensors)
+
+
+def untied(module: nn.Module) -> dict[str, Tensor]:
+    """The module's state dict with each tensor once, under the first of its names."""
+    known = {id(value): (name, value) for name, value in reversed(module.state_dict(keep_vars=True).items())}
+    return {name: value.detach() for name, value in reversed(known.values())}
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,105 @@
+"""The record of a training: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ppgen.errors import UsageError
+from ppgen.files.documents import Document, Seconds, WholeNumber, parse_document, read_bytes
+
+__all__ = ["Line", "MetricsLog", "read_metrics", "score"]
+
+_MEND = "restore it, or train again"
+
+
+class Line(Document):
+    """One report; the other keys are what was measured."""
+
+    __pydantic_extra__: dict[str, float]
+
+    step: WholeNumber
+    epoch: float
+    seconds: Seconds
+    split: Literal["train", "valid"]
+
+
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``, none where there is no file; a last line that a kill cut is left out.
+
+    Raises:
+        UsageError: a line is not what training writes.
+    """
+    *lines, last = read_bytes(file, _MEND).split(b"\n") if file.is_file() else [b""]
+    is_cut = last.startswith(b"{") and not last.endswith(b"}")
+    return _parsed(lines if is_cut or not last else [*lines, last], file)
+
+
+def _parsed(lines: list[bytes], file: Path) -> list[dict[str, Any]]:
+    return [
+        parse_document(line, Line, f"line {number} of {file}", _MEND).model_dump()
+        for number, line in enumerate(lines, start=1)
+    ]
+
+
+def score(report: Mapping[str, float]) -> float:
+    """The number a validation is judged by, more is better: the bound, or minus the loss where there is none."""
+    return report["bound"] if "bound" in report else -report["loss"]
+
+
+class MetricsLog:
+    """Lines kept in memory and, with a path, appended to a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+        self.size = 0
+        """Length in bytes of what has been written."""
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append one line.
+
+        Raises:
+            UsageError: the file cannot be written (a full disk); what was there stays.
+        """
+        self.lines.append(line)
+        if self.path is None:
+            return
+        text = (json.dumps(line) + "\n").encode()
+        try:
+            with self.path.open("r+b" if self.path.exists() else "wb") as file:
+                file.truncate(self.size)
+                file.seek(self.size)
+                file.write(text)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {self.path}: {error.strerror}; the last checkpoint is whole: make room and go on "
+                "with --resume."
+            ) from error
+        self.size += len(text)
+
+    def go_on(self, size: int, whole: int) -> None:
+        """Take up an existing file, of which the first ``size`` bytes count; the next line takes the place of the rest.
+
+        Args:
+            size: that count.
+            whole: bytes that there must be.
+
+        Raises:
+            UsageError: the file is shorter than that, or is not what training writes.
+        """
+        whole = max(size, whole)
+        if self.path is None or whole == 0:
+            return
+        data = read_bytes(self.path, _MEND) if self.path.exists() else b""
+        if len(data) < whole:
+            raise UsageError(
+                f"{self.path} has {len(data)} bytes, the checkpoint knows {whole}: it was cut; restore it."
+            )
+        (*lines, rest), (*_, left) = (data[:end].split(b"\n") for end in (size, whole))
+        if rest or left:
+            raise UsageError(f"{self.path} is not the record that its checkpoint knows: it was edited; {_MEND}.")
+        _parsed(data[size:whole].splitlines(), self.path)
+        self.lines, self.size = _parsed(lines, self.path), size

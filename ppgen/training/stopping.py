@@ -1,0 +1,75 @@
+"""Early stopping on a windowed validation bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ppgen.training.learner import check_state
+
+__all__ = ["EarlyStopping"]
+
+
+class EarlyStopping:
+    """Says when the validation bound has stopped rising, and keeps the parameters of its best.
+
+    Single bounds are noisy, so means over the last ``window`` validations are compared: training is done when
+    ``patience`` validations have passed without a new best mean.
+
+    Args:
+        patience: None: never stop, keep nothing.
+        window: validations in a mean.
+    """
+
+    def __init__(self, patience: int | None, window: int) -> None:
+        self.patience, self.window = patience, window
+        self.bounds: list[float] = []
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether to stop."""
+        means = self._means()
+        return (
+            self.patience is not None and len(means) - 1 - means.index(max(means)) >= self.patience if means else False
+        )
+
+    def see(self, bound: float, learner: nn.Module) -> None:
+        """Take note of one validation."""
+        self.bounds.append(bound)
+        means = self._means()
+        if self.patience is not None and means and means[-1] == max(means):
+            self.best = {name: value.clone() for name, value in learner.state_dict().items()}
+
+    def trend(self, bound: float) -> str:
+        """How a new bound stands to the mean of the last ones."""
+        recent = self.bounds[-self.window :]
+        return f"({bound - sum(recent) / len(recent):+.2f})" if recent else ""
+
+    def take_best(self, learner: nn.Module) -> None:
+        """Give the learner the best parameters, when there is a patience."""
+        if self.best:
+            learner.load_state_dict(self.best)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {f"best.{name}": value for name, value in self.best.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers beside the tensors."""
+        return {"bounds": self.bounds}
+
+    def restore(self, tensors: Mapping[str, Tensor], bounds: Sequence[float], learner: nn.Module) -> None:
+        """Go on from :meth:`tensors` and the bounds of :meth:`facts`.
+
+        Raises:
+            UsageError: the tensors are not those of the learner.
+        """
+        best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
+        self.bounds, self.best = list(bounds), check_state(learner, best) if best else {}
+
+    def _means(self) -> list[float]:
+        ends = range(self.window, len(self.bounds) + 1)
+        return [sum(self.bounds[end - self.window : end]) / self.window for end in ends]

@@ -1,0 +1,393 @@
+"""The one training loop: turns of players, each with one fused optimizer, over compiled steps.
+
+All that changes in training is here and in :meth:`Trainer.tensors`, :meth:`Trainer.facts`, so that a run that is
+stopped and restored goes on with the same bits as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import pyro
+import torch
+from pydantic import AfterValidator
+from torch import Tensor, nn
+
+from ppgen.data import Dataset
+from ppgen.errors import DivergedError, UsageError, is_out_of_memory, shown
+from ppgen.files.documents import Document, WholeNumber
+from ppgen.machine.memory import keep_large_blocks
+from ppgen.objectives.objective import Objective, Player, State
+from ppgen.pairs.nonfinite import first_nonfinite
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import in_evaluation, isolated, swapped
+from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides, run_particles
+from ppgen.training.batches import Interleaved
+from ppgen.training.books import Books, Given, Move, NotFiniteError
+from ppgen.training.device_books import DeviceBooks, books_of
+from ppgen.training.learner import Learner, load_state, state_of, under, untied
+from ppgen.training.options import TrainingOptions
+from ppgen.training.slots import check_slots, slots_of
+from ppgen.training.steps import StepFunction, StepResult, compiled, player_step
+
+__all__ = ["Progress", "Trainer"]
+
+
+def _check_sums(sums: dict[str, float]) -> dict[str, float]:
+    names = {name.removesuffix("/count") for name in sums}
+    for name in sorted(names):
+        if name not in sums or not sums.get(f"{name}/count", 0) > 0:
+            raise UsageError(f"expected {shown(name)} and a positive '{name}/count', got {sorted(sums)}")
+    return sums
+
+
+class Progress(Document):
+    """How far a training has come: :meth:`Trainer.facts`."""
+
+    turn: WholeNumber
+    cursor: WholeNumber
+    sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
+
+
+class Trainer:
+    """Trains a pair on a data set with an objective.
+
+    Args:
+        pair: on the device where it is to be trained.
+        data: on the same device; of several parts, the batches take turns
+            (:class:`ppgen.training.batches.Interleaved`). objective: with its schedules, if any. options: see
+            :class:`ppgen.training.options.TrainingOptions`.
+
+    Raises:
+        UsageError: the pair, the objective and the data do not go together; found by one run of the pair; patience
+            for a game, or without validation data.
+    """
+
+    def __init__(self, pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> None:
+        self.data, self.objective, self.options = data, objective, options
+        self.parts = data.parts
+        self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed)
+        examples = [part.draw(batch) for part, batch in zip(self.parts, self.batches.first, strict=True)]
+        batch = examples[0]
+        for example in examples:
+            pair.prepare(*example)
+        num_data = sum(len(part.train[0]) for part in self.parts)
+        self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
+        _check_amortised(pair, examples, num_data)
+        self.players = objective.players()
+        self.turn = self.cursor = 0
+        with isolated():
+            state = objective.initial_state(self.learner.program, batch)
+        self.state: State = {name: value.clone() for name, value in state.items()}
+        self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
+        self._values = {name: value.detach() for name, value in self.learner.tensors().items()}
+        self.optimizers = {
+            player.name: torch.optim.Adam(
+                list(self._owned[player.name].values()),
+                lr=options.lr,
+                betas=player.betas,
+                fused=True,
+                capturable=self.device.type == "cuda",
+            )
+            for player in self.players
+        }
+        self._steps: dict[Any, StepFunction] = {}
+        self._eager = set(range(len(self.parts))) if options.eager else set()  # parts whose steps are not compiled
+        self._books = self._new_books()
+        validated = self.validate()
+        tried = self._judged(examples, sum(len(example[0]) for example in examples))
+        self._check_patience({**validated, **tried})
+        keep_large_blocks()
+
+    @property
+    def turns_per_epoch(self) -> int:
+        """Turns in which about every training datum is shown once."""
+        return max(1, self.batches.per_epoch // self._moves_per_turn)
+
+    @property
+    def _moves_per_turn(self) -> int:
+        return sum(player.steps for player in self.players)
+
+    @property
+    def total_turns(self) -> int:
+        """Turns of the whole run."""
+        return self.options.steps or self.options.epochs * self.turns_per_epoch
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training data so far."""
+        return self.cursor / self.batches.per_epoch
+
+    def take_turn(self) -> None:
+        """One turn: every player moves as many steps as it has. On a GPU it may not have ended yet: :meth:`settle`.
+
+        Raises:
+            UsageError: a number was not finite; on a GPU, in some turn before.
+        """
+        self._judged_by(self._books.take_turn)
+        self.turn += 1
+        self.cursor += self._moves_per_turn
+
+    def settle(self) -> None:
+        """Wait for the turns taken so far.
+
+        Raises:
+            UsageError: a number was not finite.
+        """
+        self._judged_by(self._books.settle)
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """Of what the steps reported since the last report, the sums, and ``name/count``."""
+        return self._books.sums
+
+    @sums.setter
+    def sums(self, sums: Mapping[str, float]) -> None:
+        self._books.sums = dict(sums)
+
+    def report(self) -> dict[str, float]:
+        """Means of what the steps reported since the last call."""
+        self.settle()
+        sums = self.sums
+        means = {name: total / sums[f"{name}/count"] for name, total in sums.items() if f"{name}/count" in sums}
+        self.sums = {}
+        return means
+
+    def validate(self, rows: int = 500) -> dict[str, float]:
+        """The first player's loss and metrics on the validation data of all parts, per datum; empty without any.
+
+        In ``eval()``, under one seed.
+        """
+        splits = [part.valid for part in self.parts if part.valid]
+        pieces = (
+            tuple(entry[start : start + rows] for entry in split)
+            for split in splits
+            for start in range(0, len(split[0]), rows)
+        )
+        return self._judged(pieces, sum(len(split[0]) for split in splits))
+
+    def _judged(self, batches: Iterable[Batch], num_data: int) -> dict[str, float]:
+        """The first player's loss and metrics, per datum, over batches of so many data in all."""
+        player, objective = self.players[0].name, self.objective.at(self.turn)
+        sums: dict[str, float] = {}
+        buffers = {name: value.clone() for name, value in self.learner.named_buffers()}  # those of training stay
+        still = swapped(self.learner, buffers)
+        with torch.no_grad(), torch.random.fork_rng(), isolated(), in_evaluation(self.learner), still:
+            torch.manual_seed(self.options.seed)
+            for batch in batches:
+                outcome = objective.play(player, self.learner.program, batch, self.state)
+                for name, value in {"loss": outcome.loss / outcome.num_data, **outcome.metrics}.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch[0]) / num_data
+        return sums
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""
+        self.settle()
+        found = {f"learner.{name}": value for name, value in untied(self.learner).items()}
+        for player, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                found |= {f"optimizer.{player}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()}
+        found |= {f"state.{name}": value for name, value in self.state.items()}
+        found["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            found["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers beside the tensors."""
+        self.settle()
+        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Progress) -> None:
+        """Go on from what :meth:`tensors` and :meth:`facts` gave.
+
+        Raises:
+            UsageError: the tensors are those of another pair or objective, or facts and tensors do not go together.
+        """
+        moves = facts.turn * self._moves_per_turn
+        if facts.cursor != moves:
+            raise UsageError(
+                f"the checkpoint has shown {facts.cursor} batches after {facts.turn} turns, expected {moves}: it was "
+                "edited; restore it, or train again into another --out."
+            )
+        load_state(self.learner, under("learner.", tensors))
+        for player in self.players:
+            optimizer, slots = self.optimizers[player.name], slots_of(under(f"optimizer.{player.name}.", tensors))
+            check_slots(player, slots, list(self._owned[player.name].values()), facts.turn)
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        state = state_of(tensors)
+        for name, value in self.state.items():
+            if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
+                got = f"{tuple(state[name].shape)} {state[name].dtype}" if name in state else "nothing"
+                raise UsageError(
+                    f"the checkpoint's state {shown(name)} is {got}, this run's is {tuple(value.shape)} {value.dtype}: "
+                    "resume with the objective's options and batch size it was trained with."
+                )
+        self.state = {name: state[name].to(self.device) for name in self.state}
+        self.turn, self.cursor = facts.turn, facts.cursor
+        self._books = self._new_books()
+        self.sums = facts.sums
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where training runs."""
+        return self.batches.device
+
+    def _check_patience(self, report: Mapping[str, float]) -> None:
+        """Stopping early needs a number that falls as training goes well: a bound, or the loss of a single player."""
+        if self.options.patience is not None and len(self.players) > 1 and "bound" not in report:
+            raise UsageError(
+                f"patience waits for validation to improve, and {type(self.objective).__name__} validates the loss of "
+                "one of its players, which rises when the other gains: leave patience out."
+            )
+        if self.options.patience is not None and not any(part.valid for part in self.parts):
+            raise UsageError(
+                f"patience waits for validation to improve, and data {shown(self.data.spec.name)} hold nothing out: "
+                "give validation data, ppgen.data.as_dataset(x, valid=...), or leave patience out."
+            )
+
+    def _new_books(self) -> Books:
+        like = next(iter(self._owned[self.players[0].name].values())).detach()  # x may be whole numbers
+        compiles: Callable[[Move], bool] = lambda move: move.part not in self._eager  # noqa: E731
+        books = books_of(self._planned, self.play, like, compiles, self._changed)
+        if isinstance(books, DeviceBooks):
+            for optimizer in self.optimizers.values():
+                vars(optimizer)["found_inf"] = books.bad
+        return books
+
+    def _changed(self) -> list[Tensor]:
+        """What a turn changes, beside the books."""
+        slots = (slot for o in self.optimizers.values() for kept in o.state.values() for slot in kept.values())
+        return [*self._values.values(), *self.state.values(), *slots]
+
+    def _planned(self, ahead: int) -> list[Move]:
+        """The moves of the turn that is so many turns ahead."""
+        turn, cursor = self.turn + ahead, self.cursor + ahead * self._moves_per_turn
+        schedules, rate = self.objective.schedules(turn), self.options.rate(turn, self.total_turns)
+        fixed = {name: value for name, value in schedules.items() if isinstance(value, int)}
+        moving = {name: value for name, value in schedules.items() if name not in fixed}
+        moves = []
+        in_order = [player for player in self.players for _ in range(player.steps)]
+        for number, player in enumerate(in_order):
+            part, rows = self.batches.at(cursor + number)
+            share = len(rows) / self.batches.largest  # an epoch's steps weigh every datum alike
+            moves.append(Move(player, part, rows, share, fixed, moving, player.rate * rate))
+        return moves
+
+    def play(self, move: Move, given: Given) -> None:
+        """One step of one player, with these numbers; what comes of it is for the books."""
+        owned, books = self._owned[move.player.name], self._books
+        gradients, report, state, buffers = self._stepped(move, given)
+        norm = nn.utils.get_total_norm(gradients)
+        prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
+        named = {f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}
+        books.judge(named, (f"{prefix}loss", f"{prefix}gradient_norm"), move.share)
+        for parameter, gradient in zip(owned.values(), gradients, strict=True):
+            parameter.grad = gradient
+        if self.options.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(owned.values(), self.options.clip_norm, norm)
+        optimizer = self.optimizers[move.player.name]
+        optimizer.param_groups[0]["lr"] = given.rate
+        optimizer.step()
+        self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
+        for name, value in buffers.items():
+            self._values[name].copy_(books.keep(self._values[name], value))
+
+    def _stepped(self, move: Move, given: Given) -> StepResult:
+        """What the player's step function gives, gradients weighted, and laid out as their parameters are."""
+        owned = self._owned[move.player.name]
+        values = {name: self._values[name] for name in owned}
+        others = {name: value for name, value in self._values.items() if name not in owned}
+        batch = self.batches.parts[move.part].take(given.rows)
+        arguments = (values, others, self.state, dict(given.moving), batch)
+        step = self._step(move.player, move.fixed, move.part, arguments)
+        gradients, report, state, buffers = step(*arguments)
+        gradients = gradients if move.share == 1 else [gradient * move.share for gradient in gradients]
+        laid_out = [_laid_out_like(p, g) for p, g in zip(values.values(), gradients, strict=True)]
+        return laid_out, report, state, buffers
+
+    def _judged_by(self, turns: Callable[[], None]) -> None:
+        try:
+            turns()
+        except NotFiniteError as found:
+            self._stop(self.cursor + found.place)
+
+    def _stop(self, cursor: int) -> NoReturn:
+        """Say what was not finite in this move; parameters, state and random numbers are those before it."""
+        self.turn, within = divmod(cursor, self._moves_per_turn)
+        self.cursor = cursor - within
+        move = self._planned(0)[within]
+        owned, part = self._owned[move.player.name], self.parts[move.part]
+        with torch.random.fork_rng():
+            gradients = dict(zip(owned, self._stepped(move, self._books.given(move))[0], strict=True))
+        batch = part.draw(self.batches.parts[move.part].take(move.rows))
+        where = first_nonfinite(self.learner.program, batch, gradients)
+        raise DivergedError(
+            f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
+            f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
+        )
+
+    def _step(self, player: Player, fixed: Mapping[str, int], part: int, arguments: Any) -> StepFunction:
+        """The step for batches of this part and of these shapes: a graph is made for one structure of its inputs."""
+        key = (player.name, *fixed.items(), part, *((entry.shape, entry.dtype) for entry in arguments[-1]))
+        if key not in self._steps:
+            objective = self.objective.holding(fixed)
+            step = player_step(self.learner, objective, player, self.parts[part].draw)
+            self._steps[key] = step if part in self._eager else self._compiled(step, part, arguments)
+        return self._steps[key]
+
+    def _compiled(self, step: StepFunction, part: int, arguments: Any) -> StepFunction:
+        try:
+            return compiled(step, *arguments)
+        except UsageError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self._eager.add(part)
+            warnings.warn(
+                f"this pair trains eagerly, because its step cannot be traced to one graph: {_first_line(error)}",
+                stacklevel=2,
+            )
+            return step
+
+
+def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with the parameter's strides, which a fused optimizer asks for; Inductor may choose others."""
+    same = gradient.stride() == parameter.stride()
+    return gradient if same else torch.empty_like(parameter).copy_(gradient)
+
+
+def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> None:
+    """Minibatches are for guides that are functions of a datum; an autoguide has parameters for each of the first B."""
+    for batch in examples:
+        if automatic_guides(pair.guide) and len(batch[0]) < num_data:
+            with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+                one = run_particles(Program(pair.model, pair.guide), batch, 1)
+            if one.latents and one.plate is not None and not divides(one):
+                raise UsageError(
+                    f"the guide has parameters for each datum ({', '.join(one.latents)}), and batches of "
+                    f"{len(batch[0])} of {num_data} data would share them: train with batch_size={num_data}, or with a "
+                    "guide that is a function of a datum."
+                )
+
+
+def _first_line(error: Exception) -> str:
+    """The error's first line, and the user's line that raised it."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+        trace = trace.tb_next
+    homes = (torch.__path__[0], pyro.__path__[0], str(Path(__file__).parents[1]))
+    engines = tuple(f"{home}{os.sep}" for home in homes)
+    own = [f"{file}:{line}" for file, line in frames if os.path.isabs(file) and not file.startswith(engines)]
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{own[-1]}: {first}" if own else first

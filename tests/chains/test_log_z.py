@@ -1,0 +1,172 @@
+"""log Z: exact where it can be enumerated, within its own error bar where it is estimated."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import ppgen
+from ppgen.chains.log_z import LogZ, _estimate, annealed_log_weights, temperatures
+from ppgen.data import DataSpec
+from ppgen.errors import UsageError
+from ppgen.models import RBM, VAE
+
+
+def machine(visible: int, hidden: int, seed: int = 0, spread: float = 0.5) -> RBM:
+    """A random binary machine, float64; its base distribution has rates of its own."""
+    torch.manual_seed(seed)
+    pair = RBM(DataSpec("bits", visible, "binary", mean=0.1 + 0.8 * torch.rand(visible)), hidden).double()
+    for parameter in pair.parameters():
+        torch.nn.init.normal_(parameter, std=spread)
+    return pair
+
+
+def states(units: int) -> Tensor:
+    """All states of ``units`` binary units, (2^units, units)."""
+    return torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * units).view(-1, units)
+
+
+@pytest.mark.parametrize(("visible", "hidden"), [(3, 7), (7, 3), (5, 5), (2, 1)])
+def test_exact_log_z_is_the_sum_over_all_states(visible: int, hidden: int) -> None:
+    pair = machine(visible, hidden, spread=1.0)
+    v, h = states(visible), states(hidden)
+    energies = v @ pair.visible_bias[:, None] + h @ pair.hidden_bias + v @ pair.weight @ h.T  # (2^D, 2^H)
+    found = ppgen.log_z(pair, exact=True)
+    assert found == LogZ(found.value, 0.0, True)
+    assert found.value == pytest.approx(float(energies.detach().logsumexp((0, 1))), abs=1e-12)
+
+
+@pytest.mark.thorough
+def test_fifty_machines_lie_within_three_standard_errors_of_the_truth() -> None:
+    """Up to 20 hidden units. Of 50 normal errors, two or more beyond 3 standard errors: one time in 120."""
+    far = 0
+    for seed in range(50):
+        sizes = torch.randint(1, 21, (2,), generator=torch.Generator().manual_seed(seed)).tolist()
+        pair = machine(sizes[0] + 1, sizes[1], seed)
+        found, exact = ppgen.log_z(pair, num_temperatures=1000, seed=seed), ppgen.log_z(pair, exact=True)
+        far += abs(found.value - exact.value) > 3 * found.standard_error
+    assert far <= 1
+
+
+def test_the_error_bar_is_the_spread_of_repetitions() -> None:
+    """30 repetitions: their standard deviation over the reported error leaves [0.6, 1.5] less than once in 1,000."""
+    pair = machine(12, 8, spread=1.0)
+    found = [ppgen.log_z(pair, num_temperatures=50, seed=seed) for seed in range(30)]
+    values = torch.tensor([each.value for each in found])
+    reported = torch.tensor([each.standard_error for each in found])
+    assert 0.6 < float(values.std() / reported.square().mean().sqrt()) < 1.5
+
+
+@pytest.mark.parametrize("spacing", ["piecewise", "linear"])
+def test_the_mean_weight_is_unbiased_however_few_the_temperatures(spacing: Any) -> None:
+    """A normal test at 4 standard errors: a false alarm in 16,000."""
+    pair = machine(6, 4)
+    with torch.no_grad():
+        log_w = annealed_log_weights(pair, temperatures(3, spacing), 20_000) + pair.base_log_z()
+    ratio = (log_w - ppgen.log_z(pair, exact=True).value).exp()
+    assert abs(float(ratio.mean()) - 1) < 4 * float(ratio.std()) / math.sqrt(len(ratio))
+
+
+def test_more_temperatures_give_a_smaller_error_and_more_even_weights() -> None:
+    few, many = (ppgen.log_z(machine(12, 8, spread=1.0), num_temperatures=num) for num in (20, 500))
+    assert many.standard_error < few.standard_error / 2
+    assert many.effective_sample_size is not None
+    assert few.effective_sample_size is not None
+    assert few.effective_sample_size < many.effective_sample_size <= 100
+
+
+def test_a_machine_without_weights_has_the_log_z_of_its_base() -> None:
+    pair = RBM(DataSpec("bits", 5, "binary", mean=torch.rand(5)), 3).double()
+    torch.nn.init.zeros_(pair.weight)
+    found = ppgen.log_z(pair, num_temperatures=7, num_chains=4)
+    truth = torch.nn.functional.softplus(pair.visible_bias).sum() + 3 * math.log(2)
+    assert found.value == pytest.approx(float(truth.detach()), abs=1e-12)
+    assert found.standard_error < 1e-12
+    assert found.effective_sample_size == pytest.approx(4)
+
+
+VISIBLES = {
+    "gaussian": (DataSpec("reals", 3, "real"), {}),
+    "categorical": (DataSpec("greys", 3, "quantised", levels=4), {}),
+    "counts": (DataSpec("words", 5, "counts"), {"length": 6}),
+}
+
+
+@pytest.mark.parametrize("visible", VISIBLES)
+def test_other_visible_layers_anneal_to_their_exact_log_z(visible: str) -> None:
+    """Within 4 standard errors: a false alarm in 16,000 each."""
+    spec, options = VISIBLES[visible]
+    pair = RBM(spec, 4, visible=visible, **options).double()
+    for parameter in pair.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    found, exact = ppgen.log_z(pair, num_temperatures=300), ppgen.log_z(pair, exact=True)
+    assert abs(found.value - exact.value) < 4 * found.standard_error
+
+
+@pytest.mark.parametrize("level", [0.0, 5000.0, -5000.0])
+def test_error_and_effective_size_are_those_of_the_weights_however_large(level: float) -> None:
+    """Weights 1, 3, 3, 1 times e^level: mean 2, variance 4 / 3, 8^2 / 20 effective ones."""
+    found = _estimate(level + torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=torch.float64).log(), 7)
+    assert found.value == pytest.approx(level + math.log(2))
+    assert found.standard_error == pytest.approx(math.sqrt(4 / 3) / 2 / 2)
+    assert found.effective_sample_size == pytest.approx(64 / 20)
+    assert (found.exact, found.num_temperatures, found.num_chains) == (False, 7, 4)
+
+
+def test_the_seed_fixes_the_estimate_and_the_random_state_stays() -> None:
+    pair, before = machine(5, 4), torch.get_rng_state()
+    first, second, third = (ppgen.log_z(pair, num_temperatures=10, seed=seed) for seed in (3, 3, 4))
+    assert first == second != third
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_temperatures_are_spaced_as_published() -> None:
+    """500 steps to 0.5, 4,000 to 0.9, 10,000 to 1."""
+    betas = temperatures(14_500)
+    assert betas[[0, 500, 4_500, 14_500]].tolist() == pytest.approx([0, 0.5, 0.9, 1], abs=1e-12)
+    for num in (2, 3, 10, 777):
+        steps = temperatures(num)
+        assert len(steps) == num + 1
+        assert steps[0] == 0
+        assert steps[-1] == 1
+        assert bool((steps.diff() > 0).all())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_temperatures": 1}, "num_temperatures must be at least 2, got 1"),
+        ({"num_chains": 1}, "num_chains must be at least 2, .* got 1"),
+        ({"spacing": "lineal"}, "unknown spacing 'lineal' of temperatures: did you mean 'linear'"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        ppgen.log_z(machine(3, 2), **options)
+
+
+def test_enumeration_beyond_its_reach_is_refused_with_the_number() -> None:
+    with pytest.raises(UsageError, match=r"2\*\*23 states, and at most 2\*\*22 .* annealed importance sampling"):
+        ppgen.log_z(machine(30, 23), exact=True)
+
+
+def test_a_normalised_pair_has_no_log_z_to_estimate() -> None:
+    with pytest.raises(UsageError, match="got VAE, whose log Z is 0"):
+        ppgen.log_z(VAE(DataSpec("bits", 4, "binary"), 2))
+
+
+def test_an_unnormalised_pair_without_a_path_is_told_what_to_do() -> None:
+    pair = VAE(DataSpec("bits", 4, "binary"), 2)
+    pair.normalised = False  # type: ignore[misc]  # of this one
+    with pytest.raises(UsageError, match="derive it from EnergyPair, or give evaluate your own log_z="):
+        ppgen.log_z(pair)
+
+
+def test_parameters_that_overflow_are_named_as_such() -> None:
+    pair = machine(4, 3)
+    with torch.no_grad():
+        pair.visible_bias[0] = math.inf
+    with pytest.raises(UsageError, match="of 100 chains ended with a weight that is not finite"):
+        ppgen.log_z(pair, num_temperatures=5)

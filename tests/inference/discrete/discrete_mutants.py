@@ -1,0 +1,205 @@
+"""Estimators for discrete latents with one mistake each: what the truth harness must catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ppgen.inference import ARM, REBAR, REINFORCE, VIMCO, DisARM, Enumerate, MuProp
+from ppgen.objectives.discrete import antithetic
+from ppgen.objectives.discrete.coupled_draws import Relaxations, States
+from ppgen.objectives.discrete.enumeration import expected_bound
+from ppgen.objectives.discrete.score_function import without_own
+from ppgen.objectives.objective import Outcome, State
+from ppgen.pairs.discrete_families import BernoulliFamily
+from ppgen.pairs.sites import Site
+from ppgen.pairs.tracing import Batch, Particles, Program
+from tests.discrete_doubles import Blend, DiscreteDouble, TinyDeepSBN, TinySBN
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A sound estimator, and the same with a mistake: another class, or a part that is replaced."""
+
+    sound: Any
+    wrong: Any
+    double: type[DiscreteDouble]
+    part: str = ""
+    by: Any = None
+    rounds: int = 4
+
+    @property
+    def bound(self) -> str:
+        return str(self.sound.bound)
+
+    def mutate(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put the part that is wrong in its place, for the rest of the test."""
+        if self.part:
+            monkeypatch.setattr(self.part, self.by)
+
+    def __str__(self) -> str:
+        wrong = self.by.__name__ if self.part else type(self.wrong).__name__
+        return f"{type(self.sound).__name__}-{self.bound}-{wrong}"
+
+
+def sloped(cls: type[Any], name: str, slope: Callable[..., Tensor]) -> Any:
+    """An antithetic estimator's class with another slope, a function of the right one and its arguments."""
+
+    def wrong(self: Any, *arguments: Tensor) -> Tensor:
+        return slope(cls.slope(self, *arguments), *arguments)
+
+    return type(name, (cls,), {"slope": wrong})
+
+
+Flipped = sloped(ARM, "Flipped", lambda slope, *_: -slope)
+TwoPercent = sloped(ARM, "TwoPercent", lambda slope, *_: 1.02 * slope)
+NotHalved = sloped(DisARM, "NotHalved", lambda slope, *_: 2 * slope)
+Unweighted = sloped(DisARM, "Unweighted", lambda slope, u, p, unit, mirrored: (unit - mirrored) / 2)
+OtherProbability = sloped(
+    DisARM, "OtherProbability", lambda slope, u, p, unit, mirrored: (unit - mirrored) * (1 - p) / 2
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPathOfLogits(DisARM):
+    """Logits do not hand their gradient on to the reparameterized site that they depend on."""
+
+    def _ascent(self, runs: Particles, branches: Particles, states: States) -> Tensor:
+        return super()._ascent(runs.with_fixed(latents=True), branches, states)
+
+
+class StillLayers(antithetic.Branches):
+    """A branch keeps the run's values at later sites, as if they did not depend on the mirrored one."""
+
+    def __call__(self, site: Site) -> Tensor:
+        before = len(self.seen)
+        value = super().__call__(site)
+        if site["fn"].has_rsample:
+            return value
+        num = self.runs.num_particles
+        return torch.cat([*[self.runs.guide_sites[site["name"]]["value"]] * before, value[before * num :]])
+
+
+def no_weights(bound: Any, others: Tensor, own: Tensor) -> Tensor:
+    """The bound alone, without the derivative that log w's own log q brings."""
+    return without_own(bound, others, own)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldProbabilities(Enumerate):
+    """No gradient through the probabilities of states."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return expected_bound(self.reduction, particles.log_w, particles.log_q.detach())
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldWeights(Enumerate):
+    """No gradient through log q in the log-weights: harmless for the ELBO, and wrong for other bounds."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return expected_bound(self.reduction, particles.log_p - particles.log_q.detach(), particles.log_q)
+
+
+_relax_given = BernoulliFamily.relax_given
+
+
+def held_relaxation(self: Any, *arguments: Any) -> Tensor:
+    """No gradient along the relaxation given the state: half of the control variate's expectation is kept back."""
+    return _relax_given(self, *arguments).detach()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoMeans(MuProp):
+    """The expansion is taken off, and its expectation not given back."""
+
+    def _expansion(self, particles: Particles) -> Any:
+        expansion = super()._expansion(particles)
+        return replace(expansion, means=expansion.means.detach())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeesItself(REINFORCE):
+    """The baseline is the mean of all particles, its own among them."""
+
+    def signal(self, log_w: Tensor, predicted: Tensor, unit: Tensor | float = 1.0) -> Tensor:
+        return super().signal(log_w, log_w.mean(0).expand(log_w.shape), unit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeWeight(VIMCO):
+    """Takes each particle's whole weight out of its score, not only the part that cannot see it."""
+
+    def signal(self, log_w: Tensor, predicted: Tensor, unit: Tensor | float = 1.0) -> Tensor:
+        return super().signal(log_w, predicted, unit) + self.reduction.weights(log_w)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPath(REINFORCE):
+    """Log q of a discrete site without the path of the reparameterized site that it depends on."""
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        particles = self.draw(program, batch)
+        log_w = particles.log_w.detach()
+        signal = self.signal(log_w, (log_w.sum(0) - log_w) / (len(log_w) - 1))
+        fixed = particles.with_fixed(latents=True)
+        value = particles.log_w.mean(0) + (signal * fixed.log_q_of(fixed.scored)).sum(0)
+        return Outcome(-value.sum(), len(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InItsOwnBaseline(REBAR):
+    """A particle's own log-weight has a share in its baseline."""
+
+    def _baseline(self, rest: Tensor, *arguments: Any) -> Any:
+        _, state = super()._baseline(rest, *arguments)
+        return rest.mean(1, keepdim=True).expand(rest.shape), state
+
+
+def without_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
+    return torch.zeros_like(self.states.logits(self.hard, name))
+
+
+def half_a_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
+    """The path of the free relaxation, without that of the one given z."""
+    fn = self.hard.guide_sites[name]["fn"]
+    logits = fn.base_dist.logits.expand(fn.shape()).detach().requires_grad_()
+    u, temperature = self.states.noise[name], self.temperatures[self._before(name)]
+    relaxed = ((logits + u.logit()) / temperature).sigmoid()
+    found: Tensor = torch.autograd.grad(relaxed, logits, slope, create_graph=True)[0]
+    return found
+
+
+_arm, _disarm = ARM(num_particles=2), DisARM(num_particles=2)
+_tight: dict[str, Any] = {"bound": "iwelbo", "num_particles": 2}
+_rebar = REBAR(num_particles=2)
+
+MUTANTS = [
+    Mutant(_arm, Flipped(num_particles=2), TinySBN),
+    Mutant(_arm, TwoPercent(num_particles=2), TinySBN, rounds=12),
+    Mutant(_disarm, NotHalved(num_particles=2), TinySBN),
+    Mutant(_disarm, Unweighted(num_particles=2), TinySBN),
+    Mutant(_disarm, OtherProbability(num_particles=2), TinySBN),
+    Mutant(_disarm, NoPathOfLogits(num_particles=2), Blend, rounds=8),
+    Mutant(_disarm, _disarm, TinyDeepSBN, "ppgen.objectives.discrete.antithetic.Branches", StillLayers),
+    Mutant(
+        DisARM(**_tight), DisARM(**_tight), TinySBN, "ppgen.objectives.discrete.antithetic._coefficient", no_weights
+    ),
+    Mutant(Enumerate(), HeldProbabilities(), TinySBN, rounds=1),
+    Mutant(Enumerate(**_tight), HeldWeights(**_tight), TinySBN, rounds=1),
+    Mutant(_rebar, _rebar, TinySBN, "ppgen.pairs.discrete_families.BernoulliFamily.relax_given", held_relaxation),
+    Mutant(MuProp(num_particles=2), NoMeans(num_particles=2), TinySBN),
+    Mutant(REINFORCE(), SeesItself(), TinySBN),
+    Mutant(VIMCO(num_particles=2), WholeWeight(num_particles=2), TinySBN),
+    Mutant(REINFORCE(num_particles=3), NoPath(num_particles=3), Blend),
+    Mutant(REBAR(num_particles=3), InItsOwnBaseline(num_particles=3), TinyDeepSBN),
+    Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.objectives.discrete.coupled_draws.Relaxations.path", without_path),
+    Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.objectives.discrete.coupled_draws.Relaxations.path", half_a_path),
+]

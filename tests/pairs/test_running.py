@@ -1,0 +1,351 @@
+"""One particle as Pyro runs it; K together where a plate of particles leaves the pair as it is, else one by one."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import Trace_ELBO
+from pyro.infer.autoguide import AutoDiagonalNormal, AutoNormalMessenger
+from pyro.nn import PyroModule, PyroSample
+from pyro.optim import ClippedAdam
+from torch import Tensor, nn
+
+import ppgen
+from ppgen.errors import UsageError
+from ppgen.inference import ELBO, IWELBO, REINFORCE, RWS, STL, VIMCO
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.function_pair import pair_from
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.structure import runner_of
+from ppgen.pairs.tracing import Program, run_particles
+from tests.doubles import Line
+from tests.doubles import data as line_data
+
+SLOWER = "particles of this pair are run one after another, because a plate of particles changes it"
+
+
+class Rotated(Pair):
+    """A decoder whose softmax is over dim 1, the features of a run without particles."""
+
+    def __init__(self, dim: int = 1) -> None:
+        super().__init__()
+        self.dim = dim
+        self.encoder, self.decoder = nn.Linear(4, 3).double(), nn.Linear(3, 4).double()
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(3), 1.0).to_event(1))
+            mean = torch.softmax(self.decoder(z), dim=self.dim)
+            pyro.sample("x", dist.Normal(mean, 0.5).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(self.encoder(x), 0.7).to_event(1))
+
+
+class Flattened(Rotated):
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(3), 1.0).to_event(1))
+            mean = self.decoder(z.view(len(x), -1))
+            pyro.sample("x", dist.Normal(mean, 0.5).to_event(1), obs=x)
+
+
+class Normed(Rotated):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4).double()
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(3), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.norm(self.decoder(z)), 0.5).to_event(1), obs=x)
+
+
+class Joined(Rotated):
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(3), 1.0).to_event(1))
+            mean = self.decoder(torch.cat([z, 0 * x], 1)[:, :3])
+            pyro.sample("x", dist.Normal(mean, 0.5).to_event(1), obs=x)
+
+
+class Looked(Rotated):
+    """A table that is looked up by a discrete latent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.locs = nn.Parameter(torch.tensor([[0.0, 1.0, 2.0, 0.5], [1.0, -1.0, 0.3, 0.2]], dtype=torch.float64))
+        self.logit = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            b = pyro.sample("b", dist.Bernoulli(x.new_tensor(0.4)))
+            chosen = [self.locs[int(i)] for i in b.tolist()]  # value by value: no plate of particles can pass
+            pyro.sample("x", dist.Normal(torch.stack(chosen), 0.5).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("b", dist.Bernoulli(logits=self.logit * x[:, 0]))
+
+
+def data() -> Tensor:
+    return torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=SLOWER)
+        yield
+
+
+@pytest.mark.parametrize("kind", [Rotated, Flattened, Normed, Joined])
+def test_one_particle_has_pyros_loss(kind: type[Rotated]) -> None:
+    pair, x = kind(), data()
+    losses = []
+    for elbo in (Trace_ELBO(), IWELBO(num_particles=1)):
+        pyro.set_rng_seed(2)
+        losses.append(elbo.loss(pair.model, pair.guide, x))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-10)
+
+
+@pytest.mark.usefixtures("quietly")
+@pytest.mark.parametrize("kind", [Rotated, Flattened, Normed, Joined, Looked])
+def test_several_particles_weigh_what_each_weighs_alone(kind: type[Rotated]) -> None:
+    pair, x = kind(), data()
+    run = run_particles(Program(pair.model, pair.guide), (x,), 5)
+    assert not run.runner.together
+    for k in range(5):
+        given = {name: site["value"][k : k + 1] for name, site in run.guide_sites.items() if name in run.latents}
+        alone = run_particles(Program(pair.model, pair.guide), (x,), 1, given)
+        torch.testing.assert_close(run.log_w[k : k + 1], alone.log_w, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        (Rotated, r"site 'x', test_running.py:\d+, `pyro.sample\(\"x\""),
+        (Joined, r"test_running.py:\d+, `mean = self.decoder\(torch.cat"),
+        (Looked, r"test_running.py:\d+, `chosen = "),
+    ],
+)
+def test_it_is_said_once_with_the_line(kind: type[Rotated], line: str) -> None:
+    pair, x = kind(), data()
+    with pytest.warns(UserWarning, match=f"(?s){SLOWER}.*{line}"):
+        ppgen.log_weights(pair, (x,), num_particles=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ppgen.log_weights(pair, (x,), num_particles=3).shape == (3, 6)
+
+
+def test_a_pair_that_counts_from_the_right_is_run_together() -> None:
+    pair = Rotated(dim=-1)
+    assert runner_of(Program(pair.model, pair.guide), (data(),), 4).together
+    assert not runner_of(Program(pair.model, pair.guide), (data(),), 1).together
+
+
+def test_the_pairs_word_comes_before_comparing() -> None:
+    one_by_one = pair_from(Rotated(dim=-1).model, Rotated(dim=-1).guide, vectorized=False)
+    together = Rotated()
+    together.vectorized = True
+    assert not runner_of(Program(one_by_one.model, one_by_one.guide), (data(),), 4).together
+    assert runner_of(Program(together.model, together.guide), (data(),), 4).together
+
+
+def test_dropout_is_no_difference() -> None:
+    class Dropped(Rotated):
+        def __init__(self) -> None:
+            super().__init__(dim=-1)
+            self.decoder = nn.Sequential(self.decoder, nn.Dropout(0.5))  # type: ignore[assignment]
+
+    pair = Dropped()
+    assert pair.training
+    assert runner_of(Program(pair.model, pair.guide), (data(),), 2).together
+    assert pair.decoder[1].training  # type: ignore[index]
+
+
+def test_looking_leaves_batch_statistics_and_random_numbers_alone() -> None:
+    pair, x = Normed(), data()
+    before, state = pair.norm.running_mean.clone(), torch.get_rng_state()  # type: ignore[union-attr]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        runner_of(Program(pair.model, pair.guide), (x,), 2)
+    assert torch.equal(pair.norm.running_mean, before)  # type: ignore[arg-type]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.usefixtures("quietly")
+@pytest.mark.parametrize("objective", [ELBO(num_particles=3), IWELBO(num_particles=3), STL(num_particles=3)], ids=str)
+def test_the_gradient_one_by_one_is_that_of_particles_together(objective: Any) -> None:
+    """At the same noise: z = loc + 0.7 e."""
+    pair, x = Rotated(dim=-1), data()
+    noise = torch.randn(3, 6, 3, dtype=torch.float64)
+    found = []
+    for vectorized in (True, False):
+        pair.vectorized = vectorized
+        pair.zero_grad()
+        run = run_particles(Program(pair.model, pair.guide), (x,), 3, draw=lambda site: site["fn"].mean + 0.7 * noise)
+        assert run.runner.together == vectorized
+        value = objective.estimate(run)
+        value.sum().backward()
+        found.append([value.detach(), *(p.grad.clone() for p in pair.parameters())])  # type: ignore[union-attr]
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.usefixtures("quietly")
+@pytest.mark.parametrize(
+    "objective", [REINFORCE(num_particles=3), VIMCO(num_particles=3), RWS(num_particles=3, sleep=0.0)], ids=str
+)
+def test_discrete_estimators_take_a_pair_that_no_plate_can_pass(objective: Objective) -> None:
+    pair, x = Looked(), data()
+    objective.loss_and_grads(pair.model, pair.guide, x)
+    assert pair.logit.grad is not None
+    assert pair.logit.grad.abs() > 0
+
+
+@pytest.mark.usefixtures("quietly")
+def test_a_pair_run_one_by_one_compiles_to_the_same_numbers() -> None:
+    x = data()
+    runs = []
+    for eager in (True, False):
+        torch.manual_seed(0)
+        pair = Rotated()
+        runs.append(ppgen.fit(pair, x, IWELBO(num_particles=2), steps=5, eager=eager))
+    for a, b in zip(runs[0].pair.parameters(), runs[1].pair.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.usefixtures("quietly")
+def test_a_site_that_is_drawn_sometimes_is_refused_side_by_side_and_taken_alone() -> None:
+    def model() -> None:
+        if pyro.sample("coin", dist.Bernoulli(0.5)):
+            pyro.sample("extra", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(0.0, 1.0), obs=torch.tensor(0.3))
+
+    program = Program(model, model)
+    assert run_particles(program, (), 1).log_w.shape == (1, 1)
+    torch.manual_seed(0)
+    with pytest.raises(UsageError, match="site 'extra' is drawn in some runs"):
+        run_particles(program, (), 12)
+
+
+def test_weights_that_are_latent_are_run_one_by_one() -> None:
+    class Regression(PyroModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = PyroModule[nn.Linear](2, 1)  # type: ignore[call-arg, arg-type]  # made at run time
+            self.linear.weight = PyroSample(dist.Normal(0.0, 1.0).expand([1, 2]).to_event(2))
+
+        def forward(self, x: Tensor, y: Tensor) -> None:
+            mean = self.linear(x).squeeze(-1)
+            with pyro.plate("data", len(x)):
+                pyro.sample("y", dist.Normal(mean, 0.3), obs=y)
+
+    torch.manual_seed(0)
+    model = Regression()
+    guide = AutoDiagonalNormal(model)
+    x, y = torch.randn(7, 2), torch.randn(7)
+    guide(x, y)
+    with pytest.warns(UserWarning, match=SLOWER):
+        several = ELBO(num_particles=400).loss(model, guide, x, y)
+    many = torch.tensor([Trace_ELBO().loss(model, guide, x, y) for _ in range(400)])
+    # two means of 400 losses: 6 standard errors of their difference, one false alarm in 10^8
+    assert abs(several - float(many.mean())) < 6 * float(many.std()) * (2 / 400) ** 0.5
+
+
+def test_a_messenger_guide_has_its_latents_alone() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 0.5), obs=x)
+
+    x = torch.tensor([0.2, -1.0, 0.7])
+    guide = AutoNormalMessenger(model, amortized_plates=())
+    guide(x)
+    losses = []
+    for elbo in (Trace_ELBO(), ELBO()):
+        pyro.set_rng_seed(1)
+        losses.append(elbo.loss(model, guide, x))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    pair = pair_from(model, guide)
+    stock = Trace_ELBO()
+    pair.prepare(x)
+    pyro.set_rng_seed(1)
+    assert stock.loss(pair.model, pair.guide, x) == pytest.approx(losses[0], rel=1e-6)
+
+
+def test_what_a_guide_observes_is_no_latent_and_its_factor_is_the_guides_own() -> None:
+    def model(x: Tensor, y: Tensor) -> None:
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(z, 1.0), obs=y)
+            pyro.sample("x", dist.Normal(z, 0.5), obs=x)
+
+    def guide(x: Tensor, y: Tensor, weight: float = 0.0) -> None:
+        with pyro.plate("rows", len(x)):
+            pyro.sample("y", dist.Normal(3.0 * x, 0.1), obs=y, infer={"is_auxiliary": True})
+            if weight:
+                pyro.factor("taught", weight * x, has_rsample=True)
+            pyro.sample("z", dist.Normal(0.5 * (x + y), 0.4))
+
+    x, y = torch.tensor([0.2, -1.0]), torch.tensor([0.1, 0.4])
+    run = run_particles(Program(model, guide), (x, y), 1)
+    z = run.guide_sites["z"]["value"]
+    torch.testing.assert_close(run.log_q, dist.Normal(0.5 * (x + y), 0.4).log_prob(z))
+    pyro.set_rng_seed(0)
+    plain = ELBO().loss(model, guide, x, y)
+
+    def taught(x: Tensor, y: Tensor) -> None:
+        guide(x, y, weight=2.0)
+
+    pyro.set_rng_seed(0)
+    assert ELBO().loss(model, taught, x, y) == pytest.approx(plain + 2 * float(x.sum()), rel=1e-5)
+
+
+def test_keyword_arguments_are_passed_on() -> None:
+    seen: list[Any] = []
+
+    def model(x: Tensor, beta: float = 1.0) -> None:
+        seen.append(beta)
+        with pyro.plate("data", len(x)), pyro.poutine.scale(scale=beta):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor, beta: float = 1.0) -> None:
+        seen.append(beta)
+        with pyro.plate("data", len(x)), pyro.poutine.scale(scale=beta):
+            pyro.sample("z", dist.Normal(pyro.param("m", torch.tensor(0.3)) * x, 1.0))
+
+    x = torch.tensor([0.2, -1.0, 0.7])
+    svi = pyro.infer.SVI(model, guide, ClippedAdam({"lr": 0.0}), ELBO())
+    losses = [
+        svi.step(x, beta=0.5),
+        svi.evaluate_loss(x, beta=0.5),
+        ELBO()(model, guide)(x, beta=0.5).item(),  # type: ignore[arg-type]  # Pyro takes functions
+    ]
+    assert set(seen) == {0.5}
+    assert all(isinstance(loss, float) for loss in losses)
+
+
+def test_a_program_is_looked_at_once() -> None:
+    calls = []
+
+    class Counted(Line):
+        def model(self, x: Tensor) -> None:
+            calls.append(x)
+            super().model(x)
+
+        def guide(self, x: Tensor) -> None:
+            super().guide(x)
+
+    pair, x = Counted(), line_data(4)
+    run_particles(Program(pair.model, pair.guide), (x,), 3)
+    first = len(calls)
+    run_particles(Program(pair.model, pair.guide), (x,), 3)
+    assert len(calls) == first + 1

@@ -1,0 +1,157 @@
+"""What the report draws of ranks, of marginals beside a reference and of the inference gap, from details by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppgen.pages.statistics import draw_in_band, draw_intervals, draw_stacks
+from ppgen.report.calibration import bounds, losses, marginals, ranks
+from ppgen.report.page import SECTIONS
+from tests.diagnosed import diagnosed, found
+
+POINTS = [0.25, 0.5, 0.75]
+CALIBRATION: dict[str, Any] = {
+    "num_simulations": 100,
+    "num_draws": 3,
+    "coverage": {"0.5": 0.4, "0.8": 0.7},
+    "points": POINTS,
+    "band": {"lower": [-0.1, -0.125, -0.1], "upper": [0.1, 0.125, 0.1], "level": 0.95},
+    "quantities": [
+        {"name": "z[0]", "coverage": {"0.5": 0.3, "0.8": 0.6}},
+        {"name": "z[1]", "coverage": {"0.5": 0.5, "0.8": 0.8}},
+        {"name": "log p(x, z)", "coverage": {"0.5": 0.0, "0.8": 0.0}},
+    ],
+    "curves": {"z[0]": [0.2, 0.0, -0.2], "z[1]": [0.1, 0.125, 0.1], "log p(x, z)": [0.0, 0.0, 0.0]},
+}
+"""z[0] leaves the band, z[1] lies on its edge."""
+
+REFERENCE: dict[str, Any] = {
+    "names": ["z[0]", "z[1]"],
+    "data": [3, 7],
+    "probabilities": [0.05, 0.25, 0.5, 0.75, 0.95],
+    "interval_error": {"guide": [[0.1, 0.9], [0.3, 0.2]], "weighted": [[0.01, 0.04], [0.03, 0.02]]},
+    "noise": {"guide": 0.05, "weighted": 0.06},
+    "quantiles": {
+        name: [[[level + shift, level], [level, level]] for level in (-2.0, -1.0, 0.0, 1.0, 2.0)]
+        for name, shift in (("reference", 0.0), ("guide", 0.5), ("weighted", 0.1))
+    },
+}
+
+GAPS: dict[str, Any] = {
+    "inference_gap": 1.5,
+    "approximation_gap": 0.5,
+    "amortisation_gap": 1.0,
+    "standard_error": 0.02,
+    "per_datum": {"approximation_gap": [0.75, 0.25], "amortisation_gap": [-0.25, 2.25]},
+}
+
+SANDWICH: dict[str, Any] = {
+    "width": 0.3,
+    "simulated_lower": [-10.0, -12.0],
+    "simulated_upper": [-9.9, -11.5],
+    "shortfall": 0.2,
+    "shortfall_per_datum": [0.5, -0.1],
+    "acceptance": [0.7, 0.8, 0.9],
+}
+
+DRAWN = [
+    (bounds, "sandwich", SANDWICH),
+    (ranks, "calibration", CALIBRATION),
+    (marginals, "reference", REFERENCE),
+    (losses, "gaps", GAPS),
+]
+
+
+@pytest.mark.parametrize(("section", "question", "details"), DRAWN)
+def test_a_section_stands_on_the_page_and_is_silent_without_its_finding(
+    section: Any, question: str, details: dict[str, Any], tmp_path: Path
+) -> None:
+    assert section in SECTIONS
+    assert section(diagnosed(tmp_path)) is None
+    assert section(diagnosed(tmp_path, found(question, {}))) is None
+    assert section(diagnosed(tmp_path, found(question, details))) is not None
+
+
+@pytest.mark.parametrize(("section", "question", "details"), DRAWN)
+def test_every_figure_has_a_caption_and_an_alternative_text_of_its_own(
+    section: Any, question: str, details: dict[str, Any], tmp_path: Path
+) -> None:
+    figures = section(diagnosed(tmp_path, found(question, details))).figures
+    labels = [str(figure.body).split('aria-label="')[1].split('"')[0] for figure in figures]
+    assert all(labels)
+    assert len(set(labels)) == len(labels)
+    assert all(figure.caption.endswith(".") for figure in figures)
+
+
+def test_the_quantities_that_leave_the_band_are_named_and_those_on_its_edge_are_not(tmp_path: Path) -> None:
+    ecdf, _ = ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
+    assert "outside the band: z[0]." in str(ecdf.body)
+    assert "3 of 3 quantities" in ecdf.caption
+
+
+def test_coverage_is_that_of_the_latents_alone(tmp_path: Path) -> None:
+    """100 simulations: the standard error of a share is at most 0.5 / 10."""
+    _, coverage = ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
+    assert "over 2 latents: of 50% in 40.0%, of 80% in 70.0%" in coverage.caption
+    assert "up to 5.0%" in coverage.caption
+
+
+def test_the_farthest_marginals_come_first_by_the_number_of_their_datum(tmp_path: Path) -> None:
+    distances, quantiles = marginals(diagnosed(tmp_path, found("reference", REFERENCE))).figures  # type: ignore[union-attr]
+    assert "z[1], datum 3; z[0], datum 7; z[1], datum 7; z[0], datum 3." in str(quantiles.body)
+    assert "0.30 of the guide, 0.03 of the weighted guide" in distances.caption
+
+
+def test_quantiles_of_latents_of_two_states_are_not_drawn(tmp_path: Path) -> None:
+    coin = {name: [[[level, level]] * 2 for level in (0.0, 0.0, 0.0, 1.0, 1.0)] for name in REFERENCE["quantiles"]}
+    section = marginals(diagnosed(tmp_path, found("reference", {**REFERENCE, "quantiles": coin})))
+    assert section is not None
+    assert len(section.figures) == 1
+
+
+def test_the_caption_of_the_gaps_has_both_parts_in_nats(tmp_path: Path) -> None:
+    (bars,) = losses(diagnosed(tmp_path, found("gaps", GAPS))).figures  # type: ignore[union-attr]
+    assert "mean 1.50 nats: 0.50 by approximation and 1.00 by amortisation" in str(bars.body)
+    assert "1.00 ± 0.02" in bars.caption
+
+
+def test_bounds_are_drawn_without_the_guide_s_where_that_is_of_other_latents(tmp_path: Path) -> None:
+    without = {**SANDWICH, "shortfall": None, "shortfall_per_datum": None}
+    both, alone = (bounds(diagnosed(tmp_path, found("sandwich", details))) for details in (SANDWICH, without))
+    assert both is not None
+    assert alone is not None
+    assert "0.30 nats" in alone.figures[0].caption
+    assert "0.20 nats" in both.figures[0].caption
+    assert "guide's bound" not in alone.figures[0].caption
+
+
+def test_stacked_bars_add_up_above_zero_and_below_it() -> None:
+    chart = draw_stacks({"one": [1.0, 1.0, -1.0], "other": [2.0, -3.0, -2.0]}, x_label="", y_label="")
+    (axes,) = chart.figure.axes
+    one, other = axes.containers
+    assert [bar.get_y() for bar in one] == [0, 0, 0]
+    assert [(bar.get_y(), bar.get_height()) for bar in other] == [(1, 2), (0, -3), (-1, -2)]
+
+
+def test_intervals_of_the_groups_stand_side_by_side_in_each_row() -> None:
+    five = [-2.0, -1.0, 0.5, 1.0, 2.0]
+    chart = draw_intervals(["first", "second"], {"a": [five, five], "b": [five, five]}, x_label="")
+    (axes,) = chart.figure.axes
+    medians = [line.get_xydata().tolist() for line in axes.lines]  # type: ignore[union-attr]
+    assert medians == [[[0.5, pytest.approx(row + shift)] for row in (0, 1)] for shift in (-0.1, 0.1)]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert axes.yaxis_inverted()
+
+
+def test_a_band_names_each_group_of_curves_once() -> None:
+    groups = {"within": [[0.0, 0.1, 0.0]] * 3, "outside": []}
+    band = [0.2] * 3
+    chart = draw_in_band(POINTS, [-y for y in band], band, groups, band="95% band", x_label="", y_label="")
+    (axes,) = chart.figure.axes
+    assert len(axes.lines) == 3
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["95% band", "within"]

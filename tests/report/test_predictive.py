@@ -1,0 +1,52 @@
+"""What the report draws of predictive checks, from details by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppgen.report.page import SECTIONS
+from ppgen.report.predictive import left_out, made_again, made_anew
+from ppgen.runs.run import Run
+from tests.diagnosed import diagnosed, found
+
+CHECKS = [
+    {"name": "spread_within", "observed": 1.0, "mean": 1.5, "sd": 0.2, "p_value": 0.02},
+    {"name": "zeros", "observed": 0.0, "mean": 0.0, "sd": 0.0, "p_value": 1.0},
+]
+BOTH = [(made_again, "posterior_predictive"), (made_anew, "prior_predictive")]
+
+
+def _run(folder: Path, question: str, checks: list[dict[str, Any]]) -> Run:
+    """A run with these checks in its directory."""
+    return diagnosed(folder, found(question, {"checks": checks, "num_data": 8, "num_sets": 500}))
+
+
+@pytest.mark.parametrize(("section", "question"), BOTH)
+def test_the_data_stand_in_standard_deviations_from_the_mean_of_the_sets(
+    section: Any, question: str, tmp_path: Path
+) -> None:
+    """(1 - 1.5) / 0.2 = -2.5; a quantity that is the same in every set has no such number and is left out."""
+    assert section in SECTIONS
+    (figure,) = section(_run(tmp_path, question, CHECKS)).figures
+    for text in (figure.caption, str(figure.body)):
+        assert "spread within −2.5 (p = 0.020)." in text
+        assert "zeros" not in text
+
+
+@pytest.mark.parametrize(("section", "question"), BOTH)
+def test_without_a_quantity_that_varies_nothing_is_drawn(section: Any, question: str, tmp_path: Path) -> None:
+    assert section(_run(tmp_path, question, CHECKS[1:])) is None
+    assert section(_run(tmp_path, "gaps", CHECKS)) is None
+
+
+def test_data_left_out_are_named_by_the_largest_k_hat(tmp_path: Path) -> None:
+    assert left_out in SECTIONS
+    section = left_out(
+        diagnosed(tmp_path, found("leave_one_out", {"k": [0.1, 0.8, 0.3], "worst": [1, 2, 0]}, threshold=0.7))
+    )
+    assert section is not None
+    assert "datum 1 (0.80), 2 (0.30), 0 (0.10)." in section.figures[0].caption
+    assert left_out(diagnosed(tmp_path, found("leave_one_out", {}))) is None
