@@ -1,4 +1,4 @@
-"""The tables of models, objectives and data sets in the pages, written from the registry.
+"""The tables in the pages: models, objectives and data sets from the registry, and the rooms of the engine by level.
 
 A page says where a table goes by two markers, each on a line of its own; what stands between them is ours::
 
@@ -9,18 +9,34 @@ A page says where a table goes by two markers, each on a line of its own; what s
 names the stale pages and exits with code 1.
 """
 
+import ast
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ppgen.errors import UsageError, nearest, shown
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
-__all__ = ["main", "render", "stale", "table"]
+__all__ = ["LEVELS", "main", "render", "stale", "table"]
 
-TABLES = {"models": MODELS, "objectives": OBJECTIVES, "data": DATA}
+LEVELS: tuple[tuple[str, ...], ...] = (
+    ("errors", "versions"),
+    ("arguments",),
+    ("registry", "schedules", "files", "machine", "distributions"),
+    ("pairs", "data", "tables"),
+    ("layers", "chains", "posterior", "pages"),
+    ("models", "objectives", "draws"),
+    ("inference", "training", "evaluation", "factory"),
+    ("diagnostics", "testing"),
+    ("runs",),
+    ("comparison", "report"),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+"""The rooms of ``ppgen/``, folders and single modules, from the ground up: each imports from lower levels only."""
+
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -33,16 +49,44 @@ def in_python(spec: Spec) -> str:
 
 
 def row(spec: Spec) -> str:
-    """One line of a table. A bar within a cell is escaped, since Markdown would end the cell there."""
+    """One line of a table."""
     year = "" if str(spec.year) in spec.reference else f" ({spec.year})"
     cells = (f"`{spec.name}`", f"`{in_python(spec)}`", spec.summary, spec.reference + year)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return "| " + " | ".join(map(_cell, cells)) + " |\n"
 
 
 def table(registry: Registry) -> str:
     """A Markdown table of all entries, by name."""
     head = "| name | in Python | what it is | reference |\n| --- | --- | --- | --- |\n"
     return head + "".join(row(spec) for spec in registry.values())
+
+
+def _cell(text: str) -> str:
+    """A bar within a cell is escaped, since Markdown would end the cell there."""
+    return text.replace("|", "\\|")
+
+
+def rooms() -> str:
+    """A Markdown table of all rooms, the highest level first: its number, each room, and what the room says it is."""
+    head = "| level | room | what it is for |\n| ---: | --- | --- |\n"
+    numbered = [(level, name) for level, names in enumerate(LEVELS, start=1) for name in names]
+    return head + "".join(f"| {level} | {_room(name)} |\n" for level, name in sorted(numbered, key=lambda room: -room[0]))
+
+
+def _room(name: str) -> str:
+    home = Path(__file__).parent
+    file = home / name / "__init__.py" if (home / name).is_dir() else home / f"{name}.py"
+    said = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    shown_as = f"`{name}/`" if file.name == "__init__.py" and name != "__init__" else f"`{name}.py`"
+    return f"{shown_as} | {_cell(said.partition(chr(10))[0])}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "models": lambda: table(MODELS),
+    "objectives": lambda: table(OBJECTIVES),
+    "data": lambda: table(DATA),
+    "rooms": rooms,
+}
 
 
 def render(text: str) -> str:
@@ -56,7 +100,7 @@ def render(text: str) -> str:
         begin, name, end = match.groups()
         if name not in TABLES:
             raise UsageError(f"expected the name of a table in a marker, got {shown(name)}{nearest(name, TABLES)}")
-        return begin + table(TABLES[name]) + end
+        return begin + TABLES[name]() + end
 
     return MARKED.sub(fill, text)
 

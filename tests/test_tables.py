@@ -29,7 +29,7 @@ def registry() -> Registry:
 
 @pytest.fixture
 def checkout(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(tables.TABLES, "models", registry)
+    monkeypatch.setitem(tables.TABLES, "models", lambda: tables.table(registry))
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(PAGE)
     (tmp_path / "docs" / "models.md").write_text(PAGE)

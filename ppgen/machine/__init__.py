@@ -1,1 +1,1 @@
-"""The machine: devices, memory, graphs, the process and its random numbers."""
+"""The machine: devices, memory, graphs, progress, and the process to oneself."""
