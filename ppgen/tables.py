@@ -69,8 +69,8 @@ def _cell(text: str) -> str:
 def rooms() -> str:
     """A Markdown table of all rooms, the highest level first: its number, each room, and what the room says it is."""
     head = "| level | room | what it is for |\n| ---: | --- | --- |\n"
-    numbered = [(level, name) for level, names in enumerate(LEVELS, start=1) for name in names]
-    return head + "".join(f"| {level} | {_room(name)} |\n" for level, name in sorted(numbered, key=lambda room: -room[0]))
+    downwards = reversed(list(enumerate(LEVELS, start=1)))
+    return head + "".join(f"| {level} | {_room(name)} |\n" for level, names in downwards for name in names)
 
 
 def _room(name: str) -> str:

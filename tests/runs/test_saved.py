@@ -1,4 +1,4 @@
-"""Runs that an earlier version wrote, with every module in another place: evaluated, gone on with and diagnosed still."""
+"""Runs that an earlier version wrote, with every module in another place: still evaluated, resumed and diagnosed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_it_is_evaluated_as_it_was(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", NAMES, indirect=True)
-def test_it_goes_on(folder: Path) -> None:
+def test_it_is_resumed(folder: Path) -> None:
     run = ppgen.load(folder)
     last = run.metrics[-1]["step"]
     weights = {name: value.clone() for name, value in run.pair.state_dict().items()}
