@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import ceil
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -111,7 +112,7 @@ def functions_of(files: Sequence[str], root: Path) -> dict[str, dict[tuple[str, 
 
 
 def forked(work: Callable[[Callable[[Any], None]], None], seconds: float) -> tuple[list[Any], bool]:
-    """What ``work`` says in a fork of this process, and whether it came to its end in time."""
+    """What ``work`` says in a fork of this process, and whether it came to its end in that many seconds of CPU."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -122,6 +123,7 @@ def forked(work: Callable[[Callable[[Any], None]], None], seconds: float) -> tup
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (ceil(seconds), ceil(seconds)))
         try:
             work(lambda said: print(json.dumps(said), file=out))
         except BaseException as error:
@@ -129,7 +131,7 @@ def forked(work: Callable[[Callable[[Any], None]], None], seconds: float) -> tup
             os._exit(1)
         os._exit(0)
     os.close(writing)
-    end, text, closed = time.monotonic() + seconds, b"", False
+    end, text, closed = time.monotonic() + 10 * seconds, b"", False  # for one that waits and does not work
     while not closed and (left := end - time.monotonic()) > 0:
         if select.select([reading], [], [], left)[0]:
             text, closed = text + (piece := os.read(reading, 2**16)), not piece
@@ -257,7 +259,7 @@ class Mutation:
 
 
 def cpu() -> float:
-    """Seconds of a processor that this process and those it waited for have used: others on the machine do not count."""
+    """Seconds of CPU that this process has used, and those that it waited for."""
     return sum(os.times()[:4])
 
 

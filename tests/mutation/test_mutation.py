@@ -113,9 +113,15 @@ def speaks(tell: Callable[[Any], None]) -> None:
     tell("first")
 
 
-def hangs(tell: Callable[[Any], None]) -> None:
+def waits(tell: Callable[[Any], None]) -> None:
     tell("first")
     time.sleep(60)
+
+
+def hangs(tell: Callable[[Any], None]) -> None:
+    tell("first")
+    while True:
+        pass
 
 
 def breaks(tell: Callable[[Any], None]) -> None:
@@ -124,7 +130,12 @@ def breaks(tell: Callable[[Any], None]) -> None:
 
 @pytest.mark.parametrize(
     ("work", "said", "ended"),
-    [(speaks, ["first"], True), (hangs, ["first"], False), (breaks, [{"broken": "MemoryError('too much')"}], False)],
+    [
+        (speaks, ["first"], True),
+        (hangs, ["first"], False),
+        (waits, ["first"], False),
+        (breaks, [{"broken": "MemoryError('too much')"}], False),
+    ],
 )
 def test_a_fork_says_what_it_did_and_whether_it_ended(work: Any, said: list[Any], ended: bool) -> None:
-    assert forked(work, seconds=2.0) == (said, ended)
+    assert forked(work, seconds=0.5) == (said, ended)
