@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import one_of
+from ppgen.errors import UsageError
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
 __all__ = ["LEVELS", "main", "render", "stale", "table"]
@@ -98,8 +99,7 @@ def render(text: str) -> str:
 
     def fill(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
-        if name not in TABLES:
-            raise UsageError(f"expected the name of a table in a marker, got {shown(name)}{nearest(name, TABLES)}")
+        one_of("expected the name of a table in a marker, got", name, TABLES)
         return begin + TABLES[name]() + end
 
     return MARKED.sub(fill, text)

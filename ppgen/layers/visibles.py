@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ppgen.arguments import checked
+from ppgen.arguments import checked, one_of
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords, draw_counts
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.errors import UsageError, shown
 
 __all__ = [
     "BernoulliLayer",
@@ -255,8 +255,7 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
             "which does."
         )
     kind = DEFAULTS[spec.observation] if kind is None else kind
-    if kind not in LAYERS:
-        raise UsageError(f"expected a kind of visible layer, got {shown(kind)}{nearest(kind, LAYERS)}")
+    one_of("expected a kind of visible layer, got", kind, LAYERS)
     if spec.observation != _TAKES[kind]:
         raise UsageError(
             f"a {kind} layer needs {_TAKES[kind]} data, and data {shown(spec.name)} are {spec.observation}: "
