@@ -45,6 +45,7 @@ __all__ = [
     "kind_of",
     "kinds_of",
     "one_of",
+    "options_of",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,6 +177,15 @@ def as_typed(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[s
             with suppress(ValidationError):
                 found[name] = truth.validate_python(value)
     return found
+
+
+def options_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a call may leave out, with its default.
+
+    >>> options_of(sorted)
+    {'key': None, 'reverse': False}
+    """
+    return {p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not p.empty}
 
 
 def check_names(owner: str, function: Callable[..., Any], options: Iterable[str], *, skip: int = 0) -> None:

@@ -20,7 +20,7 @@ from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS, OBJECTIVES
 
-__all__ = ["make_objective", "make_pair", "model_class", "objective_config", "pair_config", "wants_labels"]
+__all__ = ["label_option", "make_objective", "make_pair", "model_class", "objective_config", "pair_config"]
 
 
 def make_pair(name: str, spec: DataSpec, **options: Any) -> Pair:
@@ -52,10 +52,11 @@ def model_class(name: str) -> Callable[..., Any]:
     return _class_from_file(name) if ".py:" in str(name) else MODELS[name].cls
 
 
-def wants_labels(name: str) -> bool:
-    """Whether the model takes batches (x, y): its ``model`` has a second argument."""
+def label_option(name: str) -> dict[str, bool]:
+    """The option that loads labels, where the model takes batches (x, y): its ``model`` has a second argument."""
     model = getattr(model_class(name), "model", None)
-    return model is not None and len(inspect.signature(model).parameters) > 2  # self, x, y
+    wanted = model is not None and len(inspect.signature(model).parameters) > 2  # self, x, y
+    return {"labels": True} if wanted else {}
 
 
 def make_objective(name: str, **options: Any) -> Objective:

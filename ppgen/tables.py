@@ -10,7 +10,6 @@ names the stale pages and exits with code 1.
 """
 
 import ast
-import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -45,8 +44,7 @@ def in_python(spec: Spec) -> str:
     """The class's name, or the call that loads a data set, with its options."""
     if isinstance(spec.cls, type):
         return spec.cls.__name__
-    options = inspect.signature(spec.cls).parameters
-    return f"load_data({', '.join([repr(spec.name), *(f'{option}=' for option in options)])})"
+    return f"load_data({', '.join([repr(spec.name), *(f'{option}=' for option in spec.options)])})"
 
 
 def row(spec: Spec) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ppgen.arguments import one_of
-from ppgen.cli.options import AsJson, constructor_options
+from ppgen.cli.options import AsJson
 from ppgen.cli.output import print_json, print_table
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
@@ -45,7 +45,7 @@ def _record(spec: Spec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "summary": spec.summary,
-        "options": {name: repr(default) for name, default in constructor_options(spec).items()},
+        "options": {name: repr(default) for name, default in spec.options.items()},
         "reference": spec.reference,
         "year": spec.year,
         "tags": spec.tags,
@@ -53,7 +53,7 @@ def _record(spec: Spec) -> dict[str, Any]:
 
 
 def _options_text(spec: Spec) -> str:
-    return "\n".join(f"{name}={default!r}" for name, default in constructor_options(spec).items())
+    return "\n".join(f"{name}={default!r}" for name, default in spec.options.items())
 
 
 def _source(spec: Spec) -> str:

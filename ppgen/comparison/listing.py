@@ -15,7 +15,7 @@ from typing import Any
 
 import pyro
 
-from ppgen.arguments import as_typed, check_fields, check_names, one_of
+from ppgen.arguments import as_typed, check_fields, check_names, one_of, options_of
 from ppgen.errors import UsageError, shown
 from ppgen.factory import make_objective, objective_config
 from ppgen.objectives.objective import Objective
@@ -59,7 +59,7 @@ class Listed:
 
     def accepts(self) -> list[str]:
         """The names of its options."""
-        return list(inspect.signature(self._class()).parameters)
+        return list(options_of(self._class()))
 
     def holding(self, options: Mapping[str, Any]) -> Listed:
         """With more options, as far as it has them; those that it was given stay."""
