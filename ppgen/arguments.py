@@ -22,7 +22,7 @@ from pydantic import AllowInfNan, ConfigDict, GetCoreSchemaHandler, Strict, Type
 from pydantic.errors import PydanticUserError
 from pydantic_core import core_schema
 
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.errors import UnknownNameError, UsageError, nearest, shown
 
 __all__ = [
     "Count",
@@ -35,6 +35,7 @@ __all__ = [
     "Sizes",
     "Words",
     "as_typed",
+    "at_least",
     "at_most",
     "check_arguments",
     "check_fields",
@@ -44,6 +45,7 @@ __all__ = [
     "kind_of",
     "kinds_of",
     "one_of",
+    "options_of",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -177,6 +179,15 @@ def as_typed(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[s
     return found
 
 
+def options_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a call may leave out, with its default.
+
+    >>> options_of(sorted)
+    {'key': None, 'reverse': False}
+    """
+    return {p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not p.empty}
+
+
 def check_names(owner: str, function: Callable[..., Any], options: Iterable[str], *, skip: int = 0) -> None:
     """Check that a function has options of these names, its first ``skip`` arguments aside.
 
@@ -186,10 +197,8 @@ def check_names(owner: str, function: Callable[..., Any], options: Iterable[str]
     parameters = list(inspect.signature(function).parameters.values())[skip:]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    known = [p.name for p in parameters]
     for option in options:
-        if option not in known:
-            raise UsageError(f"{owner} has no option {shown(option)}{nearest(option, known)}")
+        one_of(f"{owner} has no option", option, (p.name for p in parameters))
 
 
 def in_words(hint: Any, many: bool = False) -> str:
@@ -312,13 +321,28 @@ Seed = Annotated[int, Ge(0), Lt(2**32 - 1)]
 """Of NumPy's ``RandomState``, and the next one of another."""
 
 
-def one_of(option: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise UsageError unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
-        raise UsageError(f"unknown value {option}={shown(value)}{nearest(value, allowed)}")
+def one_of(said: str, name: Any, known: Iterable[str]) -> None:
+    """Check that a name is known.
+
+    Raises:
+        UnknownNameError: it is not: ``said``, the name, and the nearest of those that are.
+
+    >>> one_of("expected the name of a data set, got", "digit", ["digits", "mnist"])
+    Traceback (most recent call last):
+    ppgen.errors.UnknownNameError: expected the name of a data set, got 'digit': did you mean 'digits'? Known names: ...
+    """
+    known = sorted(known)
+    if name not in known:
+        raise UnknownNameError(f"{said} {shown(name)}{nearest(name, known)}")
 
 
-def at_most(option: str, value: int, most: int) -> None:
+def at_least(who: str, value: Any, least: int, advice: str = "") -> None:
+    """Raise UsageError if the number ``value``, which ``who`` names, is less; for what no annotation checks."""
+    if not value >= least:
+        raise UsageError(f"{who} must be at least {least}, got {shown(value)}{advice}.")
+
+
+def at_most(who: str, value: int, most: int) -> None:
     """Raise UsageError if ``value`` is more than the data allow."""
     if value > most:
-        raise UsageError(f"{option} must be a whole number of at most {most}, got {value}.")
+        raise UsageError(f"{who} must be a whole number of at most {most}, got {value}.")

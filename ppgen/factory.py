@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ppgen.arguments import check_names, checked
+from ppgen.arguments import check_names, checked, one_of
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, is_file, nearest, shown, within_memory
+from ppgen.errors import UsageError, cut, is_file, shown, within_memory
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS, OBJECTIVES
 
-__all__ = ["make_objective", "make_pair", "model_class", "objective_config", "wants_labels"]
+__all__ = ["label_option", "make_objective", "make_pair", "model_class", "objective_config", "pair_config"]
 
 
 def make_pair(name: str, spec: DataSpec, **options: Any) -> Pair:
@@ -50,10 +52,11 @@ def model_class(name: str) -> Callable[..., Any]:
     return _class_from_file(name) if ".py:" in str(name) else MODELS[name].cls
 
 
-def wants_labels(name: str) -> bool:
-    """Whether the model takes batches (x, y): its ``model`` has a second argument."""
+def label_option(name: str) -> dict[str, bool]:
+    """The option that loads labels, where the model takes batches (x, y): its ``model`` has a second argument."""
     model = getattr(model_class(name), "model", None)
-    return model is not None and len(inspect.signature(model).parameters) > 2  # self, x, y
+    wanted = model is not None and len(inspect.signature(model).parameters) > 2  # self, x, y
+    return {"labels": True} if wanted else {}
 
 
 def make_objective(name: str, **options: Any) -> Objective:
@@ -95,10 +98,33 @@ def objective_config(objective: Objective) -> dict[str, Any]:
     return {"name": name, "options": {key: _plain(value) for key, value in options.items()}}
 
 
+def pair_config(pair: Pair) -> dict[str, Any]:
+    """``{"name", "options"}`` from which :func:`make_pair` makes the pair again.
+
+    There is no name where an option is what JSON cannot hold, as the class of a network: it is there to be read.
+    """
+    made = pair.origin
+    if made is None:
+        name = next((n for n, spec in MODELS.items() if spec.cls is type(pair)), None)
+        options = {key: value for key, value in pair.arguments.items() if not isinstance(value, DataSpec)}
+        made = {"name": name, "class": type(pair).__qualname__, "options": options}
+    try:
+        json.dumps(made["options"])
+    except TypeError:
+        read = {} if made["name"] is None else {key: _plain(value) for key, value in made["options"].items()}
+        return {"name": None, "class": type(pair).__qualname__, "options": read}
+    return made
+
+
 def _plain(value: Any) -> Any:
+    """For a document: what makes an objective again; in words what it cannot hold, the same in every process."""
     if isinstance(value, Objective):
         return objective_config(value)
-    return str(value) if callable(value) else value
+    try:
+        json.dumps(value)
+    except TypeError:
+        return cut(re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(value).split())), 1000)
+    return value
 
 
 def _class_from_file(name: str) -> Callable[..., Any]:
@@ -117,8 +143,9 @@ def _class_from_file(name: str) -> Callable[..., Any]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(f"{path} cannot be imported ({type(error).__name__}: {error}).") from error
-    cls: Callable[..., Any] | None = getattr(module, attribute, None)
-    if cls is None:
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise UsageError(f"{path} has no class {shown(attribute)}{nearest(attribute, classes)}")
+    if not hasattr(module, attribute):
+        one_of(
+            f"{path} has no class", attribute, [key for key, value in vars(module).items() if inspect.isclass(value)]
+        )
+    cls: Callable[..., Any] = getattr(module, attribute)
     return cls

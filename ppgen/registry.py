@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ppgen.arguments import checked
-from ppgen.errors import UnknownNameError, UsageError, nearest, shown
+from ppgen.arguments import checked, one_of, options_of
+from ppgen.errors import UsageError, shown
 
 __all__ = [
     "DATA",
@@ -40,6 +40,11 @@ class Spec:
     tags: tuple[str, ...] = ()
     tiny: Callable[[], Any] | None = None
     """A zero-argument factory of a seconds-fast case: ``(pair, batch)`` for a model, the objective for an objective."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What -M, -O or -D can set, with its default; the data's spec, which has none, is not among it."""
+        return options_of(self.cls)
 
 
 class Registry(Mapping[str, Spec]):
@@ -82,8 +87,7 @@ class Registry(Mapping[str, Spec]):
         return enter
 
     def __getitem__(self, name: str) -> Spec:
-        if name not in self:
-            raise UnknownNameError(f"expected a registered {self.kind}, got {shown(name)}{nearest(name, self)}")
+        one_of(f"expected a registered {self.kind}, got", name, self._specs)
         return self._specs[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -20,8 +20,8 @@ from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import core_schema
 
-from ppgen.arguments import Count, Kind, Positive, ScheduleWords, check_fields, in_words, kind_of
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import Count, Kind, Positive, ScheduleWords, check_fields, in_words, kind_of, one_of
+from ppgen.errors import UsageError, shown
 
 __all__ = ["Schedule", "Scheduled", "cyclical", "exponential", "linear", "parse_schedule", "stepwise"]
 
@@ -147,8 +147,7 @@ def parse_schedule(value: Any) -> Any:
     if match is None:
         return value
     name, arguments = match.groups()
-    if name not in _KINDS:
-        raise UsageError(f"expected a schedule, got {shown(value)}{nearest(name, _KINDS)}")
+    one_of("expected the name of a schedule, got", name, _KINDS)
     try:
         return _KINDS[name](*ast.literal_eval(f"({arguments},)"))
     except UsageError:

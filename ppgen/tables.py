@@ -10,13 +10,13 @@ names the stale pages and exits with code 1.
 """
 
 import ast
-import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import one_of
+from ppgen.errors import UsageError
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
 __all__ = ["LEVELS", "main", "render", "stale", "table"]
@@ -44,8 +44,7 @@ def in_python(spec: Spec) -> str:
     """The class's name, or the call that loads a data set, with its options."""
     if isinstance(spec.cls, type):
         return spec.cls.__name__
-    options = inspect.signature(spec.cls).parameters
-    return f"load_data({', '.join([repr(spec.name), *(f'{option}=' for option in options)])})"
+    return f"load_data({', '.join([repr(spec.name), *(f'{option}=' for option in spec.options)])})"
 
 
 def row(spec: Spec) -> str:
@@ -98,8 +97,7 @@ def render(text: str) -> str:
 
     def fill(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
-        if name not in TABLES:
-            raise UsageError(f"expected the name of a table in a marker, got {shown(name)}{nearest(name, TABLES)}")
+        one_of("expected the name of a table in a marker, got", name, TABLES)
         return begin + TABLES[name]() + end
 
     return MARKED.sub(fill, text)

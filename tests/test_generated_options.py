@@ -14,7 +14,6 @@ from hypothesis import example
 from hypothesis import strategies as st
 
 from ppgen.arguments import as_typed
-from ppgen.cli.options import constructor_options
 from ppgen.cli.options import settings as options_of
 from ppgen.comparison.listing import parse_objectives, with_options
 from ppgen.comparison.options import ComparisonOptions
@@ -89,7 +88,7 @@ def spec_for(name: str) -> DataSpec:
 @generated(st.data())
 def test_a_model_is_made_or_refused(name: str, data: st.DataObject) -> None:
     small = {"iwae": {}, "rbm": {"hidden": 4}}.get(name, {"hidden": (4,)})
-    chosen = data.draw(options(constructor_options(MODELS[name])))
+    chosen = data.draw(options(MODELS[name].options))
     pair = made_or_refused(lambda: make_pair(name, spec_for(name), **{**small, **chosen}))
     assert pair is None or isinstance(pair, Pair)
 
@@ -97,7 +96,7 @@ def test_a_model_is_made_or_refused(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 @generated(st.data())
 def test_an_objective_is_made_or_refused_and_has_values_at_every_step(name: str, data: st.DataObject) -> None:
-    chosen = data.draw(options(constructor_options(OBJECTIVES[name])))
+    chosen = data.draw(options(OBJECTIVES[name].options))
     objective = made_or_refused(lambda: make_objective(name, **chosen))
     for step in (0, 1, 7) if objective is not None else ():
         values = objective.schedules(step).values()
@@ -107,8 +106,8 @@ def test_an_objective_is_made_or_refused_and_has_values_at_every_step(name: str,
 @pytest.mark.parametrize("name", EMBEDDED)
 @generated(st.data())
 def test_a_data_set_is_loaded_or_refused(name: str, data: st.DataObject) -> None:
-    small = {"num_data": 20} if "num_data" in constructor_options(DATA[name]) else {}
-    chosen = data.draw(options(constructor_options(DATA[name])))
+    small = {"num_data": 20} if "num_data" in DATA[name].options else {}
+    chosen = data.draw(options(DATA[name].options))
     made_or_refused(lambda: load_data(name, **small | chosen))
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from ppgen.arguments import NonNegative
 from ppgen.objectives.adversarial import Classifier, CriticFunction, gradient_penalty
@@ -39,9 +38,6 @@ class DRAGAN(Classifier):
 
     weight: NonNegative = 10.0
     spread: NonNegative = 0.5
-
-    def generator_loss(self, fake: Tensor) -> Tensor:
-        return softplus(-fake).mean()
 
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
         around = real + self.spread * real.std() * torch.randn_like(real)

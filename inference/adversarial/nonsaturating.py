@@ -13,9 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-from torch.nn.functional import softplus
-
 from ppgen.objectives.adversarial import Classifier
 from ppgen.registry import register_objective
 
@@ -33,6 +30,3 @@ __all__ = ["NonSaturating"]
 @dataclass(frozen=True, kw_only=True)
 class NonSaturating(Classifier):
     """The generator's loss is minus the expected log-probability of passing for data, in nats."""
-
-    def generator_loss(self, fake: Tensor) -> Tensor:
-        return softplus(-fake).mean()

@@ -20,8 +20,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from ppgen.arguments import Count, Positive
-from ppgen.objectives.adversarial import Adversarial
+from ppgen.arguments import Positive
+from ppgen.objectives.adversarial import Dual
 from ppgen.pairs.tracing import Batch
 from ppgen.registry import register_objective
 
@@ -48,23 +48,16 @@ class _Bounded(nn.Module):
     tiny=lambda: Wasserstein(hidden=(4,), clip=0.5),
 )
 @dataclass(frozen=True, kw_only=True)
-class Wasserstein(Adversarial):
-    """Five steps of the critic a turn; ``clip``: c."""
+class Wasserstein(Dual):
+    """``clip``: c."""
 
     unit: ClassVar[str] = ""
 
-    critic_steps: Count = 5
     clip: Positive = 0.01
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         critic = super().parameters(pair, batch)
-        for layer in [module for module in critic.modules() if isinstance(module, nn.Linear)]:
-            register_parametrization(layer, "weight", _Bounded(self.clip))
-            register_parametrization(layer, "bias", _Bounded(self.clip))
+        for module in list(critic.modules()):
+            for name, _ in list(module.named_parameters(recurse=False)):
+                register_parametrization(module, name, _Bounded(self.clip))
         return critic
-
-    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        return fake.mean() - real.mean()
-
-    def generator_loss(self, fake: Tensor) -> Tensor:
-        return -fake.mean()

@@ -19,8 +19,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ppgen.arguments import Count, NonNegative
-from ppgen.objectives.adversarial import Adversarial, CriticFunction, gradient_penalty
+from ppgen.arguments import NonNegative
+from ppgen.objectives.adversarial import CriticFunction, Dual, gradient_penalty
 from ppgen.registry import register_objective
 
 __all__ = ["WassersteinGP"]
@@ -35,20 +35,13 @@ __all__ = ["WassersteinGP"]
     tiny=lambda: WassersteinGP(hidden=(4,), critic_steps=2),
 )
 @dataclass(frozen=True, kw_only=True)
-class WassersteinGP(Adversarial):
-    """Five steps of the critic a turn; ``weight``: w."""
+class WassersteinGP(Dual):
+    """``weight``: w."""
 
     unit: ClassVar[str] = "in the units of x"
 
-    critic_steps: Count = 5
     weight: NonNegative = 10.0
 
-    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        return fake.mean() - real.mean()
-
-    def generator_loss(self, fake: Tensor) -> Tensor:
-        return -fake.mean()
-
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
-        e = torch.rand_like(real[:, :1])  # (B, 1)
+        e = torch.rand_like(real[:, *[slice(1)] * (real.dim() - 1)])  # (B, 1, ...)
         return self.weight * gradient_penalty(critic, e * real + (1 - e) * fake)

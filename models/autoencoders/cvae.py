@@ -21,7 +21,7 @@ from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import MLP, ConditionalNormal
+from ppgen.layers.networks import MLP, Activation, ConditionalNormal
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
 
@@ -53,7 +53,7 @@ class CVAE(Pair):
         latent_dim: size of z.
         hidden: sizes of the encoder's hidden layers; the decoder has them in reverse. The prior's network
             is a linear map of the one-hot label, which gives each label a loc and scale of its own.
-        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
 
     Raises:
         UsageError: the data have no labels, or not all, a size is not positive, or the activation is unknown.
@@ -65,7 +65,7 @@ class CVAE(Pair):
         latent_dim: Count = 10,
         *,
         hidden: Sizes = (200, 200),
-        activation: str = "tanh",
+        activation: Activation = "tanh",
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.num_classes is None:

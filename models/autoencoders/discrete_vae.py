@@ -27,7 +27,7 @@ from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.layers.discrete_units import DiscreteUnits
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import Networks
+from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
 
@@ -60,8 +60,9 @@ class DiscreteVAE(Pair):
         units: U.
         classes: C; 2 makes the units binary.
         hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.
-        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
-        network: ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, then the dense layers.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
+        network: ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, then the dense layers; or what
+            makes a network of the sizes of its input and its output, ``functools.partial(MLP, hidden=(50,))``.
         channels: channels of the convolutions of ``"conv"``.
 
     Raises:
@@ -78,8 +79,8 @@ class DiscreteVAE(Pair):
         *,
         classes: Annotated[int, Ge(2)] = 2,
         hidden: Sizes = (200, 200),
-        activation: str = "tanh",
-        network: str = "mlp",
+        activation: Activation = "tanh",
+        network: Network = "mlp",
         channels: Annotated[Sizes, Len(1)] = (32, 64),
     ) -> None:
         super().__init__(data_size=spec.num_data)

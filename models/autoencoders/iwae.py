@@ -27,7 +27,7 @@ from torch import Tensor
 from ppgen.arguments import Sizes
 from ppgen.data import DataSpec
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import MLP, ConditionalNormal
+from ppgen.layers.networks import MLP, Activation, ConditionalNormal
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
 
@@ -59,7 +59,7 @@ class IWAE(Pair):
         spec: what one datum is: its size, its likelihood, the training mean at which the decoder starts.
         latent_dims: sizes of z1 and z2.
         hidden: hidden layers between x and z1, and between z1 and z2, going up; reversed going down.
-        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
 
     Raises:
         UsageError: a size is not positive, there are not two layers of them, or the activation is unknown.
@@ -71,7 +71,7 @@ class IWAE(Pair):
         latent_dims: Annotated[Sizes, Len(2, 2)] = (100, 50),
         *,
         hidden: Annotated[Sequence[Sizes], Len(2, 2)] = ((200, 200), (100, 100)),
-        activation: str = "tanh",
+        activation: Activation = "tanh",
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.latent_dims = latent1, latent2 = tuple(latent_dims)

@@ -45,7 +45,7 @@ from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.errors import UsageError, shown
 from ppgen.layers.dense import glorot, make_activation
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import MLP, ConditionalNormal, Networks
+from ppgen.layers.networks import MLP, Activation, ConditionalNormal, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
 
@@ -93,12 +93,12 @@ class SSVAE(Pair):
         hidden: sizes of the encoder's hidden layers, at least one; the decoder has them in reverse.
         classifier: sizes of the classifier's dense hidden layers.
         network: of the classifier, ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, 5 x 5 of
-            stride 2, then the dense layers.
+            stride 2, then the dense layers; or what makes a network of the sizes of its input and its output.
         channels: channels of the convolutions of ``"conv"``.
         dropout: the share of the classifier's hidden numbers that are put to zero in training.
         max_shift: pixels by which the pictures that the classifier sees are moved at random in training, each way; of
             data with an image shape.
-        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
         alpha: weight of the classifier's term, in units of one datum's bound; 0.1 N / N_l in the paper, for N data of
             which N_l have labels. 0: no such term.
 
@@ -116,11 +116,11 @@ class SSVAE(Pair):
         *,
         hidden: Annotated[Sizes, Len(1)] = (500,),
         classifier: Sizes = (500,),
-        network: str = "mlp",
+        network: Network = "mlp",
         channels: Annotated[Sizes, Len(1)] = (16, 32),
         dropout: Share = 0.0,
         max_shift: Annotated[int, Ge(0)] = 0,
-        activation: str = "relu",
+        activation: Activation = "relu",
         alpha: NonNegative = 25.0,
     ) -> None:
         super().__init__(data_size=spec.num_data)
@@ -201,7 +201,7 @@ class _WithLabel(nn.Module):
         num_classes: int,
         num_outputs: int,
         hidden: Sequence[int],
-        activation: str,
+        activation: Activation,
         bias: Tensor | None = None,
     ) -> None:
         super().__init__()

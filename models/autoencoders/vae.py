@@ -25,7 +25,7 @@ from torch import Tensor
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import ConditionalNormal, Networks
+from ppgen.layers.networks import Activation, ConditionalNormal, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
 
@@ -58,8 +58,9 @@ class VAE(Pair):
             decoder's output starts.
         latent_dim: size of z.
         hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.
-        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
-        network: ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, then the dense layers.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
+        network: ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, then the dense layers; or what
+            makes a network of the sizes of its input and its output, ``functools.partial(MLP, hidden=(50,))``.
         channels: channels of the convolutions of ``"conv"``.
 
     Raises:
@@ -72,8 +73,8 @@ class VAE(Pair):
         latent_dim: Count = 10,
         *,
         hidden: Sizes = (200, 200),
-        activation: str = "tanh",
-        network: str = "mlp",
+        activation: Activation = "tanh",
+        network: Network = "mlp",
         channels: Annotated[Sizes, Len(1)] = (32, 64),
     ) -> None:
         super().__init__(data_size=spec.num_data)

@@ -34,7 +34,7 @@ from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.layers.discrete_units import AutoregressiveUnits, DiscreteUnits
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import MLP
+from ppgen.layers.networks import MLP, Activation
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
 
@@ -67,7 +67,7 @@ class SBN(Pair):
         spec: what one datum is: its size, its likelihood, the training mean.
         layers: numbers of units, from the layer next to x upwards; the sites are ``z1``, ``z2``, ...
         hidden: sizes of the deterministic layers between two layers, going up; reversed going down. ``()``: linear.
-        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
         guide_blocks: in how many blocks a layer of the guide is drawn; 1 is a guide of independent units.
 
     Raises:
@@ -82,7 +82,7 @@ class SBN(Pair):
         layers: Annotated[Sizes, Len(1)] = (200, 200),
         *,
         hidden: Sizes = (),
-        activation: str = "tanh",
+        activation: Activation = "tanh",
         guide_blocks: Count = 1,
     ) -> None:
         super().__init__(data_size=spec.num_data)

@@ -36,7 +36,7 @@ from ppgen.distributions.completion import Completion
 from ppgen.errors import UsageError, shown
 from ppgen.layers.discrete_units import DiscreteUnits
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import MLP
+from ppgen.layers.networks import MLP, Activation
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
 
@@ -70,7 +70,7 @@ class StructuredPrediction(Pair):
         layers: numbers of units, from the upper half to the lower.
         classes: 2 makes the units binary.
         hidden: sizes of the deterministic layers between two layers; ``()``: linear.
-        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
         recognition: whether the guide has networks of its own, which see both halves.
 
     Raises:
@@ -87,7 +87,7 @@ class StructuredPrediction(Pair):
         *,
         classes: Annotated[int, Ge(2)] = 2,
         hidden: Sizes = (),
-        activation: str = "tanh",
+        activation: Activation = "tanh",
         recognition: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, nearest, shown
-from ppgen.layers.networks import Networks
+from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
 
@@ -87,8 +87,9 @@ class GAN(Pair):
         prior: of z, ``"normal"`` or ``"uniform"`` (on -1 to 1).
         output: ``"identity"``, ``"sigmoid"`` or ``"tanh"``; None: sigmoid for data in [0, 1] by their kind (binary,
             quantised), identity for real data.
-        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``.
-        network: ``"mlp"``, or ``"conv"`` for data with an image shape: dense layers, then transposed convolutions.
+        activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
+        network: ``"mlp"``, or ``"conv"`` for data with an image shape: dense layers, then transposed convolutions; or
+            what makes a network of the sizes of its input and its output.
         channels: channels of the convolutions of ``"conv"``, from z to x.
         batch_norm: normalise the hidden layers of ``"mlp"`` over the batch, which speeds up training on pictures.
 
@@ -106,8 +107,8 @@ class GAN(Pair):
         hidden: Sizes = (256, 256),
         prior: str = "normal",
         output: str | None = None,
-        activation: str = "relu",
-        network: str = "mlp",
+        activation: Activation = "relu",
+        network: Network = "mlp",
         channels: Annotated[Sizes, Len(1)] = (64, 32),
         batch_norm: bool = False,
     ) -> None:

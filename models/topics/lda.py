@@ -39,11 +39,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppgen.arguments import Count, Positive, Sizes
+from ppgen.arguments import Count, Positive, Sizes, one_of
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.distributions.log_dirichlet import LogDirichlet
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.errors import UsageError, shown
 from ppgen.layers.networks import MLP, BatchNorm
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
@@ -240,8 +240,5 @@ def _off_zero(value: Tensor) -> Tensor:
 
 
 def _named(argument: str, name: Any, choices: Mapping[str, Callable[[], nn.Module]]) -> Any:
-    if name not in choices:
-        raise UsageError(
-            f"expected {argument} to be {' or '.join(map(repr, choices))}, got {shown(name)}{nearest(name, choices)}"
-        )
+    one_of(f"expected {argument} to be {' or '.join(map(repr, choices))}, got", name, choices)
     return choices[name]()

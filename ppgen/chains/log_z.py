@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import at_least, one_of
+from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import track
 from ppgen.pairs.energy import EnergyPair
@@ -84,10 +85,7 @@ def log_z(
         torch.manual_seed(seed)
         if exact:
             return LogZ(float(pair.exact_log_z()), 0.0, exact=True)
-        if num_chains < 2:
-            raise UsageError(
-                f"num_chains must be at least 2, for an error bar from their weights, got {shown(num_chains)}."
-            )
+        at_least("num_chains", num_chains, 2, ": an error bar is made of their weights")
         betas = temperatures(num_temperatures, spacing)
         log_w = annealed_log_weights(pair, betas, num_chains, progress=progress)
         return _estimate(log_w + pair.base_log_z().double(), num_temperatures)
@@ -102,10 +100,8 @@ def temperatures(num: int, spacing: Spacing = "piecewise") -> Tensor:
     >>> temperatures(4, "linear").tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    if spacing not in get_args(Spacing):
-        raise UsageError(f"unknown spacing {shown(spacing)} of temperatures{nearest(str(spacing), get_args(Spacing))}")
-    if num < 2:
-        raise UsageError(f"num_temperatures must be at least 2, got {shown(num)}: thousands make the error bar small.")
+    one_of("unknown spacing of temperatures,", spacing, get_args(Spacing))
+    at_least("num_temperatures", num, 2, ": thousands make the error bar small")
     steps = np.linspace(0.0, 1.0, num + 1)
     return torch.from_numpy(steps if spacing == "linear" else np.interp(steps, _SHARES, _KNOTS))
 

@@ -9,9 +9,9 @@ import torch
 import typer
 from rich.console import Console
 
+from ppgen.arguments import at_least
 from ppgen.cli.options import AsJson, DataName, DataSettings, ModelName, ModelSettings, load_pair_and_data
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
-from ppgen.errors import UsageError
 from ppgen.pairs.rows import take_rows
 
 __all__ = ["check"]
@@ -29,8 +29,7 @@ def check(
 
     A table says which rule is broken, where, and what to do. The exit code is 1 if one is.
     """
-    if batch_size < 1:
-        raise UsageError(f"--batch-size must be at least 1, got {batch_size}.")
+    at_least("--batch-size", batch_size, 1)
     from ppgen.testing import check_pair  # the checks are loaded for this command alone
 
     torch.manual_seed(0)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ppgen.arguments import at_least
 from ppgen.cli.options import AsJson, DataSettings, Device, ModelSettings, complete_objectives, settings
 from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
 from ppgen.comparison import Comparison, ComparisonOptions
@@ -275,8 +276,7 @@ def _number(text: str) -> int:
 
 
 def _num_seeds(seeds: int) -> int:
-    if seeds < 1:
-        raise UsageError(f"--seeds must be at least 1, got {seeds}.")
+    at_least("--seeds", seeds, 1)
     return seeds
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ppgen.cli.options import AsJson, constructor_options
+from ppgen.arguments import one_of
+from ppgen.cli.options import AsJson
 from ppgen.cli.output import print_json, print_table
-from ppgen.errors import UsageError, nearest, shown
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
 __all__ = ["KINDS", "list_"]
@@ -29,8 +29,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the models, objectives and data sets, each with its options and their defaults."""
-    if kind is not None and kind not in KINDS:
-        raise UsageError(f"expected a kind of thing to list, got {shown(kind)}{nearest(kind, KINDS)}")
+    if kind is not None:
+        one_of("expected a kind of thing to list, got", kind, KINDS)
     chosen = {name: registry for name, registry in KINDS.items() if kind in (None, name)}
     if as_json:
         print_json({name: [_record(spec) for spec in registry.values()] for name, registry in chosen.items()})
@@ -45,7 +45,7 @@ def _record(spec: Spec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "summary": spec.summary,
-        "options": {name: repr(default) for name, default in constructor_options(spec).items()},
+        "options": {name: repr(default) for name, default in spec.options.items()},
         "reference": spec.reference,
         "year": spec.year,
         "tags": spec.tags,
@@ -53,7 +53,7 @@ def _record(spec: Spec) -> dict[str, Any]:
 
 
 def _options_text(spec: Spec) -> str:
-    return "\n".join(f"{name}={default!r}" for name, default in constructor_options(spec).items())
+    return "\n".join(f"{name}={default!r}" for name, default in spec.options.items())
 
 
 def _source(spec: Spec) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +12,9 @@ import typer
 from ppgen.arguments import as_typed
 from ppgen.data import Dataset, load_data
 from ppgen.errors import UsageError, shown
-from ppgen.factory import make_pair, model_class, wants_labels
+from ppgen.factory import label_option, make_pair, model_class
 from ppgen.pairs.pair import Pair
-from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
+from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry
 
 __all__ = [
     "AsJson",
@@ -29,7 +28,6 @@ __all__ = [
     "ObjectiveSettings",
     "RunFolder",
     "complete_objectives",
-    "constructor_options",
     "load_pair_and_data",
     "settings",
 ]
@@ -59,19 +57,12 @@ def settings(flag: str, texts: Sequence[str] | None) -> dict[str, Any]:
     return found
 
 
-def constructor_options(spec: Spec) -> dict[str, Any]:
-    """What -M, -O or -D can set, with its default; the data's spec, which has none, is not among it."""
-    made_by = spec.cls.__init__ if isinstance(spec.cls, type) else spec.cls  # type: ignore[misc]  # of this very class
-    return {p.name: p.default for p in inspect.signature(made_by).parameters.values() if p.default is not p.empty}
-
-
 def load_pair_and_data(
     model: str, data: str, model_settings: Sequence[str] | None, data_settings: Sequence[str] | None
 ) -> tuple[Pair, Dataset]:
     """The pair and the data set that were named; labels are asked for where the model takes them."""
-    labels = {"labels": True} if wants_labels(model) else {}
     options = as_typed(model_class(model), settings("-M", model_settings))
-    loaded = load_data(data, **labels | as_typed(DATA[data].cls, settings("-D", data_settings)))
+    loaded = load_data(data, **label_option(model) | as_typed(DATA[data].cls, settings("-D", data_settings)))
     return make_pair(model, loaded.spec, **options), loaded
 
 
@@ -102,7 +93,7 @@ def _keys(registry: Registry, named_by: str) -> Completion:
     def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         name = ctx.params.get(named_by) or ""
         specs = [registry[name]] if name in registry else registry.values()
-        keys = {key: value for spec in specs for key, value in constructor_options(spec).items()}
+        keys = {key: value for spec in specs for key, value in spec.options.items()}
         return [(f"{key}=", f"such as {value!r}") for key, value in keys.items() if key.startswith(incomplete)]
 
     return complete

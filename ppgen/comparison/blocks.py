@@ -14,7 +14,8 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import one_of
+from ppgen.errors import UsageError
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -61,8 +62,7 @@ def chosen_blocks(
         first = {members: name for name, members in reversed(list(blocks.items()))}
         return {name: members for name, members in blocks.items() if first[members] == name}
     for name in chosen:
-        if name not in blocks:
-            raise UsageError(f"the pair has no block of parameters {shown(name)}{nearest(name, blocks)}")
+        one_of("the pair has no block of parameters", name, blocks)
     if len(set(chosen)) != len(chosen):
         raise UsageError(f"a block of parameters is named twice in {tuple(chosen)}: name each once.")
     return {name: blocks[name] for name in chosen}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 import pyro
 import torch
 from rich.progress import Progress
 
+from ppgen.arguments import check_names
 from ppgen.comparison.blocks import chosen_blocks, parameter_blocks
 from ppgen.comparison.constants import of_tensors
 from ppgen.comparison.labels import bound_name, comparable, label_of, named
@@ -24,7 +24,7 @@ from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
 from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
 from ppgen.data import as_dataset
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
 from ppgen.objectives.objective import Objective
@@ -265,8 +265,5 @@ def _num_draws(options: ComparisonOptions, pilot: Repeats, num_objectives: int) 
 
 
 def _options(options: Mapping[str, Any]) -> ComparisonOptions:
-    known = [field.name for field in fields(ComparisonOptions)]
-    for name in options:
-        if name not in known:
-            raise UsageError(f"a comparison has no option {shown(name)}{nearest(name, known)}")
+    check_names("a comparison", ComparisonOptions, options)
     return ComparisonOptions(**options)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pyro
 
-from ppgen.arguments import as_typed, check_fields, check_names
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import as_typed, check_fields, check_names, one_of, options_of
+from ppgen.errors import UsageError, shown
 from ppgen.factory import make_objective, objective_config
 from ppgen.objectives.objective import Objective
 from ppgen.registry import OBJECTIVES
@@ -59,7 +59,7 @@ class Listed:
 
     def accepts(self) -> list[str]:
         """The names of its options."""
-        return list(inspect.signature(self._class()).parameters)
+        return list(options_of(self._class()))
 
     def holding(self, options: Mapping[str, Any]) -> Listed:
         """With more options, as far as it has them; those that it was given stay."""
@@ -99,8 +99,7 @@ def with_options(listed: Iterable[Listed], options: Mapping[str, Any]) -> tuple[
     listed = tuple(listed)
     known = {key for one in listed for key in one.accepts()}
     for key in options:
-        if key not in known:
-            raise UsageError(f"none of the objectives has an option {shown(key)}{nearest(key, known)}")
+        one_of("none of the objectives has an option", key, known)
     return tuple(one.holding(options) for one in listed)
 
 
@@ -145,8 +144,7 @@ def _pyros(name: str) -> type:
         if inspect.isclass(value) and issubclass(value, pyro.infer.ELBO)
     }
     short = name.removeprefix(PYRO).removeprefix("infer.")
-    if short not in known:
-        raise UsageError(f"pyro.infer has no ELBO {shown(short)}{nearest(short, known)}")
+    one_of("pyro.infer has no ELBO", short, known)
     return known[short]
 
 

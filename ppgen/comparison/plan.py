@@ -20,7 +20,7 @@ from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.result import Comparison
 from ppgen.data import Dataset, load_data
 from ppgen.errors import UsageError, is_file, shown
-from ppgen.factory import make_pair, wants_labels
+from ppgen.factory import label_option, make_pair
 from ppgen.files.documents import Document, read_document
 from ppgen.machine.devices import choose_device
 from ppgen.pairs.pair import Pair
@@ -156,9 +156,8 @@ class Plan:
     @cached_property
     def dataset(self) -> Dataset:
         """The data, on the device."""
-        labels = {"labels": True} if wants_labels(self.model) else {}
         torch.manual_seed(self.options.seed)
-        found = load_data(self.data, **labels | dict(self.data_options))
+        found = load_data(self.data, **label_option(self.model) | dict(self.data_options))
         if self.sha256 not in (None, found.sha256):
             raise UsageError(
                 f"data {shown(self.data)} are not those of the comparison that is to be repeated: their SHA-256 is "

@@ -117,7 +117,7 @@ def assemble_images(
             presentation (Burda et al. 2016), valid is drawn once with seed 1 and test with seed 2;
             ``"threshold"``: x > 1/2; ``"none"``: the grey values, quantised in ``levels``.
     """
-    one_of("binarize", binarize, BINARIZE if levels is not None else BINARIZE[:2])
+    one_of("unknown binarize", binarize, BINARIZE if levels is not None else BINARIZE[:2])
     build = partial(assemble, image_shape=image_shape, num_classes=num_classes)
     if binarize == "none":
         return build(name, train, valid, test, observation="quantised", levels=levels)

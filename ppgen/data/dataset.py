@@ -13,11 +13,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from ppgen.arguments import one_of
 from ppgen.data.modes import Modes
 from ppgen.data.sparse import stored
 from ppgen.data.spec import DataSpec
 from ppgen.data.validate import check_split
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.errors import UsageError, shown
 
 __all__ = ["SPLITS", "Dataset", "Split"]
 
@@ -139,8 +140,7 @@ class Dataset:
         Raises:
             UsageError: there is none; the three names are listed. Nothing is held out for it.
         """
-        if name not in SPLITS:
-            raise UsageError(f"unknown split {shown(name)}{nearest(name, SPLITS)}")
+        one_of("unknown split", name, SPLITS)
         split: Split = getattr(self, name)
         if not split:
             raise UsageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from typing import Any
 
 from ppgen.arguments import check_names
@@ -34,7 +33,7 @@ def load_data(name: str, **options: Any) -> Dataset:
 
 def loader_options(spec: Spec) -> dict[str, Any]:
     """The options that a loader takes, each with its default."""
-    return {entry.name: entry.default for entry in inspect.signature(spec.cls).parameters.values()}
+    return spec.options
 
 
 def _complete(spec: Spec, options: dict[str, Any]) -> dict[str, Any]:

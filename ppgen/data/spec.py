@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import prod
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
+from pydantic import Strict
 
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import Count, Words, check_fields, one_of
+from ppgen.errors import UsageError, shown
 
 __all__ = ["DataSpec", "Observation"]
 
 Observation = Literal["binary", "real", "quantised", "counts", "any"]
+
+_Vocabulary = Annotated[tuple[str, ...], Strict(), Words("a list of words, word i for column i")]
 
 
 @dataclass(frozen=True)
@@ -48,47 +53,28 @@ class DataSpec:
     """
 
     name: str
-    num_features: int
+    num_features: Count
     observation: Observation
-    image_shape: tuple[int, ...] | None = None
-    levels: int | None = None
-    num_classes: int | None = None
-    num_data: int | None = None
-    length: int | None = None
-    num_labelled: int | None = None
+    image_shape: tuple[Count, ...] | None = None
+    levels: Annotated[int, Ge(2)] | None = None
+    num_classes: Count | None = None
+    num_data: Count | None = None
+    length: Count | None = None
+    num_labelled: Count | None = None
     mean: torch.Tensor | None = field(default=None, compare=False, repr=False)
-    vocabulary: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
-    shape: tuple[int, ...] | None = None
+    vocabulary: _Vocabulary | None = field(default=None, compare=False, repr=False)
+    shape: tuple[Count, ...] | None = None
 
     def __post_init__(self) -> None:
-        self._check_numbers()
+        check_fields(self, f"data {shown(self.name)}")
         self._check_observation()
         self._check_documents()
         self._check_shapes()
 
-    def _check_numbers(self) -> None:
-        if not isinstance(self.name, str):
-            raise UsageError(f"the name of data must be a string, got {shown(self.name)}.")
-        least = {"num_features": 1, "levels": 2, "num_classes": 1, "num_labelled": 1, "num_data": 1, "length": 1}
-        for name, lower in least.items():
-            value = getattr(self, name)
-            if value is None and name != "num_features":
-                continue
-            if not _is_size(value) or value < lower:
-                raise UsageError(
-                    f"{name} of data {shown(self.name)} must be an integer of at least {lower}, got {shown(value)}."
-                )
-
+    def _check_observation(self) -> None:
         if self.num_labelled is not None and self.num_classes is None:
             raise UsageError(
                 f"data {shown(self.name)} has num_labelled={self.num_labelled} and no num_classes: give both."
-            )
-
-    def _check_observation(self) -> None:
-        if self.observation not in get_args(Observation):
-            raise UsageError(
-                f"unknown observation {shown(self.observation)} of data {shown(self.name)}"
-                f"{nearest(str(self.observation), get_args(Observation))}"
             )
         if (self.levels is not None) != (self.observation == "quantised"):
             raise UsageError(
@@ -103,12 +89,6 @@ class DataSpec:
                     f"data {shown(self.name)} is {self.observation} and has a {name}: give it for counts and nothing "
                     "else."
                 )
-        words: object = self.vocabulary
-        if words is not None and not (isinstance(words, tuple) and all(isinstance(word, str) for word in words)):
-            raise UsageError(
-                f"vocabulary of data {shown(self.name)} must be a list of words, word i for column i, got "
-                f"{shown(words)}."
-            )
         if self.vocabulary is not None and len(self.vocabulary) != self.num_features:
             raise UsageError(
                 f"vocabulary of data {shown(self.name)} must hold num_features={self.num_features} words, "
@@ -121,12 +101,6 @@ class DataSpec:
                 f"data {shown(self.name)} is {self.observation} and has shape={self.shape}: give it for data of the "
                 "kind any, and for nothing else."
             )
-        for name in ("shape", "image_shape"):
-            sizes = getattr(self, name)
-            if sizes is not None and not (isinstance(sizes, tuple | list) and all(map(_is_size, sizes))):
-                raise UsageError(
-                    f"{name} of data {shown(self.name)} must be a tuple of integers of at least 1, got {shown(sizes)}."
-                )
         if self.shape is not None and prod(self.shape) != self.num_features:
             raise UsageError(
                 f"shape of data {shown(self.name)} must hold num_features={self.num_features} numbers, got "
@@ -139,8 +113,6 @@ class DataSpec:
                 f"image_shape of data {shown(self.name)} must be (H, W) or (C, H, W) holding num_features="
                 f"{self.num_features} numbers, got {tuple(self.image_shape)}."
             )
-        if self.mean is not None and not isinstance(self.mean, torch.Tensor):
-            raise UsageError(f"mean of data {shown(self.name)} must be a tensor, got {shown(self.mean)}.")
         if self.mean is not None and self.mean.shape != (self.num_features,):
             raise UsageError(
                 f"mean of data {shown(self.name)} must have shape ({self.num_features},), got {tuple(self.mean.shape)}."
@@ -165,8 +137,7 @@ class DataSpec:
         """
         known = _saved()
         for name in values:
-            if name not in known:
-                raise UsageError(f"unknown entry {shown(name)} in the description of a datum{nearest(name, known)}")
+            one_of("unknown entry in the description of a datum,", name, known)
         missing = [name for name in ("name", "num_features", "observation") if name not in values]
         if missing:
             raise UsageError(f"the description of a datum lacks {', '.join(missing)}: it has {', '.join(values)}.")
@@ -174,10 +145,6 @@ class DataSpec:
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
         return cls(**entries)
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _saved() -> list[str]:

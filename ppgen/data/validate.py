@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.distributions.constraints import boolean, nonnegative_integer, unit_interval
 
 from ppgen.data.sparse import Rows, SparseRows, place_of, stored
 from ppgen.data.spec import DataSpec
+from ppgen.distributions.discretized_logistic import Grid
 from ppgen.errors import UsageError, shown
 
-__all__ = ["UNKNOWN_LABEL", "check_split"]
+__all__ = ["UNKNOWN_LABEL", "check_kind", "check_split"]
 
 UNKNOWN_LABEL = -1
 """The label of a training datum whose label is not known."""
@@ -38,12 +40,11 @@ def check_split(
         _check_alike(name, split, like)
     _check_shapes(where, split, spec)
     _check_finite(where, split)
-    if spec.observation == "binary":
-        _check_binary(where, split[0], probabilities)
-    if spec.levels is not None:
-        _check_quantised(where, split[0], spec.levels)
-    if spec.observation == "counts":
-        _check_counts(where, split[0])
+    if probabilities and spec.observation == "binary":
+        (numbers,) = stored(split[0])
+        _refuse(where, split[0], ~unit_interval.check(numbers), "probabilities in [0, 1]", "rescale x")
+    else:
+        check_kind(where, split[0], spec)
     if spec.num_classes is not None:
         _check_labels(where, split, spec.num_classes, 0 if spec.num_labelled is None else UNKNOWN_LABEL)
 
@@ -101,26 +102,24 @@ def _check_finite(where: str, split: tuple[Rows, ...]) -> None:
         _refuse(where, part, ~torch.isfinite(wide), "finite numbers", remedy)
 
 
-def _check_binary(where: str, x: Rows, probabilities: bool) -> None:
-    (numbers,) = stored(x)
-    if probabilities:
-        _refuse(where, x, (numbers < 0) | (numbers > 1), "probabilities in [0, 1]", "rescale x")
-    else:
+def check_kind(where: str, x: Rows, spec: DataSpec) -> None:
+    """Check that x, (B, D), holds what data of the spec's kind can.
+
+    Raises:
+        UsageError: a number is none of these, or a document is empty; the sentence names ``where``, row and column.
+    """
+    if spec.observation == "binary":
         remedy = "binarize x, pass dynamic=True for probabilities, or choose another observation"
-        _refuse(where, x, (numbers != 0) & (numbers != 1), "0 or 1", remedy)
-
-
-def _check_quantised(where: str, x: Rows, levels: int) -> None:
-    (numbers,) = stored(x)
-    scaled = numbers * (levels - 1)
-    off_grid = (scaled - scaled.round()).abs() > 1e-3
-    expected = f"k / {levels - 1} with k = 0..{levels - 1}"
-    _refuse(where, x, off_grid | (numbers < 0) | (numbers > 1), expected, "rescale x or correct levels")
+        _refuse(where, x, ~boolean.check(stored(x)[-1]), "0 or 1", remedy)
+    if spec.levels is not None:
+        expected = f"k / {spec.levels - 1} with k = 0..{spec.levels - 1}"
+        _refuse(where, x, ~Grid(spec.levels).check(stored(x)[-1]), expected, "rescale x or correct levels")
+    if spec.observation == "counts":
+        _check_counts(where, x)
 
 
 def _check_counts(where: str, x: Rows) -> None:
-    numbers = stored(x)[-1]
-    _refuse(where, x, (numbers < 0) | (numbers != numbers.round()), "counts 0, 1, 2, ...", "give word counts")
+    _refuse(where, x, ~nonnegative_integer.check(stored(x)[-1]), "counts 0, 1, 2, ...", "give word counts")
     words = x.sum(1)  # (N,)
     empty = (words == 0).nonzero()[:, 0].tolist()
     if empty:

@@ -33,8 +33,9 @@ import pyro
 import torch
 from torch import Tensor
 
+from ppgen.arguments import Count, check_fields
 from ppgen.chains.posterior import LatentChains, Latents
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError
 from ppgen.machine.graphs import traced
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
@@ -66,14 +67,12 @@ class Budget:
         UsageError: a number is not a positive integer.
     """
 
-    num_powers: int = 200
-    num_chains: int = 16
-    num_leapfrogs: int = 5
+    num_powers: Count = 200
+    num_chains: Count = 16
+    num_leapfrogs: Count = 5
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not isinstance(value, int) or value < 1:
-                raise UsageError(f"{name} of an annealing budget must be a positive integer, got {shown(value)}.")
+        check_fields(self, "an annealing budget")
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.arguments import at_least, one_of
 from ppgen.data import Dataset
 from ppgen.diagnostics.case import Arguments, Case, data_or_arguments
 from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import without_weights
-from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, nearest, shown
+from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, shown
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
@@ -70,8 +71,7 @@ def diagnose(
     data, chains = brought_to(pair, data_or_arguments(data)), brought_to(pair, chains)
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
-    if num_particles < 2:
-        raise UsageError(f"num_particles must be at least 2, got {num_particles}.")
+    at_least("num_particles", num_particles, 2)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         case = Case(
@@ -158,8 +158,7 @@ def _without_weights(case: Case) -> int | None:
 def _asked(names: Sequence[str] | None) -> list[Question]:
     known = {question.name: question for question in QUESTIONS}
     for name in names or ():
-        if name not in known:
-            raise UsageError(f"expected the name of a question, got {shown(name)}{nearest(name, known)}")
+        one_of("expected the name of a question, got", name, known)
     return [question for name, question in known.items() if names is None or name in names]
 
 

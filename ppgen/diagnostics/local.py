@@ -25,15 +25,17 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import pyro
 import torch
+from annotated_types import Ge
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import transform_to
 
+from ppgen.arguments import Count, Positive, check_fields
 from ppgen.chains.posterior import LatentChains, Latents
 from ppgen.errors import UsageError, shown
 from ppgen.machine.graphs import traced
@@ -71,16 +73,12 @@ class Search:
         UsageError: num_steps < 1, num_particles < 2 (the baseline leaves one out), or lr <= 0.
     """
 
-    num_steps: int = 400
-    num_particles: int = 16
-    lr: float = 0.1
+    num_steps: Count = 400
+    num_particles: Annotated[int, Ge(2)] = 16
+    lr: Positive = 0.1
 
     def __post_init__(self) -> None:
-        for name, least in (("num_steps", 1), ("num_particles", 2)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} of a search must be at least {least}, got {shown(getattr(self, name))}.")
-        if not self.lr > 0:
-            raise UsageError(f"lr of a search must be positive, got {shown(self.lr)}.")
+        check_fields(self, "a search")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import one_of
 from ppgen.files.jsonable import plain
 
 __all__ = ["Diagnosis", "Finding", "Status"]
@@ -82,8 +82,7 @@ class Diagnosis:
             UsageError: the question did not arise, or there is none of that name.
         """
         found = {finding.question: finding for finding in self.findings}
-        if question not in found:
-            raise UsageError(f"expected a question that was answered, got {shown(question)}{nearest(question, found)}")
+        one_of("expected a question that was answered, got", question, found)
         return found[question]
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:

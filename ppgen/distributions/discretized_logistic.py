@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints, transform_to
 from torch.nn.functional import logsigmoid
 
+from ppgen.arguments import at_least
 from ppgen.distributions.log_dirichlet import _LogSimplex, _LogSoftmax
-from ppgen.errors import UsageError, shown
 
-__all__ = ["DiscretizedLogistic"]
+__all__ = ["DiscretizedLogistic", "Grid"]
 
 
-class _Grid(constraints.Constraint):
+class Grid(constraints.Constraint):
     """The numbers k / (levels - 1), k = 0..levels-1, as far as float32 can tell."""
 
     is_discrete = True
@@ -65,8 +65,7 @@ class DiscretizedLogistic(TorchDistribution):
     has_rsample = False
 
     def __init__(self, loc: Tensor, log_scale: Tensor, levels: int, *, validate_args: bool | None = None) -> None:
-        if levels < 2:
-            raise UsageError(f"levels of DiscretizedLogistic must be at least 2, got {shown(levels)}.")
+        at_least("levels of DiscretizedLogistic", levels, 2)
         self.loc, _ = torch.broadcast_tensors(loc, log_scale)
         self.log_scale, self.levels = log_scale, levels
         super().__init__(self.loc.shape, validate_args=validate_args)
@@ -74,7 +73,7 @@ class DiscretizedLogistic(TorchDistribution):
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
         """The grid k / (levels - 1)."""
-        return _Grid(self.levels)
+        return Grid(self.levels)
 
     @property
     def mean(self) -> Tensor:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ppgen.arguments import at_least
 from ppgen.data import Dataset
-from ppgen.errors import UsageError
 from ppgen.pairs.tracing import Batch
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = N
     Raises:
         UsageError: num < 1, or no observed site has the shape of x.
     """
-    if num < 1:
-        raise UsageError(f"the number of samples must be at least 1, got {num}.")
+    at_least("the number of samples", num, 1)
     if isinstance(pair, EnergyPair):
         x = chain_states(pair, num, start=brought_to(pair, start), seed=seed)[-1]
         return Draws(x, x)

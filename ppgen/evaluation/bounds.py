@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.arguments import at_least
 from ppgen.pairs.log_weights import log_weight_chunks
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import in_evaluation, isolated
@@ -70,8 +70,7 @@ def _is_made_of(one: Particles) -> bool:
 
 def sizes_to(particles: int) -> list[int]:
     """1, 2, 5, 10, 20, 50, ... up to and with ``particles``."""
-    if particles < 1:
-        raise UsageError(f"particles must be at least 1, got {particles}.")
+    at_least("particles", particles, 1)
     steps = [m * 10**e for e in range(10) for m in (1, 2, 5)]
     return [*(size for size in steps if size < particles), particles]
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ppgen.arguments import at_least
 from ppgen.errors import UsageError
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
@@ -148,5 +149,4 @@ def _check(x: Tensor, y: Tensor, num_permutations: int) -> None:
         )
     if not bool(x.isfinite().all()) or not bool(y.isfinite().all()):
         raise UsageError("a point of a two-sample test is not finite: look at the model that it was drawn from.")
-    if num_permutations < 1:
-        raise UsageError(f"num_permutations must be at least 1, got {num_permutations}.")
+    at_least("num_permutations", num_permutations, 1)

@@ -14,7 +14,7 @@ from annotated_types import Ge, Len
 from torch import Tensor, nn
 
 from ppgen.arguments import Share, Sizes, checked
-from ppgen.layers.dense import MLP, glorot, make_activation, start_bias
+from ppgen.layers.dense import MLP, Activation, glorot, make_activation, start_bias
 
 __all__ = ["ConvDecoder", "ConvEncoder", "RandomShift"]
 
@@ -27,7 +27,7 @@ class ConvEncoder(nn.Module):
         num_outputs: size of the last dim of the output.
         channels: channels of the convolutions, of stride 2; each halves height and width (rounding up).
         hidden: sizes of the dense layers between the convolutions and the output.
-        activation: a name in ``ACTIVATIONS``.
+        activation: a name in ``ACTIVATIONS``, or what makes one.
         kernel: height and width of a convolution, odd.
         dropout: the share of what the convolutions give, and of each dense layer, that is put to zero in training.
     """
@@ -39,7 +39,7 @@ class ConvEncoder(nn.Module):
         num_outputs: int,
         channels: Annotated[Sizes, Len(1)] = (32, 64),
         hidden: Sizes = (200,),
-        activation: str = "tanh",
+        activation: Activation = "tanh",
         *,
         kernel: int = 3,
         dropout: Share = 0.0,
@@ -71,7 +71,7 @@ class ConvDecoder(nn.Module):
         image_shape: (C, H, W) of the picture.
         channels: channels of the transposed convolutions, each of which doubles height and width.
         hidden: sizes of the dense layers between the input and the convolutions.
-        activation: a name in ``ACTIVATIONS``.
+        activation: a name in ``ACTIVATIONS``, or what makes one.
         bias: initial bias of each number of the output, (C * H * W,); zero if None.
     """
 
@@ -82,7 +82,7 @@ class ConvDecoder(nn.Module):
         image_shape: tuple[int, int, int],
         channels: Annotated[Sizes, Len(1)] = (64, 32),
         hidden: Sizes = (200,),
-        activation: str = "tanh",
+        activation: Activation = "tanh",
         bias: Tensor | None = None,
     ) -> None:
         super().__init__()

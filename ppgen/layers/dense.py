@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
-from ppgen.arguments import Count, Share, Sizes, checked
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import Count, Share, Sizes, Words, checked, one_of
+from ppgen.errors import UsageError, shown
+from ppgen.schedules import Schedule
 
-__all__ = ["ACTIVATIONS", "MLP", "BatchNorm", "glorot", "make_activation", "start_bias"]
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "Activation",
+    "BatchNorm",
+    "Maker",
+    "glorot",
+    "made_module",
+    "make_activation",
+    "start_bias",
+]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
@@ -26,6 +38,21 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def _no_schedule(make: Callable[..., Any]) -> Callable[..., Any]:
+    if isinstance(make, Schedule):
+        raise ValueError("makes numbers")
+    return make
+
+
+Maker: TypeAlias = Annotated[Callable[..., nn.Module], AfterValidator(_no_schedule)]
+"""A class, ``functools.partial`` or function that makes a module."""
+
+Activation: TypeAlias = Annotated[
+    str | Maker, Words("the name of an activation, or what makes one, such as torch.nn.ReLU")
+]
+"""A name in ``ACTIVATIONS``, or what makes the module of no arguments."""
+
+
 class MLP(nn.Module):
     """Dense layers: (..., num_inputs) to (..., num_outputs).
 
@@ -33,7 +60,7 @@ class MLP(nn.Module):
         num_inputs: size of the last dim of the input.
         num_outputs: size of the last dim of the output, which has no activation.
         hidden: sizes of the hidden layers; ``()`` is a linear map.
-        activation: a name in ``ACTIVATIONS``.
+        activation: a name in ``ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
         bias: initial bias of the last layer, (num_outputs,); zero if None.
         batch_norm: normalise each hidden layer before its activation (:class:`BatchNorm`).
         dropout: the share of each hidden layer's numbers that are put to zero in training.
@@ -51,7 +78,7 @@ class MLP(nn.Module):
         num_inputs: Count,
         num_outputs: Count,
         hidden: Sizes = (200, 200),
-        activation: str = "tanh",
+        activation: Activation = "tanh",
         bias: Tensor | None = None,
         *,
         batch_norm: bool = False,
@@ -101,15 +128,36 @@ class BatchNorm(nn.BatchNorm1d):
         return (normal if self.scale is None else normal * self.scale) + self.shift
 
 
-def make_activation(name: str) -> nn.Module:
-    """The activation of that name.
+def make_activation(activation: Activation) -> nn.Module:
+    """The activation of that name, or the one that is made.
 
     Raises:
-        UsageError: there is none; the nearest names are suggested.
+        UsageError: there is none of that name, and the nearest are suggested; it makes no module.
     """
-    if name not in ACTIVATIONS:
-        raise UsageError(f"expected the name of an activation, got {shown(name)}{nearest(name, ACTIVATIONS)}")
-    return ACTIVATIONS[name]()
+    if isinstance(activation, str):
+        one_of("expected the name of an activation, got", activation, ACTIVATIONS)
+        activation = ACTIVATIONS[activation]
+    return made_module("activation", activation)
+
+
+def made_module(option: str, make: Callable[..., Any], *arguments: Any) -> nn.Module:
+    """The module that the user's class, partial or function makes.
+
+    Args:
+        option: that gave it.
+        make: what makes it.
+        arguments: what it is called with.
+
+    Raises:
+        UsageError: it does not take these arguments, or makes something else.
+    """
+    try:
+        found = make(*arguments)
+    except TypeError as error:
+        raise UsageError(f"{option}={shown(make)} cannot be called with {shown(arguments)}: {error}.") from error
+    if not isinstance(found, nn.Module):
+        raise UsageError(f"{option}={shown(make)} must make a torch.nn.Module, and makes a {type(found).__name__}.")
+    return found
 
 
 def glorot(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:

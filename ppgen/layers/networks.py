@@ -7,30 +7,37 @@ from K particles. Weights start Glorot-uniform, biases at zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import pyro.distributions as dist
 from annotated_types import Len
 from torch import Tensor, nn
 
-from ppgen.arguments import Sizes, check_fields
+from ppgen.arguments import Sizes, Words, check_fields, one_of
 from ppgen.data.spec import DataSpec
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.errors import UsageError, shown
 from ppgen.layers.convolutions import ConvDecoder, ConvEncoder, RandomShift
-from ppgen.layers.dense import ACTIVATIONS, MLP, BatchNorm
+from ppgen.layers.dense import ACTIVATIONS, MLP, Activation, BatchNorm, Maker, made_module
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "NETWORKS",
+    "Activation",
     "BatchNorm",
     "ConditionalNormal",
     "ConvDecoder",
     "ConvEncoder",
+    "Network",
     "Networks",
 ]
 
 NETWORKS = ("mlp", "conv")
+
+Network: TypeAlias = Annotated[
+    str | Maker, Words("the name of a network, or what makes one of the sizes of its input and its output")
+]
+"""A name in ``NETWORKS``, or what makes the module of two sizes: ``make(num_inputs, num_outputs)``."""
 
 
 class ConditionalNormal(nn.Module):
@@ -55,10 +62,11 @@ class Networks:
 
     Args:
         spec: what one datum is.
-        network: ``"mlp"``, or ``"conv"`` for pictures.
+        network: ``"mlp"``, or ``"conv"`` for pictures; or what makes a network of the sizes of its input and its
+            output, a class or ``functools.partial(MLP, hidden=(50,))``: the arguments below are not its.
         hidden: sizes of the encoder's dense hidden layers.
         channels: channels of the encoder's convolutions, for ``"conv"``.
-        activation: a name in ``ACTIVATIONS``.
+        activation: a name in ``ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
         batch_norm: normalise the hidden layers of decoders, of ``"mlp"`` alone.
 
     Raises:
@@ -66,34 +74,37 @@ class Networks:
     """
 
     spec: DataSpec
-    network: str = "mlp"
+    network: Network = "mlp"
     hidden: Sizes = (200, 200)
     channels: Annotated[Sizes, Len(1)] = (32, 64)
-    activation: str = "tanh"
+    activation: Activation = "tanh"
     batch_norm: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.network not in NETWORKS:
-            raise UsageError(
-                f"expected the name of a network, got {shown(self.network)}{nearest(self.network, NETWORKS)}"
-            )
+        if isinstance(self.network, str):
+            one_of("expected the name of a network, got", self.network, NETWORKS)
         if self.network == "conv" and self.spec.image_shape is None:
             raise UsageError(
                 f"network='conv' needs pictures, but data {shown(self.spec.name)} have no image_shape: use "
                 "network='mlp'."
             )
-        if self.network == "conv" and self.batch_norm:
-            raise UsageError("batch_norm normalises dense layers, and got network='conv': use network='mlp'.")
+        if self.network != "mlp" and self.batch_norm:
+            raise UsageError(
+                f"batch_norm normalises dense layers, and got network={shown(self.network)}: use network='mlp'."
+            )
 
     def encoder(self, num_outputs: int, *, kernel: int = 3, dropout: float = 0.0) -> nn.Module:
         """A network from x to numbers: (..., num_features) to (..., num_outputs).
 
         Convolutions are ``kernel`` x ``kernel``; the share ``dropout`` of hidden numbers is put to zero in training.
         """
+        num_inputs = self.spec.num_features
+        if callable(self.network):
+            return made_module("network", self.network, num_inputs, num_outputs)
         if self.network == "mlp":
-            return MLP(self.spec.num_features, num_outputs, self.hidden, self.activation, dropout=dropout)
-        shape = self._picture(self.spec.num_features)
+            return MLP(num_inputs, num_outputs, self.hidden, self.activation, dropout=dropout)
+        shape = self._picture(num_inputs)
         return ConvEncoder(
             shape, num_outputs, self.channels, self.hidden, self.activation, kernel=kernel, dropout=dropout
         )
@@ -101,8 +112,10 @@ class Networks:
     def decoder(self, num_inputs: int, num_outputs: int, bias: Tensor | None = None) -> nn.Module:
         """A network from numbers to a likelihood's: (..., num_inputs) to (..., num_outputs).
 
-        Its last bias starts at ``bias``, (num_outputs,).
+        The last bias of those with a name starts at ``bias``, (num_outputs,).
         """
+        if callable(self.network):
+            return made_module("network", self.network, num_inputs, num_outputs)
         hidden, channels = self.hidden[::-1], self.channels[::-1]
         if self.network == "mlp":
             return MLP(num_inputs, num_outputs, hidden, self.activation, bias, batch_norm=self.batch_norm)

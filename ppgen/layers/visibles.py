@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ppgen.arguments import checked
+from ppgen.arguments import checked, one_of
 from ppgen.data.spec import DataSpec
+from ppgen.data.validate import check_kind
 from ppgen.distributions.bag_of_words import BagOfWords, draw_counts
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.errors import UsageError, shown
 
 __all__ = [
     "BernoulliLayer",
@@ -47,6 +48,7 @@ class VisibleLayer(nn.Module, ABC):
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.num_features = self.num_units = spec.num_features
 
     @abstractmethod
@@ -70,11 +72,12 @@ class VisibleLayer(nn.Module, ABC):
         return v.new_zeros(v.shape[:-1])
 
     def check(self, v: Tensor) -> None:
-        """Whether v, (..., D), holds data of this kind.
+        """Whether v, (B, D), holds data of this kind.
 
         Raises:
             UsageError: a number is none of those that the layer can produce.
         """
+        check_kind(f"a batch for a {DEFAULTS[self.spec.observation]} layer", v, self.spec)
 
     def check_size(self, v: Tensor) -> None:
         """Whether all of v, (B, D), have the usual size.
@@ -97,9 +100,6 @@ class BernoulliLayer(VisibleLayer):
 
     def statistics(self, v: Tensor) -> Tensor:
         return v
-
-    def check(self, v: Tensor) -> None:
-        _refuse(v, (v != 0) & (v != 1), "bernoulli", "0 or 1", "binarize the data, or choose another visible layer")
 
     def log_normaliser(self, eta: Tensor, size: Tensor) -> Tensor:
         return softplus(eta).sum(-1)
@@ -150,11 +150,6 @@ class CategoricalLayer(VisibleLayer):
         is_level = level == torch.arange(self.levels, device=v.device)  # (..., D, L)
         return is_level.to(v.dtype).flatten(-2)
 
-    def check(self, v: Tensor) -> None:
-        level = v * (self.levels - 1)
-        off = ((level - level.round()).abs() > 1e-3) | (v < 0) | (v > 1)
-        _refuse(v, off, "categorical", f"k / {self.levels - 1}, k = 0..{self.levels - 1}", "rescale the data")
-
     def log_normaliser(self, eta: Tensor, size: Tensor) -> Tensor:
         return self._by_feature(eta).logsumexp(-1).sum(-1)
 
@@ -184,11 +179,6 @@ class CountsLayer(VisibleLayer):
 
     def statistics(self, v: Tensor) -> Tensor:
         return v
-
-    def check(self, v: Tensor) -> None:
-        _refuse(v, (v < 0) | (v != v.round()), "counts", "whole numbers of at least 0", "give word counts")
-        empty = (v.sum(-1, keepdim=True) == 0).expand_as(v)
-        _refuse(v, empty, "counts", "documents of at least one word", "leave out the empty documents")
 
     def log_measure(self, v: Tensor) -> Tensor:
         return BagOfWords.log_orders(v)
@@ -255,8 +245,7 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
             "which does."
         )
     kind = DEFAULTS[spec.observation] if kind is None else kind
-    if kind not in LAYERS:
-        raise UsageError(f"expected a kind of visible layer, got {shown(kind)}{nearest(kind, LAYERS)}")
+    one_of("expected a kind of visible layer, got", kind, LAYERS)
     if spec.observation != _TAKES[kind]:
         raise UsageError(
             f"a {kind} layer needs {_TAKES[kind]} data, and data {shown(spec.name)} are {spec.observation}: "
@@ -267,10 +256,3 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
             raise UsageError(f"length is that of documents, for visible='counts'; the visible layer is {kind}.")
         return LAYERS[kind](spec)
     return CountsLayer(spec, spec.length if length is None else length)
-
-
-def _refuse(v: Tensor, bad: Tensor, layer: str, expected: str, remedy: str) -> None:
-    """Raise for the first number that is ``bad``, if one is."""
-    if bool(bad.any()):
-        place = tuple(int(index) for index in bad.nonzero()[0])
-        raise UsageError(f"a {layer} layer takes {expected}, got {v[place].item():g} at {place}: {remedy}.")

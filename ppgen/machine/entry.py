@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
 
 import torch
+from annotated_types import Ge
 
-from ppgen.errors import UsageError, shown
+from ppgen.arguments import kind_of
 
 __all__ = ["entry_point"]
 
@@ -22,6 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _LOCK = threading.RLock()
+_SEED = kind_of(Annotated[int, Ge(0)])
 
 
 def entry_point(function: Callable[P, T]) -> Callable[P, T]:
@@ -33,13 +35,8 @@ def entry_point(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def entered(*args: P.args, **kwargs: P.kwargs) -> T:
-        _check_seed(kwargs.get("seed", 0))
+        _SEED.read("seed", kwargs.get("seed", 0))
         with _LOCK, torch.inference_mode(False), torch.enable_grad():
             return function(*args, **kwargs)
 
     return entered
-
-
-def _check_seed(seed: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise UsageError(f"seed must be a whole number of at least 0 and below 2**63, got {shown(seed)}.")

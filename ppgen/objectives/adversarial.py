@@ -4,9 +4,10 @@
     generator:  min_G  L_g(f_k(x'))
 
 The generator is the pair's own model: x' is a run of ``poutine.uncondition(pair.model)``, read where x is observed. The
-critic f, whose raw outputs the losses read, belongs to the objective. Each player minimises its own loss with the other
-held still, ``critic_steps`` steps of the critic to one of the generator. f_k is the critic, or with ``unroll`` = k > 0
-what k plain gradient steps of its own loss at this batch make of it,
+critic f, whose raw outputs the losses read, belongs to the objective. Like the model it is called with the whole batch:
+f(x, y) where there are labels y, and f(x', y) with the labels that x' was made for. Each player minimises its own loss
+with the other held still, ``critic_steps`` steps of the critic to one of the generator. f_k is the critic, or with
+``unroll`` = k > 0 what k plain gradient steps of its own loss at this batch make of it,
 
     f_{j+1} = f_j - unroll_rate * grad_f [L_c + R](f_j),        f_0 = f,
 
@@ -21,11 +22,12 @@ Generative Adversarial Nets, Goodfellow et al., NeurIPS 2014.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
 from annotated_types import Ge, Len
@@ -34,32 +36,35 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
-from ppgen.layers.networks import MLP
+from ppgen.errors import UsageError
+from ppgen.layers.dense import MLP, Maker, made_module
 from ppgen.objectives.objective import Objective, Outcome, Player, State
-from ppgen.pairs.rows import x_of
+from ppgen.pairs.rows import is_data, x_of
 from ppgen.pairs.sampling import check_generates, data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "gradient_penalty"]
+__all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "gradient_penalty"]
 
 CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
-"""A critic: samples (B, ...) to raw outputs (B,)."""
+"""A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
 
 
 class Critic(nn.Module):
-    """A dense network of leaky ReLUs (slope 0.2), (B, ...) to (B,): one unbounded number for each sample.
+    """A dense network of leaky ReLUs (slope 0.2), a batch to (B,): one unbounded number for each sample.
+
+    It sees all numbers of a datum side by side, x first; a label is the number that it is.
 
     Args:
-        num_features: of one sample.
+        batch: an example: x, (B, ...), and what else it holds.
         hidden: sizes of the hidden layers.
     """
 
-    def __init__(self, num_features: int, hidden: Sequence[int]) -> None:
+    def __init__(self, *batch: Any, hidden: Sequence[int]) -> None:
         super().__init__()
-        self.network = MLP(num_features, 1, hidden, "leaky_relu")
+        self.network = MLP(_side_by_side(batch).shape[1], 1, hidden, "leaky_relu")
 
-    def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.network(x.reshape(len(x), -1))
+    def forward(self, *batch: Any) -> Tensor:
+        outputs: Tensor = self.network(_side_by_side(batch))
         return outputs.squeeze(-1)
 
 
@@ -67,11 +72,11 @@ class Critic(nn.Module):
 class Adversarial(Objective, ABC):
     """Two players: a critic that belongs to the objective, and the pair's model as generator.
 
-    The critic reads x alone, whatever else a batch holds.
-
-    ``hidden``: sizes of its layers; ``critic_steps`` a turn; ``critic_rate``: the
-    critic's learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the
-    module. Each player's gradient is that of its own loss at the other as it stands, not of the divergence that the two
+    ``critic``: a module that is called as the model is, ``critic(x)`` or ``critic(x, y)``, and gives (B,) or (B, 1)
+    numbers, of which each training moves a copy; or what makes one of a first batch, ``critic(*batch)``. None:
+    :class:`Critic`, whose layers have the sizes ``hidden``. ``critic_steps`` a turn; ``critic_rate``: the critic's
+    learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the module. Each
+    player's gradient is that of its own loss at the other as it stands, not of the divergence that the two
     stand for at the optimal critic: it is declared biased.
 
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
@@ -84,6 +89,7 @@ class Adversarial(Objective, ABC):
     unbiased_gradient: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = True
 
+    critic: Annotated[nn.Module | Maker | None, Words("a module, or what makes one of a batch's tensors")] = None
     hidden: Sizes = (128, 128)
     critic_steps: Count = 1
     critic_rate: NonNegative = 1.0
@@ -111,7 +117,10 @@ class Adversarial(Objective, ABC):
         )
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
-        return Critic(x_of(batch, type(self).__name__)[0].numel(), self.hidden)
+        x_of(batch, type(self).__name__)
+        if isinstance(self.critic, nn.Module):
+            return copy.deepcopy(self.critic)
+        return made_module("critic", self.critic or partial(Critic, hidden=self.hidden), *batch)
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         check_generates(program, batch, type(self).__name__)
@@ -119,7 +128,8 @@ class Adversarial(Objective, ABC):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         assert program.own is not None  # two players: only the loop plays them, with the critic
-        critic, real, num_data = program.own, x_of(batch, type(self).__name__), data_size(program, batch)
+        critic, num_data = _Given(program.own, batch), data_size(program, batch)
+        real = x_of(batch, type(self).__name__)
         if player == "generator":
             fake = generated(program, batch)  # (B, ...)
             return Outcome(num_data * self.generator_loss(self._answer(critic, real, fake)(fake)), num_data)
@@ -135,19 +145,19 @@ class Adversarial(Objective, ABC):
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
 
-    def _answer(self, critic: nn.Module, real: Tensor, fake: Tensor) -> CriticFunction:
+    def _answer(self, critic: _Given, real: Tensor, fake: Tensor) -> CriticFunction:
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
         if not self.unroll:
             return critic
-        weights = {name: weight.detach().requires_grad_() for name, weight in critic.named_parameters()}
+        weights = {name: weight.detach().requires_grad_() for name, weight in critic.module.named_parameters()}
         for _ in range(self.unroll):
-            loss, _ = self._critic_turn(_with(critic, weights), real, fake)
+            loss, _ = self._critic_turn(replace(critic, weights=weights), real, fake)
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
                 name: weight - self.unroll_rate * slope
                 for (name, weight), slope in zip(weights.items(), slopes, strict=True)
             }
-        return _with(critic, weights)
+        return replace(critic, weights=weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +169,8 @@ class Classifier(Adversarial, ABC):
     a is ``smoothing``, of the label of data alone. The optimal critic is (1 - a) p_data / (p_data + p_g): with a = 0
     and p_g = p_data it is 1/2 and L_c = log 4. Smoothing the label of draws by b as well would put b p_g into the
     numerator: the critic would reinforce the generator's mistakes wherever p_data is small (Goodfellow 2016, sec. 4.2).
+
+    The generator's loss is L_g = -E_z[log D(x')], which does not saturate, but for the original game's.
     """
 
     smoothing: Annotated[
@@ -174,6 +186,27 @@ class Classifier(Adversarial, ABC):
         a = self.smoothing
         return ((1 - a) * softplus(-real) + a * softplus(real)).mean() + softplus(fake).mean()
 
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        return softplus(-fake).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dual(Adversarial, ABC):
+    """The critic is a witness of the Wasserstein distance W_1: its mean over data exceeds that over draws.
+
+        L_c = E_z[f(x')] - E_data[f(x)],        L_g = -E_z[f(x')]
+
+    The supremum of -L_c over 1-Lipschitz f is W_1(p_data, p_g). Five steps of the critic a turn.
+    """
+
+    critic_steps: Count = 5
+
+    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return fake.mean() - real.mean()
+
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        return -fake.mean()
+
 
 def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
     """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one."""
@@ -184,10 +217,28 @@ def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
         return (norm - 1).square().mean()
 
 
-def _with(critic: nn.Module, weights: Mapping[str, Tensor]) -> CriticFunction:
-    return partial(_call, critic, weights)
+@dataclass(frozen=True)
+class _Given:
+    """The critic as a function of x, of as many data as the batch has or twice as many, given what else it holds."""
+
+    module: nn.Module
+    batch: Batch
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = len(self.batch[0])
+        others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
+        outputs: Tensor = functional_call(self.module, dict(self.weights), (x, *others))
+        if outputs.numel() != len(x):
+            raise UsageError(
+                f"a critic gives one number for each datum, and {type(self.module).__name__} makes shape "
+                f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
+            )
+        return outputs.reshape(-1)
 
 
-def _call(critic: nn.Module, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    outputs: Tensor = functional_call(critic, dict(weights), (x,))
-    return outputs
+def _side_by_side(batch: Batch) -> Tensor:
+    """The numbers of each datum, x first, (B, D), in the type of x."""
+    x = batch[0]
+    parts = [part.to(x.dtype).reshape(len(x), -1) for part in batch if torch.is_tensor(part) and is_data(part, len(x))]
+    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]

@@ -129,7 +129,7 @@ class Objective(pyro.infer.ELBO, ABC):
             value = getattr(self, name)
             if isinstance(value, Objective):
                 values |= {f"{name}.{inner}": v for inner, v in value.schedules(step).items()}
-            elif callable(value):
+            elif callable(value) and kinds_of(type(self))[name].takes_schedules:
                 who = f"{name} of {type(self).__name__} at step {step}"
                 values[name] = kinds_of(type(self))[name].read(who, value(step))
         return values

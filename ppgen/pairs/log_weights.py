@@ -11,6 +11,7 @@ import torch
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from ppgen.arguments import at_least
 from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.memory import keep_large_blocks
@@ -106,8 +107,7 @@ def read_particles(
     check_explicit(pair, "log_weights")
     batch = brought_to(pair, batch)
     pair.prepare(*batch)
-    if num_particles < 1:
-        raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
+    at_least("num_particles", num_particles, 1)
     program = Program(pair.model, pair.guide)
     keep_large_blocks()
     block = num_particles

@@ -27,7 +27,7 @@ from pyro.infer.autoguide.effect import AutoMessenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.arguments import at_least
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.parameters import detached, owner
 from ppgen.pairs.plates import DataPlate, data_plate, in_same_plate
@@ -326,8 +326,7 @@ def run_particles(
         UsageError: guide and model disagree on their latents, a site's shape fits no plate, or a discrete site that
             ``draw`` gave a value has no extension; the site is named.
     """
-    if num_particles < 1:
-        raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
+    at_least("num_particles", num_particles, 1)
     runner = runner_of(program, batch, num_particles, together)
     guide_sites, drawn = runner.guide(given or {}, draw)
     model_sites = runner.model(guide_sites)

@@ -27,6 +27,7 @@ from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from ppgen.arguments import at_least
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
 from ppgen.pairs.pair import Pair
@@ -233,8 +234,8 @@ def _diverging(mcmc: Any, like: Tensor) -> Tensor:
 
 def _check_sizes(pair: Pair, num_samples: int, resampled_from: int | None) -> None:
     for name, value in (("num_samples", num_samples), ("resampled_from", resampled_from)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} must be at least 1, got {value}.")
+        if value is not None:
+            at_least(name, value, 1)
     if resampled_from is not None and pair.implicit:
         raise UsageError(
             f"resampling needs log-weights, and {type(pair).__name__} is implicit and has none: leave it out."

@@ -12,11 +12,10 @@ from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_vali
 
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
-from ppgen.factory import objective_config
+from ppgen.factory import objective_config, pair_config
 from ppgen.files.documents import FORMAT, Document, read_document
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
-from ppgen.registry import MODELS
 from ppgen.training.options import TrainingOptions
 from ppgen.versions import versions
 
@@ -85,7 +84,7 @@ def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingO
     device = data.train[0].device
     return {
         "format": FORMAT,
-        "model": _model_config(pair),
+        "model": pair_config(pair),
         "spec": data.spec.to_json(),
         "data": {**data.config, "sha256": data.sha256},
         "objective": objective_config(objective),
@@ -93,19 +92,3 @@ def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingO
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "versions": versions(),
     }
-
-
-def _model_config(pair: Pair) -> dict[str, Any]:
-    if pair.origin is not None:
-        return pair.origin
-    name = next((name for name, spec in MODELS.items() if spec.cls is type(pair)), None)
-    options = {key: value for key, value in pair.arguments.items() if not isinstance(value, DataSpec)}
-    return {"name": name, "class": type(pair).__qualname__, "options": options if _is_json(options) else {}}
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value)
-    except TypeError:
-        return False
-    return True

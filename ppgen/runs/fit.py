@@ -246,12 +246,17 @@ def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
     new = json.loads(json.dumps(new, default=str))
     for part in ("model", "spec", "data", "objective", "training"):
         for key in sorted(old[part].keys() | new[part].keys()):
-            was, now = old[part].get(key), new[part].get(key)
+            was, now = _given(old[part].get(key)), _given(new[part].get(key))
             if was != now and key not in ("epochs", "steps", "checkpoint_seconds"):
                 raise UsageError(
                     f"the run to resume was begun with {part} {key} = {shown(was)}, this one has {shown(now)}: "
                     "give what it was begun with, or name another --out."
                 )
+
+
+def _given(value: Any) -> Any:
+    """Options without those that are None: that is what one was which an earlier version did not have."""
+    return {key: option for key, option in value.items() if option is not None} if isinstance(value, dict) else value
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ppgen.data import Dataset, DataSpec, as_dataset, load_data
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, first_sentence, shown
 from ppgen.factory import make_objective, make_pair
 from ppgen.files.checkpoint import read_checkpoint
 from ppgen.machine.devices import choose_device
+from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
@@ -30,14 +31,17 @@ def load(
     *,
     pair: Pair | str | None = None,
     data: Any = None,
+    objective: Objective | None = None,
     device: str = "auto",
 ) -> Run:
     """A run from its directory, ready to evaluate, sample and report. Registered names only are built.
 
     Args:
         directory: of the run.
-        pair: for a run whose model is not registered: the pair, made as it was, or ``file.py:Class`` again.
+        pair: for a run whose model is not registered, or was made of classes and the like: the pair, made as it was, or
+            ``file.py:Class`` again.
         data: for a run on data of one's own: the data, as they were given to ``fit``.
+        objective: for a run whose objective was given a module or a function: the objective, made as it was.
         device: where to put pair and data.
 
     Raises:
@@ -55,7 +59,7 @@ def load(
     batch = examples[0]
     for example in examples:
         rebuilt.prepare(*example)
-    objective = make_objective(str(config["objective"].get("name")), **config["objective"]["options"])
+    objective = _made_again(config["objective"]) if objective is None else objective
     load_learner(rebuilt, objective, tensors, batch)
     state = {name: value.to(place) for name, value in state_of(tensors).items()}
     return Run(rebuilt, data, objective, config, read_metrics(folder / METRICS), folder, state)
@@ -67,10 +71,21 @@ def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:
         return as_pair(pair)
     if pair is None and (name is None or name not in MODELS):
         raise UsageError(
-            f"this run's model is {shown(name or config['model'].get('class'))}, which is not a registered name: "
-            "name its file again (--model path/to/file.py:Class, or ppgen.load(directory, pair=...))."
+            f"this run's model is {shown(name or config['model'].get('class'))}, which is not a registered name, or "
+            "was given more than config.json can hold: name its file again (--model path/to/file.py:Class, or "
+            "ppgen.load(directory, pair=...))."
         )
     return make_pair(pair or name, DataSpec.from_json(config["spec"]), **options)
+
+
+def _made_again(config: Mapping[str, Any]) -> Objective:
+    try:
+        return make_objective(str(config.get("name")), **config["options"])
+    except UsageError as error:
+        raise UsageError(
+            f"the run's objective cannot be made of config.json: {first_sentence(error)}; give it again, "
+            "ppgen.load(directory, objective=...)."
+        ) from error
 
 
 def _load_data(config: Mapping[str, Any]) -> Dataset:

@@ -11,7 +11,6 @@ import typer
 from hypothesis import strategies as st
 
 from ppgen.cli import app
-from ppgen.cli.options import constructor_options
 from ppgen.registry import DATA, MODELS, OBJECTIVES
 from tests.cli_cases import BRIEF, USER_FILE, check_line, copied
 from tests.generated import generated
@@ -26,7 +25,7 @@ NUMBERS = st.integers(-2, 6).map(str) | st.sampled_from(
 )
 WORDS = st.sampled_from(["", "-", "--", "x" * 10_000, "é", "\udcff", "a b", "[" * 300, "{", "a,b", ",", "-1", "none"])
 PLACES = ["r", "new", "file.txt", "file.txt/new", ".", "..", "", "x" * 300, "new.csv", "new.png", "r/config.json"]
-KEYS = sorted({key for one in (MODELS, OBJECTIVES, DATA) for spec in one.values() for key in constructor_options(spec)})
+KEYS = sorted({key for one in (MODELS, OBJECTIVES, DATA) for spec in one.values() for key in spec.options})
 SETTINGS = (
     st.builds("{}={}".format, st.sampled_from([*KEYS, "nope", "", "1"]), NUMBERS | WORDS | TEXTS | SCHEDULES | LISTS)
     | WORDS

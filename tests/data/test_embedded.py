@@ -66,7 +66,7 @@ def test_digits_threshold_is_static() -> None:
 
 
 def test_digits_refuse_an_unknown_binarization() -> None:
-    with pytest.raises(UsageError, match="binarize='treshold': did you mean 'threshold'"):
+    with pytest.raises(UsageError, match="unknown binarize 'treshold': did you mean 'threshold'"):
         load_data("digits", binarize="treshold")
 
 

@@ -207,7 +207,7 @@ def test_omniglot_says_where_to_get_it() -> None:
 
 def test_omniglot_has_no_grey_levels(folder: Path) -> None:
     write_chardata(folder)
-    with pytest.raises(UsageError, match="binarize='none': Known names: dynamic, threshold"):
+    with pytest.raises(UsageError, match="unknown binarize 'none': Known names: dynamic, threshold"):
         load_data("omniglot", binarize="none")
 
 

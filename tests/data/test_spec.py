@@ -31,20 +31,23 @@ def test_spec_compares_and_saves_without_the_mean_and_the_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"num_features": 0}, "num_features of data 'x' must be an integer of at least 1, got 0"),
+        ({"num_features": 0}, "num_features of data 'x' must be a whole number of at least 1, got 0"),
         ({"num_features": True}, "got True"),
         ({"num_features": None}, "got None"),
         ({"num_data": 0}, "num_data"),
         ({"num_classes": 2.0}, "num_classes"),
-        ({"observation": "binry"}, "did you mean 'binary'"),
+        (
+            {"observation": "binry"},
+            "observation of data 'x' must be 'binary' or 'real' or 'quantised' or 'counts' or 'any', got 'binry'",
+        ),
         ({"observation": "quantised"}, "give levels for quantised data"),
         ({"levels": 256}, "give levels for quantised data"),
-        ({"observation": "quantised", "levels": 1}, "levels of data 'x' must be an integer of at least 2"),
+        ({"observation": "quantised", "levels": 1}, "levels of data 'x' must be a whole number of at least 2"),
         ({"image_shape": (2, 2)}, r"image_shape .* holding num_features=6 numbers, got \(2, 2\)"),
         ({"image_shape": (6,)}, "image_shape"),
         ({"length": 5}, "data 'x' is binary and has a length: give it for counts and nothing else"),
         ({"vocabulary": ("a",) * 6}, "data 'x' is binary and has a vocabulary"),
-        ({"observation": "counts", "length": 0}, "length of data 'x' must be an integer of at least 1, got 0"),
+        ({"observation": "counts", "length": 0}, "length of data 'x' must be a whole number of at least 1, got 0"),
         (
             {"observation": "counts", "vocabulary": ("a",)},
             "vocabulary of data 'x' must hold num_features=6 words, got 1",
@@ -60,7 +63,7 @@ def test_spec_refuses(changes: dict[str, Any], sentence: str) -> None:
 
 
 def test_from_json_names_an_unknown_entry() -> None:
-    with pytest.raises(UsageError, match=r"unknown entry 'num_feature'.*did you mean 'num_features'"):
+    with pytest.raises(UsageError, match=r"unknown entry .* 'num_feature': did you mean 'num_features'"):
         DataSpec.from_json({"name": "x", "num_feature": 1})
 
 
@@ -72,11 +75,11 @@ def test_from_json_names_a_missing_entry() -> None:
 @pytest.mark.parametrize(
     ("entry", "value", "sentence"),
     [
-        ("name", 5, "the name of data must be a string, got 5"),
-        ("image_shape", 4, "image_shape of data 'toy' must be a tuple of integers of at least 1, got 4"),
-        ("image_shape", (-2, -2), "must be a tuple of integers of at least 1"),
-        ("image_shape", (2.0, 2), "must be a tuple of integers of at least 1"),
-        ("mean", [0.0] * 4, "mean of data 'toy' must be a tensor"),
+        ("name", 5, "name of data 5 must be text, got 5"),
+        ("image_shape", 4, "image_shape of data 'toy' must be a list of whole numbers of at least 1, got 4"),
+        ("image_shape", (-2, -2), "must be a list of whole numbers of at least 1"),
+        ("image_shape", (2.0, 2), "must be a list of whole numbers of at least 1"),
+        ("mean", [0.0] * 4, "mean of data 'toy' must be a Tensor"),
         ("vocabulary", "abcd", "vocabulary of data 'toy' must be a list of words"),
         ("vocabulary", ("a", "b", "c", 1), "vocabulary of data 'toy' must be a list of words"),
     ],

@@ -283,9 +283,9 @@ def test_parameters_and_gradients_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"num_steps": 0}, "num_steps of a search must be at least 1, got 0"),
-        ({"num_particles": 1}, "num_particles of a search must be at least 2, got 1"),
-        ({"lr": 0.0}, "lr of a search must be positive, got 0.0"),
+        ({"num_steps": 0}, "num_steps of a search must be a whole number of at least 1, got 0"),
+        ({"num_particles": 1}, "num_particles of a search must be a whole number of at least 2, got 1"),
+        ({"lr": 0.0}, "lr of a search must be a number above 0, got 0.0"),
     ],
 )
 def test_a_search_of_nothing_is_refused(options: dict[str, Any], sentence: str) -> None:

@@ -1,5 +1,6 @@
 """Networks take any dims before the last, fit any picture, start as they say, and refuse the impossible."""
 
+from functools import partial
 from math import prod, sqrt
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.layers.networks import ACTIVATIONS, MLP, BatchNorm, ConditionalNormal, ConvDecoder, ConvEncoder, Networks
+from ppgen.schedules import linear
 
 SHAPES = [(8, 8), (28, 20), (7, 5), (1, 3), (3, 9, 10)]
 
@@ -109,9 +111,48 @@ def test_the_convolutional_decoder_restores_odd_extents() -> None:
     assert decoder(torch.zeros(2)).shape == (35,)
 
 
+class Wide(nn.Module):
+    """A network of one's own: a layer of the sizes that it is given."""
+
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+        super().__init__()
+        self.sizes = (num_inputs, num_outputs)
+
+
+def test_a_network_of_ones_own_is_made_of_the_sizes_of_its_input_and_its_output() -> None:
+    for make in (Wide, lambda num_inputs, num_outputs: Wide(num_inputs, num_outputs)):
+        networks = pictures((4, 6), network=make)
+        made: list[Any] = [networks.encoder(5), networks.decoder(2, 48)]
+        assert [network.sizes for network in made] == [(24, 5), (2, 48)]
+
+
+def test_a_partial_of_a_network_is_that_network() -> None:
+    networks = pictures((4, 6), network=partial(MLP, hidden=(7,), activation=nn.GELU))
+    torch.manual_seed(0)
+    made = networks.encoder(5)
+    torch.manual_seed(0)
+    torch.testing.assert_close(made.state_dict(), MLP(24, 5, (7,), "gelu").state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_an_activation_of_ones_own_stands_where_one_with_a_name_would(network: str) -> None:
+    own, named = (
+        pictures((4, 6), network=network, activation=one) for one in (partial(nn.LeakyReLU, 0.2), "leaky_relu")
+    )
+    for one, other in zip(own.encoder(3).modules(), named.encoder(3).modules(), strict=True):
+        assert repr(one) == repr(other)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"network": nn.ReLU()}, "network=ReLU() cannot be called with (24, 2): ReLU.forward() takes 2"),
+        ({"network": lambda num_inputs, num_outputs: num_outputs}, "network=<function <lambda>"),
+        ({"network": 3}, "network must be the name of a network, or what makes one of the sizes of its input and"),
+        ({"network": linear(0, 1, 2)}, "network must be the name of a network, or what makes one of the sizes of"),
+        ({"network": Wide, "batch_norm": True}, "batch_norm normalises dense layers, and got network=<class"),
+        ({"activation": nn.ReLU()}, "activation=ReLU() cannot be called with (): ReLU.forward() missing 1 required"),
+        ({"activation": 1.0}, "activation must be the name of an activation, or what makes one, such as torch.nn.ReLU"),
         ({"network": "cnv"}, "expected the name of a network, got 'cnv': did you mean 'conv'?"),
         ({"hidden": 200}, "hidden must be a list of whole numbers of at least 1, got 200."),
         ({"hidden": (200, 0)}, "hidden must be a list of whole numbers of at least 1, got (200, 0)."),

@@ -50,6 +50,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from ppgen.arguments import at_least
 from ppgen.diagnostics.case import Case, goes_apart
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
@@ -191,8 +192,8 @@ def global_log_weights(
     pair = as_pair(pair)
     check_density(pair.model, "the k-hat of latents of the whole data set")
     pair.prepare(*batch)
-    if min(num_draws, num_particles) < 2:
-        raise UsageError(f"num_draws and num_particles must be at least 2, got {num_draws} and {num_particles}.")
+    at_least("num_draws", num_draws, 2)
+    at_least("num_particles", num_particles, 2)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         common = int(torch.randint(2**62, ()))

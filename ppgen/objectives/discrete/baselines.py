@@ -24,8 +24,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ppgen.arguments import Share, Sizes, Words, check_fields
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.arguments import Share, Sizes, Words, check_fields, one_of
 from ppgen.layers.networks import MLP
 from ppgen.objectives.objective import State
 from ppgen.pairs.rows import is_data, like_data, num_rows
@@ -178,8 +177,7 @@ def baseline_named(name: Any, needed_by: str) -> Baseline:
     """
     if isinstance(name, Baseline):
         return name
-    if name not in BASELINES:
-        raise UsageError(f"expected a baseline of {needed_by}, got {shown(name)}{nearest(name, BASELINES)}")
+    one_of(f"expected a baseline of {needed_by}, got", name, BASELINES)
     return BASELINES[name]
 
 

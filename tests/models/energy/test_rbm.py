@@ -194,9 +194,9 @@ def test_a_layer_that_does_not_fit_is_refused(spec: DataSpec, options: dict[str,
 @pytest.mark.parametrize(
     ("kind", "value", "sentence"),
     [
-        ("bernoulli", 2.0, "a bernoulli layer takes 0 or 1, got 2 at"),
-        ("categorical", 0.3, "a categorical layer takes k / 2"),
-        ("counts", 0.5, "a counts layer takes whole numbers"),
+        ("bernoulli", 2.0, "a bernoulli layer must hold 0 or 1, got 2 in row 0, column 0"),
+        ("categorical", 0.3, "a categorical layer must hold k / 2"),
+        ("counts", 0.5, "a counts layer must hold counts 0, 1, 2, ..., got 0.5"),
         ("counts", 0.0, "documents of at least one word"),
     ],
 )
