@@ -27,6 +27,7 @@ from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import track
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.reductions import log_mean_exp
 
 __all__ = ["LogZ", "Spacing", "log_z", "temperatures"]
@@ -80,8 +81,7 @@ def log_z(
             than can be enumerated, or weights that are not finite.
     """
     pair = _unnormalised(pair)
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.no_grad(), seeded(seed):
         if exact:
             return LogZ(float(pair.exact_log_z()), 0.0, exact=True)
         if num_chains < 2:

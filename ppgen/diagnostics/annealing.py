@@ -39,8 +39,8 @@ from ppgen.machine.graphs import traced
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_density
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.rows import is_data, like_data, num_rows, take_rows
 from ppgen.pairs.sampling import dreamt, prior_latents
@@ -124,7 +124,7 @@ def evidence_bounds(
     pair.prepare(*batch)
     num, made = num_rows(batch), num_rows(batch) if num_simulated is None else num_simulated
     keep_large_blocks()
-    with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
+    with looking(pair), pyro.validation_enabled(False):
         chains, start = _chains(Program(pair.model, pair.guide), batch, made, budget.num_chains)
         rising = powers(budget.num_powers).to(like_data(batch))[:, None]  # (T + 1, 1)
         path = torch.cat([rising.expand(-1, num + made), rising.flip(0).expand(-1, made)], 1)  # (T + 1, B)

@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import PackedSequence
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import is_divisible, num_rows, rows_or_all, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, divides, run_particles
 
@@ -137,8 +137,7 @@ class Case:
         A latent outside the data plate is drawn anew for every particle, and a datum's weights are given it
         (:func:`ppgen.pairs.log_weights.log_weight_chunks`). Not to be asked of an implicit pair.
         """
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             blocks = [*read_particles(self.pair, self.batch, self.num_particles, _log_w, progress=self.progress)]
         return torch.cat([torch.cat(block) for block in blocks], dim=1).double()
 
@@ -191,7 +190,7 @@ class Case:
             )
 
     def _of_two_data(self, num_particles: int) -> Particles:
-        return _looked_at(self.pair, self.first(2), num_particles)
+        return _looked_at(self.pair, self.first(2), num_particles, self.seed)
 
 
 def goes_apart(pair: Pair, batch: Batch) -> bool:
@@ -200,9 +199,9 @@ def goes_apart(pair: Pair, batch: Batch) -> bool:
     return divisible and (pair.implicit or divides(_looked_at(pair, batch, 1)))
 
 
-def _looked_at(pair: Pair, batch: Batch, num_particles: int) -> Particles:
+def _looked_at(pair: Pair, batch: Batch, num_particles: int, seed: int = 0) -> Particles:
     pair.prepare(*batch)
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False), in_evaluation(pair):
+    with looking(pair, seed), pyro.validation_enabled(False):
         return run_particles(Program(pair.model, pair.guide), batch, num_particles)
 
 

@@ -28,8 +28,9 @@ from torch import Tensor
 
 from ppgen.diagnostics.simulation import latent_names
 from ppgen.machine.progress import bar
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import detached, in_evaluation, isolated
+from ppgen.pairs.parameters import detached, in_evaluation
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.sites import per_datum
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -90,7 +91,7 @@ def posterior_chains(
     """
     budget = ChainBudget() if budget is None else budget
     copies = take_rows(batch, torch.arange(num_rows(batch)).repeat(budget.num_chains))  # (M B, ...)
-    with torch.no_grad(), isolated(), in_evaluation(pair):
+    with looking(pair):
         one = run_particles(Program(pair.model, pair.guide), copies, 1)
     found, divergences = _sampled(pair, copies, one, budget, shared or {}, progress)
     sides = [per_datum(one.guide_sites[name], one.plate, found[name].double()) for name in one.latents]

@@ -17,6 +17,7 @@ from ppgen.diagnostics.weights import without_weights
 from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, nearest, shown
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import brought_to
 
@@ -72,8 +73,7 @@ def diagnose(
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     if num_particles < 2:
         raise UsageError(f"num_particles must be at least 2, got {num_particles}.")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         case = Case(
             pair=as_pair(pair),
             data=data,

@@ -29,7 +29,6 @@ from typing import Any, TypeAlias
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import transform_to
@@ -40,10 +39,11 @@ from ppgen.machine.graphs import traced
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_explicit
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.sites import data_frame, is_latent, per_datum
+from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["LocalWeights", "Search", "Shifts", "local_log_weights", "moved"]
@@ -118,7 +118,7 @@ def local_log_weights(
     check_explicit(pair, "local optimisation")
     pair.prepare(*batch)
     keep_large_blocks()
-    with isolated(), pyro.validation_enabled(False), in_evaluation(pair), torch.no_grad():
+    with looking(pair), pyro.validation_enabled(False):
         family, few = _Own(Program(pair.model, pair.guide), batch), search.num_particles
         zero = family.start()
         amortised = _blocks(lambda num: family.run(zero, num).log_w, num_particles)
@@ -191,11 +191,9 @@ class _Own:
         return width > _WIDEST or any(site["fn"].support.is_discrete for site in sites)
 
     def start(self) -> Parameters:
-        with poutine.trace() as tracer:
-            self.program.guide(*self.batch)
-        shifts = {}
+        sites, shifts = sites_of(self.program.guide, *self.batch), {}
         for name in self.one.latents:
-            for parameter, value in _unconstrained(name, tracer.trace.nodes[name]["fn"]):
+            for parameter, value in _unconstrained(name, sites[name]["fn"]):
                 shifts[name, parameter] = torch.zeros_like(value)
         return shifts
 

@@ -32,8 +32,8 @@ from ppgen.errors import UsageError
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_density
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import in_turn, num_rows, take_rows
 from ppgen.pairs.sampling import dreamt
 from ppgen.pairs.sites import per_datum
@@ -89,7 +89,7 @@ def simulated_ranks(
     for first in track(range(0, num_simulations, _AT_ONCE), "simulated data", progress):
         wanted = take_rows(every, slice(first, first + _AT_ONCE))
         pair.prepare(*wanted)
-        with torch.no_grad(), isolated(), in_evaluation(pair):
+        with looking(pair):
             dream = dreamt(run_particles(program, wanted, 1, shared), "simulation-based calibration")
         _check_local(dream, num_rows(wanted))
         shared, names, start = dream.held(1), latent_names(dream), sum(map(len, ranks))

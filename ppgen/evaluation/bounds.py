@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.pairs.log_weights import log_weight_chunks
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.rows import take_rows
 from ppgen.pairs.sites import is_point
@@ -45,7 +45,7 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
     ``"point"``: the guide holds a latent at one point z' (AutoDelta), and the weight is log p(x, z'), the density of x
     and z' together, which is no bound on log p(x). ``"bound"``: their log-mean-exp is a bound.
     """
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+    with looking(pair, seed=0):
         one = _one_particle(Program(pair.model, pair.guide), batch)
     latents = [one.guide_sites[name] for name in one.latents]
     if not latents or pair.exact_guide:

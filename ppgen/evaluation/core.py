@@ -17,6 +17,7 @@ from ppgen.evaluation.parzen import parzen_window
 from ppgen.evaluation.result import Evaluation, Measure
 from ppgen.evaluation.subject import Subject
 from ppgen.machine.entry import entry_point
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import brought_to
 
@@ -65,8 +66,7 @@ def evaluate(
     if log_z is not None and pair.normalised:
         raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
     samples = _num_samples(pair, data, num_samples)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         subject = Subject(pair, data, split, data.draw(batch), particles, seed, progress, samples)
         found = parzen_window(subject) if pair.implicit else bound(subject, log_z)
         return replace(found, num_samples=samples, measures=(*found.measures, *_measures(subject)))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from ppgen.distributions.wrappers import nested
 from ppgen.pairs.sites import Site, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
@@ -88,10 +89,8 @@ def moment_kl(q: Tensor, p: Tensor) -> Tensor:
 
 def _unwrapped(fn: Any) -> tuple[Any, int]:
     """The distribution within ``to_event``, and how many dims that has put into the event."""
-    dims = 0
-    while isinstance(fn, dist.Independent):
-        fn, dims = fn.base_dist, dims + fn.reinterpreted_batch_ndims
-    return fn, dims
+    *events, core = nested(fn, dist.Independent)
+    return core, sum(event.reinterpreted_batch_ndims for event in events)
 
 
 def _one_unit(fn: Any) -> bool:

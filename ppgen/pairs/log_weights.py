@@ -16,8 +16,8 @@ from ppgen.machine.entry import entry_point
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_explicit
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.places import brought_to
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.sites import data_frame
@@ -112,12 +112,12 @@ def read_particles(
     keep_large_blocks()
     block = num_particles
     if rows is None:
-        with in_evaluation(pair):
+        with looking(pair, seed=0), pyro.validation_enabled(False):
             rows, block = _chunk_sizes(program, batch, num_particles)
     for start in track(range(0, num_rows(batch), rows), "log-weights", progress):
         part = take_rows(batch, slice(start, start + rows))
         sizes = [min(block, num_particles - done) for done in range(0, num_particles, block)]
-        with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
+        with looking(pair), pyro.validation_enabled(False):
             results = [read(run_particles(program, part, size, _held(given or {}, size))) for size in sizes]
         yield results
 
@@ -156,10 +156,9 @@ def _per_datum(particles: Particles) -> Tensor:
 
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
     """Data and particles of one chunk; the whole batch where it cannot be divided."""
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False):
-        one = run_particles(program, batch, 1)
-        say_if_joint(one)
-        together = num_particles == 1 or runner_of(program, batch, num_particles).together
+    one = run_particles(program, batch, 1)
+    say_if_joint(one)
+    together = num_particles == 1 or runner_of(program, batch, num_particles).together
     cells, size = rows_of(datum_width(one), 1), num_rows(batch)
     if not divides(one):
         return size, max(1, cells // one.log_w.shape[1])

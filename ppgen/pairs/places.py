@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ppgen.errors import UsageError, blame
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated, kept_buffers, owner
+from ppgen.pairs.parameters import kept_buffers, owner
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
 __all__ = ["brought_to", "place_of", "put_on"]
@@ -58,7 +59,7 @@ def put_on(pair: Pair, first: Callable[[], Batch], place: torch.device, *, asked
         return place
     try:
         still = kept_buffers(pair.model, pair.guide)
-        with torch.random.fork_rng(), torch.no_grad(), isolated(), in_evaluation(pair), still:
+        with looking(pair, seed=0), still:
             there = tuple(part.to(place) for part in first())
             pair.prepare(*there)
             if not pair.implicit and pair.normalised:

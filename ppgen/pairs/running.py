@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer import infer_discrete
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
@@ -25,10 +24,11 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import owner
-from ppgen.pairs.plates import data_plate, with_sizes
+from ppgen.pairs.plates import data_plate
 from ppgen.pairs.sites import PARTICLES, Site, check_given, is_latent, is_summed
 from ppgen.pairs.stacking import part_of_value, stacked_sites
 from ppgen.pairs.summation import absorbing
+from ppgen.pairs.traces import sites_of
 
 __all__ = ["Batch", "Draw", "Program", "Runner"]
 
@@ -139,10 +139,8 @@ class Runner:
 
     def _drawn_given(self, function: Callable[..., Any], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         plate = self._plate()
-        with self.forgetting, poutine.trace() as tracer:
-            function(self._given(values), plate, *self.batch)
-        nodes: Mapping[str, Site] = tracer.trace.nodes
-        sites = {name: site for name, site in nodes.items() if site["type"] == "sample"}
+        with self.forgetting:
+            sites = sites_of(function, self._given(values), plate, *self.batch)
         return {name: site["value"].expand(site["fn"].shape()) for name, site in sites.items() if is_summed(site)}
 
     def _padded(self, value: Tensor) -> Tensor:
@@ -162,10 +160,13 @@ class Runner:
     def _run(self, function: Callable[..., Any], giver: _Given, summing: bool) -> dict[str, Site]:
         enumerated = EnumMessenger(first_available_dim=self.dim - 1) if summing else nullcontext()
         plate = self._plate()  # before it is traced: it is no plate of the pair's
-        with self.forgetting, poutine.trace() as tracer, enumerated, giver, plate:
-            function(*self.batch)
-        sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
-        sites = with_sizes(sites)
+
+        def held(*batch: Any) -> None:
+            with enumerated, giver, plate:
+                function(*batch)
+
+        with self.forgetting:
+            sites = sites_of(held, *self.batch)
         if not any(map(is_summed, sites.values())):
             return sites
         own = {name: site for name, site in sites.items() if not site_is_subsample(site)}

@@ -1,6 +1,6 @@
 """Draws of x from a model that gradients flow through: what objectives read that need no density.
 
-    x' = G(z),  z ~ p(z)        a run of ``poutine.uncondition(model)``, read at the site where x is observed
+    x' = G(z),  z ~ p(z)        a run of the model with nothing observed, read at the site where x is observed
 
 The gradient in the model's parameters is pathwise: it exists where x', and every latent whose distribution depends on a
 parameter, has a reparameterized sample. A latent with a fixed prior may be discrete.
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from ppgen.errors import UsageError, shown
@@ -21,6 +20,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated, owner
 from ppgen.pairs.rows import num_rows, x_of
 from ppgen.pairs.sites import Site, drawn_site, is_latent
+from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["check_generates", "data_size", "dreamt", "generated", "prior_latents", "unconditioned"]
@@ -60,10 +60,8 @@ def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
 
 def unconditioned(model: Callable[..., Any], batch: Batch) -> dict[str, Site]:
     """The sample sites of a run of the model with nothing observed, in its order."""
-    with Forgetting(model), poutine.trace() as tracer:
-        poutine.uncondition(model)(*batch)
-    nodes: dict[str, Site] = tracer.trace.nodes
-    return {name: site for name, site in nodes.items() if site["type"] == "sample"}
+    with Forgetting(model):
+        return sites_of(unobserved(model), *batch)
 
 
 def _depends_on_parameters(site: Site) -> bool:
@@ -125,7 +123,7 @@ def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
     """
     runner = particles.runner.anew(num)
     with torch.no_grad():
-        sites = runner.at(poutine.uncondition(particles.program.model), _outside(particles, num))
+        sites = runner.at(unobserved(particles.program.model), _outside(particles, num))
     return {name: torch.as_tensor(sites[name]["value"]) for name in particles.model_sites}
 
 

@@ -25,11 +25,11 @@ from ppgen.errors import UsageError, blame, current_line, first_sentence, shown
 from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated, kept_buffers, owner, unwrapped
-from ppgen.pairs.plates import with_sizes
 from ppgen.pairs.running import Batch, Program, Runner
 from ppgen.pairs.sites import Site, check_observed, check_plates, check_same_latents
 from ppgen.pairs.stacking import log_prob_of, part_of_value
 from ppgen.pairs.summation import is_absorbed
+from ppgen.pairs.traces import sites_of
 
 __all__ = ["APART", "runner_of", "structure_key"]
 
@@ -95,10 +95,8 @@ def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     known = _NESTING.setdefault(structure_key(function), {})
     name = (_name(function), _kind(batch))
     if name not in known:
-        with _looking(Program(function, function), Forgetting(function)), poutine.trace() as tracer:
-            function(*batch)
-        nodes = tracer.trace.nodes
-        sites = with_sizes({n: site for n, site in nodes.items() if site["type"] == "sample"})
+        with _looking(Program(function, function), Forgetting(function)):
+            sites = sites_of(function, *batch)
         for site in sites.values():
             if not site_is_subsample(site):
                 check_plates(site)

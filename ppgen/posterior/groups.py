@@ -23,17 +23,17 @@ from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.running import Runner
 from ppgen.pairs.sites import Site, is_latent
 from ppgen.pairs.structure import runner_of
+from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.posterior.arviz_bridge import smoothed_log_weights
 from ppgen.posterior.replay import Replay, Scores, Variables, observations
@@ -91,7 +91,7 @@ def guide_groups(
     """
     _check_sizes(pair, num_samples, resampled_from)
     pair.prepare(*batch)
-    with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
+    with looking(pair), pyro.validation_enabled(False):
         one = run_particles(Program(pair.model, pair.guide), batch, 1)
         replay = Replay(runner_of(one.program, batch, 2), bool(one.summed), _block(one), progress)
         drawn = Groups() if pair.implicit else _drawn(one, num_samples, resampled_from, replay)
@@ -123,10 +123,7 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
     chains = _chains(mcmc)
     model = partial(mcmc.kernel.model, **options)
     with torch.no_grad():
-        with poutine.trace() as tracer:
-            model(*batch)
-        nodes: Mapping[str, Site] = tracer.trace.nodes
-        sites = {name: site for name, site in nodes.items() if site["type"] == "sample"}
+        sites = sites_of(model, *batch)
         posterior = {name: Variable.of(sites[name], values.flatten(0, 1)) for name, values in chains.items()}
         rank = max(len(site["fn"].batch_shape) for site in sites.values() if not site_is_subsample(site))
         runner = Runner(Program(model, model), batch, 1, -1 - rank, together=False)  # one draw after another
@@ -150,7 +147,7 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
 def numbers_of_a_draw(pair: Pair, batch: Batch) -> int:
     """How many numbers one draw of everything has: latents and data, of the posterior and of the prior."""
     pair.prepare(*batch)
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+    with looking(pair, seed=0):
         one = run_particles(Program(pair.model, pair.guide), batch, 1)
     return 2 * sum(_sizes(one))
 

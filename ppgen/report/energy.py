@@ -13,6 +13,7 @@ from ppgen.pages.charts import Vectors, draw_panels
 from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, number, picture
 from ppgen.pages.pictures import grid
 from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.looking import seeded
 from ppgen.report.parts import grey, layout, pictured, shown_data
 
 if TYPE_CHECKING:
@@ -75,8 +76,7 @@ def chains(run: Run) -> Iterator[Figure]:
 def energies(run: Run) -> Iterator[Figure]:
     """Free energies of data against those of samples."""
     assert isinstance(run.pair, EnergyPair)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with seeded(0):
         train, test = (run.data.draw((split[0][:_DATA],))[0] for split in (run.data.train, run.data.shown))
     samples = chain_states(run.pair, _SAMPLES, start=run.chains)[-1]
     groups = {"training data": train, shown_data(run): test, "samples": samples}

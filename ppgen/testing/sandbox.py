@@ -162,6 +162,6 @@ def latents_of(run: Particles, *, data: Tensor | None = None, particle: Tensor |
     return found
 
 
-def random_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
-    """The sample sites of a trace, without those that subsample a plate."""
-    return {n: s for n, s in nodes.items() if s["type"] == "sample" and not site_is_subsample(s)}
+def random_sites(sites: Mapping[str, Site]) -> dict[str, Site]:
+    """Sites without those that subsample a plate."""
+    return {n: s for n, s in sites.items() if not site_is_subsample(s)}

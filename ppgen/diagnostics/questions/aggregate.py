@@ -34,7 +34,7 @@ from ppgen.draws.samples import prior_latents
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
 from ppgen.pairs.divergence import divergences
-from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.looking import looking
 from ppgen.pairs.rows import num_rows, rows_or_all
 from ppgen.pairs.sites import Site, data_frame, per_datum
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -130,7 +130,7 @@ def surgery(case: Case) -> Surgery:
     """
     pair, batch = case.pair, _reference(case)
     few, N = rows_or_all(batch, slice(case.num_data)), num_rows(batch)
-    with torch.no_grad(), isolated(), in_evaluation(pair):
+    with looking(pair):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
         if one.plate is None or one.log_q.shape[1] != num_rows(few):
             raise UsageError("the guide draws the latents of all data together: there is no q(z | x) of a datum.")
@@ -190,7 +190,7 @@ def _moments(case: Case) -> dict[str, object]:
     names = [name for name in case.local_latents if name not in case.discrete]
     if not names:
         return {}
-    with torch.no_grad(), isolated(), in_evaluation(case.pair):
+    with looking(case.pair):
         run = run_particles(_guide_alone(case), _reference(case), 1)
     prior = prior_latents(case.pair, case.batch, _PRIOR_DRAWS, seed=case.seed)
     drawn = [per_datum(run.guide_sites[n], run.plate, run.guide_sites[n]["value"])[0] for n in names]

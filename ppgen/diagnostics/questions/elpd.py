@@ -37,8 +37,8 @@ from ppgen.machine.graphs import traced
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import log_weight_chunks
+from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import check_density
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.posterior.arviz_bridge import compare_elpd, elpd_data, loo_data
@@ -65,8 +65,7 @@ def held_out(pair: Any, batch: Batch, *, num_particles: int = 1000, seed: int = 
     """
     pair = as_pair(pair)
     check_density(pair.model, "the density of held-out data")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         chunks = log_weight_chunks(pair, batch, num_particles, globals_given=True, progress=progress)
         log_w = torch.cat(list(chunks), dim=1).double()  # (K, B)
     return elpd_data(
@@ -101,8 +100,7 @@ def loo(
     pair = as_pair(pair)
     check_density(pair.model, "leave-one-out")
     pair.prepare(*batch)
-    with torch.random.fork_rng(), torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
-        torch.manual_seed(seed)
+    with looking(pair, seed), pyro.validation_enabled(False):
         program = Program(pair.model, pair.guide)
 
         def one(*batch: Any) -> Tensor:

@@ -24,7 +24,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from ppgen.diagnostics.case import Case, goes_apart
@@ -39,6 +38,7 @@ from ppgen.pairs.pair import Pair, check_density
 from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import take_rows
 from ppgen.pairs.sampling import dreamt
+from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["global_calibration", "global_shares"]
@@ -154,9 +154,9 @@ def _simulated(pair: Pair, batch: Batch) -> tuple[Batch, Tensor, dict[str, Tenso
     """A batch that the model makes with latents g* from its prior; the numbers of g*, (Q,); and g* by site."""
     one = run_particles(Program(pair.model, pair.guide), batch, 1)
     _check_refit(one)
-    prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*batch)
+    prior = sites_of(unobserved(pair.model), *batch)
     shared = [] if one.outside is None else one.outside.latents
-    given = {name: _value(prior, name).reshape(one.guide_sites[name]["value"].shape) for name in shared}
+    given = {name: prior[name]["value"].reshape(one.guide_sites[name]["value"].shape) for name in shared}
     at_prior = run_particles(one.program, batch, 1, given)
     return dreamt(at_prior, "VSBC").batch, _numbers(at_prior)[0][0], given
 
@@ -214,11 +214,6 @@ def _numbers(particles: Particles) -> tuple[Tensor, list[str]]:
         names += [f"{name}[{index}]" for index in range(values.shape[1])] if values.shape[1] > 1 else [name]
     chosen = torch.linspace(0, len(names) - 1, min(len(names), _QUANTITIES)).round().long().tolist()
     return torch.cat(sides, 1)[:, chosen], [names[index] for index in chosen]
-
-
-def _value(trace: Any, name: str) -> Tensor:
-    value: Tensor = trace.nodes[name]["value"]
-    return value
 
 
 def _check_refit(one: Particles) -> None:

@@ -58,8 +58,8 @@ from ppgen.errors import UsageError
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import datum_width, read_particles, rows_of
+from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import Pair, check_density
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
@@ -193,8 +193,7 @@ def global_log_weights(
     pair.prepare(*batch)
     if min(num_draws, num_particles) < 2:
         raise UsageError(f"num_draws and num_particles must be at least 2, got {num_draws} and {num_particles}.")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         common = int(torch.randint(2**62, ()))
         apart = goes_apart(pair, batch)
         few = take_rows(batch, slice(2)) if apart else batch
@@ -215,7 +214,7 @@ def global_log_weights(
 
 def _drawn(pair: Pair, few: Batch) -> Particles:
     """One particle at a few data, for its latents outside the data plate."""
-    with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
+    with looking(pair), pyro.validation_enabled(False):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
     if one.outside is None:
         raise UsageError("expected latents outside the data plate, found none: ask for each datum's own log-weights.")
@@ -228,8 +227,7 @@ def _log_weight(pair: Pair, batch: Batch, one: Particles, num: int, rows: int, c
     assert one.outside is not None
     total = one.outside.log_w.double().reshape(1)  # (1,)
     start = 0
-    with torch.random.fork_rng():
-        torch.manual_seed(common)
+    with seeded(common):
         for (log_w,) in read_particles(pair, batch, num, _log_w, given=one.held(1), rows=rows):  # (K, rows)
             _check_numbers(log_w, start)
             total = total + _means(log_w).sum(1)  # (1 + G,)

@@ -29,6 +29,7 @@ from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.rows import first_data, num_rows
 from ppgen.pairs.tracing import Batch
 from ppgen.posterior.groups import guide_groups
@@ -135,8 +136,7 @@ def predictive_checks(
     >>> largest.observed, largest.mean > 0
     (0.0, True)
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         groups = guide_groups(as_pair(pair), batch, num_sets, progress=progress)
     made: Variables = groups.prior_predictive if given == "prior" else groups.posterior_predictive
     if not made:

@@ -44,7 +44,7 @@ from ppgen.diagnostics.simulation import latent_names, latent_values
 from ppgen.errors import UsageError
 from ppgen.objectives.discrete.enumeration import Enumeration
 from ppgen.pairs.log_weights import read_particles
-from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.looking import looking
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program
 
@@ -187,7 +187,7 @@ def _by_chains(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> _Referen
 
 
 def _by_enumeration(case: Case, few: Batch) -> _Reference:
-    with torch.no_grad(), isolated(), in_evaluation(case.pair):
+    with looking(case.pair):
         states = Enumeration.of(Program(case.pair.model, case.pair.guide), few, "a reference by enumeration")
         log_p, _, log_q = states.tables()
         run = states.particles()
