@@ -101,9 +101,8 @@ class LatentChains:
 
     def _scored(self, z: Latents) -> Particles:
         """The pair's sites at latents ``z``; those outside the data plate stay as the particles have them."""
-        run, outside = self.particles, self.particles.outside
-        held = {} if outside is None else {name: self._site(name)["value"].detach() for name in outside.latents}
-        return run_particles(run.program, run.batch, run.num_particles, {**held, **z})
+        run = self.particles
+        return run_particles(run.program, run.batch, run.num_particles, {**run.shared, **z})
 
     def _flip(self, z: Latents, name: str, power: Tensor | float) -> tuple[Latents, Tensor]:
         family = family_of(self._site(name), self.needed_by)

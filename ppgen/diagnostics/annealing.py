@@ -44,7 +44,7 @@ from ppgen.pairs.pair import check_density
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.rows import is_data, like_data, num_rows, take_rows
 from ppgen.pairs.sampling import dreamt, prior_latents
-from ppgen.pairs.sites import data_frame
+from ppgen.pairs.sites import side_axis
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
 __all__ = ["Bounds", "Budget", "Rung", "annealed", "evidence_bounds", "pilot", "powers", "rung"]
@@ -202,17 +202,16 @@ def _chains(program: Program, batch: Batch, made: int, num_chains: int) -> tuple
     one = run_particles(program, batch, 1)
     if one.plate is None or one.log_w.shape[1] != num_rows(batch):
         raise UsageError("annealing is for each datum, and the pair has no data plate: put one around its latents.")
-    few = run_particles(program, take_rows(batch, slice(made)), 1, one.held(1))
+    few = run_particles(program, take_rows(batch, slice(made)), 1, one.held)
     dream = dreamt(few, "annealing")
     size, both = num_rows(batch), zip(batch, dream.batch, strict=True)
     rows = tuple(torch.cat([part, new, new]) if is_data(part, size) else part for part, new in both)
-    particles = run_particles(program, rows, num_chains, one.held(num_chains))
+    particles = run_particles(program, rows, num_chains, one.held)
     start, prior = {}, prior_latents(particles)
     for name in particles.latents:
         site = dream.guide_sites[name]
-        frame: Any = data_frame(site, particles.plate)
-        exact = site["value"]  # (1, ..., made, ...)
-        dim = exact.dim() - site["fn"].event_dim + frame.dim
+        exact: Tensor = site["value"]  # (1, ..., made, ...)
+        dim: Any = side_axis(site, particles.plate, exact)
         first = prior[name].narrow(dim, 0, num_rows(rows) - made)
         start[name] = torch.cat([first, exact.expand(num_chains, *exact.shape[1:])], dim)
     return LatentChains(particles, "annealing"), start

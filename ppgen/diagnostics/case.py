@@ -78,9 +78,9 @@ def _is_no_column(part: Any) -> bool:
 class Case:
     """A pair under diagnosis.
 
-    A question arises by what a pair is capable of: ``pair.implicit``, ``pair.normalised``, ``pair.exact_guide``, and
-    :attr:`local_latents`, :attr:`global_latents`, :attr:`discrete` here. A question may spend less than ``num_data``
-    and ``num_particles`` where it is expensive; it says how much in its meaning.
+    A question arises by what a pair is capable of: ``pair.has_weights``, ``pair.has_density``,
+    ``pair.has_approximate_guide``, and :attr:`local_latents`, :attr:`global_latents`, :attr:`discrete` here. A question
+    may spend less than ``num_data`` and ``num_particles`` where it is expensive; it says how much in its meaning.
 
     Args:
         pair: trained or not, on the data's device.
@@ -154,7 +154,7 @@ class Case:
     @property
     def global_latents(self) -> list[str]:
         """Names of the latents that belong to the whole data set."""
-        return [] if self.one.outside is None else self.one.outside.latents
+        return self.one.global_latents
 
     @property
     def discrete(self) -> list[str]:
@@ -196,7 +196,7 @@ class Case:
 def goes_apart(pair: Pair, batch: Batch) -> bool:
     """Whether some of the data of a batch can be given to a pair alone."""
     divisible = is_divisible(batch, num_rows(batch))
-    return divisible and (pair.implicit or divides(_looked_at(pair, batch, 1)))
+    return divisible and (not pair.has_weights or divides(_looked_at(pair, batch, 1)))
 
 
 def _looked_at(pair: Pair, batch: Batch, num_particles: int, seed: int = 0) -> Particles:

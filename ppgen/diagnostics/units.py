@@ -67,7 +67,7 @@ def units_of(case: Case) -> list[Unit]:
     Raises:
         UsageError: guide and model disagree.
     """
-    prior = prior_latents(case.pair, case.batch, _PRIOR_DRAWS, seed=case.seed) if case.pair.normalised else {}
+    prior = prior_latents(case.pair, case.batch, _PRIOR_DRAWS, seed=case.seed) if case.pair.has_prior else {}
     return [unit for name in case.local_latents for unit in _units(case, name, prior.get(name))]
 
 

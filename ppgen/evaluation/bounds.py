@@ -49,8 +49,7 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
         one = _one_particle(Program(pair.model, pair.guide), batch)
     latents = [one.guide_sites[name] for name in one.latents]
     if not latents or pair.exact_guide:
-        outside = [] if one.outside is None else [one.guide_sites[name] for name in one.outside.latents]
-        return "exact" if all(map(is_point, outside)) else "bound"
+        return "exact" if all(is_point(one.guide_sites[name]) for name in one.global_latents) else "bound"
     return "point" if any(is_point(site) for site in latents) and not _is_made_of(one) else "bound"
 
 

@@ -15,10 +15,9 @@ from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_explicit
-from ppgen.pairs.places import brought_to
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.sites import data_frame
 from ppgen.pairs.structure import runner_of
@@ -102,10 +101,8 @@ def read_particles(
     Raises:
         UsageError: K < 1; guide and model disagree.
     """
-    pair = as_pair(pair)
+    pair, batch = ready(pair, batch)
     check_explicit(pair, "log_weights")
-    batch = brought_to(pair, batch)
-    pair.prepare(*batch)
     if num_particles < 1:
         raise UsageError(f"num_particles must be at least 1, got {num_particles}.")
     program = Program(pair.model, pair.guide)
@@ -118,7 +115,7 @@ def read_particles(
         part = take_rows(batch, slice(start, start + rows))
         sizes = [min(block, num_particles - done) for done in range(0, num_particles, block)]
         with looking(pair), pyro.validation_enabled(False):
-            results = [read(run_particles(program, part, size, _held(given or {}, size))) for size in sizes]
+            results = [read(run_particles(program, part, size, given)) for size in sizes]
         yield results
 
 
@@ -134,10 +131,6 @@ def datum_width(one: Particles) -> int:
     of_data = [site for site in sites if data_frame(site, one.plate) is not None]
     largest = max(site["fn"].batch_shape.numel() * site["fn"].event_shape.numel() for site in of_data or sites)
     return max(1, largest // one.log_w.shape[1]) if of_data else int(largest)
-
-
-def _held(given: Mapping[str, Tensor], num_particles: int) -> dict[str, Tensor]:
-    return {name: value.expand(num_particles, *value.shape[1:]) for name, value in given.items()}
 
 
 def _given_globals(particles: Particles) -> Tensor:

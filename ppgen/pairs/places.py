@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ppgen.errors import UsageError, blame
+from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import kept_buffers, owner
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
-__all__ = ["brought_to", "place_of", "put_on"]
+__all__ = ["brought_to", "place_of", "put_on", "ready"]
 
 T = TypeVar("T")
 
@@ -38,6 +39,14 @@ def brought_to(pair: Any, given: T) -> T:
         return given.to(place) if hasattr(given, "to") else given
     moved: T = pytree.tree_map_only(Tensor, lambda tensor: tensor.to(place), given)
     return moved
+
+
+def ready(pair: Any, batch: Batch) -> tuple[Pair, Batch]:
+    """A pair, or what is as good as one, with its parameters made, and the batch on its device."""
+    made = as_pair(pair)
+    batch = brought_to(made, batch)
+    made.prepare(*batch)
+    return made, batch
 
 
 def put_on(pair: Pair, first: Callable[[], Batch], place: torch.device, *, asked: bool) -> torch.device:
@@ -62,7 +71,7 @@ def put_on(pair: Pair, first: Callable[[], Batch], place: torch.device, *, asked
         with looking(pair, seed=0), still:
             there = tuple(part.to(place) for part in first())
             pair.prepare(*there)
-            if not pair.implicit and pair.normalised:
+            if pair.has_density:
                 run_particles(Program(pair.model, pair.guide), there, 1)
     except RuntimeError as error:
         if "same device" not in str(error):

@@ -30,13 +30,27 @@ from ppgen.pairs.stacking import part_of_value, stacked_sites
 from ppgen.pairs.summation import absorbing
 from ppgen.pairs.traces import sites_of
 
-__all__ = ["Batch", "Draw", "Program", "Runner"]
+__all__ = ["Batch", "Draw", "HowToRun", "Program", "Runner"]
 
 Batch = tuple[Any, ...]
 """The arguments of a model and its guide; its tensors with the data's leading size are the data."""
 
 Draw: TypeAlias = Callable[[Site], Tensor | None]
 """What a latent site takes instead of a sample of its distribution; None: a sample."""
+
+
+class HowToRun(nn.Module):
+    """What a module says of how its model and guide are run; every :class:`ppgen.Pair` does."""
+
+    plate_name: str = "data"
+    """The name of the data plate, where one has it; the engine finds the data plate by it, or by what it holds."""
+    plate_required: bool = False
+    """Whether a pair without a plate of that name is refused: its user named it."""
+    vectorized: bool | None = None
+    """Whether K particles may be run together, under a plate; None: found out by comparing."""
+
+    def prepare(self, *batch: Any, **options: Any) -> None:
+        """Create what only a first batch can tell (the parameters of a pair of functions); most pairs need nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,7 @@ class Runner:
 
     def guide(self, given: Mapping[str, Tensor], draw: Draw | None = None) -> tuple[dict[str, Site], list[str]]:
         """The guide's sites, each latent given (K, ...), drawn by ``draw``, or sampled; and the names that it drew."""
+        given = self._of_all(given)
         if self.together:
             giver = self._given(given, draw)
             return self._run(self.program.guide, giver, summing=False), giver.drawn
@@ -121,6 +136,7 @@ class Runner:
         self, function: Callable[..., Any], given: Mapping[str, Tensor], *, summing: bool = False
     ) -> dict[str, Site]:
         """A run of any function of the batch, latents given (K, ...) or sampled; ``summing``: or summed out."""
+        given = self._of_all(given)
         if self.together:
             return self._run(function, self._given(given), summing)
         return self.each(function, self._parts(given), summing)
@@ -146,6 +162,11 @@ class Runner:
     def _padded(self, value: Tensor) -> Tensor:
         """A summed latent's value, which has no event dims, with a dim for each plate."""
         return value.reshape((1,) * (-1 - self.dim - value.dim()) + value.shape)
+
+    def _of_all(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Values given once for all particles, (1, ...), as those of each, (K, ...)."""
+        num = self.num_particles
+        return {n: v if num == 1 or len(v) != 1 else v.expand(num, *v.shape[1:]) for n, v in given.items()}
 
     def _parts(self, given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         return [{name: part_of_value(value, k) for name, value in given.items()} for k in range(self.num_particles)]

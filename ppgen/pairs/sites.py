@@ -38,6 +38,7 @@ __all__ = [
     "own_dims",
     "per_datum",
     "raw_log_prob",
+    "side_axis",
     "unscaled",
 ]
 
@@ -117,11 +118,18 @@ def per_datum(site: Site, plate: str | None, numbers: Tensor, event_dim: int | N
 
     ``event_dim`` is how many dims stand to the right of the plates; None: as many as in the site's value.
     """
-    frame = data_frame(site, plate)
-    if frame is None:
+    axis = side_axis(site, plate, numbers, event_dim)
+    if axis is None:
         return numbers.reshape(len(numbers), 1, -1)
-    ordered = numbers.movedim(numbers.dim() - (site["fn"].event_dim if event_dim is None else event_dim) + frame.dim, 1)
+    ordered = numbers.movedim(axis, 1)
     return ordered.reshape(*ordered.shape[:2], -1)
+
+
+def side_axis(site: Site, plate: str | None, numbers: Tensor, event_dim: int | None = None) -> int | None:
+    """Which axis of numbers of the shape of a site's value is the data's; None: the site stands outside their plate."""
+    frame = data_frame(site, plate)
+    own = site["fn"].event_dim if event_dim is None else event_dim
+    return None if frame is None else int(numbers.dim() - own + frame.dim)
 
 
 def drawn_site(sites: Mapping[str, Site], x: Tensor) -> Site:

@@ -23,9 +23,8 @@ from torch import nn
 
 from ppgen.errors import UsageError, blame, current_line, first_sentence, shown
 from ppgen.pairs.memories import Forgetting
-from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated, kept_buffers, owner, unwrapped
-from ppgen.pairs.running import Batch, Program, Runner
+from ppgen.pairs.running import Batch, HowToRun, Program, Runner
 from ppgen.pairs.sites import Site, check_observed, check_plates, check_same_latents
 from ppgen.pairs.stacking import log_prob_of, part_of_value
 from ppgen.pairs.summation import is_absorbed
@@ -46,8 +45,8 @@ def runner_of(program: Program, batch: Batch, num_particles: int, together: bool
         UsageError: a batch dim of a site is no plate's (the site is named).
     """
     for function in (program.model, program.guide):
-        if isinstance(pair := owner(function), Pair):
-            pair.prepare(*batch)
+        if isinstance(module := owner(function), HowToRun):
+            module.prepare(*batch)
     dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
     several = num_particles > 1
     apart = _why_apart(program, batch, dim) if several and together is None else ""

@@ -172,15 +172,25 @@ class Particles:
         """Names of the model's latents that are summed out."""
         return [name for name, site in self.model_sites.items() if is_summed(site)]
 
-    def held(self, num: int) -> dict[str, Tensor]:
-        """The first particle's draws outside the data plate, for ``num`` particles: to be given to further runs.
+    @property
+    def global_latents(self) -> list[str]:
+        """Names of the latents outside the data plate, in the guide's order."""
+        return [] if self.outside is None else self.outside.latents
 
-        Those that latents are made of (an autoguide's) are among them.
+    @property
+    def shared(self) -> dict[str, Tensor]:
+        """What the guide draws outside the data plate, (K, ...) without gradients, to be given to further runs.
+
+        What latents are made of (an autoguide's auxiliary site) is among it.
         """
         sites = {} if self.outside is None else self.guide_sites
         drawn = {name: site for name, site in sites.items() if not (site["is_observed"] or site_is_subsample(site))}
-        values = {n: s["value"][:1].detach() for n, s in drawn.items() if data_frame(s, self.plate) is None}
-        return {name: value.expand(num, *value.shape[1:]) for name, value in values.items()}
+        return {n: s["value"].detach() for n, s in drawn.items() if data_frame(s, self.plate) is None}
+
+    @property
+    def held(self) -> dict[str, Tensor]:
+        """:attr:`shared` of the first particle, (1, ...): given to a run, it holds for all of its particles."""
+        return {name: value[:1] for name, value in self.shared.items()}
 
     def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:
         """Log-probability of one site under the model (or under ``sites``), shape (K, B)."""
@@ -314,8 +324,8 @@ def run_particles(
         program: the model and the guide.
         batch: what the data set yields, ``(x,)``, ``(x, y)``, ...
         num_particles: K.
-        given: latents to score instead of drawing them, by site name, each (K, B, ...): states to enumerate, draws
-            of a chain.
+        given: latents to score instead of drawing them, by site name, each (K, B, ...), or (1, B, ...) for all
+            particles: states to enumerate, draws of a chain.
         draw: called with each other latent site of the guide, in order; gives the value the site takes, such as a
             relaxed one or a mean, or None for a sample. A discrete site's value may lie between its states: its
             log-probability under guide and model is then the multilinear extension of

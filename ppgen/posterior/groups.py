@@ -94,10 +94,10 @@ def guide_groups(
     with looking(pair), pyro.validation_enabled(False):
         one = run_particles(Program(pair.model, pair.guide), batch, 1)
         replay = Replay(runner_of(one.program, batch, 2), bool(one.summed), _block(one), progress)
-        drawn = Groups() if pair.implicit else _drawn(one, num_samples, resampled_from, replay)
-        inferred = (drawn.posterior or one.summed) and pair.normalised
+        drawn = _drawn(one, num_samples, resampled_from, replay) if pair.has_weights else Groups()
+        inferred = (drawn.posterior or one.summed) and pair.has_prior
         scores = replay.scored(drawn.posterior, num_samples) if inferred else Scores()
-        prior, prior_predictive = replay.prior(num_samples) if pair.normalised else ({}, {})
+        prior, prior_predictive = replay.prior(num_samples) if pair.has_prior else ({}, {})
     return Groups(
         posterior=drawn.posterior | scores.summed | scores.deterministic,
         sample_stats=drawn.sample_stats,
@@ -232,7 +232,7 @@ def _check_sizes(pair: Pair, num_samples: int, resampled_from: int | None) -> No
     for name, value in (("num_samples", num_samples), ("resampled_from", resampled_from)):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}.")
-    if resampled_from is not None and pair.implicit:
+    if resampled_from is not None and not pair.has_weights:
         raise UsageError(
             f"resampling needs log-weights, and {type(pair).__name__} is implicit and has none: leave it out."
         )

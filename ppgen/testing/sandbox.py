@@ -105,7 +105,7 @@ def with_density(pair: Pair) -> Iterator[None]:
     Its densities then move with G(z), and every rule of sites, data, particles and gradients says of the draws what it
     says of another pair's densities. Pairs with a density are left alone.
     """
-    with _UnitNoise() if pair.implicit else nullcontext():
+    with nullcontext() if pair.has_weights else _UnitNoise():
         yield
 
 

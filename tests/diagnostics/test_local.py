@@ -16,6 +16,7 @@ from ppgen.diagnostics.local import LocalWeights, Search, _Full, _Own, local_log
 from ppgen.distributions.log_dirichlet import LogDirichlet
 from ppgen.errors import UsageError
 from ppgen.models import LinearGaussian
+from ppgen.pairs.latents import set_apart, side_by_side
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Program
 from ppgen.testing.yardsticks import BernoulliYardstick, SharedYardstick
@@ -211,9 +212,10 @@ def test_latents_side_by_side_go_back_to_their_sites() -> None:
     family = _Own(Program(Apart(binary=False).model, Apart(binary=False).guide), (x,))
     full = _Full(family, family.start())
     chains = full.chains(5)
-    u, side_by_side = chains.unconstrained(chains.start()), full._flat(chains)
-    found = full._sites(side_by_side, chains)
-    assert side_by_side.shape == (5, 3, 3)
+    u = chains.unconstrained(chains.start())
+    numbers = side_by_side(chains.particles, u)
+    found = set_apart(chains.particles, numbers, u)
+    assert numbers.shape == (5, 3, 3)
     assert found.keys() == u.keys() == {"z", "s"}
     assert all(torch.equal(value, u[name]) for name, value in found.items())
 

@@ -154,7 +154,7 @@ def compare_runs(
 @asks("Does no single datum move what was inferred from all?")
 def leave_one_out(case: Case) -> Finding | None:
     """The k-hat of leaving each training datum out. None for a pair without latents outside the data plate."""
-    if case.pair.implicit or not case.pair.normalised or not case.global_latents:
+    if not case.pair.has_density or not case.global_latents:
         return None
     case.check_spread(case.global_latents)
     case.check_all_data()
@@ -190,5 +190,5 @@ def _log_likelihood(program: Program, batch: Batch, num_particles: int) -> Tenso
     one = run_particles(program, batch, 1)
     if one.outside is None:
         raise UsageError("expected latents outside the data plate to leave data out of, found none: see held_out.")
-    log_w = run_particles(program, batch, num_particles, one.held(num_particles)).log_w.double()  # (K, B)
+    log_w = run_particles(program, batch, num_particles, one.held).log_w.double()  # (K, B)
     return log_w.logsumexp(0) - math.log(num_particles)

@@ -33,6 +33,7 @@ from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.errors import UsageError, shown
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.latents import latent_names, side_by_side
 from ppgen.pairs.log_weights import datum_width
 from ppgen.pairs.pair import Pair, check_density
 from ppgen.pairs.parameters import in_evaluation, isolated
@@ -78,7 +79,7 @@ def global_calibration(case: Case) -> Finding | None:
     start near the truth, and would stay there. None for a pair without such latents, or without a normalised density
     to simulate from.
     """
-    if case.pair.implicit or not case.pair.normalised or not case.global_latents:
+    if not case.pair.has_density or not case.global_latents:
         return None
     case.check_spread(case.global_latents)
     num, size = _afforded(case)
@@ -155,8 +156,7 @@ def _simulated(pair: Pair, batch: Batch) -> tuple[Batch, Tensor, dict[str, Tenso
     one = run_particles(Program(pair.model, pair.guide), batch, 1)
     _check_refit(one)
     prior = sites_of(unobserved(pair.model), *batch)
-    shared = [] if one.outside is None else one.outside.latents
-    given = {name: prior[name]["value"].reshape(one.guide_sites[name]["value"].shape) for name in shared}
+    given = {name: prior[name]["value"].reshape(one.guide_sites[name]["value"].shape) for name in one.global_latents}
     at_prior = run_particles(one.program, batch, 1, given)
     return dreamt(at_prior, "VSBC").batch, _numbers(at_prior)[0][0], given
 
@@ -207,17 +207,15 @@ def _drawn(pair: Pair, batch: Batch, num: int) -> Particles:
 
 def _numbers(particles: Particles) -> tuple[Tensor, list[str]]:
     """The chosen dimensions of the latents outside the data plate, (K, Q), float64; and their names."""
-    sides, names = [], []
-    for name in [] if particles.outside is None else particles.outside.latents:
-        values = particles.guide_sites[name]["value"].detach().double().flatten(1)  # (K, F)
-        sides.append(values)
-        names += [f"{name}[{index}]" for index in range(values.shape[1])] if values.shape[1] > 1 else [name]
+    assert particles.outside is not None
+    names = latent_names(particles.outside)
     chosen = torch.linspace(0, len(names) - 1, min(len(names), _QUANTITIES)).round().long().tolist()
-    return torch.cat(sides, 1)[:, chosen], [names[index] for index in chosen]
+    values = side_by_side(particles.outside).detach().double()  # (K, 1, F)
+    return values[:, 0, chosen], [names[index] for index in chosen]
 
 
 def _check_refit(one: Particles) -> None:
-    if one.outside is None or not one.outside.latents:
+    if one.outside is None or not one.global_latents:
         raise UsageError("VSBC is for latents outside the data plate, and the pair has none.")
     scored = [*one.scored, *one.outside.scored]
     if scored:

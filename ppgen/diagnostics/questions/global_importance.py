@@ -136,7 +136,7 @@ def global_importance(case: Case) -> Finding | None:
     latents, or without a normalised density.
     """
     pair = case.pair
-    if pair.implicit or not pair.normalised or not case.global_latents:
+    if not pair.has_density or not case.global_latents:
         return None
     case.check_spread(case.global_latents)
     case.check_all_data()
@@ -228,7 +228,7 @@ def _log_weight(pair: Pair, batch: Batch, one: Particles, num: int, rows: int, c
     total = one.outside.log_w.double().reshape(1)  # (1,)
     start = 0
     with seeded(common):
-        for (log_w,) in read_particles(pair, batch, num, _log_w, given=one.held(1), rows=rows):  # (K, rows)
+        for (log_w,) in read_particles(pair, batch, num, _log_w, given=one.held, rows=rows):  # (K, rows)
             _check_numbers(log_w, start)
             total = total + _means(log_w).sum(1)  # (1 + G,)
             start += log_w.shape[1]
@@ -277,5 +277,4 @@ def _judged(k: float, threshold: float, noise_share: float) -> tuple[Status, str
 
 
 def _num_latents(one: Particles) -> int:
-    names = [] if one.outside is None else one.outside.latents
-    return sum(one.guide_sites[name]["value"].numel() for name in names)
+    return sum(one.guide_sites[name]["value"].numel() for name in one.global_latents)
