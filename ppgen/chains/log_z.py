@@ -25,7 +25,7 @@ from torch import Tensor
 from ppgen.errors import UsageError, nearest, shown
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import track
-from ppgen.pairs.energy import EnergyPair, as_energy_pair
+from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.reductions import log_mean_exp
@@ -147,4 +147,4 @@ def _unnormalised(pair: Any) -> EnergyPair:
             f"log_z expects a ppgen.pairs.EnergyPair, whose annealing path it follows, got {type(pair).__name__}, "
             "which is unnormalised and has none: derive it from EnergyPair, or give evaluate your own log_z=."
         )
-    return as_energy_pair(pair, "log_z")
+    return energy_pair(pair, "log_z")

@@ -12,7 +12,8 @@
 log p(u, x) = log p(z, x) + log |dz/du|. With a power b the limit is the tempered posterior, p(z) p(x | z)^b normalised:
 the prior at b = 0. Every particle of every datum is a chain of its own, accepted by itself. Where
 both kinds are present each moves given the other. A transition leaves the posterior as it is from wherever it starts;
-how many are needed to come near it is the user's to judge.
+how many are needed to come near it is the user's to judge. Pyro's ``HMC`` is one chain with one acceptance and one step
+size for all data; these are K x B chains, each accepted by itself, tempered, in one traced graph.
 
 Neal: MCMC Using Hamiltonian Dynamics, 2011, sections 3 and 4; Liu: Peskun's Theorem and a Modified Discrete-State
 Gibbs Sampler, Biometrika 1996.

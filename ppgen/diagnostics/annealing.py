@@ -38,9 +38,9 @@ from ppgen.errors import UsageError, shown
 from ppgen.machine.graphs import traced
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_density
+from ppgen.pairs.places import ready
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.rows import is_data, like_data, num_rows, take_rows
 from ppgen.pairs.sampling import dreamt, prior_latents
@@ -119,9 +119,8 @@ def evidence_bounds(
             not hold as it is, a continuous latent has no bijection from the reals or a discrete one no flips, or a
             datum's weights are not finite (it is named).
     """
-    pair, budget = as_pair(pair), budget or Budget()
+    (pair, batch), budget = ready(pair, batch), budget or Budget()
     check_density(pair.model, "annealing")
-    pair.prepare(*batch)
     num, made = num_rows(batch), num_rows(batch) if num_simulated is None else num_simulated
     keep_large_blocks()
     with looking(pair), pyro.validation_enabled(False):

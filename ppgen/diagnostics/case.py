@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Number
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import pyro
@@ -138,7 +139,9 @@ class Case:
         (:func:`ppgen.pairs.log_weights.log_weight_chunks`). Not to be asked of an implicit pair.
         """
         with seeded(self.seed):
-            blocks = [*read_particles(self.pair, self.batch, self.num_particles, _log_w, progress=self.progress)]
+            blocks = [
+                *read_particles(self.pair, self.batch, self.num_particles, attrgetter("log_w"), progress=self.progress)
+            ]
         return torch.cat([torch.cat(block) for block in blocks], dim=1).double()
 
     @cached_property
@@ -203,7 +206,3 @@ def _looked_at(pair: Pair, batch: Batch, num_particles: int, seed: int = 0) -> P
     pair.prepare(*batch)
     with looking(pair, seed), pyro.validation_enabled(False):
         return run_particles(Program(pair.model, pair.guide), batch, num_particles)
-
-
-def _log_w(particles: Particles) -> Tensor:
-    return particles.log_w

@@ -38,10 +38,10 @@ from ppgen.errors import UsageError, shown
 from ppgen.machine.graphs import traced
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.latents import set_apart, side_by_side
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_explicit
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.sites import is_latent
 from ppgen.pairs.traces import sites_of
@@ -115,9 +115,8 @@ def local_log_weights(
         UsageError: the pair is implicit or has no data plate, a site's distribution has parameters that cannot be
             moved (the site is named), or a log-weight is not finite (the datum is named).
     """
-    pair, search = as_pair(pair), search or Search()
+    (pair, batch), search = ready(pair, batch), search or Search()
     check_explicit(pair, "local optimisation")
-    pair.prepare(*batch)
     keep_large_blocks()
     with looking(pair), pyro.validation_enabled(False):
         family, few = _Own(Program(pair.model, pair.guide), batch), search.num_particles

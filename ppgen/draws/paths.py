@@ -14,13 +14,14 @@ from torch import Tensor
 from ppgen.distributions.wrappers import core_of
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.divergence import moment_kl
+from ppgen.pairs.latents import numbered
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair, check_prior
 from ppgen.pairs.places import ready
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import in_turn, num_rows, take_rows
-from ppgen.pairs.sampling import draws_of, global_draws, unconditioned
-from ppgen.pairs.sites import Site, data_frame, is_latent
+from ppgen.pairs.sampling import draws_of, global_draws, local_latents, unconditioned
+from ppgen.pairs.sites import Site, is_latent
 from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
@@ -97,7 +98,7 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
                 torch.manual_seed(seed)
                 held = shared | _moved(base, list(prior), name, dim, value)
                 means.append(draws_of(unconditioned(pair.model, one, held), one[0]).mean)
-    labels = tuple(f"{name}[{dim}]" if base[name].numel() > 1 else name for _, name, dim in ranked)
+    labels = tuple(numbered(name, base[name].numel())[dim] for _, name, dim in ranked)
     shape = (len(ranked), columns, *batch[0].shape[1:])
     return Traversal(torch.cat(means).view(shape), labels, torch.tensor([kl for kl, *_ in ranked]), quantiles)
 
@@ -129,7 +130,7 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
     with looking(pair, seed):
         shared = global_draws(pair, batch)
         starts, ends = (unconditioned(pair.model, wanted, shared) for _ in range(2))
-        name = _first_latent(starts, plate_of(pair, starts))
+        name = next(iter(local_latents(starts, plate_of(pair, starts))), None)
         if name is None or starts[name]["fn"].support.is_discrete:
             found = "none" if name is None else f"{shown(name)}, which is discrete"
             raise UsageError(f"expected a continuous first latent in the data plate to move along, found {found}.")
@@ -153,20 +154,8 @@ def has_paths(pair: Any, batch: Batch) -> bool:
         return False
     with looking(pair, seed=0):
         sites = unconditioned(pair.model, batch)
-        name = _first_latent(sites, plate_of(pair, sites))
+        name = next(iter(local_latents(sites, plate_of(pair, sites))), None)
         return name is not None and not sites[name]["fn"].support.is_discrete
-
-
-def _first_latent(sites: Mapping[str, Site], plate: str | None) -> str | None:
-    """The first unobserved site in the data plate of an unconditioned model's run, or None."""
-    return next(
-        (
-            name
-            for name, site in sites.items()
-            if is_latent(site) and not site["infer"].get("was_observed") and data_frame(site, plate) is not None
-        ),
-        None,
-    )
 
 
 def _turned(mean: Tensor, a: Tensor, b: Tensor, t: float) -> Tensor:

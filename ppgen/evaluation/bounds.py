@@ -50,7 +50,7 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
     latents = [one.guide_sites[name] for name in one.latents]
     if not latents or pair.exact_guide:
         return "exact" if all(is_point(one.guide_sites[name]) for name in one.global_latents) else "bound"
-    return "point" if any(is_point(site) for site in latents) and not _is_made_of(one) else "bound"
+    return "point" if any(map(is_point, latents)) and not one.made_of else "bound"
 
 
 def _one_particle(program: Program, batch: Batch) -> Particles:
@@ -59,12 +59,6 @@ def _one_particle(program: Program, batch: Batch) -> Particles:
         with suppress(RuntimeError, ValueError):
             return run_particles(program, take_rows(batch, slice(2)), 1)
     return run_particles(program, batch, 1)
-
-
-def _is_made_of(one: Particles) -> bool:
-    """Whether the guide draws its latents through an auxiliary site, of which they are functions."""
-    sites = one.guide_sites.values()
-    return any(site["infer"].get("is_auxiliary") and not site["is_observed"] for site in sites)
 
 
 def sizes_to(particles: int) -> list[int]:

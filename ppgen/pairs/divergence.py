@@ -24,7 +24,7 @@ def divergences(particles: Particles) -> list[Tensor]:
     all of them together only: then there is one divergence, log q - log p at the particles. An auxiliary site that is
     masked, as that of dropout is, has no part in the density.
     """
-    if any(_is_auxiliary(site) for site in particles.guide_sites.values()):
+    if particles.made_of:
         prior = sum(particles.log_prob(name) for name in particles.latents)
         return [particles.log_q - prior]
     return [site_kl(particles, name) for name in particles.latents]
@@ -55,11 +55,7 @@ def unit_kl(particles: Particles, name: str) -> Tensor | None:
     """
     model, guide = particles.model_sites[name], particles.guide_sites[name]
     (p, dims), (q, guide_dims) = _unwrapped(model["fn"]), _unwrapped(guide["fn"])
-    if (
-        dims != guide_dims
-        or not (_one_unit(p) and _one_unit(q))
-        or any(map(_is_auxiliary, particles.guide_sites.values()))
-    ):
+    if dims != guide_dims or not (_one_unit(p) and _one_unit(q)) or particles.made_of:
         return None
     value, exact = guide["value"], _before(particles.model_sites, name) <= _before(particles.guide_sites, name)
     try:
@@ -103,10 +99,6 @@ def _by_unit(particles: Particles, site: Site, numbers: Tensor, dims: int) -> Te
     fn = site["fn"]
     whole = numbers.expand(fn.batch_shape + fn.event_shape[:dims])
     return per_datum(site, particles.plate, whole, dims)
-
-
-def _is_auxiliary(site: Site) -> bool:
-    return site["infer"].get("is_auxiliary", False) and site["mask"] is not False
 
 
 def _before(sites: Mapping[str, Site], name: str) -> set[str]:

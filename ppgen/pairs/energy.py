@@ -24,7 +24,7 @@ from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import Batch
 from ppgen.pairs.sampling import Draws
 
-__all__ = ["SWEEPS", "EnergyPair", "as_energy_pair", "energy_pair"]
+__all__ = ["SWEEPS", "EnergyPair", "energy_pair"]
 
 SWEEPS = 1000
 """Sweeps between a chain's start and what is called a sample."""
@@ -120,20 +120,12 @@ class EnergyPair(Pair):
 
 
 def energy_pair(model: Callable[..., Any], needed_by: str) -> EnergyPair:
-    """The energy-based pair that a program's model belongs to.
+    """The energy-based pair that a program's model belongs to, or that is given itself.
 
     Raises:
         UsageError: it belongs to none.
     """
-    return as_energy_pair(owner(model), needed_by)
-
-
-def as_energy_pair(pair: Any, needed_by: str) -> EnergyPair:
-    """The pair, if it is energy-based.
-
-    Raises:
-        UsageError: it is not.
-    """
+    pair = owner(model)
     if isinstance(pair, EnergyPair):
         return pair
     what = type(pair).__name__ if pair is not None else "a function"

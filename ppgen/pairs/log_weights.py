@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import pyro
@@ -60,7 +61,7 @@ def log_weight_chunks(
     w = p(x, z | g) / q(z | x, g) is a datum's own weight, whose mean is the integral of q(g) p(x | g), the predictive
     density of what training made of g.
     """
-    start, read = 0, _given_globals if globals_given else _per_datum
+    start, read = 0, attrgetter("log_w") if globals_given else _per_datum
     for blocks in read_particles(pair, batch, num_particles, read, progress=progress):
         log_w = torch.cat(blocks)
         if log_w.isnan().any():
@@ -131,10 +132,6 @@ def datum_width(one: Particles) -> int:
     of_data = [site for site in sites if data_frame(site, one.plate) is not None]
     largest = max(site["fn"].batch_shape.numel() * site["fn"].event_shape.numel() for site in of_data or sites)
     return max(1, largest // one.log_w.shape[1]) if of_data else int(largest)
-
-
-def _given_globals(particles: Particles) -> Tensor:
-    return particles.log_w
 
 
 def _per_datum(particles: Particles) -> Tensor:

@@ -18,8 +18,8 @@ from ppgen.pairs.parameters import owner
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import in_turn
 from ppgen.pairs.running import Batch, HowToRun, Program
-from ppgen.pairs.sampling import Draws, draws_of, global_draws, unconditioned
-from ppgen.pairs.sites import data_frame, is_latent, per_datum
+from ppgen.pairs.sampling import Draws, draws_of, global_draws, local_latents, unconditioned
+from ppgen.pairs.sites import is_latent, per_datum
 from ppgen.pairs.stacking import alone
 from ppgen.pairs.traces import unobserved
 from ppgen.pairs.tracing import run_particles
@@ -130,14 +130,9 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         return self.has_weights and not self.exact_guide
 
     def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
-        """``num`` data: z ~ p(z), x ~ p(x | z), latents outside the data plate by the guide at ``batch``.
+        """``num`` data, by torch's global random numbers: what :func:`ppgen.draws.prior_samples` gives under a seed.
 
-        Like the next two it draws torch's global random numbers, within :func:`ppgen.pairs.looking.looking`.
-
-        Args:
-            batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
-            num: how many.
-            start: where the chains of a pair begin that is drawn from by chains; others have none.
+        z ~ p(z), x ~ p(x | z), and latents outside the data plate by the guide at ``batch``.
 
         Raises:
             UsageError: the model cannot be drawn from; no observed site has the shape of x.
@@ -155,9 +150,7 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         sites = unconditioned(self.model, in_turn(batch, num), global_draws(self, batch))
         plate = plate_of(self, sites)
         return {
-            name: per_datum(site, plate, site["value"][None])[0]  # (num, F)
-            for name, site in sites.items()
-            if data_frame(site, plate) is not None and is_latent(site) and not site["infer"].get("was_observed")
+            name: per_datum(sites[name], plate, sites[name]["value"][None])[0] for name in local_latents(sites, plate)
         }
 
     def remake_data(self, batch: Batch) -> Draws:

@@ -34,6 +34,7 @@ __all__ = [
     "dreamt",
     "generated",
     "global_draws",
+    "local_latents",
     "prior_latents",
     "unconditioned",
 ]
@@ -92,6 +93,12 @@ def unconditioned(
         return sites_of(poutine.condition(unobserved(model), data=dict(given)), *batch)
 
 
+def local_latents(sites: Mapping[str, Site], plate: str | None) -> list[str]:
+    """Names of the latents in the data plate, of an unconditioned model's sites, in its order."""
+    drawn = {name: site for name, site in sites.items() if is_latent(site) and not site["infer"].get("was_observed")}
+    return [name for name, site in drawn.items() if data_frame(site, plate) is not None]
+
+
 def draws_of(sites: Mapping[str, Site], x: Tensor, of_x: str = "", of_mean: str = "") -> Draws:
     """What a run of the unconditioned model gave at the site where x is observed.
 
@@ -134,11 +141,10 @@ def _check_pathwise(site: Site, needed_by: str) -> None:
 
 def check_dreamable(particles: Particles, needed_by: str) -> None:
     """The guide draws each latent by itself: it can be asked for the probability of latents that it did not draw."""
-    made_of = [n for n, s in particles.guide_sites.items() if s["infer"].get("is_auxiliary") and not s["is_observed"]]
-    if any(particles.guide_sites[name]["mask"] is not False for name in made_of):
+    for name in particles.made_of:
         raise UsageError(
             f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of auxiliary site "
-            f"{shown(made_of[0])}, which a dream has not: use a guide that draws each latent by itself, or an "
+            f"{shown(name)}, which a dream has not: use a guide that draws each latent by itself, or an "
             "objective without a sleep phase ('rws' with sleep=0)."
         )
 

@@ -57,12 +57,8 @@ def runner_of(program: Program, batch: Batch, num_particles: int, together: bool
 @contextmanager
 def _looking(program: Program, *inner: Messenger) -> Iterator[None]:
     """A run that leaves nothing behind: no gradients, parameters, random numbers or batch statistics."""
-    with ExitStack() as stack:
-        stack.enter_context(kept_buffers(program.model, program.guide))
-        stack.enter_context(torch.random.fork_rng())
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(isolated())
-        stack.enter_context(poutine.block())
+    still = kept_buffers(program.model, program.guide)
+    with still, torch.random.fork_rng(), torch.no_grad(), isolated(), poutine.block(), ExitStack() as stack:
         for handler in inner:
             stack.enter_context(handler)
         yield

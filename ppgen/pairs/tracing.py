@@ -31,7 +31,7 @@ from ppgen.errors import UsageError
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.parameters import detached, owner
 from ppgen.pairs.plates import DataPlate, data_plate, in_same_plate
-from ppgen.pairs.rows import is_divisible, num_rows
+from ppgen.pairs.rows import is_divisible, like_data, num_rows
 from ppgen.pairs.running import Batch, Draw, Program, Runner
 from ppgen.pairs.sites import (
     Site,
@@ -135,6 +135,12 @@ class Particles:
     def scored(self) -> list[str]:
         """Those of the latents that have no reparameterized sample: no gradient flows through their values."""
         return [name for name in self.latents if not self.guide_sites[name]["fn"].has_rsample]
+
+    @property
+    def made_of(self) -> list[str]:
+        """Names of the guide's auxiliary sites that latents are functions of (an autoguide's), not those masked out."""
+        drawn = [site for site in self.guide_sites.values() if site["infer"].get("is_auxiliary")]
+        return [site["name"] for site in drawn if not site["is_observed"] and site["mask"] is not False]
 
     def log_q_of(self, names: Iterable[str]) -> Tensor:
         """log q of some of the latents, each given those before it, shape (K, B); zeros (K, 1) for none of them.
@@ -274,9 +280,7 @@ def _scored(site: Site, before: Site | None) -> Site:
 def _like(particles: Particles) -> Tensor:
     """A floating-point tensor of the pair's kind: of the batch, of its parameters, or torch's default."""
     module = owner(particles.program.model)
-    tensors = [*particles.batch, *(() if module is None else module.parameters())]
-    found = (v for v in tensors if torch.is_tensor(v) and torch.is_floating_point(v))
-    return next(found, torch.zeros(()))
+    return like_data((*particles.batch, *(() if module is None else module.parameters())))
 
 
 _SAID: WeakSet[Any] = WeakSet()

@@ -44,6 +44,12 @@ __all__ = ["Groups", "guide_groups", "mcmc_groups", "numbers_of_a_draw"]
 _CELLS = 2**24
 """Numbers in the largest site of one block of draws."""
 
+_GROUPS = (
+    *("posterior", "posterior_predictive", "log_likelihood", "sample_stats"),
+    *("prior", "prior_predictive", "observed_data"),
+)
+"""As they stand in an InferenceData."""
+
 _PRIOR_DRAWS = 500
 """Draws of the prior beside those of MCMC."""
 
@@ -70,15 +76,7 @@ class Groups:
     @property
     def variables(self) -> dict[str, Variables]:
         """The groups by their names."""
-        return {
-            "posterior": self.posterior,
-            "posterior_predictive": self.posterior_predictive,
-            "log_likelihood": self.log_likelihood,
-            "sample_stats": self.sample_stats,
-            "prior": self.prior,
-            "prior_predictive": self.prior_predictive,
-            "observed_data": self.observed_data,
-        }
+        return {name: getattr(self, name) for name in _GROUPS}
 
 
 def guide_groups(

@@ -10,7 +10,7 @@ from torch import Tensor
 from ppgen.pages.charts import Vectors, draw_panels
 from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, number, picture
 from ppgen.pages.pictures import grid
-from ppgen.pairs.energy import SWEEPS, as_energy_pair
+from ppgen.pairs.energy import SWEEPS, energy_pair
 from ppgen.pairs.looking import looking, seeded
 from ppgen.report.parts import grey, layout, pictured, shown_data
 
@@ -56,7 +56,7 @@ def normaliser(run: Run) -> Section | None:
 def chains(run: Run) -> Iterator[Figure]:
     """Markov chains on their way, from where training left them, or from the base distribution."""
     shape, columns = layout(run)
-    pair = as_energy_pair(run.pair, "a picture of chains")
+    pair = energy_pair(run.pair, "a picture of chains")
     with looking(pair, seed=0):
         states = pair.visible(pair.chain_states(columns if shape is not None else COLUMNS, run.chains, _AFTER))
     places = f"{', '.join(f'{n:,}' for n in _AFTER[:-1])} and {_AFTER[-1]:,}"
@@ -74,7 +74,7 @@ def chains(run: Run) -> Iterator[Figure]:
 @pictured("Free energies", applies=_is_energy)
 def energies(run: Run) -> Iterator[Figure]:
     """Free energies of data against those of samples."""
-    pair = as_energy_pair(run.pair, "a histogram of free energies")
+    pair = energy_pair(run.pair, "a histogram of free energies")
     with seeded(0):
         train, test = (run.data.draw((split[0][:_DATA],))[0] for split in (run.data.train, run.data.shown))
     with looking(pair, seed=0):

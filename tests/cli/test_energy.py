@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import ppgen
+from ppgen.draws import prior_samples
 from tests.cli_cases import QUICK, run
 
 TRAIN = ["train", "rbm", "--data", "digits", "-M", "hidden=5", "--steps", "3", "--eager", "--objective"]
@@ -59,7 +60,7 @@ def test_sample_goes_on_from_the_chains_of_the_run(capsys: pytest.CaptureFixture
     found = ppgen.load("r")
     assert found.chains is not None
     assert found.chains.shape == (6, 64)
-    drawn = ppgen.draws.prior_samples(found.pair, found.data.test, 4, start=found.chains)
+    drawn = prior_samples(found.pair, found.data.test, 4, start=found.chains)
     assert torch.equal(drawn.x, torch.from_numpy(x))
 
 

@@ -207,7 +207,7 @@ def test_a_reparameterized_site_beside_a_discrete_one_has_the_pathwise_gradient_
     torch.testing.assert_close(found, (x - 2 * z - c - s + (z - x / 2) / 0.8**2).mean(0))
 
 
-def test_latents_side_by_side_go_back_to_their_sites() -> None:
+def test_unconstrained_latents_side_by_side_go_back_to_their_sites() -> None:
     x = torch.randn(3, 2, dtype=torch.float64)
     family = _Own(Program(Apart(binary=False).model, Apart(binary=False).guide), (x,))
     full = _Full(family, family.start())

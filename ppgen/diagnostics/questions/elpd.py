@@ -39,6 +39,7 @@ from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import log_weight_chunks
 from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import check_density
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.posterior.arviz_bridge import compare_elpd, elpd_data, loo_data
@@ -97,9 +98,8 @@ def loo(
     Raises:
         UsageError: the pair is implicit or unnormalised, or has no latents outside the data plate.
     """
-    pair = as_pair(pair)
+    pair, batch = ready(pair, batch)
     check_density(pair.model, "leave-one-out")
-    pair.prepare(*batch)
     with looking(pair, seed), pyro.validation_enabled(False):
         program = Program(pair.model, pair.guide)
 

@@ -32,11 +32,11 @@ from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.errors import UsageError, shown
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.latents import latent_names, side_by_side
 from ppgen.pairs.log_weights import datum_width
 from ppgen.pairs.pair import Pair, check_density
 from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import take_rows
 from ppgen.pairs.sampling import dreamt
 from ppgen.pairs.traces import sites_of, unobserved
@@ -133,9 +133,8 @@ def global_shares(
         UsageError: the model is no normalised density, no latent stands outside the data plate, or a latent of the
             guide has no reparameterized sample.
     """
-    pair = as_pair(pair)
+    pair, batch = ready(pair, batch)
     check_density(pair.model, "VSBC")
-    pair.prepare(*batch)
     found = []
     for _ in track(range(num_replications), "refits", progress):
         refit = copy.deepcopy(pair)

@@ -56,10 +56,10 @@ from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import check_tail, effective_sample_size, k_threshold, pareto_k
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import datum_width, read_particles, rows_of
 from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import Pair, check_density
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
@@ -188,9 +188,8 @@ def global_log_weights(
         UsageError: the model is no normalised density, no latent stands outside the data plate, ``num_draws`` or
             ``num_particles`` is below 2, or a log-weight is NaN (the datum is named).
     """
-    pair = as_pair(pair)
+    pair, batch = ready(pair, batch)
     check_density(pair.model, "the k-hat of latents of the whole data set")
-    pair.prepare(*batch)
     if min(num_draws, num_particles) < 2:
         raise UsageError(f"num_draws and num_particles must be at least 2, got {num_draws} and {num_particles}.")
     with seeded(seed):

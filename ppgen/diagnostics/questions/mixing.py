@@ -23,7 +23,7 @@ from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.machine.progress import track
-from ppgen.pairs.energy import EnergyPair, as_energy_pair
+from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.posterior.arviz_bridge import convergence_of
 
 __all__ = ["energies_of_chains", "mixing"]
@@ -53,7 +53,7 @@ def mixing(case: Case) -> Finding | None:
     """
     if not case.pair.needs_log_z:
         return None
-    pair = as_energy_pair(case.pair, "the mixing of chains")
+    pair = energy_pair(case.pair, "the mixing of chains")
     energies = energies_of_chains(pair, case.progress)
     r_hat, ess = (float(number) for number in convergence_of(energies[:, _SWEEPS // 2 :, None]))
     annealed = log_z(pair, num_temperatures=_TEMPERATURES, num_chains=_ANNEALED, seed=case.seed)
