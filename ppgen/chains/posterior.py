@@ -31,7 +31,7 @@ from torch.distributions import biject_to
 
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.discrete_families import family_of
-from ppgen.pairs.sites import data_frame
+from ppgen.pairs.sites import per_datum, side_axis
 from ppgen.pairs.tracing import Particles, run_particles
 
 __all__ = ["LatentChains", "Latents"]
@@ -162,20 +162,15 @@ class LatentChains:
     def _site(self, name: str) -> Any:
         return self.particles.guide_sites[name]
 
-    def _axes(self, name: str) -> list[int]:
-        """The dims of a site's batch shape that are particles and data, from the left."""
-        frame = data_frame(self._site(name), self.particles.plate)
-        dims = [self.particles.particle_dim] if frame is None else [self.particles.particle_dim, frame.dim]
-        return [dim - self.particles.particle_dim for dim in dims]
-
     def _for_data(self, name: str, values: Tensor) -> Tensor:
         """Summed over all dims but particles and data: (K, B)."""
-        axes = self._axes(name)
-        rest = [dim for dim in range(values.dim()) if dim not in axes]
-        total = values.sum(rest) if rest else values
-        return total.unsqueeze(-1) if len(axes) == 1 else total
+        return per_datum(self._site(name), self.particles.plate, values, self._event_dim(values)).sum(-1)
 
     def _beside(self, name: str, values: Tensor, like: Tensor) -> Tensor:
         """(K, B) with dims of size 1 where the site's values have others."""
-        axes = self._axes(name)
-        return values.reshape([like.shape[dim] if dim in axes else 1 for dim in range(like.dim())])
+        axis = side_axis(self._site(name), self.particles.plate, like, self._event_dim(like))
+        return values.reshape([size if dim in (0, axis) else 1 for dim, size in enumerate(like.shape)])
+
+    def _event_dim(self, values: Tensor) -> int:
+        """Dims to the right of the plates."""
+        return values.dim() + self.particles.particle_dim

@@ -47,13 +47,9 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = N
 
 @entry_point
 def prior_latents(pair: Any, batch: Batch, num: int, *, seed: int = 0) -> dict[str, Tensor]:
-    """``num`` draws of the latents of a datum from the prior of a normalised pair, by site name, each (num, F).
+    """``num`` draws of the latents of a datum from the prior, by site name, each (num, F).
 
-    Args:
-        pair: a pair, or any module with ``model`` and ``guide``, trained or not.
-        batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
-        num: how many.
-        seed: of the draws.
+    The arguments are those of :func:`prior_samples`.
 
     Raises:
         UsageError: the model cannot be drawn from.

@@ -61,9 +61,10 @@ class DiscreteFamily(ABC):
     needed_by: str
     """Who asks, for errors."""
 
-    @abstractmethod
     def logits(self, fn: Any) -> Tensor:
         """The natural parameters l."""
+        logits: Tensor = core_of(fn).logits.expand(fn.shape())
+        return logits
 
     @abstractmethod
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
@@ -149,10 +150,6 @@ class BernoulliFamily(DiscreteFamily):
 
     binary = True
 
-    def logits(self, fn: Any) -> Tensor:
-        logits: Tensor = core_of(fn).logits.expand(fn.shape())
-        return logits
-
     def of(self, logits: Tensor) -> Any:
         return dist.Bernoulli(logits=logits)
 
@@ -198,10 +195,6 @@ class BernoulliFamily(DiscreteFamily):
 
 class OneHotFamily(DiscreteFamily):
     """Units that are a row of the identity: (..., C), or (..., D, C)."""
-
-    def logits(self, fn: Any) -> Tensor:
-        logits: Tensor = core_of(fn).logits.expand(fn.shape())
-        return logits
 
     def of(self, logits: Tensor) -> Any:
         return dist.OneHotCategorical(logits=logits)

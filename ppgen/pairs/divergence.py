@@ -37,13 +37,10 @@ def site_kl(particles: Particles, name: str) -> Tensor:
     from sites that the guide, too, has drawn before it (otherwise the model's distribution depends on the site's own
     draw), and when torch knows the divergence of the two distributions. Else: log q - log p at the particles.
     """
-    model, guide = particles.model_sites[name], particles.guide_sites[name]
-    if _before(particles.model_sites, name) <= _before(particles.guide_sites, name):
-        try:
-            kl = kl_divergence(guide["fn"], model["fn"])
-            return particles.reduced(guide, torch.as_tensor(kl))  # of what is masked out whole, a number: 0.0
-        except NotImplementedError:
-            pass
+    guide = particles.guide_sites[name]
+    kl = _exact(particles, name, guide["fn"], particles.model_sites[name]["fn"])
+    if kl is not None:
+        return particles.reduced(guide, kl)
     return particles.log_prob(name, particles.guide_sites) - particles.log_prob(name)
 
 
@@ -57,12 +54,10 @@ def unit_kl(particles: Particles, name: str) -> Tensor | None:
     (p, dims), (q, guide_dims) = _unwrapped(model["fn"]), _unwrapped(guide["fn"])
     if dims != guide_dims or not (_one_unit(p) and _one_unit(q)) or particles.made_of:
         return None
-    value, exact = guide["value"], _before(particles.model_sites, name) <= _before(particles.guide_sites, name)
-    try:
-        kl = kl_divergence(q, p) if exact else q.log_prob(value) - p.log_prob(value)
-    except NotImplementedError:
-        kl = q.log_prob(value) - p.log_prob(value)
-    return _by_unit(particles, guide, torch.as_tensor(kl), dims)
+    kl = _exact(particles, name, q, p)
+    if kl is None:
+        kl = q.log_prob(guide["value"]) - p.log_prob(guide["value"])
+    return _by_unit(particles, guide, kl, dims)
 
 
 def unit_entropy(particles: Particles, name: str) -> Tensor | None:
@@ -81,6 +76,16 @@ def moment_kl(q: Tensor, p: Tensor) -> Tensor:
     ratio = (q_var / p_var).clamp_min(1e-12)
     kl = 0.5 * (ratio - 1 - ratio.log() + (q_loc - p_loc).square() / p_var)  # (B, E)
     return kl.where(p_var > 0, 0).mean(0)
+
+
+def _exact(particles: Particles, name: str, q: Any, p: Any) -> Tensor | None:
+    """KL(q || p) of a site, where there is a form and p does not depend on what the guide draws later."""
+    if not _before(particles.model_sites, name) <= _before(particles.guide_sites, name):
+        return None
+    try:
+        return torch.as_tensor(kl_divergence(q, p))  # of what is masked out whole, a number: 0.0
+    except NotImplementedError:
+        return None
 
 
 def _unwrapped(fn: Any) -> tuple[Any, int]:
