@@ -190,7 +190,7 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
 
 def turn(pair: Pair, x: Tensor, objective: Objective, size: int = BATCH) -> Step:
     """Our step: a turn of all players of the compiled loop."""
-    kind = "real" if pair.implicit else "binary"
+    kind = "binary" if pair.has_weights else "real"
     data = Dataset(DataSpec("images", FEATURES, kind, num_data=len(x)), (x,), (x[:500],), (x[:500],))
     return Trainer(pair, data, objective, TrainingOptions(batch_size=size, lr=LR, schedule="constant")).take_turn
 

@@ -24,7 +24,7 @@ from ppgen.arguments import Sizes
 from ppgen.layers.networks import MLP
 from ppgen.objectives.discrete.baselines import features_of
 from ppgen.objectives.discrete.control_variates import Control, RelaxedControl
-from ppgen.objectives.discrete.coupled_draws import side_by_side
+from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.tracing import Batch, Particles
 from ppgen.registry import register_objective
 

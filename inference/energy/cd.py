@@ -40,6 +40,7 @@ class CD(NegativePhase):
     num_steps: Scheduled[Count] = 1
 
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
+        s = pair.state_at(v)
         for _ in range(self.num_steps):  # type: ignore[arg-type]  # schedules are numbers by now
-            v = pair.sweep(v)
-        return v, {}, {}
+            s = pair.sweep(s)
+        return s, {}, {}

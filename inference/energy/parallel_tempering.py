@@ -28,10 +28,9 @@ from annotated_types import Ge
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.objectives.negative_phase import NegativePhase, start_at
+from ppgen.objectives.negative_phase import NegativePhase
 from ppgen.objectives.objective import Scheduled, State
 from ppgen.pairs.energy import EnergyPair
-from ppgen.pairs.rows import x_of
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective
 
@@ -58,9 +57,7 @@ class ParallelTempering(NegativePhase):
     num_steps: Scheduled[Count] = 1
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        super().initial_state(program, batch)
-        v = x_of(batch, type(self).__name__)
-        chains = start_at(v, self.num_temperatures * self.num_chains)
+        chains = self.started(program, batch, self.num_temperatures * self.num_chains)
         return {"chains": chains.unflatten(0, (self.num_temperatures, self.num_chains))}
 
     def chains(self, state: State) -> Tensor | None:

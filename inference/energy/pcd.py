@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.objectives.negative_phase import NegativePhase, start_at
+from ppgen.objectives.negative_phase import NegativePhase
 from ppgen.objectives.objective import Scheduled, State
 from ppgen.pairs.energy import EnergyPair
-from ppgen.pairs.rows import x_of
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective
 
@@ -46,8 +45,7 @@ class PCD(NegativePhase):
     num_steps: Scheduled[Count] = 1
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        super().initial_state(program, batch)
-        return {"chains": start_at(x_of(batch, type(self).__name__), self.num_chains)}
+        return {"chains": self.started(program, batch, self.num_chains)}
 
     def chains(self, state: State) -> Tensor | None:
         return state.get("chains")

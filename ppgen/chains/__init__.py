@@ -1,1 +1,1 @@
-"""Markov chains: of x, of latents, and along temperatures to log Z."""
+"""Markov chains of latents, and along temperatures to log Z."""

@@ -26,8 +26,9 @@ from ppgen.arguments import at_least, one_of
 from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import track
-from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.reductions import log_mean_exp
 
 __all__ = ["LogZ", "Spacing", "log_z", "temperatures"]
@@ -81,8 +82,7 @@ def log_z(
             than can be enumerated, or weights that are not finite.
     """
     pair = _unnormalised(pair)
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.no_grad(), seeded(seed):
         if exact:
             return LogZ(float(pair.exact_log_z()), 0.0, exact=True)
         at_least("num_chains", num_chains, 2, ": an error bar is made of their weights")
@@ -108,13 +108,13 @@ def temperatures(num: int, spacing: Spacing = "piecewise") -> Tensor:
 
 def annealed_log_weights(pair: EnergyPair, betas: Tensor, num_chains: int, *, progress: bool = False) -> Tensor:
     """log w of each chain along ``betas``, relative to the base's Z: (num_chains,), float64, nats."""
-    v = pair.base_sample(num_chains)  # (M, D)
-    log_w = torch.zeros(num_chains, dtype=torch.float64, device=v.device)
-    rungs = betas.to(v).unfold(0, 2, 1)[..., None]  # (T, 2, 1)
+    s = pair.base_sample(num_chains)  # (M, S)
+    log_w = torch.zeros(num_chains, dtype=torch.float64, device=s.device)
+    rungs = betas.to(s).unfold(0, 2, 1)[..., None]  # (T, 2, 1)
     for rung in track(list(rungs), "annealing", progress):
-        before, after = pair.log_tempered(v[None], rung)  # (M,) each
+        before, after = pair.log_tempered(s[None], rung)  # (M,) each
         log_w += (after - before).double()
-        v = pair.tempered_sweep(v, rung[1, 0])
+        s = pair.tempered_sweep(s, rung[1, 0])
     return log_w
 
 
@@ -133,12 +133,14 @@ def _estimate(log_w: Tensor, num_temperatures: int) -> LogZ:
 
 def _unnormalised(pair: Any) -> EnergyPair:
     pair = as_pair(pair)
-    if isinstance(pair, EnergyPair):
-        return pair
-    raise UsageError(
-        f"log_z expects a pair whose density is unnormalised (a ppgen.pairs.EnergyPair, such as 'rbm'), got "
-        f"{type(pair).__name__}, whose log Z is 0: read its log-likelihood from evaluate."
-        if pair.normalised
-        else f"log_z expects a ppgen.pairs.EnergyPair, whose annealing path it follows, got {type(pair).__name__}, "
-        "which is unnormalised and has none: derive it from EnergyPair, or give evaluate your own log_z=."
-    )
+    if not pair.needs_log_z:
+        raise UsageError(
+            f"log_z expects a pair whose density is unnormalised (a ppgen.pairs.EnergyPair, such as 'rbm'), got "
+            f"{type(pair).__name__}, whose log Z is 0: read its log-likelihood from evaluate."
+        )
+    if not pair.has_chains:
+        raise UsageError(
+            f"log_z expects a ppgen.pairs.EnergyPair, whose annealing path it follows, got {type(pair).__name__}, "
+            "which is unnormalised and has none: derive it from EnergyPair, or give evaluate your own log_z=."
+        )
+    return energy_pair(pair, "log_z")

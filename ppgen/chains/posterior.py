@@ -12,7 +12,8 @@
 log p(u, x) = log p(z, x) + log |dz/du|. With a power b the limit is the tempered posterior, p(z) p(x | z)^b normalised:
 the prior at b = 0. Every particle of every datum is a chain of its own, accepted by itself. Where
 both kinds are present each moves given the other. A transition leaves the posterior as it is from wherever it starts;
-how many are needed to come near it is the user's to judge.
+how many are needed to come near it is the user's to judge. Pyro's ``HMC`` is one chain with one acceptance and one step
+size for all data; these are K x B chains, each accepted by itself, tempered, in one traced graph.
 
 Neal: MCMC Using Hamiltonian Dynamics, 2011, sections 3 and 4; Liu: Peskun's Theorem and a Modified Discrete-State
 Gibbs Sampler, Biometrika 1996.
@@ -30,7 +31,7 @@ from torch.distributions import biject_to
 
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.discrete_families import family_of
-from ppgen.pairs.sites import data_frame
+from ppgen.pairs.sites import per_datum, side_axis
 from ppgen.pairs.tracing import Particles, run_particles
 
 __all__ = ["LatentChains", "Latents"]
@@ -101,9 +102,8 @@ class LatentChains:
 
     def _scored(self, z: Latents) -> Particles:
         """The pair's sites at latents ``z``; those outside the data plate stay as the particles have them."""
-        run, outside = self.particles, self.particles.outside
-        held = {} if outside is None else {name: self._site(name)["value"].detach() for name in outside.latents}
-        return run_particles(run.program, run.batch, run.num_particles, {**held, **z})
+        run = self.particles
+        return run_particles(run.program, run.batch, run.num_particles, {**run.shared, **z})
 
     def _flip(self, z: Latents, name: str, power: Tensor | float) -> tuple[Latents, Tensor]:
         family = family_of(self._site(name), self.needed_by)
@@ -162,20 +162,15 @@ class LatentChains:
     def _site(self, name: str) -> Any:
         return self.particles.guide_sites[name]
 
-    def _axes(self, name: str) -> list[int]:
-        """The dims of a site's batch shape that are particles and data, from the left."""
-        frame = data_frame(self._site(name), self.particles.plate)
-        dims = [self.particles.particle_dim] if frame is None else [self.particles.particle_dim, frame.dim]
-        return [dim - self.particles.particle_dim for dim in dims]
-
     def _for_data(self, name: str, values: Tensor) -> Tensor:
         """Summed over all dims but particles and data: (K, B)."""
-        axes = self._axes(name)
-        rest = [dim for dim in range(values.dim()) if dim not in axes]
-        total = values.sum(rest) if rest else values
-        return total.unsqueeze(-1) if len(axes) == 1 else total
+        return per_datum(self._site(name), self.particles.plate, values, self._event_dim(values)).sum(-1)
 
     def _beside(self, name: str, values: Tensor, like: Tensor) -> Tensor:
         """(K, B) with dims of size 1 where the site's values have others."""
-        axes = self._axes(name)
-        return values.reshape([like.shape[dim] if dim in axes else 1 for dim in range(like.dim())])
+        axis = side_axis(self._site(name), self.particles.plate, like, self._event_dim(like))
+        return values.reshape([size if dim in (0, axis) else 1 for dim, size in enumerate(like.shape)])
+
+    def _event_dim(self, values: Tensor) -> int:
+        """Dims to the right of the plates."""
+        return values.dim() + self.particles.particle_dim

@@ -96,6 +96,8 @@ def _relation(result: Evaluation) -> tuple[str, str]:
         return "log p(x, z) =", "at the guide's point z, no log-likelihood"
     if result.log_z is None:
         return "log p(x) ≥", f"K = {result.num_particles:,}"
+    if result.method == "bound":
+        return "log p(x) ≥", f"K = {result.num_particles:,}, less {_annealing(result.log_z)}"
     return "log p(x) ≈", _annealing(result.log_z)
 
 

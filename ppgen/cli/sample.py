@@ -35,4 +35,4 @@ def sample(
     found = load(run, pair=model, device=device)
     path = out or run / "samples.png"
     save_samples(found, num_samples, path, seed=seed)
-    print(f"{path}: {num_samples} samples from the {'prior' if found.pair.normalised else 'Markov chains'}")
+    print(f"{path}: {num_samples} samples from the {found.pair.drawn_from}")

@@ -71,7 +71,7 @@ def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particle
         bounds: by the name under which their gradient is returned; those that sum over too many states are left out.
         particles: of the reference, where the evidence is not exact.
     """
-    if not pair.normalised:
+    if pair.needs_log_z:
         return Truth(None, {}, "the model is known up to its normalising constant.")
     dtype = _precision(pair, batch)
     batch = in_precision(batch, dtype)

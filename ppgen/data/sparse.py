@@ -1,4 +1,7 @@
-"""Rows that are mostly zero: kept in CSR form on the device, made dense a minibatch at a time."""
+"""Rows that are mostly zero: kept in CSR form on the device, made dense a minibatch at a time.
+
+torch's own CSR tensors give no rows: neither slices nor selections of them by an index are implemented (2.13).
+"""
 
 from __future__ import annotations
 

@@ -39,13 +39,13 @@ from ppgen.errors import UsageError
 from ppgen.machine.graphs import traced
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_density
-from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.places import ready
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.rows import is_data, like_data, num_rows, take_rows
 from ppgen.pairs.sampling import dreamt, prior_latents
-from ppgen.pairs.sites import data_frame
+from ppgen.pairs.sites import side_axis
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
 __all__ = ["Bounds", "Budget", "Rung", "annealed", "evidence_bounds", "pilot", "powers", "rung"]
@@ -118,12 +118,11 @@ def evidence_bounds(
             not hold as it is, a continuous latent has no bijection from the reals or a discrete one no flips, or a
             datum's weights are not finite (it is named).
     """
-    pair, budget = as_pair(pair), budget or Budget()
+    (pair, batch), budget = ready(pair, batch), budget or Budget()
     check_density(pair.model, "annealing")
-    pair.prepare(*batch)
     num, made = num_rows(batch), num_rows(batch) if num_simulated is None else num_simulated
     keep_large_blocks()
-    with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
+    with looking(pair), pyro.validation_enabled(False):
         chains, start = _chains(Program(pair.model, pair.guide), batch, made, budget.num_chains)
         rising = powers(budget.num_powers).to(like_data(batch))[:, None]  # (T + 1, 1)
         path = torch.cat([rising.expand(-1, num + made), rising.flip(0).expand(-1, made)], 1)  # (T + 1, B)
@@ -201,17 +200,16 @@ def _chains(program: Program, batch: Batch, made: int, num_chains: int) -> tuple
     one = run_particles(program, batch, 1)
     if one.plate is None or one.log_w.shape[1] != num_rows(batch):
         raise UsageError("annealing is for each datum, and the pair has no data plate: put one around its latents.")
-    few = run_particles(program, take_rows(batch, slice(made)), 1, one.held(1))
+    few = run_particles(program, take_rows(batch, slice(made)), 1, one.held)
     dream = dreamt(few, "annealing")
     size, both = num_rows(batch), zip(batch, dream.batch, strict=True)
     rows = tuple(torch.cat([part, new, new]) if is_data(part, size) else part for part, new in both)
-    particles = run_particles(program, rows, num_chains, one.held(num_chains))
+    particles = run_particles(program, rows, num_chains, one.held)
     start, prior = {}, prior_latents(particles)
     for name in particles.latents:
         site = dream.guide_sites[name]
-        frame: Any = data_frame(site, particles.plate)
-        exact = site["value"]  # (1, ..., made, ...)
-        dim = exact.dim() - site["fn"].event_dim + frame.dim
+        exact: Tensor = site["value"]  # (1, ..., made, ...)
+        dim: Any = side_axis(site, particles.plate, exact)
         first = prior[name].narrow(dim, 0, num_rows(rows) - made)
         start[name] = torch.cat([first, exact.expand(num_chains, *exact.shape[1:])], dim)
     return LatentChains(particles, "annealing"), start

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Number
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import pyro
@@ -15,8 +16,8 @@ from torch.nn.utils.rnn import PackedSequence
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import is_divisible, num_rows, rows_or_all, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, divides, run_particles
 
@@ -78,9 +79,9 @@ def _is_no_column(part: Any) -> bool:
 class Case:
     """A pair under diagnosis.
 
-    A question arises by what a pair is capable of: ``pair.implicit``, ``pair.normalised``, ``pair.exact_guide``, and
-    :attr:`local_latents`, :attr:`global_latents`, :attr:`discrete` here. A question may spend less than ``num_data``
-    and ``num_particles`` where it is expensive; it says how much in its meaning.
+    A question arises by what a pair is capable of: ``pair.has_weights``, ``pair.has_density``,
+    ``pair.has_approximate_guide``, and :attr:`local_latents`, :attr:`global_latents`, :attr:`discrete` here. A question
+    may spend less than ``num_data`` and ``num_particles`` where it is expensive; it says how much in its meaning.
 
     Args:
         pair: trained or not, on the data's device.
@@ -137,9 +138,10 @@ class Case:
         A latent outside the data plate is drawn anew for every particle, and a datum's weights are given it
         (:func:`ppgen.pairs.log_weights.log_weight_chunks`). Not to be asked of an implicit pair.
         """
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            blocks = [*read_particles(self.pair, self.batch, self.num_particles, _log_w, progress=self.progress)]
+        with seeded(self.seed):
+            blocks = [
+                *read_particles(self.pair, self.batch, self.num_particles, attrgetter("log_w"), progress=self.progress)
+            ]
         return torch.cat([torch.cat(block) for block in blocks], dim=1).double()
 
     @cached_property
@@ -155,7 +157,7 @@ class Case:
     @property
     def global_latents(self) -> list[str]:
         """Names of the latents that belong to the whole data set."""
-        return [] if self.one.outside is None else self.one.outside.latents
+        return self.one.global_latents
 
     @property
     def discrete(self) -> list[str]:
@@ -191,20 +193,16 @@ class Case:
             )
 
     def _of_two_data(self, num_particles: int) -> Particles:
-        return _looked_at(self.pair, self.first(2), num_particles)
+        return _looked_at(self.pair, self.first(2), num_particles, self.seed)
 
 
 def goes_apart(pair: Pair, batch: Batch) -> bool:
     """Whether some of the data of a batch can be given to a pair alone."""
     divisible = is_divisible(batch, num_rows(batch))
-    return divisible and (pair.implicit or divides(_looked_at(pair, batch, 1)))
+    return divisible and (not pair.has_weights or divides(_looked_at(pair, batch, 1)))
 
 
-def _looked_at(pair: Pair, batch: Batch, num_particles: int) -> Particles:
+def _looked_at(pair: Pair, batch: Batch, num_particles: int, seed: int = 0) -> Particles:
     pair.prepare(*batch)
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False), in_evaluation(pair):
+    with looking(pair, seed), pyro.validation_enabled(False):
         return run_particles(Program(pair.model, pair.guide), batch, num_particles)
-
-
-def _log_w(particles: Particles) -> Tensor:
-    return particles.log_w

@@ -26,12 +26,12 @@ from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide.initialization import init_to_sample
 from torch import Tensor
 
-from ppgen.diagnostics.simulation import latent_names
 from ppgen.machine.progress import bar
+from ppgen.pairs.latents import latent_names, side_by_side
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import detached, in_evaluation, isolated
+from ppgen.pairs.parameters import detached, in_evaluation
 from ppgen.pairs.rows import num_rows, take_rows
-from ppgen.pairs.sites import per_datum
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.posterior.arviz_bridge import convergence_of
 
@@ -90,11 +90,10 @@ def posterior_chains(
     """
     budget = ChainBudget() if budget is None else budget
     copies = take_rows(batch, torch.arange(num_rows(batch)).repeat(budget.num_chains))  # (M B, ...)
-    with torch.no_grad(), isolated(), in_evaluation(pair):
+    with looking(pair):
         one = run_particles(Program(pair.model, pair.guide), copies, 1)
     found, divergences = _sampled(pair, copies, one, budget, shared or {}, progress)
-    sides = [per_datum(one.guide_sites[name], one.plate, found[name].double()) for name in one.latents]
-    together = torch.cat(sides, -1)  # (S, M B, F)
+    together = side_by_side(one, {name: found[name].double() for name in one.latents})  # (S, M B, F)
     draws = together.reshape(len(together), budget.num_chains, -1, together.shape[-1]).movedim(1, 0)  # (M, S, B, F)
     r_hat, size = convergence_of(draws.flatten(2))
     shape = draws.shape[2:]

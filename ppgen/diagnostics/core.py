@@ -18,6 +18,7 @@ from ppgen.diagnostics.weights import without_weights
 from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, shown
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import brought_to
 
@@ -72,8 +73,7 @@ def diagnose(
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     at_least("num_particles", num_particles, 2)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         case = Case(
             pair=as_pair(pair),
             data=data,
@@ -107,17 +107,18 @@ def _of_run(run: Any, **options: Any) -> Diagnosis:
 
 def _left_out(pair: Pair) -> str:
     """Which questions do not arise for such a pair, and why."""
-    if pair.implicit:
+    if not pair.has_weights:
         return (
             "The pair states no density and infers nothing: it has no log-weights, no posterior and no latents of a "
             "datum to ask about; its samples are asked about."
         )
-    if not pair.normalised:
+    if pair.needs_log_z:
         return (
             "The pair is known up to a constant: its latents have no prior that could be drawn from, and its chains "
             "are asked about instead."
         )
-    return "The guide is the posterior: its weights are all equal, and are not asked about." if pair.exact_guide else ""
+    equal = "The guide is the posterior: its weights are all equal, and are not asked about."
+    return "" if pair.has_approximate_guide else equal
 
 
 def _answer(question: Question, case: Case) -> Finding | None:
@@ -151,7 +152,7 @@ def _unanswered(question: Question, why: str) -> Finding:
 
 def _without_weights(case: Case) -> int | None:
     """The first datum with a log-weight that is NaN or +inf, or none that is finite; None: there is none."""
-    broken = [] if case.pair.implicit else without_weights(case.log_w).nonzero()[:, 0].tolist()
+    broken = without_weights(case.log_w).nonzero()[:, 0].tolist() if case.pair.has_weights else []
     return broken[0] if broken else None
 
 

@@ -30,7 +30,6 @@ from typing import Annotated, Any, TypeAlias
 import pyro
 import torch
 from annotated_types import Ge
-from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import transform_to
@@ -41,11 +40,13 @@ from ppgen.errors import UsageError, shown
 from ppgen.machine.graphs import traced
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.latents import set_apart, side_by_side
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_explicit
-from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows
-from ppgen.pairs.sites import data_frame, is_latent, per_datum
+from ppgen.pairs.sites import is_latent
+from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["LocalWeights", "Search", "Shifts", "local_log_weights", "moved"]
@@ -112,11 +113,10 @@ def local_log_weights(
         UsageError: the pair is implicit or has no data plate, a site's distribution has parameters that cannot be
             moved (the site is named), or a log-weight is not finite (the datum is named).
     """
-    pair, search = as_pair(pair), search or Search()
+    (pair, batch), search = ready(pair, batch), search or Search()
     check_explicit(pair, "local optimisation")
-    pair.prepare(*batch)
     keep_large_blocks()
-    with isolated(), pyro.validation_enabled(False), in_evaluation(pair), torch.no_grad():
+    with looking(pair), pyro.validation_enabled(False):
         family, few = _Own(Program(pair.model, pair.guide), batch), search.num_particles
         zero = family.start()
         amortised = _blocks(lambda num: family.run(zero, num).log_w, num_particles)
@@ -185,15 +185,12 @@ class _Own:
     def narrow(self) -> bool:
         """Whether there is no full-covariance family above this one."""
         sites = [self.one.guide_sites[name] for name in self.one.latents]
-        width = sum(site["value"][0].numel() for site in sites) // num_rows(self.batch)
-        return width > _WIDEST or any(site["fn"].support.is_discrete for site in sites)
+        return side_by_side(self.one).shape[-1] > _WIDEST or any(site["fn"].support.is_discrete for site in sites)
 
     def start(self) -> Parameters:
-        with poutine.trace() as tracer:
-            self.program.guide(*self.batch)
-        shifts = {}
+        sites, shifts = sites_of(self.program.guide, *self.batch), {}
         for name in self.one.latents:
-            for parameter, value in _unconstrained(name, tracer.trace.nodes[name]["fn"]):
+            for parameter, value in _unconstrained(name, sites[name]["fn"]):
                 shifts[name, parameter] = torch.zeros_like(value)
         return shifts
 
@@ -204,7 +201,7 @@ class _Own:
 
         local_guide.structure_of = self.program.guide  # type: ignore[attr-defined]  # looked at once, not at each call
         program = Program(self.program.model, local_guide)
-        return run_particles(program, self.batch, num, {**self.one.held(num), **(given or {})})
+        return run_particles(program, self.batch, num, {**self.one.held, **(given or {})})
 
     def bound(self, shifts: Parameters, num: int) -> Tensor:
         """The sum over data of the bound, whose gradient is an estimate of the bound's."""
@@ -224,9 +221,8 @@ class _Full:
 
     def __init__(self, family: _Own, shifts: Shifts) -> None:
         self.family, self.shifts = family, shifts
-        width = sum(family.one.guide_sites[name]["value"][0].numel() for name in family.one.latents)
-        chains = self.chains(max(256, 4 * width // num_rows(family.batch)))
-        u = self._flat(chains)  # (K, B, F)
+        chains = self.chains(max(256, 4 * side_by_side(family.one).shape[-1]))
+        u = side_by_side(chains.particles, chains.unconstrained(chains.start()))  # (K, B, F)
         self.mean = u.mean(0)
         centred = u - self.mean
         covariance = torch.einsum("kbf,kbg->bfg", centred, centred) / (len(u) - 1)
@@ -250,27 +246,9 @@ class _Full:
         log_q = log_q - _log_det(scale.detach()) - _log_det(self.scale)
         slope = -torch.linalg.solve_triangular(scale.detach().mT, noise.permute(1, 2, 0), upper=True)  # of log q in v
         log_q = log_q + (slope.permute(2, 0, 1) * (v - v.detach())).sum(-1)  # its value is exact: no v is solved for e
-        log_w: Tensor = chains.log_density(self._sites(u, chains), {}) - log_q
+        sites = set_apart(chains.particles, u, chains.unconstrained(chains.start()))
+        log_w: Tensor = chains.log_density(sites, {}) - log_q
         return log_w
-
-    def _flat(self, chains: LatentChains) -> Tensor:
-        """The unconstrained latents of a datum side by side, (K, B, F)."""
-        sites, plate = chains.particles.guide_sites, chains.particles.plate
-        u = chains.unconstrained(chains.start())
-        return torch.cat([per_datum(sites[name], plate, value) for name, value in u.items()], -1)
-
-    def _sites(self, u: Tensor, chains: LatentChains) -> Latents:
-        """The inverse of :meth:`_flat`: (K, B, F) to the sites' shapes."""
-        like, values, start = chains.unconstrained(chains.start()), {}, 0
-        for name, value in like.items():
-            site = chains.particles.guide_sites[name]
-            frame: Any = data_frame(site, chains.particles.plate)
-            dim = value.dim() - site["fn"].event_dim + frame.dim
-            shape = value.movedim(dim, 1).shape  # (K, B, ...)
-            width = shape[2:].numel()
-            values[name] = u[..., start : start + width].reshape(shape).movedim(1, dim)
-            start += width
-        return values
 
 
 def _triangular(raw: Tensor) -> Tensor:

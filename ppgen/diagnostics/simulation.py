@@ -31,15 +31,15 @@ from ppgen.diagnostics.uniformity import randomised_ranks
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.latents import latent_names, side_by_side
 from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_density
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import in_turn, num_rows, take_rows
 from ppgen.pairs.sampling import dreamt
-from ppgen.pairs.sites import per_datum
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["DENSITIES", "Ranks", "latent_names", "latent_values", "simulated_ranks"]
+__all__ = ["DENSITIES", "Ranks", "simulated_ranks"]
 
 DENSITIES = ("log p(x, z)", "log p(x | z)")
 
@@ -89,10 +89,10 @@ def simulated_ranks(
     for first in track(range(0, num_simulations, _AT_ONCE), "simulated data", progress):
         wanted = take_rows(every, slice(first, first + _AT_ONCE))
         pair.prepare(*wanted)
-        with torch.no_grad(), isolated(), in_evaluation(pair):
+        with looking(pair):
             dream = dreamt(run_particles(program, wanted, 1, shared), "simulation-based calibration")
         _check_local(dream, num_rows(wanted))
-        shared, names, start = dream.held(1), latent_names(dream), sum(map(len, ranks))
+        shared, names, start = dream.held, latent_names(dream), sum(map(len, ranks))
         blocks = read_particles(pair, dream.batch, num_draws, _quantities, given=shared)
         draws = torch.cat([torch.cat(block) for block in blocks], 1)  # (L, rows, Q)
         _check_numbers(draws, start)
@@ -100,28 +100,10 @@ def simulated_ranks(
     return Ranks(torch.cat(ranks), (*names, *DENSITIES), num_draws)
 
 
-def latent_values(particles: Particles) -> Tensor:
-    """Every number of the latents of a datum, side by side: (K, B, F), float64."""
-    sites, plate = particles.guide_sites, particles.plate
-    return torch.cat(
-        [per_datum(sites[name], plate, sites[name]["value"]).double() for name in particles.latents], dim=-1
-    )
-
-
-def latent_names(particles: Particles) -> list[str]:
-    """What the last dim of :func:`latent_values` holds: ``z[0]``, ``z[1]``, ..., or ``z`` where there is but one."""
-    names = []
-    for name in particles.latents:
-        site = particles.guide_sites[name]
-        size = per_datum(site, particles.plate, site["value"]).shape[-1]
-        names += [f"{name}[{index}]" for index in range(size)] if size > 1 else [name]
-    return names
-
-
 def _quantities(particles: Particles) -> Tensor:
     """The functions of latents and datum whose ranks are taken, (K, B, Q), float64."""
     densities = torch.stack([particles.log_p, particles.log_likelihood], -1).double()  # (K, B, 2)
-    return torch.cat([latent_values(particles), (densities / _GRID).round()], -1)
+    return torch.cat([side_by_side(particles).double(), (densities / _GRID).round()], -1)
 
 
 def _check_local(dream: Particles, num: int) -> None:

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ppgen.diagnostics.case import Case
+from ppgen.distributions.wrappers import core_of
 from ppgen.draws.samples import prior_latents
 from ppgen.pairs.divergence import moment_kl, unit_entropy, unit_kl
 from ppgen.pairs.log_weights import read_particles
@@ -66,15 +67,13 @@ def units_of(case: Case) -> list[Unit]:
     Raises:
         UsageError: guide and model disagree.
     """
-    prior = prior_latents(case.pair, case.batch, _PRIOR_DRAWS, seed=case.seed) if case.pair.normalised else {}
+    prior = prior_latents(case.pair, case.batch, _PRIOR_DRAWS, seed=case.seed) if case.pair.has_prior else {}
     return [unit for name in case.local_latents for unit in _units(case, name, prior.get(name))]
 
 
 def by_units(site: Site, values: Tensor) -> Tensor:
     """Values of a site's draws, (..., F) side by side, unit by unit: (..., U, C), C > 1 where a unit has classes."""
-    core = site["fn"]
-    while isinstance(core, dist.Independent):
-        core = core.base_dist
+    core = core_of(site["fn"])
     if core.support.is_discrete and core.event_dim == 1:
         return values.reshape(*values.shape[:-1], -1, core.event_shape[0])
     if isinstance(core, dist.Categorical):  # whose values are names, and no numbers

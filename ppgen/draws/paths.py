@@ -11,18 +11,27 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.draws.samples import PARTICLES, PRIOR_DRAWS, draws_of, generate, global_latents, looking, sites_of
+from ppgen.distributions.wrappers import core_of
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.divergence import moment_kl
-from ppgen.pairs.energy import EnergyPair
-from ppgen.pairs.pair import Pair
-from ppgen.pairs.places import brought_to
+from ppgen.pairs.latents import numbered
+from ppgen.pairs.looking import looking
+from ppgen.pairs.pair import Pair, check_prior
+from ppgen.pairs.places import ready
 from ppgen.pairs.plates import plate_of
-from ppgen.pairs.rows import num_rows, take_rows
-from ppgen.pairs.sites import Site, data_frame, is_latent
+from ppgen.pairs.rows import in_turn, num_rows, take_rows
+from ppgen.pairs.sampling import draws_of, global_draws, local_latents, unconditioned
+from ppgen.pairs.sites import Site, is_latent
+from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
 __all__ = ["Interpolation", "Traversal", "has_paths", "interpolation", "latent_traversal"]
+
+_PARTICLES = 64
+"""Draws for each datum from which a traversal takes the moments of guide and prior."""
+
+_PRIOR_DRAWS = 1000
+"""Draws from the prior whose quantiles a traversal walks along."""
 
 
 @dataclass(frozen=True)
@@ -70,30 +79,26 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
         UsageError: no latent belongs to a datum, no observed site has the shape of x, or the latents have no prior to
             walk along, as those of an energy-based pair.
     """
-    if isinstance(pair, EnergyPair):
-        raise UsageError(
-            f"expected a pair whose latents have a prior to walk along, got {type(pair).__name__}, which is "
-            "energy-based: look at its chains and filters, which the report shows."
-        )
     quantiles = torch.linspace(0.02, 0.98, columns, dtype=torch.float64)
-    batch = brought_to(pair, batch)
+    pair, batch = ready(pair, batch)
+    check_prior(pair)
     one = take_rows(batch, slice(1))
-    with looking(pair, batch, seed) as pair:
-        shared = global_latents(pair, batch)
+    with looking(pair, seed):
+        shared = global_draws(pair, batch)
         ranked = _ranked_dimensions(pair, batch, shared)[:rows]
         if not ranked:
             raise UsageError("no latent vector stands in the data plate alone: there is nothing to traverse.")
-        guide = {name: site for name, site in sites_of(pair.guide, one).items() if is_latent(site)}
+        guide = {name: site for name, site in sites_of(pair.guide, *one).items() if is_latent(site)}
         base = {name: site["value"] for name, site in guide.items() if name not in shared}
-        many = tuple(part.expand(PRIOR_DRAWS, *part.shape[1:]) for part in one)
-        prior = {name: site["value"] for name, site in generate(pair, many, shared).items()}
+        many = tuple(part.expand(_PRIOR_DRAWS, *part.shape[1:]) for part in one)
+        prior = {name: site["value"] for name, site in unconditioned(pair.model, many, shared).items()}
         means = []
         for _, name, dim in ranked:
-            for value in _quantiles(prior[name].reshape(PRIOR_DRAWS, -1)[:, dim], quantiles):
+            for value in _quantiles(prior[name].reshape(_PRIOR_DRAWS, -1)[:, dim], quantiles):
                 torch.manual_seed(seed)
                 held = shared | _moved(base, list(prior), name, dim, value)
-                means.append(draws_of(generate(pair, one, held), one[0]).mean)
-    labels = tuple(f"{name}[{dim}]" if base[name].numel() > 1 else name for _, name, dim in ranked)
+                means.append(draws_of(unconditioned(pair.model, one, held), one[0]).mean)
+    labels = tuple(numbered(name, base[name].numel())[dim] for _, name, dim in ranked)
     shape = (len(ranked), columns, *batch[0].shape[1:])
     return Traversal(torch.cat(means).view(shape), labels, torch.tensor([kl for kl, *_ in ranked]), quantiles)
 
@@ -119,24 +124,23 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
         UsageError: no latent belongs to a datum, the first is discrete, no observed site has the shape of x, or the
             latents have no prior to draw from, as those of an energy-based pair.
     """
-    if isinstance(pair, EnergyPair):
-        raise UsageError(f"expected a pair whose latents have a prior to draw from, got {type(pair).__name__}.")
-    wanted = tuple(part[torch.arange(rows, device=part.device) % len(part)] for part in batch)
-    batch = brought_to(pair, batch)
-    with looking(pair, batch, seed) as pair:
-        shared = global_latents(pair, batch)
-        starts, ends = (generate(pair, wanted, shared) for _ in range(2))
-        name = _first_latent(starts, plate_of(pair, starts))
+    pair, batch = ready(pair, batch)
+    check_prior(pair)
+    wanted = in_turn(batch, rows)
+    with looking(pair, seed):
+        shared = global_draws(pair, batch)
+        starts, ends = (unconditioned(pair.model, wanted, shared) for _ in range(2))
+        name = next(iter(local_latents(starts, plate_of(pair, starts))), None)
         if name is None or starts[name]["fn"].support.is_discrete:
             found = "none" if name is None else f"{shown(name)}, which is discrete"
             raise UsageError(f"expected a continuous first latent in the data plate to move along, found {found}.")
-        a, b, prior = starts[name]["value"], ends[name]["value"], _innermost(starts[name]["fn"])
+        a, b, prior = starts[name]["value"], ends[name]["value"], core_of(starts[name]["fn"])
         rotated = isinstance(prior, dist.Normal | dist.MultivariateNormal)
         means = []
         for t in torch.linspace(0, 1, columns).tolist():
             torch.manual_seed(seed)
             z = _turned(prior.mean, a, b, t) if rotated else torch.lerp(a, b, t)
-            means.append(draws_of(generate(pair, wanted, shared | {name: z}), wanted[0]).mean)
+            means.append(draws_of(unconditioned(pair.model, wanted, shared | {name: z}), wanted[0]).mean)
     return Interpolation(torch.stack(means, 1), name, rotated)
 
 
@@ -145,30 +149,13 @@ def has_paths(pair: Any, batch: Batch) -> bool:
 
     False for an energy-based pair, whose latents have no prior to draw from.
     """
-    if isinstance(pair, EnergyPair):
+    pair, batch = ready(pair, batch)
+    if not pair.has_prior:
         return False
-    batch = brought_to(pair, batch)
-    with looking(pair, batch, 0) as pair:
-        sites = generate(pair, batch, {})
-        name = _first_latent(sites, plate_of(pair, sites))
+    with looking(pair, seed=0):
+        sites = unconditioned(pair.model, batch)
+        name = next(iter(local_latents(sites, plate_of(pair, sites))), None)
         return name is not None and not sites[name]["fn"].support.is_discrete
-
-
-def _first_latent(sites: Mapping[str, Site], plate: str | None) -> str | None:
-    """The first unobserved site in the data plate of an unconditioned model's run, or None."""
-    return next(
-        (
-            name
-            for name, site in sites.items()
-            if is_latent(site) and not site["infer"].get("was_observed") and data_frame(site, plate) is not None
-        ),
-        None,
-    )
-
-
-def _innermost(fn: Any) -> Any:
-    """The distribution below ``to_event``."""
-    return _innermost(fn.base_dist) if isinstance(fn, dist.Independent) else fn
 
 
 def _turned(mean: Tensor, a: Tensor, b: Tensor, t: float) -> Tensor:
@@ -179,9 +166,9 @@ def _turned(mean: Tensor, a: Tensor, b: Tensor, t: float) -> Tensor:
 
 def _ranked_dimensions(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -> list[tuple[float, str, int]]:
     """(KL in nats, site, dimension) for every dimension of the latents of a datum, the largest KL first."""
-    size = (PARTICLES, num_rows(batch))
-    guide = run_particles(Program(pair.model, pair.guide), batch, PARTICLES).guide_sites
-    model = generate(pair, take_rows(batch, torch.arange(num_rows(batch)).repeat(PARTICLES)), shared)
+    size = (_PARTICLES, num_rows(batch))
+    guide = run_particles(Program(pair.model, pair.guide), batch, _PARTICLES).guide_sites
+    model = unconditioned(pair.model, take_rows(batch, torch.arange(num_rows(batch)).repeat(_PARTICLES)), shared)
     ranked = []
     for name, site in guide.items():
         if is_latent(site) and name not in shared and _plates(site) == size:

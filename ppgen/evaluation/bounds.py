@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ppgen.arguments import at_least
 from ppgen.pairs.log_weights import log_weight_chunks
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.rows import take_rows
 from ppgen.pairs.sites import is_point
@@ -45,13 +45,12 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
     ``"point"``: the guide holds a latent at one point z' (AutoDelta), and the weight is log p(x, z'), the density of x
     and z' together, which is no bound on log p(x). ``"bound"``: their log-mean-exp is a bound.
     """
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+    with looking(pair, seed=0):
         one = _one_particle(Program(pair.model, pair.guide), batch)
     latents = [one.guide_sites[name] for name in one.latents]
     if not latents or pair.exact_guide:
-        outside = [] if one.outside is None else [one.guide_sites[name] for name in one.outside.latents]
-        return "exact" if all(map(is_point, outside)) else "bound"
-    return "point" if any(is_point(site) for site in latents) and not _is_made_of(one) else "bound"
+        return "exact" if all(is_point(one.guide_sites[name]) for name in one.global_latents) else "bound"
+    return "point" if any(map(is_point, latents)) and not one.made_of else "bound"
 
 
 def _one_particle(program: Program, batch: Batch) -> Particles:
@@ -60,12 +59,6 @@ def _one_particle(program: Program, batch: Batch) -> Particles:
         with suppress(RuntimeError, ValueError):
             return run_particles(program, take_rows(batch, slice(2)), 1)
     return run_particles(program, batch, 1)
-
-
-def _is_made_of(one: Particles) -> bool:
-    """Whether the guide draws its latents through an auxiliary site, of which they are functions."""
-    sites = one.guide_sites.values()
-    return any(site["infer"].get("is_auxiliary") and not site["is_observed"] for site in sites)
 
 
 def sizes_to(particles: int) -> list[int]:

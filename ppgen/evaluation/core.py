@@ -17,6 +17,7 @@ from ppgen.evaluation.parzen import parzen_window
 from ppgen.evaluation.result import Evaluation, Measure
 from ppgen.evaluation.subject import Subject
 from ppgen.machine.entry import entry_point
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import brought_to
 
@@ -62,13 +63,12 @@ def evaluate(
     data = brought_to(pair, as_dataset(data))
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
-    if log_z is not None and pair.normalised:
+    if log_z is not None and not pair.needs_log_z:
         raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
     samples = _num_samples(pair, data, num_samples)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         subject = Subject(pair, data, split, data.draw(batch), particles, seed, progress, samples)
-        found = parzen_window(subject) if pair.implicit else bound(subject, log_z)
+        found = bound(subject, log_z) if pair.has_weights else parzen_window(subject)
         return replace(found, num_samples=samples, measures=(*found.measures, *_measures(subject)))
 
 
@@ -83,9 +83,11 @@ def _num_data(data: Dataset, split: str, asked: int | None) -> int:
 
 def _num_samples(pair: Pair, data: Dataset, asked: int | None) -> int:
     if asked is None:
-        return SAMPLES if pair.implicit or data.modes is not None else 0
-    if asked < 2 and (pair.implicit or asked != 0):
-        least = "2 or more (the pair states no density and is judged by them)" if pair.implicit else "0, or 2 or more"
+        return 0 if pair.has_weights and data.modes is None else SAMPLES
+    if asked < 2 and not (pair.has_weights and asked == 0):
+        least = (
+            "0, or 2 or more" if pair.has_weights else "2 or more (the pair states no density and is judged by them)"
+        )
         raise UsageError(f"num_samples must be {least}, got {shown(asked)}.")
     return asked
 

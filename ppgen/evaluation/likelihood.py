@@ -2,7 +2,8 @@
 
     log p(x) >= E[ log (1/K) sum_k w_k(x) ] - log Z,        log w_k = log p~(x, z_k) - log q(z_k | x),  z_k ~ q(z | x)
 
-log Z is 0 for a normalised pair. For an unnormalised one it is estimated or enumerated (:mod:`ppgen.chains.log_z`).
+log Z is 0 for a normalised pair. For an unnormalised one it is estimated or enumerated (:mod:`ppgen.chains.log_z`), and
+the first term is exact where the guide is, else a bound on -F(x) = log sum_z p~(x, z).
 
 Importance Weighted Autoencoders. Yuri Burda, Roger Grosse and Ruslan Salakhutdinov, 2016, eq. 8.
 """
@@ -19,7 +20,6 @@ from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.evaluation.bounds import evidence_of
 from ppgen.evaluation.result import Evaluation, Method, Point
 from ppgen.evaluation.subject import Subject
-from ppgen.pairs.energy import EnergyPair
 
 __all__ = ["bound", "mean_and_error"]
 
@@ -35,10 +35,9 @@ def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
         UsageError: K < 1, data that do not share the pair's log Z.
     """
     pair, data = subject.pair, subject.data
-    if isinstance(pair, EnergyPair):
-        pair.check_one_log_z(subject.batch[0])
+    pair.check_one_log_z(subject.batch[0])
     points = [Point(size, *mean_and_error(values)) for size, values in subject.bounds.items()]
-    if not pair.normalised:
+    if pair.needs_log_z:
         log_z = log_z or estimate_log_z(pair, seed=subject.seed, progress=subject.progress)
         points = [_normalised(point, log_z) for point in points]
     last = points[-1]
@@ -63,8 +62,9 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 
 
 def _method(subject: Subject, log_z: LogZ | None) -> Method:
-    if log_z is None:
-        return evidence_of(subject.pair, subject.batch)
+    found = evidence_of(subject.pair, subject.batch)
+    if log_z is None or found != "exact":
+        return found
     return "enumerated" if log_z.exact else "annealed"
 
 

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
-from ppgen.pairs.rows import num_rows
 
 __all__ = ["memorisation", "nearest_distances", "nearness"]
 
@@ -52,8 +51,7 @@ def memorisation(subject: Subject) -> Iterator[Measure]:
     if not subject.num_samples or subject.split == "train":
         return
     train = subject.data.draw(subject.data.rows("train"))[0]
-    rows = torch.randperm(num_rows(subject.batch))[:_MOST].to(subject.batch[0].device)
-    x, y = subject.samples[:_MOST], subject.batch[0][rows]
+    x, y = subject.samples[:_MOST], subject.some_data(_MOST)
     yield Measure(
         "nearness_to_train",
         *nearness(nearest_distances(x, train), nearest_distances(y, train)),

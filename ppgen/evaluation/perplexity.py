@@ -210,7 +210,7 @@ def log_coefficients(pair: Any, batch: Batch) -> Tensor:
 def perplexities(subject: Subject) -> Iterator[Measure]:
     """``perplexity`` by document completion and ``bound_perplexity``, of pairs that state word distributions."""
     pair, batch, K = subject.pair, subject.batch, subject.particles
-    if subject.data.spec.observation != "counts" or not pair.normalised or not _states_words(pair, batch):
+    if subject.data.spec.observation != "counts" or pair.needs_log_z or not _states_words(pair, batch):
         return
     num_words = batch[0].sum(1)
     short = int((num_words < 2).sum())

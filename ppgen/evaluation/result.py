@@ -47,7 +47,8 @@ class Evaluation:
     ``method`` says how ``log_likelihood`` was come by:
 
     - ``"bound"``: by the bound of K particles, below log p(x) in expectation and tighter as K grows. ``curve`` holds
-      it at smaller K, from the same log-weights.
+      it at smaller K, from the same log-weights. With ``log_z``, of an unnormalised pair whose guide is inexact: the
+      bound on log p~(x), less log Z.
     - ``"exact"``: log p(x) itself: there is no latent, or all are summed out, or the guide is the posterior.
     - ``"point"``: the guide holds a latent at one point z', and the number is log p(x, z'), no log-likelihood.
     - ``"annealed"``: that of an unnormalised pair, whose log-weights are those of p~(x) = Z p(x), less an estimate of

@@ -51,6 +51,11 @@ class Subject:
         """The bound of every datum by the number of particles (:func:`ppgen.evaluation.bounds.bounds`), made once."""
         return bounds(self.pair, self.batch, self.particles, progress=self.progress)
 
+    def some_data(self, num: int) -> Tensor:
+        """x of at most ``num`` data of the batch, chosen at random."""
+        x: Tensor = self.batch[0]
+        return x[torch.randperm(len(x))[:num].to(x.device)]
+
     @cached_property
     def samples(self) -> Tensor:
         """Draws of the model, (num_samples, D), made once; where there are labels, at those of the batch in turn."""

@@ -27,7 +27,6 @@ from ppgen.arguments import at_least
 from ppgen.errors import UsageError
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.subject import Subject
-from ppgen.pairs.rows import num_rows
 
 __all__ = ["TwoSampleTest", "kernel_two_sample_test", "two_sample"]
 
@@ -98,8 +97,7 @@ def two_sample(subject: Subject) -> Iterator[Measure]:
     """MMD^2 between samples of the pair and data of the split, and the p-value of their being alike."""
     if not subject.num_samples:
         return
-    rows = torch.randperm(num_rows(subject.batch))[:_MOST]
-    x, y = subject.samples[:_MOST], subject.batch[0][rows.to(subject.batch[0].device)]
+    x, y = subject.samples[:_MOST], subject.some_data(_MOST)
     found = kernel_two_sample_test(x, y, seed=subject.seed)
     yield Measure(
         "mmd_squared",

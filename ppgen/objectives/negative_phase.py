@@ -27,7 +27,7 @@ from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["NegativePhase", "start_at"]
+__all__ = ["NegativePhase"]
 
 
 class NegativePhase(Objective):
@@ -48,13 +48,16 @@ class NegativePhase(Objective):
 
     @abstractmethod
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
-        """The negative phase, (M, D), at data v (B, D); the next step's state; further metrics. Without gradient."""
+        """The negative phase: M states of the pair's chains, (M, S), at data v (B, D); the next step's state; metrics.
+
+        Without gradient.
+        """
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         pair, v = energy_pair(program.model, type(self).__name__), x_of(batch, type(self).__name__)
         with torch.no_grad():
             negative, state, metrics = self.negative(pair, v, state)
-        energies = pair.free_energy(torch.cat([v, negative]))  # (B + M,)
+        energies = pair.free_energy(torch.cat([v, pair.visible(negative)]))  # (B + M,)
         data, model = energies[: len(v)].mean(), energies[len(v) :].mean()
         gap, num_data = data - model, float(pair.data_size or len(v))
         return Outcome(gap * num_data, num_data, {"free_energy": data, "energy_gap": gap, **metrics}, state)
@@ -71,13 +74,13 @@ class NegativePhase(Objective):
         energy_pair(program.model, type(self).__name__)
         return {}
 
+    def started(self, program: Program, batch: Batch, num_chains: int) -> Tensor:
+        """States at ``num_chains`` data drawn from the batch, (num_chains, S): where persistent chains begin.
 
-def start_at(v: Tensor, num_chains: int) -> Tensor:
-    """``num_chains`` data drawn from v, (B, D) -> (num_chains, D): where persistent chains begin.
-
-    Raises:
-        UsageError: there are no data.
-    """
-    if not len(v):
-        raise UsageError("chains start at data, and the batch is empty: give at least one row.")
-    return v[torch.randint(len(v), (num_chains,), device=v.device)]
+        Raises:
+            UsageError: there are no data, or the pair is not energy-based.
+        """
+        pair, v = energy_pair(program.model, type(self).__name__), x_of(batch, type(self).__name__)
+        if not len(v):
+            raise UsageError("chains start at data, and the batch is empty: give at least one row.")
+        return pair.state_at(v[torch.randint(len(v), (num_chains,), device=v.device)])

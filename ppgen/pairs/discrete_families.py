@@ -32,11 +32,12 @@ from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
-from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
+from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, softplus
 
+from ppgen.distributions.wrappers import WRAPPERS, core_of, family_name
 from ppgen.errors import UsageError, shown
 
 __all__ = ["BernoulliFamily", "CategoricalFamily", "DiscreteFamily", "OneHotFamily", "family_of"]
@@ -60,9 +61,10 @@ class DiscreteFamily(ABC):
     needed_by: str
     """Who asks, for errors."""
 
-    @abstractmethod
     def logits(self, fn: Any) -> Tensor:
         """The natural parameters l."""
+        logits: Tensor = core_of(fn).logits.expand(fn.shape())
+        return logits
 
     @abstractmethod
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
@@ -148,10 +150,6 @@ class BernoulliFamily(DiscreteFamily):
 
     binary = True
 
-    def logits(self, fn: Any) -> Tensor:
-        logits: Tensor = _core(fn).logits.expand(fn.shape())
-        return logits
-
     def of(self, logits: Tensor) -> Any:
         return dist.Bernoulli(logits=logits)
 
@@ -197,10 +195,6 @@ class BernoulliFamily(DiscreteFamily):
 
 class OneHotFamily(DiscreteFamily):
     """Units that are a row of the identity: (..., C), or (..., D, C)."""
-
-    def logits(self, fn: Any) -> Tensor:
-        logits: Tensor = _core(fn).logits.expand(fn.shape())
-        return logits
 
     def of(self, logits: Tensor) -> Any:
         return dist.OneHotCategorical(logits=logits)
@@ -258,7 +252,7 @@ class CategoricalFamily(DiscreteFamily):
 
     def logits(self, fn: Any) -> Tensor:
         """The natural parameters, (..., C): one more dim than values have."""
-        core = _core(fn)
+        core = core_of(fn)
         logits: Tensor = core.logits.expand(*fn.shape(), self._levels(fn))
         return logits
 
@@ -273,7 +267,7 @@ class CategoricalFamily(DiscreteFamily):
         return self._indices(fn)
 
     def _levels(self, fn: Any) -> int:
-        return int(_core(fn).logits.shape[-1])
+        return int(core_of(fn).logits.shape[-1])
 
 
 _FAMILIES: dict[type, type[DiscreteFamily]] = {
@@ -298,30 +292,16 @@ def family_of(site: Any, needed_by: str) -> DiscreteFamily:
     tensor(-2.0794)
     """
     is_site = isinstance(site, dict)
-    core, named = _core(site["fn"] if is_site else site), f"site {shown(site['name'])}" if is_site else "a distribution"
+    core = core_of(site["fn"] if is_site else site)
+    named = f"site {shown(site['name'])}" if is_site else "a distribution"
     family = next((family for kind, family in _FAMILIES.items() if isinstance(core, kind)), None)
     if family is None:
         raise UsageError(
-            f"{named} is drawn from {_name(core)}, and {needed_by} knows the discrete distributions "
+            f"{named} is drawn from {family_name(core)}, and {needed_by} knows the discrete distributions "
             f"{', '.join(kind.__name__ for kind in _FAMILIES)}: write it as one of these, or choose an objective that "
             "needs its log-probability alone (`ppgen list objectives`)."
         )
     return family(named, needed_by)
-
-
-_Wrapper = (dist.Independent, MaskedDistribution, ExpandedDistribution)
-
-
-def _core(fn: Any) -> Any:
-    """The distribution within all events, masks and plates."""
-    while isinstance(fn, _Wrapper):
-        fn = fn.base_dist
-    return fn
-
-
-def _name(core: Any) -> str:
-    """Of a distribution's family; of several set side by side, that of the first."""
-    return type(_core(core.fns[0]) if hasattr(core, "fns") else core).__name__
 
 
 def _nested(fn: Any, of_units: Callable[[Any], Tensor]) -> Tensor:
@@ -331,7 +311,7 @@ def _nested(fn: Any, of_units: Callable[[Any], Tensor]) -> Tensor:
     if isinstance(fn, MaskedDistribution):
         log_prob = _nested(fn.base_dist, of_units)
         return log_prob.where(torch.as_tensor(fn._mask, device=log_prob.device), 0.0)
-    return _nested(fn.base_dist, of_units) if isinstance(fn, ExpandedDistribution) else of_units(fn)
+    return _nested(fn.base_dist, of_units) if isinstance(fn, WRAPPERS) else of_units(fn)  # type: ignore[attr-defined]
 
 
 def _open_uniform(like: Tensor) -> Tensor:

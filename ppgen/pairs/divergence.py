@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from ppgen.distributions.wrappers import nested
 from ppgen.pairs.sites import Site, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
@@ -23,7 +24,7 @@ def divergences(particles: Particles) -> list[Tensor]:
     all of them together only: then there is one divergence, log q - log p at the particles. An auxiliary site that is
     masked, as that of dropout is, has no part in the density.
     """
-    if any(_is_auxiliary(site) for site in particles.guide_sites.values()):
+    if particles.made_of:
         prior = sum(particles.log_prob(name) for name in particles.latents)
         return [particles.log_q - prior]
     return [site_kl(particles, name) for name in particles.latents]
@@ -36,13 +37,10 @@ def site_kl(particles: Particles, name: str) -> Tensor:
     from sites that the guide, too, has drawn before it (otherwise the model's distribution depends on the site's own
     draw), and when torch knows the divergence of the two distributions. Else: log q - log p at the particles.
     """
-    model, guide = particles.model_sites[name], particles.guide_sites[name]
-    if _before(particles.model_sites, name) <= _before(particles.guide_sites, name):
-        try:
-            kl = kl_divergence(guide["fn"], model["fn"])
-            return particles.reduced(guide, torch.as_tensor(kl))  # of what is masked out whole, a number: 0.0
-        except NotImplementedError:
-            pass
+    guide = particles.guide_sites[name]
+    kl = _exact(particles, name, guide["fn"], particles.model_sites[name]["fn"])
+    if kl is not None:
+        return particles.reduced(guide, kl)
     return particles.log_prob(name, particles.guide_sites) - particles.log_prob(name)
 
 
@@ -54,18 +52,12 @@ def unit_kl(particles: Particles, name: str) -> Tensor | None:
     """
     model, guide = particles.model_sites[name], particles.guide_sites[name]
     (p, dims), (q, guide_dims) = _unwrapped(model["fn"]), _unwrapped(guide["fn"])
-    if (
-        dims != guide_dims
-        or not (_one_unit(p) and _one_unit(q))
-        or any(map(_is_auxiliary, particles.guide_sites.values()))
-    ):
+    if dims != guide_dims or not (_one_unit(p) and _one_unit(q)) or particles.made_of:
         return None
-    value, exact = guide["value"], _before(particles.model_sites, name) <= _before(particles.guide_sites, name)
-    try:
-        kl = kl_divergence(q, p) if exact else q.log_prob(value) - p.log_prob(value)
-    except NotImplementedError:
-        kl = q.log_prob(value) - p.log_prob(value)
-    return _by_unit(particles, guide, torch.as_tensor(kl), dims)
+    kl = _exact(particles, name, q, p)
+    if kl is None:
+        kl = q.log_prob(guide["value"]) - p.log_prob(guide["value"])
+    return _by_unit(particles, guide, kl, dims)
 
 
 def unit_entropy(particles: Particles, name: str) -> Tensor | None:
@@ -86,12 +78,20 @@ def moment_kl(q: Tensor, p: Tensor) -> Tensor:
     return kl.where(p_var > 0, 0).mean(0)
 
 
+def _exact(particles: Particles, name: str, q: Any, p: Any) -> Tensor | None:
+    """KL(q || p) of a site, where there is a form and p does not depend on what the guide draws later."""
+    if not _before(particles.model_sites, name) <= _before(particles.guide_sites, name):
+        return None
+    try:
+        return torch.as_tensor(kl_divergence(q, p))  # of what is masked out whole, a number: 0.0
+    except NotImplementedError:
+        return None
+
+
 def _unwrapped(fn: Any) -> tuple[Any, int]:
     """The distribution within ``to_event``, and how many dims that has put into the event."""
-    dims = 0
-    while isinstance(fn, dist.Independent):
-        fn, dims = fn.base_dist, dims + fn.reinterpreted_batch_ndims
-    return fn, dims
+    *events, core = nested(fn, dist.Independent)
+    return core, sum(event.reinterpreted_batch_ndims for event in events)
 
 
 def _one_unit(fn: Any) -> bool:
@@ -104,10 +104,6 @@ def _by_unit(particles: Particles, site: Site, numbers: Tensor, dims: int) -> Te
     fn = site["fn"]
     whole = numbers.expand(fn.batch_shape + fn.event_shape[:dims])
     return per_datum(site, particles.plate, whole, dims)
-
-
-def _is_auxiliary(site: Site) -> bool:
-    return site["infer"].get("is_auxiliary", False) and site["mask"] is not False
 
 
 def _before(sites: Mapping[str, Site], name: str) -> set[str]:

@@ -2,71 +2,74 @@
 
     log p(v, h) = log p~(v, h) - log Z,        F(v) = -log sum_h exp log p~(v, h)        (nats)
 
-The pair's model states log p~ and its guide is the exact p(h | v), so that every log-weight is -F(v), without
-variance. What training lacks of a likelihood is log Z, whose gradient is an expectation under the pair's own
-distribution: a *negative phase*, read off chains. What evaluation lacks is its value, estimated along the path of
-tempered distributions p~_b from a factorised one (b = 0) to the pair's own (b = 1).
+The pair's model states log p~. Where its guide is the exact p(h | v), every log-weight is -F(v), without variance;
+where it is not (``exact_guide = False``), their log-mean-exp is below -F(v) in expectation. What
+training lacks of a likelihood is log Z, whose gradient is an expectation under the pair's own distribution: a
+*negative phase*, read off chains. What evaluation lacks is its value, estimated along the path of tempered
+distributions p~_b from a factorised one (b = 0) to the pair's own (b = 1).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
+from ppgen.pairs.running import Batch
+from ppgen.pairs.sampling import Draws
 
-__all__ = ["EnergyPair", "energy_pair"]
+__all__ = ["SWEEPS", "EnergyPair", "energy_pair"]
+
+SWEEPS = 1000
+"""Sweeps between a chain's start and what is called a sample."""
 
 
 class EnergyPair(Pair):
     """A pair whose model is known up to its normalising constant; v is one datum, (..., D).
 
-    All methods take any number of leading dims. Those that draw use torch's global random numbers and tensor
-    operations alone: they can be traced into a compiled step.
+    Its chains move a *state* s, (..., S): v itself, unless :meth:`state_at` and :meth:`visible` say otherwise (v and
+    hidden layers side by side). All methods take any number of leading dims. Those that draw use torch's global random
+    numbers and tensor operations alone: they can be traced into a compiled step.
 
     To add one: 1. write ``model`` with the latents drawn in the data plate and one ``pyro.factor`` there, and the
-    exact ``guide``; 2. write the methods below, of which ``log_tempered`` at b = 1 is minus ``free_energy``;
-    3. register it as any pair; objectives with ``needs_energy`` train it.
+    ``guide``, exact unless ``exact_guide`` is False; 2. write the methods below, of which ``log_tempered`` at b = 1
+    is minus ``free_energy`` where a state is v; 3. register it as any pair; objectives with ``needs_energy`` train it.
     """
 
     normalised: ClassVar[bool] = False
     exact_guide: ClassVar[bool] = True
+    has_chains: ClassVar[bool] = True
+    drawn_from: ClassVar[str] = "Markov chains"
 
     @abstractmethod
     def free_energy(self, v: Tensor) -> Tensor:
         """F(v) = -log sum_h p~(v, h), (..., D) -> (...,), in nats."""
 
     @abstractmethod
-    def sweep(self, v: Tensor) -> Tensor:
-        """One sweep of block Gibbs sampling, v -> h -> v', (..., D) -> (..., D)."""
+    def sweep(self, s: Tensor) -> Tensor:
+        """One sweep of block Gibbs sampling, v -> h -> v'; of a state, (..., S) -> (..., S)."""
 
     @abstractmethod
-    def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
-        """log p~_b(v), (..., D) -> (...,), in nats; b in [0, 1], of a shape that broadcasts with v's leading dims."""
+    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
+        """log p~_b of a state, (..., S) -> (...,), in nats; b in [0, 1], broadcast with the leading dims."""
 
     @abstractmethod
-    def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
-        """One sweep that leaves p~_b invariant, (..., D) -> (..., D)."""
+    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        """One sweep that leaves p~_b invariant, (..., S) -> (..., S)."""
 
     @abstractmethod
     def base_sample(self, num: int) -> Tensor:
-        """``num`` independent draws from p~_0, (num, D)."""
+        """``num`` independent draws of states from p~_0, (num, S)."""
 
     @abstractmethod
     def base_log_z(self) -> Tensor:
         """log of the integral of p~_0, a scalar, in nats."""
-
-    def check_one_log_z(self, v: Tensor) -> None:
-        """Whether the data v, (B, D), all have the log Z of the methods here; they do unless a pair says otherwise.
-
-        Raises:
-            UsageError: some have another one, such as documents of another length.
-        """
 
     @abstractmethod
     def exact_log_z(self) -> Tensor:
@@ -76,9 +79,48 @@ class EnergyPair(Pair):
             UsageError: there are more than 2**22 states to sum over.
         """
 
+    def state_at(self, v: Tensor) -> Tensor:
+        """A state at the datum v, where a chain may start, (..., D) -> (..., S)."""
+        return v
+
+    def visible(self, s: Tensor) -> Tensor:
+        """The datum at a state, (..., S) -> (..., D)."""
+        return s
+
+    def chain_states(self, num: int, start: Tensor | None = None, after: Sequence[int] = (SWEEPS,)) -> Tensor:
+        """Where ``num`` chains stand after so many sweeps each, (len(after), num, S).
+
+        Args:
+            num: of the chains.
+            start: states, (M, S), gone through in turn, such as the persistent chains of a run; None: draws of the base
+                distribution of the annealing path.
+            after: numbers of sweeps, ascending; 0 is the start.
+        """
+        s = self.base_sample(num) if start is None else start[torch.arange(num, device=start.device) % len(start)]
+        states, done = [], 0
+        for sweeps in after:
+            for _ in range(sweeps - done):
+                s = self.sweep(s)
+            states.append(s)
+            done = sweeps
+        return torch.stack(states)
+
+    def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
+        """``num`` data by 1,000 sweeps of as many chains, from ``start`` or from the base distribution."""
+        x = self.visible(self.chain_states(num, start)[-1])
+        began = "draws of its base distribution" if start is None else "its persistent chains"
+        said = f"Markov chains after {SWEEPS:,} sweeps from {began}"
+        return Draws(x, x, said, said)
+
+    def remake_data(self, batch: Batch) -> Draws:
+        """Every datum of ``batch`` after one sweep from it."""
+        x = self.visible(self.sweep(self.state_at(batch[0])))
+        said = "a draw by one sweep from it"
+        return Draws(x, x, said, said)
+
 
 def energy_pair(model: Callable[..., Any], needed_by: str) -> EnergyPair:
-    """The energy-based pair that a program's model belongs to.
+    """The energy-based pair that a program's model belongs to, or that is given itself.
 
     Raises:
         UsageError: it belongs to none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import pyro
@@ -16,10 +17,9 @@ from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_explicit
-from ppgen.pairs.parameters import in_evaluation, isolated
-from ppgen.pairs.places import brought_to
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.sites import data_frame
 from ppgen.pairs.structure import runner_of
@@ -62,7 +62,7 @@ def log_weight_chunks(
     w = p(x, z | g) / q(z | x, g) is a datum's own weight, whose mean is the integral of q(g) p(x | g), the predictive
     density of what training made of g.
     """
-    start, read = 0, _given_globals if globals_given else _per_datum
+    start, read = 0, attrgetter("log_w") if globals_given else _per_datum
     for blocks in read_particles(pair, batch, num_particles, read, progress=progress):
         log_w = torch.cat(blocks)
         if log_w.isnan().any():
@@ -103,22 +103,20 @@ def read_particles(
     Raises:
         UsageError: K < 1; guide and model disagree.
     """
-    pair = as_pair(pair)
+    pair, batch = ready(pair, batch)
     check_explicit(pair, "log_weights")
-    batch = brought_to(pair, batch)
-    pair.prepare(*batch)
     at_least("num_particles", num_particles, 1)
     program = Program(pair.model, pair.guide)
     keep_large_blocks()
     block = num_particles
     if rows is None:
-        with in_evaluation(pair):
+        with looking(pair, seed=0), pyro.validation_enabled(False):
             rows, block = _chunk_sizes(program, batch, num_particles)
     for start in track(range(0, num_rows(batch), rows), "log-weights", progress):
         part = take_rows(batch, slice(start, start + rows))
         sizes = [min(block, num_particles - done) for done in range(0, num_particles, block)]
-        with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
-            results = [read(run_particles(program, part, size, _held(given or {}, size))) for size in sizes]
+        with looking(pair), pyro.validation_enabled(False):
+            results = [read(run_particles(program, part, size, given)) for size in sizes]
         yield results
 
 
@@ -136,14 +134,6 @@ def datum_width(one: Particles) -> int:
     return max(1, largest // one.log_w.shape[1]) if of_data else int(largest)
 
 
-def _held(given: Mapping[str, Tensor], num_particles: int) -> dict[str, Tensor]:
-    return {name: value.expand(num_particles, *value.shape[1:]) for name, value in given.items()}
-
-
-def _given_globals(particles: Particles) -> Tensor:
-    return particles.log_w
-
-
 def _per_datum(particles: Particles) -> Tensor:
     if particles.outside is not None:
         names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
@@ -156,10 +146,9 @@ def _per_datum(particles: Particles) -> Tensor:
 
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
     """Data and particles of one chunk; the whole batch where it cannot be divided."""
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False):
-        one = run_particles(program, batch, 1)
-        say_if_joint(one)
-        together = num_particles == 1 or runner_of(program, batch, num_particles).together
+    one = run_particles(program, batch, 1)
+    say_if_joint(one)
+    together = num_particles == 1 or runner_of(program, batch, num_particles).together
     cells, size = rows_of(datum_width(one), 1), num_rows(batch)
     if not divides(one):
         return size, max(1, cells // one.log_w.shape[1])

@@ -15,8 +15,16 @@ from torch import Tensor
 from ppgen.arguments import check_arguments
 from ppgen.errors import UsageError
 from ppgen.pairs.parameters import owner
+from ppgen.pairs.plates import plate_of
+from ppgen.pairs.rows import in_turn
+from ppgen.pairs.running import Batch, HowToRun, Program
+from ppgen.pairs.sampling import Draws, draws_of, global_draws, local_latents, unconditioned
+from ppgen.pairs.sites import is_latent, per_datum
+from ppgen.pairs.stacking import alone
+from ppgen.pairs.traces import unobserved
+from ppgen.pairs.tracing import run_particles
 
-__all__ = ["Pair", "check_density", "check_explicit"]
+__all__ = ["Pair", "check_density", "check_explicit", "check_prior"]
 
 
 class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
@@ -37,14 +45,14 @@ class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is unt
         return made_by.replace(parameters=list(made_by.parameters.values())[1:])
 
 
-class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(PyroModule) is not seen
+class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(PyroModule) is not seen
     """A generative model p(x, z) and its guide q(z | x).
 
     ``model(*batch)`` and ``guide(*batch)`` have the same signature and the same latent site names. Whatever belongs
     to one datum stands under ``with self.data_plate(x):``; what stands outside it is a global latent. Parameters are
     the module's own: no decorators, no ``pyro.module``, no names for the param store. Pyro's ``SVI``, ``Predictive``
-    and ``ELBO`` classes take ``pair.model`` and ``pair.guide`` as they are; sampling is
-    ``poutine.uncondition(pair.model)``.
+    and ``ELBO`` classes take ``pair.model`` and ``pair.guide`` as they are. Sampling is a run of the model with nothing
+    observed; a pair that is drawn from otherwise overrides :meth:`draw_data` and :meth:`remake_data`.
 
     Args:
         data_size: N, the number of training data, for the scale N / B of a minibatch; None: a batch is all the data.
@@ -54,18 +62,16 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
     export it from ``models/__init__.py``, and run ``ppgen check NAME --data digits``.
     """
 
-    plate_name: str = "data"
-    """The name that :meth:`data_plate` opens; the engine finds the data plate by it, or by what it holds."""
-    plate_required: bool = False
-    """Whether a pair without a plate of that name is refused: its user named it."""
-    vectorized: bool | None = None
-    """Whether K particles may be run together, under a plate; None: found out by comparing."""
     normalised: ClassVar[bool] = True
     """Whether the model is a density; False for one that is known up to a constant (:mod:`ppgen.pairs.energy`)."""
     exact_guide: ClassVar[bool] = False
     """Whether the guide is p(z | x) whatever the parameters, so that all particles of a datum weigh the same."""
     implicit: ClassVar[bool] = False
     """Whether the model states no density of x, only how it is drawn (a GAN's generator: x is a Delta at G(z))."""
+    has_chains: ClassVar[bool] = False
+    """Whether Markov chains lead to it, and from a distribution of known log Z: an energy-based pair."""
+    drawn_from: ClassVar[str] = "prior"
+    """What :meth:`draw_data` draws from, for people."""
     origin: dict[str, Any] | None = None
     """The name and options it was made from, when ``make_pair`` made it."""
 
@@ -98,8 +104,75 @@ class Pair(PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass]  # type(
             return pyro.plate(self.plate_name, len(x), dim=-1)
         return pyro.plate(self.plate_name, self.data_size, subsample=torch.arange(len(x), device=x.device), dim=-1)
 
-    def prepare(self, *batch: Any, **options: Any) -> None:
-        """Create what only a first batch can tell (the parameters of a pair of functions); most pairs need nothing."""
+    @property
+    def has_weights(self) -> bool:
+        """Whether log-weights exist: it states a density of x, if only up to a constant."""
+        return not self.implicit
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether latents, and x after them, can be drawn from its model."""
+        return self.normalised
+
+    @property
+    def needs_log_z(self) -> bool:
+        """Whether its log-weights say of a likelihood only what is left when log Z is taken off them."""
+        return not self.normalised
+
+    @property
+    def has_density(self) -> bool:
+        """Whether it states a density of x, whole: log-weights estimate log p(x)."""
+        return self.has_weights and not self.needs_log_z
+
+    @property
+    def has_approximate_guide(self) -> bool:
+        """Whether its guide infers something, and may be off."""
+        return self.has_weights and not self.exact_guide
+
+    def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
+        """``num`` data, by torch's global random numbers: what :func:`ppgen.draws.prior_samples` gives under a seed.
+
+        z ~ p(z), x ~ p(x | z), and latents outside the data plate by the guide at ``batch``.
+
+        Raises:
+            UsageError: the model cannot be drawn from; no observed site has the shape of x.
+        """
+        check_prior(self)
+        wanted = in_turn(batch, num)
+        sites = unconditioned(self.model, wanted, global_draws(self, batch))
+        by_point = "x = G(z), z ~ p(z)"
+        said = (by_point, by_point) if self.implicit else ("z ~ p(z), x ~ p(x | z)", "Means of p(x | z), z ~ p(z)")
+        return draws_of(sites, wanted[0], *said)
+
+    def draw_latents(self, batch: Batch, num: int) -> dict[str, Tensor]:
+        """``num`` draws of the latents of a datum from the prior, by site name, each (num, F); as :meth:`draw_data`."""
+        check_prior(self)
+        sites = unconditioned(self.model, in_turn(batch, num), global_draws(self, batch))
+        plate = plate_of(self, sites)
+        return {
+            name: per_datum(sites[name], plate, sites[name]["value"][None])[0] for name in local_latents(sites, plate)
+        }
+
+    def remake_data(self, batch: Batch) -> Draws:
+        """Every datum of ``batch`` made again: one z ~ q(z | x), then x' ~ p(x' | z).
+
+        Raises:
+            UsageError: the model cannot be drawn from; no observed site has the shape of x.
+        """
+        check_prior(self)
+        one = run_particles(Program(self.model, self.guide), batch, 1)
+        latents = {name: site["value"] for name, site in one.guide_sites.items() if is_latent(site)}
+        given = {**latents, **(one.runner.summed_given(latents) if one.summed else {})}  # (1, ...)
+        sites = one.runner.at(unobserved(self.model), given)
+        of_mean = "the mean of p(x | z) at one draw z of the guide"
+        return draws_of({name: alone(s) for name, s in sites.items()}, batch[0], "a draw of p(x | z) there", of_mean)
+
+    def check_one_log_z(self, x: Tensor) -> None:
+        """Whether the data x, (B, D), all have one log Z; they do unless a pair says otherwise.
+
+        Raises:
+            UsageError: some have another one, such as documents of another length.
+        """
 
 
 def check_density(model: Callable[..., Any], needed_by: str) -> None:
@@ -110,10 +183,23 @@ def check_density(model: Callable[..., Any], needed_by: str) -> None:
     """
     pair = owner(model)
     check_explicit(pair, needed_by)
-    if isinstance(pair, Pair) and not pair.normalised:
+    if isinstance(pair, Pair) and pair.needs_log_z:
         raise UsageError(
             f"{needed_by} needs a normalised model, and {type(pair).__name__} is unnormalised: log p(x, z) is known up "
             "to a constant that training would raise without end; choose an objective for energy-based pairs, 'pcd'."
+        )
+
+
+def check_prior(pair: Pair) -> None:
+    """The pair's model can be drawn from, latents first.
+
+    Raises:
+        UsageError: it is unnormalised.
+    """
+    if not pair.has_prior:
+        raise UsageError(
+            f"expected a pair whose latents have a prior to draw from, got {type(pair).__name__}, which is "
+            "unnormalised: draw its data by Markov chains (ppgen.pairs.EnergyPair), or write its draw_data."
         )
 
 

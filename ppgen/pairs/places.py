@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ppgen.errors import UsageError, blame
+from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated, kept_buffers, owner
+from ppgen.pairs.parameters import kept_buffers, owner
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
-__all__ = ["brought_to", "place_of", "put_on"]
+__all__ = ["brought_to", "place_of", "put_on", "ready"]
 
 T = TypeVar("T")
 
@@ -39,6 +41,14 @@ def brought_to(pair: Any, given: T) -> T:
     return moved
 
 
+def ready(pair: Any, batch: Batch) -> tuple[Pair, Batch]:
+    """A pair, or what is as good as one, with its parameters made, and the batch on its device."""
+    made = as_pair(pair)
+    batch = brought_to(made, batch)
+    made.prepare(*batch)
+    return made, batch
+
+
 def put_on(pair: Pair, first: Callable[[], Batch], place: torch.device, *, asked: bool) -> torch.device:
     """Put the pair where it was asked to be; where ``asked`` is False and it cannot go there, on the CPU.
 
@@ -58,10 +68,10 @@ def put_on(pair: Pair, first: Callable[[], Batch], place: torch.device, *, asked
         return place
     try:
         still = kept_buffers(pair.model, pair.guide)
-        with torch.random.fork_rng(), torch.no_grad(), isolated(), in_evaluation(pair), still:
+        with looking(pair, seed=0), still:
             there = tuple(part.to(place) for part in first())
             pair.prepare(*there)
-            if not pair.implicit and pair.normalised:
+            if pair.has_density:
                 run_particles(Program(pair.model, pair.guide), there, 1)
     except RuntimeError as error:
         if "same device" not in str(error):

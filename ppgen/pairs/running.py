@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer import infer_discrete
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
@@ -25,18 +24,33 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import owner
-from ppgen.pairs.plates import data_plate, with_sizes
+from ppgen.pairs.plates import data_plate
 from ppgen.pairs.sites import PARTICLES, Site, check_given, is_latent, is_summed
 from ppgen.pairs.stacking import part_of_value, stacked_sites
 from ppgen.pairs.summation import absorbing
+from ppgen.pairs.traces import sites_of
 
-__all__ = ["Batch", "Draw", "Program", "Runner"]
+__all__ = ["Batch", "Draw", "HowToRun", "Program", "Runner"]
 
 Batch = tuple[Any, ...]
 """The arguments of a model and its guide; its tensors with the data's leading size are the data."""
 
 Draw: TypeAlias = Callable[[Site], Tensor | None]
 """What a latent site takes instead of a sample of its distribution; None: a sample."""
+
+
+class HowToRun(nn.Module):
+    """What a module says of how its model and guide are run; every :class:`ppgen.Pair` does."""
+
+    plate_name: str = "data"
+    """The name of the data plate, where one has it; the engine finds the data plate by it, or by what it holds."""
+    plate_required: bool = False
+    """Whether a pair without a plate of that name is refused: its user named it."""
+    vectorized: bool | None = None
+    """Whether K particles may be run together, under a plate; None: found out by comparing."""
+
+    def prepare(self, *batch: Any, **options: Any) -> None:
+        """Create what only a first batch can tell (the parameters of a pair of functions); most pairs need nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,7 @@ class Runner:
 
     def guide(self, given: Mapping[str, Tensor], draw: Draw | None = None) -> tuple[dict[str, Site], list[str]]:
         """The guide's sites, each latent given (K, ...), drawn by ``draw``, or sampled; and the names that it drew."""
+        given = self._of_all(given)
         if self.together:
             giver = self._given(given, draw)
             return self._run(self.program.guide, giver, summing=False), giver.drawn
@@ -121,6 +136,7 @@ class Runner:
         self, function: Callable[..., Any], given: Mapping[str, Tensor], *, summing: bool = False
     ) -> dict[str, Site]:
         """A run of any function of the batch, latents given (K, ...) or sampled; ``summing``: or summed out."""
+        given = self._of_all(given)
         if self.together:
             return self._run(function, self._given(given), summing)
         return self.each(function, self._parts(given), summing)
@@ -139,15 +155,18 @@ class Runner:
 
     def _drawn_given(self, function: Callable[..., Any], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         plate = self._plate()
-        with self.forgetting, poutine.trace() as tracer:
-            function(self._given(values), plate, *self.batch)
-        nodes: Mapping[str, Site] = tracer.trace.nodes
-        sites = {name: site for name, site in nodes.items() if site["type"] == "sample"}
+        with self.forgetting:
+            sites = sites_of(function, self._given(values), plate, *self.batch)
         return {name: site["value"].expand(site["fn"].shape()) for name, site in sites.items() if is_summed(site)}
 
     def _padded(self, value: Tensor) -> Tensor:
         """A summed latent's value, which has no event dims, with a dim for each plate."""
         return value.reshape((1,) * (-1 - self.dim - value.dim()) + value.shape)
+
+    def _of_all(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Values given once for all particles, (1, ...), as those of each, (K, ...)."""
+        num = self.num_particles
+        return {n: v if num == 1 or len(v) != 1 else v.expand(num, *v.shape[1:]) for n, v in given.items()}
 
     def _parts(self, given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         return [{name: part_of_value(value, k) for name, value in given.items()} for k in range(self.num_particles)]
@@ -162,10 +181,13 @@ class Runner:
     def _run(self, function: Callable[..., Any], giver: _Given, summing: bool) -> dict[str, Site]:
         enumerated = EnumMessenger(first_available_dim=self.dim - 1) if summing else nullcontext()
         plate = self._plate()  # before it is traced: it is no plate of the pair's
-        with self.forgetting, poutine.trace() as tracer, enumerated, giver, plate:
-            function(*self.batch)
-        sites = {name: site for name, site in tracer.trace.nodes.items() if site["type"] == "sample"}
-        sites = with_sizes(sites)
+
+        def held(*batch: Any) -> None:
+            with enumerated, giver, plate:
+                function(*batch)
+
+        with self.forgetting:
+            sites = sites_of(held, *self.batch)
         if not any(map(is_summed, sites.values())):
             return sites
         own = {name: site for name, site in sites.items() if not site_is_subsample(site)}

@@ -1,14 +1,16 @@
-"""Draws of x from a model that gradients flow through: what objectives read that need no density.
+"""Draws of a model with nothing observed: data, dreams, and what objectives read that need no density.
 
-    x' = G(z),  z ~ p(z)        a run of ``poutine.uncondition(model)``, read at the site where x is observed
+    x' = G(z),  z ~ p(z)        a run of the model with nothing observed, read at the site where x is observed
 
-The gradient in the model's parameters is pathwise: it exists where x', and every latent whose distribution depends on a
-parameter, has a reparameterized sample. A latent with a fixed prior may be discrete.
+The gradient in the model's parameters is pathwise: it exists where x', and every latent whose distribution depends on
+a parameter, has a reparameterized sample. A latent with a fixed prior may be discrete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,13 +19,38 @@ from torch import Tensor
 
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.memories import Forgetting
-from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated, owner
+from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import num_rows, x_of
-from ppgen.pairs.sites import Site, drawn_site, is_latent
+from ppgen.pairs.sites import Site, data_frame, drawn_site, is_latent
+from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["check_generates", "data_size", "dreamt", "generated", "prior_latents", "unconditioned"]
+__all__ = [
+    "Draws",
+    "check_generates",
+    "data_size",
+    "draws_of",
+    "dreamt",
+    "generated",
+    "global_draws",
+    "local_latents",
+    "prior_latents",
+    "unconditioned",
+]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Data made by a model, (B, D): ``x`` drawn from p(x | z), and p(x | z)'s ``mean`` (x where it has none).
+
+    ``of_x`` and ``of_mean`` say of each how it was made.
+    """
+
+    x: Tensor
+    mean: Tensor
+    of_x: str = ""
+    of_mean: str = ""
 
 
 def generated(program: Program, batch: Batch) -> Tensor:
@@ -45,7 +72,7 @@ def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
             parameters, is not reparameterizable (the site is named).
     """
     pair = owner(program.model)
-    if isinstance(pair, Pair) and not pair.normalised:
+    if not getattr(pair, "normalised", True):
         raise UsageError(
             f"{needed_by} reads direct draws of the model, and {type(pair).__name__} is unnormalised and has none: "
             "choose an objective for energy-based pairs, 'pcd'."
@@ -58,12 +85,43 @@ def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
                 _check_pathwise(site, needed_by)
 
 
-def unconditioned(model: Callable[..., Any], batch: Batch) -> dict[str, Site]:
-    """The sample sites of a run of the model with nothing observed, in its order."""
-    with Forgetting(model), poutine.trace() as tracer:
-        poutine.uncondition(model)(*batch)
-    nodes: dict[str, Site] = tracer.trace.nodes
-    return {name: site for name, site in nodes.items() if site["type"] == "sample"}
+def unconditioned(
+    model: Callable[..., Any], batch: Batch, given: Mapping[str, Tensor] = MappingProxyType({})
+) -> dict[str, Site]:
+    """The sample sites of a run of the model with nothing observed, in its order; the latents ``given`` are held."""
+    with Forgetting(model):
+        return sites_of(poutine.condition(unobserved(model), data=dict(given)), *batch)
+
+
+def local_latents(sites: Mapping[str, Site], plate: str | None) -> list[str]:
+    """Names of the latents in the data plate, of an unconditioned model's sites, in its order."""
+    drawn = {name: site for name, site in sites.items() if is_latent(site) and not site["infer"].get("was_observed")}
+    return [name for name, site in drawn.items() if data_frame(site, plate) is not None]
+
+
+def draws_of(sites: Mapping[str, Site], x: Tensor, of_x: str = "", of_mean: str = "") -> Draws:
+    """What a run of the unconditioned model gave at the site where x is observed.
+
+    Raises:
+        UsageError: no observed site has the shape of x.
+    """
+    site = drawn_site(sites, x)
+    try:
+        mean = site["fn"].mean.expand(x.shape)
+    except NotImplementedError:
+        mean = site["value"]
+    return Draws(site["value"], mean, of_x, of_mean)
+
+
+def global_draws(pair: Any, batch: Batch) -> dict[str, Tensor]:
+    """The guide's draw of the latents outside the data plate; none for a pair without such a plate."""
+    sites = sites_of(pair.model, *batch)
+    plate = plate_of(pair, sites)
+    inside = {name for name, site in sites.items() if data_frame(site, plate) is not None}
+    outside = {name for name, site in sites.items() if is_latent(site)} - inside
+    if not inside or not outside:
+        return {}
+    return {name: site["value"] for name, site in sites_of(pair.guide, *batch).items() if name in outside}
 
 
 def _depends_on_parameters(site: Site) -> bool:
@@ -83,11 +141,10 @@ def _check_pathwise(site: Site, needed_by: str) -> None:
 
 def check_dreamable(particles: Particles, needed_by: str) -> None:
     """The guide draws each latent by itself: it can be asked for the probability of latents that it did not draw."""
-    made_of = [n for n, s in particles.guide_sites.items() if s["infer"].get("is_auxiliary") and not s["is_observed"]]
-    if any(particles.guide_sites[name]["mask"] is not False for name in made_of):
+    for name in particles.made_of:
         raise UsageError(
             f"{needed_by} asks the guide for the probability of dreamt latents, and it makes them of auxiliary site "
-            f"{shown(made_of[0])}, which a dream has not: use a guide that draws each latent by itself, or an "
+            f"{shown(name)}, which a dream has not: use a guide that draws each latent by itself, or an "
             "objective without a sleep phase ('rws' with sleep=0)."
         )
 
@@ -125,13 +182,10 @@ def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
     """
     runner = particles.runner.anew(num)
     with torch.no_grad():
-        sites = runner.at(poutine.uncondition(particles.program.model), _outside(particles, num))
+        sites = runner.at(
+            unobserved(particles.program.model), {name: value[:num] for name, value in particles.shared.items()}
+        )
     return {name: torch.as_tensor(sites[name]["value"]) for name in particles.model_sites}
-
-
-def _outside(particles: Particles, num: int) -> dict[str, Tensor]:
-    names = [] if particles.outside is None else particles.outside.latents
-    return {name: particles.guide_sites[name]["value"][:num].detach() for name in names}
 
 
 def _places(sites: Mapping[str, Site], batch: Batch, needed_by: str) -> dict[int, str]:

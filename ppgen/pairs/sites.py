@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import pyro.distributions as dist
 import torch
 from pyro.distributions.hmm import HiddenMarkovModel
-from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from ppgen.distributions.wrappers import core_of, family_name, is_made_masked
 from ppgen.errors import UsageError, shown
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "own_dims",
     "per_datum",
     "raw_log_prob",
+    "side_axis",
     "unscaled",
 ]
 
@@ -76,10 +77,7 @@ def is_point(site: Site) -> bool:
 
 def _core(site: Site) -> Any:
     """The distribution within events, masks and plates; of one of the particles, where they were run one by one."""
-    fn = (site["parts"][0] if "parts" in site else site)["fn"]
-    while isinstance(fn, dist.Independent | ExpandedDistribution | MaskedDistribution):
-        fn = fn.base_dist
-    return fn
+    return core_of((site["parts"][0] if "parts" in site else site)["fn"])
 
 
 def own_dims(site: Site) -> int:
@@ -107,10 +105,7 @@ def unscaled(site: Site, plate: str | None) -> Site:
 
 def is_masked(site: Site) -> bool:
     """Whether some of the site's log-probabilities are left out, by ``poutine.mask`` or ``.mask``."""
-    fn = site["fn"]
-    while isinstance(fn, dist.Independent | ExpandedDistribution):
-        fn = fn.base_dist
-    return site["mask"] is not None or isinstance(fn, MaskedDistribution)
+    return site["mask"] is not None or is_made_masked(site["fn"])
 
 
 def data_frame(site: Site, plate: str | None) -> Any | None:
@@ -123,11 +118,18 @@ def per_datum(site: Site, plate: str | None, numbers: Tensor, event_dim: int | N
 
     ``event_dim`` is how many dims stand to the right of the plates; None: as many as in the site's value.
     """
-    frame = data_frame(site, plate)
-    if frame is None:
+    axis = side_axis(site, plate, numbers, event_dim)
+    if axis is None:
         return numbers.reshape(len(numbers), 1, -1)
-    ordered = numbers.movedim(numbers.dim() - (site["fn"].event_dim if event_dim is None else event_dim) + frame.dim, 1)
+    ordered = numbers.movedim(axis, 1)
     return ordered.reshape(*ordered.shape[:2], -1)
+
+
+def side_axis(site: Site, plate: str | None, numbers: Tensor, event_dim: int | None = None) -> int | None:
+    """Which axis of numbers of the shape of a site's value is the data's; None: the site stands outside their plate."""
+    frame = data_frame(site, plate)
+    own = site["fn"].event_dim if event_dim is None else event_dim
+    return None if frame is None else int(numbers.dim() - own + frame.dim)
 
 
 def drawn_site(sites: Mapping[str, Site], x: Tensor) -> Site:
@@ -209,8 +211,8 @@ def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> No
     for name, site in guide_sites.items():
         if is_latent(site) and not site["fn"].has_rsample:
             raise UsageError(
-                f"site {shown(name)} of the guide is drawn from {_base_name(site['fn'])}, which has no reparameterized "
-                f"sample: under {objective} its gradient would silently be zero; use an objective with "
+                f"site {shown(name)} of the guide is drawn from {family_name(site['fn'])}, which has no "
+                f"reparameterized sample: under {objective} its gradient would silently be zero; use an objective with "
                 "needs_rsample = False (`ppgen list objectives`), or a reparameterizable distribution."
             )
 
@@ -271,13 +273,6 @@ def _shape_error(site: Site, what: str) -> UsageError:
         f"shape {tuple(fn.batch_shape)} and event shape {tuple(fn.event_shape)}: declare event dims with .to_event(), "
         "and give observations the distribution's shape (a (N,) against (N, 1) would broadcast to (N, N))."
     )
-
-
-def _base_name(distribution: Any) -> str:
-    distribution = distribution.fns[0] if hasattr(distribution, "fns") else distribution
-    while hasattr(distribution, "base_dist"):
-        distribution = distribution.base_dist
-    return type(distribution).__name__
 
 
 def _names(sites: Iterable[str]) -> str:

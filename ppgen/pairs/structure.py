@@ -23,13 +23,12 @@ from torch import nn
 
 from ppgen.errors import UsageError, blame, current_line, first_sentence, shown
 from ppgen.pairs.memories import Forgetting
-from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated, kept_buffers, owner, unwrapped
-from ppgen.pairs.plates import with_sizes
-from ppgen.pairs.running import Batch, Program, Runner
+from ppgen.pairs.running import Batch, HowToRun, Program, Runner
 from ppgen.pairs.sites import Site, check_observed, check_plates, check_same_latents
 from ppgen.pairs.stacking import log_prob_of, part_of_value
 from ppgen.pairs.summation import is_absorbed
+from ppgen.pairs.traces import sites_of
 
 __all__ = ["APART", "runner_of", "structure_key"]
 
@@ -46,8 +45,8 @@ def runner_of(program: Program, batch: Batch, num_particles: int, together: bool
         UsageError: a batch dim of a site is no plate's (the site is named).
     """
     for function in (program.model, program.guide):
-        if isinstance(pair := owner(function), Pair):
-            pair.prepare(*batch)
+        if isinstance(module := owner(function), HowToRun):
+            module.prepare(*batch)
     dim = -1 - max(_nesting(program.model, batch), _nesting(program.guide, batch))
     several = num_particles > 1
     apart = _why_apart(program, batch, dim) if several and together is None else ""
@@ -58,12 +57,8 @@ def runner_of(program: Program, batch: Batch, num_particles: int, together: bool
 @contextmanager
 def _looking(program: Program, *inner: Messenger) -> Iterator[None]:
     """A run that leaves nothing behind: no gradients, parameters, random numbers or batch statistics."""
-    with ExitStack() as stack:
-        stack.enter_context(kept_buffers(program.model, program.guide))
-        stack.enter_context(torch.random.fork_rng())
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(isolated())
-        stack.enter_context(poutine.block())
+    still = kept_buffers(program.model, program.guide)
+    with still, torch.random.fork_rng(), torch.no_grad(), isolated(), poutine.block(), ExitStack() as stack:
         for handler in inner:
             stack.enter_context(handler)
         yield
@@ -95,10 +90,8 @@ def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     known = _NESTING.setdefault(structure_key(function), {})
     name = (_name(function), _kind(batch))
     if name not in known:
-        with _looking(Program(function, function), Forgetting(function)), poutine.trace() as tracer:
-            function(*batch)
-        nodes = tracer.trace.nodes
-        sites = with_sizes({n: site for n, site in nodes.items() if site["type"] == "sample"})
+        with _looking(Program(function, function), Forgetting(function)):
+            sites = sites_of(function, *batch)
         for site in sites.values():
             if not site_is_subsample(site):
                 check_plates(site)

@@ -31,7 +31,7 @@ from ppgen.arguments import at_least
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.parameters import detached, owner
 from ppgen.pairs.plates import DataPlate, data_plate, in_same_plate
-from ppgen.pairs.rows import is_divisible, num_rows
+from ppgen.pairs.rows import is_divisible, like_data, num_rows
 from ppgen.pairs.running import Batch, Draw, Program, Runner
 from ppgen.pairs.sites import (
     Site,
@@ -136,6 +136,12 @@ class Particles:
         """Those of the latents that have no reparameterized sample: no gradient flows through their values."""
         return [name for name in self.latents if not self.guide_sites[name]["fn"].has_rsample]
 
+    @property
+    def made_of(self) -> list[str]:
+        """Names of the guide's auxiliary sites that latents are functions of (an autoguide's), not those masked out."""
+        drawn = [site for site in self.guide_sites.values() if site["infer"].get("is_auxiliary")]
+        return [site["name"] for site in drawn if not site["is_observed"] and site["mask"] is not False]
+
     def log_q_of(self, names: Iterable[str]) -> Tensor:
         """log q of some of the latents, each given those before it, shape (K, B); zeros (K, 1) for none of them.
 
@@ -172,15 +178,25 @@ class Particles:
         """Names of the model's latents that are summed out."""
         return [name for name, site in self.model_sites.items() if is_summed(site)]
 
-    def held(self, num: int) -> dict[str, Tensor]:
-        """The first particle's draws outside the data plate, for ``num`` particles: to be given to further runs.
+    @property
+    def global_latents(self) -> list[str]:
+        """Names of the latents outside the data plate, in the guide's order."""
+        return [] if self.outside is None else self.outside.latents
 
-        Those that latents are made of (an autoguide's) are among them.
+    @property
+    def shared(self) -> dict[str, Tensor]:
+        """What the guide draws outside the data plate, (K, ...) without gradients, to be given to further runs.
+
+        What latents are made of (an autoguide's auxiliary site) is among it.
         """
         sites = {} if self.outside is None else self.guide_sites
         drawn = {name: site for name, site in sites.items() if not (site["is_observed"] or site_is_subsample(site))}
-        values = {n: s["value"][:1].detach() for n, s in drawn.items() if data_frame(s, self.plate) is None}
-        return {name: value.expand(num, *value.shape[1:]) for name, value in values.items()}
+        return {n: s["value"].detach() for n, s in drawn.items() if data_frame(s, self.plate) is None}
+
+    @property
+    def held(self) -> dict[str, Tensor]:
+        """:attr:`shared` of the first particle, (1, ...): given to a run, it holds for all of its particles."""
+        return {name: value[:1] for name, value in self.shared.items()}
 
     def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:
         """Log-probability of one site under the model (or under ``sites``), shape (K, B)."""
@@ -264,9 +280,7 @@ def _scored(site: Site, before: Site | None) -> Site:
 def _like(particles: Particles) -> Tensor:
     """A floating-point tensor of the pair's kind: of the batch, of its parameters, or torch's default."""
     module = owner(particles.program.model)
-    tensors = [*particles.batch, *(() if module is None else module.parameters())]
-    found = (v for v in tensors if torch.is_tensor(v) and torch.is_floating_point(v))
-    return next(found, torch.zeros(()))
+    return like_data((*particles.batch, *(() if module is None else module.parameters())))
 
 
 _SAID: WeakSet[Any] = WeakSet()
@@ -314,8 +328,8 @@ def run_particles(
         program: the model and the guide.
         batch: what the data set yields, ``(x,)``, ``(x, y)``, ...
         num_particles: K.
-        given: latents to score instead of drawing them, by site name, each (K, B, ...): states to enumerate, draws
-            of a chain.
+        given: latents to score instead of drawing them, by site name, each (K, B, ...), or (1, B, ...) for all
+            particles: states to enumerate, draws of a chain.
         draw: called with each other latent site of the guide, in order; gives the value the site takes, such as a
             relaxed one or a mean, or None for a sample. A discrete site's value may lie between its states: its
             log-probability under guide and model is then the multilinear extension of

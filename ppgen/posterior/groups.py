@@ -23,18 +23,18 @@ from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.arguments import at_least
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
+from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.running import Runner
 from ppgen.pairs.sites import Site, is_latent
 from ppgen.pairs.structure import runner_of
+from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.posterior.arviz_bridge import smoothed_log_weights
 from ppgen.posterior.replay import Replay, Scores, Variables, observations
@@ -44,6 +44,12 @@ __all__ = ["Groups", "guide_groups", "mcmc_groups", "numbers_of_a_draw"]
 
 _CELLS = 2**24
 """Numbers in the largest site of one block of draws."""
+
+_GROUPS = (
+    *("posterior", "posterior_predictive", "log_likelihood", "sample_stats"),
+    *("prior", "prior_predictive", "observed_data"),
+)
+"""As they stand in an InferenceData."""
 
 _PRIOR_DRAWS = 500
 """Draws of the prior beside those of MCMC."""
@@ -71,15 +77,7 @@ class Groups:
     @property
     def variables(self) -> dict[str, Variables]:
         """The groups by their names."""
-        return {
-            "posterior": self.posterior,
-            "posterior_predictive": self.posterior_predictive,
-            "log_likelihood": self.log_likelihood,
-            "sample_stats": self.sample_stats,
-            "prior": self.prior,
-            "prior_predictive": self.prior_predictive,
-            "observed_data": self.observed_data,
-        }
+        return {name: getattr(self, name) for name in _GROUPS}
 
 
 def guide_groups(
@@ -92,13 +90,13 @@ def guide_groups(
     """
     _check_sizes(pair, num_samples, resampled_from)
     pair.prepare(*batch)
-    with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
+    with looking(pair), pyro.validation_enabled(False):
         one = run_particles(Program(pair.model, pair.guide), batch, 1)
         replay = Replay(runner_of(one.program, batch, 2), bool(one.summed), _block(one), progress)
-        drawn = Groups() if pair.implicit else _drawn(one, num_samples, resampled_from, replay)
-        inferred = (drawn.posterior or one.summed) and pair.normalised
+        drawn = _drawn(one, num_samples, resampled_from, replay) if pair.has_weights else Groups()
+        inferred = (drawn.posterior or one.summed) and pair.has_prior
         scores = replay.scored(drawn.posterior, num_samples) if inferred else Scores()
-        prior, prior_predictive = replay.prior(num_samples) if pair.normalised else ({}, {})
+        prior, prior_predictive = replay.prior(num_samples) if pair.has_prior else ({}, {})
     return Groups(
         posterior=drawn.posterior | scores.summed | scores.deterministic,
         sample_stats=drawn.sample_stats,
@@ -124,10 +122,7 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
     chains = _chains(mcmc)
     model = partial(mcmc.kernel.model, **options)
     with torch.no_grad():
-        with poutine.trace() as tracer:
-            model(*batch)
-        nodes: Mapping[str, Site] = tracer.trace.nodes
-        sites = {name: site for name, site in nodes.items() if site["type"] == "sample"}
+        sites = sites_of(model, *batch)
         posterior = {name: Variable.of(sites[name], values.flatten(0, 1)) for name, values in chains.items()}
         rank = max(len(site["fn"].batch_shape) for site in sites.values() if not site_is_subsample(site))
         runner = Runner(Program(model, model), batch, 1, -1 - rank, together=False)  # one draw after another
@@ -151,7 +146,7 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
 def numbers_of_a_draw(pair: Pair, batch: Batch) -> int:
     """How many numbers one draw of everything has: latents and data, of the posterior and of the prior."""
     pair.prepare(*batch)
-    with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
+    with looking(pair, seed=0):
         one = run_particles(Program(pair.model, pair.guide), batch, 1)
     return 2 * sum(_sizes(one))
 
@@ -236,7 +231,7 @@ def _check_sizes(pair: Pair, num_samples: int, resampled_from: int | None) -> No
     for name, value in (("num_samples", num_samples), ("resampled_from", resampled_from)):
         if value is not None:
             at_least(name, value, 1)
-    if resampled_from is not None and pair.implicit:
+    if resampled_from is not None and not pair.has_weights:
         raise UsageError(
             f"resampling needs log-weights, and {type(pair).__name__} is implicit and has none: leave it out."
         )

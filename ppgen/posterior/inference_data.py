@@ -7,13 +7,13 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-import torch
 from pyro.infer import MCMC, SVI
 
 from ppgen.errors import UsageError
 from ppgen.files.writing import write_whole
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.function_pair import as_pair, pair_from
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.places import brought_to
@@ -80,8 +80,7 @@ def to_inference_data(
             resampling of an implicit pair, or of latents outside the plate of a batch that is not all data; guide and
             model disagree (the site is named).
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         options = {"num_samples": num_samples, "resampled_from": resampled_from}
         groups = _groups(source, batch, data_plate=data_plate, progress=progress, **options)
     every = {**_attributes(groups), **(attrs or {})}

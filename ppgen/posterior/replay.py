@@ -9,12 +9,10 @@ and, without draws, the prior's. Many draws are run at once where the pair allow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pyro.distributions.util import scale_and_mask
-from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
@@ -23,6 +21,7 @@ from ppgen.pairs.running import Runner
 from ppgen.pairs.sites import Site, is_computed, is_latent, own_dims
 from ppgen.pairs.stacking import log_prob_of
 from ppgen.pairs.summation import is_absorbed
+from ppgen.pairs.traces import unobserved
 from ppgen.posterior.variables import Variable
 
 __all__ = ["Replay", "Scores", "Variables", "observations"]
@@ -67,7 +66,7 @@ class Replay:
             data = {name: site for name, site in observations(sites).items() if name not in given}
             log_p = {n: self._log_prob(site, size) for n, site in data.items() if not is_absorbed(site)}
             summed = runner.summed_given(given) if self.summed else {}
-            anew = runner.at(_unobserved(runner.program.model), {**given, **summed})
+            anew = runner.at(unobserved(runner.program.model), {**given, **summed})
             made = {name: self._values(site, size) for name, site in anew.items() if is_computed(site)}
             drawn = {name: self._values(anew[name], size) for name in summed}
             parts.append((log_p, {name: self._values(anew[name], size) for name in data}, made, drawn))
@@ -78,7 +77,7 @@ class Replay:
         parts: list[tuple[Variables, Variables]] = []
         for _, size in self._blocks(num, "prior predictive"):
             runner = self._runner(size)
-            sites = runner.at(_unobserved(runner.program.model), {})
+            sites = runner.at(unobserved(runner.program.model), {})
             wanted = {n: s for n, s in sites.items() if is_computed(s) or (is_latent(s) and s["value"].numel())}
             drawn = {name: self._values(site, size) for name, site in wanted.items()}
             data = {name: drawn.pop(name) for name in wanted if sites[name]["infer"].get("was_observed")}
@@ -112,24 +111,6 @@ def observations(sites: Mapping[str, Site]) -> dict[str, Site]:
     """The sites where data are observed: not what a model computes, nor its factors, which have no value."""
     seen = {name: site for name, site in sites.items() if site["is_observed"] and not site_is_subsample(site)}
     return {name: site for name, site in seen.items() if not is_computed(site) and site["value"].numel()}
-
-
-class _Unobserved(UnconditionMessenger):
-    """Samples what is observed; what a model computes (``pyro.deterministic``) stays as it is."""
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if not is_computed(msg):
-            super()._pyro_sample(msg)
-
-
-def _unobserved(model: Callable[..., Any]) -> Callable[..., Any]:
-    """The model with nothing observed: the innermost handler, so that what it lets be sampled may still be given."""
-
-    def run(*batch: Any) -> None:
-        with _Unobserved():
-            model(*batch)
-
-    return run
 
 
 def _joined(parts: tuple[Variables, ...]) -> Variables:

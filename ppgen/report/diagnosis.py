@@ -39,7 +39,7 @@ def verdict(run: Run) -> Section | None:
     found = run.diagnosis
     if found is None:
         return None
-    infers = not (run.pair.implicit or run.pair.exact_guide)
+    infers = run.pair.has_approximate_guide
     draws = f", with {found.num_particles:,} draws of the guide for each" if infers else ""
     text = f"{found.sentence} Asked of {found.num_data:,} {found.split} data{draws}. {found.left_out}"
     lights = Markup('<ul class="lights">{}</ul>').format(Markup("").join(map(_light, found.findings)))

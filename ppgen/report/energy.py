@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from ppgen.chains.sweeps import SWEEPS, chain_states
 from ppgen.pages.charts import Vectors, draw_panels
 from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, number, picture
 from ppgen.pages.pictures import grid
-from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.energy import SWEEPS, energy_pair
+from ppgen.pairs.looking import looking, seeded
 from ppgen.report.parts import grey, layout, pictured, shown_data
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _DATA = 1000
 
 
 def _is_energy(run: Run) -> bool:
-    return isinstance(run.pair, EnergyPair)
+    return run.pair.has_chains
 
 
 def normaliser(run: Run) -> Section | None:
@@ -57,8 +56,9 @@ def normaliser(run: Run) -> Section | None:
 def chains(run: Run) -> Iterator[Figure]:
     """Markov chains on their way, from where training left them, or from the base distribution."""
     shape, columns = layout(run)
-    assert isinstance(run.pair, EnergyPair)
-    states = chain_states(run.pair, columns if shape is not None else COLUMNS, start=run.chains, after=_AFTER)
+    pair = energy_pair(run.pair, "a picture of chains")
+    with looking(pair, seed=0):
+        states = pair.visible(pair.chain_states(columns if shape is not None else COLUMNS, run.chains, _AFTER))
     places = f"{', '.join(f'{n:,}' for n in _AFTER[:-1])} and {_AFTER[-1]:,}"
     start = "at a draw of the base distribution" if run.chains is None else "where training left it"
     caption = f"Each column is a chain that starts {start}; its rows are its states after {places} sweeps."
@@ -74,13 +74,13 @@ def chains(run: Run) -> Iterator[Figure]:
 @pictured("Free energies", applies=_is_energy)
 def energies(run: Run) -> Iterator[Figure]:
     """Free energies of data against those of samples."""
-    assert isinstance(run.pair, EnergyPair)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    pair = energy_pair(run.pair, "a histogram of free energies")
+    with seeded(0):
         train, test = (run.data.draw((split[0][:_DATA],))[0] for split in (run.data.train, run.data.shown))
-    samples = chain_states(run.pair, _SAMPLES, start=run.chains)[-1]
-    groups = {"training data": train, shown_data(run): test, "samples": samples}
-    found = {name: _free_energies(run.pair, v) for name, v in groups.items()}
+    with looking(pair, seed=0):
+        groups = {"training data": train, shown_data(run): test}
+        groups["samples"] = pair.draw_data((train,), _SAMPLES, run.chains).x
+        found = {name: pair.free_energy(v) for name, v in groups.items()}
     panels = {name: [Vectors(value[:, None], series)] for series, (name, value) in enumerate(found.items())}
     means = ", ".join(f"{name} {number(float(value.mean()))}" for name, value in found.items())
     caption = (
@@ -115,8 +115,3 @@ def _weights(run: Run) -> Tensor | None:
     if not _is_energy(run) or not isinstance(weight, Tensor) or weight.dim() != 2 or len(weight) != features:
         return None
     return weight.detach()
-
-
-def _free_energies(pair: EnergyPair, v: Tensor) -> Tensor:
-    with torch.no_grad():
-        return pair.free_energy(v)

@@ -27,7 +27,7 @@ _PATHS, _POINTS = 6, 9
 _PATHS_IN_PLANE, _POINTS_IN_PLANE = 3, 60
 
 
-@pictured("Latent traversal", applies=lambda run: run.pair.normalised and not run.pair.implicit and _walks(run))
+@pictured("Latent traversal", applies=lambda run: run.pair.has_density and _walks(run))
 def traversal(run: Run) -> Iterator[Figure]:
     """What single latents do."""
     shape, _ = layout(run)

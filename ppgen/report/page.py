@@ -98,7 +98,8 @@ def headline(run: Run) -> Headline:
     elif found["log_z"] is None:
         notes = [f"bound of K = {found['num_particles']:,} particles, {error_of}"]
     else:
-        notes = [f"less log Z = {number(found['log_z']['value'])}, {error_of} and of log Z"]
+        bound = f"bound of K = {found['num_particles']:,} particles, " if found["method"] == "bound" else ""
+        notes = [f"{bound}less log Z = {number(found['log_z']['value'])}, {error_of} and of log Z"]
     if found["bits_per_dim"] is not None:
         notes.append(f"{number(found['bits_per_dim'], 3)} bits per dimension")
     return Headline(what, number(found["log_likelihood"]), number(found["standard_error"]), tuple(notes))
@@ -108,10 +109,11 @@ def _unevaluated(run: Run) -> Headline:
     """The last validation value, and the command that gives a better number."""
     values = [score(line) for line in run.metrics if line["split"] == "valid"]
     command, gives = f"ppgen evaluate {run.directory or 'RUN'}", "its test log-likelihood"
-    if run.pair.implicit:
+    if not run.pair.has_weights:
         values, gives = [], "measures of its samples"
     advice = f"The run has not been evaluated: {command} gives {gives}, then write this page again."
-    what = "Test log-likelihood under a Parzen window" if run.pair.implicit else f"Last validation {name_of_value(run)}"
+    last = f"Last validation {name_of_value(run)}"
+    what = last if run.pair.has_weights else "Test log-likelihood under a Parzen window"
     if not values:
         return Headline(what, "none yet", "", (advice,), unit="")
     return Headline(what, number(values[-1]), "", (advice,))

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ppgen.runs.run import Run
 from typing import TYPE_CHECKING
 
-from ppgen.chains.sweeps import SWEEPS
 from ppgen.draws.samples import conditions, prior_samples
 from ppgen.pages.elements import COLUMNS, Figure, drawn, picture
 from ppgen.report.parts import grey, layout, modes_of, pictured, shown_data
@@ -42,12 +41,12 @@ def samples(run: Run) -> Iterator[Figure]:
         x = run.data.shown[0][:num]
         groups = {shown_data(run): Vectors(x, 1, 0.5), "samples": Vectors(draws.x, 0, 0.5)}
         panels = {title: [group, *modes_of(run)] for title, group in groups.items()}
-        how = f"{_how(run, _story(run, 'x'))}.{_crosses(run)}"
+        how = f"{draws.of_x}.{_crosses(run)}"
         caption = f"{shown_data(run).capitalize()}, and as many draws of the model: {how}"
         yield drawn(draw_panels(panels), f"{len(x)} {shown_data(run)} beside {num} samples.", caption)
     else:
         labels = "" if classes is None else f" Labels 0 to {classes - 1} in turn, row by row."
-        caption = f"{_how(run, _story(run, 'mean'))}.{labels}"
+        caption = f"{draws.of_mean}.{labels}"
         yield Figure(picture(grid(draws.mean, shape, columns, grey=grey(run)), columns, f"{num} samples."), caption)
 
 
@@ -74,41 +73,24 @@ def _few(run: Run) -> int:
     return _POINTS if run.data.spec.num_features <= 2 else _LINES
 
 
-def _story(run: Run, what: str) -> str:
-    """How a normalised pair makes a sample, or the mean of one."""
-    if run.pair.implicit:
-        return "x = G(z), z ~ p(z)"
-    return "z ~ p(z), x ~ p(x | z)" if what == "x" else "Means of p(x | z), z ~ p(z)"
-
-
-def _how(run: Run, by_prior: str) -> str:
-    """How samples were drawn."""
-    start = "draws of its base distribution" if run.chains is None else "its persistent chains"
-    return by_prior if run.pair.normalised else f"Markov chains after {SWEEPS:,} sweeps from {start}"
-
-
 def _crosses(run: Run) -> str:
     return " Crosses: the known modes." if modes_of(run) else ""
 
 
-@pictured("Reconstructions", applies=lambda run: not run.pair.implicit)
+@pictured("Reconstructions", applies=lambda run: run.pair.has_weights)
 def reconstruction(run: Run) -> Iterator[Figure]:
     """Data that were held out, or what there is, and what the pair makes of them."""
     shape, columns = layout(run)
     num = min(2 * COLUMNS, len(run.data.shown[0])) // columns * columns
     batch = take_rows(run.data.shown, slice(num))
-    x, mean = batch[0], reconstructions(run.pair, batch).mean
+    again = reconstructions(run.pair, batch)
+    x, mean = batch[0], again.mean
     if shape is None:
         panels = {f"datum {i}": [Vectors(x[[i]], 1, marker="o"), Vectors(mean[[i]])] for i in range(min(6, num))}
-        caption = f"{shown_data(run).capitalize()} (with points), and {_again(run)} for each."
+        caption = f"{shown_data(run).capitalize()} (with points), and {again.of_mean} for each."
         yield drawn(draw_panels(panels), f"{len(panels)} {shown_data(run)} and their reconstructions.", caption)
     else:
         both = zip(x.split(columns), mean.split(columns), strict=True)
         pixels = grid(torch.cat([row for rows in both for row in rows]), shape, columns, grey=grey(run), band=2)
-        caption = f"{shown_data(run).capitalize()}; below each, {_again(run)}."
+        caption = f"{shown_data(run).capitalize()}; below each, {again.of_mean}."
         yield Figure(picture(pixels, columns, f"{num} {shown_data(run)}, each above its reconstruction."), caption)
-
-
-def _again(run: Run) -> str:
-    """How a datum was made again."""
-    return "the mean of p(x | z) at one draw z of the guide" if run.pair.normalised else "a draw by one sweep from it"

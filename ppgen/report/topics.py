@@ -12,6 +12,7 @@ from ppgen.evaluation.coherence import COHERENCE_WORDS, published_coherence, top
 from ppgen.pages.elements import COLUMNS, Figure, Section, number, picture
 from ppgen.pages.pictures import grid
 from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.rows import take_rows
 from ppgen.report.parts import shown_data
 
@@ -84,8 +85,7 @@ def _shares(run: Run) -> Tensor | None:
         return None
     batch = take_rows(run.data.shown, slice(_DOCUMENTS))
     words: Tensor = batch[0].sum(1, keepdim=True)  # (B, 1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with seeded(0):
         chunks = read_particles(run.pair, batch, _PARTICLES, lambda p: p.guide_sites[site]["value"].softmax(-1))
         theta: Tensor = torch.cat([torch.cat(blocks).mean(0) for blocks in chunks])  # (B, topics)
     return (words * theta).sum(0) / words.sum()

@@ -19,7 +19,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ppgen.data import Dataset
@@ -29,6 +28,7 @@ from ppgen.evaluation import Evaluation, evaluate
 from ppgen.files.documents import read_document
 from ppgen.files.writing import write_whole
 from ppgen.objectives.objective import Objective, State
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.posterior.inference_data import POSTERIOR, write_posterior
 from ppgen.runs.config import CONFIG, read_config
@@ -141,8 +141,7 @@ class Run:
         return result
 
     def _keep_posterior(self, file: Path, result: Diagnosis) -> None:
-        with torch.random.fork_rng():
-            torch.manual_seed(result.seed)
+        with seeded(result.seed):
             batch = self.data.draw(self.data.rows(result.split, slice(min(_KEPT, result.num_data))))
         numbers = {f"diagnosis_{one.question}": one.number for one in result.findings if one.number is not None}
         try:

@@ -117,7 +117,7 @@ def needs_a_density(pair: Pair) -> None:
     Raises:
         NotApplicable: the pair is implicit.
     """
-    if pair.implicit:
+    if not pair.has_weights:
         raise NotApplicable("the pair is implicit: it states how x is drawn, and no density of x")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro import poutine
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.summation import is_absorbed
+from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch
 from ppgen.testing.checks import CheckFailed, NotApplicable, needs_a_density, pair_check
 from ppgen.testing.sandbox import SEED, particles, program_of, random_sites, unlike
@@ -155,10 +155,9 @@ def inside(distribution: Any, value: Tensor) -> bool:
 
 def _structure(function: Any, batch: Batch, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
-    with isolated(), poutine.trace() as tracer:
-        function(*batch)
-    sites = random_sites(tracer.trace.nodes).items()
-    return {name: (site["is_observed"], tuple(site["fn"].shape())) for name, site in sites}
+    with isolated():
+        sites = random_sites(sites_of(function, *batch))
+    return {name: (site["is_observed"], tuple(site["fn"].shape())) for name, site in sites.items()}
 
 
 def _finite(value: Tensor) -> bool:

@@ -26,7 +26,7 @@ def check_loss_falls(pair: Pair, batch: Batch) -> None:
     if not any(p.requires_grad for p in pair.parameters()):
         raise NotApplicable("the pair has no trainable parameters")
     needs_a_density(pair)
-    if not pair.normalised:
+    if pair.needs_log_z:
         raise NotApplicable("the pair is unnormalised: minus its log-weights fall without anything learned")
     before, after = _loss(pair, batch), {}
     for rate in (1e-3, 1e-2, 1e-4):

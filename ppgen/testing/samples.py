@@ -1,4 +1,4 @@
-"""Rules of draws: from the prior, by ``poutine.uncondition``, and from the guide."""
+"""Rules of draws: from the prior, and from the guide."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from torch import Tensor
 
+from ppgen.distributions.wrappers import core_of
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.sites import Site, data_frame, is_latent
 from ppgen.pairs.stacking import alone
+from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch
 from ppgen.testing.agreement import apart, coarsest
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
@@ -27,17 +28,15 @@ __all__ = ["check_posterior_samples", "check_prior_samples", "prior_sites"]
 def prior_sites(pair: Pair, batch: Batch) -> dict[str, Site]:
     """The sites of one run of the model with nothing observed."""
     torch.manual_seed(SEED)
-    with isolated(), poutine.trace() as tracer, poutine.uncondition():
-        pair.model(*batch)
-    return random_sites(tracer.trace.nodes)
+    with isolated():
+        return random_sites(sites_of(unobserved(pair.model), *batch))
 
 
 @pair_check("the prior can be drawn from, and its draws look like data")
 def check_prior_samples(pair: Pair, batch: Batch) -> None:
-    """Under ``poutine.uncondition(pair.model)`` every site, observed ones too, has the shape it has on data."""
-    with isolated(), poutine.trace() as tracer:
-        pair.model(*batch)
-    on_data = random_sites(tracer.trace.nodes)
+    """With nothing observed every site, observed ones too, has the shape it has on data."""
+    with isolated():
+        on_data = random_sites(sites_of(pair.model, *batch))
     if any(isinstance(site["fn"], dist.Unit) for site in on_data.values()):
         raise NotApplicable("the model has factor statements: its density is not normalised, and has no direct draws")
     for name, site in prior_sites(pair, batch).items():
@@ -77,9 +76,8 @@ def check_posterior_samples(pair: Pair, batch: Batch) -> None:
 
 def _is_spread(distribution: Any) -> bool:
     """Whether two draws of the distribution differ with probability one."""
-    while hasattr(distribution, "base_dist"):
-        distribution = distribution.base_dist
-    return not isinstance(distribution, dist.Delta) and not distribution.support.is_discrete
+    core = core_of(distribution)
+    return not isinstance(core, dist.Delta) and not core.support.is_discrete
 
 
 def _is_constant(value: Tensor, dim: int, given: Iterable[Any]) -> bool:

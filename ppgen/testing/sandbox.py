@@ -105,7 +105,7 @@ def with_density(pair: Pair) -> Iterator[None]:
     Its densities then move with G(z), and every rule of sites, data, particles and gradients says of the draws what it
     says of another pair's densities. Pairs with a density are left alone.
     """
-    with _UnitNoise() if pair.implicit else nullcontext():
+    with nullcontext() if pair.has_weights else _UnitNoise():
         yield
 
 
@@ -162,6 +162,6 @@ def latents_of(run: Particles, *, data: Tensor | None = None, particle: Tensor |
     return found
 
 
-def random_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
-    """The sample sites of a trace, without those that subsample a plate."""
-    return {n: s for n, s in nodes.items() if s["type"] == "sample" and not site_is_subsample(s)}
+def random_sites(sites: Mapping[str, Site]) -> dict[str, Site]:
+    """Sites without those that subsample a plate."""
+    return {n: s for n, s in sites.items() if not site_is_subsample(s)}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ppgen
-from ppgen.chains.sweeps import chain_states
+from ppgen.draws import prior_samples
 from tests.cli_cases import QUICK, run
 
 TRAIN = ["train", "rbm", "--data", "digits", "-M", "hidden=5", "--steps", "3", "--eager", "--objective"]
@@ -60,8 +60,8 @@ def test_sample_goes_on_from_the_chains_of_the_run(capsys: pytest.CaptureFixture
     found = ppgen.load("r")
     assert found.chains is not None
     assert found.chains.shape == (6, 64)
-    states = chain_states(found.pair, 4, start=found.chains)  # type: ignore[arg-type]  # an RBM
-    assert torch.equal(states[-1], torch.from_numpy(x))
+    drawn = prior_samples(found.pair, found.data.test, 4, start=found.chains)
+    assert torch.equal(drawn.x, torch.from_numpy(x))
 
 
 def test_the_report_shows_where_training_left_the_chains(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from ppgen.diagnostics.local import LocalWeights, Search, _Full, _Own, local_log
 from ppgen.distributions.log_dirichlet import LogDirichlet
 from ppgen.errors import UsageError
 from ppgen.models import LinearGaussian
+from ppgen.pairs.latents import set_apart, side_by_side
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Program
 from ppgen.testing.yardsticks import BernoulliYardstick, SharedYardstick
@@ -206,14 +207,15 @@ def test_a_reparameterized_site_beside_a_discrete_one_has_the_pathwise_gradient_
     torch.testing.assert_close(found, (x - 2 * z - c - s + (z - x / 2) / 0.8**2).mean(0))
 
 
-def test_latents_side_by_side_go_back_to_their_sites() -> None:
+def test_unconstrained_latents_side_by_side_go_back_to_their_sites() -> None:
     x = torch.randn(3, 2, dtype=torch.float64)
     family = _Own(Program(Apart(binary=False).model, Apart(binary=False).guide), (x,))
     full = _Full(family, family.start())
     chains = full.chains(5)
-    u, side_by_side = chains.unconstrained(chains.start()), full._flat(chains)
-    found = full._sites(side_by_side, chains)
-    assert side_by_side.shape == (5, 3, 3)
+    u = chains.unconstrained(chains.start())
+    numbers = side_by_side(chains.particles, u)
+    found = set_apart(chains.particles, numbers, u)
+    assert numbers.shape == (5, 3, 3)
     assert found.keys() == u.keys() == {"z", "s"}
     assert all(torch.equal(value, u[name]) for name, value in found.items())
 

@@ -15,11 +15,13 @@ from pyro.nn import PyroParam, PyroSample
 from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 
+from ppgen.draws import prior_samples
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, STL, DReG
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.tracing import Program, run_particles
+from ppgen.pairs.sampling import Draws
+from ppgen.pairs.tracing import Batch, Program, run_particles
 from tests.doubles import Chain, Line, Shared, data
 
 Part = Callable[[Tensor], object]
@@ -226,3 +228,32 @@ def test_the_sampler_is_the_model_unconditioned(kind: type[Pair]) -> None:
     x = torch.as_tensor(trace.nodes["x"]["value"])
     assert x.shape == (6, 1)
     assert not torch.equal(x, data(6))
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [
+        ({}, {"has_weights", "has_prior", "has_density", "has_approximate_guide"}),
+        ({"exact_guide": True}, {"has_weights", "has_prior", "has_density"}),
+        ({"normalised": False}, {"has_weights", "needs_log_z", "has_approximate_guide"}),
+        ({"normalised": False, "exact_guide": True}, {"has_weights", "needs_log_z"}),
+        ({"implicit": True}, {"has_prior"}),
+    ],
+)
+def test_what_a_pair_says_of_itself_tells_what_may_be_asked_of_it(flags: dict[str, bool], has: set[str]) -> None:
+    pair = type("Told", (Line,), flags)()
+    asked = ("has_weights", "has_prior", "needs_log_z", "has_density", "has_approximate_guide")
+    assert {name for name in asked if getattr(pair, name)} == has
+
+
+def test_an_unnormalised_pair_is_drawn_from_as_it_says_or_not_at_all() -> None:
+    class Told(Line):
+        normalised = False
+
+    class Drawn(Told):
+        def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
+            return Draws(torch.ones(num, 1), torch.zeros(num, 1))
+
+    with pytest.raises(UsageError, match=r"got Told, which is unnormalised: .* or write its draw_data"):
+        prior_samples(Told(), (data(6),), 3)
+    assert torch.equal(prior_samples(Drawn(), (data(6),), 3).x, torch.ones(3, 1))

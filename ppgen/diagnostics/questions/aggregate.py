@@ -34,9 +34,10 @@ from ppgen.draws.samples import prior_latents
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
 from ppgen.pairs.divergence import divergences
-from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.latents import numbered, side_by_side
+from ppgen.pairs.looking import looking
 from ppgen.pairs.rows import num_rows, rows_or_all
-from ppgen.pairs.sites import Site, data_frame, per_datum
+from ppgen.pairs.sites import Site, side_axis
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["Surgery", "aggregate", "surgery"]
@@ -86,7 +87,7 @@ def aggregate(case: Case) -> Finding | None:
     Green below a tenth, yellow above; unknown where N data cannot tell. None for an implicit or unnormalised pair, and
     for one without latents of a datum.
     """
-    if case.pair.implicit or not case.pair.normalised or not case.local_latents:
+    if not case.pair.has_density or not case.local_latents:
         return None
     case.check_spread(case.local_latents)
     found = surgery(case)
@@ -130,7 +131,7 @@ def surgery(case: Case) -> Surgery:
     """
     pair, batch = case.pair, _reference(case)
     few, N = rows_or_all(batch, slice(case.num_data)), num_rows(batch)
-    with torch.no_grad(), isolated(), in_evaluation(pair):
+    with looking(pair):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
         if one.plate is None or one.log_q.shape[1] != num_rows(few):
             raise UsageError("the guide draws the latents of all data together: there is no q(z | x) of a datum.")
@@ -155,8 +156,7 @@ def _reference(case: Case) -> Batch:
 def _told(case: Case, one: Particles, batch: Batch) -> Iterator[Tensor]:
     """log q(z_j | x_j) - log (1/N) sum_n q(z_j | x_n) for the draw of each datum of ``one``, in parts, float64."""
     J, N = one.log_q.shape[1], num_rows(batch)
-    width = sum(site["value"][0].numel() for name, site in one.guide_sites.items() if name in one.latents) // J
-    step = max(1, _CELLS // (N * max(1, width)))
+    step = max(1, _CELLS // (N * max(1, side_by_side(one).shape[-1])))
     for start in track(range(0, J, step), "mutual information", case.progress):
         draws = slice(start, min(start + step, J))
         given = {name: _across(one, name, draws, N) for name, site in one.guide_sites.items() if _is_drawn(site)}
@@ -176,11 +176,10 @@ def _is_drawn(site: Site) -> bool:
 def _across(one: Particles, name: str, draws: slice, N: int) -> Tensor:
     """The draws of a site's first particle as as many particles, each the same for all N data."""
     site, num = one.guide_sites[name], draws.stop - draws.start
-    value, frame = site["value"], data_frame(site, one.plate)
-    if frame is None:
-        whole: Tensor = value.expand(num, *value.shape[1:])
-        return whole
-    place = value.dim() - site["fn"].event_dim + frame.dim  # of the data
+    value: Tensor = site["value"]
+    place = side_axis(site, one.plate, value)  # of the data
+    if place is None:
+        return value.expand(num, *value.shape[1:])
     each: Tensor = value[0].movedim(place - 1, 0)[draws]  # (j, ...)
     return each.unsqueeze(place).expand(*each.shape[:place], N, *each.shape[place:])
 
@@ -190,17 +189,13 @@ def _moments(case: Case) -> dict[str, object]:
     names = [name for name in case.local_latents if name not in case.discrete]
     if not names:
         return {}
-    with torch.no_grad(), isolated(), in_evaluation(case.pair):
+    with looking(case.pair):
         run = run_particles(_guide_alone(case), _reference(case), 1)
     prior = prior_latents(case.pair, case.batch, _PRIOR_DRAWS, seed=case.seed)
-    drawn = [per_datum(run.guide_sites[n], run.plate, run.guide_sites[n]["value"])[0] for n in names]
-    q = torch.cat(drawn, -1).double()  # (N, F)
+    q = side_by_side(run, {name: run.guide_sites[name]["value"] for name in names})[0].double()  # (N, F)
     p = torch.cat([prior[n] for n in names], -1).double()
-    return {"latents": _labels(names, prior), **_compared(q, p)} if q.shape[1] <= _MOST_UNITS else {}
-
-
-def _labels(names: list[str], prior: dict[str, Tensor]) -> list[str]:
-    return [f"{name}[{index}]" for name in names for index in range(prior[name].shape[1])]
+    labels = [label for name in names for label in numbered(name, prior[name].shape[1])]
+    return {"latents": labels, **_compared(q, p)} if q.shape[1] <= _MOST_UNITS else {}
 
 
 def _compared(q: Tensor, p: Tensor) -> dict[str, object]:

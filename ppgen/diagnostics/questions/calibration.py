@@ -78,7 +78,7 @@ def calibration(case: Case) -> Finding | None:
     an exact guide, or without latents of a datum.
     """
     pair = case.pair
-    if pair.implicit or not pair.normalised or pair.exact_guide or not _amortised(case):
+    if not pair.has_density or pair.exact_guide or not _amortised(case):
         return None
     case.check_spread(case.local_latents)
     case.check_divisible("simulation-based calibration")

@@ -36,7 +36,7 @@ def collapse(case: Case) -> Finding | None:
     Green from 0.9, red up to 0.1: the model then does without its latents. None for an implicit pair, whose guide
     infers nothing, and for one without latents of a datum.
     """
-    if case.pair.implicit or not case.local_latents:
+    if not case.pair.has_weights or not case.local_latents:
         return None
     if case.one.log_w.shape[1] < 2:
         raise UsageError(

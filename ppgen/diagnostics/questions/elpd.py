@@ -37,8 +37,9 @@ from ppgen.machine.graphs import traced
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import log_weight_chunks
+from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import check_density
-from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.posterior.arviz_bridge import compare_elpd, elpd_data, loo_data
@@ -65,8 +66,7 @@ def held_out(pair: Any, batch: Batch, *, num_particles: int = 1000, seed: int = 
     """
     pair = as_pair(pair)
     check_density(pair.model, "the density of held-out data")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         chunks = log_weight_chunks(pair, batch, num_particles, globals_given=True, progress=progress)
         log_w = torch.cat(list(chunks), dim=1).double()  # (K, B)
     return elpd_data(
@@ -98,11 +98,9 @@ def loo(
     Raises:
         UsageError: the pair is implicit or unnormalised, or has no latents outside the data plate.
     """
-    pair = as_pair(pair)
+    pair, batch = ready(pair, batch)
     check_density(pair.model, "leave-one-out")
-    pair.prepare(*batch)
-    with torch.random.fork_rng(), torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
-        torch.manual_seed(seed)
+    with looking(pair, seed), pyro.validation_enabled(False):
         program = Program(pair.model, pair.guide)
 
         def one(*batch: Any) -> Tensor:
@@ -156,7 +154,7 @@ def compare_runs(
 @asks("Does no single datum move what was inferred from all?")
 def leave_one_out(case: Case) -> Finding | None:
     """The k-hat of leaving each training datum out. None for a pair without latents outside the data plate."""
-    if case.pair.implicit or not case.pair.normalised or not case.global_latents:
+    if not case.pair.has_density or not case.global_latents:
         return None
     case.check_spread(case.global_latents)
     case.check_all_data()
@@ -192,5 +190,5 @@ def _log_likelihood(program: Program, batch: Batch, num_particles: int) -> Tenso
     one = run_particles(program, batch, 1)
     if one.outside is None:
         raise UsageError("expected latents outside the data plate to leave data out of, found none: see held_out.")
-    log_w = run_particles(program, batch, num_particles, one.held(num_particles)).log_w.double()  # (K, B)
+    log_w = run_particles(program, batch, num_particles, one.held).log_w.double()  # (K, B)
     return log_w.logsumexp(0) - math.log(num_particles)

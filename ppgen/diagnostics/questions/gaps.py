@@ -57,7 +57,7 @@ def gaps(case: Case) -> Finding | None:
     Raises:
         UsageError: a site's distribution cannot be moved, or a bound is not finite (the datum is named).
     """
-    if case.pair.implicit or case.pair.exact_guide or not case.local_latents:
+    if not case.pair.has_approximate_guide or not case.local_latents:
         return None
     case.check_spread(case.local_latents)
     case.check_divisible("local optimisation")

@@ -24,7 +24,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from ppgen.diagnostics.case import Case, goes_apart
@@ -33,12 +32,14 @@ from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.errors import UsageError, shown
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.latents import latent_names, side_by_side
 from ppgen.pairs.log_weights import datum_width
 from ppgen.pairs.pair import Pair, check_density
 from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import take_rows
 from ppgen.pairs.sampling import dreamt
+from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["global_calibration", "global_shares"]
@@ -78,7 +79,7 @@ def global_calibration(case: Case) -> Finding | None:
     start near the truth, and would stay there. None for a pair without such latents, or without a normalised density
     to simulate from.
     """
-    if case.pair.implicit or not case.pair.normalised or not case.global_latents:
+    if not case.pair.has_density or not case.global_latents:
         return None
     case.check_spread(case.global_latents)
     num, size = _afforded(case)
@@ -132,9 +133,8 @@ def global_shares(
         UsageError: the model is no normalised density, no latent stands outside the data plate, or a latent of the
             guide has no reparameterized sample.
     """
-    pair = as_pair(pair)
+    pair, batch = ready(pair, batch)
     check_density(pair.model, "VSBC")
-    pair.prepare(*batch)
     found = []
     for _ in track(range(num_replications), "refits", progress):
         refit = copy.deepcopy(pair)
@@ -154,9 +154,8 @@ def _simulated(pair: Pair, batch: Batch) -> tuple[Batch, Tensor, dict[str, Tenso
     """A batch that the model makes with latents g* from its prior; the numbers of g*, (Q,); and g* by site."""
     one = run_particles(Program(pair.model, pair.guide), batch, 1)
     _check_refit(one)
-    prior = poutine.trace(poutine.uncondition(pair.model)).get_trace(*batch)
-    shared = [] if one.outside is None else one.outside.latents
-    given = {name: _value(prior, name).reshape(one.guide_sites[name]["value"].shape) for name in shared}
+    prior = sites_of(unobserved(pair.model), *batch)
+    given = {name: prior[name]["value"].reshape(one.guide_sites[name]["value"].shape) for name in one.global_latents}
     at_prior = run_particles(one.program, batch, 1, given)
     return dreamt(at_prior, "VSBC").batch, _numbers(at_prior)[0][0], given
 
@@ -207,22 +206,15 @@ def _drawn(pair: Pair, batch: Batch, num: int) -> Particles:
 
 def _numbers(particles: Particles) -> tuple[Tensor, list[str]]:
     """The chosen dimensions of the latents outside the data plate, (K, Q), float64; and their names."""
-    sides, names = [], []
-    for name in [] if particles.outside is None else particles.outside.latents:
-        values = particles.guide_sites[name]["value"].detach().double().flatten(1)  # (K, F)
-        sides.append(values)
-        names += [f"{name}[{index}]" for index in range(values.shape[1])] if values.shape[1] > 1 else [name]
+    assert particles.outside is not None
+    names = latent_names(particles.outside)
     chosen = torch.linspace(0, len(names) - 1, min(len(names), _QUANTITIES)).round().long().tolist()
-    return torch.cat(sides, 1)[:, chosen], [names[index] for index in chosen]
-
-
-def _value(trace: Any, name: str) -> Tensor:
-    value: Tensor = trace.nodes[name]["value"]
-    return value
+    values = side_by_side(particles.outside).detach().double()  # (K, 1, F)
+    return values[:, 0, chosen], [names[index] for index in chosen]
 
 
 def _check_refit(one: Particles) -> None:
-    if one.outside is None or not one.outside.latents:
+    if one.outside is None or not one.global_latents:
         raise UsageError("VSBC is for latents outside the data plate, and the pair has none.")
     scored = [*one.scored, *one.outside.scored]
     if scored:

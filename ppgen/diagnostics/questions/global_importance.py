@@ -57,10 +57,10 @@ from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import check_tail, effective_sample_size, k_threshold, pareto_k
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
-from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import datum_width, read_particles, rows_of
+from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import Pair, check_density
-from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
@@ -137,7 +137,7 @@ def global_importance(case: Case) -> Finding | None:
     latents, or without a normalised density.
     """
     pair = case.pair
-    if pair.implicit or not pair.normalised or not case.global_latents:
+    if not pair.has_density or not case.global_latents:
         return None
     case.check_spread(case.global_latents)
     case.check_all_data()
@@ -189,13 +189,11 @@ def global_log_weights(
         UsageError: the model is no normalised density, no latent stands outside the data plate, ``num_draws`` or
             ``num_particles`` is below 2, or a log-weight is NaN (the datum is named).
     """
-    pair = as_pair(pair)
+    pair, batch = ready(pair, batch)
     check_density(pair.model, "the k-hat of latents of the whole data set")
-    pair.prepare(*batch)
     at_least("num_draws", num_draws, 2)
     at_least("num_particles", num_particles, 2)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         common = int(torch.randint(2**62, ()))
         apart = goes_apart(pair, batch)
         few = take_rows(batch, slice(2)) if apart else batch
@@ -216,7 +214,7 @@ def global_log_weights(
 
 def _drawn(pair: Pair, few: Batch) -> Particles:
     """One particle at a few data, for its latents outside the data plate."""
-    with torch.no_grad(), isolated(), pyro.validation_enabled(False), in_evaluation(pair):
+    with looking(pair), pyro.validation_enabled(False):
         one = run_particles(Program(pair.model, pair.guide), few, 1)
     if one.outside is None:
         raise UsageError("expected latents outside the data plate, found none: ask for each datum's own log-weights.")
@@ -229,9 +227,8 @@ def _log_weight(pair: Pair, batch: Batch, one: Particles, num: int, rows: int, c
     assert one.outside is not None
     total = one.outside.log_w.double().reshape(1)  # (1,)
     start = 0
-    with torch.random.fork_rng():
-        torch.manual_seed(common)
-        for (log_w,) in read_particles(pair, batch, num, _log_w, given=one.held(1), rows=rows):  # (K, rows)
+    with seeded(common):
+        for (log_w,) in read_particles(pair, batch, num, _log_w, given=one.held, rows=rows):  # (K, rows)
             _check_numbers(log_w, start)
             total = total + _means(log_w).sum(1)  # (1 + G,)
             start += log_w.shape[1]
@@ -280,5 +277,4 @@ def _judged(k: float, threshold: float, noise_share: float) -> tuple[Status, str
 
 
 def _num_latents(one: Particles) -> int:
-    names = [] if one.outside is None else one.outside.latents
-    return sum(one.guide_sites[name]["value"].numel() for name in names)
+    return sum(one.guide_sites[name]["value"].numel() for name in one.global_latents)

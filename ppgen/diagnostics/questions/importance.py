@@ -38,7 +38,7 @@ def importance(case: Case) -> Finding | None:
     of half the data is. Red: of more than half of the data it is not. None for an implicit pair, which has no weights,
     and for one with an exact guide, whose weights are equal.
     """
-    if case.pair.implicit or case.pair.exact_guide:
+    if not case.pair.has_approximate_guide:
         return None
     broken = _broken(case.log_w)
     if broken:

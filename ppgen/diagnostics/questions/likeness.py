@@ -53,7 +53,7 @@ def likeness(case: Case) -> Finding | None:
     known mode, or samples are nearer to the training data than fresh data are. The number is that of the gravest of
     these, or the p-value. None for a pair that states a density.
     """
-    if not case.pair.implicit:
+    if case.pair.has_weights:
         return None
     if isinstance(case.data, Arguments):
         raise UsageError(

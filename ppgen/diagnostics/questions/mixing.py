@@ -51,9 +51,9 @@ def mixing(case: Case) -> Finding | None:
     Raises:
         UsageError: the pair is unnormalised and has no chains.
     """
-    if case.pair.normalised:
+    if not case.pair.needs_log_z:
         return None
-    pair = energy_pair(case.pair.model, "the mixing of chains")
+    pair = energy_pair(case.pair, "the mixing of chains")
     energies = energies_of_chains(pair, case.progress)
     r_hat, ess = (float(number) for number in convergence_of(energies[:, _SWEEPS // 2 :, None]))
     annealed = log_z(pair, num_temperatures=_TEMPERATURES, num_chains=_ANNEALED, seed=case.seed)
@@ -83,8 +83,8 @@ def mixing(case: Case) -> Finding | None:
 @torch.no_grad()
 def energies_of_chains(pair: EnergyPair, progress: bool = False) -> Tensor:
     """F(v_t) of 20 chains from draws of the base distribution, (chains, sweeps), float64, nats."""
-    v, energies = pair.base_sample(_CHAINS), []
+    s, energies = pair.base_sample(_CHAINS), []
     for _ in track(range(_SWEEPS), "chains", progress):
-        v = pair.sweep(v)
-        energies.append(pair.free_energy(v).double())
+        s = pair.sweep(s)
+        energies.append(pair.free_energy(pair.visible(s)).double())
     return torch.stack(energies, 1)

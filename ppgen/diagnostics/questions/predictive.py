@@ -29,6 +29,7 @@ from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.function_pair import as_pair
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.rows import first_data, num_rows
 from ppgen.pairs.tracing import Batch
 from ppgen.posterior.groups import guide_groups
@@ -135,8 +136,7 @@ def predictive_checks(
     >>> largest.observed, largest.mean > 0
     (0.0, True)
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         groups = guide_groups(as_pair(pair), batch, num_sets, progress=progress)
     made: Variables = groups.prior_predictive if given == "prior" else groups.posterior_predictive
     if not made:
@@ -157,7 +157,7 @@ def _floating(x: Tensor) -> Tensor:
 @asks("Does the model make the data again?")
 def posterior_predictive(case: Case) -> Finding | None:
     """Data made again from their own latents. None for a pair that infers none, or whose model is no sampler."""
-    if case.pair.implicit or not case.pair.normalised:
+    if not case.pair.has_density:
         return None
     advice = (
         "The decoder does not make again what the latents hold: look at the reconstructions; train longer, take a "
@@ -170,7 +170,7 @@ def posterior_predictive(case: Case) -> Finding | None:
 def prior_predictive(case: Case) -> Finding | None:
     """New data of the model. None for a pair whose model is no sampler, and for one with latents outside the data
     plate, whose prior is not what training made of them."""
-    if not case.pair.normalised or (not case.pair.implicit and case.global_latents):
+    if not case.pair.has_prior or (case.pair.has_weights and case.global_latents):
         return None
     advice = (
         "New data of the model differ from the data in these quantities: where data made again do not, the aggregated "

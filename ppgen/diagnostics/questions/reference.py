@@ -40,11 +40,11 @@ from ppgen.diagnostics.chains import posterior_chains
 from ppgen.diagnostics.distances import interval_distance, wasserstein_1, weighted_quantiles
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
-from ppgen.diagnostics.simulation import latent_names, latent_values
 from ppgen.errors import UsageError
 from ppgen.objectives.discrete.enumeration import Enumeration
+from ppgen.pairs.latents import latent_names, side_by_side
 from ppgen.pairs.log_weights import read_particles
-from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.looking import looking
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program
 
@@ -110,13 +110,12 @@ def reference(case: Case) -> Finding | None:
     for an implicit pair, an exact guide, or a pair without latents of a datum; unknown where the chains did not
     converge, and for latents of both kinds, which neither method here serves.
     """
-    if case.pair.implicit or case.pair.exact_guide or not case.local_latents or case.one.log_q.shape[1] == 1:
+    if not case.pair.has_approximate_guide or not case.local_latents or case.one.log_q.shape[1] == 1:
         return None
     case.check_divisible("a reference posterior")
     few = case.first(_NUM_DATA)
-    shared = {name: case.one.guide_sites[name]["value"] for name in case.global_latents}
-    found = _reference(case, few, shared)
-    values, log_w = _guide(case, take_rows(few, found.rows), shared)
+    found = _reference(case, few)
+    values, log_w = _guide(case, take_rows(few, found.rows))
     guides = {
         "guide": Marginals(values, torch.full_like(log_w, 1 / len(log_w))),
         "weighted": Marginals(values, log_w.softmax(0)),
@@ -150,9 +149,9 @@ def marginal_errors(one: Marginals, other: Marginals) -> Tensor:
     return wasserstein_1(one.values, other.values, one.weight[..., None], other.weight[..., None])
 
 
-def _reference(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> _Reference:
+def _reference(case: Case, few: Batch) -> _Reference:
     if not case.discrete:
-        return _by_chains(case, few, shared)
+        return _by_chains(case, few)
     if len(case.discrete) == len(case.local_latents):
         return _by_enumeration(case, few)
     continuous = ", ".join(repr(name) for name in case.local_latents if name not in case.discrete)
@@ -162,10 +161,10 @@ def _reference(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> _Referen
     )
 
 
-def _by_chains(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> _Reference:
-    if not case.pair.normalised:
+def _by_chains(case: Case, few: Batch) -> _Reference:
+    if not case.pair.has_prior:
         raise UsageError("the model is unnormalised: its prior, from which chains start, cannot be drawn from.")
-    found = posterior_chains(case.pair, few, shared=shared, progress=case.progress)
+    found = posterior_chains(case.pair, few, shared=case.one.held, progress=case.progress)
     rows = found.converged.nonzero()[:, 0].tolist()
     if not rows:
         raise UsageError(
@@ -187,11 +186,11 @@ def _by_chains(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> _Referen
 
 
 def _by_enumeration(case: Case, few: Batch) -> _Reference:
-    with torch.no_grad(), isolated(), in_evaluation(case.pair):
+    with looking(case.pair):
         states = Enumeration.of(Program(case.pair.model, case.pair.guide), few, "a reference by enumeration")
         log_p, _, log_q = states.tables()
         run = states.particles()
-        values, names = latent_values(run), tuple(latent_names(run))
+        values, names = side_by_side(run).double(), tuple(latent_names(run))
     posterior = Marginals(values, log_p.double().softmax(0))
     off = (posterior.weight - log_q.double().softmax(0)).abs().sum(0) / 2  # (B,)
     details = {"method": "enumeration", "num_states": states.num_states, "total_variation": off.tolist()}
@@ -200,17 +199,17 @@ def _by_enumeration(case: Case, few: Batch) -> _Reference:
     return _Reference(posterior, names, noise, unit, "of the latents' values", [*range(num_rows(few))], how, details)
 
 
-def _guide(case: Case, few: Batch, shared: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _guide(case: Case, few: Batch) -> tuple[Tensor, Tensor]:
     """Draws of the guide, K but 1,000 at least, (K, B, F), and their log-weights, (K, B)."""
     num = max(case.num_particles, _LEAST_DRAWS)
-    read = read_particles(case.pair, few, num, _values_and_weights, given=shared)
+    read = read_particles(case.pair, few, num, _values_and_weights, given=case.one.held)
     sides = [[torch.cat(parts) for parts in zip(*blocks, strict=True)] for blocks in read]
     values, log_w = (torch.cat(parts, 1) for parts in zip(*sides, strict=True))
     return values, log_w
 
 
 def _values_and_weights(particles: Particles) -> tuple[Tensor, Tensor]:
-    return latent_values(particles), particles.log_w.double()
+    return side_by_side(particles).double(), particles.log_w.double()
 
 
 def _noise(guide: Marginals, found: _Reference) -> float:

@@ -44,7 +44,7 @@ def sandwich(case: Case) -> Finding | None:
         UsageError: as :func:`ppgen.diagnostics.annealing.evidence_bounds`.
     """
     pair = case.pair
-    if pair.implicit or not pair.normalised or pair.exact_guide or not case.local_latents:
+    if not pair.has_density or pair.exact_guide or not case.local_latents:
         return None
     case.check_divisible("annealing")
     batch = case.first(_NUM_DATA)

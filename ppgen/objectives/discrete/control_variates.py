@@ -58,9 +58,10 @@ from torch import Tensor, nn
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.objectives.bounds import BoundName, Estimator
 from ppgen.objectives.discrete.baselines import Baseline, LeaveOneOut, MovingAverage
-from ppgen.objectives.discrete.coupled_draws import Relaxations, States, side_by_side
+from ppgen.objectives.discrete.coupled_draws import Relaxations, States
 from ppgen.objectives.discrete.score_function import without_own
 from ppgen.objectives.objective import Outcome, State, with_gradient_of
+from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import like_data
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles

@@ -16,7 +16,7 @@ from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import Site, check_unscaled, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
-__all__ = ["Relaxations", "States", "side_by_side"]
+__all__ = ["Relaxations", "States"]
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,3 @@ class Relaxations:
         """How many discrete sites the guide draws before this one."""
         latents = [other for other, site in self.hard.guide_sites.items() if is_latent(site)]
         return sum(other in self.hard.scored for other in latents[: latents.index(name)])
-
-
-def side_by_side(particles: Particles) -> Tensor:
-    """All numbers of the latents of a datum, (K, B, F)."""
-    sites, plate = particles.guide_sites, particles.plate
-    return torch.cat([per_datum(sites[name], plate, sites[name]["value"]) for name in particles.latents], -1)

@@ -22,8 +22,8 @@ from ppgen.errors import UsageError
 from ppgen.inference import REBAR, RELAX, GumbelSoftmax, MuProp, Renyi, StraightThrough
 from ppgen.machine.graphs import graph_of
 from ppgen.objectives.discrete.baselines import MovingAverage
-from ppgen.objectives.discrete.coupled_draws import side_by_side
 from ppgen.objectives.objective import Objective
+from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.tracing import Program, run_particles
 from ppgen.schedules import linear
 from ppgen.testing.yardsticks import GaussianYardstick
