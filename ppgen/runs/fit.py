@@ -244,6 +244,7 @@ def _check_made_for(pair: Pair, data: Dataset) -> None:
 def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
     """A run goes on with what it was begun with; only its length may change."""
     new = json.loads(json.dumps(new, default=str))
+    old = {**old, "training": {**TrainingOptions().to_json(), **old["training"]}}  # options that came later
     for part in ("model", "spec", "data", "objective", "training"):
         for key in sorted(old[part].keys() | new[part].keys()):
             was, now = old[part].get(key), new[part].get(key)

@@ -28,10 +28,10 @@ from ppgen.pairs.parameters import in_evaluation, isolated, swapped
 from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides, run_particles
 from ppgen.training.batches import Interleaved
 from ppgen.training.books import Books, Given, Move, NotFiniteError
-from ppgen.training.device_books import DeviceBooks, books_of
+from ppgen.training.device_books import books_of
 from ppgen.training.learner import Learner, load_state, state_of, under, untied
+from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
-from ppgen.training.slots import check_slots, slots_of
 from ppgen.training.steps import StepFunction, StepResult, compiled, player_step
 
 __all__ = ["Progress", "Trainer"]
@@ -86,13 +86,7 @@ class Trainer:
         self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
         self._values = {name: value.detach() for name, value in self.learner.tensors().items()}
         self.optimizers = {
-            player.name: torch.optim.Adam(
-                list(self._owned[player.name].values()),
-                lr=options.lr,
-                betas=player.betas,
-                fused=True,
-                capturable=self.device.type == "cuda",
-            )
+            player.name: options.optimizer.make(list(self._owned[player.name].values()), player, options.lr)
             for player in self.players
         }
         self._steps: dict[Any, StepFunction] = {}
@@ -189,8 +183,7 @@ class Trainer:
         self.settle()
         found = {f"learner.{name}": value for name, value in untied(self.learner).items()}
         for player, optimizer in self.optimizers.items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                found |= {f"optimizer.{player}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()}
+            found |= {f"optimizer.{player}.{name}": value for name, value in slots_of(optimizer).items()}
         found |= {f"state.{name}": value for name, value in self.state.items()}
         found["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
@@ -216,9 +209,8 @@ class Trainer:
             )
         load_state(self.learner, under("learner.", tensors))
         for player in self.players:
-            optimizer, slots = self.optimizers[player.name], slots_of(under(f"optimizer.{player.name}.", tensors))
-            check_slots(player, slots, list(self._owned[player.name].values()), facts.turn)
-            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+            slots = under(f"optimizer.{player.name}.", tensors)
+            self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn)
         state = state_of(tensors)
         for name, value in self.state.items():
             if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
@@ -256,11 +248,7 @@ class Trainer:
     def _new_books(self) -> Books:
         like = next(iter(self._owned[self.players[0].name].values())).detach()  # x may be whole numbers
         compiles: Callable[[Move], bool] = lambda move: move.part not in self._eager  # noqa: E731
-        books = books_of(self._planned, self.play, like, compiles, self._changed)
-        if isinstance(books, DeviceBooks):
-            for optimizer in self.optimizers.values():
-                vars(optimizer)["found_inf"] = books.bad
-        return books
+        return books_of(self._planned, self.play, like, compiles, self._changed)
 
     def _changed(self) -> list[Tensor]:
         """What a turn changes, beside the books."""
@@ -295,7 +283,7 @@ class Trainer:
             nn.utils.clip_grads_with_norm_(owned.values(), self.options.clip_norm, norm)
         optimizer = self.optimizers[move.player.name]
         optimizer.param_groups[0]["lr"] = given.rate
-        optimizer.step()
+        books.step(optimizer)
         self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
         for name, value in buffers.items():
             self._values[name].copy_(books.keep(self._values[name], value))
