@@ -23,7 +23,17 @@ from pydantic_core import core_schema
 from ppgen.arguments import Count, Kind, Positive, ScheduleWords, check_fields, in_words, kind_of
 from ppgen.errors import UsageError, nearest, shown
 
-__all__ = ["SCHEDULES", "Schedule", "Scheduled", "cyclical", "exponential", "linear", "parse_call", "parse_schedule", "stepwise"]
+__all__ = [
+    "SCHEDULES",
+    "Schedule",
+    "Scheduled",
+    "cyclical",
+    "exponential",
+    "linear",
+    "parse_call",
+    "parse_schedule",
+    "stepwise",
+]
 
 Number = TypeVar("Number", bound=float)
 

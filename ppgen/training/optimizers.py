@@ -97,4 +97,3 @@ def slots_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What it keeps, by ``parameter.slot``."""
     state = optimizer.state_dict()["state"].items()
     return {f"{index}.{slot}": torch.as_tensor(value) for index, slots in state for slot, value in slots.items()}
-

@@ -57,8 +57,6 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        self.rate(0, 2)
-        self.rate(1, 2)
 
     def rate(self, turn: int, total: int) -> float:
         """The learning rate at a turn of ``total``.

@@ -17,7 +17,7 @@ from ppgen.errors import UsageError, nearest, shown
 from ppgen.schedules import SCHEDULES, Schedule, parse_call, parse_schedule
 from ppgen.training.named import Named
 
-__all__ = ["CURVES", "Rates", "read_rates"]
+__all__ = ["CURVES", "NAMES", "Rates", "read_rates"]
 
 
 class Rates(ABC):
@@ -74,7 +74,7 @@ class _Stepped:
     def __init__(self, schedule: Scheduler, lr: float) -> None:
         self.optimizer = torch.optim.SGD([torch.zeros(())], lr)
         self.scheduler = schedule.kind(self.optimizer, **schedule.options)
-        self.rates = [self.optimizer.param_groups[0]["lr"]]
+        self.rates: list[float] = [self.optimizer.param_groups[0]["lr"]]
 
     def at(self, turn: int) -> float:
         while len(self.rates) <= turn:
@@ -99,6 +99,10 @@ def _cosine(turn: int, total: int) -> float:
 
 CURVES = {"constant": Factors("constant", _constant), "cosine": Factors("cosine", _cosine)}
 """The schedules that a word is enough for; cosine falls to zero at the end of the run."""
+
+_TORCHS = [kind.__name__ for kind in Scheduler.known]
+NAMES = [*CURVES, *SCHEDULES, *_TORCHS]
+"""Of all that text may name."""
 
 _OF_PYTHON = "function "
 
@@ -133,12 +137,11 @@ def _of_text(text: str) -> Rates:
     if text.startswith(_OF_PYTHON):
         return Factors(text, functools.partial(_forgotten, text))
     name = parse_call(text, _WHAT)[0]
-    schedulers = [kind.__name__ for kind in Scheduler.known]
-    if name in schedulers:
+    if name in _TORCHS:
         return Scheduler.read(text)
     if name in SCHEDULES and callable(schedule := parse_schedule(text)):
         return read_rates(schedule)
-    raise UsageError(f"expected {_WHAT}, got {shown(text)}{nearest(name, [*CURVES, *SCHEDULES, *schedulers])}")
+    raise UsageError(f"expected {_WHAT}, got {shown(text)}{nearest(name, NAMES)}")
 
 
 def _by_turn(factor: Callable[[int], float], turn: int, total: int) -> float:
@@ -146,4 +149,4 @@ def _by_turn(factor: Callable[[int], float], turn: int, total: int) -> float:
 
 
 def _forgotten(text: str, turn: int, total: int) -> float:
-    raise UsageError(f"the schedule was Python's own, {text}: give the function again.")
+    raise UsageError(f"the schedule was a {text} of Python's: give it again.")

@@ -37,6 +37,10 @@ from ppgen.training.steps import StepFunction, StepResult, compiled, player_step
 __all__ = ["Progress", "Trainer"]
 
 
+_LOOKED_AHEAD = 100_000
+"""Turns, at most, after which the learning rate is known to be a number before training begins."""
+
+
 def _check_sums(sums: dict[str, float]) -> dict[str, float]:
     names = {name.removesuffix("/count") for name in sums}
     for name in sorted(names):
@@ -80,6 +84,8 @@ class Trainer:
         _check_amortised(pair, examples, num_data)
         self.players = objective.players()
         self.turn = self.cursor = 0
+        for turn in (0, min(self.total_turns, _LOOKED_AHEAD)):
+            options.rate(turn, self.total_turns)
         with isolated():
             state = objective.initial_state(self.learner.program, batch)
         self.state: State = {name: value.clone() for name, value in state.items()}
