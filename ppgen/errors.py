@@ -1,7 +1,9 @@
 """Errors that are the user's to mend: one sentence of what was expected, what came, where, and what to do."""
 
+import functools
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ __all__ = [
     "line_of_pair",
     "nearest",
     "shown",
+    "users_line",
     "within_memory",
 ]
 
@@ -139,18 +142,24 @@ def blame(error: BaseException, otherwise: str = "") -> str:
     Where there is none, the innermost one of Pyro or torch's distributions.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
-    for belongs in (_is_users, _is_pyros):
+    for belongs in (_is_pairs, _is_pyros):
         found = [(frame, line) for frame, line in frames if belongs(frame)]
         if found:
             return _described(*found[-1])
     return otherwise
 
 
+def users_line(error: BaseException) -> str:
+    """The innermost line of the user's own files that an error came through, as ``path/my.py:33``; empty: none."""
+    lines = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_users(frame)]
+    return f"{lines[-1][0].f_code.co_filename}:{lines[-1][1]}" if lines else ""
+
+
 def line_of_pair(error: BaseException) -> str:
     """The line of a pair's own code that raised while it was run, as :func:`blame` writes it; empty: none did."""
     frames = list(traceback.walk_tb(error.__traceback__))
     runs = [i for i, (frame, _) in enumerate(frames) if frame.f_globals.get("__name__", "").startswith(_RUN_PAIRS)]
-    found = [(frame, line) for frame, line in frames[runs[-1] :] if _is_users(frame)] if runs else []
+    found = [(frame, line) for frame, line in frames[runs[-1] :] if _is_pairs(frame)] if runs else []
     return _described(*found[-1]) if found else ""
 
 
@@ -158,7 +167,7 @@ def current_line() -> str:
     """The user's line that is being run, as :func:`blame` writes it; empty where there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if _is_users(frame):
+        if _is_pairs(frame):
             return _described(frame, frame.f_lineno)
         frame = frame.f_back
     return ""
@@ -183,12 +192,23 @@ _MODES = frozenset({"__torch_dispatch__", "__torch_function__"})
 """Methods of whatever stands between a line and its operator: the line is to blame."""
 
 
+def _is_pairs(frame: FrameType) -> bool:
+    """Whether it is the user's, or that of a pair of the collection."""
+    return frame.f_globals.get("__name__", "").startswith("ppgen.models") or _is_users(frame)
+
+
 def _is_users(frame: FrameType) -> bool:
-    module = frame.f_globals.get("__name__", "")
-    if module.startswith("ppgen.models"):
-        return True
-    generated = frame.f_code.co_filename.startswith("<") or frame.f_code.co_name in _MODES
-    return not generated and module.split(".")[0] not in {"contextlib", "functools", "ppgen", "pyro", "torch"}
+    """Whether a person wrote it for themselves: it is none of the engine's and of no package that was installed."""
+    file = frame.f_code.co_filename
+    return not file.startswith("<") and frame.f_code.co_name not in _MODES and not _is_installed(file)
+
+
+@functools.cache
+def _is_installed(file: str) -> bool:
+    home = Path(__file__).parent
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders = [folder.resolve() for folder in (home, home / "models", home / "inference", *installed)]
+    return any(map(Path(file).resolve().is_relative_to, folders))
 
 
 def _is_pyros(frame: FrameType) -> bool:

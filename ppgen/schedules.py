@@ -23,7 +23,17 @@ from pydantic_core import core_schema
 from ppgen.arguments import Count, Kind, Positive, ScheduleWords, check_fields, in_words, kind_of, one_of
 from ppgen.errors import UsageError, shown
 
-__all__ = ["Schedule", "Scheduled", "cyclical", "exponential", "linear", "parse_schedule", "stepwise"]
+__all__ = [
+    "SCHEDULES",
+    "Schedule",
+    "Scheduled",
+    "cyclical",
+    "exponential",
+    "linear",
+    "parse_call",
+    "parse_schedule",
+    "stepwise",
+]
 
 Number = TypeVar("Number", bound=float)
 
@@ -134,7 +144,8 @@ class stepwise(Schedule):  # noqa: N801
         return max((start, value) for start, value in zip(self.starts, self.values, strict=True) if start <= step)[1]
 
 
-_KINDS = {kind.__name__: kind for kind in (linear, exponential, cyclical, stepwise)}
+SCHEDULES = {kind.__name__: kind for kind in (linear, exponential, cyclical, stepwise)}
+"""Those above by name."""
 
 
 def parse_schedule(value: Any) -> Any:
@@ -143,19 +154,40 @@ def parse_schedule(value: Any) -> Any:
     Raises:
         UsageError: text of that form with an unknown name or arguments that do not fit.
     """
-    match = re.fullmatch(r"\s*(\w+)\((.*)\)\s*", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"\s*(\w+)\(.*\)\s*", value) if isinstance(value, str) else None
     if match is None:
         return value
-    name, arguments = match.groups()
-    one_of("expected the name of a schedule, got", name, _KINDS)
+    one_of("expected the name of a schedule, got", match[1], SCHEDULES)
+    name, arguments, options = parse_call(value, "numbers, as in linear(0, 1, 1000)")
     try:
-        return _KINDS[name](*ast.literal_eval(f"({arguments},)"))
-    except UsageError:
-        raise
+        return SCHEDULES[name](*arguments, **options)
+    except TypeError as error:
+        raise _unreadable(value, error, "numbers, as in linear(0, 1, 1000)") from error
+
+
+def parse_call(text: str, what: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """Name, arguments and options of ``name(1, key=2)``, or of a name alone; the values are Python literals.
+
+    Raises:
+        UsageError: it cannot be read: it should be ``what``.
+
+    >>> parse_call("SGD(momentum=0.9)", "an optimizer")
+    ('SGD', (), {'momentum': 0.9})
+    """
+    try:
+        match ast.parse(text.strip(), mode="eval").body:
+            case ast.Name(id=name):
+                return name, (), {}
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=options):
+                named = {str(option.arg): ast.literal_eval(option.value) for option in options}
+                return name, tuple(map(ast.literal_eval, arguments)), named
+        raise ValueError("no name with options in parentheses")
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise UsageError(
-            f"schedule {shown(value)} cannot be read ({shown(str(error))}): write numbers, as in linear(0, 1, 1000)."
-        ) from error
+        raise _unreadable(text, error, what) from error
+
+
+def _unreadable(text: str, error: Exception, what: str) -> UsageError:
+    return UsageError(f"{shown(text)} cannot be read ({shown(str(error))}): write {what}.")
 
 
 @dataclass(frozen=True)

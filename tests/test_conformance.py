@@ -143,10 +143,9 @@ def one_step(pair: Pair, objective: Objective, batch: Any) -> None:
     with isolated():
         state = objective.initial_state(learner.program, batch)
     for player in objective.players():
-        owned = learner.owned_by(player)
-        others = {n: v for n, v in learner.tensors().items() if n not in owned}
+        owned, others = learner.arguments(player)
         step = player_step(learner, objective.at(0), player)
-        gradients, report, state, _ = step(dict(owned), others, state, {}, batch)
+        gradients, report, state, _ = step(owned, others, state, {}, batch)
         assert torch.isfinite(report["loss"])
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
         assert any(gradient.any() for gradient in gradients)

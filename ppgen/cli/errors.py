@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sysconfig
-import traceback
-from pathlib import Path
-
 import typer
 
-from ppgen.errors import UsageError, cut, expected, is_out_of_memory, shown
+from ppgen.errors import UsageError, cut, expected, is_out_of_memory, shown, users_line
 
 __all__ = ["BAD_INPUT", "DEFECT", "explain"]
 
@@ -28,7 +24,7 @@ def explain(error: Exception) -> tuple[int, str]:
         return BAD_INPUT, f"{what}{_got(error)}; see `{_command(error)} --help`."
     if is_out_of_memory(error):
         return BAD_INPUT, "out of memory: lower --batch-size, --particles or the objective's num_particles."
-    if (line := _users_line(error)) is not None:
+    if line := users_line(error):
         return BAD_INPUT, f"{line} raised {_described(error)}."
     if isinstance(error, OSError):
         where = f"{cut(str(error.filename), 500)}: " if error.filename is not None else ""
@@ -55,17 +51,3 @@ def _got(error: typer.TyperException) -> str:
 def _command(error: typer.TyperException) -> str:
     context: typer.Context | None = getattr(error, "ctx", None)
     return "ppgen" if context is None else context.command_path
-
-
-def _users_line(error: Exception) -> str | None:
-    """``file.py:line`` of the innermost frame that is neither ours nor an installed package's; None without one."""
-    lines = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
-    own = [(file, number) for file, number in lines if not file.startswith("<") and not _is_installed(Path(file))]
-    return f"{own[-1][0]}:{own[-1][1]}" if own else None
-
-
-def _is_installed(file: Path) -> bool:
-    home = Path(__file__).parents[1]
-    ours = [home, home / "models", home / "inference"]
-    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return any(file.resolve().is_relative_to(folder.resolve()) for folder in (*ours, *installed))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -28,15 +28,21 @@ from ppgen.factory import make_objective
 from ppgen.machine.devices import choose_device
 from ppgen.objectives.objective import Objective
 from ppgen.registry import OBJECTIVES
-from ppgen.runs.directory import claim_directory
-from ppgen.runs.fit import fit
+from ppgen.runs.directory import claimed_run
+from ppgen.runs.fit import fit_in
 from ppgen.runs.run import CONFIG, Run
+from ppgen.training.optimizers import Optimizer
 from ppgen.training.options import TrainingOptions
+from ppgen.training.rates import CURVES, NAMES
 
 __all__ = ["train"]
 
 DEFAULTS = TrainingOptions()
-SCHEDULES = get_args(get_type_hints(TrainingOptions)["schedule"])
+OPTIMIZERS = [kind.__name__ for kind in Optimizer.known]
+
+
+def _beginning(names: Iterable[str]) -> Callable[[str], list[str]]:
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
 Epochs = Annotated[
@@ -44,13 +50,23 @@ Epochs = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(help="Turns of the loop, instead of --epochs.", show_default=False)]
 BatchSize = Annotated[int, typer.Option(help="Data in a batch.")]
-Rate = Annotated[float, typer.Option(help="Adam's learning rate.")]
+Rate = Annotated[float, typer.Option(help="Learning rate.")]
+OptimizerName = Annotated[
+    str,
+    typer.Option(
+        "--optimizer",
+        metavar="NAME(OPTION=VALUE)",
+        help=f"{', '.join(OPTIMIZERS)}, with options of torch.optim's: 'SGD(momentum=0.9)'.",
+        autocompletion=_beginning(OPTIMIZERS),
+    ),
+]
 Schedule = Annotated[
     str,
     typer.Option(
-        metavar="|".join(SCHEDULES),
-        help="Of the learning rate; cosine falls to zero.",
-        autocompletion=lambda: list(SCHEDULES),
+        metavar="|".join([*CURVES, "NAME(...)"]),
+        help="Of the learning rate: cosine falls to zero; others are 'linear(1, 0.1, 1000)', a factor by steps, and "
+        "those of torch.optim.lr_scheduler: 'StepLR(step_size=1000)'.",
+        autocompletion=_beginning(NAMES),
     ),
 ]
 ClipNorm = Annotated[
@@ -77,7 +93,8 @@ def train(
     steps: Steps = None,
     batch_size: BatchSize = DEFAULTS.batch_size,
     lr: Rate = DEFAULTS.lr,
-    schedule: Schedule = DEFAULTS.schedule,
+    optimizer: OptimizerName = str(DEFAULTS.optimizer),
+    schedule: Schedule = str(DEFAULTS.schedule),
     clip_norm: ClipNorm = DEFAULTS.clip_norm,
     patience: Patience = DEFAULTS.patience,
     seed: Seed = DEFAULTS.seed,
@@ -91,25 +108,24 @@ def train(
     The directory --out holds the run. Ctrl-C stops it, and the same command with --resume goes on with it, to the same
     bits as if it had not been stopped.
     """
-    options = {
+    options = TrainingOptions(
         **_length(epochs, steps),
-        "batch_size": batch_size,
-        "lr": lr,
-        "schedule": schedule,
-        "clip_norm": clip_norm,
-        "patience": patience,
-        "seed": seed,
-        "eager": eager,
-    }
-    TrainingOptions(**options)
+        batch_size=batch_size,
+        lr=lr,
+        optimizer=optimizer,
+        schedule=schedule,
+        clip_norm=clip_norm,
+        patience=patience,
+        seed=seed,
+        eager=eager,
+    )
+    place = choose_device(device)
     folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")
-    claim_directory(folder, resume)
-    choose_device(device)
-    goal = make_objective(objective, **as_typed(OBJECTIVES[objective].cls, settings("-O", objective_options)))
-    torch.manual_seed(seed)
-    pair, dataset = load_pair_and_data(model, data, model_options, data_options)
-    with _told_how_to_resume(folder):
-        run = fit(pair, dataset, goal, out=folder, resume=resume, device=device, progress=True, **options)
+    with claimed_run(folder, resume), _told_how_to_resume(folder):
+        goal = make_objective(objective, **as_typed(OBJECTIVES[objective].cls, settings("-O", objective_options)))
+        torch.manual_seed(seed)
+        pair, dataset = load_pair_and_data(model, data, model_options, data_options)
+        run = fit_in(folder, pair, dataset, goal, options, place, device != "auto", progress=True)
     print(f"{run.data}.")
     print(_summary(run, f" --model {model}" if ".py:" in model else ""))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,6 +26,7 @@ from ppgen.data import as_dataset
 from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
+from ppgen.machine.seeds import derived
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair, check_takes
 from ppgen.pairs.pair import Pair, check_explicit
@@ -177,7 +177,7 @@ class _Session:
         for label in sorted(sources, key=lambda label: references.get(label) != label):  # references first
             self.shown.update(task, note=label)
             source, reference = sources[label], references.get(label)
-            torch.manual_seed(self._seed(label, at) + 1)  # the first draws chose references, and have no part in these
+            torch.manual_seed(self._seed(label, at, "draws"))  # the first ones chose references, and have no part here
             drawn = gather(source, self.repeats, sizes[label], lambda num: self.shown.advance(task, num))
             if reference == label:
                 known[label] = drawn
@@ -227,8 +227,8 @@ class _Session:
             verdict,
         )
 
-    def _seed(self, label: str, at: Point) -> int:
-        return zlib.crc32(f"{self.options.seed} {label} {at}".encode())
+    def _seed(self, label: str, at: Point, *parts: str) -> int:
+        return derived(self.options.seed, label, at, *parts)
 
 
 def _references(sources: Mapping[str, Source], pilots: Mapping[str, Repeats], truth: Truth) -> dict[str, str]:

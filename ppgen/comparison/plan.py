@@ -136,7 +136,7 @@ class Plan:
             "data": {"name": self.data, "options": dict(self.data_options), "sha256": self.dataset.sha256},
             "objectives": [one.config() for one in self.objectives],
             "comparison": {one.name: getattr(self.options, one.name) for one in fields(self.options)},
-            "training": dict(vars(self.training)),
+            "training": self.training.to_json(),
             "trained_by": None if self.trained_by is None else self.trained_by.config(),
             "seeds": self.seeds,
             "minutes": self.minutes,

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pyro
@@ -27,7 +28,7 @@ from ppgen.pairs.parameters import empty_store, isolated, swapped
 from ppgen.pairs.rows import first_data
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.registry import OBJECTIVES
-from ppgen.training.learner import Learner
+from ppgen.training.learner import Learner, fixed_and_moving
 from ppgen.training.steps import StepFunction, compiled, player_step
 
 __all__ = ["Draw", "Source", "at_hand", "in_a_sentence", "source_of"]
@@ -52,6 +53,8 @@ class Source(ABC):
     is_compiled: bool = False
     can_be_reference: bool = False
     """Whether its draws may be what the bias of others is measured from."""
+    state: State = MappingProxyType({})
+    """What a draw hands to the next."""
 
     @abstractmethod
     def draw(self) -> Draw:
@@ -97,11 +100,13 @@ def source_of(objective: Any, pair: Pair, batch: Batch, *, step: int = 0) -> Sou
     if make is None:
         raise UsageError(f"expected an objective, its registered name, or a pyro.infer.ELBO, got {shown(objective)}.")
     with in_a_sentence(label_of(objective)):
+        made = make()
+        state = made.state
         with torch.random.fork_rng():
-            trial = make()
             for _ in range(2):
-                trial.draw()
-        return make()
+                made.draw()
+        made.state = state
+        return made
 
 
 @contextmanager
@@ -129,14 +134,13 @@ class _Ours(Source):
         own = objective.parameters(pair, batch).to(device=like.device, dtype=like.dtype)
         self.learner, self.batch = Learner(pair, own), batch
         self.players = objective.players()
-        schedules = objective.schedules(step)
-        fixed = {name: value for name, value in schedules.items() if isinstance(value, int)}
-        self.values = {name: like.new_tensor(value) for name, value in schedules.items() if name not in fixed}
+        fixed, moving = fixed_and_moving(objective.schedules(step))
+        self.values = {name: like.new_tensor(value) for name, value in moving.items()}
         self.target = target_of(objective.at(step))
         self.unbiased = objective.unbiased_gradient
         self.can_be_reference = self.unbiased
         with isolated():
-            self.state: State = objective.at(step).initial_state(self.learner.program, batch)
+            self.state = objective.at(step).initial_state(self.learner.program, batch)
         self._steps: dict[str, StepFunction] = {
             player.name: player_step(self.learner, objective.holding(fixed), player) for player in self.players
         }
@@ -184,10 +188,7 @@ class _Ours(Source):
         return dict(zip(arguments[0], gradients, strict=True)), report, seconds
 
     def _arguments(self, player: Player) -> Any:
-        tensors = {name: value.detach() for name, value in self.learner.tensors().items()}
-        owned = {name: tensors[name] for name in self.learner.owned_by(player)}
-        others = {name: value for name, value in tensors.items() if name not in owned}
-        return owned, others, self.state, self.values, self.batch
+        return *self.learner.arguments(player), self.state, self.values, self.batch
 
 
 class _Pyros(Source):

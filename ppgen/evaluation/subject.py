@@ -12,6 +12,7 @@ from ppgen.data import Dataset
 from ppgen.draws.samples import prior_samples
 from ppgen.evaluation.bounds import bounds
 from ppgen.machine.progress import track
+from ppgen.machine.seeds import derived
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch
@@ -63,6 +64,5 @@ class Subject:
         for start in track(range(0, self.num_samples, _CHUNK), "samples", self.progress):
             rows = torch.arange(start, min(start + _CHUNK, self.num_samples), device=self.batch[0].device)
             batch = take_rows(self.batch, rows % num_rows(self.batch))
-            seed = hash((self.seed, start)) & (2**63 - 1)
-            draws.append(prior_samples(self.pair, batch, len(rows), seed=seed).x)
+            draws.append(prior_samples(self.pair, batch, len(rows), seed=derived(self.seed, start)).x)
         return torch.cat(draws)

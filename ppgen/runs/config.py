@@ -88,7 +88,7 @@ def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingO
         "spec": data.spec.to_json(),
         "data": {**data.config, "sha256": data.sha256},
         "objective": objective_config(objective),
-        "training": dict(vars(options)),
+        "training": options.to_json(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "versions": versions(),
     }

@@ -110,7 +110,7 @@ class Recorder:
         self.taken = Snapshots((*self.taken.steps, turn), torch.cat([earlier, x]))
         write_checkpoint(self.folder / SNAPSHOTS, {"x": self.taken.x}, {"steps": self.taken.steps})
 
-    def go_on(self, turn: int) -> None:
+    def restore(self, turn: int) -> None:
         """Take up those of a run that stopped after ``turn`` turns.
 
         Raises:

@@ -145,8 +145,7 @@ def check_traceable(objective: Objective) -> None:
     learner = Learner(yardstick(objective), objective.parameters(yardstick(objective), data(6)))
     for player in objective.players():
         step = player_step(learner, objective.at(0), player)
-        owned: dict[str, Tensor] = dict(learner.owned_by(player))
-        others = {n: v for n, v in learner.tensors().items() if n not in owned}
+        owned, others = learner.arguments(player)
         state = objective.initial_state(learner.program, data(6))
         leaves, structure = pytree.tree_flatten((owned, others, state, {}, data(6)))
         flat = _flat(step, structure)

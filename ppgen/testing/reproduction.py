@@ -77,8 +77,7 @@ def check_compiled_step(pair: Pair, batch: Batch) -> None:
     """
     objective = AnyBound(num_particles=2)
     learner, player = Learner(pair, objective.parameters(pair, batch)), objective.players()[0]
-    owned: dict[str, Tensor] = dict(learner.owned_by(player))
-    others = {n: v for n, v in learner.tensors().items() if n not in owned}
+    owned, others = learner.arguments(player)
     step = player_step(learner, objective, player)
     gradients, _, _, buffers = _seeded(step, (owned, others, {}, {}, batch))
     try:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Split
+from ppgen.machine.seeds import derived
 from ppgen.pairs.tracing import Batch
 
 __all__ = ["Batches", "Interleaved"]
@@ -60,7 +61,7 @@ class Batches:
     def _permutation(self, epoch: int) -> Tensor:
         if self.batch_size == self.num_data:
             return torch.arange(self.num_data, device=self.device)
-        generator = torch.Generator().manual_seed(hash((self._seed, epoch)) & (2**63 - 1))
+        generator = torch.Generator().manual_seed(derived(self._seed, epoch))
         return torch.randperm(self.num_data, generator=generator).to(self.device)
 
 
@@ -80,7 +81,7 @@ class Interleaved:
     def __init__(self, parts: Sequence[Split], batch_size: int, seed: int) -> None:
         several = len(parts) > 1
         self.parts = [
-            Batches(part, batch_size, hash((seed, index)) if several else seed, whole=several)
+            Batches(part, batch_size, derived(seed, index) if several else seed, whole=several)
             for index, part in enumerate(parts)
         ]
         places = ((index, place) for index, part in enumerate(self.parts) for place in range(part.per_epoch))

@@ -111,6 +111,10 @@ class Books(ABC):
     def keep(self, old: Tensor, new: Tensor) -> Tensor:
         """What holds ``new`` from now on, in place of ``old``, if the move was good."""
 
+    @abstractmethod
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer's step, if the move was good."""
+
     @property
     @abstractmethod
     def sums(self) -> dict[str, float]:
@@ -151,6 +155,9 @@ class HostBooks(Books):
 
     def keep(self, old: Tensor, new: Tensor) -> Tensor:
         return new
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.step()
 
     @property
     def sums(self) -> dict[str, float]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ppgen.errors import first_sentence, is_out_of_memory
 from ppgen.training.books import Books, Given, HostBooks, Move, NotFiniteError, Plan, Play
+from ppgen.training.optimizers import slots_of
 
 __all__ = ["DeviceBooks", "books_of"]
 
@@ -76,7 +77,7 @@ class DeviceBooks(Books):
         on_gpu = self.device.type == "cuda"
         self._generator: Any = torch.cuda.default_generators[self.device.index or 0] if on_gpu else None
         self.bad = torch.zeros((), device=self.device)
-        """1 once a number was not finite; Adam's own ``found_inf``, by which it skips its update."""
+        """1 once a number was not finite; the ``found_inf`` by which torch's fused optimizers skip their update."""
         self.moves = torch.zeros((), dtype=torch.long, device=self.device)
         """Good moves since :meth:`settle` last read it."""
         self._kinds: dict[Any, _Kind] = {}
@@ -130,6 +131,18 @@ class DeviceBooks(Books):
 
     def keep(self, old: Tensor, new: Tensor) -> Tensor:
         return old.copy_(torch.where(self.bad.bool(), old, new))
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        if getattr(optimizer, "_step_supports_amp_scaling", False):  # as torch's own scaler asks it
+            vars(optimizer)["found_inf"] = self.bad
+            optimizer.step()
+            return
+        (group,) = optimizer.param_groups
+        before = [(tensor, tensor.detach().clone()) for tensor in (*group["params"], *slots_of(optimizer).values())]
+        optimizer.step()
+        with torch.no_grad():
+            for tensor, old in before:
+                tensor.copy_(self.keep(old, tensor))
 
     @property
     def sums(self) -> dict[str, float]:

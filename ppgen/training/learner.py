@@ -12,7 +12,7 @@ from ppgen.objectives.objective import Objective, Player
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Learner", "check_state", "load_learner", "load_state", "state_of", "under", "untied"]
+__all__ = ["Learner", "check_state", "fixed_and_moving", "load_learner", "load_state", "state_of", "under", "untied"]
 
 
 class Learner(nn.Module):
@@ -35,6 +35,19 @@ class Learner(nn.Module):
         """Parameters and buffers, each once: one that has several names (tied weights) has the first of them."""
         return {**dict(self.named_parameters()), **dict(self.named_buffers())}
 
+    def values(self) -> dict[str, Tensor]:
+        """The tensors as numbers, which share their memory."""
+        return {name: value.detach() for name, value in self.tensors().items()}
+
+    def arguments(self, player: Player) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What a step of the player is given first (:mod:`ppgen.training.steps`): the values it owns, and the others.
+
+        Raises:
+            UsageError: as :meth:`owned_by`.
+        """
+        values, owned = self.values(), self.owned_by(player)
+        return {n: values[n] for n in owned}, {n: value for n, value in values.items() if n not in owned}
+
     def owned_by(self, player: Player) -> dict[str, nn.Parameter]:
         """The player's trainable parameters by name.
 
@@ -49,6 +62,12 @@ class Learner(nn.Module):
                 "nn.Parameter or pyro.param, or make some trainable again."
             )
         return named
+
+
+def fixed_and_moving(schedules: Mapping[str, float]) -> tuple[dict[str, int], dict[str, float]]:
+    """Schedules' values: whole numbers, for each of which there is a graph, and those that a graph is given."""
+    fixed = {name: value for name, value in schedules.items() if isinstance(value, int)}
+    return fixed, {name: value for name, value in schedules.items() if name not in fixed}
 
 
 def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor], batch: Batch) -> Learner:

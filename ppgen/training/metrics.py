@@ -80,7 +80,7 @@ class MetricsLog:
             ) from error
         self.size += len(text)
 
-    def go_on(self, size: int, whole: int) -> None:
+    def restore(self, size: int, whole: int) -> None:
         """Take up an existing file, of which the first ``size`` bytes count; the next line takes the place of the rest.
 
         Args:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
 
 from ppgen.arguments import Count, NonNegative, Positive, check_fields
+from ppgen.errors import UsageError
+from ppgen.training.optimizers import Optimizer
+from ppgen.training.rates import read_rates
 
 __all__ = ["TrainingOptions"]
 
@@ -19,8 +24,12 @@ class TrainingOptions:
         epochs: passes over the training data; give this or ``steps``.
         steps: turns (for most objectives: gradient steps); overrides ``epochs``.
         batch_size: B; all data are given in their own order where they are no more than B.
-        lr: Adam's learning rate.
-        schedule: of the learning rate over the run, ``"constant"`` or ``"cosine"`` (to zero).
+        lr: the learning rate.
+        optimizer: Adam, AdamW, SGD, RMSprop or Adagrad: the class of ``torch.optim``, a ``functools.partial`` of it
+            with options, or the same as text, ``"SGD(momentum=0.9, weight_decay=1e-4)"``.
+        schedule: of the learning rate over the run: ``"constant"``; ``"cosine"``, to zero; a callable from the turn to
+            a factor, such as ``ppgen.schedules.linear(1, 0.1, 1000)``; a class of ``torch.optim.lr_scheduler`` or a
+            ``functools.partial`` of it, which is stepped once a turn. All but callables of your own may be text.
         clip_norm: largest Euclidean norm of the gradient of the loss per datum; None: no limit.
         patience: stop when the mean of the last ``window`` validation bounds has not risen for so many
             validations, and keep the parameters of the best; None: never stop early. It needs validation data.
@@ -36,7 +45,8 @@ class TrainingOptions:
     steps: Count | None = None
     batch_size: Count = 20
     lr: Positive = 1e-3
-    schedule: Literal["constant", "cosine"] = "cosine"
+    optimizer: Annotated[Any, PlainValidator(Optimizer.read)] = "Adam"
+    schedule: Annotated[Any, PlainValidator(read_rates)] = "cosine"
     clip_norm: Positive | None = None
     patience: Count | None = None
     window: Count = 5
@@ -49,5 +59,21 @@ class TrainingOptions:
         check_fields(self)
 
     def rate(self, turn: int, total: int) -> float:
-        """The learning rate at a turn of ``total``."""
-        return self.lr if self.schedule == "constant" else self.lr * 0.5 * (1 + math.cos(math.pi * turn / total))
+        """The learning rate at a turn of ``total``.
+
+        Raises:
+            UsageError: the schedule gives none there.
+        """
+        try:
+            found = float(self.schedule.at(self.lr, min(turn, total), total))
+        except UsageError:
+            raise
+        except Exception as error:  # whatever a callable raises, or a scheduler that was given other options
+            raise UsageError(f"schedule {self.schedule} has no learning rate at step {turn}: {error}.") from error
+        if not 0 <= found < math.inf:
+            raise UsageError(f"the learning rate must be 0 or more, and schedule {self.schedule} gives {found}.")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as ``config.json`` holds them, optimizer and schedule as text."""
+        return {**vars(self), "optimizer": str(self.optimizer), "schedule": str(self.schedule)}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
-from ppgen.training.learner import check_state
+from ppgen.training.learner import check_state, under
 
 __all__ = ["EarlyStopping"]
 
@@ -57,17 +56,13 @@ class EarlyStopping:
         """What a checkpoint keeps."""
         return {f"best.{name}": value for name, value in self.best.items()}
 
-    def facts(self) -> dict[str, Any]:
-        """The numbers beside the tensors."""
-        return {"bounds": self.bounds}
-
     def restore(self, tensors: Mapping[str, Tensor], bounds: Sequence[float], learner: nn.Module) -> None:
-        """Go on from :meth:`tensors` and the bounds of :meth:`facts`.
+        """Go on from :meth:`tensors` and the bounds until then.
 
         Raises:
             UsageError: the tensors are not those of the learner.
         """
-        best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
+        best = under("best.", tensors)
         self.bounds, self.best = list(bounds), check_state(learner, best) if best else {}
 
     def _means(self) -> list[float]:

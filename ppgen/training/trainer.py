@@ -6,19 +6,16 @@ stopped and restored goes on with the same bits as one that never stopped.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import pyro
 import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from ppgen.data import Dataset
-from ppgen.errors import DivergedError, UsageError, is_out_of_memory, shown
+from ppgen.errors import DivergedError, UsageError, first_sentence, is_out_of_memory, shown, users_line
 from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.objectives.objective import Objective, Player, State
@@ -28,13 +25,17 @@ from ppgen.pairs.parameters import in_evaluation, isolated, swapped
 from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides, run_particles
 from ppgen.training.batches import Interleaved
 from ppgen.training.books import Books, Given, Move, NotFiniteError
-from ppgen.training.device_books import DeviceBooks, books_of
-from ppgen.training.learner import Learner, load_state, state_of, under, untied
+from ppgen.training.device_books import books_of
+from ppgen.training.learner import Learner, fixed_and_moving, load_state, state_of, under, untied
+from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
-from ppgen.training.slots import check_slots, slots_of
 from ppgen.training.steps import StepFunction, StepResult, compiled, player_step
 
 __all__ = ["Progress", "Trainer"]
+
+
+_LOOKED_AHEAD = 100_000
+"""Turns, at most, after which the learning rate is known to be a number before training begins."""
 
 
 def _check_sums(sums: dict[str, float]) -> dict[str, float]:
@@ -80,27 +81,24 @@ class Trainer:
         _check_amortised(pair, examples, num_data)
         self.players = objective.players()
         self.turn = self.cursor = 0
+        for turn in (0, min(self.total_turns, _LOOKED_AHEAD)):
+            options.rate(turn, self.total_turns)
         with isolated():
             state = objective.initial_state(self.learner.program, batch)
         self.state: State = {name: value.clone() for name, value in state.items()}
         self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
-        self._values = {name: value.detach() for name, value in self.learner.tensors().items()}
+        self._arguments = {player.name: self.learner.arguments(player) for player in self.players}
+        self._values = self.learner.values()
         self.optimizers = {
-            player.name: torch.optim.Adam(
-                list(self._owned[player.name].values()),
-                lr=options.lr,
-                betas=player.betas,
-                fused=True,
-                capturable=self.device.type == "cuda",
-            )
+            player.name: options.optimizer.make(list(self._owned[player.name].values()), player, options.lr)
             for player in self.players
         }
         self._steps: dict[Any, StepFunction] = {}
         self._eager = set(range(len(self.parts))) if options.eager else set()  # parts whose steps are not compiled
         self._books = self._new_books()
-        validated = self.validate()
-        tried = self._judged(examples, sum(len(example[0]) for example in examples))
-        self._check_patience({**validated, **tried})
+        held_out = [tuple(entry[: options.batch_size] for entry in part.valid) for part in self.parts if part.valid]
+        tried = [*examples, *held_out]
+        self._check_patience(self._judged(tried, sum(len(batch[0]) for batch in tried)))
         keep_large_blocks()
 
     @property
@@ -189,8 +187,7 @@ class Trainer:
         self.settle()
         found = {f"learner.{name}": value for name, value in untied(self.learner).items()}
         for player, optimizer in self.optimizers.items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                found |= {f"optimizer.{player}.{index}.{slot}": torch.as_tensor(v) for slot, v in slots.items()}
+            found |= {f"optimizer.{player}.{name}": value for name, value in slots_of(optimizer).items()}
         found |= {f"state.{name}": value for name, value in self.state.items()}
         found["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
@@ -216,9 +213,8 @@ class Trainer:
             )
         load_state(self.learner, under("learner.", tensors))
         for player in self.players:
-            optimizer, slots = self.optimizers[player.name], slots_of(under(f"optimizer.{player.name}.", tensors))
-            check_slots(player, slots, list(self._owned[player.name].values()), facts.turn)
-            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+            slots = under(f"optimizer.{player.name}.", tensors)
+            self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn)
         state = state_of(tensors)
         for name, value in self.state.items():
             if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
@@ -256,11 +252,7 @@ class Trainer:
     def _new_books(self) -> Books:
         like = next(iter(self._owned[self.players[0].name].values())).detach()  # x may be whole numbers
         compiles: Callable[[Move], bool] = lambda move: move.part not in self._eager  # noqa: E731
-        books = books_of(self._planned, self.play, like, compiles, self._changed)
-        if isinstance(books, DeviceBooks):
-            for optimizer in self.optimizers.values():
-                vars(optimizer)["found_inf"] = books.bad
-        return books
+        return books_of(self._planned, self.play, like, compiles, self._changed)
 
     def _changed(self) -> list[Tensor]:
         """What a turn changes, beside the books."""
@@ -270,9 +262,8 @@ class Trainer:
     def _planned(self, ahead: int) -> list[Move]:
         """The moves of the turn that is so many turns ahead."""
         turn, cursor = self.turn + ahead, self.cursor + ahead * self._moves_per_turn
-        schedules, rate = self.objective.schedules(turn), self.options.rate(turn, self.total_turns)
-        fixed = {name: value for name, value in schedules.items() if isinstance(value, int)}
-        moving = {name: value for name, value in schedules.items() if name not in fixed}
+        fixed, moving = fixed_and_moving(self.objective.schedules(turn))
+        rate = self.options.rate(turn, self.total_turns)
         moves = []
         in_order = [player for player in self.players for _ in range(player.steps)]
         for number, player in enumerate(in_order):
@@ -295,22 +286,20 @@ class Trainer:
             nn.utils.clip_grads_with_norm_(owned.values(), self.options.clip_norm, norm)
         optimizer = self.optimizers[move.player.name]
         optimizer.param_groups[0]["lr"] = given.rate
-        optimizer.step()
+        books.step(optimizer)
         self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
         for name, value in buffers.items():
             self._values[name].copy_(books.keep(self._values[name], value))
 
     def _stepped(self, move: Move, given: Given) -> StepResult:
         """What the player's step function gives, gradients weighted, and laid out as their parameters are."""
-        owned = self._owned[move.player.name]
-        values = {name: self._values[name] for name in owned}
-        others = {name: value for name, value in self._values.items() if name not in owned}
+        owned, others = self._arguments[move.player.name]
         batch = self.batches.parts[move.part].take(given.rows)
-        arguments = (values, others, self.state, dict(given.moving), batch)
+        arguments = (owned, others, self.state, dict(given.moving), batch)
         step = self._step(move.player, move.fixed, move.part, arguments)
         gradients, report, state, buffers = step(*arguments)
         gradients = gradients if move.share == 1 else [gradient * move.share for gradient in gradients]
-        laid_out = [_laid_out_like(p, g) for p, g in zip(values.values(), gradients, strict=True)]
+        laid_out = [_laid_out_like(p, g) for p, g in zip(owned.values(), gradients, strict=True)]
         return laid_out, report, state, buffers
 
     def _judged_by(self, turns: Callable[[], None]) -> None:
@@ -352,9 +341,9 @@ class Trainer:
             if is_out_of_memory(error):
                 raise
             self._eager.add(part)
+            where = ": ".join(filter(None, (users_line(error), first_sentence(error))))
             warnings.warn(
-                f"this pair trains eagerly, because its step cannot be traced to one graph: {_first_line(error)}",
-                stacklevel=2,
+                f"this pair trains eagerly, because its step cannot be traced to one graph: {where}", stacklevel=2
             )
             return step
 
@@ -377,17 +366,3 @@ def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> No
                     f"{len(batch[0])} of {num_data} data would share them: train with batch_size={num_data}, or with a "
                     "guide that is a function of a datum."
                 )
-
-
-def _first_line(error: Exception) -> str:
-    """The error's first line, and the user's line that raised it."""
-    frames = []
-    trace = error.__traceback__
-    while trace is not None:
-        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
-        trace = trace.tb_next
-    homes = (torch.__path__[0], pyro.__path__[0], str(Path(__file__).parents[1]))
-    engines = tuple(f"{home}{os.sep}" for home in homes)
-    own = [f"{file}:{line}" for file, line in frames if os.path.isabs(file) and not file.startswith(engines)]
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{own[-1]}: {first}" if own else first

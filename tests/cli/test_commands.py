@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -125,12 +126,22 @@ def test_the_run_has_a_default_place_and_records_the_options_that_were_given(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     options = ["--batch-size", "7", "--lr", "0.01", "--schedule", "constant", "--clip-norm", "2", "--patience", "3"]
+    options += ["--optimizer", "SGD(momentum=0.9)"]
     assert run(capsys, *QUICK, *options, "--seed", "5", "-O", "num_particles=2", "-D", "binarize=threshold").code == 0
     config = json.loads((tmp_path / "runs" / "vae-digits-iwelbo" / "config.json").read_text())
     expected = TrainingOptions(
-        steps=3, batch_size=7, lr=0.01, schedule="constant", clip_norm=2.0, patience=3, seed=5, eager=True
+        steps=3,
+        batch_size=7,
+        lr=0.01,
+        optimizer=functools.partial(torch.optim.SGD, momentum=0.9),
+        schedule="constant",
+        clip_norm=2.0,
+        patience=3,
+        seed=5,
+        eager=True,
     )
-    assert config["training"] == vars(expected)
+    assert config["training"]["optimizer"] == "SGD(momentum=0.9)"
+    assert config["training"] == expected.to_json()
     assert config["model"] == {"name": "vae", "options": {"latent_dim": 2, "hidden": [4]}}
     assert config["objective"] == {"name": "iwelbo", "options": {"num_particles": 2}}
     assert config["data"]["options"]["binarize"] == "threshold"
@@ -139,7 +150,7 @@ def test_the_run_has_a_default_place_and_records_the_options_that_were_given(
 def test_options_left_out_are_the_defaults_of_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run(capsys, *QUICK, "--out", "r")
     config = json.loads((tmp_path / "r" / "config.json").read_text())
-    assert config["training"] == vars(TrainingOptions(steps=3, eager=True))
+    assert config["training"] == TrainingOptions(steps=3, eager=True).to_json()
 
 
 def test_the_seed_decides_every_bit(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

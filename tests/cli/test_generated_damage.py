@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from ppgen.cli import main
 from ppgen.errors import UsageError
 from ppgen.files.checkpoint import read_checkpoint
-from ppgen.runs.fit import Facts
 from ppgen.runs.load import load
+from ppgen.runs.record import Facts
 from ppgen.runs.run import Run, read_config
 from ppgen.runs.snapshots import Snapshots
 from ppgen.training.metrics import read_metrics

@@ -46,7 +46,12 @@ MEANT: dict[str, st.SearchStrategy[str]] = {
     "data_options": SETTINGS,
     "split": st.sampled_from(["train", "valid", "test"]),
     "device": st.sampled_from(["auto", "cpu", "tpu", "cpu:1", "meta"]),
-    "schedule": st.sampled_from(["constant", "cosine"]),
+    "schedule": st.sampled_from(
+        ["constant", "cosine", "linear(1, 0, 5)", "StepLR(step_size=2)", "StepLR(2)", "OneCycleLR"]
+    ),
+    "optimizer": st.sampled_from(
+        ["Adam", "SGD(momentum=0.9)", "Adagrad(lr_decay=-1)", "AdamW(betas=(0.5, 2))", "LBFGS"]
+    ),
     "at": st.sampled_from(["init", "trained", "1", "init,1", "0,1,2"]),
     "blocks": st.sampled_from(["model", "guide", "model,guide"]),
     "ask": st.sampled_from(["importance", "calibration", "predictive", "nope"]),

@@ -1,0 +1,141 @@
+"""The record of a training: samples, reports and validations on its way, and the checkpoint that it goes on from."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ppgen.errors import UsageError, shown
+from ppgen.files.checkpoint import RESUME, read_checkpoint, write_checkpoint
+from ppgen.files.documents import Seconds, WholeNumber
+from ppgen.files.writing import write_whole
+from ppgen.runs.config import CONFIG
+from ppgen.runs.directory import CHECKPOINT, EVALUATION, METRICS
+from ppgen.runs.snapshots import Recorder
+from ppgen.training.metrics import MetricsLog, score
+from ppgen.training.stopping import EarlyStopping
+from ppgen.training.trainer import Progress, Trainer
+
+__all__ = ["Facts", "Record"]
+
+
+class Facts(Progress):
+    """What a checkpoint holds beside its tensors."""
+
+    bounds: tuple[float, ...]
+    seconds: Seconds
+    metrics: WholeNumber
+    """Bytes of the record up to here, and ``record``: all of them, a last look at the end of a shorter run included."""
+    record: WholeNumber = 0
+
+
+class Record:
+    """What is kept of a training, in ``folder``; of one without a folder, in memory."""
+
+    def __init__(self, trainer: Trainer, folder: Path | None) -> None:
+        self.trainer, self.folder, options = trainer, folder, trainer.options
+        self.log = MetricsLog(None if folder is None else folder / METRICS)
+        self.snapshots = Recorder(folder, trainer.learner.pair, trainer.data, trainer.total_turns)
+        self.stopping = EarlyStopping(options.patience, options.window)
+        self.every = options.validate_every or max(100, trainer.turns_per_epoch)
+        self._started = self._saved = time.perf_counter()
+
+    @property
+    def done(self) -> bool:
+        """Whether training is at its end, or patience is."""
+        return self.trainer.turn >= self.trainer.total_turns or self.stopping.done
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Write what the run is, and take up what was kept of it; one that cannot be gone on with is left as it was."""
+        if self.folder is not None:
+            file, begun = self.folder / CONFIG, (self.folder / CHECKPOINT).exists()
+            if begun:
+                self.restore(self.folder / CHECKPOINT)
+            text = json.dumps(config, indent=2, default=str)
+            write_whole(file, text.encode(), then=RESUME if file.exists() else "")
+            (self.folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
+            if not begun:
+                self.save()
+        self._take_snapshot()
+
+    def see(self) -> str | None:
+        """Take note of a turn; where a validation was due, its bound and the trend in words."""
+        self._take_snapshot()
+        if self.trainer.turn % self.every:
+            return None
+        words = self._judged(*self._looked())
+        if time.perf_counter() - self._saved > self.trainer.options.checkpoint_seconds:
+            self.save()
+        return words
+
+    def end(self) -> None:
+        """Take note of the end, and give the pair its best parameters, where there is a patience."""
+        facts = self.facts()
+        if self.trainer.sums:  # a longer run would not look here: neither what it goes on from nor patience knows of it
+            self._looked()
+        self.save(facts)
+        self.stopping.take_best(self.trainer.learner)
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers that training goes on from, beside the tensors."""
+        kept = {"bounds": self.stopping.bounds, "seconds": self._elapsed(), "metrics": self.log.size}
+        return {**self.trainer.facts(), **kept}
+
+    def save(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Write the checkpoint, with the facts of now or of a little earlier."""
+        self._saved = time.perf_counter()
+        if self.folder is not None:
+            tensors = {**self.trainer.tensors(), **self.stopping.tensors()}
+            write_checkpoint(self.folder / CHECKPOINT, tensors, {**(facts or self.facts()), "record": self.log.size})
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take up the checkpoint; what the record holds beyond it does not count. Nothing is written.
+
+        Raises:
+            UsageError: checkpoint and record are not those of this run, or were edited.
+        """
+        tensors, facts = read_checkpoint(checkpoint, Facts)
+        try:
+            self.trainer.restore(tensors, facts)
+            self.stopping.restore(tensors, facts.bounds, self.trainer.learner)
+            self.log.restore(facts.metrics, facts.record)
+            self.snapshots.restore(self.trainer.turn)
+        except UsageError:
+            raise
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise UsageError(
+                f"checkpoint {checkpoint} cannot be gone on from ({shown(error)}): it was edited; restore it, or train "
+                "again into another --out."
+            ) from error
+        self._started = time.perf_counter() - facts.seconds
+
+    def _take_snapshot(self) -> None:
+        trainer = self.trainer
+        self.snapshots.see(trainer.turn, trainer.objective.chains(trainer.state) if trainer.state else None)
+
+    def _looked(self) -> tuple[str, Mapping[str, float]]:
+        """Record the training report and, with validation data, their bound; returns the last of them, and of what."""
+        trainer = self.trainer
+        place = {"step": trainer.turn, "epoch": round(trainer.epoch, 4), "seconds": round(self._elapsed(), 3)}
+        rate = trainer.options.rate(trainer.turn, trainer.total_turns)
+        trained = trainer.report()
+        self.log.add({**place, "split": "train", "learning_rate": rate, **trained})
+        validated = trainer.validate()
+        if validated:
+            self.log.add({**place, "split": "valid", **validated})
+        return ("valid", validated) if validated else ("train", trained)
+
+    def _judged(self, split: str, report: Mapping[str, float]) -> str:
+        """Let patience see a report; returns the bound's trend in words."""
+        if not {"bound", "loss"} & report.keys():  # of a game, whose players have a loss each
+            return ""
+        trend = self.stopping.trend(score(report))
+        self.stopping.see(score(report), self.trainer.learner)
+        return f"{split} {'bound' if 'bound' in report else 'minus loss'} {score(report):.2f} {trend}"
+
+    def _elapsed(self) -> float:
+        """Seconds of training, over all sessions."""
+        return time.perf_counter() - self._started

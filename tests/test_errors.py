@@ -1,0 +1,37 @@
+"""Whose line an error came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppgen.errors import UsageError, blame, users_line
+from ppgen.schedules import parse_schedule
+
+HERE = Path(__file__)
+
+
+def test_the_line_of_an_error_is_the_users_innermost_however_deep_a_library_raised_it() -> None:
+    with pytest.raises(ValueError, match="axes") as caught:
+        np.transpose(np.zeros(2), (0, 1))  # the line to be named
+    line = next(n for n, text in enumerate(HERE.read_text().splitlines(), 1) if text.endswith("# the line to be named"))
+    assert users_line(caught.value) == f"{HERE}:{line}"
+    assert blame(caught.value).startswith(f"{HERE.name}:{line}, `np.transpose(")
+
+
+def test_an_error_that_no_users_line_took_part_in_has_none() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_schedule("liner(0, 1, 2)")
+    error = caught.value
+    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without this file's own frame
+    assert users_line(error) == ""
+    assert blame(error, "nowhere") == "nowhere"
+
+
+def test_the_standard_library_is_not_the_users() -> None:
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads("{")
+    assert users_line(caught.value).startswith(f"{HERE}:")
