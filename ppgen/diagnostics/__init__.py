@@ -1,7 +1,6 @@
 """Posterior diagnostics: is the guide to be believed? One file a question, which reads log-weights or the pair."""
 
 from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.core import diagnose
 from ppgen.diagnostics.local import LocalWeights, Search, local_log_weights
 from ppgen.diagnostics.question import Question, asks
@@ -12,6 +11,7 @@ from ppgen.diagnostics.questions.global_importance import GlobalWeights, global_
 from ppgen.diagnostics.questions.predictive import Check, predictive_checks
 from ppgen.diagnostics.result import Diagnosis, Finding
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity
+from ppgen.evaluation.case import Case
 
 __all__ = [
     "QUESTIONS",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.result import Finding
+from ppgen.evaluation.case import Case
 
 __all__ = ["Answer", "Question", "asks"]
 

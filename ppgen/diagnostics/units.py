@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ppgen.diagnostics.case import Case
 from ppgen.draws.samples import prior_latents
+from ppgen.evaluation.case import Case
 from ppgen.pairs.divergence import moment_kl, unit_entropy, unit_kl
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.sites import Site, per_datum

@@ -17,39 +17,39 @@ from torch import Tensor
 from ppgen.chains.log_z import LogZ
 from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.evaluation.bounds import evidence_of
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Evaluation, Method, Point
-from ppgen.evaluation.subject import Subject
 from ppgen.pairs.energy import EnergyPair
 
 __all__ = ["bound", "mean_and_error"]
 
 
-def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
+def bound(case: Case, log_z: LogZ | None = None) -> Evaluation:
     """The bound of K particles, less log Z, with its curve over K.
 
     Args:
-        subject: whose pair states a density, at least up to its constant.
+        case: whose pair states a density, at least up to its constant.
         log_z: of an unnormalised pair; None: estimated with the defaults of :func:`ppgen.log_z`.
 
     Raises:
         UsageError: K < 1, data that do not share the pair's log Z.
     """
-    pair, data = subject.pair, subject.data
+    pair, spec = case.pair, case.dataset.spec
     if isinstance(pair, EnergyPair):
-        pair.check_one_log_z(subject.batch[0])
-    points = [Point(size, *mean_and_error(values)) for size, values in subject.bounds.items()]
+        pair.check_one_log_z(case.batch[0])
+    points = [Point(size, *mean_and_error(values)) for size, values in case.bounds.items()]
     if not pair.normalised:
-        log_z = log_z or estimate_log_z(pair, seed=subject.seed, progress=subject.progress)
+        log_z = log_z or estimate_log_z(pair, seed=case.seed, progress=case.progress)
         points = [_normalised(point, log_z) for point in points]
     last = points[-1]
-    nats, method = last.log_likelihood, _method(subject, log_z)
-    bits = -nats / (data.spec.num_features * math.log(2)) if data.spec.observation == "quantised" else None
+    nats, method = last.log_likelihood, _method(case, log_z)
+    bits = -nats / (spec.num_features * math.log(2)) if spec.observation == "quantised" else None
     return Evaluation(
         nats,
         last.standard_error,
-        subject.particles,
-        subject.split,
-        len(subject.bounds[subject.particles]),
+        case.num_particles,
+        case.split,
+        len(case.bounds[case.num_particles]),
         tuple(points),
         bits,
         log_z,
@@ -62,9 +62,9 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), float(values.std() / math.sqrt(len(values)))
 
 
-def _method(subject: Subject, log_z: LogZ | None) -> Method:
+def _method(case: Case, log_z: LogZ | None) -> Method:
     if log_z is None:
-        return evidence_of(subject.pair, subject.batch)
+        return evidence_of(case.pair, case.batch)
     return "enumerated" if log_z.exact else "annealed"
 
 

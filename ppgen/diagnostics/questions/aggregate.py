@@ -27,11 +27,11 @@ import torch
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.draws.samples import prior_latents
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.machine.progress import track
 from ppgen.pairs.divergence import divergences
 from ppgen.pairs.parameters import in_evaluation, isolated

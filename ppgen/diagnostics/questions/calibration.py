@@ -35,11 +35,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.simulation import DENSITIES, Ranks, simulated_ranks
 from ppgen.diagnostics.uniformity import ecdf_band, ecdf_difference, interval_error, interval_noise, uniformity_p
+from ppgen.evaluation.case import Case
 
 __all__ = ["LEVELS", "calibration", "interval_coverage", "shapes"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.units import Unit, units_of
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 
 __all__ = ["ACTIVE", "collapse"]
 

@@ -28,11 +28,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import k_threshold, pareto_k
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.case import Case
 from ppgen.machine.graphs import traced
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair

@@ -19,10 +19,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.local import local_log_weights
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
+from ppgen.evaluation.case import Case
 from ppgen.pairs.reductions import log_mean_exp
 
 __all__ = ["gaps"]

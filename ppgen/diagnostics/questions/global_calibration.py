@@ -27,11 +27,11 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case, goes_apart
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.case import Case, goes_apart
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import datum_width

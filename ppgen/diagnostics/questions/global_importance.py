@@ -50,11 +50,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case, goes_apart
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import check_tail, effective_sample_size, k_threshold, pareto_k
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case, goes_apart
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.log_weights import datum_width, read_particles, rows_of

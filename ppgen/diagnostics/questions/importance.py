@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity, without_weights
 from ppgen.evaluation.bounds import bounds_of, sizes_to
+from ppgen.evaluation.case import Case
 
 __all__ = ["importance"]
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from ppgen.chains.log_z import log_z
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
+from ppgen.evaluation.case import Case
 from ppgen.machine.progress import track
 from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.posterior.arviz_bridge import convergence_of

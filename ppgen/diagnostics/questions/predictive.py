@@ -24,10 +24,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.case import Case
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.rows import first_data, num_rows
 from ppgen.pairs.tracing import Batch

@@ -35,13 +35,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.chains import posterior_chains
 from ppgen.diagnostics.distances import interval_distance, wasserstein_1, weighted_quantiles
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.simulation import latent_names, latent_values
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.objectives.discrete.enumeration import Enumeration
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.parameters import in_evaluation, isolated

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.result import Finding
+from ppgen.evaluation.case import Case
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.rows import num_rows
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset, DataSpec
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.questions.elpd import _log_likelihood, compare_runs, held_out, leave_one_out, loo
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.models import LinearGaussian
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Program
