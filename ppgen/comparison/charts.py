@@ -13,6 +13,7 @@ from ppgen.comparison.front import fits, pareto_front
 from ppgen.comparison.records import BlockResult, ObjectiveResult
 from ppgen.comparison.statistics import Interval, normal_score
 from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank
+from ppgen.pages.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def draw_bias(objectives: Sequence[ObjectiveResult], false_alarm: float) -> Char
     axes.set_xscale("symlog", linthresh=limit)
     axes.set_xlim(*_room([score for one in objectives for score in _scores(one)], limit))
     ticks = [tick for tick in (-30, -10, -limit, -2, 0, 2, limit, 10, 30) if _inside(axes, tick)]
-    axes.set_xticks(ticks, [f"{tick:.3g}".replace("-", "−") for tick in ticks])
+    axes.set_xticks(ticks, [*map(short, ticks)])
     axes.minorticks_off()
     axes.set_yticks(range(len(objectives)), [brief(one.label) for one in objectives])
     axes.set_ylim(len(objectives) - 0.5, -0.5)

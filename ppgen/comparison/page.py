@@ -16,14 +16,14 @@ from ppgen.comparison.result import Comparison
 from ppgen.comparison.statistics import Interval
 from ppgen.files.writing import write_whole
 from ppgen.pages import templates as pages
-from ppgen.pages.elements import Section, drawn, number, texts
+from ppgen.pages.elements import Section, drawn, texts
+from ppgen.pages.numbers import number, short, signed
 
 __all__ = [
     "TRAINED",
     "csv_of",
     "evidence_of_bias",
     "render",
-    "short",
     "spread",
     "table_of",
     "trained_table",
@@ -108,24 +108,12 @@ def when(point: PointResult) -> str:
     return {"init": "before training", "trained": "after training"}.get(str(point.at), f"after {point.step:,} steps")
 
 
-def short(value: float) -> str:
-    """A number to three digits, those before the point in full."""
-    digits = f"{value:,.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.2e}"
-    return "0" if value == 0 else digits.replace("-", "−", 1) if value < 0 else digits
-
-
-def signed(value: float) -> str:
-    """A number to two digits, with its sign."""
-    return f"{value:+.2g}".replace("-", "−")
-
-
 def spread(interval: Interval) -> str:
     """A value, and half the width of its interval in percent of it; of a value of zero the upper end alone."""
     if not interval.value > 0:
         return f"< {short(interval.high)}" if interval.high > 0 else "0"
     half = 50 * (interval.high - interval.low) / interval.value
-    digits = f"{half:.0f}" if half >= 9.5 else f"{half:.1g}"
-    return f"{short(interval.value)} ± {digits}%" if math.isfinite(half) else short(interval.value)
+    return f"{short(interval.value)} ± {short(half, 1)}%" if math.isfinite(half) else short(interval.value)
 
 
 def evidence_of_bias(one: ObjectiveResult) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.records import EXACT, BlockResult, ObjectiveResult, PointResult
 from ppgen.comparison.statistics import Bias
+from ppgen.pages.numbers import number, short, signed
 
 __all__ = ["in_words"]
 
@@ -33,10 +34,10 @@ def _setting(point: PointResult, num_data: int) -> str:
     if evidence is None:
         return f"{start} log p(x) is not known for each datum."
     if evidence.is_exact:
-        return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.method})."
+        return f"{start} log p(x) is {number(evidence.value)} nats per datum exactly ({evidence.method})."
     return (
-        f"{start} log p(x) is about {evidence.value:.2f} nats per datum (a reference and not exact: the bound of "
-        f"{evidence.num_particles} particles, standard error {evidence.standard_error:.2g})."
+        f"{start} log p(x) is about {number(evidence.value)} nats per datum (a reference and not exact: the bound of "
+        f"{evidence.num_particles} particles, standard error {short(evidence.standard_error, 2)})."
     )
 
 
@@ -71,7 +72,7 @@ def _ranking(point: PointResult) -> Iterator[str]:
         if best.whole.work.value == 0:
             yield f"For {bound}, {label} has no variance."
             continue
-        times = _number(second.whole.work.value / best.whole.work.value)
+        times = short(second.whole.work.value / best.whole.work.value, 2)
         clear = "" if best.whole.work.high < second.whole.work.low else ", and their intervals overlap"
         lead = f"{second.label} needs {times} times its work{clear}"
         yield f"For {bound}, {label} is cheapest for its variance (variance x time): {lead}."
@@ -84,7 +85,7 @@ def _to_avoid(point: PointResult) -> Iterator[str]:
         for one in others:
             times = one.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
             if _FAR < times < math.inf:
-                reasons.append(f"{one.label}, which takes {_number(times)} times the work of {best.label}")
+                reasons.append(f"{one.label}, which takes {short(times, 2)} times the work of {best.label}")
     reasons += [
         f"{one.label}, which declares itself unbiased and is not"
         for one in point.objectives
@@ -105,20 +106,12 @@ def _where(one: ObjectiveResult) -> str:
     worst = min((b for b in one.blocks if b.bias is not None), key=lambda b: _bias(b).p_value)
     bias = _bias(worst)
     score = bias.z_along if abs(bias.z_along) >= bias.z_across else bias.z_across
-    return f"block {worst.name}: {_percent(bias.along.value, '+')} along the gradient, z = {score:.1f}"
+    return f"block {worst.name}: {signed(100 * bias.along.value)}% along the gradient, z = {number(score, 1)}"
 
 
 def _would_have_shown(one: ObjectiveResult) -> str:
     worst = max((b for b in one.blocks if b.bias is not None), key=lambda b: _bias(b).resolution)
-    return f"{_percent(_bias(one.whole).resolution)}; {worst.name} {_percent(_bias(worst).resolution)}"
-
-
-def _percent(share: float, sign: str = "") -> str:
-    return f"{100 * share:{sign}.2g}%" if abs(share) < 0.995 else f"{100 * share:{sign},.0f}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
+    return f"{short(100 * _bias(one.whole).resolution, 2)}%; {worst.name} {short(100 * _bias(worst).resolution, 2)}%"
 
 
 def _bias(block: BlockResult) -> Bias:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from ppgen.errors import UsageError, nearest, shown
 from ppgen.files.jsonable import plain
+from ppgen.pages.numbers import short
 
 __all__ = ["Diagnosis", "Finding", "Status"]
 
@@ -122,7 +123,7 @@ class Diagnosis:
 
 
 def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else short(value)
 
 
 def _quoted(titles: list[str]) -> str:

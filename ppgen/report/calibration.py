@@ -10,14 +10,15 @@ from ppgen.diagnostics.annealing import powers
 from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.simulation import DENSITIES
 from ppgen.pages.charts import Curve, draw_bars, draw_curves
-from ppgen.pages.elements import Figure, drawn, number
+from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.numbers import number
 from ppgen.pages.statistics import draw_in_band, draw_intervals, draw_stacks
 from ppgen.report.parts import of_question
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["bounds", "losses", "marginals", "ranks"]
+__all__ = ["calibration_ranks", "evidence_bounds", "inference_gaps", "reference_marginals"]
 
 _MARGINALS = 6
 """Marginals whose quantiles are drawn."""
@@ -27,7 +28,7 @@ _PARTS = ("inference", "approximation", "amortisation")
 
 
 @of_question("calibration", "Calibration")
-def ranks(run: Run, found: Finding) -> Iterator[Figure]:
+def calibration_ranks(run: Run, found: Finding) -> Iterator[Figure]:
     """The ranks of simulated truths against the band of uniform ones, and the coverage of intervals."""
     if "curves" not in found.details:
         return
@@ -36,7 +37,7 @@ def ranks(run: Run, found: Finding) -> Iterator[Figure]:
 
 
 @of_question("reference", "Marginals against a reference")
-def marginals(run: Run, found: Finding) -> Iterator[Figure]:
+def reference_marginals(run: Run, found: Finding) -> Iterator[Figure]:
     """How far the guide's marginals are from the reference's, and the quantiles of the farthest."""
     if "interval_error" not in found.details:
         return
@@ -47,7 +48,7 @@ def marginals(run: Run, found: Finding) -> Iterator[Figure]:
 
 
 @of_question("gaps", "What the bound loses")
-def losses(run: Run, found: Finding) -> Iterator[Figure]:
+def inference_gaps(run: Run, found: Finding) -> Iterator[Figure]:
     """The two parts of each datum's inference gap."""
     if "per_datum" not in found.details:
         return
@@ -72,7 +73,7 @@ def losses(run: Run, found: Finding) -> Iterator[Figure]:
 
 
 @of_question("sandwich", "log p(x) between two bounds")
-def bounds(run: Run, found: Finding) -> Iterator[Figure]:
+def evidence_bounds(run: Run, found: Finding) -> Iterator[Figure]:
     """How far the bounds of each simulated datum are apart, how far the guide's bound of each datum is below, and how
     well the chains moved on their way."""
     if "acceptance" not in found.details:

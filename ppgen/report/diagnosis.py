@@ -11,14 +11,15 @@ from torch import Tensor
 
 from ppgen.diagnostics.result import Finding
 from ppgen.pages.charts import Curve, Vectors, draw_bars, draw_curves, draw_panels
-from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, number, picture
+from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, picture
+from ppgen.pages.numbers import number, short
 from ppgen.pages.pictures import grid, picture_shape
 from ppgen.report.parts import grey, of_question
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["aggregated", "proposals", "units", "verdict", "walks"]
+__all__ = ["aggregated_posterior", "chain_energies", "importance_weights", "latent_units", "verdict"]
 
 _WALKS = 3
 """Chains that are drawn."""
@@ -47,7 +48,7 @@ def verdict(run: Run) -> Section | None:
 
 
 @of_question("importance", "Importance weights")
-def proposals(run: Run, found: Finding) -> Iterator[Figure]:
+def importance_weights(run: Run, found: Finding) -> Iterator[Figure]:
     """k-hat over the data, and the data of the largest."""
     if "per_datum" not in found.details:
         return
@@ -66,7 +67,7 @@ def proposals(run: Run, found: Finding) -> Iterator[Figure]:
 
 
 @of_question("collapse", "Units of the latents")
-def units(run: Run, found: Finding) -> Iterator[Figure]:
+def latent_units(run: Run, found: Finding) -> Iterator[Figure]:
     """The KL of every unit, and which are active."""
     every = found.details.get("units", ())
     has_kl = any(unit["kl"] is not None for unit in every)
@@ -89,7 +90,7 @@ def units(run: Run, found: Finding) -> Iterator[Figure]:
 
 
 @of_question("aggregate", "Aggregated posterior")
-def aggregated(run: Run, found: Finding) -> Iterator[Figure]:
+def aggregated_posterior(run: Run, found: Finding) -> Iterator[Figure]:
     """The latents of the data against the prior: moments of each, and draws of the two that go together most."""
     if "draws" not in found.details:
         return
@@ -116,7 +117,7 @@ def aggregated(run: Run, found: Finding) -> Iterator[Figure]:
 
 
 @of_question("mixing", "Mixing of the chains")
-def walks(run: Run, found: Finding) -> Iterator[Figure]:
+def chain_energies(run: Run, found: Finding) -> Iterator[Figure]:
     """The free energies of some chains on their way."""
     energies = found.details["energies"]
     step = found.details["sweeps"] // len(energies[0])
@@ -130,25 +131,20 @@ def walks(run: Run, found: Finding) -> Iterator[Figure]:
 
 
 def _light(found: Finding) -> Markup:
-    held = "" if found.threshold is None else f" (threshold {number(found.threshold)})"
+    held = "" if found.threshold is None else f" (threshold {short(found.threshold)})"
     return Markup(
         '<li class="{}"><span class="number">{}{}{}</span><strong>{}</strong><div>{}</div><div>{}</div>'
         "<small>{}</small></li>"
     ).format(
         found.status,
         f"{found.status} ",
-        "" if found.number is None else _told(found.number),
+        "" if found.number is None else short(found.number),
         held,
         found.title,
         found.meaning,
         f"What to do: {found.advice}" if found.advice else "",
         found.source,
     )
-
-
-def _told(value: float) -> str:
-    """A number beside its light; small p-values keep a digit."""
-    return number(value) if value == 0 or abs(value) >= 0.01 else f"{value:.1g}"
 
 
 def _worst(run: Run, found: Finding) -> Figure:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ppgen.chains.sweeps import SWEEPS, chain_states
 from ppgen.pages.charts import Vectors, draw_panels
-from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, number, picture
+from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, picture
+from ppgen.pages.numbers import number
 from ppgen.pages.pictures import grid
 from ppgen.pairs.energy import EnergyPair
 from ppgen.report.parts import grey, layout, pictured, shown_data
@@ -18,7 +19,7 @@ from ppgen.report.parts import grey, layout, pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["chains", "energies", "filters", "normaliser"]
+__all__ = ["filters", "free_energies", "log_normaliser", "markov_chains"]
 
 _AFTER = (0, 1, 10, 100, SWEEPS)
 """Sweeps after which the chains are shown."""
@@ -32,19 +33,19 @@ def _is_energy(run: Run) -> bool:
     return isinstance(run.pair, EnergyPair)
 
 
-def normaliser(run: Run) -> Section | None:
+def log_normaliser(run: Run) -> Section | None:
     """The log Z that the log-likelihood was less by, and what tells whether to believe it."""
-    found = (run.evaluation or {}).get("log_z")
+    found = None if run.evaluation is None else run.evaluation.log_z
     if found is None:
         return None
-    facts = {"log Z": f"{number(found['value'])} nats", "standard error": number(found["standard_error"], 3)}
-    if found["exact"]:
+    facts = {"log Z": f"{number(found.value)} nats", "standard error": number(found.standard_error, 3)}
+    if found.exact:
         return Section("Normalising constant", "By enumeration: exact.", facts={"": facts})
-    size, chains = found["effective_sample_size"], found["num_chains"]
+    size, of = found.effective_sample_size or 0.0, f"{found.num_chains:,}"
     facts |= {
-        "temperatures": f"{found['num_temperatures']:,}",
-        "chains": f"{chains:,}",
-        "effective sample size of the weights": f"{number(size, 1)} of {chains:,}",
+        "temperatures": f"{found.num_temperatures:,}",
+        "chains": of,
+        "effective sample size of the weights": f"{number(size, 1)} of {of}",
     }
     text = (
         "By annealed importance sampling. The estimate is below log Z in expectation, so that the log-likelihood errs "
@@ -54,7 +55,7 @@ def normaliser(run: Run) -> Section | None:
 
 
 @pictured("Chains", applies=_is_energy)
-def chains(run: Run) -> Iterator[Figure]:
+def markov_chains(run: Run) -> Iterator[Figure]:
     """Markov chains on their way, from where training left them, or from the base distribution."""
     shape, columns = layout(run)
     assert isinstance(run.pair, EnergyPair)
@@ -72,7 +73,7 @@ def chains(run: Run) -> Iterator[Figure]:
 
 
 @pictured("Free energies", applies=_is_energy)
-def energies(run: Run) -> Iterator[Figure]:
+def free_energies(run: Run) -> Iterator[Figure]:
     """Free energies of data against those of samples."""
     assert isinstance(run.pair, EnergyPair)
     with torch.random.fork_rng():

@@ -9,19 +9,20 @@ import torch
 
 from ppgen.diagnostics.result import Finding
 from ppgen.pages.charts import Curve, draw_bars, draw_curves
-from ppgen.pages.elements import Figure, drawn, number
+from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.numbers import number
 from ppgen.report.parts import of_question
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["refits", "shared_weights"]
+__all__ = ["global_refits", "global_weights"]
 
 _BINS = 10
 
 
 @of_question("global_importance", "Weights of the whole data set's latents")
-def shared_weights(run: Run, found: Finding) -> Iterator[Figure]:
+def global_weights(run: Run, found: Finding) -> Iterator[Figure]:
     """How much of all the weight the draws of the largest weights carry."""
     if "log_weights" not in found.details:
         return
@@ -43,7 +44,7 @@ def shared_weights(run: Run, found: Finding) -> Iterator[Figure]:
 
 
 @of_question("global_calibration", "Refits to simulated data sets")
-def refits(run: Run, found: Finding) -> Iterator[Figure]:
+def global_refits(run: Run, found: Finding) -> Iterator[Figure]:
     """Where the truth of each simulated data set lies in the guide refitted to it, in the least symmetric dimension."""
     for name, shares in found.details.get("shares", {}).items():
         counts = torch.histc(torch.tensor(shares), _BINS, 0.0, 1.0).tolist()

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from ppgen.draws.paths import Traversal, has_paths, interpolation, latent_traversal
 from ppgen.draws.samples import conditions, has_walk
 from ppgen.pages.charts import Vectors, draw_panels
-from ppgen.pages.elements import Figure, drawn, number, picture
+from ppgen.pages.elements import Figure, drawn, picture
+from ppgen.pages.numbers import number
 from ppgen.pages.pictures import grid
 from ppgen.pairs.rows import take_rows
 from ppgen.report.parts import grey, layout, modes_of, pictured, shown_data
@@ -19,7 +20,7 @@ from ppgen.report.parts import grey, layout, modes_of, pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["between", "traversal"]
+__all__ = ["interpolations", "traversals"]
 
 _PATHS, _POINTS = 6, 9
 """Paths from one draw to another, and points of each; in the plane, where points are small, more."""
@@ -28,7 +29,7 @@ _PATHS_IN_PLANE, _POINTS_IN_PLANE = 3, 60
 
 
 @pictured("Latent traversal", applies=lambda run: run.pair.normalised and not run.pair.implicit and _walks(run))
-def traversal(run: Run) -> Iterator[Figure]:
+def traversals(run: Run) -> Iterator[Figure]:
     """What single latents do."""
     shape, _ = layout(run)
     walk = latent_traversal(run.pair, take_rows(run.data.shown, slice(64)))
@@ -56,7 +57,7 @@ def _walks(run: Run) -> bool:
 
 
 @pictured("Interpolation", applies=lambda run: has_paths(run.pair, conditions(run.data, 1)))
-def between(run: Run) -> Iterator[Figure]:
+def interpolations(run: Run) -> Iterator[Figure]:
     """What the model makes on the way from one draw of the prior to another."""
     shape, _ = layout(run)
     plane = run.data.spec.num_features == 2

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from ppgen.diagnostics.result import Finding
 from ppgen.pages.charts import Curve, draw_curves
-from ppgen.pages.elements import Figure, drawn, number
+from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.numbers import number
 from ppgen.pages.statistics import draw_intervals
 from ppgen.report.parts import of_question
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["left_out", "made_again", "made_anew"]
+__all__ = ["leave_one_out", "posterior_checks", "prior_checks"]
 
 _NAMED = 5
 """Data of the largest k-hat that are named."""
@@ -23,19 +24,19 @@ _NORMAL = [-2.0, -1.0, 0.0, 1.0, 2.0]
 
 
 @of_question("posterior_predictive", "Data made again")
-def made_again(run: Run, found: Finding) -> Iterator[Figure]:
+def posterior_checks(run: Run, found: Finding) -> Iterator[Figure]:
     """Test quantities of the data against those of sets made from the data's own latents."""
     yield from _checks(found, "made from the guide's latents of the data")
 
 
 @of_question("prior_predictive", "New data against the data")
-def made_anew(run: Run, found: Finding) -> Iterator[Figure]:
+def prior_checks(run: Run, found: Finding) -> Iterator[Figure]:
     """Test quantities of the data against those of new sets."""
     yield from _checks(found, "of new data")
 
 
 @of_question("leave_one_out", "Data left out")
-def left_out(run: Run, found: Finding) -> Iterator[Figure]:
+def leave_one_out(run: Run, found: Finding) -> Iterator[Figure]:
     """The k-hat of leaving each datum out, in order."""
     if "k" not in found.details:
         return

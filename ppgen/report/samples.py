@@ -24,7 +24,7 @@ from ppgen.report.parts import grey, layout, modes_of, pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["over_training", "reconstruction", "samples"]
+__all__ = ["reconstructed_data", "samples", "samples_over_training"]
 
 _LINES, _POINTS = 24, 500
 """Samples that are drawn as lines, and as points in the plane or on the line."""
@@ -52,7 +52,7 @@ def samples(run: Run) -> Iterator[Figure]:
 
 
 @pictured("Samples over training", applies=lambda run: run.snapshots is not None)
-def over_training(run: Run) -> Iterator[Figure]:
+def samples_over_training(run: Run) -> Iterator[Figure]:
     """What the model made of the same random numbers while it was trained."""
     found, (shape, _) = run.snapshots, layout(run)
     assert found is not None
@@ -92,7 +92,7 @@ def _crosses(run: Run) -> str:
 
 
 @pictured("Reconstructions", applies=lambda run: not run.pair.implicit)
-def reconstruction(run: Run) -> Iterator[Figure]:
+def reconstructed_data(run: Run) -> Iterator[Figure]:
     """Data that were held out, or what there is, and what the pair makes of them."""
     shape, columns = layout(run)
     num = min(2 * COLUMNS, len(run.data.shown[0])) // columns * columns

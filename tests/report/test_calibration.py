@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ppgen.pages.statistics import draw_in_band, draw_intervals, draw_stacks
-from ppgen.report.calibration import bounds, losses, marginals, ranks
+from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.page import SECTIONS
 from tests.diagnosed import diagnosed, found
 
@@ -58,10 +58,10 @@ SANDWICH: dict[str, Any] = {
 }
 
 DRAWN = [
-    (bounds, "sandwich", SANDWICH),
-    (ranks, "calibration", CALIBRATION),
-    (marginals, "reference", REFERENCE),
-    (losses, "gaps", GAPS),
+    (evidence_bounds, "sandwich", SANDWICH),
+    (calibration_ranks, "calibration", CALIBRATION),
+    (reference_marginals, "reference", REFERENCE),
+    (inference_gaps, "gaps", GAPS),
 ]
 
 
@@ -87,40 +87,40 @@ def test_every_figure_has_a_caption_and_an_alternative_text_of_its_own(
 
 
 def test_the_quantities_that_leave_the_band_are_named_and_those_on_its_edge_are_not(tmp_path: Path) -> None:
-    ecdf, _ = ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
+    ecdf, _ = calibration_ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
     assert "outside the band: z[0]." in str(ecdf.body)
     assert "3 of 3 quantities" in ecdf.caption
 
 
 def test_coverage_is_that_of_the_latents_alone(tmp_path: Path) -> None:
     """100 simulations: the standard error of a share is at most 0.5 / 10."""
-    _, coverage = ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
+    _, coverage = calibration_ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
     assert "over 2 latents: of 50% in 40.0%, of 80% in 70.0%" in coverage.caption
     assert "up to 5.0%" in coverage.caption
 
 
 def test_the_farthest_marginals_come_first_by_the_number_of_their_datum(tmp_path: Path) -> None:
-    distances, quantiles = marginals(diagnosed(tmp_path, found("reference", REFERENCE))).figures  # type: ignore[union-attr]
+    distances, quantiles = reference_marginals(diagnosed(tmp_path, found("reference", REFERENCE))).figures  # type: ignore[union-attr]
     assert "z[1], datum 3; z[0], datum 7; z[1], datum 7; z[0], datum 3." in str(quantiles.body)
     assert "0.30 of the guide, 0.03 of the weighted guide" in distances.caption
 
 
 def test_quantiles_of_latents_of_two_states_are_not_drawn(tmp_path: Path) -> None:
     coin = {name: [[[level, level]] * 2 for level in (0.0, 0.0, 0.0, 1.0, 1.0)] for name in REFERENCE["quantiles"]}
-    section = marginals(diagnosed(tmp_path, found("reference", {**REFERENCE, "quantiles": coin})))
+    section = reference_marginals(diagnosed(tmp_path, found("reference", {**REFERENCE, "quantiles": coin})))
     assert section is not None
     assert len(section.figures) == 1
 
 
 def test_the_caption_of_the_gaps_has_both_parts_in_nats(tmp_path: Path) -> None:
-    (bars,) = losses(diagnosed(tmp_path, found("gaps", GAPS))).figures  # type: ignore[union-attr]
+    (bars,) = inference_gaps(diagnosed(tmp_path, found("gaps", GAPS))).figures  # type: ignore[union-attr]
     assert "mean 1.50 nats: 0.50 by approximation and 1.00 by amortisation" in str(bars.body)
     assert "1.00 ± 0.02" in bars.caption
 
 
 def test_bounds_are_drawn_without_the_guide_s_where_that_is_of_other_latents(tmp_path: Path) -> None:
     without = {**SANDWICH, "shortfall": None, "shortfall_per_datum": None}
-    both, alone = (bounds(diagnosed(tmp_path, found("sandwich", details))) for details in (SANDWICH, without))
+    both, alone = (evidence_bounds(diagnosed(tmp_path, found("sandwich", details))) for details in (SANDWICH, without))
     assert both is not None
     assert alone is not None
     assert "0.30 nats" in alone.figures[0].caption
