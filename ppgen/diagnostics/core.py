@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset
+from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions.every import QUESTIONS
-from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.diagnostics.result import Diagnosis
 from ppgen.diagnostics.weights import without_weights
 from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, nearest, shown
 from ppgen.evaluation.case import Arguments, Case, data_or_arguments

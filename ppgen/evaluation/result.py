@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
 from ppgen.chains.log_z import LogZ
-from ppgen.files.documents import Error
+from ppgen.files.documents import Error, from_document
 from ppgen.pages.numbers import short
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
@@ -115,7 +113,7 @@ class Evaluation:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Evaluation:
         """The evaluation that :meth:`to_json` wrote."""
-        return TypeAdapter(cls).validate_python(document)
+        return from_document(document, cls)
 
 
 _WORDS: dict[Method, tuple[str, str, str]] = {

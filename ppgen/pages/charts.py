@@ -13,6 +13,7 @@ from html import escape
 from itertools import cycle, product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "draw_bars",
     "draw_curves",
     "draw_panels",
+    "draw_sorted",
     "legend",
 ]
 
@@ -129,6 +131,13 @@ def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
     legend(axes)
     _leave_out_the_start(axes, curves)
     return Chart(figure)
+
+
+def draw_sorted(groups: Sequence[tuple[str, Sequence[float]]], threshold: float, *, of: str, y_label: str) -> Chart:
+    """The numbers of each group in order, against the percent of them all, with the threshold they are held against."""
+    curves = [Curve(label, np.linspace(0, 100, len(y) + 1)[1:].tolist(), sorted(y)) for label, y in groups]
+    limit = Curve("threshold", [0, 100], [threshold] * 2)
+    return draw_curves([*curves, limit], x_label=f"percent of the {of}", y_label=y_label)
 
 
 def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:

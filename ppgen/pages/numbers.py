@@ -11,7 +11,7 @@ def number(value: float, digits: int = 2) -> str:
     >>> number(-1234.567)
     '−1,234.57'
     """
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{value:,.{digits}f}".replace("-", "−").replace("inf", "∞")
 
 
 def short(value: float, digits: int = 3) -> str:

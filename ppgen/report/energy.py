@@ -11,10 +11,11 @@ from torch import Tensor
 from ppgen.chains.sweeps import SWEEPS, chain_states
 from ppgen.pages.charts import Vectors, draw_panels
 from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, picture
+from ppgen.pages.look import look_of
 from ppgen.pages.numbers import number
 from ppgen.pages.pictures import grid
 from ppgen.pairs.energy import EnergyPair
-from ppgen.report.parts import grey, layout, pictured, shown_data
+from ppgen.report.parts import pictured, shown_data
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
@@ -57,19 +58,15 @@ def log_normaliser(run: Run) -> Section | None:
 @pictured("Chains", applies=_is_energy)
 def markov_chains(run: Run) -> Iterator[Figure]:
     """Markov chains on their way, from where training left them, or from the base distribution."""
-    shape, columns = layout(run)
     assert isinstance(run.pair, EnergyPair)
-    states = chain_states(run.pair, columns if shape is not None else COLUMNS, start=run.chains, after=_AFTER)
+    states = chain_states(run.pair, COLUMNS, start=run.chains, after=_AFTER)
     places = f"{', '.join(f'{n:,}' for n in _AFTER[:-1])} and {_AFTER[-1]:,}"
     start = "at a draw of the base distribution" if run.chains is None else "where training left it"
-    caption = f"Each column is a chain that starts {start}; its rows are its states after {places} sweeps."
-    alt = f"{states.shape[1]} chains after {places} sweeps."
-    if shape is None:
-        panels = {f"{n:,} sweeps": [Vectors(v, 0, 0.5)] for n, v in zip(_AFTER, states, strict=True)}
-        yield drawn(draw_panels(panels), alt, f"Chains that start {start}, after {places} sweeps.")
-    else:
-        pixels = grid(states.flatten(0, 1), shape, columns, grey=grey(run))
-        yield Figure(picture(pixels, columns, alt), caption)
+    yield look_of(run.data).rows(
+        {f"{n:,} sweeps": v for n, v in zip(_AFTER, states, strict=True)},
+        f"{COLUMNS} chains after {places} sweeps.",
+        f"States of {COLUMNS} chains, each of which starts {start}.",
+    )
 
 
 @pictured("Free energies", applies=_is_energy)

@@ -16,19 +16,25 @@ POINTS = [0.25, 0.5, 0.75]
 CALIBRATION: dict[str, Any] = {
     "num_simulations": 100,
     "num_draws": 3,
+    "p": 0.01,
+    "histograms": {},
     "coverage": {"0.5": 0.4, "0.8": 0.7},
     "points": POINTS,
     "band": {"lower": [-0.1, -0.125, -0.1], "upper": [0.1, 0.125, 0.1], "level": 0.95},
     "quantities": [
-        {"name": "z[0]", "coverage": {"0.5": 0.3, "0.8": 0.6}},
-        {"name": "z[1]", "coverage": {"0.5": 0.5, "0.8": 0.8}},
-        {"name": "log p(x, z)", "coverage": {"0.5": 0.0, "0.8": 0.0}},
+        {"name": name, "p": 0.01, "error": 0.1, "shape": None, "coverage": {"0.5": half, "0.8": most}}
+        for name, half, most in (("z[0]", 0.3, 0.6), ("z[1]", 0.5, 0.8), ("log p(x, z)", 0.0, 0.0))
     ],
     "curves": {"z[0]": [0.2, 0.0, -0.2], "z[1]": [0.1, 0.125, 0.1], "log p(x, z)": [0.0, 0.0, 0.0]},
 }
 """z[0] leaves the band, z[1] lies on its edge."""
 
 REFERENCE: dict[str, Any] = {
+    "method": "enumeration",
+    "num_states": 2,
+    "total_variation": [0.1, 0.1],
+    "wasserstein": {},
+    "quantile_error": {},
     "names": ["z[0]", "z[1]"],
     "data": [3, 7],
     "probabilities": [0.05, 0.25, 0.5, 0.75, 0.95],
@@ -45,11 +51,16 @@ GAPS: dict[str, Any] = {
     "approximation_gap": 0.5,
     "amortisation_gap": 1.0,
     "standard_error": 0.02,
+    "elbo": {"own": -1.0, "amortised": -2.0},
+    "log_evidence": -0.5,
+    "worst": [1, 0],
     "per_datum": {"approximation_gap": [0.75, 0.25], "amortisation_gap": [-0.25, 2.25]},
 }
 
 SANDWICH: dict[str, Any] = {
     "width": 0.3,
+    "standard_error": None,
+    "lower": [-11.0, -11.5],
     "simulated_lower": [-10.0, -12.0],
     "simulated_upper": [-9.9, -11.5],
     "shortfall": 0.2,

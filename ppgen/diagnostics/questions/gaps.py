@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.local import local_log_weights
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.evaluation.case import Case
 from ppgen.pairs.reductions import log_mean_exp
 
-__all__ = ["gaps"]
+__all__ = ["Gaps", "gaps"]
 
 _NUM_DATA = 32
 _SMALL = 1.0
@@ -47,8 +47,32 @@ _APPROXIMATION = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class EachGap:
+    """The two parts of each datum's gap, nats."""
+
+    approximation_gap: list[Real]
+    amortisation_gap: list[Real]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaps:
+    """Means over data in nats: the gaps, the Monte Carlo standard error of the amortisation gap, the ELBO of the guide
+    (``amortised``), of the best found in its family (``own``) and of a full covariance (``full``), and log p(x); and
+    the data of the largest gap, that first."""
+
+    inference_gap: Real
+    approximation_gap: Real
+    amortisation_gap: Real
+    standard_error: Real
+    elbo: dict[str, Real]
+    log_evidence: Real
+    worst: list[int]
+    per_datum: EachGap
+
+
 @asks("Does the bound lose little to the guide?")
-def gaps(case: Case) -> Finding | None:
+def gaps(case: Case) -> Finding[Gaps] | None:
     """The inference gap of up to 32 data in nats, and its two parts.
 
     Green up to 1 nat, red above log K. None for an implicit pair, one with an exact guide, and one without latents of
@@ -83,19 +107,19 @@ def gaps(case: Case) -> Finding | None:
     )
 
 
-def _details(log_w: Mapping[str, Tensor], elbo: Mapping[str, Tensor], evidence: Tensor) -> dict[str, Any]:
+def _details(log_w: Mapping[str, Tensor], elbo: Mapping[str, Tensor], evidence: Tensor) -> Gaps:
     approximation, amortisation = evidence - elbo["own"], elbo["own"] - elbo["amortised"]
     inference = approximation + amortisation
-    return {
-        "inference_gap": float(inference.mean()),
-        "approximation_gap": float(approximation.mean()),
-        "amortisation_gap": float(amortisation.mean()),
-        "standard_error": _error(log_w["own"]) + _error(log_w["amortised"]),
-        "elbo": {name: float(value.mean()) for name, value in elbo.items()},
-        "log_evidence": float(evidence.mean()),
-        "worst": inference.argsort(descending=True)[:_WORST].tolist(),
-        "per_datum": {"approximation_gap": approximation.tolist(), "amortisation_gap": amortisation.tolist()},
-    }
+    return Gaps(
+        inference_gap=float(inference.mean()),
+        approximation_gap=float(approximation.mean()),
+        amortisation_gap=float(amortisation.mean()),
+        standard_error=_error(log_w["own"]) + _error(log_w["amortised"]),
+        elbo={name: float(value.mean()) for name, value in elbo.items()},
+        log_evidence=float(evidence.mean()),
+        worst=inference.argsort(descending=True)[:_WORST].tolist(),
+        per_datum=EachGap(approximation_gap=approximation.tolist(), amortisation_gap=amortisation.tolist()),
+    )
 
 
 def _error(log_w: Tensor) -> float:

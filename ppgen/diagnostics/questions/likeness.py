@@ -10,10 +10,10 @@ them. A red light is for what has a size of its own: a mode that no sample reach
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
+from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.result import Measure
@@ -44,7 +44,7 @@ _UNLIKE = (
 
 
 @asks("Are samples like the data?")
-def likeness(case: Case) -> Finding | None:
+def likeness(case: Case) -> Finding[dict[str, Measure]] | None:
     """The p-value of samples and data being alike, the data's modes, and how near samples lie to the training data.
 
     Red: a known mode is without samples. Yellow: the p-value is below 0.05, fewer than 95 % of the samples lie at a
@@ -65,7 +65,7 @@ def likeness(case: Case) -> Finding | None:
         "copies; the shares asked for are ours",
         meaning="; ".join(_said(case, found)),
         advice=" ".join(dict.fromkeys(advice for *_, advice in wrong)),
-        details={name: asdict(one) for name, one in found.items()},
+        details=found,
     )
 
 

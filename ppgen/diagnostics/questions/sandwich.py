@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
+from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding
 from ppgen.evaluation.case import Case
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.rows import num_rows
 
-__all__ = ["sandwich"]
+__all__ = ["Sandwich", "sandwich"]
 
 _NUM_DATA, _NUM_SIMULATED = 16, 8
 _NARROW = 1.0
@@ -31,8 +31,24 @@ _SHORT = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sandwich:
+    """Nats: the mean width between the bounds of simulated data, with its standard error (None of a single one); the
+    bounds of each of them, and the lower one of each datum; how far the guide's bound is below that, on average and
+    datum by datum (None where latents are held); and the rate of acceptance at each power."""
+
+    width: Real
+    standard_error: float | None
+    simulated_lower: list[Real]
+    simulated_upper: list[Real]
+    lower: list[Real]
+    shortfall: float | None
+    shortfall_per_datum: list[Real] | None
+    acceptance: list[Real]
+
+
 @asks("Is log p(x) known well?")
-def sandwich(case: Case) -> Finding | None:
+def sandwich(case: Case) -> Finding[Sandwich] | None:
     """The width between the bounds on log p(x) of 8 simulated data; and how far the guide's K-sample bound of up to 16
     data is below the annealed one.
 
@@ -78,14 +94,14 @@ def _beside(short: Tensor) -> str:
     return f"{abs(by):.2f} {'below' if by > 0 else 'above'}"
 
 
-def _details(found: Bounds, width: Tensor, short: Tensor | None) -> dict[str, Any]:
-    return {
-        "width": float(width.mean()),
-        "standard_error": float(width.std() / math.sqrt(len(width))) if len(width) > 1 else None,
-        "simulated_lower": found.simulated_lower.tolist(),
-        "simulated_upper": found.simulated_upper.tolist(),
-        "lower": found.lower.tolist(),
-        "shortfall": None if short is None else float(short.mean()),
-        "shortfall_per_datum": None if short is None else short.tolist(),
-        "acceptance": found.acceptance.tolist(),
-    }
+def _details(found: Bounds, width: Tensor, short: Tensor | None) -> Sandwich:
+    return Sandwich(
+        width=float(width.mean()),
+        standard_error=float(width.std() / math.sqrt(len(width))) if len(width) > 1 else None,
+        simulated_lower=found.simulated_lower.tolist(),
+        simulated_upper=found.simulated_upper.tolist(),
+        lower=found.lower.tolist(),
+        shortfall=None if short is None else float(short.mean()),
+        shortfall_per_datum=None if short is None else short.tolist(),
+        acceptance=found.acceptance.tolist(),
+    )

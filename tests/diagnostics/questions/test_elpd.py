@@ -121,7 +121,7 @@ def test_an_outlier_is_named_worst() -> None:
     x = torch.cat([torch.randn(30, 1), torch.tensor([[25.0]])])
     found = leave_one_out(case_of(Means(), (x,), SPEC))
     assert found is not None
-    assert found.details["worst"][0] == 30
+    assert found.details.worst[0] == 30
 
 
 def case_of(pair: Pair, batch: tuple[Tensor, ...], spec: DataSpec) -> Case:
