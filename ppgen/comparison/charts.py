@@ -12,7 +12,7 @@ from ppgen.comparison.curves import Curves
 from ppgen.comparison.front import fits, pareto_front
 from ppgen.comparison.records import BlockResult, ObjectiveResult
 from ppgen.comparison.statistics import Interval, normal_score
-from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank
+from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, labelled, leave_out_the_start
 from ppgen.pages.numbers import short
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def draw_cost(objectives: Sequence[ObjectiveResult]) -> Chart:
     axes.step([_milliseconds(one).value for one in front], [one.whole.variance.value for one in front], **_FRONT)
     _same_work(axes, shown)
     _plain_ticks(axes, x=True)
-    axes.set_xlabel("milliseconds a gradient")
-    axes.set_ylabel("variance")
+    labelled(axes, "milliseconds a gradient", "variance")
     _name(axes, [(_milliseconds(one).value, one.whole.variance.value, one.label, _ink(one)) for one in shown])
     return Chart(figure)
 
@@ -94,8 +93,7 @@ def draw_signal(objectives: Sequence[ObjectiveResult], block: str) -> Chart:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.minorticks_off()
     _plain_ticks(axes)
-    axes.set_xlabel("particles K")
-    axes.set_ylabel("signal to noise" if block == "all" else f"signal to noise, {block}")
+    labelled(axes, "particles K", "signal to noise" if block == "all" else f"signal to noise, {block}")
     _name(axes, ends)
     return Chart(figure)
 
@@ -109,9 +107,8 @@ def draw_training(curves: Sequence[Curves], unit: str) -> Chart:
         axes.fill_between(x, *one.band, color=colour, alpha=0.16, linewidth=0)
         axes.plot(x, one.mean, color=colour, linestyle=dash, linewidth=1.6)
         ends.append((x[-1], one.mean[-1], one.label, colour))
-    _leave_out_the_start(axes, curves)
-    axes.set_xlabel(unit)
-    axes.set_ylabel("validation bound, nats per datum")
+    leave_out_the_start(axes, [side for one in curves for side in one.band])
+    labelled(axes, unit, "validation bound, nats per datum")
     _name(axes, ends)
     return Chart(figure)
 
@@ -209,14 +206,6 @@ def _plain_ticks(axes: Axes, *, x: bool = False) -> None:
 
 def _said(value: float, place: int | None) -> str:
     return f"{value:,.6g}" if 1e-3 <= value < 1e5 else f"{value:.0e}"
-
-
-def _leave_out_the_start(axes: Axes, curves: Sequence[Curves]) -> None:
-    """The frame is that of what follows the first fifth of the training, whatever came before."""
-    rest = [value for one in curves for side in one.band for value in side[len(side) // 5 :]]
-    room = 0.06 * (max(rest) - min(rest))
-    if room > 0:
-        axes.set_ylim(min(rest) - room, max(rest) + room)
 
 
 def _name(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:

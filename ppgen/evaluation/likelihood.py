@@ -20,6 +20,7 @@ from ppgen.evaluation.bounds import evidence_of
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Evaluation, Method, Point
 from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.reductions import standard_error
 
 __all__ = ["bound", "mean_and_error"]
 
@@ -59,7 +60,7 @@ def bound(case: Case, log_z: LogZ | None = None) -> Evaluation:
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """The mean over data, (B,), and its standard error, sd / sqrt(B)."""
-    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+    return float(values.mean()), standard_error(values)
 
 
 def _method(case: Case, log_z: LogZ | None) -> Method:

@@ -35,6 +35,7 @@ from ppgen.evaluation.case import Case
 from ppgen.machine.progress import track
 from ppgen.pairs.divergence import divergences
 from ppgen.pairs.parameters import in_evaluation, isolated
+from ppgen.pairs.reductions import standard_error
 from ppgen.pairs.rows import num_rows, rows_or_all
 from ppgen.pairs.sites import Site, data_frame, per_datum
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -142,12 +143,11 @@ def surgery(case: Case) -> Surgery:
             raise UsageError("an aggregated posterior is of two data or more.")
         kl = sum(divergences(one), torch.zeros(()))  # (1, B)
         told = torch.cat([*_told(case, one, batch)])
-    J = len(told)
     paid, information, log_n = float(kl.double().mean()), float(told.mean()), math.log(N)
     return Surgery(
         kl=paid,
         mutual_information=information,
-        standard_error=float(told.std()) / math.sqrt(J),
+        standard_error=standard_error(told),
         marginal_kl=paid - information,
         log_n=log_n,
         saturated=information > log_n - _SATURATED,

@@ -39,6 +39,7 @@ from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.simulation import DENSITIES, Ranks, simulated_ranks
 from ppgen.diagnostics.uniformity import ecdf_band, ecdf_difference, interval_error, interval_noise, uniformity_p
 from ppgen.evaluation.case import Case
+from ppgen.pairs.reductions import standard_error
 
 __all__ = ["LEVELS", "Calibration", "calibration", "interval_coverage", "shapes"]
 
@@ -204,7 +205,7 @@ def _worst_in_words(ranks: Ranks, sizes: _Sizes, worst: int) -> str:
 def _coverage_in_words(ranks: Ranks) -> str:
     inside = _inside(ranks, LEVELS[-1])[:, : ranks.num_latents].double()  # (N, F)
     each, whole = inside.mean(0), inside.mean(1)
-    error, least = float(whole.std()) / math.sqrt(len(inside)), int(each.argmin())
+    error, least = standard_error(whole), int(each.argmin())
     worst = f", of {ranks.names[least]} in {float(each[least]):.1%}" if ranks.num_latents > 1 else ""
     return f"{LEVELS[-1]:.0%} intervals of latents hold the truth in {float(whole.mean()):.1%} ± {error:.1%}{worst}"
 

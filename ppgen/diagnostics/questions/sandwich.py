@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,7 +10,7 @@ from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
 from ppgen.evaluation.case import Case
-from ppgen.pairs.reductions import log_mean_exp
+from ppgen.pairs.reductions import log_mean_exp, standard_error
 from ppgen.pairs.rows import num_rows
 
 __all__ = ["Sandwich", "sandwich"]
@@ -97,7 +96,7 @@ def _beside(short: Tensor) -> str:
 def _details(found: Bounds, width: Tensor, short: Tensor | None) -> Sandwich:
     return Sandwich(
         width=float(width.mean()),
-        standard_error=float(width.std() / math.sqrt(len(width))) if len(width) > 1 else None,
+        standard_error=standard_error(width) if len(width) > 1 else None,
         simulated_lower=found.simulated_lower.tolist(),
         simulated_upper=found.simulated_upper.tolist(),
         lower=found.lower.tolist(),
