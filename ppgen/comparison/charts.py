@@ -9,7 +9,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from ppgen.comparison.curves import Curves
-from ppgen.comparison.front import fits, pareto_front
+from ppgen.comparison.front import pareto_front
 from ppgen.comparison.records import BlockResult, ObjectiveResult
 from ppgen.comparison.statistics import Interval, normal_score
 from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, labelled, leave_out_the_start
@@ -58,10 +58,10 @@ def draw_cost(objectives: Sequence[ObjectiveResult]) -> Chart:
     shown = [one for one in objectives if one.whole.variance.value > 0]
     front = pareto_front(shown)
     for one in shown:
-        style: dict[str, Any] = {"color": GOOD if fits(one) else BAD, "markersize": 6.5 if one in front else 5}
+        style: dict[str, Any] = {"color": GOOD if one.fits else BAD, "markersize": 6.5 if one in front else 5}
         x, y = _milliseconds(one), one.whole.variance
         axes.errorbar(
-            [x.value], [y.value], _bar(y), _bar(x), fmt="o", elinewidth=0.8, mfc=None if fits(one) else "none", **style
+            [x.value], [y.value], _bar(y), _bar(x), fmt="o", elinewidth=0.8, mfc=None if one.fits else "none", **style
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -69,7 +69,10 @@ def draw_cost(objectives: Sequence[ObjectiveResult]) -> Chart:
     _same_work(axes, shown)
     _plain_ticks(axes, x=True)
     labelled(axes, "milliseconds a gradient", "variance")
-    _name(axes, [(_milliseconds(one).value, one.whole.variance.value, one.label, _ink(one)) for one in shown])
+    _name(
+        axes,
+        [(_milliseconds(one).value, one.whole.variance.value, one.label, INK if one.fits else BAD) for one in shown],
+    )
     return Chart(figure)
 
 
@@ -145,9 +148,8 @@ def _bias_row(axes: Axes, row: int, one: ObjectiveResult) -> None:
 
 
 def _scores(one: ObjectiveResult) -> Iterator[float]:
-    for bias in (block.bias for block in one.blocks):
-        if bias is not None:
-            yield from (bias.z_along, bias.z_across)
+    for bias in one.biases.values():
+        yield from (bias.z_along, bias.z_across)
 
 
 def _room(scores: Sequence[float], limit: float) -> tuple[float, float]:
@@ -175,16 +177,12 @@ def _bar(interval: Interval) -> list[list[float]]:
 
 
 def _same_work(axes: Axes, objectives: Iterable[ObjectiveResult]) -> None:
-    best = min(filter(fits, objectives), key=lambda one: one.whole.work.value, default=None)
+    best = min((one for one in objectives if one.fits), key=lambda one: one.whole.work.value, default=None)
     if best is not None:
         axes.autoscale(False)
         work = _milliseconds(best).value * best.whole.variance.value
         ends = axes.get_xlim()
         axes.plot(ends, [work / x for x in ends], color=INK, linewidth=0.9, linestyle=":", zorder=0)
-
-
-def _ink(one: ObjectiveResult) -> str:
-    return INK if fits(one) else BAD
 
 
 def _block(one: ObjectiveResult, name: str) -> BlockResult:

@@ -55,7 +55,7 @@ def collapse(case: Case) -> Finding[Units] | None:
         )
     units = units_of(case)
     idle = [unit for unit in units if unit.activity <= ACTIVE]
-    share = 1 - len(idle) / len(units)
+    share, kls = 1 - len(idle) / len(units), [unit.kl for unit in units if unit.kl is not None]
     status: Status = "good" if share >= _MOST else "warn" if share > _LEAST else "bad"
     return Finding(
         status=status,
@@ -65,18 +65,13 @@ def collapse(case: Case) -> Finding[Units] | None:
         meaning=f"share of the {len(units):,} units of the latents that are active: their mean moves with the datum, "
         f"over {case.num_data:,} {case.split} data{_named(idle)}",
         advice="" if status == "good" else _ADVICE,
-        details=_details(units, idle),
-    )
-
-
-def _details(units: list[Unit], idle: list[Unit]) -> Units:
-    kls = [unit.kl for unit in units if unit.kl is not None]
-    return Units(
-        active_units=len(units) - len(idle),
-        num_units=len(units),
-        kl=sum(kls) if kls else None,
-        idle=[unit.name for unit in idle],
-        units=units,
+        details=Units(
+            active_units=len(units) - len(idle),
+            num_units=len(units),
+            kl=sum(kls) if kls else None,
+            idle=[unit.name for unit in idle],
+            units=units,
+        ),
     )
 
 

@@ -65,35 +65,28 @@ def sandwich(case: Case) -> Finding[Sandwich] | None:
     batch = case.first(_NUM_DATA)
     made, budget = min(_NUM_SIMULATED, num_rows(batch)), Budget()
     found = evidence_bounds(pair, batch, budget, num_simulated=made, progress=case.progress)
-    width = found.simulated_upper - found.simulated_lower
-    number, short = float(width.mean()), _shortfall(case, found)
-    wide, low = number > _NARROW, short is not None and float(short.mean()) > _NARROW
-    said = "" if short is None else f"; the guide's bound of K = {case.num_particles:,} is {_beside(short)}"
+    by_guide = None if case.global_latents else log_mean_exp(case.log_w[:, : len(found.lower)])
+    details = _details(found, None if by_guide is None else found.lower - by_guide)
+    short = details.shortfall
+    wide, low = details.width > _NARROW, short is not None and short > _NARROW
+    beside = "" if short is None else f"{abs(short):.2f} {'below' if short > 0 else 'above'}"
+    said = f"; the guide's bound of K = {case.num_particles:,} is {beside}" if beside else ""
     return Finding(
         status="warn" if wide or low else "good",
-        number=number,
+        number=details.width,
         threshold=_NARROW,
         source=_SOURCE,
         meaning=f"nats between an upper and a lower bound on log p(x), over {made} simulated data ({budget.num_powers} "
         f"powers, {budget.num_chains} chains each). From below, {num_rows(batch)} {case.split} data have "
         f"{float(found.lower.mean()):.2f} nats{said}",
         advice=_WIDE if wide else _SHORT if low else "",
-        details=_details(found, width, short),
+        details=details,
     )
 
 
-def _shortfall(case: Case, found: Bounds) -> Tensor | None:
-    """The annealed lower bound less the guide's K-sample bound, (B,); None where these are given different latents."""
-    return None if case.global_latents else found.lower - log_mean_exp(case.log_w[:, : len(found.lower)])
-
-
-def _beside(short: Tensor) -> str:
-    """Where the guide's bound is from the annealed one."""
-    by = float(short.mean())
-    return f"{abs(by):.2f} {'below' if by > 0 else 'above'}"
-
-
-def _details(found: Bounds, width: Tensor, short: Tensor | None) -> Sandwich:
+def _details(found: Bounds, short: Tensor | None) -> Sandwich:
+    """With how far the guide's bound is below the annealed one, (B,); None where these are given different latents."""
+    width = found.simulated_upper - found.simulated_lower
     return Sandwich(
         width=float(width.mean()),
         standard_error=standard_error(width) if len(width) > 1 else None,
