@@ -10,7 +10,7 @@ import torch
 
 from ppgen import make_pair
 from ppgen.data import Dataset, DataSpec
-from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.diagnostics.result import Diagnosis
 from ppgen.inference import ELBO
 from ppgen.runs.config import describe
 from ppgen.runs.directory import DIAGNOSIS
@@ -20,16 +20,16 @@ from ppgen.training.options import TrainingOptions
 __all__ = ["diagnosed", "found"]
 
 
-def diagnosed(folder: Path, *findings: Finding) -> Run:
+def diagnosed(folder: Path, *findings: dict[str, Any]) -> Run:
     """The run in ``folder``, of eight data of zeros."""
     x = torch.zeros(8, 3)
     data = Dataset(DataSpec("tiny", 3, "real"), (x,), (x,), (x,))
     pair, objective = make_pair("vae", data.spec), ELBO()
-    diagnosis = Diagnosis(findings=findings, split="test", num_data=8, num_particles=10, seed=0)
-    (folder / DIAGNOSIS).write_text(json.dumps(diagnosis.to_json()))
+    diagnosis = Diagnosis(findings=(), split="test", num_data=8, num_particles=10, seed=0)
+    (folder / DIAGNOSIS).write_text(json.dumps({**diagnosis.to_json(), "findings": findings}))
     return Run(pair, data, objective, describe(pair, data, objective, TrainingOptions()), [], folder)
 
 
-def found(question: str, details: dict[str, Any], threshold: float = 0.2) -> Finding:
-    """A finding of that question."""
-    return Finding(question=question, title="?", status="warn", threshold=threshold, details=details)
+def found(question: str, details: dict[str, Any], threshold: float = 0.2) -> dict[str, Any]:
+    """A finding of that question, as ``diagnosis.json`` has it."""
+    return {"question": question, "title": "?", "status": "warn", "threshold": threshold, "details": details}

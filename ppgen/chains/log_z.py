@@ -14,7 +14,6 @@ On the quantitative analysis of deep belief networks. Ruslan Salakhutdinov and I
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -29,7 +28,7 @@ from ppgen.machine.progress import track
 from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
-from ppgen.pairs.reductions import log_mean_exp
+from ppgen.pairs.reductions import effective_sample_size, log_mean_exp, standard_error
 
 __all__ = ["LogZ", "Spacing", "log_z", "temperatures"]
 
@@ -126,8 +125,7 @@ def _estimate(log_w: Tensor, num_temperatures: int) -> LogZ:
             "pair's parameters are not finite or far too large; train again with a smaller lr."
         )
     w = (log_w - log_w.max()).exp()
-    error = float(w.std() / w.mean()) / math.sqrt(len(w))
-    size = float(w.sum().square() / w.square().sum())
+    error, size = standard_error(w) / float(w.mean()), float(effective_sample_size(log_w[:, None]))
     return LogZ(float(log_mean_exp(log_w[:, None])), error, False, num_temperatures, len(w), size)
 
 

@@ -18,11 +18,12 @@ from ppgen.comparison import Comparison, ComparisonOptions
 from ppgen.comparison.charts import brief
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
-from ppgen.comparison.page import TRAINED, csv_of, evidence_of_bias, render, short, spread, trained_table, when
+from ppgen.comparison.page import TRAINED, csv_of, evidence_of_bias, render, spread, trained_table, when
 from ppgen.comparison.plan import Plan
 from ppgen.comparison.records import ObjectiveResult
 from ppgen.errors import UsageError, shown
 from ppgen.files.writing import claimed, write_all
+from ppgen.pages.numbers import short
 from ppgen.runs.directory import claim_directory
 from ppgen.runs.run import CONFIG
 from ppgen.training.options import TrainingOptions

@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ppgen.chains.log_z import LogZ
 from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
-from ppgen.evaluation import Evaluation, Measure
 from ppgen.runs.load import load
 
 __all__ = ["evaluate"]
@@ -64,47 +62,9 @@ def evaluate(
         print_json(result.to_json())
     else:
         rows = [(f"{p.num_particles:,}", f"{p.log_likelihood:.3f}", f"{p.standard_error:.3f}") for p in result.curve]
-        print(_headline(result))
+        print(result.sentence)
         if result.curve and not found.pair.exact_guide and result.method != "exact":
             print_table((">K", ">log-likelihood", ">standard error"), rows)
         if result.measures:
-            print_table(("measure", ">value", ">±", "what it says"), map(_row, result.measures))
+            print_table(("measure", ">value", ">±", "what it says"), (measure.cells for measure in result.measures))
     found.keep(result)  # last: a full disk takes no number away
-
-
-def _row(measure: Measure) -> tuple[str, ...]:
-    error = "" if measure.standard_error is None else f"{measure.standard_error:.3g}"
-    return measure.name.replace("_", " "), f"{measure.value:.4g}", error, measure.meaning
-
-
-def _headline(result: Evaluation) -> str:
-    bits = "" if result.bits_per_dim is None else f", {result.bits_per_dim:.3f} bits per dimension"
-    what, how = _relation(result)
-    return (
-        f"{result.split}: {what} {result.log_likelihood:.2f} ± {result.standard_error:.2f} nats per datum "
-        f"({how}, {result.num_data:,} data){bits}"
-    )
-
-
-def _relation(result: Evaluation) -> tuple[str, str]:
-    """What stands before the number, and how it was come by."""
-    if result.method == "parzen":
-        return "Parzen window", f"of {result.num_samples:,} samples, not the model's likelihood"
-    if result.method == "exact":
-        return "log p(x) =", "exact"
-    if result.method == "point":
-        return "log p(x, z) =", "at the guide's point z, no log-likelihood"
-    if result.log_z is None:
-        return "log p(x) ≥", f"K = {result.num_particles:,}"
-    if result.method == "bound":
-        return "log p(x) ≥", f"K = {result.num_particles:,}, less {_annealing(result.log_z)}"
-    return "log p(x) ≈", _annealing(result.log_z)
-
-
-def _annealing(log_z: LogZ) -> str:
-    if log_z.exact:
-        return f"log Z = {log_z.value:.2f}, exact"
-    return (
-        f"log Z ≈ {log_z.value:.2f} ± {log_z.standard_error:.2f}: {log_z.num_temperatures:,} temperatures, "
-        f"{log_z.num_chains:,} chains of effective size {log_z.effective_sample_size:.0f}"
-    )

@@ -9,10 +9,11 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from ppgen.comparison.curves import Curves
-from ppgen.comparison.front import fits, pareto_front
+from ppgen.comparison.front import pareto_front
 from ppgen.comparison.records import BlockResult, ObjectiveResult
 from ppgen.comparison.statistics import Interval, normal_score
-from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank
+from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, labelled, leave_out_the_start
+from ppgen.pages.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def draw_bias(objectives: Sequence[ObjectiveResult], false_alarm: float) -> Char
     axes.set_xscale("symlog", linthresh=limit)
     axes.set_xlim(*_room([score for one in objectives for score in _scores(one)], limit))
     ticks = [tick for tick in (-30, -10, -limit, -2, 0, 2, limit, 10, 30) if _inside(axes, tick)]
-    axes.set_xticks(ticks, [f"{tick:.3g}".replace("-", "−") for tick in ticks])
+    axes.set_xticks(ticks, [*map(short, ticks)])
     axes.minorticks_off()
     axes.set_yticks(range(len(objectives)), [brief(one.label) for one in objectives])
     axes.set_ylim(len(objectives) - 0.5, -0.5)
@@ -57,19 +58,21 @@ def draw_cost(objectives: Sequence[ObjectiveResult]) -> Chart:
     shown = [one for one in objectives if one.whole.variance.value > 0]
     front = pareto_front(shown)
     for one in shown:
-        style: dict[str, Any] = {"color": GOOD if fits(one) else BAD, "markersize": 6.5 if one in front else 5}
+        style: dict[str, Any] = {"color": GOOD if one.fits else BAD, "markersize": 6.5 if one in front else 5}
         x, y = _milliseconds(one), one.whole.variance
         axes.errorbar(
-            [x.value], [y.value], _bar(y), _bar(x), fmt="o", elinewidth=0.8, mfc=None if fits(one) else "none", **style
+            [x.value], [y.value], _bar(y), _bar(x), fmt="o", elinewidth=0.8, mfc=None if one.fits else "none", **style
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.step([_milliseconds(one).value for one in front], [one.whole.variance.value for one in front], **_FRONT)
     _same_work(axes, shown)
     _plain_ticks(axes, x=True)
-    axes.set_xlabel("milliseconds a gradient")
-    axes.set_ylabel("variance")
-    _name(axes, [(_milliseconds(one).value, one.whole.variance.value, one.label, _ink(one)) for one in shown])
+    labelled(axes, "milliseconds a gradient", "variance")
+    _name(
+        axes,
+        [(_milliseconds(one).value, one.whole.variance.value, one.label, INK if one.fits else BAD) for one in shown],
+    )
     return Chart(figure)
 
 
@@ -93,8 +96,7 @@ def draw_signal(objectives: Sequence[ObjectiveResult], block: str) -> Chart:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.minorticks_off()
     _plain_ticks(axes)
-    axes.set_xlabel("particles K")
-    axes.set_ylabel("signal to noise" if block == "all" else f"signal to noise, {block}")
+    labelled(axes, "particles K", "signal to noise" if block == "all" else f"signal to noise, {block}")
     _name(axes, ends)
     return Chart(figure)
 
@@ -108,9 +110,8 @@ def draw_training(curves: Sequence[Curves], unit: str) -> Chart:
         axes.fill_between(x, *one.band, color=colour, alpha=0.16, linewidth=0)
         axes.plot(x, one.mean, color=colour, linestyle=dash, linewidth=1.6)
         ends.append((x[-1], one.mean[-1], one.label, colour))
-    _leave_out_the_start(axes, curves)
-    axes.set_xlabel(unit)
-    axes.set_ylabel("validation bound, nats per datum")
+    leave_out_the_start(axes, [side for one in curves for side in one.band])
+    labelled(axes, unit, "validation bound, nats per datum")
     _name(axes, ends)
     return Chart(figure)
 
@@ -147,9 +148,8 @@ def _bias_row(axes: Axes, row: int, one: ObjectiveResult) -> None:
 
 
 def _scores(one: ObjectiveResult) -> Iterator[float]:
-    for bias in (block.bias for block in one.blocks):
-        if bias is not None:
-            yield from (bias.z_along, bias.z_across)
+    for bias in one.biases.values():
+        yield from (bias.z_along, bias.z_across)
 
 
 def _room(scores: Sequence[float], limit: float) -> tuple[float, float]:
@@ -177,16 +177,12 @@ def _bar(interval: Interval) -> list[list[float]]:
 
 
 def _same_work(axes: Axes, objectives: Iterable[ObjectiveResult]) -> None:
-    best = min(filter(fits, objectives), key=lambda one: one.whole.work.value, default=None)
+    best = min((one for one in objectives if one.fits), key=lambda one: one.whole.work.value, default=None)
     if best is not None:
         axes.autoscale(False)
         work = _milliseconds(best).value * best.whole.variance.value
         ends = axes.get_xlim()
         axes.plot(ends, [work / x for x in ends], color=INK, linewidth=0.9, linestyle=":", zorder=0)
-
-
-def _ink(one: ObjectiveResult) -> str:
-    return INK if fits(one) else BAD
 
 
 def _block(one: ObjectiveResult, name: str) -> BlockResult:
@@ -208,14 +204,6 @@ def _plain_ticks(axes: Axes, *, x: bool = False) -> None:
 
 def _said(value: float, place: int | None) -> str:
     return f"{value:,.6g}" if 1e-3 <= value < 1e5 else f"{value:.0e}"
-
-
-def _leave_out_the_start(axes: Axes, curves: Sequence[Curves]) -> None:
-    """The frame is that of what follows the first fifth of the training, whatever came before."""
-    rest = [value for one in curves for side in one.band for value in side[len(side) // 5 :]]
-    room = 0.06 * (max(rest) - min(rest))
-    if room > 0:
-        axes.set_ylim(min(rest) - room, max(rest) + room)
 
 
 def _name(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:

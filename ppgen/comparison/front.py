@@ -6,12 +6,7 @@ from collections.abc import Iterable
 
 from ppgen.comparison.records import ObjectiveResult
 
-__all__ = ["fits", "pareto_front"]
-
-
-def fits(one: ObjectiveResult) -> bool:
-    """Whether it may stand on a front: it declares its gradient unbiased, and was not found biased."""
-    return one.unbiased and one.verdict != "biased"
+__all__ = ["pareto_front"]
 
 
 def pareto_front(objectives: Iterable[ObjectiveResult]) -> tuple[ObjectiveResult, ...]:
@@ -21,7 +16,9 @@ def pareto_front(objectives: Iterable[ObjectiveResult]) -> tuple[ObjectiveResult
         objectives: of one bound; those that are biased, or say so, are left out.
     """
     front: list[ObjectiveResult] = []
-    for one in sorted(filter(fits, objectives), key=lambda one: (one.seconds.value, one.whole.variance.value)):
+    for one in sorted(
+        (one for one in objectives if one.fits), key=lambda one: (one.seconds.value, one.whole.variance.value)
+    ):
         if not front or one.whole.variance.value < front[-1].whole.variance.value:
             front.append(one)
     return tuple(front)

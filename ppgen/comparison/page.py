@@ -11,19 +11,19 @@ from typing import Any
 
 from ppgen.comparison.charts import brief, draw_bias, draw_cost, draw_signal, draw_training, families
 from ppgen.comparison.curves import Curves
-from ppgen.comparison.records import EXACT, BlockResult, ObjectiveResult, PointResult
+from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
 from ppgen.comparison.result import Comparison
 from ppgen.comparison.statistics import Interval
 from ppgen.files.writing import write_whole
 from ppgen.pages import templates as pages
-from ppgen.pages.elements import Section, drawn, number, texts
+from ppgen.pages.elements import Section, drawn, texts
+from ppgen.pages.numbers import number, short, signed
 
 __all__ = [
     "TRAINED",
     "csv_of",
     "evidence_of_bias",
     "render",
-    "short",
     "spread",
     "table_of",
     "trained_table",
@@ -91,7 +91,7 @@ def table_of(point: PointResult) -> list[tuple[str, ...]]:
             "" if index else brief(one.label),
             block.name,
             "" if block.bias is None else f"{signed(100 * block.bias.along.value)}%",
-            _z(block),
+            "" if block.bias is None else signed(block.bias.z),
             block.verdict,
             spread(block.variance),
             spread(block.snr),
@@ -108,38 +108,18 @@ def when(point: PointResult) -> str:
     return {"init": "before training", "trained": "after training"}.get(str(point.at), f"after {point.step:,} steps")
 
 
-def short(value: float) -> str:
-    """A number to three digits, those before the point in full."""
-    digits = f"{value:,.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.2e}"
-    return "0" if value == 0 else digits.replace("-", "−", 1) if value < 0 else digits
-
-
-def signed(value: float) -> str:
-    """A number to two digits, with its sign."""
-    return f"{value:+.2g}".replace("-", "−")
-
-
 def spread(interval: Interval) -> str:
     """A value, and half the width of its interval in percent of it; of a value of zero the upper end alone."""
     if not interval.value > 0:
         return f"< {short(interval.high)}" if interval.high > 0 else "0"
     half = 50 * (interval.high - interval.low) / interval.value
-    digits = f"{half:.0f}" if half >= 9.5 else f"{half:.1g}"
-    return f"{short(interval.value)} ± {digits}%" if math.isfinite(half) else short(interval.value)
+    return f"{short(interval.value)} ± {short(half, 1)}%" if math.isfinite(half) else short(interval.value)
 
 
 def evidence_of_bias(one: ObjectiveResult) -> str:
     """The z-score that stands out most, and its block; empty where nothing was tested."""
-    tested = [block for block in one.blocks if block.bias is not None]
-    worst = min(tested, key=lambda block: block.bias.p_value if block.bias else 1.0, default=None)
-    return "" if worst is None else f"z {_z(worst)} in {worst.name}"
-
-
-def _z(block: BlockResult) -> str:
-    if block.bias is None:
-        return ""
-    along, across = block.bias.z_along, block.bias.z_across
-    return signed(along if abs(along) >= across else across)
+    worst = min(one.biases, key=lambda block: one.biases[block].p_value, default=None)
+    return "" if worst is None else f"z {signed(one.biases[worst].z)} in {worst}"
 
 
 def _subtitle(comparison: Comparison) -> str:
@@ -230,19 +210,8 @@ def _bounds(point: PointResult, suffix: str) -> Section:
         text = f"log p(x) = {number(evidence.value)} nats per datum ({how})."
     header = ("objective", "estimates", "value, nats", "standard error", "bias from")
     rows = (
-        tuple(
-            map(
-                brief,
-                (
-                    one.label,
-                    one.bound_name or "",
-                    number(one.bound.value),
-                    short(one.standard_error),
-                    one.reference or "–",
-                ),
-            )
-        )
-        for one in point.objectives
+        (brief(one.label), brief(one.bound_name or ""), number(one.bound.value), short(one.standard_error), of)
+        for one, of in ((one, brief(one.reference or "–")) for one in point.objectives)
     )
     return Section(f"Values{suffix}", text, table=(header, *rows), text_columns=(0, 1, 4))
 

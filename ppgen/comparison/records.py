@@ -83,6 +83,16 @@ class ObjectiveResult:
         """``"biased"`` if any block is; else that of the whole."""
         return "biased" if any(block.verdict == "biased" for block in self.blocks) else self.whole.verdict
 
+    @property
+    def biases(self) -> dict[str, Bias]:
+        """By the block's name, where it was tested."""
+        return {block.name: block.bias for block in self.blocks if block.bias is not None}
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is unbiased for all that is known: it declares its gradient so, and was not found biased."""
+        return self.unbiased and self.verdict != "biased"
+
 
 @dataclass(frozen=True)
 class PointResult:
@@ -96,16 +106,15 @@ class PointResult:
     objectives: tuple[ObjectiveResult, ...]
 
     @property
-    def best(self) -> dict[str, str]:
-        """For each bound, the objective of least variance x time among those that are unbiased for all that is known.
-
-        Those count that declare their gradient unbiased and were not found biased.
-        """
-        found: dict[str, ObjectiveResult] = {}
+    def ranked(self) -> dict[str, list[ObjectiveResult]]:
+        """For each bound, those that are unbiased for all that is known, the least variance x time first."""
+        found: dict[str, list[ObjectiveResult]] = {}
         for one in self.objectives:
-            if one.bound_name is None or not one.unbiased or one.verdict == "biased":
-                continue
-            other = found.get(one.bound_name)
-            if other is None or one.whole.work.value < other.whole.work.value:
-                found[one.bound_name] = one
-        return {bound: one.label for bound, one in found.items()}
+            if one.bound_name is not None and one.fits:
+                found.setdefault(one.bound_name, []).append(one)
+        return {bound: sorted(each, key=lambda one: one.whole.work.value) for bound, each in found.items()}
+
+    @property
+    def best(self) -> dict[str, str]:
+        """For each bound, the first of :attr:`ranked`."""
+        return {bound: each[0].label for bound, each in self.ranked.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.records import BlockResult, ObjectiveResult, PointResult
 from ppgen.comparison.statistics import Interval
 from ppgen.comparison.words import in_words
+from ppgen.files.jsonable import plain
 
 __all__ = ["Comparison"]
 
@@ -51,7 +51,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of everything, with ``best`` and ``words``; numbers that are not finite are None."""
-        return {**_plain(asdict(self)), "best": self.best, "words": self.words()}
+        return {**plain(asdict(self)), "best": self.best, "words": self.words()}
 
     def words(self) -> str:
         """A paragraph for each point of training: what is biased, what is cheapest, what to avoid and why."""
@@ -94,12 +94,3 @@ def _of_block(block: BlockResult) -> dict[str, Any]:
 def _columns(name: str, interval: Interval | None) -> dict[str, float | None]:
     ends = (None,) * 3 if interval is None else (interval.value, interval.low, interval.high)
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-
-
-def _plain(value: Any) -> Any:
-    """Without numbers that JSON has no way to write."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

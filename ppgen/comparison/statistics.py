@@ -138,6 +138,11 @@ class Bias:
     p_value: float
     resolution: float
 
+    @property
+    def z(self) -> float:
+        """The score of the test that stands out more."""
+        return self.z_along if abs(self.z_along) >= self.z_across else self.z_across
+
 
 def bias_of(moments: Moments, reference: Reference, level: float, alpha: float) -> Bias:
     """The bias of a block against a reference.

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Iterator
 
 from ppgen.comparison.options import ComparisonOptions
-from ppgen.comparison.records import EXACT, BlockResult, ObjectiveResult, PointResult
-from ppgen.comparison.statistics import Bias
+from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
+from ppgen.pages.numbers import number, short, signed
 
 __all__ = ["in_words"]
 
@@ -33,10 +33,10 @@ def _setting(point: PointResult, num_data: int) -> str:
     if evidence is None:
         return f"{start} log p(x) is not known for each datum."
     if evidence.is_exact:
-        return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.method})."
+        return f"{start} log p(x) is {number(evidence.value)} nats per datum exactly ({evidence.method})."
     return (
-        f"{start} log p(x) is about {evidence.value:.2f} nats per datum (a reference and not exact: the bound of "
-        f"{evidence.num_particles} particles, standard error {evidence.standard_error:.2g})."
+        f"{start} log p(x) is about {number(evidence.value)} nats per datum (a reference and not exact: the bound of "
+        f"{evidence.num_particles} particles, standard error {short(evidence.standard_error, 2)})."
     )
 
 
@@ -63,28 +63,26 @@ def _biases(point: PointResult, options: ComparisonOptions) -> Iterator[str]:
 
 
 def _ranking(point: PointResult) -> Iterator[str]:
-    for bound, label in point.best.items():
-        rivals = _ranked(point, bound)
+    for bound, rivals in point.ranked.items():
         if len(rivals) < 2:
             continue
         best, second = rivals[:2]
         if best.whole.work.value == 0:
-            yield f"For {bound}, {label} has no variance."
+            yield f"For {bound}, {best.label} has no variance."
             continue
-        times = _number(second.whole.work.value / best.whole.work.value)
+        times = short(second.whole.work.value / best.whole.work.value, 2)
         clear = "" if best.whole.work.high < second.whole.work.low else ", and their intervals overlap"
         lead = f"{second.label} needs {times} times its work{clear}"
-        yield f"For {bound}, {label} is cheapest for its variance (variance x time): {lead}."
+        yield f"For {bound}, {best.label} is cheapest for its variance (variance x time): {lead}."
 
 
 def _to_avoid(point: PointResult) -> Iterator[str]:
     reasons: list[str] = []
-    for bound in point.best:
-        best, *others = _ranked(point, bound)
+    for best, *others in point.ranked.values():
         for one in others:
             times = one.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
             if _FAR < times < math.inf:
-                reasons.append(f"{one.label}, which takes {_number(times)} times the work of {best.label}")
+                reasons.append(f"{one.label}, which takes {short(times, 2)} times the work of {best.label}")
     reasons += [
         f"{one.label}, which declares itself unbiased and is not"
         for one in point.objectives
@@ -94,36 +92,16 @@ def _to_avoid(point: PointResult) -> Iterator[str]:
         yield f"Avoid here: {_listed(reasons, '; ', '; and ')}."
 
 
-def _ranked(point: PointResult, bound: str) -> list[ObjectiveResult]:
-    """The unbiased objectives of a bound, the cheapest for its variance first."""
-    fit = [one for one in point.objectives if one.bound_name == bound and one.unbiased and one.verdict != "biased"]
-    return sorted(fit, key=lambda one: one.whole.work.value)
-
-
 def _where(one: ObjectiveResult) -> str:
     """The block where the bias stands out most, and how much it is."""
-    worst = min((b for b in one.blocks if b.bias is not None), key=lambda b: _bias(b).p_value)
-    bias = _bias(worst)
-    score = bias.z_along if abs(bias.z_along) >= bias.z_across else bias.z_across
-    return f"block {worst.name}: {_percent(bias.along.value, '+')} along the gradient, z = {score:.1f}"
+    block, bias = min(one.biases.items(), key=lambda item: item[1].p_value)
+    return f"block {block}: {signed(100 * bias.along.value)}% along the gradient, z = {number(bias.z, 1)}"
 
 
 def _would_have_shown(one: ObjectiveResult) -> str:
-    worst = max((b for b in one.blocks if b.bias is not None), key=lambda b: _bias(b).resolution)
-    return f"{_percent(_bias(one.whole).resolution)}; {worst.name} {_percent(_bias(worst).resolution)}"
-
-
-def _percent(share: float, sign: str = "") -> str:
-    return f"{100 * share:{sign}.2g}%" if abs(share) < 0.995 else f"{100 * share:{sign},.0f}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
-
-
-def _bias(block: BlockResult) -> Bias:
-    assert block.bias is not None
-    return block.bias
+    least = {block: short(100 * bias.resolution, 2) for block, bias in one.biases.items()}
+    worst = max(one.biases, key=lambda block: one.biases[block].resolution)
+    return f"{least[one.whole.name]}%; {worst} {least[worst]}%"
 
 
 def _listed(items: Iterable[str], separator: str = ", ", before_last: str = " and ") -> str:

@@ -1,8 +1,8 @@
 """Posterior diagnostics: is the guide to be believed? One file a question, which reads log-weights or the pair."""
 
 from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.core import diagnose
+from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.local import LocalWeights, Search, local_log_weights
 from ppgen.diagnostics.question import Question, asks
 from ppgen.diagnostics.questions.elpd import compare_runs, held_out, loo
@@ -10,8 +10,9 @@ from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.diagnostics.questions.global_calibration import global_shares
 from ppgen.diagnostics.questions.global_importance import GlobalWeights, global_log_weights
 from ppgen.diagnostics.questions.predictive import Check, predictive_checks
-from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.diagnostics.result import Diagnosis
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity
+from ppgen.evaluation.case import Case
 
 __all__ = [
     "QUESTIONS",

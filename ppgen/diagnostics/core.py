@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ppgen.arguments import at_least, one_of
 from ppgen.data import Dataset
-from ppgen.diagnostics.case import Arguments, Case, data_or_arguments
+from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions.every import QUESTIONS
-from ppgen.diagnostics.result import Diagnosis, Finding
+from ppgen.diagnostics.result import Diagnosis
 from ppgen.diagnostics.weights import without_weights
 from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, shown
+from ppgen.evaluation.case import Arguments, Case, data_or_arguments
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, get_args, get_type_hints
 
-from ppgen.diagnostics.case import Case
-from ppgen.diagnostics.result import Finding
+from ppgen.diagnostics.finding import Finding
+from ppgen.evaluation.case import Case
 
 __all__ = ["Answer", "Question", "asks"]
 
@@ -30,6 +31,11 @@ class Question:
     def name(self) -> str:
         """In lower case with underscores, as it stands in JSON: the name of the function that answers."""
         return self.answer.__name__
+
+    @property
+    def kind(self) -> Any:
+        """``Finding[...]`` of its own details: what the answer's annotation says it gives."""
+        return get_args(get_type_hints(self.answer)["return"])[0]
 
     def __call__(self, case: Case) -> Finding | None:
         found = self.answer(case)

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args
+
+from pydantic import Discriminator, Tag
 
 from ppgen.arguments import one_of
-from ppgen.files.jsonable import plain
+from ppgen.diagnostics.finding import Finding, Status
+from ppgen.diagnostics.questions.every import QUESTIONS
+from ppgen.files.documents import from_document, to_document
+from ppgen.pages.numbers import short
 
-__all__ = ["Diagnosis", "Finding", "Status"]
-
-Status = Literal["good", "warn", "bad", "unknown"]
-"""``unknown``: the question arises for such a pair, and could not be answered; the meaning says why."""
+__all__ = ["Diagnosis"]
 
 _GRAVITY: dict[Status, int] = {"good": 0, "unknown": 1, "warn": 2, "bad": 3}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """The answer to one question.
+def _question(finding: Any) -> str:
+    """Whose details a finding has, in JSON or not; empty: those of no known question, which are left as they are."""
+    name = finding["question"] if isinstance(finding, Mapping) else finding.question
+    return name if any(name == question.name for question in QUESTIONS) else ""
 
-    Args:
-        question: its name, as it stands in JSON, and ``title``, the words people ask it in:
-            :class:`ppgen.diagnostics.Question` fills them in.
-        status: good, warn, bad or unknown.
-        number: by which it was judged; None where there is none.
-        threshold: that the number was held against; None where there is none.
-        source: of the threshold or the method: authors, year, equation or section.
-        meaning: what was found, in words, with the units of the number.
-        advice: what to do next; empty where there is nothing to do.
-        details: whatever else was found: numbers, texts, lists and dicts of them. Arrays are nested lists.
-    """
 
-    question: str = ""
-    title: str = ""
-    status: Status
-    number: float | None = None
-    threshold: float | None = None
-    source: str = ""
-    meaning: str = ""
-    advice: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+if TYPE_CHECKING:
+    AnyFinding: TypeAlias = Finding
+else:
+    AnyFinding = Annotated[
+        Union[  # of as many as there are
+            (Annotated[Finding, Tag("")], *(Annotated[one.kind, Tag(one.name)] for one in QUESTIONS))
+        ],
+        Discriminator(_question),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +44,7 @@ class Diagnosis:
     do not arise for such a pair, and why; empty where all do.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[AnyFinding, ...]
     split: str
     num_data: int
     num_particles: int
@@ -94,17 +86,12 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the fields, the verdict and its sentence; numbers that are not finite are None."""
-        document: dict[str, Any] = plain({"verdict": self.verdict, "sentence": self.sentence, **asdict(self)})
-        return document
+        return {"verdict": self.verdict, "sentence": self.sentence, **to_document(self)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Diagnosis:
         """The diagnosis that :meth:`to_json` wrote."""
-        findings = tuple(Finding(**found) for found in document["findings"])
-        return cls(
-            findings=findings,
-            **{name: document[name] for name in ("split", "num_data", "num_particles", "seed", "left_out")},
-        )
+        return from_document(document, cls)
 
     def _sentences(self) -> Iterator[str]:
         titles = {status: [f.title for f in self.findings if f.status == status] for status in get_args(Status)}
@@ -121,7 +108,7 @@ class Diagnosis:
 
 
 def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else short(value)
 
 
 def _quoted(titles: list[str]) -> str:

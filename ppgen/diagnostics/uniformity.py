@@ -133,7 +133,8 @@ def interval_noise(num: int, alpha: float) -> float:
 def ecdf_band(num: int, num_draws: int, alpha: float = 0.05) -> tuple[Tensor, Tensor]:
     """Bounds (L,), (L,) on the counts, which N = ``num`` uniform ranks keep to with probability at least 1 - alpha.
 
-    The widest level g that keeps it, by bisection.
+    The widest level g that keeps it, by bisection. ArviZ's ``ecdf_confidence_band`` aims at 1 - alpha and may fall
+    short of it (by 0.0011 at N = 1000, L = 19), in thirty times as long at N = 5000.
     """
     low, high = 0.0, alpha
     for _ in range(_HALVINGS):

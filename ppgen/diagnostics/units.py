@@ -25,9 +25,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Real
 from ppgen.distributions.wrappers import core_of
 from ppgen.draws.samples import prior_latents
+from ppgen.evaluation.case import Case
 from ppgen.pairs.divergence import moment_kl, unit_entropy, unit_kl
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.sites import Site, per_datum
@@ -43,22 +44,19 @@ _PRIOR_DRAWS = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One unit of a latent: its activity A_u, its KL_u in nats, and, of a discrete one, E_x H(q(z_u | x)) in nats.
+    """One unit of a latent, named as ``z[3]``: its activity A_u, its KL_u in nats, and, of a discrete one,
+    E_x H(q(z_u | x)) in nats.
 
     ``kl`` is None for an unnormalised pair, which has no prior at hand; its activity is in units of the variance over
     data and draws. ``entropy`` is None where it has no closed form.
     """
 
+    name: str
     site: str
     index: int
-    activity: float
+    activity: Real
     kl: float | None = None
     entropy: float | None = None
-
-    @property
-    def name(self) -> str:
-        """As ``z[3]``."""
-        return f"{self.site}[{self.index}]"
 
 
 def units_of(case: Case) -> list[Unit]:
@@ -93,7 +91,14 @@ def _units(case: Case, name: str, prior: Tensor | None) -> list[Unit]:
     elif kl is None:
         kl = moment_kl(z, prior[:, None])[None, None]
     return [
-        Unit(site=name, index=index, activity=float(value), kl=_mean_of(kl, index), entropy=_mean_of(entropy, index))
+        Unit(
+            name=f"{name}[{index}]",
+            site=name,
+            index=index,
+            activity=float(value),
+            kl=_mean_of(kl, index),
+            entropy=_mean_of(entropy, index),
+        )
         for index, value in enumerate(activity)
     ]
 

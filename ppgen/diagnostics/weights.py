@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
+from ppgen.pairs.reductions import effective_sample_size
 from ppgen.posterior.arviz_bridge import pareto_k_of
 
 __all__ = [
@@ -47,16 +48,6 @@ _LEAST_TAIL = 25
 
 _EQUAL = 1e-3
 """Nats: log-weights that differ by less may do so by rounding, single precision's in a sum of hundreds of terms."""
-
-
-def effective_sample_size(log_w: Tensor) -> Tensor:
-    """1 / sum_k u_k^2 of log-weights (K, B), (B,): how many draws of the posterior the K weighted ones are worth.
-
-    >>> effective_sample_size(torch.zeros(4, 1))
-    tensor([4.])
-    """
-    log_u = log_w.log_softmax(0)
-    return (-(2 * log_u).logsumexp(0)).exp()
 
 
 def weight_perplexity(log_w: Tensor) -> Tensor:

@@ -1,20 +1,20 @@
 """Evaluation: the log-likelihood of a split, how it was come by, and whatever else is measured of a pair."""
 
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.core import evaluate
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.modes import Coverage, cover
 from ppgen.evaluation.parzen import parzen_log_likelihood, parzen_sigma
 from ppgen.evaluation.result import Evaluation, Measure, Point
-from ppgen.evaluation.subject import Subject
 from ppgen.evaluation.two_sample import TwoSampleTest, kernel_two_sample_test
 
 __all__ = [
     "MEASURES",
+    "Case",
     "Coverage",
     "Evaluation",
     "Measure",
     "Point",
-    "Subject",
     "TwoSampleTest",
     "cover",
     "evaluate",

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.likelihood import mean_and_error
 from ppgen.evaluation.result import Measure
-from ppgen.evaluation.subject import Subject
 from ppgen.pairs.parameters import in_evaluation
 
 __all__ = ["accuracies", "hits"]
@@ -42,12 +42,12 @@ def hits(classify: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
     return torch.cat([classify(part).argmax(-1) for part in x.split(_ROWS)]).eq(y).double()
 
 
-def accuracies(subject: Subject) -> Iterator[Measure]:
+def accuracies(case: Case) -> Iterator[Measure]:
     """``accuracy`` of pairs that classify, on data with labels."""
-    classify = getattr(subject.pair, "classify", None)
-    if not callable(classify) or subject.data.spec.num_classes is None:
+    classify = getattr(case.pair, "classify", None)
+    if not callable(classify) or case.dataset.spec.num_classes is None:
         return
-    with in_evaluation(subject.pair):
-        found = hits(classify, *subject.batch[:2])
-    meaning = f"share of {len(found):,} {subject.split} data whose most probable class is their label; 1 is none wrong"
+    with in_evaluation(case.pair):
+        found = hits(classify, *case.batch[:2])
+    meaning = f"share of {len(found):,} {case.split} data whose most probable class is their label; 1 is none wrong"
     yield Measure("accuracy", *mean_and_error(found), meaning)

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.likelihood import mean_and_error
 from ppgen.evaluation.result import Measure
-from ppgen.evaluation.subject import Subject
 
 __all__ = [
     "check_topics",
@@ -143,9 +143,9 @@ def topics_of(pair: Any) -> Tensor | None:
     return topics.detach()
 
 
-def coherences(subject: Subject) -> Iterator[Measure]:
+def coherences(case: Case) -> Iterator[Measure]:
     """``npmi`` and ``topic_diversity`` of pairs with ``topics``, as far as the vocabulary is large enough."""
-    topics, documents = topics_of(subject.pair), subject.batch[0]
+    topics, documents = topics_of(case.pair), case.batch[0]
     if topics is None:
         return
     K, V = topics.shape
@@ -156,7 +156,7 @@ def coherences(subject: Subject) -> Iterator[Measure]:
             value,
             error if K > 1 else None,
             f"coherence in [-1, 1], the mean over {K:,} topics of the NPMI of their first 5 and first 10 words, in the "
-            f"{len(documents):,} {subject.split} documents; words that never meet count -1",
+            f"{len(documents):,} {case.split} documents; words that never meet count -1",
         )
     if V > DIVERSITY_WORDS:
         meaning = f"share of distinct words among the first {DIVERSITY_WORDS} of all {K:,} topics: 1 if none is shared"

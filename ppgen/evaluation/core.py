@@ -11,11 +11,11 @@ import torch
 from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.parzen import parzen_window
 from ppgen.evaluation.result import Evaluation, Measure
-from ppgen.evaluation.subject import Subject
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
@@ -67,9 +67,9 @@ def evaluate(
         raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
     samples = _num_samples(pair, data, num_samples)
     with seeded(seed):
-        subject = Subject(pair, data, split, data.draw(batch), particles, seed, progress, samples)
-        found = bound(subject, log_z) if pair.has_weights else parzen_window(subject)
-        return replace(found, num_samples=samples, measures=(*found.measures, *_measures(subject)))
+        case = Case(pair, data, split, data.draw(batch), particles, seed, progress, samples)
+        found = bound(case, log_z) if pair.has_weights else parzen_window(case)
+        return replace(found, num_samples=samples, measures=(*found.measures, *_measures(case)))
 
 
 def _num_data(data: Dataset, split: str, asked: int | None) -> int:
@@ -92,7 +92,7 @@ def _num_samples(pair: Pair, data: Dataset, asked: int | None) -> int:
     return asked
 
 
-def _measures(subject: Subject) -> Iterator[Measure]:
+def _measures(case: Case) -> Iterator[Measure]:
     for measure in MEASURES:
-        torch.manual_seed(subject.seed)  # no measure's numbers depend on which others there are
-        yield from measure(subject)
+        torch.manual_seed(case.seed)  # no measure's numbers depend on which others there are
+        yield from measure(case)

@@ -18,37 +18,38 @@ from torch import Tensor
 from ppgen.chains.log_z import LogZ
 from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.evaluation.bounds import evidence_of
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Evaluation, Method, Point
-from ppgen.evaluation.subject import Subject
+from ppgen.pairs.reductions import standard_error
 
 __all__ = ["bound", "mean_and_error"]
 
 
-def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
+def bound(case: Case, log_z: LogZ | None = None) -> Evaluation:
     """The bound of K particles, less log Z, with its curve over K.
 
     Args:
-        subject: whose pair states a density, at least up to its constant.
+        case: whose pair states a density, at least up to its constant.
         log_z: of an unnormalised pair; None: estimated with the defaults of :func:`ppgen.log_z`.
 
     Raises:
         UsageError: K < 1, data that do not share the pair's log Z.
     """
-    pair, data = subject.pair, subject.data
-    pair.check_one_log_z(subject.batch[0])
-    points = [Point(size, *mean_and_error(values)) for size, values in subject.bounds.items()]
+    pair, spec = case.pair, case.dataset.spec
+    pair.check_one_log_z(case.batch[0])
+    points = [Point(size, *mean_and_error(values)) for size, values in case.bounds.items()]
     if pair.needs_log_z:
-        log_z = log_z or estimate_log_z(pair, seed=subject.seed, progress=subject.progress)
+        log_z = log_z or estimate_log_z(pair, seed=case.seed, progress=case.progress)
         points = [_normalised(point, log_z) for point in points]
     last = points[-1]
-    nats, method = last.log_likelihood, _method(subject, log_z)
-    bits = -nats / (data.spec.num_features * math.log(2)) if data.spec.observation == "quantised" else None
+    nats, method = last.log_likelihood, _method(case, log_z)
+    bits = -nats / (spec.num_features * math.log(2)) if spec.observation == "quantised" else None
     return Evaluation(
         nats,
         last.standard_error,
-        subject.particles,
-        subject.split,
-        len(subject.bounds[subject.particles]),
+        case.num_particles,
+        case.split,
+        len(case.bounds[case.num_particles]),
         tuple(points),
         bits,
         log_z,
@@ -58,11 +59,11 @@ def bound(subject: Subject, log_z: LogZ | None = None) -> Evaluation:
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """The mean over data, (B,), and its standard error, sd / sqrt(B)."""
-    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+    return float(values.mean()), standard_error(values)
 
 
-def _method(subject: Subject, log_z: LogZ | None) -> Method:
-    found = evidence_of(subject.pair, subject.batch)
+def _method(case: Case, log_z: LogZ | None) -> Method:
+    found = evidence_of(case.pair, case.batch)
     if log_z is None or found != "exact":
         return found
     return "enumerated" if log_z.exact else "annealed"

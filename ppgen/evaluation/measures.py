@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ppgen.evaluation.accuracy import accuracies
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.coherence import coherences
 from ppgen.evaluation.memorisation import memorisation
 from ppgen.evaluation.modes import coverage
 from ppgen.evaluation.perplexity import perplexities
 from ppgen.evaluation.result import Measure
-from ppgen.evaluation.subject import Subject
 from ppgen.evaluation.two_sample import two_sample
 
 __all__ = ["MEASURES"]
 
-MEASURES: list[Callable[[Subject], Iterable[Measure]]] = [
+MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     coverage,
     two_sample,
     memorisation,
@@ -23,5 +23,5 @@ MEASURES: list[Callable[[Subject], Iterable[Measure]]] = [
     coherences,
     accuracies,
 ]
-"""In the order in which they are shown. To add one: write a function of the subject that yields its numbers, or nothing
+"""In the order in which they are shown. To add one: write a function of the case that yields its numbers, or nothing
 where it does not apply (told by what the pair and the data are capable of, never by a name), and put it here."""

@@ -18,8 +18,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Measure
-from ppgen.evaluation.subject import Subject
+from ppgen.pairs.rows import num_rows
 
 __all__ = ["memorisation", "nearest_distances", "nearness"]
 
@@ -46,15 +47,16 @@ def nearness(of_samples: Tensor, of_data: Tensor) -> tuple[float, float]:
     return float(below.mean()), math.sqrt(float(below.mean(1).var() / n + below.mean(0).var() / m))
 
 
-def memorisation(subject: Subject) -> Iterator[Measure]:
+def memorisation(case: Case) -> Iterator[Measure]:
     """How much nearer to the training data samples lie than data held out from training."""
-    if not subject.num_samples or subject.split == "train":
+    if not case.num_samples or case.split == "train":
         return
-    train = subject.data.draw(subject.data.rows("train"))[0]
-    x, y = subject.samples[:_MOST], subject.some_data(_MOST)
+    train = case.data.draw(case.data.rows("train"))[0]
+    rows = torch.randperm(num_rows(case.batch))[:_MOST].to(case.batch[0].device)
+    x, y = case.samples[:_MOST], case.batch[0][rows]
     yield Measure(
         "nearness_to_train",
         *nearness(nearest_distances(x, train), nearest_distances(y, train)),
-        f"probability that a sample lies nearer to the training data than a {subject.split} datum does: 0.5 for fresh "
+        f"probability that a sample lies nearer to the training data than a {case.split} datum does: 0.5 for fresh "
         f"draws, near 1 for copies, near 0 off the data; {len(x):,} samples, {len(y):,} data",
     )

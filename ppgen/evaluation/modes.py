@@ -24,8 +24,8 @@ from torch import Tensor
 
 from ppgen.data.modes import Modes
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Measure
-from ppgen.evaluation.subject import Subject
 
 __all__ = ["Coverage", "cover", "coverage"]
 
@@ -77,12 +77,12 @@ def cover(samples: Tensor, modes: Modes) -> Coverage:
     return Coverage(nearest, distance <= _RADIUS * modes.scale, counts / len(samples))
 
 
-def coverage(subject: Subject) -> Iterator[Measure]:
+def coverage(case: Case) -> Iterator[Measure]:
     """Modes covered, share of high-quality samples, and reverse KL, of data whose modes are known."""
-    modes = subject.data.modes
-    if modes is None or not subject.num_samples:
+    modes = case.data.modes
+    if modes is None or not case.num_samples:
         return
-    samples = subject.samples[:_SAMPLES]
+    samples = case.samples[:_SAMPLES]
     found, num, (total, D) = cover(samples, modes), len(samples), modes.centres.shape
     share, of = float(found.high_quality.double().mean()), f"{num:,} samples"
     perfect = float(torch.special.gammainc(torch.tensor(D / 2), torch.tensor(_RADIUS**2 / 2)))

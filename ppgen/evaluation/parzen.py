@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.likelihood import mean_and_error
 from ppgen.evaluation.result import Evaluation, Measure
-from ppgen.evaluation.subject import Subject
 from ppgen.machine.progress import track
 
 __all__ = ["PUBLISHED_SIGMAS", "parzen_log_likelihood", "parzen_sigma", "parzen_window", "sigma_grid"]
@@ -44,19 +44,19 @@ _CELLS = 2**24
 """Distances at a time."""
 
 
-def parzen_window(subject: Subject) -> Evaluation:
+def parzen_window(case: Case) -> Evaluation:
     """The log-likelihood of the split under a Parzen window of the pair's samples; sigma by the validation data.
 
     Raises:
         UsageError: no samples were asked for, or what they or the data hold is not finite.
     """
-    samples, held_out = subject.samples, subject.data.rows("valid", slice(_HELD_OUT))[0]
-    sigmas = sigma_grid(held_out, pictures=subject.data.spec.image_shape is not None)
-    sigma = parzen_sigma(samples, held_out, sigmas, progress=subject.progress)
-    x = subject.batch[0]
-    nats, error = mean_and_error(parzen_log_likelihood(samples, x, sigma, progress=subject.progress))
+    samples, held_out = case.samples, case.data.rows("valid", slice(_HELD_OUT))[0]
+    sigmas = sigma_grid(held_out, pictures=case.dataset.spec.image_shape is not None)
+    sigma = parzen_sigma(samples, held_out, sigmas, progress=case.progress)
+    x = case.batch[0]
+    nats, error = mean_and_error(parzen_log_likelihood(samples, x, sigma, progress=case.progress))
     width = Measure("parzen_sigma", sigma, None, _meaning(sigma, sigmas, len(samples), len(held_out)))
-    return Evaluation(nats, error, None, subject.split, len(x), (), method="parzen", measures=(width,))
+    return Evaluation(nats, error, None, case.split, len(x), (), method="parzen", measures=(width,))
 
 
 def _meaning(sigma: float, sigmas: Tensor, num_samples: int, num_held_out: int) -> str:

@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Measure
-from ppgen.evaluation.subject import Subject
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles
@@ -207,24 +207,24 @@ def log_coefficients(pair: Any, batch: Batch) -> Tensor:
     return torch.cat([part for (part,) in read_particles(pair, batch, 1, _log_coefficient)])
 
 
-def perplexities(subject: Subject) -> Iterator[Measure]:
+def perplexities(case: Case) -> Iterator[Measure]:
     """``perplexity`` by document completion and ``bound_perplexity``, of pairs that state word distributions."""
-    pair, batch, K = subject.pair, subject.batch, subject.particles
-    if subject.data.spec.observation != "counts" or pair.needs_log_z or not _states_words(pair, batch):
+    pair, batch, K = case.pair, case.batch, case.num_particles
+    if case.dataset.spec.observation != "counts" or pair.needs_log_z or not _states_words(pair, batch):
         return
     num_words = batch[0].sum(1)
     short = int((num_words < 2).sum())
     if num_rows(batch) - short >= 2:
-        found = completion(pair, batch, K, seed=subject.seed, progress=subject.progress)
+        found = completion(pair, batch, K, seed=case.seed, progress=case.progress)
         left_out = f"; {short:,} documents of one word left out" if short else ""
         yield Measure(
             "perplexity",
             found.value,
             found.standard_error,
-            f"per word, of {found.num_words:,} words that are half of each of {found.num_documents:,} {subject.split} "
+            f"per word, of {found.num_words:,} words that are half of each of {found.num_documents:,} {case.split} "
             f"documents, given the other half, K = {K:,}: an estimate of the predictive perplexity, no bound{left_out}",
         )
-    found = perplexity(subject.bounds[K] - log_coefficients(pair, batch), num_words)
+    found = perplexity(case.bounds[K] - log_coefficients(pair, batch), num_words)
     yield Measure(
         "bound_perplexity",
         found.value,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ppgen.chains.log_z import LogZ
-from ppgen.files.documents import Error
+from ppgen.files.documents import Error, from_document
+from ppgen.pages.numbers import short
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
 
@@ -38,6 +40,12 @@ class Measure:
     value: float
     standard_error: Error | None
     meaning: str
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """Its row in a table: the name, the value to four digits, the error to two, and what it says."""
+        error = "" if self.standard_error is None else short(self.standard_error, 2)
+        return self.name.replace("_", " "), short(self.value, 4), error, self.meaning
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,23 @@ class Evaluation:
     num_samples: int = 0
     measures: tuple[Measure, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """What ``log_likelihood`` is a number of."""
+        return f"{self.split.capitalize()} {_WORDS[self.method][0]}"
+
+    @property
+    def sentence(self) -> str:
+        """The number with its error, and how it was come by."""
+        _, relation, how = _WORDS[self.method]
+        if self.method == "bound" and self.log_z is not None:
+            how = f"{how}, less {_WORDS['enumerated' if self.log_z.exact else 'annealed'][2]}"
+        bits = "" if self.bits_per_dim is None else f", {self.bits_per_dim:.3f} bits per dimension"
+        return (
+            f"{self.split}: {relation} {self.log_likelihood:.2f} ± {self.standard_error:.2f} nats per datum "
+            f"({how.format(**vars(self))}, {self.num_data:,} data){bits}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the fields, and every measure by its name beside them.
 
@@ -87,3 +112,28 @@ class Evaluation:
             if measure.standard_error is not None
         }
         return asdict(self) | values | errors
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Evaluation:
+        """The evaluation that :meth:`to_json` wrote."""
+        return from_document(document, cls)
+
+
+_WORDS: dict[Method, tuple[str, str, str]] = {
+    "bound": ("log-likelihood", "log p(x) ≥", "K = {num_particles:,}"),
+    "exact": ("log-likelihood", "log p(x) =", "exact"),
+    "point": ("log p(x, z) at the guide's point z", "log p(x, z) =", "at the guide's point z, no log-likelihood"),
+    "annealed": (
+        "log-likelihood",
+        "log p(x) ≈",
+        "log Z ≈ {log_z.value:.2f} ± {log_z.standard_error:.2f}: {log_z.num_temperatures:,} temperatures, "
+        "{log_z.num_chains:,} chains of effective size {log_z.effective_sample_size:.0f}",
+    ),
+    "enumerated": ("log-likelihood", "log p(x) ≈", "log Z = {log_z.value:.2f}, exact"),
+    "parzen": (
+        "log-likelihood under a Parzen window",
+        "Parzen window",
+        "of {num_samples:,} samples, not the model's likelihood",
+    ),
+}
+"""By method: what the number is, what stands before it in a sentence, and how it was come by."""

@@ -25,8 +25,9 @@ from torch import Tensor
 
 from ppgen.arguments import at_least
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Measure
-from ppgen.evaluation.subject import Subject
+from ppgen.pairs.rows import num_rows
 
 __all__ = ["TwoSampleTest", "kernel_two_sample_test", "two_sample"]
 
@@ -93,17 +94,18 @@ def mmd_squared(kernel: Tensor, divisions: Tensor) -> Tensor:
     return xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)
 
 
-def two_sample(subject: Subject) -> Iterator[Measure]:
+def two_sample(case: Case) -> Iterator[Measure]:
     """MMD^2 between samples of the pair and data of the split, and the p-value of their being alike."""
-    if not subject.num_samples:
+    if not case.num_samples:
         return
-    x, y = subject.samples[:_MOST], subject.some_data(_MOST)
-    found = kernel_two_sample_test(x, y, seed=subject.seed)
+    rows = torch.randperm(num_rows(case.batch))[:_MOST]
+    x, y = case.samples[:_MOST], case.batch[0][rows.to(case.batch[0].device)]
+    found = kernel_two_sample_test(x, y, seed=case.seed)
     yield Measure(
         "mmd_squared",
         found.mmd_squared,
         found.standard_error,
-        f"squared maximum mean discrepancy of {len(x):,} samples and {len(y):,} {subject.split} data, normal kernel of "
+        f"squared maximum mean discrepancy of {len(x):,} samples and {len(y):,} {case.split} data, normal kernel of "
         f"width {found.bandwidth:.3g}; 0 where they are alike",
     )
     yield Measure(

@@ -14,8 +14,20 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ppgen.errors import UsageError, expected, shown
+from ppgen.files.jsonable import plain
 
-__all__ = ["FORMAT", "Document", "Error", "Seconds", "WholeNumber", "parse_document", "read_bytes", "read_document"]
+__all__ = [
+    "FORMAT",
+    "Document",
+    "Error",
+    "Seconds",
+    "WholeNumber",
+    "from_document",
+    "parse_document",
+    "read_bytes",
+    "read_document",
+    "to_document",
+]
 
 FORMAT = 1
 """Of all that this version writes."""
@@ -75,6 +87,17 @@ def parse_document(data: bytes | str, kind: type[T], where: str, mend: str) -> T
     except ValidationError as error:
         raise UsageError(f"{where} cannot be read: {_fault(error)}; it was edited or cut; {mend}.") from error
     return found
+
+
+def from_document(document: Any, kind: type[T]) -> T:
+    """A JSON document that was read already, as a ``kind``."""
+    found: T = _adapter(cast(Hashable, kind)).validate_python(document)
+    return found
+
+
+def to_document(value: Any) -> Any:
+    """What a dataclass is in JSON, with None for numbers that are not finite."""
+    return plain(_adapter(cast(Hashable, type(value))).dump_python(value, by_alias=True))
 
 
 def read_bytes(file: Path, mend: str) -> bytes:

@@ -13,6 +13,7 @@ from html import escape
 from itertools import cycle, product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ __all__ = [
     "draw_bars",
     "draw_curves",
     "draw_panels",
-    "legend",
+    "draw_sorted",
+    "labelled",
+    "leave_out_the_start",
 ]
 
 INK, FAINT = "#3d3a36", "#dcd7ce"
@@ -124,11 +127,16 @@ def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.minorticks_off()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    legend(axes)
-    _leave_out_the_start(axes, curves)
+    labelled(axes, x_label, y_label)
+    leave_out_the_start(axes, [curve.y for curve in curves])
     return Chart(figure)
+
+
+def draw_sorted(groups: Sequence[tuple[str, Sequence[float]]], threshold: float, *, of: str, y_label: str) -> Chart:
+    """The numbers of each group in order, against the percent of them all, with the threshold they are held against."""
+    curves = [Curve(label, np.linspace(0, 100, len(y) + 1)[1:].tolist(), sorted(y)) for label, y in groups]
+    limit = Curve("threshold", [0, 100], [threshold] * 2)
+    return draw_curves([*curves, limit], x_label=f"percent of the {of}", y_label=y_label)
 
 
 def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:
@@ -137,9 +145,7 @@ def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: s
     for colour, (label, bars) in zip(cycle(SERIES), groups.items(), strict=False):
         if bars:
             axes.bar([x for x, _ in bars], [height for _, height in bars], width=0.8, color=colour, label=label)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    legend(axes)
+    labelled(axes, x_label, y_label)
     return Chart(figure)
 
 
@@ -189,18 +195,20 @@ def _draw_vectors(axes: Axes, group: Vectors) -> None:
         axes.plot(values.T, linewidth=1.2, marker=group.marker, markersize=3.5, **style)
 
 
-def legend(axes: Axes) -> None:
-    """The names of what is drawn, above the panel; none for a single thing."""
+def labelled(axes: Axes, x_label: str, y_label: str) -> None:
+    """Names the axes, and above the panel what is drawn in it; not a single thing."""
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     handles, labels = axes.get_legend_handles_labels()
     if len(handles) > 1:
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": len(handles)}
         axes.legend(handles, labels, **place, frameon=False, fontsize=9, labelcolor=INK, borderpad=0.2)
 
 
-def _leave_out_the_start(axes: Axes, curves: Sequence[Curve]) -> None:
+def leave_out_the_start(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
     """Where the first tenth of the curves would flatten all the rest, the frame is that of the rest."""
-    every = [y for curve in curves for y in curve.y]
-    rest = [y for curve in curves for y in curve.y[len(curve.y) // 10 :]]
+    every = [y for curve in curves for y in curve]
+    rest = [y for curve in curves for y in curve[len(curve) // 10 :]]
     room = 0.06 * (max(rest) - min(rest))
     if max(every) - min(every) > 2 * (max(rest) - min(rest)) > 0:
         axes.set_ylim(min(rest) - room, max(rest) + room)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ppgen.pages.charts import Chart
 from ppgen.pages.pictures import png
 
-__all__ = ["COLUMNS", "Figure", "Section", "drawn", "name_of", "number", "picture", "texts"]
+__all__ = ["COLUMNS", "Figure", "Section", "drawn", "name_of", "picture", "texts"]
 
 COLUMNS = 10
 """Pictures side by side, at most."""
@@ -49,15 +49,6 @@ class Section:
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     table: tuple[tuple[str, ...], ...] = ()
     text_columns: tuple[int, ...] = ()
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number as the page shows it: thousands apart, a true minus sign.
-
-    >>> number(-1234.567)
-    '−1,234.57'
-    """
-    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def name_of(config: Mapping[str, Any]) -> str:

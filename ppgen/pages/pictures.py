@@ -8,35 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppgen.data import DataSpec
-from ppgen.data.sparse import Rows
 from ppgen.errors import UsageError
 
-__all__ = [
-    "grey_range",
-    "grid",
-    "picture_shape",
-    "png",
-]
-
-_TILE = 64
-"""Pixels of the shorter side of a picture in a file, at least."""
-
-_GREYS = 1000
-"""Rows of data that say what is black and what white."""
-
-
-def picture_shape(spec: DataSpec) -> tuple[int, ...] | None:
-    """How a datum is drawn: (H, W) or (C, H, W); one row of cells for vectors of levels; None: as lines."""
-    if spec.image_shape is not None:
-        return spec.image_shape
-    return (1, spec.num_features) if spec.in_unit_interval else None
-
-
-def grey_range(spec: DataSpec, x: Rows) -> tuple[float, float]:
-    """The numbers drawn black and white: 0 and 1, or for real data and counts the extremes of ``x``, its first rows."""
-    shown = x[:_GREYS]
-    return (0.0, 1.0) if spec.in_unit_interval else (float(shown.min()), float(shown.max()))
+__all__ = ["grid", "png"]
 
 
 def grid(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, legend
+from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, labelled
 
 __all__ = ["draw_in_band", "draw_intervals", "draw_stacks"]
 
@@ -30,9 +30,7 @@ def draw_in_band(
     for (dash, colour), (label, curves) in zip(cycle(STYLES), groups.items(), strict=False):
         for index, y in enumerate(curves):
             axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.2, label=label if index == 0 else None)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    legend(axes)
+    labelled(axes, x_label, y_label)
     return Chart(figure)
 
 
@@ -51,8 +49,7 @@ def draw_intervals(rows: Sequence[str], groups: Mapping[str, Sequence[Sequence[f
         axes.plot(median, y, "o", **style, markersize=4.5, label=label)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(x_label)
-    legend(axes)
+    labelled(axes, x_label, "")
     return Chart(figure)
 
 
@@ -67,7 +64,5 @@ def draw_stacks(groups: Mapping[str, Sequence[float]], *, x_label: str, y_label:
         above = [up + max(height, 0.0) for up, height in zip(above, heights, strict=True)]
         below = [down + min(height, 0.0) for down, height in zip(below, heights, strict=True)]
     axes.axhline(0, color=INK, linewidth=0.6)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    legend(axes)
+    labelled(axes, x_label, y_label)
     return Chart(figure)

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-__all__ = ["log_mean_exp", "weighted_sum"]
+__all__ = ["effective_sample_size", "log_mean_exp", "standard_error", "weighted_sum"]
 
 
 def log_mean_exp(log_w: Tensor) -> Tensor:
@@ -27,3 +27,19 @@ def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
     tensor([2.])
     """
     return (weights * values.where(weights != 0, 0.0)).sum(0)
+
+
+def effective_sample_size(log_w: Tensor) -> Tensor:
+    """1 / sum_k u_k^2 of log-weights (K, B), (B,): how many draws of the posterior the K weighted ones are worth.
+
+    >>> import torch
+    >>> effective_sample_size(torch.zeros(4, 1))
+    tensor([4.])
+    """
+    log_u = log_w.log_softmax(0)
+    return (-(2 * log_u).logsumexp(0)).exp()
+
+
+def standard_error(values: Tensor) -> float:
+    """Of the mean of independent values, (N,): sd / sqrt(N)."""
+    return float(values.std()) / math.sqrt(len(values))

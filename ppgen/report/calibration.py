@@ -3,64 +3,61 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ppgen.diagnostics.annealing import powers
-from ppgen.diagnostics.result import Finding
+from ppgen.diagnostics.finding import Finding
+from ppgen.diagnostics.questions.calibration import Calibration
+from ppgen.diagnostics.questions.gaps import Gaps
+from ppgen.diagnostics.questions.reference import Compared
+from ppgen.diagnostics.questions.sandwich import Sandwich
 from ppgen.diagnostics.simulation import DENSITIES
-from ppgen.pages.charts import Curve, draw_bars, draw_curves
-from ppgen.pages.elements import Figure, drawn, number
+from ppgen.pages.charts import Curve, draw_bars, draw_curves, draw_sorted
+from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.numbers import number
 from ppgen.pages.statistics import draw_in_band, draw_intervals, draw_stacks
 from ppgen.report.parts import of_question
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["bounds", "losses", "marginals", "ranks"]
+__all__ = ["calibration_ranks", "evidence_bounds", "inference_gaps", "reference_marginals"]
 
 _MARGINALS = 6
 """Marginals whose quantiles are drawn."""
 
 _LABELS = {"reference": "reference", "guide": "guide", "weighted": "weighted guide"}
-_PARTS = ("inference", "approximation", "amortisation")
 
 
-@of_question("calibration", "Calibration")
-def ranks(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("calibration", Calibration, "Calibration")
+def calibration_ranks(run: Run, found: Finding, details: Calibration) -> Iterator[Figure]:
     """The ranks of simulated truths against the band of uniform ones, and the coverage of intervals."""
-    if "curves" not in found.details:
-        return
-    yield _ecdf(found.details)
-    yield _coverage(found.details)
+    yield _ecdf(details)
+    yield _coverage(details)
 
 
-@of_question("reference", "Marginals against a reference")
-def marginals(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("reference", Compared, "Marginals against a reference")
+def reference_marginals(run: Run, found: Finding, details: Compared) -> Iterator[Figure]:
     """How far the guide's marginals are from the reference's, and the quantiles of the farthest."""
-    if "interval_error" not in found.details:
-        return
-    yield _errors(found)
-    worst = _worst(found.details)
+    yield _errors(details, found.threshold or 0.0)
+    worst = _worst(details)
     if worst:
-        yield _quantiles(found.details, worst)
+        yield _quantiles(details, worst)
 
 
-@of_question("gaps", "What the bound loses")
-def losses(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("gaps", Gaps, "What the bound loses")
+def inference_gaps(run: Run, found: Finding, details: Gaps) -> Iterator[Figure]:
     """The two parts of each datum's inference gap."""
-    if "per_datum" not in found.details:
-        return
-    each = found.details["per_datum"]
-    both = zip(each["approximation_gap"], each["amortisation_gap"], strict=True)
+    both = zip(details.per_datum.approximation_gap, details.per_datum.amortisation_gap, strict=True)
     approximation, amortisation = zip(*sorted(both, key=sum, reverse=True), strict=True)
     chart = draw_stacks(
         {"approximation": approximation, "amortisation": amortisation},
         x_label="data, the largest gap first",
         y_label="inference gap, nats",
     )
-    total, family, network = (number(found.details[f"{which}_gap"]) for which in _PARTS)
-    error = number(found.details["standard_error"])
+    gaps = details.inference_gap, details.approximation_gap, details.amortisation_gap, details.standard_error
+    total, family, network, error = map(number, gaps)
     yield drawn(
         chart,
         f"Inference gaps of {len(approximation)} data, mean {total} nats: {family} by approximation and {network} by "
@@ -71,27 +68,25 @@ def losses(run: Run, found: Finding) -> Iterator[Figure]:
     )
 
 
-@of_question("sandwich", "log p(x) between two bounds")
-def bounds(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("sandwich", Sandwich, "log p(x) between two bounds")
+def evidence_bounds(run: Run, found: Finding, details: Sandwich) -> Iterator[Figure]:
     """How far the bounds of each simulated datum are apart, how far the guide's bound of each datum is below, and how
     well the chains moved on their way."""
-    if "acceptance" not in found.details:
-        return
-    upper, lower = (found.details[f"simulated_{side}"] for side in ("upper", "lower"))
-    widths = sorted((high - low for high, low in zip(upper, lower, strict=True)), reverse=True)
-    short = sorted(found.details["shortfall_per_datum"] or (), reverse=True)
+    ends = zip(details.simulated_upper, details.simulated_lower, strict=True)
+    widths = sorted((high - low for high, low in ends), reverse=True)
+    short = sorted(details.shortfall_per_datum or (), reverse=True)
     groups = {
         "upper less lower": [(float(i), width) for i, width in enumerate(widths, 1)],
         "lower less guide's": [(float(i), gap) for i, gap in enumerate(short, len(widths) + 2)],
     }
-    width, beside = number(found.details["width"]), _short_in_words(found.details) if short else ""
+    width, beside = number(details.width), _short_in_words(len(short), details.shortfall or 0.0) if short else ""
     yield drawn(
         draw_bars(groups, x_label="data, the widest first", y_label="nats"),
         f"Bounds of {len(widths)} simulated data, {width} nats apart on average.",
         f"How far the two annealed bounds on log p(x) are apart, of {len(widths)} data that the model made; on average "
         f"{width} nats. Where they cross, it is by noise.{beside}",
     )
-    rates = found.details["acceptance"]
+    rates = details.acceptance
     curve = Curve("acceptance", powers(len(rates)).tolist()[1:], rates)
     yield drawn(
         draw_curves(
@@ -103,23 +98,23 @@ def bounds(run: Run, found: Finding) -> Iterator[Figure]:
     )
 
 
-def _short_in_words(details: Mapping[str, Any]) -> str:
+def _short_in_words(num: int, mean: float) -> str:
     return (
-        f" Right: how far the guide's bound is below the annealed lower one, of {len(details['shortfall_per_datum'])} "
-        f"data; on average {number(details['shortfall'])} nats. Below zero it is the better of the two."
+        f" Right: how far the guide's bound is below the annealed lower one, of {num} data; on average {number(mean)} "
+        "nats. Below zero it is the better of the two."
     )
 
 
-def _ecdf(details: Mapping[str, Any]) -> Figure:
-    lower, upper = details["band"]["lower"], details["band"]["upper"]
-    outside = [name for name, curve in details["curves"].items() if _leaves(curve, lower, upper)]
+def _ecdf(details: Calibration) -> Figure:
+    lower, upper = details.band.lower, details.band.upper
+    outside = [name for name, curve in details.curves.items() if _leaves(curve, lower, upper)]
     groups = {
-        "within": [curve for name, curve in details["curves"].items() if name not in outside],
-        "outside": [details["curves"][name] for name in outside],
+        "within": [curve for name, curve in details.curves.items() if name not in outside],
+        "outside": [details.curves[name] for name in outside],
     }
-    level = f"{details['band']['level']:.0%}"
+    level = f"{details.band.level:.0%}"
     chart = draw_in_band(
-        details["points"],
+        details.points,
         lower,
         upper,
         groups,
@@ -127,13 +122,13 @@ def _ecdf(details: Mapping[str, Any]) -> Figure:
         x_label="rank of the truth among the draws, as a share",
         y_label="ECDF less uniform",
     )
-    drawn_of = f"{len(details['curves'])} of {len(details['quantities'])} quantities"
+    drawn_of = f"{len(details.curves)} of {len(details.quantities)} quantities"
     left = f"outside the band: {_listed(outside) or 'none'}"
     return drawn(
         chart,
         f"Ranks of {drawn_of} against the band of uniform ones; {left}.",
-        f"The distribution function of the ranks of {details['num_simulations']:,} simulated truths among "
-        f"{details['num_draws']} draws of the guide, less that of uniform ranks, for the {drawn_of} of the smallest "
+        f"The distribution function of the ranks of {details.num_simulations:,} simulated truths among "
+        f"{details.num_draws} draws of the guide, less that of uniform ranks, for the {drawn_of} of the smallest "
         f"p-values; {left}. A calibrated guide's curve stays within the band all along with probability {level}; one "
         "that leaves it is beyond chance, and may be small: the light goes by how far. Of a latent, above zero all "
         "along: the guide sits too high; below: too low. First above and then below: too narrow; first below and then "
@@ -151,17 +146,17 @@ def _listed(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _coverage(details: Mapping[str, Any]) -> Figure:
+def _coverage(details: Calibration) -> Figure:
     """The mean over latents, and the lowest and the highest of them, against the level."""
-    latents = [one["coverage"] for one in details["quantities"] if one["name"] not in DENSITIES]
-    texts, levels = list(details["coverage"]), [float(level) for level in details["coverage"]]
-    held = [details["coverage"][level] for level in texts]
+    latents = [one.coverage for one in details.quantities if one.name not in DENSITIES]
+    texts, levels = list(details.coverage), [float(level) for level in details.coverage]
+    held = list(details.coverage.values())
     curves = [Curve("calibrated", levels, levels), Curve("mean", levels, held)]
     if len(latents) > 1:
         for label, extreme in (("lowest", min), ("highest", max)):
             curves.append(Curve(label, levels, [extreme(one[level] for one in latents) for level in texts]))
     said = ", ".join(f"of {level:.0%} in {share:.1%}" for level, share in zip(levels, held, strict=True))
-    error = 0.5 / math.sqrt(details["num_simulations"])
+    error = 0.5 / math.sqrt(details.num_simulations)
     return drawn(
         draw_curves(curves, x_label="level of the interval", y_label="share that holds the truth"),
         f"Coverage of central intervals: {said}.",
@@ -171,19 +166,17 @@ def _coverage(details: Mapping[str, Any]) -> Figure:
     )
 
 
-def _errors(found: Finding) -> Figure:
+def _errors(details: Compared, threshold: float) -> Figure:
     """The sorted errors of all marginals."""
     curves, medians = [], {}
-    for name, errors in found.details["interval_error"].items():
+    for name, errors in details.interval_error.items():
         ordered = sorted(error for row in errors for error in row)
-        shares = [100 * (i + 1) / len(ordered) for i in range(len(ordered))]
-        curves.append(Curve(_LABELS[name], shares, ordered))
+        curves.append((_LABELS[name], ordered))
         medians[_LABELS[name]] = number(ordered[len(ordered) // 2])
-    curves.append(Curve("threshold", [0, 100], [found.threshold or 0.0] * 2))
     said = ", ".join(f"{median} of the {label}" for label, median in medians.items())
-    noise = number(found.details["noise"]["guide"])
+    noise = number(details.noise["guide"])
     return drawn(
-        draw_curves(curves, x_label="percent of the marginals", y_label="error of a probability"),
+        draw_sorted(curves, threshold, of="marginals", y_label="error of a probability"),
         f"Errors of {len(ordered)} marginals against the reference; medians: {said}.",
         f"The largest error in the probability of any interval, of each of {len(ordered):,} marginals, in order; the "
         f"medians are {said}. Two samples of one distribution would differ by about {noise}. Weighted: the same draws "
@@ -191,22 +184,22 @@ def _errors(found: Finding) -> Figure:
     )
 
 
-def _worst(details: Mapping[str, Any]) -> list[tuple[int, int]]:
+def _worst(details: Compared) -> list[tuple[int, int]]:
     """Rows and columns of the farthest marginals, of those of more than two states: quantiles of a coin tell little."""
-    error, quantiles = details["interval_error"]["guide"], details["quantiles"]["reference"]
+    error, quantiles = details.interval_error["guide"], details.quantiles["reference"]
     places = [(row, column) for row, errors in enumerate(error) for column in range(len(errors))]
     rich = [(row, column) for row, column in places if len({level[row][column] for level in quantiles}) > 2]
     return sorted(rich, key=lambda place: -error[place[0]][place[1]])[:_MARGINALS]
 
 
-def _quantiles(details: Mapping[str, Any], worst: list[tuple[int, int]]) -> Figure:
+def _quantiles(details: Compared, worst: list[tuple[int, int]]) -> Figure:
     """Five quantiles of the farthest marginals by reference, guide and weighted guide."""
-    names = [f"{details['names'][column]}, datum {details['data'][row]}" for row, column in worst]
+    names = [f"{details.names[column]}, datum {details.data[row]}" for row, column in worst]
     groups = {
         _LABELS[name]: [[level[row][column] for level in levels] for row, column in worst]
-        for name, levels in details["quantiles"].items()
+        for name, levels in details.quantiles.items()
     }
-    least, low, _, high, most = (f"{100 * probability:.0f}" for probability in details["probabilities"])
+    least, low, _, high, most = (f"{100 * probability:.0f}" for probability in details.probabilities)
     return drawn(
         draw_intervals(names, groups, x_label="latent"),
         f"Quantiles of the {len(names)} marginals farthest from the reference: {'; '.join(names)}.",

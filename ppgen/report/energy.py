@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ppgen.pages.charts import Vectors, draw_panels
-from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, number, picture
+from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, picture
+from ppgen.pages.look import look_of
+from ppgen.pages.numbers import number
 from ppgen.pages.pictures import grid
 from ppgen.pairs.energy import SWEEPS, energy_pair
 from ppgen.pairs.looking import looking, seeded
-from ppgen.report.parts import grey, layout, pictured, shown_data
+from ppgen.report.parts import pictured, shown_data
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["chains", "energies", "filters", "normaliser"]
+__all__ = ["filters", "free_energies", "log_normaliser", "markov_chains"]
 
 _AFTER = (0, 1, 10, 100, SWEEPS)
 """Sweeps after which the chains are shown."""
@@ -31,19 +33,19 @@ def _is_energy(run: Run) -> bool:
     return run.pair.has_chains
 
 
-def normaliser(run: Run) -> Section | None:
+def log_normaliser(run: Run) -> Section | None:
     """The log Z that the log-likelihood was less by, and what tells whether to believe it."""
-    found = (run.evaluation or {}).get("log_z")
+    found = None if run.evaluation is None else run.evaluation.log_z
     if found is None:
         return None
-    facts = {"log Z": f"{number(found['value'])} nats", "standard error": number(found["standard_error"], 3)}
-    if found["exact"]:
+    facts = {"log Z": f"{number(found.value)} nats", "standard error": number(found.standard_error, 3)}
+    if found.exact:
         return Section("Normalising constant", "By enumeration: exact.", facts={"": facts})
-    size, chains = found["effective_sample_size"], found["num_chains"]
+    size, of = found.effective_sample_size or 0.0, f"{found.num_chains:,}"
     facts |= {
-        "temperatures": f"{found['num_temperatures']:,}",
-        "chains": f"{chains:,}",
-        "effective sample size of the weights": f"{number(size, 1)} of {chains:,}",
+        "temperatures": f"{found.num_temperatures:,}",
+        "chains": of,
+        "effective sample size of the weights": f"{number(size, 1)} of {of}",
     }
     text = (
         "By annealed importance sampling. The estimate is below log Z in expectation, so that the log-likelihood errs "
@@ -53,26 +55,22 @@ def normaliser(run: Run) -> Section | None:
 
 
 @pictured("Chains", applies=_is_energy)
-def chains(run: Run) -> Iterator[Figure]:
+def markov_chains(run: Run) -> Iterator[Figure]:
     """Markov chains on their way, from where training left them, or from the base distribution."""
-    shape, columns = layout(run)
     pair = energy_pair(run.pair, "a picture of chains")
     with looking(pair, seed=0):
-        states = pair.visible(pair.chain_states(columns if shape is not None else COLUMNS, run.chains, _AFTER))
+        states = pair.visible(pair.chain_states(COLUMNS, run.chains, _AFTER))
     places = f"{', '.join(f'{n:,}' for n in _AFTER[:-1])} and {_AFTER[-1]:,}"
     start = "at a draw of the base distribution" if run.chains is None else "where training left it"
-    caption = f"Each column is a chain that starts {start}; its rows are its states after {places} sweeps."
-    alt = f"{states.shape[1]} chains after {places} sweeps."
-    if shape is None:
-        panels = {f"{n:,} sweeps": [Vectors(v, 0, 0.5)] for n, v in zip(_AFTER, states, strict=True)}
-        yield drawn(draw_panels(panels), alt, f"Chains that start {start}, after {places} sweeps.")
-    else:
-        pixels = grid(states.flatten(0, 1), shape, columns, grey=grey(run))
-        yield Figure(picture(pixels, columns, alt), caption)
+    yield look_of(run.data).rows(
+        {f"{n:,} sweeps": v for n, v in zip(_AFTER, states, strict=True)},
+        f"{COLUMNS} chains after {places} sweeps.",
+        f"States of {COLUMNS} chains, each of which starts {start}.",
+    )
 
 
 @pictured("Free energies", applies=_is_energy)
-def energies(run: Run) -> Iterator[Figure]:
+def free_energies(run: Run) -> Iterator[Figure]:
     """Free energies of data against those of samples."""
     pair = energy_pair(run.pair, "a histogram of free energies")
     with seeded(0):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ppgen.pages.charts import Curve, draw_curves
-from ppgen.pages.elements import Section, drawn, number
+from ppgen.pages.elements import Section, drawn
+from ppgen.pages.numbers import number
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
@@ -17,16 +17,15 @@ __all__ = ["likelihood", "measures"]
 def likelihood(run: Run) -> Section | None:
     """The bound against the number of particles, with standard errors; None where it was not evaluated or is flat."""
     found = run.evaluation
-    if found is None or run.pair.exact_guide or not found["curve"] or found["method"] in ("exact", "point"):
+    if found is None or run.pair.exact_guide or not found.curve or found.method in ("exact", "point"):
         return None
-    split, points = found["split"], found["curve"]
-    K, bound, error = ([p[key] for p in points] for key in ("num_particles", "log_likelihood", "standard_error"))
+    K, bound, error = zip(*((p.num_particles, p.log_likelihood, p.standard_error) for p in found.curve), strict=True)
     chart = draw_curves([Curve("", K, bound, error)], x_label="particles K", y_label="nats per datum", log_x=True)
     alt = f"{number(bound[0])} nats per datum at K = {K[0]:,}, {number(bound[-1])} at K = {K[-1]:,}."
     text = (
-        f"The bound of K particles on the log-likelihood of the {split} data: below log p(x) in expectation, tighter "
-        "as K grows. While the curve still climbs, the truth is higher. A bar is one standard error of the mean over "
-        f"{found['num_data']:,} data."
+        f"The bound of K particles on the log-likelihood of the {found.split} data: below log p(x) in expectation, "
+        "tighter as K grows. While the curve still climbs, the truth is higher. A bar is one standard error of the "
+        f"mean over {found.num_data:,} data."
     )
     rows = [(f"{k:,}", number(value), number(se)) for k, value, se in zip(K, bound, error, strict=True)]
     return Section("Likelihood", text, (drawn(chart, alt),), table=(("K", "nats per datum", "standard error"), *rows))
@@ -34,17 +33,7 @@ def likelihood(run: Run) -> Section | None:
 
 def measures(run: Run) -> Section | None:
     """Every measure of the last evaluation, with what it says; None where there are none."""
-    found = (run.evaluation or {}).get("measures")
-    if not found:
+    if run.evaluation is None or not run.evaluation.measures:
         return None
-    rows = [(one["name"].replace("_", " "), _value(one["value"]), _error(one), one["meaning"]) for one in found]
+    rows = [measure.cells for measure in run.evaluation.measures]
     return Section("Measures", table=(("measure", "value", "±", "what it says"), *rows), text_columns=(0, 3))
-
-
-def _value(value: float) -> str:
-    """Four figures, as on the command line."""
-    return f"{value:.4g}".replace("-", "−")
-
-
-def _error(measure: Mapping[str, Any]) -> str:
-    return "" if measure["standard_error"] is None else f"{measure['standard_error']:.2g}"

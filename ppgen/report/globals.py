@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ppgen.diagnostics.result import Finding
+from ppgen.diagnostics.finding import Finding
+from ppgen.diagnostics.questions.global_calibration import Refits
+from ppgen.diagnostics.questions.global_importance import AllData
 from ppgen.pages.charts import Curve, draw_bars, draw_curves
-from ppgen.pages.elements import Figure, drawn, number
+from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.numbers import number
 from ppgen.report.parts import of_question
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["refits", "shared_weights"]
+__all__ = ["global_refits", "global_weights"]
 
 _BINS = 10
 
 
-@of_question("global_importance", "Weights of the whole data set's latents")
-def shared_weights(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("global_importance", AllData, "Weights of the whole data set's latents")
+def global_weights(run: Run, found: Finding, details: AllData) -> Iterator[Figure]:
     """How much of all the weight the draws of the largest weights carry."""
-    if "log_weights" not in found.details:
-        return
-    log_w = torch.tensor([-torch.inf if w is None else w for w in found.details["log_weights"]], dtype=torch.float64)
+    log_w = torch.tensor(details.log_weights, dtype=torch.float64)
     carried = log_w.softmax(0).sort(descending=True).values.cumsum(0)  # (S,)
     draws = list(range(1, len(log_w) + 1))
     curves = [
@@ -36,16 +37,16 @@ def shared_weights(run: Run, found: Finding) -> Iterator[Figure]:
     yield drawn(
         draw_curves(curves, x_label="draws, the heaviest first", y_label="percent of the weight", log_x=True),
         f"The heaviest of {len(log_w):,} draws carries {first} of the weight, the {half:,} heaviest half of it.",
-        f"How much of the weight of {len(log_w):,} draws for all {found.details['num_data']:,} training data the "
+        f"How much of the weight of {len(log_w):,} draws for all {details.num_data:,} training data the "
         f"heaviest carry: the first {first}; half of it is reached at draw {half:,}. Draws of the posterior itself "
         "would weigh the same; a curve that starts near 100 is a posterior seen through one draw.",
     )
 
 
-@of_question("global_calibration", "Refits to simulated data sets")
-def refits(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("global_calibration", Refits, "Refits to simulated data sets")
+def global_refits(run: Run, found: Finding, details: Refits) -> Iterator[Figure]:
     """Where the truth of each simulated data set lies in the guide refitted to it, in the least symmetric dimension."""
-    for name, shares in found.details.get("shares", {}).items():
+    for name, shares in details.shares.items():
         counts = torch.histc(torch.tensor(shares), _BINS, 0.0, 1.0).tolist()
         bars = {"data sets": [(rank + 1, count) for rank, count in enumerate(counts)]}
         yield drawn(

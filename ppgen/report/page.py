@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from ppgen.errors import UsageError
 from ppgen.files.writing import write_whole
 from ppgen.pages import templates as pages
-from ppgen.pages.elements import Section, name_of, number, texts
-from ppgen.report.calibration import bounds, losses, marginals, ranks
+from ppgen.pages.elements import Section, name_of, texts
+from ppgen.pages.numbers import number
+from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.configuration import configuration, versions
-from ppgen.report.diagnosis import aggregated, proposals, units, verdict, walks
-from ppgen.report.energy import chains, energies, filters, normaliser
+from ppgen.report.diagnosis import aggregated_posterior, chain_energies, importance_weights, latent_units, verdict
+from ppgen.report.energy import filters, free_energies, log_normaliser, markov_chains
 from ppgen.report.evaluation import likelihood, measures
-from ppgen.report.globals import refits, shared_weights
-from ppgen.report.latents import between, traversal
+from ppgen.report.globals import global_refits, global_weights
+from ppgen.report.latents import interpolations, traversals
 from ppgen.report.parts import name_of_value
-from ppgen.report.predictive import left_out, made_again, made_anew
-from ppgen.report.samples import over_training, reconstruction, samples
+from ppgen.report.predictive import leave_one_out, posterior_checks, prior_checks
+from ppgen.report.samples import reconstructed_data, samples, samples_over_training
 from ppgen.report.topics import topics
 from ppgen.report.training import training
 from ppgen.training.metrics import score
@@ -32,34 +33,36 @@ __all__ = ["REPORT", "SECTIONS", "Headline", "headline", "write_report"]
 
 REPORT = "report.html"
 
+_ERROR = "± is one standard error."
+
 SECTIONS: list[Callable[[Run], Section | None]] = [
     training,
     likelihood,
-    normaliser,
+    log_normaliser,
     measures,
     verdict,
-    proposals,
-    shared_weights,
-    refits,
-    losses,
-    bounds,
-    ranks,
-    marginals,
-    units,
-    aggregated,
-    walks,
-    made_again,
-    made_anew,
-    left_out,
-    reconstruction,
+    importance_weights,
+    global_weights,
+    global_refits,
+    inference_gaps,
+    evidence_bounds,
+    calibration_ranks,
+    reference_marginals,
+    latent_units,
+    aggregated_posterior,
+    chain_energies,
+    posterior_checks,
+    prior_checks,
+    leave_one_out,
+    reconstructed_data,
     samples,
-    over_training,
-    chains,
-    energies,
+    samples_over_training,
+    markov_chains,
+    free_energies,
     filters,
     topics,
-    traversal,
-    between,
+    traversals,
+    interpolations,
     configuration,
     versions,
 ]
@@ -85,24 +88,7 @@ def headline(run: Run) -> Headline:
     found = run.evaluation
     if found is None:
         return _unevaluated(run)
-    what = f"{found['split'].capitalize()} log-likelihood"
-    error_of = f"one standard error over {found['num_data']:,} {found['split']} data"
-    if found["method"] == "parzen":
-        what = f"{what} under a Parzen window"
-        notes = [f"a window of {found['num_samples']:,} samples, not the model's likelihood; {error_of}"]
-    elif found["method"] == "exact":
-        notes = [f"exact, {error_of}"]
-    elif found["method"] == "point":
-        what = f"{found['split'].capitalize()} log p(x, z) at the guide's point z"
-        notes = [f"the density of x and z together, no log-likelihood, {error_of}"]
-    elif found["log_z"] is None:
-        notes = [f"bound of K = {found['num_particles']:,} particles, {error_of}"]
-    else:
-        bound = f"bound of K = {found['num_particles']:,} particles, " if found["method"] == "bound" else ""
-        notes = [f"{bound}less log Z = {number(found['log_z']['value'])}, {error_of} and of log Z"]
-    if found["bits_per_dim"] is not None:
-        notes.append(f"{number(found['bits_per_dim'], 3)} bits per dimension")
-    return Headline(what, number(found["log_likelihood"]), number(found["standard_error"]), tuple(notes))
+    return Headline(found.title, number(found.log_likelihood), number(found.standard_error), (found.sentence, _ERROR))
 
 
 def _unevaluated(run: Run) -> Headline:

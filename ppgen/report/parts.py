@@ -1,30 +1,23 @@
-"""What the page's sections share: how data are laid out, and what makes a section of a function."""
+"""What the page's sections share, and what makes a section of a function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ppgen.diagnostics.result import Finding
-from ppgen.pages.charts import Vectors
-from ppgen.pages.elements import COLUMNS, Figure, Section
-from ppgen.pages.pictures import picture_shape
-
-if TYPE_CHECKING:
-    from ppgen.runs.run import Run
-
-
-from typing import TYPE_CHECKING
-
+from ppgen.diagnostics.finding import Finding
 from ppgen.errors import is_out_of_memory
-from ppgen.pages.pictures import grey_range
+from ppgen.pages.charts import draw_sorted
+from ppgen.pages.elements import Figure, Section, drawn
+from ppgen.pages.numbers import number
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
+D = TypeVar("D")
 
-__all__ = ["grey", "layout", "modes_of", "name_of_value", "of_question", "pictured", "shown_data"]
+__all__ = ["k_hats", "name_of_value", "of_question", "pictured", "shown_data"]
 
 
 def pictured(
@@ -50,6 +43,12 @@ def pictured(
     return decorate
 
 
+def k_hats(k: Sequence[float], threshold: float | None, caption: str) -> Figure:
+    """The k-hats of data in order, against their threshold."""
+    chart = draw_sorted([("k-hat", k)], threshold or 0.0, of="data", y_label="Pareto k-hat")
+    return drawn(chart, f"The median k-hat is {number(sorted(k)[len(k) // 2])}, the largest {number(max(k))}.", caption)
+
+
 def name_of_value(run: Run) -> str:
     """What the objective's value may be called: a bound on log p(x), or just the objective."""
     return "bound" if run.objective.is_bound else "objective"
@@ -60,33 +59,18 @@ def shown_data(run: Run) -> str:
     return {"test": "test", "valid": "validation", "train": "training"}[run.data.last_split] + " data"
 
 
-def layout(run: Run) -> tuple[tuple[int, ...] | None, int]:
-    """How a datum is drawn, and how many stand side by side."""
-    columns = 1 if run.data.spec.image_shape is None else min(COLUMNS, len(run.data.shown[0]))
-    return picture_shape(run.data.spec), columns
-
-
-def grey(run: Run) -> tuple[float, float]:
-    """The values of x that a picture shows as black and as white."""
-    return grey_range(run.data.spec, run.data.shown[0])
-
-
-def modes_of(run: Run) -> list[Vectors]:
-    """The known modes of data in the plane, as crosses; none where there are none."""
-    modes = run.data.modes
-    return [Vectors(modes.centres, 2, marker="+")] if modes is not None and modes.centres.shape[1] == 2 else []
-
-
 def of_question(
-    question: str, title: str
-) -> Callable[[Callable[[Run, Finding], Iterator[Figure]]], Callable[[Run], Section | None]]:
-    """Make a section of a function that draws one finding: None where there is no such finding or nothing to draw."""
+    question: str, details: type[D], title: str
+) -> Callable[[Callable[[Run, Finding, D], Iterator[Figure]]], Callable[[Run], Section | None]]:
+    """Make a section of a function that draws one finding, by its details: None where there are no such details, as
+    where the question was not answered, or nothing to draw."""
 
-    def decorate(figures: Callable[[Run, Finding], Iterator[Figure]]) -> Callable[[Run], Section | None]:
+    def decorate(figures: Callable[[Run, Finding, D], Iterator[Figure]]) -> Callable[[Run], Section | None]:
         @wraps(figures)
         def section(run: Run) -> Section | None:
             every = () if run.diagnosis is None else run.diagnosis.findings
-            made = tuple(figure for found in every if found.question == question for figure in figures(run, found))
+            of_it = [one for one in every if one.question == question and isinstance(one.details, details)]
+            made = tuple(figure for found in of_it for figure in figures(run, found, found.details))
             return Section(title, figures=made) if made else None
 
         return section

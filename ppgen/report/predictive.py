@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ppgen.diagnostics.result import Finding
-from ppgen.pages.charts import Curve, draw_curves
-from ppgen.pages.elements import Figure, drawn, number
+from ppgen.diagnostics.finding import Finding
+from ppgen.diagnostics.questions.elpd import LeftOut
+from ppgen.diagnostics.questions.predictive import Checks
+from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.numbers import number
 from ppgen.pages.statistics import draw_intervals
-from ppgen.report.parts import of_question
+from ppgen.report.parts import k_hats, of_question
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["left_out", "made_again", "made_anew"]
+__all__ = ["leave_one_out", "posterior_checks", "prior_checks"]
 
 _NAMED = 5
 """Data of the largest k-hat that are named."""
@@ -22,54 +24,49 @@ _NAMED = 5
 _NORMAL = [-2.0, -1.0, 0.0, 1.0, 2.0]
 
 
-@of_question("posterior_predictive", "Data made again")
-def made_again(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("posterior_predictive", Checks, "Data made again")
+def posterior_checks(run: Run, found: Finding, details: Checks) -> Iterator[Figure]:
     """Test quantities of the data against those of sets made from the data's own latents."""
-    yield from _checks(found, "made from the guide's latents of the data")
+    yield from _checks(details, "made from the guide's latents of the data")
 
 
-@of_question("prior_predictive", "New data against the data")
-def made_anew(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("prior_predictive", Checks, "New data against the data")
+def prior_checks(run: Run, found: Finding, details: Checks) -> Iterator[Figure]:
     """Test quantities of the data against those of new sets."""
-    yield from _checks(found, "of new data")
+    yield from _checks(details, "of new data")
 
 
-@of_question("leave_one_out", "Data left out")
-def left_out(run: Run, found: Finding) -> Iterator[Figure]:
+@of_question("leave_one_out", LeftOut, "Data left out")
+def leave_one_out(run: Run, found: Finding, details: LeftOut) -> Iterator[Figure]:
     """The k-hat of leaving each datum out, in order."""
-    if "k" not in found.details:
-        return
-    k = sorted(found.details["k"])
-    shares = [100 * (i + 1) / len(k) for i in range(len(k))]
-    limit = Curve("threshold", [0, 100], [found.threshold or 0.0] * 2)
-    named = ", ".join(f"{i} ({number(found.details['k'][i])})" for i in found.details["worst"][:_NAMED])
-    yield drawn(
-        draw_curves([Curve("k-hat", shares, k), limit], x_label="percent of the data", y_label="Pareto k-hat"),
-        f"The median k-hat is {number(k[len(k) // 2])}, the largest {number(k[-1])}.",
+    k, named = details.k, ", ".join(f"{i} ({number(details.k[i])})" for i in details.worst[:_NAMED])
+    yield k_hats(
+        k,
+        found.threshold,
         f"The k-hat of leaving out each of {len(k):,} training data, in order; the largest are those of datum {named}. "
         "Above the threshold, what is inferred from the others cannot be told without inferring it anew.",
     )
 
 
-def _checks(found: Finding, made: str) -> Iterator[Figure]:
+def _checks(details: Checks, made: str) -> Iterator[Figure]:
     """Every quantity that varies between the sets, in standard deviations from their mean."""
-    checks = [check for check in found.details.get("checks", ()) if check["sd"]]
+    checks = [check for check in details.checks if check.sd]
     if not checks:
         return
-    names = [check["name"].replace("_", " ") for check in checks]
-    off = [(check["observed"] - check["mean"]) / check["sd"] for check in checks]
+    names = [check.name.replace("_", " ") for check in checks]
+    off = [(check.observed - check.mean) / check.sd for check in checks]
     chart = draw_intervals(
         names,
         {"sets of the model": [_NORMAL] * len(checks), "data": [[value] * 5 for value in off]},
         x_label="standard deviations of the sets",
     )
     said = "; ".join(
-        f"{name} {number(value, 1)} (p = {number(check['p_value'], 3)})"
+        f"{name} {number(value, 1)} (p = {number(check.p_value, 3)})"
         for name, value, check in zip(names, off, checks, strict=True)
     )
     yield drawn(
         chart,
-        f"Quantities of the data among those of {found.details['num_sets']:,} sets {made}: {said}.",
-        f"Quantities of {found.details['num_data']:,} data among those of {found.details['num_sets']:,} sets of as "
+        f"Quantities of the data among those of {details.num_sets:,} sets {made}: {said}.",
+        f"Quantities of {details.num_data:,} data among those of {details.num_sets:,} sets of as "
         f"many {made}, in standard deviations from the sets' mean; thick: one, thin: two. The data's are: {said}.",
     )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ppgen.evaluation.coherence import COHERENCE_WORDS, published_coherence, top_words, topics_of
-from ppgen.pages.elements import COLUMNS, Figure, Section, number, picture
+from ppgen.pages.elements import COLUMNS, Figure, Section, picture
+from ppgen.pages.numbers import number
 from ppgen.pages.pictures import grid
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.looking import seeded

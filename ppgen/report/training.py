@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ppgen.pages.charts import Curve, draw_curves
-from ppgen.pages.elements import Figure, Section, drawn, number
+from ppgen.pages.elements import Figure, Section, drawn
+from ppgen.pages.numbers import number
 from ppgen.report.parts import name_of_value
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -37,6 +37,8 @@ from ppgen.runs.snapshots import Snapshots
 
 __all__ = ["CONFIG", "Run", "read_config"]
 
+
+T = TypeVar("T")
 
 _KEPT = 16
 """Data whose posterior a diagnosis keeps."""
@@ -108,16 +110,13 @@ class Run:
             raise
 
     @cached_property
-    def evaluation(self) -> dict[str, Any] | None:
+    def evaluation(self) -> Evaluation | None:
         """What the last evaluation gave, or None; read once, and again after :meth:`evaluate`.
 
         Raises:
             UsageError: ``evaluation.json`` is not what an evaluation writes.
         """
-        file = None if self.directory is None else self.directory / EVALUATION
-        if file is None or not file.is_file():
-            return None
-        return read_document(file, Evaluation, "evaluate again").to_json()
+        return self._read(EVALUATION, Evaluation, "evaluate again")
 
     def diagnose(self, out: str | Path | None = None, *, write: bool = True, **options: Any) -> Diagnosis:
         """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
@@ -161,10 +160,14 @@ class Run:
         Raises:
             UsageError: ``diagnosis.json`` is not what a diagnosis writes.
         """
-        file = None if self.directory is None else self.directory / DIAGNOSIS
-        return read_document(file, Diagnosis, "diagnose again") if file is not None and file.is_file() else None
+        return self._read(DIAGNOSIS, Diagnosis, "diagnose again")
 
-    @property
+    @cached_property
     def snapshots(self) -> Snapshots | None:
-        """Samples at a few moments of training, or None for a run that was not written."""
+        """Samples at a few moments of training, or None for a run that was not written; read once."""
         return None if self.directory is None else Snapshots.read(self.directory)
+
+    def _read(self, name: str, kind: type[T], mend: str) -> T | None:
+        """The document of that name in the run's directory, if there is one."""
+        file = None if self.directory is None else self.directory / name
+        return read_document(file, kind, mend) if file is not None and file.is_file() else None

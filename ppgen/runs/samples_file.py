@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppgen.draws.samples import Draws, prior_samples
+from ppgen.draws.samples import Draws, conditions, prior_samples
 from ppgen.errors import UsageError, shown
 from ppgen.files.writing import write_whole
-from ppgen.pages.charts import Vectors, draw_panels
 from ppgen.pairs.tracing import Batch
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
-from ppgen.draws.samples import conditions
-from ppgen.pages.pictures import _TILE, grey_range, grid, picture_shape, png
+from ppgen.pages.look import look_of
 
 __all__ = ["save_samples"]
 
@@ -54,15 +52,8 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
 
 
 def _as_png(run: Run, draws: Draws, batch: Batch) -> bytes:
-    spec, test = run.data.spec, run.data.shown[0]
-    shape = picture_shape(spec)
-    if shape is None:
-        panels = {"data": [Vectors(test[: len(draws.x)], 1, 0.5)], "samples": [Vectors(draws.x, 0, 0.5)]}
-        return draw_panels(panels).png()
-    square = round(len(draws.x) ** 0.5)
-    columns = 1 if spec.image_shape is None else max(1, min(spec.num_classes or square, 20))
-    tiles = draws.x if spec.image_shape is None else draws.mean
-    return png(grid(tiles, shape, columns, grey=grey_range(spec, test)), max(1, _TILE // max(shape[-2:])))
+    look = look_of(run.data)
+    return look.file(draws.mean if look.means else draws.x)
 
 
 def _as_csv(run: Run, draws: Draws, batch: Batch) -> bytes:

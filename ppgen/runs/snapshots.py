@@ -16,11 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ppgen.data import Dataset, DataSpec
+from ppgen.data import Dataset
 from ppgen.draws.samples import conditions, prior_samples
 from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.files.checkpoint import read_checkpoint, write_checkpoint
 from ppgen.files.documents import Document, WholeNumber
+from ppgen.pages.look import look_of
 from ppgen.pairs.pair import Pair
 
 __all__ = ["SNAPSHOTS", "Recorder", "Snapshots", "moments"]
@@ -28,8 +29,6 @@ __all__ = ["SNAPSHOTS", "Recorder", "Snapshots", "moments"]
 SNAPSHOTS = "snapshots.safetensors"
 
 _HALVINGS = 6
-_PICTURES, _LINES, _POINTS = 10, 20, 500
-"""Samples in a snapshot: of data that are drawn as pictures, as lines, as points in the plane or on the line."""
 
 
 class _Moments(Document):
@@ -63,7 +62,7 @@ class Snapshots:
         x = tensors.get("x", torch.empty(0))
         if x.ndim < 2 or len(x) != len(facts.steps):
             raise UsageError(f"{file} has samples {tuple(x.shape)} at {len(facts.steps)} moments; {mend}.")
-        return Snapshots(facts.steps, x)
+        return Snapshots(facts.steps, x.clone())  # what is read is mapped to the file
 
 
 def moments(total: int) -> set[int]:
@@ -97,15 +96,15 @@ class Recorder:
         """
         if self.folder is None or turn not in self.moments or turn in self.taken.steps:
             return
-        num = _num(self.data.spec)
+        look = look_of(self.data)
         try:
-            draws = prior_samples(self.pair, conditions(self.data, num), num, start=chains)
+            draws = prior_samples(self.pair, conditions(self.data, look.few), look.few, start=chains)
         except Exception as error:  # it makes no x, for any reason that user's code has: the report says so instead
             if is_out_of_memory(error):
                 raise
             self.moments = set()
             return
-        x = (draws.x if self.data.spec.image_shape is None else draws.mean).detach().cpu()[None]  # (1, num, D)
+        x = (draws.mean if look.means else draws.x).detach().cpu()[None]  # (1, num, D)
         earlier = self.taken.x if self.taken.steps else x[:0]
         self.taken = Snapshots((*self.taken.steps, turn), torch.cat([earlier, x]))
         write_checkpoint(self.folder / SNAPSHOTS, {"x": self.taken.x}, {"steps": self.taken.steps})
@@ -119,9 +118,3 @@ class Recorder:
         found = None if self.folder is None else Snapshots.read(self.folder)
         if found is not None:
             self.taken = found.upto(turn)
-
-
-def _num(spec: DataSpec) -> int:
-    if spec.image_shape is not None:
-        return _PICTURES
-    return _POINTS if spec.num_features <= 2 else _LINES

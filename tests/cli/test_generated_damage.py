@@ -235,4 +235,4 @@ def test_an_evaluation_and_a_diagnosis_are_read_once(judged: Path, tmp_path: Pat
     assert loaded.diagnosis is loaded.diagnosis
     loaded.evaluate(particles=3, num_data=2)
     assert loaded.evaluation is not None
-    assert loaded.evaluation["num_data"] == 2
+    assert loaded.evaluation.num_data == 2

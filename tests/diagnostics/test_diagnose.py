@@ -14,8 +14,8 @@ import ppgen
 from ppgen.cli import main
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import QUESTIONS, Case, Diagnosis, Finding, asks, core
+from ppgen.diagnostics.finding import Status
 from ppgen.diagnostics.questions.importance import _details
-from ppgen.diagnostics.result import Status
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO
 from ppgen.models import VAE
@@ -46,23 +46,23 @@ def test_an_exact_guide_is_found_good() -> None:
     assert found.verdict == "good"
     assert found["importance"].number == 0
     assert found["importance"].advice == ""
-    assert found["importance"].details["bound_gap"] == pytest.approx(0, abs=1e-9)
-    assert found["importance"].details["effective_sample_size"] == pytest.approx(1000)
+    assert found["importance"].details.bound_gap == pytest.approx(0, abs=1e-9)
+    assert found["importance"].details.effective_sample_size == pytest.approx(1000)
 
 
 def test_a_guide_that_is_too_narrow_is_found_bad_and_its_worst_data_named() -> None:
     pair = scaled(exact(torch.randn(4, 2)), 0.4)
     found = ppgen.diagnose(pair, data_of(pair, 100), questions=["importance"])["importance"]
     assert found.status == "bad"
-    k = found.details["per_datum"]["k"]
-    assert [k[i] for i in found.details["worst"]] == sorted(k, reverse=True)[:10]
+    k = found.details.per_datum.k
+    assert [k[i] for i in found.details.worst] == sorted(k, reverse=True)[:10]
     assert "richer guide" in found.advice
 
 
 def test_a_datum_whose_k_hat_is_the_threshold_is_not_above_it() -> None:
     details = _details(torch.randn(100, 4), torch.tensor([0.25, 0.5, 0.625, 0.75]), 0.5)
-    assert details["share_above_threshold"] == 0.5
-    assert details["share_above_0.7"] == 0.25
+    assert details.share_above_threshold == 0.5
+    assert details.share_above_limit == 0.25
 
 
 @pytest.mark.parametrize("question", ["importance", "gaps", "aggregate", "calibration"])
@@ -111,7 +111,7 @@ def test_a_datum_whose_weights_are_not_finite_is_named() -> None:
     pair.model = lambda x: LinearWithHole.model(pair, x)  # type: ignore[method-assign]
     found = ppgen.diagnose(pair, data, questions=["importance"])["importance"]
     assert found.status == "bad"
-    assert found.details["not_finite"] == [3]
+    assert found.details.not_finite == [3]
     assert "datum 3" in found.meaning
 
 

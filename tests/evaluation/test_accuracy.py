@@ -10,7 +10,7 @@ import torch
 import ppgen
 from ppgen.errors import UsageError
 from ppgen.evaluation.accuracy import accuracies, hits
-from ppgen.evaluation.subject import Subject
+from ppgen.evaluation.case import Case
 from ppgen.models import CVAE, SSVAE
 
 
@@ -30,23 +30,23 @@ def test_data_without_a_label_have_no_accuracy() -> None:
         hits(lambda x: x, torch.eye(2), torch.tensor([-1, -1]))
 
 
-def subject(pair: ppgen.Pair, data: ppgen.data.Dataset, split: str) -> Subject:
-    return Subject(pair, data, split, data.rows(split), 1, 0, progress=False)
+def case(pair: ppgen.Pair, data: ppgen.data.Dataset, split: str) -> Case:
+    return Case(pair, data, split, data.rows(split), 1, 0, progress=False)
 
 
 def test_the_accuracy_of_a_pair_is_its_classifiers_in_evaluation() -> None:
     data = ppgen.load_data("digits", labels=True, num_labelled=100)
     pair = SSVAE(data.spec, 2, hidden=(4,), classifier=(30,), dropout=0.5)
-    (found,) = accuracies(subject(pair, data, "test"))
+    (found,) = accuracies(case(pair, data, "test"))
     x, y = data.test
     rate = (pair.eval().classify(x).argmax(-1) == y).double().mean().item()
     assert found.name == "accuracy"
     assert found.value == pytest.approx(rate)
     assert found.standard_error == pytest.approx(math.sqrt(rate * (1 - rate) / (len(y) - 1)))
-    (trained,) = accuracies(subject(pair, data, "train"))
+    (trained,) = accuracies(case(pair, data, "train"))
     assert trained.meaning.startswith("share of 100 train data")
 
 
 def test_pairs_that_do_not_classify_have_none() -> None:
     data = ppgen.load_data("digits", labels=True)
-    assert list(accuracies(subject(CVAE(data.spec, 2, hidden=(4,)), data, "test"))) == []
+    assert list(accuracies(case(CVAE(data.spec, 2, hidden=(4,)), data, "test"))) == []

@@ -15,7 +15,7 @@ from ppgen import Pair
 from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
-from ppgen.evaluation import Measure, Subject, evaluate
+from ppgen.evaluation import Case, Measure, evaluate
 from ppgen.evaluation.bounds import bounds
 from ppgen.models import RBM, VAE
 from ppgen.pairs.log_weights import log_weight_chunks
@@ -106,11 +106,11 @@ def test_a_split_of_one_datum_has_no_error_bar_and_is_refused() -> None:
         evaluate(VAE(SPEC, 2), data(1), particles=2)
 
 
-def _ones(subject: Subject) -> Iterator[Measure]:
-    yield Measure("ones", float(subject.batch[0].mean()), 0.25, "share of ones")
+def _ones(case: Case) -> Iterator[Measure]:
+    yield Measure("ones", float(case.batch[0].mean()), 0.25, "share of ones")
 
 
-def _noise(subject: Subject) -> Iterator[Measure]:
+def _noise(case: Case) -> Iterator[Measure]:
     yield Measure("noise", float(torch.rand(())), None, "a draw")
 
 
@@ -140,14 +140,14 @@ class Echo(Pair):
 def test_samples_are_made_for_the_labels_in_turn() -> None:
     spec = DataSpec("labels", 2, "real", num_classes=3)
     x, y = torch.randn(7, 2), torch.tensor([0, 1, 2, 2, 1, 0, 0])
-    subject = Subject(Echo(), Dataset(spec, (x, y), (x, y), (x, y)), "test", (x, y), 1, 0, False, num_samples=1003)
-    assert torch.equal(subject.samples[:, 0], y.repeat(144)[:1003].float())
+    case = Case(Echo(), Dataset(spec, (x, y), (x, y), (x, y)), "test", (x, y), 1, 0, False, num_samples=1003)
+    assert torch.equal(case.samples[:, 0], y.repeat(144)[:1003].float())
 
 
 def test_samples_are_the_same_for_the_same_seed_and_differ_from_chunk_to_chunk() -> None:
     data = plane(20)
-    subjects = [Subject(Push(data.spec), data, "test", data.test, 1, seed, False, 1000) for seed in (0, 0, 1)]
-    one, again, other = (subject.samples for subject in subjects)
+    cases = [Case(Push(data.spec), data, "test", data.test, 1, seed, False, 1000) for seed in (0, 0, 1)]
+    one, again, other = (case.samples for case in cases)
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert len(one.unique(dim=0)) == 1000

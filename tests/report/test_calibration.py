@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ppgen.pages.statistics import draw_in_band, draw_intervals, draw_stacks
-from ppgen.report.calibration import bounds, losses, marginals, ranks
+from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.page import SECTIONS
 from tests.diagnosed import diagnosed, found
 
@@ -16,19 +16,25 @@ POINTS = [0.25, 0.5, 0.75]
 CALIBRATION: dict[str, Any] = {
     "num_simulations": 100,
     "num_draws": 3,
+    "p": 0.01,
+    "histograms": {},
     "coverage": {"0.5": 0.4, "0.8": 0.7},
     "points": POINTS,
     "band": {"lower": [-0.1, -0.125, -0.1], "upper": [0.1, 0.125, 0.1], "level": 0.95},
     "quantities": [
-        {"name": "z[0]", "coverage": {"0.5": 0.3, "0.8": 0.6}},
-        {"name": "z[1]", "coverage": {"0.5": 0.5, "0.8": 0.8}},
-        {"name": "log p(x, z)", "coverage": {"0.5": 0.0, "0.8": 0.0}},
+        {"name": name, "p": 0.01, "error": 0.1, "shape": None, "coverage": {"0.5": half, "0.8": most}}
+        for name, half, most in (("z[0]", 0.3, 0.6), ("z[1]", 0.5, 0.8), ("log p(x, z)", 0.0, 0.0))
     ],
     "curves": {"z[0]": [0.2, 0.0, -0.2], "z[1]": [0.1, 0.125, 0.1], "log p(x, z)": [0.0, 0.0, 0.0]},
 }
 """z[0] leaves the band, z[1] lies on its edge."""
 
 REFERENCE: dict[str, Any] = {
+    "method": "enumeration",
+    "num_states": 2,
+    "total_variation": [0.1, 0.1],
+    "wasserstein": {},
+    "quantile_error": {},
     "names": ["z[0]", "z[1]"],
     "data": [3, 7],
     "probabilities": [0.05, 0.25, 0.5, 0.75, 0.95],
@@ -45,11 +51,16 @@ GAPS: dict[str, Any] = {
     "approximation_gap": 0.5,
     "amortisation_gap": 1.0,
     "standard_error": 0.02,
+    "elbo": {"own": -1.0, "amortised": -2.0},
+    "log_evidence": -0.5,
+    "worst": [1, 0],
     "per_datum": {"approximation_gap": [0.75, 0.25], "amortisation_gap": [-0.25, 2.25]},
 }
 
 SANDWICH: dict[str, Any] = {
     "width": 0.3,
+    "standard_error": None,
+    "lower": [-11.0, -11.5],
     "simulated_lower": [-10.0, -12.0],
     "simulated_upper": [-9.9, -11.5],
     "shortfall": 0.2,
@@ -58,10 +69,10 @@ SANDWICH: dict[str, Any] = {
 }
 
 DRAWN = [
-    (bounds, "sandwich", SANDWICH),
-    (ranks, "calibration", CALIBRATION),
-    (marginals, "reference", REFERENCE),
-    (losses, "gaps", GAPS),
+    (evidence_bounds, "sandwich", SANDWICH),
+    (calibration_ranks, "calibration", CALIBRATION),
+    (reference_marginals, "reference", REFERENCE),
+    (inference_gaps, "gaps", GAPS),
 ]
 
 
@@ -87,40 +98,40 @@ def test_every_figure_has_a_caption_and_an_alternative_text_of_its_own(
 
 
 def test_the_quantities_that_leave_the_band_are_named_and_those_on_its_edge_are_not(tmp_path: Path) -> None:
-    ecdf, _ = ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
+    ecdf, _ = calibration_ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
     assert "outside the band: z[0]." in str(ecdf.body)
     assert "3 of 3 quantities" in ecdf.caption
 
 
 def test_coverage_is_that_of_the_latents_alone(tmp_path: Path) -> None:
     """100 simulations: the standard error of a share is at most 0.5 / 10."""
-    _, coverage = ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
+    _, coverage = calibration_ranks(diagnosed(tmp_path, found("calibration", CALIBRATION))).figures  # type: ignore[union-attr]
     assert "over 2 latents: of 50% in 40.0%, of 80% in 70.0%" in coverage.caption
     assert "up to 5.0%" in coverage.caption
 
 
 def test_the_farthest_marginals_come_first_by_the_number_of_their_datum(tmp_path: Path) -> None:
-    distances, quantiles = marginals(diagnosed(tmp_path, found("reference", REFERENCE))).figures  # type: ignore[union-attr]
+    distances, quantiles = reference_marginals(diagnosed(tmp_path, found("reference", REFERENCE))).figures  # type: ignore[union-attr]
     assert "z[1], datum 3; z[0], datum 7; z[1], datum 7; z[0], datum 3." in str(quantiles.body)
     assert "0.30 of the guide, 0.03 of the weighted guide" in distances.caption
 
 
 def test_quantiles_of_latents_of_two_states_are_not_drawn(tmp_path: Path) -> None:
     coin = {name: [[[level, level]] * 2 for level in (0.0, 0.0, 0.0, 1.0, 1.0)] for name in REFERENCE["quantiles"]}
-    section = marginals(diagnosed(tmp_path, found("reference", {**REFERENCE, "quantiles": coin})))
+    section = reference_marginals(diagnosed(tmp_path, found("reference", {**REFERENCE, "quantiles": coin})))
     assert section is not None
     assert len(section.figures) == 1
 
 
 def test_the_caption_of_the_gaps_has_both_parts_in_nats(tmp_path: Path) -> None:
-    (bars,) = losses(diagnosed(tmp_path, found("gaps", GAPS))).figures  # type: ignore[union-attr]
+    (bars,) = inference_gaps(diagnosed(tmp_path, found("gaps", GAPS))).figures  # type: ignore[union-attr]
     assert "mean 1.50 nats: 0.50 by approximation and 1.00 by amortisation" in str(bars.body)
     assert "1.00 ± 0.02" in bars.caption
 
 
 def test_bounds_are_drawn_without_the_guide_s_where_that_is_of_other_latents(tmp_path: Path) -> None:
     without = {**SANDWICH, "shortfall": None, "shortfall_per_datum": None}
-    both, alone = (bounds(diagnosed(tmp_path, found("sandwich", details))) for details in (SANDWICH, without))
+    both, alone = (evidence_bounds(diagnosed(tmp_path, found("sandwich", details))) for details in (SANDWICH, without))
     assert both is not None
     assert alone is not None
     assert "0.30 nats" in alone.figures[0].caption

@@ -27,20 +27,21 @@ import torch
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.draws.samples import prior_latents
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.machine.progress import track
 from ppgen.pairs.divergence import divergences
 from ppgen.pairs.latents import numbered, side_by_side
 from ppgen.pairs.looking import looking
+from ppgen.pairs.reductions import standard_error
 from ppgen.pairs.rows import num_rows, rows_or_all
 from ppgen.pairs.sites import Site, side_axis
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["Surgery", "aggregate", "surgery"]
+__all__ = ["Moments", "Surgery", "aggregate", "surgery"]
 
 _DATA = 5000
 """N, at most: training data, whose aggregated posterior the prior should be."""
@@ -62,26 +63,38 @@ _MOST_UNITS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Surgery:
-    """The three terms in nats, means over data, with the standard error of the mutual information, and log N."""
+    """The three terms in nats, means over data, with the standard error of the mutual information, and log N.
 
-    kl: float
-    mutual_information: float
-    standard_error: float
+    ``marginal_kl`` is KL( q(z) || p(z) ); ``saturated``: the mutual information is about as large as N data can show.
+    """
+
+    kl: Real
+    mutual_information: Real
+    standard_error: Real
+    marginal_kl: Real
     log_n: float
+    saturated: bool
 
-    @property
-    def marginal_kl(self) -> float:
-        """KL( q(z) || p(z) )."""
-        return self.kl - self.mutual_information
 
-    @property
-    def saturated(self) -> bool:
-        """Whether the mutual information is about as large as N data can show."""
-        return self.mutual_information > self.log_n - _SATURATED
+@dataclass(frozen=True, kw_only=True)
+class Moments(Surgery):
+    """Beside these, of the F numbers of continuous latents: means and variances over data and under the prior, the KL
+    in nats between normals of these moments, the largest correlation and whose it is, and draws of those two."""
+
+    latents: list[str]
+    mean: list[Real]
+    variance: list[Real]
+    prior_mean: list[Real]
+    prior_variance: list[Real]
+    normal_kl: Real
+    largest_correlation: Real
+    most_correlated: list[int]
+    draws: list[list[Real]]
+    prior_draws: list[list[Real]]
 
 
 @asks("Is the prior what the latents of the data look like?")
-def aggregate(case: Case) -> Finding | None:
+def aggregate(case: Case) -> Finding[Moments | Surgery] | None:
     """The share of the KL that is no mutual information, and what moments tell of it.
 
     Green below a tenth, yellow above; unknown where N data cannot tell. None for an implicit or unnormalised pair, and
@@ -103,15 +116,7 @@ def aggregate(case: Case) -> Finding | None:
         f"{found.mutual_information:.2f} tell the data apart (log N = {found.log_n:.2f}), and {found.marginal_kl:.2f} "
         f"({at_most}) do not",
         advice="" if status == "good" else _ADVICE,
-        details={
-            "kl": found.kl,
-            "mutual_information": found.mutual_information,
-            "standard_error": found.standard_error,
-            "marginal_kl": found.marginal_kl,
-            "log_n": found.log_n,
-            "saturated": found.saturated,
-            **_moments(case),
-        },
+        details=_with_moments(found, case),
     )
 
 
@@ -139,12 +144,14 @@ def surgery(case: Case) -> Surgery:
             raise UsageError("an aggregated posterior is of two data or more.")
         kl = sum(divergences(one), torch.zeros(()))  # (1, B)
         told = torch.cat([*_told(case, one, batch)])
-    J = len(told)
+    paid, information, log_n = float(kl.double().mean()), float(told.mean()), math.log(N)
     return Surgery(
-        kl=float(kl.double().mean()),
-        mutual_information=float(told.mean()),
-        standard_error=float(told.std()) / math.sqrt(J),
-        log_n=math.log(N),
+        kl=paid,
+        mutual_information=information,
+        standard_error=standard_error(told),
+        marginal_kl=paid - information,
+        log_n=log_n,
+        saturated=information > log_n - _SATURATED,
     )
 
 
@@ -184,35 +191,37 @@ def _across(one: Particles, name: str, draws: slice, N: int) -> Tensor:
     return each.unsqueeze(place).expand(*each.shape[:place], N, *each.shape[place:])
 
 
-def _moments(case: Case) -> dict[str, object]:
-    """Of the numbers of continuous latents, up to 200: moments, correlations, and the KL between normals."""
+def _with_moments(found: Surgery, case: Case) -> Moments | Surgery:
+    """Where there are continuous latents, of up to 200 numbers, with the moments of these."""
     names = [name for name in case.local_latents if name not in case.discrete]
     if not names:
-        return {}
+        return found
     with looking(case.pair):
         run = run_particles(_guide_alone(case), _reference(case), 1)
     prior = prior_latents(case.pair, case.batch, _PRIOR_DRAWS, seed=case.seed)
     q = side_by_side(run, {name: run.guide_sites[name]["value"] for name in names})[0].double()  # (N, F)
     p = torch.cat([prior[n] for n in names], -1).double()
     labels = [label for name in names for label in numbered(name, prior[name].shape[1])]
-    return {"latents": labels, **_compared(q, p)} if q.shape[1] <= _MOST_UNITS else {}
+    return found if q.shape[1] > _MOST_UNITS else _compared(found, labels, q, p)
 
 
-def _compared(q: Tensor, p: Tensor) -> dict[str, object]:
+def _compared(found: Surgery, labels: list[str], q: Tensor, p: Tensor) -> Moments:
     """Draws of the aggregated posterior, (n, F), against draws of the prior, (m, F)."""
     correlation = torch.corrcoef(q.T).reshape(q.shape[1], -1).fill_diagonal_(0)
     two = sorted(divmod(int(correlation.abs().argmax()), q.shape[1]))[: q.shape[1]]
-    return {
-        "mean": q.mean(0).tolist(),
-        "variance": q.var(0).tolist(),
-        "prior_mean": p.mean(0).tolist(),
-        "prior_variance": p.var(0).tolist(),
-        "normal_kl": _normal_kl(q, p),
-        "largest_correlation": float(correlation.abs().max()),
-        "most_correlated": two,
-        "draws": q[:_SHOWN, two].tolist(),
-        "prior_draws": p[:_SHOWN, two].tolist(),
-    }
+    return Moments(
+        **vars(found),
+        latents=labels,
+        mean=q.mean(0).tolist(),
+        variance=q.var(0).tolist(),
+        prior_mean=p.mean(0).tolist(),
+        prior_variance=p.var(0).tolist(),
+        normal_kl=_normal_kl(q, p),
+        largest_correlation=float(correlation.abs().max()),
+        most_correlated=two,
+        draws=q[:_SHOWN, two].tolist(),
+        prior_draws=p[:_SHOWN, two].tolist(),
+    )
 
 
 def _normal_kl(q: Tensor, p: Tensor) -> float:

@@ -30,18 +30,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.simulation import DENSITIES, Ranks, simulated_ranks
 from ppgen.diagnostics.uniformity import ecdf_band, ecdf_difference, interval_error, interval_noise, uniformity_p
+from ppgen.evaluation.case import Case
+from ppgen.pairs.reductions import standard_error
 
-__all__ = ["LEVELS", "calibration", "interval_coverage", "shapes"]
+__all__ = ["LEVELS", "Calibration", "calibration", "interval_coverage", "shapes"]
 
 LEVELS = (0.5, 0.8, 0.9)
 """Of the central intervals whose coverage is reported; L + 1 = 40 ranks divide by all of them."""
@@ -68,8 +68,46 @@ _ADVICE = {
 _ADVICE["too high"] = _ADVICE["too low"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """Bounds at each point on the distribution function of uniform ranks less that of a uniform, which it keeps to
+    everywhere with probability ``level``."""
+
+    lower: list[float]
+    upper: list[float]
+    level: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A latent or a log-density: p of uniform ranks, the error of an interval's probability beyond noise, what its
+    ranks look like (None within noise), and by level the share of truths in central intervals."""
+
+    name: str
+    p: float
+    error: float
+    shape: str | None
+    coverage: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """p of all quantities together, and the mean coverage over latents by level; the band at ``points``; every
+    quantity; of those of the smallest p the curves in the band and histograms of ranks in 20 bins."""
+
+    num_simulations: int
+    num_draws: int
+    p: float
+    coverage: dict[str, float]
+    points: list[float]
+    band: Band
+    quantities: list[Quantity]
+    curves: dict[str, list[float]]
+    histograms: dict[str, list[int]]
+
+
 @asks("Is the guide calibrated on data the model makes?")
-def calibration(case: Case) -> Finding | None:
+def calibration(case: Case) -> Finding[Calibration] | None:
     """Simulation-based calibration of the guide of a datum's latents, and the coverage of its central intervals.
 
     The number is the largest error of the probability of an interval beyond noise, of the latent or log-density that is
@@ -167,7 +205,7 @@ def _worst_in_words(ranks: Ranks, sizes: _Sizes, worst: int) -> str:
 def _coverage_in_words(ranks: Ranks) -> str:
     inside = _inside(ranks, LEVELS[-1])[:, : ranks.num_latents].double()  # (N, F)
     each, whole = inside.mean(0), inside.mean(1)
-    error, least = float(whole.std()) / math.sqrt(len(inside)), int(each.argmin())
+    error, least = standard_error(whole), int(each.argmin())
     worst = f", of {ranks.names[least]} in {float(each[least]):.1%}" if ranks.num_latents > 1 else ""
     return f"{LEVELS[-1]:.0%} intervals of latents hold the truth in {float(whole.mean()):.1%} ± {error:.1%}{worst}"
 
@@ -182,7 +220,7 @@ def _advice(ranks: Ranks, kinds: list[str], worst: int) -> str:
     )
 
 
-def _details(ranks: Ranks, sizes: _Sizes) -> dict[str, Any]:
+def _details(ranks: Ranks, sizes: _Sizes) -> Calibration:
     difference, (lower, upper) = (
         ecdf_difference(ranks.values, ranks.num_draws),
         ecdf_band(len(ranks.values), ranks.num_draws),
@@ -190,26 +228,26 @@ def _details(ranks: Ranks, sizes: _Sizes) -> dict[str, Any]:
     points, num = _points(ranks), len(ranks.values)
     coverage = {str(level): interval_coverage(ranks, level).tolist() for level in LEVELS}
     shown = sorted(range(len(sizes.p)), key=lambda index: (sizes.p[index], -sizes.error[index]))[:_CURVES]
-    return {
-        "num_simulations": num,
-        "num_draws": ranks.num_draws,
-        "p": sizes.joint_p,
-        "coverage": {level: sum(of[: ranks.num_latents]) / ranks.num_latents for level, of in coverage.items()},
-        "points": points.tolist(),
-        "band": {"lower": (lower / num - points).tolist(), "upper": (upper / num - points).tolist(), "level": 0.95},
-        "quantities": [
-            {
-                "name": name,
-                "p": sizes.p[index],
-                "error": sizes.error[index],
-                "shape": sizes.shapes[index] if sizes.error[index] > 0 else None,
-                "coverage": {level: of[index] for level, of in coverage.items()},
-            }
+    return Calibration(
+        num_simulations=num,
+        num_draws=ranks.num_draws,
+        p=sizes.joint_p,
+        coverage={level: sum(of[: ranks.num_latents]) / ranks.num_latents for level, of in coverage.items()},
+        points=points.tolist(),
+        band=Band(lower=(lower / num - points).tolist(), upper=(upper / num - points).tolist(), level=0.95),
+        quantities=[
+            Quantity(
+                name=name,
+                p=sizes.p[index],
+                error=sizes.error[index],
+                shape=sizes.shapes[index] if sizes.error[index] > 0 else None,
+                coverage={level: of[index] for level, of in coverage.items()},
+            )
             for index, name in enumerate(ranks.names)
         ],
-        "curves": {ranks.names[index]: difference[:, index].tolist() for index in shown},
-        "histograms": {
+        curves={ranks.names[index]: difference[:, index].tolist() for index in shown},
+        histograms={
             ranks.names[index]: (ranks.values[:, index] * 20 // (ranks.num_draws + 1)).bincount(minlength=20).tolist()
             for index in shown
         },
-    }
+    )

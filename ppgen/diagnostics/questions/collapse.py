@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.units import Unit, units_of
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 
-__all__ = ["ACTIVE", "collapse"]
+__all__ = ["ACTIVE", "Units", "collapse"]
 
 ACTIVE = 0.01
 """Burda et al. (2016): a unit is active if its activity exceeds it."""
@@ -29,8 +28,20 @@ _ADVICE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """How many units there are and how many active; the sum of their KL, nats (None where no unit has one); the names
+    of the idle ones; and every unit."""
+
+    active_units: int
+    num_units: int
+    kl: float | None
+    idle: list[str]
+    units: list[Unit]
+
+
 @asks("Are the latents used?")
-def collapse(case: Case) -> Finding | None:
+def collapse(case: Case) -> Finding[Units] | None:
     """The share of units whose activity exceeds 0.01, and the units that are idle, by name.
 
     Green from 0.9, red up to 0.1: the model then does without its latents. None for an implicit pair, whose guide
@@ -44,7 +55,7 @@ def collapse(case: Case) -> Finding | None:
         )
     units = units_of(case)
     idle = [unit for unit in units if unit.activity <= ACTIVE]
-    share = 1 - len(idle) / len(units)
+    share, kls = 1 - len(idle) / len(units), [unit.kl for unit in units if unit.kl is not None]
     status: Status = "good" if share >= _MOST else "warn" if share > _LEAST else "bad"
     return Finding(
         status=status,
@@ -54,19 +65,14 @@ def collapse(case: Case) -> Finding | None:
         meaning=f"share of the {len(units):,} units of the latents that are active: their mean moves with the datum, "
         f"over {case.num_data:,} {case.split} data{_named(idle)}",
         advice="" if status == "good" else _ADVICE,
-        details=_details(units, idle),
+        details=Units(
+            active_units=len(units) - len(idle),
+            num_units=len(units),
+            kl=sum(kls) if kls else None,
+            idle=[unit.name for unit in idle],
+            units=units,
+        ),
     )
-
-
-def _details(units: list[Unit], idle: list[Unit]) -> dict[str, Any]:
-    kls = [unit.kl for unit in units if unit.kl is not None]
-    return {
-        "active_units": len(units) - len(idle),
-        "num_units": len(units),
-        "kl": sum(kls) if kls else None,
-        "idle": [unit.name for unit in idle],
-        "units": [{"name": unit.name, **asdict(unit)} for unit in units],
-    }
 
 
 def _named(idle: list[Unit]) -> str:

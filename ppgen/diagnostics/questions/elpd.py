@@ -22,17 +22,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Finding, KHat, Real, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import k_threshold, pareto_k
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.case import Case
 from ppgen.machine.graphs import traced
 from ppgen.machine.progress import track
 from ppgen.pairs.function_pair import as_pair
@@ -44,7 +45,7 @@ from ppgen.pairs.rows import num_rows
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.posterior.arviz_bridge import compare_elpd, elpd_data, loo_data
 
-__all__ = ["compare_runs", "held_out", "leave_one_out", "loo"]
+__all__ = ["LeftOut", "compare_runs", "held_out", "leave_one_out", "loo"]
 
 _DRAWS, _PARTICLES, _DATA = 200, 20, 64
 """S, K and data of the question."""
@@ -151,8 +152,20 @@ def compare_runs(
     return compare_elpd(found)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Of all data together, nats: log p of each given the others, its standard error, and the effective number of
+    parameters; the k-hat of leaving each out; and the data of the largest, that first."""
+
+    elpd_loo: Real
+    standard_error: Real
+    p_loo: Real
+    k: list[KHat]
+    worst: list[int]
+
+
 @asks("Does no single datum move what was inferred from all?")
-def leave_one_out(case: Case) -> Finding | None:
+def leave_one_out(case: Case) -> Finding[LeftOut] | None:
     """The k-hat of leaving each training datum out. None for a pair without latents outside the data plate."""
     if not case.pair.has_density or not case.global_latents:
         return None
@@ -175,13 +188,13 @@ def leave_one_out(case: Case) -> Finding | None:
         if status == "good"
         else "These data are far from what the others tell: look at them, and give their "
         "density heavier tails, or leave them out in fact and train again.",
-        details={
-            "elpd_loo": float(found.elpd_loo),
-            "standard_error": float(found.se),
-            "p_loo": float(found.p_loo),
-            "k": k.tolist(),
-            "worst": k.argsort(descending=True)[:10].tolist(),
-        },
+        details=LeftOut(
+            elpd_loo=float(found.elpd_loo),
+            standard_error=float(found.se),
+            p_loo=float(found.p_loo),
+            k=k.tolist(),
+            worst=k.argsort(descending=True)[:10].tolist(),
+        ),
     )
 
 

@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
-from ppgen.diagnostics.local import local_log_weights
+from ppgen.diagnostics.finding import Finding, Real, Status
+from ppgen.diagnostics.local import LocalWeights, local_log_weights
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
+from ppgen.evaluation.case import Case
 from ppgen.pairs.reductions import log_mean_exp
+from ppgen.pairs.rows import num_rows
 
-__all__ = ["gaps"]
+__all__ = ["Gaps", "gaps"]
 
 _NUM_DATA = 32
 _SMALL = 1.0
@@ -47,8 +48,32 @@ _APPROXIMATION = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class EachGap:
+    """The two parts of each datum's gap, nats."""
+
+    approximation_gap: list[Real]
+    amortisation_gap: list[Real]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaps:
+    """Means over data in nats: the gaps, the Monte Carlo standard error of the amortisation gap, the ELBO of the guide
+    (``amortised``), of the best found in its family (``own``) and of a full covariance (``full``), and log p(x); and
+    the data of the largest gap, that first."""
+
+    inference_gap: Real
+    approximation_gap: Real
+    amortisation_gap: Real
+    standard_error: Real
+    elbo: dict[str, Real]
+    log_evidence: Real
+    worst: list[int]
+    per_datum: EachGap
+
+
 @asks("Does the bound lose little to the guide?")
-def gaps(case: Case) -> Finding | None:
+def gaps(case: Case) -> Finding[Gaps] | None:
     """The inference gap of up to 32 data in nats, and its two parts.
 
     Green up to 1 nat, red above log K. None for an implicit pair, one with an exact guide, and one without latents of
@@ -62,40 +87,39 @@ def gaps(case: Case) -> Finding | None:
     case.check_spread(case.local_latents)
     case.check_divisible("local optimisation")
     batch = case.first(_NUM_DATA)
-    found = local_log_weights(case.pair, batch, case.num_particles, progress=case.progress)
-    log_w = {"amortised": found.amortised, "own": found.own}
-    log_w |= {} if found.full is None else {"full": found.full}
-    elbo = {name: weights.mean(0) for name, weights in log_w.items()}  # (B,)
-    evidence = max((log_mean_exp(weights) for weights in log_w.values()), key=lambda value: float(value.mean()))
-    approximation, amortisation = evidence - elbo["own"], elbo["own"] - elbo["amortised"]
-    number, limit = float((evidence - elbo["amortised"]).mean()), math.log(case.num_particles)
+    found = _gaps(local_log_weights(case.pair, batch, case.num_particles, progress=case.progress))
+    number, limit = found.inference_gap, math.log(case.num_particles)
     status: Status = "good" if number <= _SMALL else "warn" if number <= limit else "bad"
+    advice = _AMORTISATION if found.amortisation_gap > found.approximation_gap else _APPROXIMATION
     return Finding(
         status=status,
         number=number,
         threshold=_SMALL,
         source=_SOURCE,
-        meaning=f"nats that the guide leaves of log p(x), over {len(evidence)} {case.split} data: "
-        f"{float(approximation.mean()):.2f} by its family and {float(amortisation.mean()):.2f} by "
-        f"amortisation{_won(elbo)}",
-        advice="" if status == "good" else _advice(approximation, amortisation),
-        details=_details(log_w, elbo, evidence),
+        meaning=f"nats that the guide leaves of log p(x), over {num_rows(batch)} {case.split} data: "
+        f"{found.approximation_gap:.2f} by its family and {found.amortisation_gap:.2f} by amortisation"
+        f"{_won(found.elbo)}",
+        advice="" if status == "good" else advice,
+        details=found,
     )
 
 
-def _details(log_w: Mapping[str, Tensor], elbo: Mapping[str, Tensor], evidence: Tensor) -> dict[str, Any]:
-    approximation, amortisation = evidence - elbo["own"], elbo["own"] - elbo["amortised"]
-    inference = approximation + amortisation
-    return {
-        "inference_gap": float(inference.mean()),
-        "approximation_gap": float(approximation.mean()),
-        "amortisation_gap": float(amortisation.mean()),
-        "standard_error": _error(log_w["own"]) + _error(log_w["amortised"]),
-        "elbo": {name: float(value.mean()) for name, value in elbo.items()},
-        "log_evidence": float(evidence.mean()),
-        "worst": inference.argsort(descending=True)[:_WORST].tolist(),
-        "per_datum": {"approximation_gap": approximation.tolist(), "amortisation_gap": amortisation.tolist()},
-    }
+def _gaps(found: LocalWeights) -> Gaps:
+    log_w: dict[str, Tensor] = {name: weights for name, weights in vars(found).items() if weights is not None}
+    elbo = {name: weights.mean(0) for name, weights in log_w.items()}  # (B,)
+    evidence = max((log_mean_exp(weights) for weights in log_w.values()), key=lambda value: float(value.mean()))
+    inference, approximation = evidence - elbo["amortised"], evidence - elbo["own"]
+    amortisation = inference - approximation
+    return Gaps(
+        inference_gap=float(inference.mean()),
+        approximation_gap=float(approximation.mean()),
+        amortisation_gap=float(amortisation.mean()),
+        standard_error=_error(log_w["own"]) + _error(log_w["amortised"]),
+        elbo={name: float(value.mean()) for name, value in elbo.items()},
+        log_evidence=float(evidence.mean()),
+        worst=inference.argsort(descending=True)[:_WORST].tolist(),
+        per_datum=EachGap(approximation_gap=approximation.tolist(), amortisation_gap=amortisation.tolist()),
+    )
 
 
 def _error(log_w: Tensor) -> float:
@@ -103,14 +127,8 @@ def _error(log_w: Tensor) -> float:
     return math.sqrt(float(log_w.var(0).sum()) / len(log_w)) / log_w.shape[1]
 
 
-def _won(elbo: Mapping[str, Tensor]) -> str:
-    if "full" not in elbo:
-        return ""
-    won = float((elbo["full"] - elbo["own"]).mean())
-    return (
-        f"; a full covariance would win {won:.2f}" if won > 0 else "; no Gaussian of full covariance was found better"
-    )
-
-
-def _advice(approximation: Tensor, amortisation: Tensor) -> str:
-    return _AMORTISATION if float(amortisation.mean()) > float(approximation.mean()) else _APPROXIMATION
+def _won(elbo: Mapping[str, float]) -> str:
+    won = elbo.get("full", elbo["own"]) - elbo["own"]
+    if won > 0:
+        return f"; a full covariance would win {won:.2f}"
+    return "; no Gaussian of full covariance was found better" if "full" in elbo else ""

@@ -21,16 +21,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case, goes_apart
+from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding
 from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.case import Case, goes_apart
 from ppgen.machine.progress import track
 from ppgen.pairs.latents import latent_names, side_by_side
 from ppgen.pairs.log_weights import datum_width
@@ -42,7 +43,7 @@ from ppgen.pairs.sampling import dreamt
 from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["global_calibration", "global_shares"]
+__all__ = ["Refits", "global_calibration", "global_shares"]
 
 _REPLICATIONS = 16, 40
 """Data sets, at least and at most."""
@@ -69,8 +70,30 @@ _ADVICE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Symmetry:
+    """A dimension: p of symmetry, and the mean of Q(g < g*)."""
+
+    name: str
+    p: Real
+    mean: Real
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refits:
+    """How many data sets, of how many data, and steps of a refit; the drift in standard deviations of the guide; every
+    dimension; and Q(g < g*) of each data set in the least symmetric one."""
+
+    num_replications: int
+    num_data: int
+    num_steps: int
+    drift: Real
+    quantities: list[Symmetry]
+    shares: dict[str, list[Real]]
+
+
 @asks("Does the guide of the whole data set's latents sit in the middle?")
-def global_calibration(case: Case) -> Finding | None:
+def global_calibration(case: Case) -> Finding[Refits] | None:
     """VSBC of the latents outside the data plate, at most 30 of their dimensions, spread evenly.
 
     The number is the p-value of symmetry, the smallest over dimensions times how many there are. Green: at least 0.01.
@@ -100,17 +123,17 @@ def global_calibration(case: Case) -> Finding | None:
         f"{names[worst]}, for which the guide sits {side} (mean of Q(g < g*) {mean:.2f}, 0.5 in the middle)"
         + ("" if ended else f"; as many steps again move a guide by {drift:.2g} of its standard deviations"),
         advice="" if number >= _ALPHA and ended else _ADVICE,
-        details={
-            "num_replications": num,
-            "num_data": size,
-            "num_steps": _STEPS,
-            "drift": drift,
-            "quantities": [
-                {"name": name, "p": float(p[index]), "mean": float(shares[:, index].mean())}
+        details=Refits(
+            num_replications=num,
+            num_data=size,
+            num_steps=_STEPS,
+            drift=drift,
+            quantities=[
+                Symmetry(name=name, p=float(p[index]), mean=float(shares[:, index].mean()))
                 for index, name in enumerate(names)
             ],
-            "shares": {names[worst]: shares[:, worst].tolist()},
-        },
+            shares={names[worst]: shares[:, worst].tolist()},
+        ),
     )
 
 

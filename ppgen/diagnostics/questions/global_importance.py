@@ -51,11 +51,11 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import at_least
-from ppgen.diagnostics.case import Case, goes_apart
+from ppgen.diagnostics.finding import Finding, LogWeight, Real, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import check_tail, effective_sample_size, k_threshold, pareto_k
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case, goes_apart
 from ppgen.machine.progress import track
 from ppgen.pairs.log_weights import datum_width, read_particles, rows_of
 from ppgen.pairs.looking import looking, seeded
@@ -64,7 +64,7 @@ from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["GlobalWeights", "global_importance", "global_log_weights"]
+__all__ = ["AllData", "GlobalWeights", "global_importance", "global_log_weights"]
 
 _LEAST_DRAWS, _PARTICLES = 125, (4, 100)
 """Draws of g that a k-hat needs; fewest and most particles of a datum's latents for each."""
@@ -127,8 +127,24 @@ class GlobalWeights:
         return min(1.0, self.noise / variance) if variance > 0 else 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class AllData:
+    """The log-weights, nats, of draws of ``num_latents`` numbers, their standard deviation and effective sample size;
+    the variance that is noise of the particles, nats^2, and its share of all."""
+
+    num_draws: int
+    num_particles: int
+    num_data: int
+    num_latents: int
+    effective_sample_size: Real
+    standard_deviation: Real
+    noise: Real
+    noise_share: Real
+    log_weights: list[LogWeight]
+
+
 @asks("Do the guide's draws of the whole data set's latents, weighted, stand for their posterior?")
-def global_importance(case: Case) -> Finding | None:
+def global_importance(case: Case) -> Finding[AllData] | None:
     """The k-hat of the weights of latents outside the data plate, by all training data.
 
     Green: it is at most the threshold of S draws. Yellow: it is above, and at most 0.7. Red: it is above 0.7. Unknown:
@@ -158,17 +174,17 @@ def global_importance(case: Case) -> Finding | None:
         f"{num_particles} particles; they are worth {size:,.1f} draws; the standard deviation of log-weights is "
         f"{float(weights.log_w.std()):.3g} nats, of whose square {weights.noise_share:.1%} is noise of the particles",
         advice=advice,
-        details={
-            "num_draws": num_draws,
-            "num_particles": num_particles,
-            "num_data": weights.num_data,
-            "num_latents": weights.num_latents,
-            "effective_sample_size": size,
-            "standard_deviation": float(weights.log_w.std()),
-            "noise": weights.noise,
-            "noise_share": weights.noise_share,
-            "log_weights": weights.log_w.tolist(),
-        },
+        details=AllData(
+            num_draws=num_draws,
+            num_particles=num_particles,
+            num_data=weights.num_data,
+            num_latents=weights.num_latents,
+            effective_sample_size=size,
+            standard_deviation=float(weights.log_w.std()),
+            noise=weights.noise,
+            noise_share=weights.noise_share,
+            log_weights=weights.log_w.tolist(),
+        ),
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Finding, KHat, Real, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity, without_weights
 from ppgen.evaluation.bounds import bounds_of, sizes_to
+from ppgen.evaluation.case import Case
 
-__all__ = ["importance"]
+__all__ = ["NotFinite", "Weights", "importance"]
 
 _WORST = 10
 _SHARE = 0.95
@@ -30,8 +32,42 @@ _OF_DISCRETE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class EachWeights:
+    """Of each datum: the k-hat, the effective sample size and the perplexity of its weights, in draws, and the gap
+    between its bounds of K particles and of one, in nats."""
+
+    k: list[KHat]
+    effective_sample_size: list[Real]
+    weight_perplexity: list[Real]
+    bound_gap: list[Real]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The median of the k-hats, the shares of them above the threshold and above 0.7; means over data; the mean bound
+    in nats by the number of particles; and the data of the largest k-hat, that first."""
+
+    median: Real
+    share_above_threshold: float
+    share_above_limit: Annotated[float, Field(alias="share_above_0.7")]
+    effective_sample_size: Real
+    weight_perplexity: Real
+    bounds: dict[str, Real]
+    bound_gap: Real
+    worst: list[int]
+    per_datum: EachWeights
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotFinite:
+    """The data with a log-weight that is NaN or +inf, or none that is finite."""
+
+    not_finite: list[int]
+
+
 @asks("Do the guide's draws, weighted, stand for the posterior?")
-def importance(case: Case) -> Finding | None:
+def importance(case: Case) -> Finding[Weights | NotFinite] | None:
     """The k-hat of each datum's log-weights (:mod:`ppgen.diagnostics.weights`), and what goes with it.
 
     The number is the k-hat that 95 % of the data stay below. Green: it is below the threshold of K draws. Yellow: that
@@ -66,28 +102,27 @@ def _given(case: Case) -> str:
     return f", given as many draws of {', '.join(names)} (global_importance asks about these)" if names else ""
 
 
-def _details(log_w: Tensor, k: Tensor, threshold: float) -> dict[str, Any]:
-    """Numbers over the data, and of each datum."""
+def _details(log_w: Tensor, k: Tensor, threshold: float) -> Weights:
     size, perplexity = effective_sample_size(log_w), weight_perplexity(log_w)
     sizes = sizes_to(len(log_w))
     curve = bounds_of(log_w, sizes)  # (len(sizes), B)
     worst = k.argsort(descending=True)[:_WORST]
-    return {
-        "median": float(k.median()),
-        "share_above_threshold": float((k > threshold).double().mean()),
-        "share_above_0.7": float((k > 0.7).double().mean()),
-        "effective_sample_size": float(size.mean()),
-        "weight_perplexity": float(perplexity.mean()),
-        "bounds": dict(zip(map(str, sizes), curve.mean(1).tolist(), strict=True)),
-        "bound_gap": float((curve[-1] - curve[0]).mean()),
-        "worst": worst.tolist(),
-        "per_datum": {
-            "k": k.tolist(),
-            "effective_sample_size": size.tolist(),
-            "weight_perplexity": perplexity.tolist(),
-            "bound_gap": (curve[-1] - curve[0]).tolist(),
-        },
-    }
+    return Weights(
+        median=float(k.median()),
+        share_above_threshold=float((k > threshold).double().mean()),
+        share_above_limit=float((k > 0.7).double().mean()),
+        effective_sample_size=float(size.mean()),
+        weight_perplexity=float(perplexity.mean()),
+        bounds=dict(zip(map(str, sizes), curve.mean(1).tolist(), strict=True)),
+        bound_gap=float((curve[-1] - curve[0]).mean()),
+        worst=worst.tolist(),
+        per_datum=EachWeights(
+            k=k.tolist(),
+            effective_sample_size=size.tolist(),
+            weight_perplexity=perplexity.tolist(),
+            bound_gap=(curve[-1] - curve[0]).tolist(),
+        ),
+    )
 
 
 def _broken(log_w: Tensor) -> list[int]:
@@ -96,11 +131,11 @@ def _broken(log_w: Tensor) -> list[int]:
     return found
 
 
-def _not_finite(case: Case, data: list[int]) -> Finding:
+def _not_finite(case: Case, data: list[int]) -> Finding[Weights | NotFinite]:
     named = ", ".join(map(str, data[:_WORST])) + (", ..." if len(data) > _WORST else "")
     return Finding(
         status="bad",
         meaning=f"log-weights of {len(data):,} of {case.num_data:,} {case.split} data are not finite: datum {named}",
         advice="Look at the guide's output for these data, and at the model's at the guide's draws.",
-        details={"not_finite": data},
+        details=NotFinite(not_finite=data),
     )

@@ -10,15 +10,13 @@ them. A red light is for what has a size of its own: a mode that no sample reach
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 
-from ppgen.diagnostics.case import Arguments, Case
+from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
-from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.result import Measure
-from ppgen.evaluation.subject import Subject
 
 __all__ = ["likeness"]
 
@@ -46,7 +44,7 @@ _UNLIKE = (
 
 
 @asks("Are samples like the data?")
-def likeness(case: Case) -> Finding | None:
+def likeness(case: Case) -> Finding[dict[str, Measure]] | None:
     """The p-value of samples and data being alike, the data's modes, and how near samples lie to the training data.
 
     Red: a known mode is without samples. Yellow: the p-value is below 0.05, fewer than 95 % of the samples lie at a
@@ -55,15 +53,8 @@ def likeness(case: Case) -> Finding | None:
     """
     if case.pair.has_weights:
         return None
-    if isinstance(case.data, Arguments):
-        raise UsageError(
-            "samples are held against training data and fresh data, and only arguments of the model were given: give "
-            "tensors with a row for each datum."
-        )
-    subject = Subject(
-        case.pair, case.data, case.split, case.batch, case.num_particles, case.seed, case.progress, _SAMPLES
-    )
-    found = {one.name: one for measure in MEASURES for one in measure(subject)}
+    sampled = replace(case, data=case.dataset, num_samples=_SAMPLES)
+    found = {one.name: one for measure in MEASURES for one in measure(sampled)}
     wrong = [*_wrong(case, {name: one.value for name, one in found.items()})]
     status, number, threshold, _ = wrong[0] if wrong else ("good", found["two_sample_p_value"].value, _LEVEL, "")
     return Finding(
@@ -74,7 +65,7 @@ def likeness(case: Case) -> Finding | None:
         "copies; the shares asked for are ours",
         meaning="; ".join(_said(case, found)),
         advice=" ".join(dict.fromkeys(advice for *_, advice in wrong)),
-        details={name: asdict(one) for name, one in found.items()},
+        details=found,
     )
 
 

@@ -15,18 +15,20 @@ Simpson, Carpenter and Bürkner, 2021: R-hat below 1.01, ESS above 100 for each 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ppgen.chains.log_z import log_z
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
+from ppgen.evaluation.case import Case
 from ppgen.machine.progress import track
 from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.posterior.arviz_bridge import convergence_of
 
-__all__ = ["energies_of_chains", "mixing"]
+__all__ = ["Mixing", "energies_of_chains", "mixing"]
 
 _CHAINS, _SWEEPS = 20, 2000
 _TEMPERATURES, _ANNEALED = 2000, 100
@@ -41,8 +43,21 @@ _ADVICE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mixing:
+    """R-hat of the free energies and how many independent draws they are worth; of the weights of annealing as much,
+    and log Z by them, nats; and some free energies of each chain over all its sweeps, nats."""
+
+    r_hat: Real
+    effective_sample_size: Real
+    annealed_effective_sample_size: float | None
+    log_z: Real
+    sweeps: int
+    energies: list[list[Real]]
+
+
 @asks("Do the Markov chains mix?")
-def mixing(case: Case) -> Finding | None:
+def mixing(case: Case) -> Finding[Mixing] | None:
     """R-hat of the free energies of 20 chains over the last 1,000 of 2,000 sweeps, and the weights of annealing.
 
     Green: R-hat below 1.01 and 400 effective draws; red: R-hat above 1.1. None for a pair that states a normalised
@@ -69,14 +84,14 @@ def mixing(case: Case) -> Finding | None:
         f"{_LEAST_DRAWS} for a yes); {_ANNEALED} weights of annealing over {_TEMPERATURES:,} temperatures are worth "
         f"{annealed.effective_sample_size:,.0f} equal ones",
         advice="" if status == "good" else _ADVICE,
-        details={
-            "r_hat": r_hat,
-            "effective_sample_size": ess,
-            "annealed_effective_sample_size": annealed.effective_sample_size,
-            "log_z": annealed.value,
-            "sweeps": _SWEEPS,
-            "energies": energies[:, :: _SWEEPS // _SHOWN].tolist(),
-        },
+        details=Mixing(
+            r_hat=r_hat,
+            effective_sample_size=ess,
+            annealed_effective_sample_size=annealed.effective_sample_size,
+            log_z=annealed.value,
+            sweeps=_SWEEPS,
+            energies=energies[:, :: _SWEEPS // _SHOWN].tolist(),
+        ),
     )
 
 

@@ -18,16 +18,16 @@ modelling and robustness, 1980 (prior predictive).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.case import Case
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.rows import first_data, num_rows
@@ -35,7 +35,7 @@ from ppgen.pairs.tracing import Batch
 from ppgen.posterior.groups import guide_groups
 from ppgen.posterior.replay import Variables
 
-__all__ = ["QUANTITIES", "Check", "posterior_predictive", "predictive_checks", "prior_predictive"]
+__all__ = ["QUANTITIES", "Check", "Checks", "posterior_predictive", "predictive_checks", "prior_predictive"]
 
 Quantity = Callable[[Tensor], Tensor]
 """A function of S sets of B data, (S, B, ...), that gives (S,)."""
@@ -92,9 +92,9 @@ class Check:
     """One quantity: T(x), the mean and the standard deviation of T(x^(s)), and p."""
 
     name: str
-    observed: float
-    mean: float
-    sd: float
+    observed: Real
+    mean: Real
+    sd: Real
     p_value: float
 
     @property
@@ -102,6 +102,15 @@ class Check:
         """As ``spread between (0.071 against 0.068 ± 0.001)``: of the data, of the sets, and the sets' sd."""
         name = self.name.replace("_", " ")
         return f"{name} ({self.observed:.3g} against {self.mean:.3g} ± {self.sd:.2g})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """Every quantity, of how many data and against how many sets."""
+
+    checks: list[Check]
+    num_data: int
+    num_sets: int
 
 
 def predictive_checks(
@@ -155,7 +164,7 @@ def _floating(x: Tensor) -> Tensor:
 
 
 @asks("Does the model make the data again?")
-def posterior_predictive(case: Case) -> Finding | None:
+def posterior_predictive(case: Case) -> Finding[Checks] | None:
     """Data made again from their own latents. None for a pair that infers none, or whose model is no sampler."""
     if not case.pair.has_density:
         return None
@@ -167,7 +176,7 @@ def posterior_predictive(case: Case) -> Finding | None:
 
 
 @asks("Does the model make new data like the data?")
-def prior_predictive(case: Case) -> Finding | None:
+def prior_predictive(case: Case) -> Finding[Checks] | None:
     """New data of the model. None for a pair whose model is no sampler, and for one with latents outside the data
     plate, whose prior is not what training made of them."""
     if not case.pair.has_prior or (case.pair.has_weights and case.global_latents):
@@ -179,7 +188,7 @@ def prior_predictive(case: Case) -> Finding | None:
     return _finding(case, "prior", advice)
 
 
-def _finding(case: Case, given: Literal["prior", "posterior"], advice: str) -> Finding:
+def _finding(case: Case, given: Literal["prior", "posterior"], advice: str) -> Finding[Checks]:
     first = first_data(case.batch)
     width = 1 if first is None else first[0].numel()
     batch = case.first(max(2, _NUMBERS // (_SETS * width)))
@@ -197,7 +206,7 @@ def _finding(case: Case, given: Literal["prior", "posterior"], advice: str) -> F
         meaning=f"the smallest p-value of {len(checks)} quantities, times {len(checks)}: {_SETS} sets of {rows:,} data "
         f"made from {origin}" + (f"; the data differ in {', '.join(seen)}" if seen else ""),
         advice=advice if seen else "",
-        details={"checks": [asdict(check) for check in checks], "num_data": rows, "num_sets": _SETS},
+        details=Checks(checks=checks, num_data=rows, num_sets=_SETS),
     )
 
 

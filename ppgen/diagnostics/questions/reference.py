@@ -28,19 +28,20 @@ A datum whose chains have not converged has no reference, and is left out by nam
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.chains import posterior_chains
 from ppgen.diagnostics.distances import interval_distance, wasserstein_1, weighted_quantiles
+from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding, Status
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.objectives.discrete.enumeration import Enumeration
 from ppgen.pairs.latents import latent_names, side_by_side
 from ppgen.pairs.log_weights import read_particles
@@ -48,7 +49,7 @@ from ppgen.pairs.looking import looking
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program
 
-__all__ = ["Marginals", "interval_errors", "marginal_errors", "reference"]
+__all__ = ["Compared", "Enumerated", "Marginals", "Sampled", "interval_errors", "marginal_errors", "reference"]
 
 _NUM_DATA, _LEAST_DRAWS = 4, 1000
 _THRESHOLD, _BAD = 0.15, 0.3
@@ -90,6 +91,41 @@ class Marginals:
         return (weight * (self.values - mean).square()).sum(0).sqrt()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The marginals of ``names`` of each of ``data``: quantiles at ``probabilities`` of the reference, the guide and
+    the weighted guide; of the latter two V and its noise, and W1 and the mean error of a quantile in the reference's
+    unit."""
+
+    data: list[int]
+    names: list[str]
+    probabilities: list[float]
+    quantiles: dict[str, list[list[list[Real]]]]
+    interval_error: dict[str, list[list[Real]]]
+    noise: dict[str, Real]
+    wasserstein: dict[str, list[list[Real]]]
+    quantile_error: dict[str, Real]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled(Compared):
+    """By NUTS: R-hat and effective sample size of every marginal, and how many trajectories diverged."""
+
+    method: Literal["nuts"] = "nuts"
+    r_hat: list[list[Real]]
+    effective_sample_size: list[list[Real]]
+    divergences: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enumerated(Compared):
+    """By the sum over all states: how many there are, and the total variation between guide and posterior."""
+
+    method: Literal["enumeration"] = "enumeration"
+    num_states: int
+    total_variation: list[Real]
+
+
 @dataclass(frozen=True, eq=False)
 class _Reference:
     marginals: Marginals
@@ -99,11 +135,11 @@ class _Reference:
     unit_name: str
     rows: list[int]  # the data that have one, of those asked for
     how: str
-    details: Mapping[str, Any]
+    details: Callable[..., Sampled | Enumerated]  # of what both methods have
 
 
 @asks("Do the guide's marginals agree with a reference?")
-def reference(case: Case) -> Finding | None:
+def reference(case: Case) -> Finding[Sampled | Enumerated] | None:
     """The guide's marginals for the first 4 data against those of another method.
 
     The number is the V beyond noise that 95 % of all marginals stay below. Green: at most 0.15. Red: above 0.3. None
@@ -175,12 +211,12 @@ def _by_chains(case: Case, few: Batch) -> _Reference:
     marginals = Marginals(draws, torch.full_like(draws[..., 0], 1 / len(draws)))
     left_out = f"; none for datum {', '.join(_left_out(rows, few[0]))}" if len(rows) < num_rows(few) else ""
     how = f"{len(found.draws)} chains of NUTS (R-hat at most {float(found.r_hat[rows].max()):.3f}{left_out})"
-    details = {
-        "method": "nuts",
-        "r_hat": found.r_hat.tolist(),
-        "effective_sample_size": found.effective_sample_size.tolist(),
-        "divergences": found.divergences,
-    }
+    details = partial(
+        Sampled,
+        r_hat=found.r_hat.tolist(),
+        effective_sample_size=found.effective_sample_size.tolist(),
+        divergences=found.divergences,
+    )
     noise, unit = interval_errors(*marginals.halves()), marginals.sd()
     return _Reference(marginals, found.names, noise, unit, "standard deviations", rows, how, details)
 
@@ -193,7 +229,7 @@ def _by_enumeration(case: Case, few: Batch) -> _Reference:
         values, names = side_by_side(run).double(), tuple(latent_names(run))
     posterior = Marginals(values, log_p.double().softmax(0))
     off = (posterior.weight - log_q.double().softmax(0)).abs().sum(0) / 2  # (B,)
-    details = {"method": "enumeration", "num_states": states.num_states, "total_variation": off.tolist()}
+    details = partial(Enumerated, num_states=states.num_states, total_variation=off.tolist())
     how = f"the exact sum over {states.num_states:,} states"
     noise, unit = torch.zeros_like(values[0]), torch.ones_like(values[0])
     return _Reference(posterior, names, noise, unit, "of the latents' values", [*range(num_rows(few))], how, details)
@@ -228,17 +264,16 @@ def _left_out(rows: list[int], few: Tensor) -> list[str]:
 
 def _details(
     found: _Reference, guides: Mapping[str, Marginals], errors: Mapping[str, Tensor], distances: Mapping[str, Tensor]
-) -> dict[str, Any]:
+) -> Sampled | Enumerated:
     exact = found.marginals.quantiles()
     quantiles = {name: guide.quantiles() for name, guide in guides.items()}
-    return {
-        **found.details,
-        "data": found.rows,
-        "names": list(found.names),
-        "probabilities": list(_PROBABILITIES),
-        "quantiles": {name: q.tolist() for name, q in {"reference": exact, **quantiles}.items()},
-        "interval_error": {name: error.tolist() for name, error in errors.items()},
-        "noise": {name: _noise(guide, found) for name, guide in guides.items()},
-        "wasserstein": {name: distance.tolist() for name, distance in distances.items()},
-        "quantile_error": {name: float(((q - exact).abs() / found.unit).mean()) for name, q in quantiles.items()},
-    }
+    return found.details(
+        data=found.rows,
+        names=list(found.names),
+        probabilities=list(_PROBABILITIES),
+        quantiles={name: q.tolist() for name, q in {"reference": exact, **quantiles}.items()},
+        interval_error={name: error.tolist() for name, error in errors.items()},
+        noise={name: _noise(guide, found) for name, guide in guides.items()},
+        wasserstein={name: distance.tolist() for name, distance in distances.items()},
+        quantile_error={name: float(((q - exact).abs() / found.unit).mean()) for name, q in quantiles.items()},
+    )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
-from ppgen.diagnostics.case import Case
+from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
-from ppgen.diagnostics.result import Finding
-from ppgen.pairs.reductions import log_mean_exp
+from ppgen.evaluation.case import Case
+from ppgen.pairs.reductions import log_mean_exp, standard_error
 from ppgen.pairs.rows import num_rows
 
-__all__ = ["sandwich"]
+__all__ = ["Sandwich", "sandwich"]
 
 _NUM_DATA, _NUM_SIMULATED = 16, 8
 _NARROW = 1.0
@@ -31,8 +30,24 @@ _SHORT = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sandwich:
+    """Nats: the mean width between the bounds of simulated data, with its standard error (None of a single one); the
+    bounds of each of them, and the lower one of each datum; how far the guide's bound is below that, on average and
+    datum by datum (None where latents are held); and the rate of acceptance at each power."""
+
+    width: Real
+    standard_error: float | None
+    simulated_lower: list[Real]
+    simulated_upper: list[Real]
+    lower: list[Real]
+    shortfall: float | None
+    shortfall_per_datum: list[Real] | None
+    acceptance: list[Real]
+
+
 @asks("Is log p(x) known well?")
-def sandwich(case: Case) -> Finding | None:
+def sandwich(case: Case) -> Finding[Sandwich] | None:
     """The width between the bounds on log p(x) of 8 simulated data; and how far the guide's K-sample bound of up to 16
     data is below the annealed one.
 
@@ -50,42 +65,35 @@ def sandwich(case: Case) -> Finding | None:
     batch = case.first(_NUM_DATA)
     made, budget = min(_NUM_SIMULATED, num_rows(batch)), Budget()
     found = evidence_bounds(pair, batch, budget, num_simulated=made, progress=case.progress)
-    width = found.simulated_upper - found.simulated_lower
-    number, short = float(width.mean()), _shortfall(case, found)
-    wide, low = number > _NARROW, short is not None and float(short.mean()) > _NARROW
-    said = "" if short is None else f"; the guide's bound of K = {case.num_particles:,} is {_beside(short)}"
+    by_guide = None if case.global_latents else log_mean_exp(case.log_w[:, : len(found.lower)])
+    details = _details(found, None if by_guide is None else found.lower - by_guide)
+    short = details.shortfall
+    wide, low = details.width > _NARROW, short is not None and short > _NARROW
+    beside = "" if short is None else f"{abs(short):.2f} {'below' if short > 0 else 'above'}"
+    said = f"; the guide's bound of K = {case.num_particles:,} is {beside}" if beside else ""
     return Finding(
         status="warn" if wide or low else "good",
-        number=number,
+        number=details.width,
         threshold=_NARROW,
         source=_SOURCE,
         meaning=f"nats between an upper and a lower bound on log p(x), over {made} simulated data ({budget.num_powers} "
         f"powers, {budget.num_chains} chains each). From below, {num_rows(batch)} {case.split} data have "
         f"{float(found.lower.mean()):.2f} nats{said}",
         advice=_WIDE if wide else _SHORT if low else "",
-        details=_details(found, width, short),
+        details=details,
     )
 
 
-def _shortfall(case: Case, found: Bounds) -> Tensor | None:
-    """The annealed lower bound less the guide's K-sample bound, (B,); None where these are given different latents."""
-    return None if case.global_latents else found.lower - log_mean_exp(case.log_w[:, : len(found.lower)])
-
-
-def _beside(short: Tensor) -> str:
-    """Where the guide's bound is from the annealed one."""
-    by = float(short.mean())
-    return f"{abs(by):.2f} {'below' if by > 0 else 'above'}"
-
-
-def _details(found: Bounds, width: Tensor, short: Tensor | None) -> dict[str, Any]:
-    return {
-        "width": float(width.mean()),
-        "standard_error": float(width.std() / math.sqrt(len(width))) if len(width) > 1 else None,
-        "simulated_lower": found.simulated_lower.tolist(),
-        "simulated_upper": found.simulated_upper.tolist(),
-        "lower": found.lower.tolist(),
-        "shortfall": None if short is None else float(short.mean()),
-        "shortfall_per_datum": None if short is None else short.tolist(),
-        "acceptance": found.acceptance.tolist(),
-    }
+def _details(found: Bounds, short: Tensor | None) -> Sandwich:
+    """With how far the guide's bound is below the annealed one, (B,); None where these are given different latents."""
+    width = found.simulated_upper - found.simulated_lower
+    return Sandwich(
+        width=float(width.mean()),
+        standard_error=standard_error(width) if len(width) > 1 else None,
+        simulated_lower=found.simulated_lower.tolist(),
+        simulated_upper=found.simulated_upper.tolist(),
+        lower=found.lower.tolist(),
+        shortfall=None if short is None else float(short.mean()),
+        shortfall_per_datum=None if short is None else short.tolist(),
+        acceptance=found.acceptance.tolist(),
+    )

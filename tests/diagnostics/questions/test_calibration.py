@@ -62,8 +62,8 @@ def test_an_exact_guide_is_calibrated(latent_dim: int) -> None:
     finding = asked(line(latent_dim))["calibration"]
     assert finding.status == "good"
     assert finding.number == 0
-    assert finding.details["p"] > 0.01
-    assert finding.details["coverage"]["0.9"] == pytest.approx(0.9, abs=5 * (0.09 / 5000) ** 0.5)
+    assert finding.details.p > 0.01
+    assert finding.details.coverage["0.9"] == pytest.approx(0.9, abs=5 * (0.09 / 5000) ** 0.5)
 
 
 @pytest.mark.parametrize("latent_dim", [1, 3])
@@ -81,7 +81,7 @@ def test_the_light_of_too_narrow_a_guide_goes_by_the_size_of_the_error(
 def test_a_departure_that_is_seen_and_small_is_no_cause_for_alarm() -> None:
     """c = 0.9 is told apart from an exact guide by 5,000 simulations, and its 90 % intervals hold 86 %."""
     finding = asked(line(scale=0.9))["calibration"]
-    assert finding.details["p"] < 1e-4
+    assert finding.details.p < 1e-4
     assert finding.status == "good"
 
 
@@ -90,9 +90,9 @@ def test_the_error_of_an_interval_is_the_closed_form_less_the_noise(scale: float
     """Of one latent among 39 draws, by quadrature; within 4 standard errors of a difference of two shares."""
     difference = rank_probabilities(scale, 39).cumsum(0) - torch.arange(1, 41) / 40
     expected = float(difference.max() - difference.min())
-    z = asked(line(scale=scale))["calibration"].details["quantities"][0]
+    z = asked(line(scale=scale))["calibration"].details.quantities[0]
     noise = interval_noise(5000, 0.01 / 3)
-    assert z["error"] + noise == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 5000))
+    assert z.error + noise == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 5000))
 
 
 @pytest.mark.parametrize("make", [lambda: Chain().land(), lambda: Mixture().land(), lambda: Shared().land_local()])
@@ -120,11 +120,11 @@ def test_ranks_are_distributed_as_quadrature_says(scale: float, shift: float) ->
 
 def test_the_band_that_is_shown_is_of_shares_about_the_diagonal() -> None:
     details = asked(line())["calibration"].details
-    points, num = torch.tensor(details["points"], dtype=torch.float64), details["num_simulations"]
-    lower, upper = ecdf_band(num, details["num_draws"])
-    assert all(sum(counts) == num for counts in details["histograms"].values())
-    torch.testing.assert_close(torch.tensor(details["band"]["lower"], dtype=torch.float64), lower / num - points)
-    torch.testing.assert_close(torch.tensor(details["band"]["upper"], dtype=torch.float64), upper / num - points)
+    points, num = torch.tensor(details.points, dtype=torch.float64), details.num_simulations
+    lower, upper = ecdf_band(num, details.num_draws)
+    assert all(sum(counts) == num for counts in details.histograms.values())
+    torch.testing.assert_close(torch.tensor(details.band.lower, dtype=torch.float64), lower / num - points)
+    torch.testing.assert_close(torch.tensor(details.band.upper, dtype=torch.float64), upper / num - points)
 
 
 def test_coverage_of_many_draws_is_that_of_the_docstring() -> None:
@@ -141,17 +141,17 @@ def test_coverage_of_many_draws_is_that_of_the_docstring() -> None:
 def test_the_shape_of_the_ranks_names_what_is_wrong(scale: float, shift: float, shape: str) -> None:
     finding = asked(line(scale=scale, shift=shift))["calibration"]
     assert finding.status in ("warn", "bad")
-    z = finding.details["quantities"][0]
-    assert (z["name"], z["shape"]) == ("z", shape)
-    assert z["p"] < 0.001
+    z = finding.details.quantities[0]
+    assert (z.name, z.shape) == ("z", shape)
+    assert z.p < 0.001
 
 
 def test_an_overconfident_guide_is_told_so() -> None:
     """c = 0.5: U-shaped ranks, intervals that hold too little."""
     finding = asked(line(3, scale=0.5))["calibration"]
     assert finding.status == "bad"
-    assert finding.details["histograms"]["z[0]"][0] > 2 * 5000 / 20
-    assert finding.details["coverage"]["0.9"] < 0.65
+    assert finding.details.histograms["z[0]"][0] > 2 * 5000 / 20
+    assert finding.details.coverage["0.9"] < 0.65
 
 
 def test_a_guide_that_is_the_prior_fails_by_the_densities_alone() -> None:
@@ -232,7 +232,7 @@ def test_a_trained_guide_is_believed_and_an_overconfident_one_is_not(objective: 
     pair = fit(VAE(data.spec), data, objective, epochs=40).pair
     finding = diagnose(pair, data, questions=["calibration"])["calibration"]
     assert finding.status in statuses
-    assert (finding.details["coverage"]["0.9"] > 0.85) == (finding.status != "bad")
+    assert (finding.details.coverage["0.9"] > 0.85) == (finding.status != "bad")
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset, DataSpec
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.questions.elpd import _log_likelihood, compare_runs, held_out, leave_one_out, loo
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.models import LinearGaussian
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Program
@@ -121,7 +121,7 @@ def test_an_outlier_is_named_worst() -> None:
     x = torch.cat([torch.randn(30, 1), torch.tensor([[25.0]])])
     found = leave_one_out(case_of(Means(), (x,), SPEC))
     assert found is not None
-    assert found.details["worst"][0] == 30
+    assert found.details.worst[0] == 30
 
 
 def case_of(pair: Pair, batch: tuple[Tensor, ...], spec: DataSpec) -> Case:

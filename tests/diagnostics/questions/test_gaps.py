@@ -47,8 +47,8 @@ def test_an_overconfident_guide_loses_the_closed_form_by_amortisation() -> None:
     found = ask(pair, data_of(pair, 40), "gaps")
     expected = 0.3**2 - 1 - 2 * math.log(0.3)
     assert found.status == "warn"
-    assert abs(found.details["amortisation_gap"] - expected) < 5 * found.details["standard_error"]
-    assert found.details["approximation_gap"] == pytest.approx(0, abs=0.01)
+    assert abs(found.details.amortisation_gap - expected) < 5 * found.details.standard_error
+    assert found.details.approximation_gap == pytest.approx(0, abs=0.01)
     assert "not the family's" in found.advice
 
 
@@ -66,9 +66,9 @@ def test_a_mean_field_guide_loses_by_its_family_and_full_covariance_would_win_it
     expected = float(precision.diagonal().log().sum() - torch.logdet(precision)) / 2
     assert expected > 1
     assert found.status == "warn"
-    assert abs(found.details["approximation_gap"] - expected) < 5 * found.details["standard_error"] + 0.01
-    assert found.details["amortisation_gap"] == pytest.approx(0, abs=5 * found.details["standard_error"] + 0.01)
-    assert found.details["log_evidence"] == pytest.approx(found.details["elbo"]["full"], abs=0.01)
+    assert abs(found.details.approximation_gap - expected) < 5 * found.details.standard_error + 0.01
+    assert found.details.amortisation_gap == pytest.approx(0, abs=5 * found.details.standard_error + 0.01)
+    assert found.details.log_evidence == pytest.approx(found.details.elbo["full"], abs=0.01)
     assert "family's" in found.advice
 
 
@@ -76,15 +76,15 @@ def test_the_data_at_which_the_guide_is_wrong_are_named() -> None:
     x = torch.linspace(-2, 2, 20, dtype=torch.float64)[:, None]
     data = Dataset(DataSpec("halves", 1, "real"), (x,), (x,), (x,))
     found = ppgen.diagnose(HalfWrong(), data, questions=["gaps"])["gaps"]
-    assert set(found.details["worst"]) == set(range(10, 20))
-    assert found.details["amortisation_gap"] == pytest.approx(0.5, abs=0.1)
+    assert set(found.details.worst) == set(range(10, 20))
+    assert found.details.amortisation_gap == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_sandwich_is_narrow_and_the_guides_own_bound_agrees(diagnosed: Diagnosis) -> None:
     found = diagnosed["sandwich"]
     assert found.status == "good"
     assert found.number == pytest.approx(0, abs=0.1)
-    assert found.details["shortfall"] == pytest.approx(0, abs=0.1)
+    assert found.details.shortfall == pytest.approx(0, abs=0.1)
 
 
 def test_a_guide_far_off_has_a_bound_that_is_seen_to_fall_short() -> None:
@@ -93,7 +93,7 @@ def test_a_guide_far_off_has_a_bound_that_is_seen_to_fall_short() -> None:
         pair.guide_loc.add_(4.0)
     found = ask(pair, data_of(pair, 40), "sandwich")
     assert found.status == "warn"
-    assert found.details["shortfall"] > 1
+    assert found.details.shortfall > 1
     assert "too low" in found.advice
 
 

@@ -103,7 +103,7 @@ def test_a_good_guide_is_found_good_by_all_training_data() -> None:
     pair, x = landed(40)
     answer = found(pair, x, num_particles=200)
     assert (answer.status, answer.number, answer.advice) == ("good", 0, "")
-    assert answer.details["num_data"] == 40
+    assert answer.details.num_data == 40
     assert "all 40 training data" in answer.meaning
 
 
@@ -120,7 +120,7 @@ def test_a_high_k_hat_that_may_be_noise_is_no_answer(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("ppgen.diagnostics.questions.global_importance._NOISE", 1e-6)
     pair, x = landed(20, c=0.2, pull=0.5)
     answer = found(pair, x, num_particles=250)
-    assert answer.details["noise_share"] > 1e-6
+    assert answer.details.noise_share > 1e-6
     assert answer.status == "unknown"
     assert "more particles" in answer.advice
 

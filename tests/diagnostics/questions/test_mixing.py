@@ -29,7 +29,7 @@ def mixing(coupling: float) -> Finding:
 def test_independent_units_mix_at_once() -> None:
     found = mixing(0.0)
     assert found.status == "good"
-    assert found.details["effective_sample_size"] > 10_000  # of 20,000 independent draws
+    assert found.details.effective_sample_size > 10_000  # of 20,000 independent draws
 
 
 def test_chains_that_stay_where_they_began_do_not_mix() -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset, DataSpec
-from ppgen.diagnostics.case import Case
 from ppgen.diagnostics.questions.predictive import QUANTITIES, posterior_predictive, predictive_checks, prior_predictive
 from ppgen.draws.samples import prior_samples
 from ppgen.errors import UsageError
+from ppgen.evaluation.case import Case
 from ppgen.models import LinearGaussian
 from ppgen.registry import MODELS
 

@@ -65,15 +65,15 @@ def test_nuts_draws_the_posterior_of_every_datum_not_a_power_of_it() -> None:
 def test_an_exact_guide_agrees_with_the_reference() -> None:
     finding = asked(*line())["reference"]
     assert finding.status == "good"
-    assert finding.details["method"] == "nuts"
-    assert finding.details["data"] == [0, 1, 2, 3]
+    assert finding.details.method == "nuts"
+    assert finding.details.data == [0, 1, 2, 3]
 
 
 @pytest.mark.slow
 def test_a_narrow_guide_is_as_far_off_as_the_closed_form_and_its_weights_mend_it() -> None:
     """W1 = 0.4 (2 / pi)^(1/2) = 0.32 standard deviations for c = 0.6, within the noise of about 1,000 draws."""
     finding = asked(*line(0.6), num_particles=20_000)["reference"]
-    errors = {name: torch.tensor(error) for name, error in finding.details["wasserstein"].items()}
+    errors = {name: torch.tensor(error) for name, error in finding.details.wasserstein.items()}
     assert finding.status in ("warn", "bad")
     assert float(errors["guide"].mean()) == pytest.approx(0.4 * math.sqrt(2 / math.pi), abs=0.06)
     assert float(errors["weighted"].mean()) < 0.15
@@ -108,11 +108,11 @@ def test_discrete_latents_are_held_against_the_exact_sum() -> None:
     x = doubles_data(20).float()
     exact, wrong = (asked(pair.float(), x)["reference"] for pair in (Mixture().land(), Mixture()))
     assert exact.status == "good"
-    assert exact.details["num_states"] == 3
-    assert max(exact.details["total_variation"]) < 1e-6
+    assert exact.details.num_states == 3
+    assert max(exact.details.total_variation) < 1e-6
     pair, x = Mixture(), dataset_from(x).train[0][:4]
     off = (pair.log_joint(x.double()).softmax(0) - pair.log_guide(x.double()).exp()).abs().sum(0) / 2
-    torch.testing.assert_close(torch.tensor(wrong.details["total_variation"]), off.float().detach(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.tensor(wrong.details.total_variation), off.float().detach(), rtol=0, atol=1e-5)
     assert wrong.number is not None
     assert exact.number is not None
     assert wrong.number > exact.number

@@ -1,4 +1,4 @@
-"""What a question may look at: a pair, the data it is asked about, and how much is to be spent."""
+"""What a measure or a question may look at: a pair, the data it is held against, and how much is to be spent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ppgen.data import Dataset, as_dataset
+from ppgen.draws.samples import prior_samples
 from ppgen.errors import UsageError, shown
+from ppgen.evaluation.bounds import bounds
+from ppgen.machine.progress import track
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.pair import Pair
@@ -22,6 +25,9 @@ from ppgen.pairs.rows import is_divisible, num_rows, rows_or_all, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, divides, run_particles
 
 __all__ = ["Arguments", "Case", "data_or_arguments", "goes_apart"]
+
+_CHUNK = 500
+"""Draws made at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +81,9 @@ def _is_no_column(part: Any) -> bool:
     return part is None or isinstance(part, Number | str | dict | tuple)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Case:
-    """A pair under diagnosis.
+    """A pair under evaluation or diagnosis.
 
     A question arises by what a pair is capable of: ``pair.has_weights``, ``pair.has_density``,
     ``pair.has_approximate_guide``, and :attr:`local_latents`, :attr:`global_latents`, :attr:`discrete` here. A question
@@ -87,10 +93,11 @@ class Case:
         pair: trained or not, on the data's device.
         data: whose ``split`` is looked at, or the arguments of the model, which are one batch.
         split: its name.
-        batch: the first ``num_data`` data of that split, as one batch; drawn once where it is dynamic.
+        batch: that split, or as many of its first data as were asked for, as one batch; drawn once where it is dynamic.
         num_particles: K of whatever is a function of log-weights.
         seed: of all draws.
         progress: show progress bars.
+        num_samples: draws of the model to be made for the measures that read them; 0: such measures do not apply.
         chains: where the persistent chains of an energy-based pair stand, (M, D); None: there are none.
     """
 
@@ -101,7 +108,38 @@ class Case:
     num_particles: int
     seed: int
     progress: bool
+    num_samples: int = 0
     chains: Tensor | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data.
+
+        Raises:
+            UsageError: they are the arguments of a model.
+        """
+        if isinstance(self.data, Arguments):
+            raise UsageError(
+                "samples are held against training data and fresh data, and only arguments of the model were given: "
+                "give tensors with a row for each datum."
+            )
+        return self.data
+
+    @cached_property
+    def bounds(self) -> dict[int, Tensor]:
+        """The bound of every datum by the number of particles (:func:`ppgen.evaluation.bounds.bounds`), made once."""
+        return bounds(self.pair, self.batch, self.num_particles, progress=self.progress)
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """Draws of the model, (num_samples, D), made once; where there are labels, at those of the batch in turn."""
+        draws = []
+        for start in track(range(0, self.num_samples, _CHUNK), "samples", self.progress):
+            rows = torch.arange(start, min(start + _CHUNK, self.num_samples), device=self.batch[0].device)
+            batch = take_rows(self.batch, rows % num_rows(self.batch))
+            seed = hash((self.seed, start)) & (2**63 - 1)
+            draws.append(prior_samples(self.pair, batch, len(rows), seed=seed).x)
+        return torch.cat(draws)
 
     def first(self, num: int) -> Batch:
         """The first ``num`` data, or all where a part of them cannot be given alone."""
