@@ -58,7 +58,6 @@ class ParallelTempering(NegativePhase):
     num_steps: Scheduled[Count] = 1
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        super().initial_state(program, batch)
         v = x_of(batch, type(self).__name__)
         chains = start_at(v, self.num_temperatures * self.num_chains)
         return {"chains": chains.unflatten(0, (self.num_temperatures, self.num_chains))}

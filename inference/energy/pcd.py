@@ -46,7 +46,6 @@ class PCD(NegativePhase):
     num_steps: Scheduled[Count] = 1
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        super().initial_state(program, batch)
         return {"chains": start_at(x_of(batch, type(self).__name__), self.num_chains)}
 
     def chains(self, state: State) -> Tensor | None:

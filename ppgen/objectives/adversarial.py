@@ -37,7 +37,7 @@ from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
 from ppgen.layers.networks import MLP
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.rows import x_of
-from ppgen.pairs.sampling import check_generates, data_size, generated
+from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 
 __all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "gradient_penalty"]
@@ -112,10 +112,6 @@ class Adversarial(Objective, ABC):
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         return Critic(x_of(batch, type(self).__name__)[0].numel(), self.hidden)
-
-    def initial_state(self, program: Program, batch: Batch) -> State:
-        check_generates(program, batch, type(self).__name__)
-        return {}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         assert program.own is not None  # two players: only the loop plays them, with the critic
