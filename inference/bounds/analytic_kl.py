@@ -13,7 +13,6 @@ Kingma, Welling: Auto-Encoding Variational Bayes, ICLR 2014, eq. 7 (the second S
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -39,7 +38,7 @@ __all__ = ["AnalyticKL"]
 class AnalyticKL(Bound):
     """The ELBO with closed-form KL, with ``num_particles`` (K) particles."""
 
-    needs_rsample: ClassVar[bool] = True
+    needs_rsample = True
 
     num_particles: Scheduled[Count] = 1
 

@@ -14,13 +14,12 @@ Inference with Inverse Autoregressive Flow, NeurIPS 2016 (free bits).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from ppgen.arguments import Count, NonNegative
 from ppgen.objectives.bounds import Bound
-from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.objective import Scheduled, capability
 from ppgen.pairs.divergence import divergences
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import register_objective
@@ -40,19 +39,19 @@ __all__ = ["Beta"]
 class Beta(Bound):
     """Weight ``beta`` on the KL, ``free_bits`` nats free for each latent site, ``num_particles`` (K) particles."""
 
-    needs_rsample: ClassVar[bool] = True
+    needs_rsample = True
 
     beta: Scheduled[NonNegative] = 1.0
     free_bits: NonNegative = 0.0
     num_particles: Scheduled[Count] = 1
 
-    @property
-    def is_bound(self) -> bool:  # type: ignore[override]  # depends on beta
+    @capability
+    def is_bound(self) -> bool:
         """Whether the value is below log p(x): for beta >= 1."""
         return not callable(self.beta) and self.beta >= 1
 
-    @property
-    def unbiased_gradient(self) -> bool:  # type: ignore[override]  # depends on the free bits
+    @capability
+    def unbiased_gradient(self) -> bool:
         """False with free bits: a maximum of an estimate."""
         return self.free_bits == 0
 

@@ -11,7 +11,7 @@ Rainforth et al.: Tighter Variational Bounds are Not Necessarily Better, ICML 20
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
@@ -38,8 +38,8 @@ __all__ = ["CIWAE"]
 class CIWAE(Reduction):
     """``beta`` ELBO + (1 - ``beta``) IWELBO, on ``num_particles`` (K) shared particles."""
 
-    needs_rsample: ClassVar[bool] = True
-    per_datum: ClassVar[bool] = True
+    needs_rsample = True
+    per_datum = True
 
     num_particles: Scheduled[Count] = 5
     beta: Scheduled[Annotated[float, Ge(0), Le(1)]] = 0.05

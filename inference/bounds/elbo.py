@@ -11,7 +11,6 @@ Kingma, Welling: Auto-Encoding Variational Bayes, ICLR 2014, eq. 6 (the first SG
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,8 +35,8 @@ __all__ = ["ELBO"]
 class ELBO(Reduction):
     """The evidence lower bound; ``num_particles`` (K) averages its gradient."""
 
-    needs_rsample: ClassVar[bool] = True
-    is_mean: ClassVar[bool] = True
+    needs_rsample = True
+    is_mean = True
 
     num_particles: Scheduled[Count] = 1
 

@@ -12,7 +12,6 @@ Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, ICLR 2016, eq. 8
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -37,8 +36,8 @@ __all__ = ["IWELBO"]
 class IWELBO(Reduction):
     """The importance-weighted bound of ``num_particles`` (K) particles."""
 
-    needs_rsample: ClassVar[bool] = True
-    per_datum: ClassVar[bool] = True
+    needs_rsample = True
+    per_datum = True
 
     num_particles: Scheduled[Count] = 5
 

@@ -11,7 +11,6 @@ Rainforth et al.: Tighter Variational Bounds are Not Necessarily Better, ICML 20
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -36,8 +35,8 @@ __all__ = ["MIWAE"]
 class MIWAE(Reduction):
     """A mean of ``num_groups`` (M) importance-weighted bounds of ``num_particles`` (K) particles each."""
 
-    needs_rsample: ClassVar[bool] = True
-    per_datum: ClassVar[bool] = True
+    needs_rsample = True
+    per_datum = True
 
     num_particles: Scheduled[Count] = 8
     num_groups: Count = 8

@@ -13,16 +13,15 @@ Rainforth et al.: Tighter Variational Bounds are Not Necessarily Better, ICML 20
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.objectives.bounds import Bound
+from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import Scheduled, with_gradient_of
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.tracing import Particles
-from ppgen.registry import register_objective
+from ppgen.registry import OBJECTIVES, register_objective
 
 __all__ = ["PIWAE"]
 
@@ -39,18 +38,23 @@ __all__ = ["PIWAE"]
 class PIWAE(Bound):
     """``num_groups`` (M) times ``num_particles`` (K) particles; see the module."""
 
-    unbiased_gradient: ClassVar[bool] = False
-    needs_rsample: ClassVar[bool] = True
-    per_datum: ClassVar[bool] = True
+    unbiased_gradient = False
+    needs_rsample = True
+    per_datum = True
 
     num_particles: Scheduled[Count] = 8
     num_groups: Count = 8
 
     @property
+    def for_guide(self) -> Reduction:
+        """The bound whose gradient the guide gets."""
+        return OBJECTIVES["miwae"].cls(num_particles=self.num_particles, num_groups=self.num_groups)  # type: ignore[no-any-return]
+
+    @property
     def total_particles(self) -> int:
-        return self.num_groups * self.num_particles  # type: ignore[operator]  # schedules are numbers by now
+        return self.for_guide.total_particles
 
     def estimate(self, particles: Particles) -> Tensor:
         for_model = log_mean_exp(particles.with_fixed(guide=True, latents=True).log_w)  # (B,)
-        grouped = particles.with_fixed(model=True).log_w.unflatten(0, (-1, self.num_groups))  # (K, M, B)
-        return with_gradient_of(for_model, for_model + log_mean_exp(grouped).mean(0))
+        for_guide = self.for_guide.reduce(particles.with_fixed(model=True).log_w)  # (B,)
+        return with_gradient_of(for_model, for_model + for_guide)

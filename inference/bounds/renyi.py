@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.errors import UsageError
 from ppgen.objectives.bounds import Reduction
-from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.objective import Scheduled, capability
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.registry import register_objective
 
@@ -43,8 +42,8 @@ class Renyi(Reduction):
     A schedule of alpha may pass through 1, where it is the ELBO.
     """
 
-    needs_rsample: ClassVar[bool] = True
-    per_datum: ClassVar[bool] = True
+    needs_rsample = True
+    per_datum = True
 
     num_particles: Scheduled[Count] = 5
     alpha: Scheduled[float] = 0.5
@@ -54,8 +53,8 @@ class Renyi(Reduction):
         if self.alpha == 1.0:
             raise UsageError("alpha must differ from 1, got 1.0: use ELBO() for alpha = 1.")
 
-    @property
-    def is_bound(self) -> bool:  # type: ignore[override]  # depends on alpha
+    @capability
+    def is_bound(self) -> bool:
         """Whether the value is below log p(x): for alpha >= 0."""
         return not callable(self.alpha) and self.alpha >= 0
 

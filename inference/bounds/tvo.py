@@ -23,7 +23,7 @@ Masrani, Le, Wood: The Thermodynamic Variational Objective, NeurIPS 2019, eq. 5 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from annotated_types import Lt
@@ -53,9 +53,9 @@ class TVO(Bound):
     ``log10_beta_1`` is log10 of b_1, from where b_1 ... b_P = 1 are evenly spaced in the logarithm.
     """
 
-    unbiased_gradient: ClassVar[bool] = False
-    min_particles: ClassVar[int] = 2
-    per_datum: ClassVar[bool] = True
+    unbiased_gradient = False
+    min_particles = 2
+    per_datum = True
 
     num_particles: Scheduled[Count] = 10
     num_partitions: Count = 5

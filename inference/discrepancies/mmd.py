@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Len
@@ -28,7 +28,7 @@ from ppgen.arguments import Positive
 from ppgen.errors import UsageError
 from ppgen.objectives.objective import Objective, Outcome, State
 from ppgen.pairs.rows import x_of
-from ppgen.pairs.sampling import check_generates, data_size, generated
+from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective
 
@@ -50,15 +50,14 @@ class MMD(Objective):
     State: ``median``, (), the median distance.
     """
 
-    is_bound: ClassVar[bool] = False
-    needs_samples: ClassVar[bool] = True
-    unit: ClassVar[str] = ""
+    is_bound = False
+    needs_samples = True
+    unit = ""
 
     bandwidths: Annotated[Sequence[Positive], Len(1)] = (0.1, 0.25, 0.5, 1.0, 2.0)
     root: bool = False
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        check_generates(program, batch, type(self).__name__)
         x = _rows(x_of(batch, type(self).__name__))
         apart = torch.pdist(x)  # (B (B - 1) / 2,)
         if not bool((apart > 0).any()):

@@ -22,15 +22,13 @@ the sums over one site at a time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName, Estimator
-from ppgen.objectives.discrete.enumeration import Enumeration, expected_bound
+from ppgen.objectives.discrete.enumeration import Enumeration, check_number, expected_bound
 from ppgen.objectives.objective import Outcome, Scheduled, State
-from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import kept_buffers
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.registry import register_objective
@@ -50,21 +48,18 @@ __all__ = ["Enumerate"]
 class Enumerate(Estimator):
     """The exact expectation of ``bound`` of ``num_particles`` (K) particles, which matters where it is no mean."""
 
-    needs_discrete: ClassVar[bool] = True
-    needs_states: ClassVar[bool] = True
-    per_datum: ClassVar[bool] = True
+    needs_discrete = True
+    needs_states = True
+    per_datum = True
 
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        check_density(program.model, type(self).__name__)
         with kept_buffers(program.model, program.guide):
             drawn = run_particles(program, batch, self.reduction.total_particles)
         states = Enumeration.beside(drawn, type(self).__name__)
-        every = states.particles(copies=drawn.num_particles if states.mixed else 1)
-        self._check(every)
-        return self.outcome(every, self.estimate)
+        return self.outcome(states.particles(copies=drawn.num_particles if states.mixed else 1), self.estimate)
 
     def estimate(self, particles: Particles) -> Tensor:
         """The expectation, (B,), from every state as a particle; differentiable in log p and log q."""
@@ -74,3 +69,7 @@ class Enumerate(Estimator):
             copies = self.reduction.total_particles
             log_w, log_q = (table.unflatten(0, (copies, -1)) for table in (log_w, log_q))  # (K, S, B)
         return expected_bound(self.reduction, log_w, log_q)
+
+    def _check(self, particles: Particles) -> None:
+        check_number(self.reduction, Enumeration.beside(particles, type(self).__name__).num_states)
+        super()._check(particles)

@@ -43,10 +43,7 @@ __all__ = ["GumbelSoftmax"]
 class GumbelSoftmax(Relaxed):
     """The relaxed ``bound`` of ``num_particles`` (K) particles; its value is that of the relaxed latents."""
 
-    @property
-    def is_bound(self) -> bool:  # type: ignore[override]  # whatever the bound is, at relaxed latents it is none
-        """False."""
-        return False
+    is_bound = False  # whatever the bound is, at relaxed latents it is none
 
     def value(self, family: DiscreteFamily, fn: Any) -> Tensor:
         return family.relax(fn, family.uniforms(fn), self.temperature)  # type: ignore[arg-type]  # held at a step

@@ -31,8 +31,7 @@ Gu, Levine, Sutskever, Mnih: MuProp: Unbiased Backpropagation for Stochastic Neu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,11 +39,11 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, BaselineName, baseline_named
-from ppgen.objectives.discrete.score_function import ScoreFunction, without_own
-from ppgen.objectives.objective import Outcome, Scheduled, State, with_gradient_of
+from ppgen.objectives.discrete.score_function import Expansion, ScoreFunction, without_own
+from ppgen.objectives.objective import Scheduled
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import Site, per_datum
-from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+from ppgen.pairs.tracing import Particles, run_particles
 from ppgen.registry import register_objective
 
 __all__ = ["MuProp"]
@@ -78,29 +77,18 @@ class MuProp(ScoreFunction):
     def predictor(self) -> Baseline:
         return baseline_named(self.baseline, type(self).__name__)
 
-    def initial_state(self, program: Program, batch: Batch) -> State:
-        if not self.predictor.carries:
-            return {}
-        with torch.no_grad():
-            now: Any = self.at(0)
-            particles = now.draw(program, batch)
-            return self.predictor.initial_state(now._expansion(particles).rest(particles))
+    def _check(self, particles: Particles) -> None:
+        super()._check(particles)
+        for name in particles.scored:
+            self._mean(particles.guide_sites[name])
 
-    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        particles = self.draw(program, batch)
-        expansion = self._expansion(particles)
-        log_w, rest, unit = particles.log_w.detach(), expansion.rest(particles), self.predictor.unit(state)  # (K, B)
-        predicted = self.predictor.predict(rest, batch, program.own, state)  # (K, B)
-        base = expansion.level + predicted.detach()
-        _, weights = without_own(self.reduction, log_w, base)
-        signal = self.signal(log_w, base, unit) - weights * expansion.deviation / unit
-        ascent = (signal * particles.log_q_of(particles.scored) + weights * expansion.means).sum()
-        misfit = (rest - predicted).square().mean(0).sum() / 2
-        outcome = self.outcome(particles, self.estimate)
-        loss = with_gradient_of(outcome.loss, outcome.loss + particles.scale * (misfit - ascent))
-        return replace(outcome, loss=loss, state=self.predictor.next_state(rest, predicted.detach(), state))
+    def _ascent(self, particles: Particles, expansion: Expansion, predicted: Tensor, unit: Tensor | float) -> Tensor:
+        _, weights = without_own(self.reduction, particles.log_w.detach(), predicted)
+        score = particles.log_q_of(particles.scored)
+        corrected = weights * (expansion.means - expansion.deviation / unit * score)  # (K, B)
+        return super()._ascent(particles, expansion, predicted, unit) + corrected.sum()
 
-    def _expansion(self, particles: Particles) -> _Expansion:
+    def _expansion(self, particles: Particles) -> Expansion:
         """F, h and sum_i J_i . mu_i, by a run at the means."""
         means: dict[str, Tensor] = {}
 
@@ -120,20 +108,7 @@ class MuProp(ScoreFunction):
 
         at_means = along(self._mean)
         deviation = along(lambda site: site["value"]) - at_means.detach()
-        return _Expansion(level.detach(), deviation, at_means)
+        return Expansion(level.detach(), deviation, at_means)
 
     def _mean(self, site: Site) -> Tensor:
         return family_of(site, type(self).__name__).mean(site["fn"])
-
-
-@dataclass(frozen=True)
-class _Expansion:
-    """log w to first order: ``level`` F, (1, B), ``deviation`` h and ``means`` sum_i J_i . mu_i, (K, B), in nats."""
-
-    level: Tensor
-    deviation: Tensor
-    means: Tensor
-
-    def rest(self, particles: Particles) -> Tensor:
-        """log w - F - h, (K, B), without gradient."""
-        return particles.log_w.detach() - self.level - self.deviation

@@ -22,7 +22,7 @@ from ppgen.arguments import Count, Share, Sizes
 from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, Learned
 from ppgen.objectives.discrete.score_function import ScoreFunction
-from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.objective import Scheduled, capability
 from ppgen.registry import register_objective
 
 __all__ = ["NVIL"]
@@ -54,7 +54,7 @@ class NVIL(ScoreFunction):
     def predictor(self) -> Baseline:
         return Learned(hidden=self.hidden, decay=self.decay, normalise=self.normalise)
 
-    @property
-    def unbiased_gradient(self) -> bool:  # type: ignore[override]  # depends on normalise
+    @capability
+    def unbiased_gradient(self) -> bool:
         """True unless signals are normalised."""
         return not self.normalise

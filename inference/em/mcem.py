@@ -18,7 +18,7 @@ Auto-Encoding Variational Bayes, ICLR 2014, appendix E (10 leapfrogs, step size 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from annotated_types import Gt, Lt
@@ -55,10 +55,10 @@ class MCEM(Bound):
     State: ``step_size``, (). Metrics: ``log_joint``, the value; ``acceptance``, its rate.
     """
 
-    is_bound: ClassVar[bool] = False
-    unbiased_gradient: ClassVar[bool] = False
-    per_datum: ClassVar[bool] = True
-    trains_guide: ClassVar[bool] = False
+    is_bound = False
+    unbiased_gradient = False
+    per_datum = True
+    trains_guide = False
 
     num_particles: Scheduled[Count] = 1
     num_transitions: Count = 1
@@ -73,8 +73,6 @@ class MCEM(Bound):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles = self.draw(program, batch)
-        if not particles.latents:
-            raise UsageError("MCEM moves the latents of data by chains, and the guide has none: use 'elbo'.")
         chains = LatentChains(particles, type(self).__name__)
         z = prior_latents(particles) if self.from_prior else chains.start()
         rates = []
@@ -90,3 +88,10 @@ class MCEM(Bound):
     def estimate(self, particles: Particles) -> Tensor:
         """The mean of log p(x, z) over particles, (B,), in nats."""
         return particles.log_p.mean(0)
+
+    def _check(self, particles: Particles) -> None:
+        super()._check(particles)
+        if not particles.latents:
+            raise UsageError("MCEM moves the latents of data by chains, and the guide has none: use 'elbo'.")
+        chains = LatentChains(particles, type(self).__name__)
+        chains.transition(chains.start(), torch.tensor(self.step_size).to(particles.log_p), 1)

@@ -24,7 +24,6 @@ Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Mon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -50,7 +49,7 @@ __all__ = ["DReG"]
 class DReG(Estimator):
     """The doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles."""
 
-    needs_rsample: ClassVar[bool] = True
+    needs_rsample = True
 
     num_particles: Scheduled[Count] = 5
     bound: BoundName = "iwelbo"

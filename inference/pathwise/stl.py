@@ -16,13 +16,12 @@ Roeder, Wu, Duvenaud: Sticking the Landing, NeurIPS 2017, eq. 8; Tucker et al., 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName, Estimator
-from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.objective import Scheduled, capability
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import OBJECTIVES, register_objective
 
@@ -41,13 +40,13 @@ __all__ = ["STL"]
 class STL(Estimator):
     """Sticking the landing for ``bound`` (a name or an objective), with ``num_particles`` (K) particles."""
 
-    needs_rsample: ClassVar[bool] = True
+    needs_rsample = True
 
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
 
-    @property
-    def unbiased_gradient(self) -> bool:  # type: ignore[override]  # depends on the bound
+    @capability
+    def unbiased_gradient(self) -> bool:
         """True for the ELBO (and one particle of any bound)."""
         return self.num_particles == 1 or self.reduction == OBJECTIVES["elbo"].cls(num_particles=self.num_particles)
 

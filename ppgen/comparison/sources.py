@@ -131,6 +131,7 @@ def in_a_sentence(who: str) -> Iterator[None]:
 class _Ours(Source):
     def __init__(self, pair: Pair, objective: Objective, batch: Batch, step: int) -> None:
         like = next(part for part in (*batch, *pair.parameters()) if torch.is_floating_point(part)).detach()
+        objective.check(Program(pair.model, pair.guide), batch)
         own = objective.parameters(pair, batch).to(device=like.device, dtype=like.dtype)
         self.learner, self.batch = Learner(pair, own), batch
         self.players = objective.players()

@@ -40,7 +40,7 @@ from ppgen.errors import UsageError
 from ppgen.layers.dense import MLP, Maker, made_module
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.rows import is_data, x_of
-from ppgen.pairs.sampling import check_generates, data_size, generated
+from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 
 __all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "gradient_penalty"]
@@ -121,10 +121,6 @@ class Adversarial(Objective, ABC):
         if isinstance(self.critic, nn.Module):
             return copy.deepcopy(self.critic)
         return made_module("critic", self.critic or partial(Critic, hidden=self.hidden), *batch)
-
-    def initial_state(self, program: Program, batch: Batch) -> State:
-        check_generates(program, batch, type(self).__name__)
-        return {}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         assert program.own is not None  # two players: only the loop plays them, with the critic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from pydantic import BeforeValidator
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ppgen.arguments import Words, check_names
 from ppgen.errors import UsageError, shown
-from ppgen.objectives.objective import Objective, Outcome, State, at_least
-from ppgen.pairs.pair import check_density
+from ppgen.objectives.objective import Objective, Outcome, State, at_least, capability
 from ppgen.pairs.sites import check_reparameterized, check_scored, check_whole, is_latent
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program, run_particles, say_if_joint
 from ppgen.registry import OBJECTIVES
@@ -27,7 +26,7 @@ class Bound(Objective):
     Subclasses declare ``num_particles`` among their hyper-parameters.
     """
 
-    needs_density: ClassVar[bool] = True
+    needs_density = True
 
     num_particles: Any
 
@@ -48,16 +47,12 @@ class Bound(Objective):
         return self.outcome(self.draw(program, batch), self.estimate)
 
     def draw(self, program: Program, batch: Batch, draw: Draw | None = None) -> Particles:
-        """The particles that the bound is a function of; ``draw`` as in :func:`ppgen.pairs.tracing.run_particles`.
+        """The particles that the bound is a function of; ``draw`` in place of :meth:`drawn_by`."""
+        return run_particles(program, batch, self.total_particles, draw=draw or self.drawn_by())
 
-        Raises:
-            UsageError: the pair has not what this objective needs.
-        """
-        if self.needs_density:
-            check_density(program.model, type(self).__name__)
-        particles = run_particles(program, batch, self.total_particles, draw=draw)
-        self._check(particles)
-        return particles
+    def drawn_by(self) -> Draw | None:
+        """What latents take instead of samples, as in :func:`ppgen.pairs.tracing.run_particles`; None: samples."""
+        return None
 
     def outcome(self, particles: Particles, estimate: Callable[[Particles], Tensor]) -> Outcome:
         """Minus the sum of the bounds by ``estimate``, (B,), times N / B, and of those outside the data plate."""
@@ -72,7 +67,16 @@ class Bound(Objective):
         """K of the (K, B) log-weights."""
         return int(self.num_particles)
 
+    def _look(self, program: Program, batch: Batch) -> None:
+        super()._look(program, batch)
+        self._check(run_particles(program, batch, 1, draw=self.drawn_by()))
+
     def _check(self, particles: Particles) -> None:
+        """What else it cannot do, read off one particle.
+
+        Raises:
+            UsageError: the pair has not what this objective needs.
+        """
         if self.needs_rsample:
             check_reparameterized(particles.guide_sites, type(self).__name__)
         if self.per_datum:
@@ -98,7 +102,7 @@ def target_of(objective: Objective) -> Reduction | None:
 class Reduction(Bound):
     """A bound that is a function of the log-weights alone, so that any estimator of its gradient can serve it."""
 
-    is_mean: ClassVar[bool] = False
+    is_mean = False
     """Whether it is the mean of the log-weights, whose expectation is the same at any K."""
 
     @property
@@ -135,7 +139,8 @@ class Reduction(Bound):
 class Estimator(Bound):
     """A gradient estimator that serves several bounds: its hyper-parameter ``bound`` is one of them.
 
-    ``bound`` is a registered name or a :class:`Reduction`; it is taken with this objective's ``num_particles``.
+    ``bound`` is a registered name or a :class:`Reduction`; it is taken with this objective's ``num_particles``. Unless
+    a subclass says otherwise the estimate is the bound with its pathwise gradient.
     """
 
     bound: Any
@@ -155,13 +160,16 @@ class Estimator(Bound):
     def total_particles(self) -> int:
         return self.reduction.total_particles
 
-    @property
-    def is_bound(self) -> bool:  # type: ignore[override]  # depends on the bound
+    def estimate(self, particles: Particles) -> Tensor:
+        return self.reduction.reduce(particles.log_w)
+
+    @capability
+    def is_bound(self) -> bool:
         """That of the bound."""
         return self.reduction.is_bound
 
-    @property
-    def per_datum(self) -> bool:  # type: ignore[override]  # depends on the bound
+    @capability
+    def per_datum(self) -> bool:
         """That of the bound."""
         return self.reduction.per_datum
 

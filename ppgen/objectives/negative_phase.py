@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,9 +40,9 @@ class NegativePhase(Objective):
     what must persist; 3. register it.
     """
 
-    is_bound: ClassVar[bool] = False
-    unbiased_gradient: ClassVar[bool] = False
-    needs_energy: ClassVar[bool] = True
+    is_bound = False
+    unbiased_gradient = False
+    needs_energy = True
 
     num_steps: Scheduled[Count]
 
@@ -66,13 +66,8 @@ class NegativePhase(Objective):
         self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
     ) -> Tensor:
         """The loss, in nats, summed over the batch and times N / B. Its gradient alone has a meaning."""
-        energy_pair(model, type(self).__name__)
         model(*batch, **options)  # Pyro's handlers see the parameters of what runs, and a free energy is no model
         return super().differentiable_loss(model, guide, *batch, **options)
-
-    def initial_state(self, program: Program, batch: Batch) -> State:
-        energy_pair(program.model, type(self).__name__)
-        return {}
 
     def started(self, program: Program, batch: Batch, num_chains: int) -> Tensor:
         """States at ``num_chains`` data drawn from the batch, (num_chains, S): where persistent chains begin.

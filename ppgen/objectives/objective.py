@@ -7,7 +7,8 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import pyro
 import torch
@@ -15,16 +16,36 @@ from annotated_types import Ge
 from pyro.infer.enum import get_importance_trace
 from pyro.infer.util import torch_item
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ppgen.arguments import check_fields, kind_of, kinds_of
 from ppgen.errors import UsageError
+from ppgen.pairs.energy import energy_pair
+from ppgen.pairs.pair import check_density
+from ppgen.pairs.sampling import check_generates
+from ppgen.pairs.structure import _looking, known_of
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.schedules import Scheduled
 
-__all__ = ["Objective", "Outcome", "Player", "Scheduled", "State", "at_least", "with_gradient_of"]
+__all__ = [
+    "Objective",
+    "Outcome",
+    "Player",
+    "Scheduled",
+    "State",
+    "at_least",
+    "capability",
+    "with_gradient_of",
+]
+
+T = TypeVar("T")
 
 State: TypeAlias = Mapping[str, Tensor]
 """What a step hands to the next: persistent chains, moving averages. Tensors in, tensors out, checkpointed as such."""
+
+
+_TAKEN: WeakIdKeyDictionary = WeakIdKeyDictionary()
+"""Of each objective the programs that it was seen to take, so that Pyro's loops look at a pair once."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +81,8 @@ class Objective(pyro.infer.ELBO, ABC):
     Works in Pyro as it is: ``SVI(pair.model, pair.guide, optim, loss=objective)`` and, in torch's own way,
     ``objective(pair.model, pair.guide)``.
 
-    Class attributes say what it is and needs, and are read by machinery and tests:
-    ``is_bound`` (its value is below log p(x) in expectation), ``unbiased_gradient`` (its gradient is that of its
-    value's expectation), ``needs_rsample`` (every guide site must be reparameterizable), ``needs_discrete`` (some guide
-    site must not be), ``needs_binary`` (those must be Bernoulli), ``needs_states`` (every latent without
-    a reparameterized sample must have finitely many states), ``trains_guide`` (its parameters have a gradient),
-    ``min_particles``, ``per_datum`` (the bound is taken for each datum by itself, so no latent may be global),
-    ``needs_density`` (the model must be a normalised density of x), ``needs_energy`` (the pair must have a free energy
-    and chains), ``needs_samples`` (it reads draws of x, which must be differentiable in the pair's parameters).
+    Its attributes say what it is and needs, on every instance: a subclass overrides one by a plain ``is_bound = False``
+    or, where it depends on hyper-parameters, by a method that is a :func:`capability`.
 
     To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
     frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
@@ -75,17 +90,29 @@ class Objective(pyro.infer.ELBO, ABC):
     """
 
     is_bound: ClassVar[bool] = True
+    """Whether its value is below log p(x) in expectation."""
     unbiased_gradient: ClassVar[bool] = True
+    """Whether its gradient is that of its value's expectation."""
     needs_rsample: ClassVar[bool] = False
+    """Whether every latent of the guide must have a reparameterized sample."""
     needs_discrete: ClassVar[bool] = False
+    """Whether some latent of the guide must have none."""
     needs_binary: ClassVar[bool] = False
+    """Whether those must be Bernoulli."""
     needs_states: ClassVar[bool] = False
-    trains_guide: ClassVar[bool] = True
-    min_particles: ClassVar[int] = 1
-    per_datum: ClassVar[bool] = False
+    """Whether those must have finitely many states."""
     needs_density: ClassVar[bool] = False
+    """Whether the model must be a normalised density of x."""
     needs_energy: ClassVar[bool] = False
+    """Whether the pair must have a free energy and chains."""
     needs_samples: ClassVar[bool] = False
+    """Whether it reads draws of x, which must be differentiable in the pair's parameters."""
+    trains_guide: ClassVar[bool] = True
+    """Whether the guide's parameters have a gradient."""
+    per_datum: ClassVar[bool] = False
+    """Whether the bound is taken for each datum by itself, so that no latent may be global."""
+    min_particles: ClassVar[int] = 1
+    """The fewest particles it takes."""
     unit: ClassVar[str] = "nats"
     """Of the loss; empty for a number without one."""
     max_plate_nesting = float("inf")
@@ -101,6 +128,37 @@ class Objective(pyro.infer.ELBO, ABC):
     @abstractmethod
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         """The player's loss at a batch, and the state that the next step gets. A pure function: it stores nothing."""
+
+    def refuses(self, program: Program, batch: Batch) -> str | None:
+        """Why it cannot train this pair, a sentence that names the site and says what to do; None: it can.
+
+        The only place where the two are matched. It looks at one run of the pair, which leaves nothing behind.
+        """
+        try:
+            with _looking(program):
+                self.at(0)._look(program, batch)
+        except UsageError as error:
+            return str(error)
+        return None
+
+    def check(self, program: Program, batch: Batch) -> None:
+        """Look at a pair before its first step.
+
+        Raises:
+            UsageError: it :meth:`refuses` the pair.
+        """
+        if (why := self.refuses(program, batch)) is not None:
+            raise UsageError(why)
+
+    def _look(self, program: Program, batch: Batch) -> None:
+        """What :meth:`refuses` asks: subclasses raise UsageError for what else they cannot do."""
+        name = type(self).__name__
+        if self.needs_energy:
+            energy_pair(program.model, name)
+        if self.needs_density:
+            check_density(program.model, name)
+        if self.needs_samples:
+            check_generates(program, batch, name)
 
     def players(self) -> tuple[Player, ...]:
         """Who moves in one turn, in order. Most objectives have one player, who owns everything."""
@@ -137,6 +195,7 @@ class Objective(pyro.infer.ELBO, ABC):
     def holding(self, values: Mapping[str, Any]) -> Objective:
         """This objective with some hyper-parameters replaced, by numbers or by 0-dim tensors (inputs of a graph)."""
         twin = copy.copy(self)
+        _TAKEN[twin] = _TAKEN.setdefault(self, WeakKeyDictionary())
         for name, value in values.items():
             name, _, inner = name.partition(".")
             object.__setattr__(twin, name, getattr(twin, name).holding({inner: value}) if inner else value)
@@ -152,12 +211,19 @@ class Objective(pyro.infer.ELBO, ABC):
         """Minus the bound, in nats, summed over the batch and times the plate's scale N / B, as in Pyro.
 
         ``options`` are keyword arguments of model and guide.
+
+        Raises:
+            UsageError: it refuses the pair, asked once for each kind of arguments; its loss depends on the step.
         """
         scheduled = list(self.schedules(0))
         if scheduled or len(self.players()) > 1:
             what = f"{scheduled[0]} is a schedule" if scheduled else "it has several players"
             raise UsageError(f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit.")
         program = Program(_with(model, options), _with(guide, options))
+        known, kind = known_of(_TAKEN.setdefault(self, WeakKeyDictionary()), program, batch)
+        if kind not in known:
+            self.check(program, batch)
+            known[kind] = True
         return self.play(self.players()[0].name, program, batch, self.initial_state(program, batch)).loss
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
@@ -177,6 +243,11 @@ class Objective(pyro.infer.ELBO, ABC):
         if loss.requires_grad:  # not that of a pair without parameters
             loss.backward()
         return float(torch_item(loss))
+
+
+def capability(function: Callable[[Any], T]) -> T:
+    """A method of an objective as one of its attributes: what it can do depends on its hyper-parameters."""
+    return cast(T, property(function))
 
 
 def _with(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -35,7 +34,7 @@ from ppgen.objectives.bounds import Estimator
 from ppgen.objectives.objective import Outcome, State, with_gradient_of
 from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.sampling import check_dreamable, dreamt, without_path
-from ppgen.pairs.tracing import Batch, Particles, Program
+from ppgen.pairs.tracing import Batch, Draw, Particles, Program
 
 __all__ = ["Dreamer"]
 
@@ -47,8 +46,8 @@ class Dreamer(Estimator):
     To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :attr:`phases`; 3. register it.
     """
 
-    unbiased_gradient: ClassVar[bool] = False
-    per_datum: ClassVar[bool] = True
+    unbiased_gradient = False
+    per_datum = True
 
     @property
     @abstractmethod
@@ -56,23 +55,32 @@ class Dreamer(Estimator):
         """How much of the guide's wake phase, and of its sleep phase."""
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        particles = self.draw(program, batch, without_path)
+        particles = self.draw(program, batch)
         outcome, (_, sleep) = self.outcome(particles, self.estimate), self.phases
         if not sleep:
             return outcome
-        check_dreamable(particles, type(self).__name__)
-        try:
-            dreams = dreamt(particles, type(self).__name__).log_q.sum()
-        except KeyError as error:
-            raise UsageError(
-                f"{type(self).__name__} asks the guide for the probability of dreamt latents, and a transform of it "
-                "has no inverse to tell it by: use one that has, or an objective without a sleep phase ('rws' with "
-                "sleep=0)."
-            ) from error
+        dreams = dreamt(particles, type(self).__name__).log_q.sum()
         return replace(outcome, loss=with_gradient_of(outcome.loss, outcome.loss - sleep * particles.scale * dreams))
+
+    def drawn_by(self) -> Draw:
+        return without_path
 
     def estimate(self, particles: Particles) -> Tensor:
         """The bound, (B,), with the gradient of the wake phase."""
         log_w, (wake, _) = particles.log_w.detach(), self.phases
         taught = particles.log_p + wake * particles.log_q  # (K, B)
         return with_gradient_of(self.reduction.reduce(log_w), weighted_sum(self.reduction.weights(log_w), taught))
+
+    def _check(self, particles: Particles) -> None:
+        super()._check(particles)
+        if not self.phases[1]:
+            return
+        name = type(self).__name__
+        check_dreamable(particles, name)
+        try:
+            _ = dreamt(particles, name).log_q
+        except KeyError as error:
+            raise UsageError(
+                f"{name} asks the guide for the probability of dreamt latents, and a transform of it has no inverse to "
+                "tell it by: use one that has, or an objective without a sleep phase ('rws' with sleep=0)."
+            ) from error

@@ -11,7 +11,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import pyro
@@ -30,7 +30,7 @@ from ppgen.pairs.stacking import log_prob_of, part_of_value
 from ppgen.pairs.summation import is_absorbed
 from ppgen.pairs.traces import sites_of
 
-__all__ = ["APART", "runner_of", "structure_key"]
+__all__ = ["APART", "Memory", "known_of", "runner_of", "structure_key"]
 
 APART = "particles of this pair are run one after another"
 """How the warning begins."""
@@ -100,7 +100,18 @@ def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     return known[name]
 
 
-_APART: WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[tuple[str, str, Kind], str]]] = WeakKeyDictionary()
+Memory: TypeAlias = WeakKeyDictionary[Any, WeakKeyDictionary[Any, dict[Any, Any]]]
+"""What was found out of programs and kinds of arguments, as long as model and guide live."""
+
+
+def known_of(memory: Memory, program: Program, batch: Batch) -> tuple[dict[Any, Any], Any]:
+    """What a memory holds of a program, and the key there for arguments of these kinds."""
+    of_guides = memory.setdefault(structure_key(program.model), WeakKeyDictionary())
+    known = of_guides.setdefault(structure_key(program.guide), {})
+    return known, (_name(program.model), _name(program.guide), _kind(batch))
+
+
+_APART: Memory = WeakKeyDictionary()
 
 
 def _why_apart(program: Program, batch: Batch, dim: int) -> str:
@@ -108,11 +119,9 @@ def _why_apart(program: Program, batch: Batch, dim: int) -> str:
     said: bool | None = getattr(owner(program.model), "vectorized", None)
     if said is not None:
         return "" if said else "the pair says so: vectorized = False"
-    of_guides = _APART.setdefault(structure_key(program.model), WeakKeyDictionary())
-    known = of_guides.setdefault(structure_key(program.guide), {})
-    names = (_name(program.model), _name(program.guide), _kind(batch))
-    if names not in known:
-        why = known[names] = _compared(program, batch, dim)
+    known, key = known_of(_APART, program, batch)
+    if key not in known:
+        why = known[key] = _compared(program, batch, dim)
         if why:
             warnings.warn(
                 f"{APART}, because a plate of particles changes it ({why}): "
@@ -120,7 +129,7 @@ def _why_apart(program: Program, batch: Batch, dim: int) -> str:
                 "vectorized=False to have no warning.",
                 stacklevel=2,
             )
-    return known[names]
+    return str(known[key])
 
 
 def _compared(program: Program, batch: Batch, dim: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,8 +21,8 @@ class AnyBound(Bound):
     part alone.
     """
 
-    min_particles: ClassVar[int] = 2
-    needs_density: ClassVar[bool] = False
+    min_particles = 2
+    needs_density = False
 
     num_particles: int = 8
 

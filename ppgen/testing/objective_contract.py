@@ -13,14 +13,21 @@ from torch import Tensor
 
 from ppgen.arguments import kinds_of
 from ppgen.errors import UsageError
-from ppgen.objectives.objective import Objective, State
+from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.tracing import Batch
 from ppgen.registry import OBJECTIVES
 from ppgen.schedules import stepwise
 from ppgen.testing.agreement import or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
-from ppgen.testing.sandbox import SEED
-from ppgen.testing.yardsticks import BernoulliYardstick, EnergyYardstick, GaussianYardstick, data
+from ppgen.testing.sandbox import SEED, program_of
+from ppgen.testing.yardsticks import (
+    BernoulliYardstick,
+    EnergyYardstick,
+    GaussianYardstick,
+    ImplicitYardstick,
+    Yardstick,
+)
 from ppgen.training.learner import Learner
 
 __all__ = [
@@ -31,30 +38,61 @@ __all__ = [
     "check_pure",
     "check_registered",
     "fields_of",
+    "in_pyro",
+    "learner_of",
+    "outcomes",
     "seeded",
     "yardstick",
 ]
 
 
-def yardstick(
-    objective: Objective, data_size: int | None = None
-) -> GaussianYardstick | BernoulliYardstick | EnergyYardstick:
+def yardstick(objective: Objective, data_size: int | None = None) -> Yardstick:
     """The known pair that the objective can be judged on.
 
     Raises:
-        NotApplicable: it has several players, and wants a pair made for it.
+        NotApplicable: it has several players that do not read draws, and wants a pair made for it.
     """
     if len(objective.players()) > 1:
+        if objective.needs_samples:
+            return ImplicitYardstick(data_size)
         raise NotApplicable("it has several players, and is judged by its own tests")
     if objective.needs_energy:
         return EnergyYardstick(data_size)
     return (BernoulliYardstick if objective.needs_discrete else GaussianYardstick)(data_size)
 
 
-def seeded(method: Any, pair: Pair, batch: tuple[Tensor, ...]) -> Any:
-    """One of the objective's three losses, on the pair, under a seed."""
+def in_pyro(objective: Objective) -> Yardstick:
+    """The known pair on which Pyro's own loops can be tried.
+
+    Raises:
+        NotApplicable: it has several players, which they do not know.
+    """
+    if len(objective.players()) > 1:
+        raise NotApplicable("it has several players, and Pyro's own loops know one")
+    return yardstick(objective)
+
+
+def learner_of(objective: Objective, pair: Pair, batch: Batch) -> Learner:
+    """The pair, and the objective's own module in the precision of the data."""
+    return Learner(pair, objective.parameters(pair, batch).to(batch[0]))
+
+
+def outcomes(
+    objective: Objective, pair: Yardstick, size: int, seed: int = SEED, players: tuple[Player, ...] = ()
+) -> list[Outcome]:
+    """Of each of the players, or of all, its loss on ``size`` data under a seed; a single one as in Pyro's loops."""
+    batch = pair.batch(size)
     torch.manual_seed(SEED)
-    return method(pair.model, pair.guide, *batch)
+    program = learner_of(objective, pair, batch).program if len(objective.players()) > 1 else program_of(pair)
+    torch.manual_seed(seed)
+    state = objective.initial_state(program, batch)
+    return [objective.play(player.name, program, batch, state) for player in players or objective.players()]
+
+
+def seeded(method: Any, pair: Yardstick) -> Any:
+    """One of the objective's three losses, on six data of the pair, under a seed."""
+    torch.manual_seed(SEED)
+    return method(pair.model, pair.guide, *pair.batch(6))
 
 
 def fields_of(objective: Objective) -> dict[str, Any]:
@@ -117,13 +155,13 @@ def check_min_particles(objective: Objective) -> None:
 @objective_check("loss, differentiable_loss and loss_and_grads agree")
 def check_losses_agree(objective: Objective) -> None:
     """One number and one gradient from one seed."""
-    pair, batch = yardstick(objective), data(6)
+    pair = in_pyro(objective)
     parameters = list(pair.parameters())
-    differentiable = seeded(objective.differentiable_loss, pair, batch)
+    differentiable = seeded(objective.differentiable_loss, pair)
     expected, of_loss = torch.autograd.grad(differentiable, parameters, allow_unused=True), differentiable.item()
     values = {
-        "loss": seeded(objective.loss, pair, batch),
-        "loss_and_grads": seeded(objective.loss_and_grads, pair, batch),
+        "loss": seeded(objective.loss, pair),
+        "loss_and_grads": seeded(objective.loss_and_grads, pair),
     }
     for name, value in values.items():
         if not math.isclose(value, of_loss, rel_tol=1e-9, abs_tol=1e-9):
@@ -145,8 +183,9 @@ def check_losses_agree(objective: Objective) -> None:
 @objective_check("a step is pure: the same seed gives the same outcome, and nothing is changed")
 def check_pure(objective: Objective) -> None:
     """Two plays agree to the bit; parameters, batch, state and hyper-parameters are what they were."""
-    pair, batch = yardstick(objective), data(6)
-    learner = Learner(pair, objective.parameters(pair, batch))
+    pair = yardstick(objective)
+    batch = pair.batch(6)
+    learner = learner_of(objective, pair, batch)
     before = {name: value.detach().clone() for name, value in learner.state_dict().items()}
     plain, kept = objective.at(0), batch[0].clone()
     state, options = plain.initial_state(learner.program, batch), fields_of(plain)
@@ -175,13 +214,13 @@ def check_pure(objective: Objective) -> None:
 @objective_check("a schedule may stand for a number, and a tensor for its value at a step")
 def check_at_a_step(objective: Objective) -> None:
     """``at`` puts values for schedules, ``holding`` leaves the original alone, 0-dim tensors give the same loss."""
-    pair, batch = yardstick(objective), data(6)
+    pair = yardstick(objective)
     kinds = kinds_of(type(objective))
     scheduled = [name for name in fields_of(objective) if name in kinds and kinds[name].takes_schedules]
     if not scheduled:
         raise NotApplicable("none of its hyper-parameters takes a schedule")
     plain = objective.at(0)
-    expected = seeded(plain.differentiable_loss, pair, batch)
+    expected = outcomes(plain, pair, 6)
     for name in scheduled:
         value = getattr(plain, name)
         later = value + 1 if isinstance(value, int) else value / 2
@@ -189,7 +228,7 @@ def check_at_a_step(objective: Objective) -> None:
         versions = {"at(0)": following.at(0)}
         if not isinstance(value, int):  # whole numbers are counts, and stay outside of graphs
             versions["holding a tensor"] = following.holding({name: torch.tensor(value, dtype=torch.float64)})
-        wrong = [how for how, made in versions.items() if not _same_loss(made, pair, batch, expected)]
+        wrong = [how for how, made in versions.items() if not _same_losses(outcomes(made, pair, 6), expected)]
         if getattr(following.at(2), name) != later:
             wrong.append("at(2)")
         if wrong or not callable(getattr(following, name)):
@@ -204,8 +243,9 @@ def _fields(objective: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(objective)
 
 
-def _same_loss(objective: Objective, pair: Pair, batch: tuple[Tensor, ...], expected: Tensor) -> bool:
-    return bool(torch.isclose(seeded(objective.differentiable_loss, pair, batch), expected, rtol=1e-9))
+def _same_losses(found: list[Outcome], expected: list[Outcome]) -> bool:
+    pairs = zip(found, expected, strict=True)
+    return all(bool(torch.isclose(one.loss, other.loss, rtol=1e-9)) for one, other in pairs)
 
 
 def _gradients(

@@ -8,13 +8,11 @@ import torch
 from pyro.infer import SVI
 from pyro.optim import PyroOptim
 
-from ppgen.errors import UsageError
 from ppgen.objectives.objective import Objective
-from ppgen.pairs.pair import Pair
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
-from ppgen.testing.objective_contract import seeded, yardstick
-from ppgen.testing.sandbox import SEED
-from ppgen.testing.yardsticks import SharedYardstick, data
+from ppgen.testing.objective_contract import in_pyro, outcomes, yardstick
+from ppgen.testing.sandbox import SEED, program_of
+from ppgen.testing.yardsticks import ImplicitYardstick, SharedYardstick, Yardstick
 
 __all__ = ["check_global_latents", "check_stock_svi_takes_it", "refused"]
 
@@ -27,10 +25,10 @@ def check_global_latents(objective: Objective) -> None:
     if objective.needs_energy:
         raise NotApplicable("it needs a free energy, in which no latent is global")
     yardstick(objective)
-    pair = SharedYardstick()
+    pair = ImplicitYardstick(shared=True) if objective.needs_samples else SharedYardstick()
     if objective.per_datum:
         refused(objective, pair, "m", "build on Bound, which refuses it, or declare per_datum = False")
-    elif not torch.isfinite(seeded(objective.differentiable_loss, pair, data(6))):
+    elif not all(torch.isfinite(outcome.loss) for outcome in outcomes(objective.at(0), pair, 6)):
         raise CheckFailed(
             "the loss is not finite", where="a pair with a global latent", advice="declare per_datum = True"
         )
@@ -39,11 +37,11 @@ def check_global_latents(objective: Objective) -> None:
 @objective_check("pyro.infer.SVI trains with it")
 def check_stock_svi_takes_it(objective: Objective) -> None:
     """Two steps as Pyro's own users take them: finite losses, and the parameters move."""
-    pair = yardstick(objective)
+    pair = in_pyro(objective)
     before = [p.detach().clone() for p in pair.parameters()]
     svi = SVI(pair.model, pair.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), loss=objective.at(0))
     torch.manual_seed(SEED)
-    losses = [svi.step(*data(6)) for _ in range(2)]
+    losses = [svi.step(*pair.batch(6)) for _ in range(2)]
     moved = any(not torch.equal(p, old) for p, old in zip(pair.parameters(), before, strict=True))
     if not moved or not all(math.isfinite(loss) for loss in losses):
         raise CheckFailed(
@@ -53,14 +51,11 @@ def check_stock_svi_takes_it(objective: Objective) -> None:
         )
 
 
-def refused(objective: Objective, pair: Pair, site: str, advice: str) -> None:
+def refused(objective: Objective, pair: Yardstick, site: str, advice: str) -> None:
     """Check that the objective refuses the pair, with a sentence that names the site."""
-    try:
-        objective.differentiable_loss(pair.model, pair.guide, *data(6))
-    except UsageError as error:
-        if f"'{site}'" in str(error):
-            return
-        raise CheckFailed(
-            f"it is refused with a sentence that does not name it ({error})", where=f"site {site!r}", advice=advice
-        ) from error
-    raise CheckFailed(f"{type(objective).__name__} takes it in silence", where=f"site {site!r}", advice=advice)
+    why = objective.refuses(program_of(pair), pair.batch(6))
+    if why is None or f"'{site}'" not in why:
+        what = (
+            "it is taken in silence" if why is None else f"it is refused with a sentence that does not name it ({why})"
+        )
+        raise CheckFailed(what, where=f"site {site!r}", advice=advice)

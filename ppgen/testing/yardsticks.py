@@ -3,6 +3,8 @@
     gaussian:   z ~ N(0, 1),        x | z ~ N(w z, 1),          q(z | x) = N(a x + b, s^2)
     bernoulli:  z ~ Bernoulli(1/2), x | z ~ N(w z, 1),          q(z | x) = Bernoulli(sigmoid(a x + b))
     shared:     the gaussian pair with one more latent outside the data plate, m ~ N(0, 1), x | z, m ~ N(w z + m, 1)
+    normal:     z ~ N(0, 1),        x = b + s z,                without a density; the guide is the prior
+    counted:    z ~ N(0, 1),        x | z ~ Bernoulli(sigmoid(w z)), whose draws have no gradient
     energy:     log p~(x, h) = -(x - a)^2 / (2 s^2) + h (w x + b),  h in {0, 1}, unnormalised, with the exact guide
 
 The other guides are wrong on purpose: at the exact posterior all bounds agree, and none can be told from another.
@@ -11,6 +13,8 @@ The other guides are wrong on purpose: at the exact posterior all bounds agree, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -21,9 +25,16 @@ from torch.nn.functional import softplus
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 
-__all__ = ["BernoulliYardstick", "EnergyYardstick", "GaussianYardstick", "SharedYardstick", "data"]
-
-_VALUES = {"w": 1.2, "a": 0.3, "b": 0.2, "log_s": -0.2}
+__all__ = [
+    "BernoulliYardstick",
+    "CountedYardstick",
+    "EnergyYardstick",
+    "GaussianYardstick",
+    "ImplicitYardstick",
+    "SharedYardstick",
+    "Yardstick",
+    "data",
+]
 
 
 def data(size: int) -> tuple[Tensor]:
@@ -31,15 +42,26 @@ def data(size: int) -> tuple[Tensor]:
     return (torch.tensor([-1.0, 1.5], dtype=torch.float64).repeat(math.ceil(size / 2))[:size],)
 
 
-class _Yardstick(Pair):
-    """Parameters, and the guide's loc, that the three share."""
+class Yardstick(Pair):
+    """The parameters, and the data, that all share."""
+
+    values: ClassVar[Mapping[str, float]] = {"w": 1.2, "a": 0.3, "b": 0.2, "log_s": -0.2}
+    w: Tensor
+    a: Tensor
+    b: Tensor
+    log_s: Tensor
 
     def __init__(self, data_size: int | None = None) -> None:
         super().__init__(data_size)
-        _set_parameters(self)
+        for name, value in self.values.items():
+            setattr(self, name, nn.Parameter(torch.tensor(value, dtype=torch.float64)))
+
+    def batch(self, size: int) -> tuple[Tensor]:
+        """A batch of ``size`` data that it is judged on."""
+        return data(size)
 
 
-class GaussianYardstick(_Yardstick):
+class GaussianYardstick(Yardstick):
     """See the module. Sites: z (), x () observed, both in the plate ``data``."""
 
     def model(self, x: Tensor) -> None:
@@ -57,7 +79,7 @@ class GaussianYardstick(_Yardstick):
         return evidence.detach()
 
 
-class BernoulliYardstick(_Yardstick):
+class BernoulliYardstick(Yardstick):
     """See the module. Sites: z (), x () observed, both in the plate ``data``."""
 
     def model(self, x: Tensor) -> None:
@@ -75,7 +97,7 @@ class BernoulliYardstick(_Yardstick):
         return (torch.stack(each).logsumexp(0) - math.log(2)).detach()
 
 
-class SharedYardstick(_Yardstick):
+class SharedYardstick(Yardstick):
     """See the module. Sites: m () outside the plate ``data``; z (), x () observed, inside it."""
 
     def model(self, x: Tensor) -> None:
@@ -90,17 +112,58 @@ class SharedYardstick(_Yardstick):
             pyro.sample("z", dist.Normal(self.a * x, self.log_s.exp()))  # (K, B)
 
 
-class EnergyYardstick(EnergyPair):
-    """See the module. Sites: h (), energy () a factor, both in the plate ``data``. A datum is one number, x (B,)."""
+class ImplicitYardstick(Yardstick):
+    """See the module. Sites: z (1,), x (1,) observed, both in the plate ``data``; with ``shared`` m (1,) outside it,
+    which is added to x. Its data are normal too, so that :meth:`distance` is known.
+    """
 
-    w: Tensor
-    a: Tensor
-    b: Tensor
-    log_s: Tensor
+    implicit = True
+    values: ClassVar[Mapping[str, float]] = {"b": 0.2, "log_s": -0.2}
 
-    def __init__(self, data_size: int | None = None) -> None:
+    def __init__(self, data_size: int | None = None, shared: bool = False) -> None:
         super().__init__(data_size)
-        _set_parameters(self)
+        self.shared = shared
+
+    def batch(self, size: int) -> tuple[Tensor]:
+        """``size`` numbers that stand for N(-2, 1), its quantiles: (size, 1), float64."""
+        levels = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        return (torch.special.ndtri(levels)[:, None] - 2,)
+
+    def model(self, x: Tensor) -> None:
+        m = pyro.sample("m", self._prior(x)) if self.shared else 0.0  # (K, 1, 1)
+        with self.data_plate(x):
+            z = pyro.sample("z", self._prior(x))  # (K, B, 1)
+            pyro.sample("x", dist.Delta(m + self.b + self.log_s.exp() * z, event_dim=1), obs=x)  # (B, 1)
+
+    def guide(self, x: Tensor) -> None:
+        if self.shared:
+            pyro.sample("m", self._prior(x))
+        with self.data_plate(x):
+            pyro.sample("z", self._prior(x))
+
+    def distance(self) -> float:
+        """The squared 2-Wasserstein distance of its draws, N(b, s^2), from its data, N(-2, 1)."""
+        return float(((self.b + 2).square() + (self.log_s.exp() - 1).square()).detach())
+
+    def _prior(self, x: Tensor) -> Any:
+        return dist.Normal(x.new_zeros(1), 1.0).to_event(1)
+
+
+class CountedYardstick(Yardstick):
+    """See the module. Sites: z (), x () observed, both in the plate ``data``."""
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(self.w), 1.0))  # (K, B)
+            pyro.sample("x", dist.Bernoulli(logits=self.w * z), obs=x)  # (B,)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(self.a * x + self.b, self.log_s.exp()))  # (K, B)
+
+
+class EnergyYardstick(Yardstick, EnergyPair):
+    """See the module. Sites: h (), energy () a factor, both in the plate ``data``. A datum is one number, x (B,)."""
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
@@ -144,8 +207,3 @@ class EnergyYardstick(EnergyPair):
 
     def _logit(self, v: Tensor) -> Tensor:
         return self.w * v + self.b
-
-
-def _set_parameters(pair: Pair) -> None:
-    for name, value in _VALUES.items():
-        setattr(pair, name, nn.Parameter(torch.tensor(value, dtype=torch.float64)))

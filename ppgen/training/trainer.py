@@ -76,6 +76,7 @@ class Trainer:
         batch = examples[0]
         for example in examples:
             pair.prepare(*example)
+            objective.check(Program(pair.model, pair.guide), example)
         num_data = sum(len(part.train[0]) for part in self.parts)
         self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
         _check_amortised(pair, examples, num_data)

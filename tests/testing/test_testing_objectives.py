@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 import ppgen
-from ppgen.inference import ELBO, IWELBO, MMD
+from ppgen.inference import ELBO, IWELBO, MMD, LeastSquares, Minimax
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import Objective, Outcome, Player, State, with_gradient_of
 from ppgen.pairs.reductions import log_mean_exp
@@ -110,7 +110,6 @@ class ScaledInside(Healthy):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles = run_particles(program, batch, self.num_particles)
-        self._check(particles)
         value = log_mean_exp(particles.scale * particles.log_w)
         return Outcome(-value.sum(), particles.scale * len(value))
 
@@ -144,6 +143,26 @@ class LooksAtValues(Healthy):
         return value if value.sum().item() < 1e9 else -value
 
 
+class WrongWay(LeastSquares):
+    """The generator learns to be told from data."""
+
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        return -super().generator_loss(fake)
+
+
+class HeldDraws(Minimax):
+    """The generator's gradient lacks a part."""
+
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        return with_gradient_of(super().generator_loss(fake), 0.9 * super().generator_loss(fake))
+
+
+class Unscaled(Minimax):
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        outcome = super().play(player, program, batch, state)
+        return dataclasses.replace(outcome, loss=outcome.loss / outcome.num_data)
+
+
 MUTANTS: list[tuple[type[Objective], Mapping[str, Any], set[str]]] = [
     (Positional, {}, {"check_frozen"}),
     (NoDefault, {"gamma": 1.0}, {"check_frozen"}),
@@ -161,6 +180,9 @@ MUTANTS: list[tuple[type[Objective], Mapping[str, Any], set[str]]] = [
     (TwoPercent, {}, {"check_unbiased_gradient"}),
     (NoScore, {}, {"check_unbiased_gradient"}),
     (LooksAtValues, {}, {"check_traceable"}),
+    (WrongWay, {"hidden": (4,)}, {"check_reparameterization"}),
+    (HeldDraws, {"hidden": (4,)}, {"check_unbiased_gradient"}),
+    (Unscaled, {"hidden": (4,)}, {"check_scale_outside"}),
 ]
 """Each mutant with its arguments and the checks that catch it."""
 

@@ -42,16 +42,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.errors import UsageError
-from ppgen.objectives.bounds import BoundName, Estimator, Reduction
-from ppgen.objectives.discrete.coupled_draws import States
-from ppgen.objectives.discrete.score_function import without_own
+from ppgen.objectives.bounds import BoundName, Reduction
+from ppgen.objectives.discrete.coupled_draws import Coupled, States
+from ppgen.objectives.discrete.score_function import coefficient
 from ppgen.objectives.objective import Outcome, Scheduled, State, with_gradient_of
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import Site, per_datum
@@ -61,7 +60,7 @@ __all__ = ["Antithetic", "Branches", "difference"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Antithetic(Estimator, ABC):
+class Antithetic(Coupled, ABC):
     """The gradient (1), (2) of ``bound`` with ``num_particles`` (K) runs, each with a branch for every discrete site.
 
     To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :meth:`slope`; 3. register it.
@@ -71,8 +70,7 @@ class Antithetic(Estimator, ABC):
             it stands outside the data plate.
     """
 
-    needs_discrete: ClassVar[bool] = True
-    needs_binary: ClassVar[bool] = True
+    needs_binary = True
 
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
@@ -89,9 +87,8 @@ class Antithetic(Estimator, ABC):
         """
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        states = States(type(self).__name__)
+        states = self.drawn_by()
         runs = self.draw(program, batch, states)
-        _check_binary(runs, states.needed_by)
         num = len(runs.scored)
         branches = run_particles(program, batch, num * runs.num_particles, draw=Branches(runs, states))
         outcome, mirrored = self.outcome(runs, self.estimate), self.outcome(branches, self.estimate)
@@ -99,14 +96,6 @@ class Antithetic(Estimator, ABC):
         surrogate = value - runs.scale * self._ascent(runs, branches, states)
         bound = -value.detach() / outcome.num_data
         return Outcome(with_gradient_of(value, surrogate), outcome.num_data, {"bound": bound})
-
-    def estimate(self, particles: Particles) -> Tensor:
-        """The mean of the bounds of sets of K particles, (B,), with its gradient but for the scores, all in (1)."""
-        score = particles.log_q_of(particles.scored)
-        log_w = with_gradient_of(particles.log_w, particles.log_w + score).unflatten(0, (-1, self.total_particles))
-        sets = self.reduction.reduce(log_w.transpose(0, 1).flatten(1))  # (S B,)
-        bound: Tensor = sets.unflatten(0, (len(log_w), -1)).mean(0)
-        return bound
 
     def _ascent(self, runs: Particles, branches: Particles, states: States) -> Tensor:
         """The sum over sites, particles, data and units of (1) times l: its gradient is that of the bound by l."""
@@ -117,6 +106,17 @@ class Antithetic(Estimator, ABC):
             slope = self._slope(runs, branches, states, name, i)  # (K, B, F)
             total = total + (gain[..., None] * slope * states.logits(runs, name)).sum()
         return total
+
+    def _check(self, particles: Particles) -> None:
+        super()._check(particles)
+        name = type(self).__name__
+        for family in (family_of(particles.guide_sites[scored], name) for scored in particles.scored):
+            if not family.binary:
+                raise UsageError(
+                    f"{family.site} has units of several classes, and {name} mirrors the noise of binary ones alone: "
+                    "make it Bernoulli, or use an objective without needs_binary, such as 'reinforce', 'vimco' or "
+                    "'rebar'."
+                )
 
     def _slope(self, runs: Particles, branches: Particles, states: States, name: str, i: int) -> Tensor:
         """c of the units of the i-th discrete site, (K, B, F)."""
@@ -134,15 +134,9 @@ def difference(bound: Reduction, log_w: Tensor, mirrored: Tensor) -> Tensor:
     >>> difference(ELBO(num_particles=2), torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1)).squeeze(-1)
     tensor([0.5000, 1.5000])
     """
-    with_own, with_mirrored = (_coefficient(bound, log_w, other) for other in (log_w, mirrored))
-    own_among, mirrored_among = (_coefficient(bound, mirrored, other) for other in (log_w, mirrored))
+    with_own, with_mirrored = (coefficient(bound, log_w, other) for other in (log_w, mirrored))
+    own_among, mirrored_among = (coefficient(bound, mirrored, other) for other in (log_w, mirrored))
     return (with_own - with_mirrored + own_among - mirrored_among) / 2
-
-
-def _coefficient(bound: Reduction, others: Tensor, own: Tensor) -> Tensor:
-    """A_k(own_k; others), (K, B)."""
-    value, weights = without_own(bound, others, own)
-    return value - weights
 
 
 @dataclass(frozen=True)
@@ -164,13 +158,3 @@ class Branches:
         u, family = self.states.noise[name], family_of(site, self.states.needed_by)
         noise = torch.cat([*[u] * before, 1 - u, *[u] * (after - 1)])
         return family.harden(family.relax(fn, noise, 1.0)).detach()
-
-
-def _check_binary(runs: Particles, needed_by: str) -> None:
-    for name in runs.scored:
-        family = family_of(runs.guide_sites[name], needed_by)
-        if not family.binary:
-            raise UsageError(
-                f"{family.site} has units of several classes, and {needed_by} mirrors the noise of binary ones alone: "
-                "make it Bernoulli, or use an objective without needs_binary, such as 'reinforce', 'vimco' or 'rebar'."
-            )

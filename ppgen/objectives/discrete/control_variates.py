@@ -50,16 +50,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ppgen.arguments import Count, NonNegative, Positive
-from ppgen.objectives.bounds import BoundName, Estimator
+from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, LeaveOneOut, MovingAverage
-from ppgen.objectives.discrete.coupled_draws import Relaxations, States
-from ppgen.objectives.discrete.score_function import without_own
+from ppgen.objectives.discrete.coupled_draws import Coupled, Relaxations, States
+from ppgen.objectives.discrete.score_function import coefficient
 from ppgen.objectives.objective import Outcome, State, with_gradient_of
 from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.parameters import isolated
@@ -95,7 +95,7 @@ class Control(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelaxedControl(Estimator, ABC):
+class RelaxedControl(Coupled, ABC):
     """The gradient of ``bound`` with control variates (2); its value is the bound's, at discrete samples.
 
     ``temperature``, ``eta``: initial values of t and eta, or, with ``adaptive=False``, the values for good. In Pyro's
@@ -108,8 +108,6 @@ class RelaxedControl(Estimator, ABC):
         UsageError: a temperature is not positive; when the pair is run: a latent without a reparameterized sample is
             neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
     """
-
-    needs_discrete: ClassVar[bool] = True
 
     num_particles: Count = 1
     bound: BoundName = "elbo"
@@ -124,7 +122,7 @@ class RelaxedControl(Estimator, ABC):
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         program: Any = pair
         with torch.no_grad(), torch.random.fork_rng(), isolated():
-            particles = self.draw(Program(program.model, program.guide), batch, States(type(self).__name__))
+            particles = self.draw(Program(program.model, program.guide), batch)
             return self.control(particles).to(like_data(batch)).requires_grad_(self.adaptive)
 
     @property
@@ -153,13 +151,8 @@ class RelaxedControl(Estimator, ABC):
         surrogate = outcome.loss + particles.scale * (descent - ascent)
         return replace(outcome, loss=with_gradient_of(outcome.loss, surrogate), state=following)
 
-    def estimate(self, particles: Particles) -> Tensor:
-        """The bound, (B,), with its gradient but for the scores of discrete latents, which are all in (2)."""
-        score = particles.log_q_of(particles.scored)
-        return self.reduction.reduce(with_gradient_of(particles.log_w, particles.log_w + score))
-
     def _drawn(self, program: Program, batch: Batch) -> tuple[Particles, States]:
-        states = States(type(self).__name__)
+        states = self.drawn_by()
         return self.draw(program, batch, states), states
 
     def _own(self, program: Program, particles: Particles) -> Any:
@@ -184,18 +177,13 @@ class RelaxedControl(Estimator, ABC):
     def _gradients(self, particles: Particles, relaxed: Relaxations, replaced: Tensor) -> dict[str, Tensor]:
         """G: (2) by the natural parameters of each discrete site, (K, B, F), differentiable by the control's own."""
         log_w = particles.log_w.detach()
-        controls = torch.stack([self._coefficient(log_w, layer) for layer in replaced])  # (L, K, B)
+        controls = torch.stack([coefficient(self.reduction, log_w, layer) for layer in replaced])  # (L, K, B)
         slopes = torch.autograd.grad(controls.sum(), list(relaxed.own.values()), create_graph=True)
         missed = self.reduction.reduce(log_w) - self.reduction.weights(log_w) - controls  # (L, K, B)
         return {
             name: missed[i, ..., None] * relaxed.states.score(particles, name) + relaxed.path(name, slope)
             for i, (name, slope) in enumerate(zip(particles.scored, slopes, strict=True))
         }
-
-    def _coefficient(self, log_w: Tensor, replaced: Tensor) -> Tensor:
-        """A_k of (3) with ``replaced`` in the place of each log w_k, (K, B)."""
-        bound, weights = without_own(self.reduction, log_w, replaced)
-        return bound - weights
 
 
 def _descent(gradients: Mapping[str, Tensor], control: nn.Module) -> Tensor | float:

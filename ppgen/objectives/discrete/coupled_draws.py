@@ -7,16 +7,19 @@ site z_i of a guide: those before z_i as they were drawn, z_i and those after it
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ppgen.objectives.bounds import Estimator
+from ppgen.objectives.objective import with_gradient_of
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import Site, check_unscaled, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
-__all__ = ["Relaxations", "States"]
+__all__ = ["Coupled", "Relaxations", "States"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ class States:
         fn, name = site["fn"], site["name"]
         if fn.has_rsample:
             return None
-        check_unscaled(site, self.needed_by)
         family = family_of(site, self.needed_by)
         self.noise[name] = family.uniforms(fn)
         return family.harden(family.relax(fn, self.noise[name], 1.0)).detach()
@@ -84,3 +86,26 @@ class Relaxations:
         """How many discrete sites the guide draws before this one."""
         latents = [other for other, site in self.hard.guide_sites.items() if is_latent(site)]
         return sum(other in self.hard.scored for other in latents[: latents.index(name)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coupled(Estimator, ABC):
+    """An estimator whose further runs have the noise of the first."""
+
+    needs_discrete = True
+
+    def drawn_by(self) -> States:
+        return States(type(self).__name__)
+
+    def estimate(self, particles: Particles) -> Tensor:
+        """The mean of the bounds of sets of K particles, (B,), with its gradient but for the scores of states."""
+        score = particles.log_q_of(particles.scored)
+        log_w = with_gradient_of(particles.log_w, particles.log_w + score).unflatten(0, (-1, self.total_particles))
+        sets = self.reduction.reduce(log_w.transpose(0, 1).flatten(1))  # (S B,)
+        bound: Tensor = sets.unflatten(0, (len(log_w), -1)).mean(0)
+        return bound
+
+    def _check(self, particles: Particles) -> None:
+        super()._check(particles)
+        for name in particles.scored:
+            check_unscaled(particles.guide_sites[name], type(self).__name__)

@@ -38,7 +38,7 @@ from ppgen.pairs.memories import parts_of
 from ppgen.pairs.sites import Site, is_masked
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["MAX_JOINT_STATES", "MAX_TUPLES", "Enumeration", "expected_bound"]
+__all__ = ["MAX_JOINT_STATES", "MAX_TUPLES", "Enumeration", "check_number", "expected_bound"]
 
 MAX_JOINT_STATES = 2**16
 """Joint states of one datum's latents, and terms of one datum's expectation at one go, that are summed at most."""
@@ -195,15 +195,25 @@ class Enumeration:
         return [slice(start, start + size) for start in range(0, self.num_states, size)]
 
 
-def _tuples(bound: Reduction, log_w: Tensor, most: int) -> Tensor:
-    """The states of K particles in every combination, (S^K, K)."""
-    states, particles = log_w.shape[-2], 1 if bound.is_mean else bound.total_particles
+def check_number(bound: Reduction, states: int, most: int = MAX_JOINT_STATES) -> int:
+    """How many particles a bound draws from so many states, 1 where it is their mean.
+
+    Raises:
+        UsageError: they have more than ``most`` combinations.
+    """
+    particles = 1 if bound.is_mean else bound.total_particles
     if states**particles > most:
         raise UsageError(
             f"the exact expectation of {bound} would sum over {_power(states, particles)} draws of {particles} "
             f"particles for each datum, and at most {most} are: take fewer particles or latents."
         )
-    every = torch.arange(states, device=log_w.device)
+    return particles
+
+
+def _tuples(bound: Reduction, log_w: Tensor, most: int) -> Tensor:
+    """The states of K particles in every combination, (S^K, K)."""
+    particles = check_number(bound, log_w.shape[-2], most)
+    every = torch.arange(log_w.shape[-2], device=log_w.device)
     return torch.cartesian_prod(*[every] * particles).reshape(-1, particles)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
 from ppgen.arguments import Count, Positive
 from ppgen.objectives.bounds import BoundName, Estimator
-from ppgen.objectives.objective import Outcome, Scheduled, State
+from ppgen.objectives.objective import Scheduled
 from ppgen.pairs.discrete_families import DiscreteFamily, family_of
 from ppgen.pairs.sites import Site
-from ppgen.pairs.tracing import Batch, Particles, Program
+from ppgen.pairs.tracing import Draw
 
 __all__ = ["Relaxed"]
 
@@ -33,8 +33,8 @@ class Relaxed(Estimator, ABC):
             neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
     """
 
-    needs_discrete: ClassVar[bool] = True
-    unbiased_gradient: ClassVar[bool] = False
+    needs_discrete = True
+    unbiased_gradient = False
 
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
@@ -44,11 +44,8 @@ class Relaxed(Estimator, ABC):
     def value(self, family: DiscreteFamily, fn: Any) -> Tensor:
         """What a discrete site takes, of shape ``fn.shape()``, with a gradient by its natural parameters."""
 
-    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        return self.outcome(self.draw(program, batch, self._take), self.estimate)
-
-    def estimate(self, particles: Particles) -> Tensor:
-        return self.reduction.reduce(particles.log_w)
+    def drawn_by(self) -> Draw:
+        return self._take
 
     def _take(self, site: Site) -> Tensor | None:
         fn = site["fn"]

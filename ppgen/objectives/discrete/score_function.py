@@ -35,17 +35,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ppgen.objectives.bounds import Estimator, Reduction
 from ppgen.objectives.discrete.baselines import Baseline
-from ppgen.objectives.objective import Outcome, State, with_gradient_of
+from ppgen.objectives.objective import Outcome, State, capability, with_gradient_of
 from ppgen.pairs.tracing import Batch, Particles, Program
 
-__all__ = ["ScoreFunction", "without_own"]
+__all__ = ["Expansion", "ScoreFunction", "coefficient", "without_own"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class ScoreFunction(Estimator):
     To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :attr:`predictor`; 3. register it.
     """
 
-    needs_discrete: ClassVar[bool] = True
+    needs_discrete = True
 
     centred: bool = True
 
@@ -68,8 +68,8 @@ class ScoreFunction(Estimator):
     def predictor(self) -> Baseline:
         """The baseline."""
 
-    @property
-    def min_particles(self) -> int:  # type: ignore[override]  # depends on the baseline
+    @capability
+    def min_particles(self) -> int:
         """That of the baseline."""
         return self.predictor.min_particles
 
@@ -81,22 +81,28 @@ class ScoreFunction(Estimator):
             return {}
         now: Any = self.at(0)
         with torch.no_grad():
-            return self.predictor.initial_state(now.draw(program, batch).log_w)
+            particles = now.draw(program, batch)
+            return self.predictor.initial_state(now._expansion(particles).rest(particles))
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles = self.draw(program, batch)
-        log_w = particles.log_w.detach()  # (K, B)
-        predicted = self.predictor.predict(log_w, batch, program.own, state)  # (K, B)
-        signal = self.signal(log_w, predicted.detach(), self.predictor.unit(state))  # (K, B)
-        score = (signal * particles.log_q_of(particles.scored)).sum()
-        misfit = (log_w - predicted).square().mean(0).sum() / 2
+        expansion = self._expansion(particles)
+        rest, unit = expansion.rest(particles), self.predictor.unit(state)  # (K, B)
+        predicted = self.predictor.predict(rest, batch, program.own, state)  # (K, B)
+        ascent = self._ascent(particles, expansion, expansion.level + predicted.detach(), unit)
+        misfit = (rest - predicted).square().mean(0).sum() / 2
         outcome = self.outcome(particles, self.estimate)
-        loss = with_gradient_of(outcome.loss, outcome.loss + particles.scale * (misfit - score))
-        return replace(outcome, loss=loss, state=self.predictor.next_state(log_w, predicted.detach(), state))
+        loss = with_gradient_of(outcome.loss, outcome.loss + particles.scale * (misfit - ascent))
+        return replace(outcome, loss=loss, state=self.predictor.next_state(rest, predicted.detach(), state))
 
-    def estimate(self, particles: Particles) -> Tensor:
-        """The bound, (B,), with the pathwise part of its gradient: the first term of (1)."""
-        return self.reduction.reduce(particles.log_w)
+    def _expansion(self, particles: Particles) -> Expansion:
+        """What is known of log w beside the baseline: here nothing."""
+        return Expansion()
+
+    def _ascent(self, particles: Particles, expansion: Expansion, predicted: Tensor, unit: Tensor | float) -> Tensor:
+        """The sum over particles and data whose gradient is that of the bound beyond its pathwise part."""
+        signal = self.signal(particles.log_w.detach(), predicted, unit)  # (K, B)
+        return (signal * particles.log_q_of(particles.scored)).sum()
 
     def signal(self, log_w: Tensor, predicted: Tensor, unit: Tensor | float = 1.0) -> Tensor:
         """What multiplies the score beside the pathwise term: (f - f_k) / unit + v_k,k, (K, B), in nats.
@@ -109,6 +115,26 @@ class ScoreFunction(Estimator):
         others, weights = without_own(self.reduction, log_w, predicted)
         learning_signal = (self.reduction.reduce(log_w) - others) / unit
         return learning_signal + weights if self.centred else learning_signal
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """log w to first order in what was drawn: ``level``, (1, B), ``deviation`` from it and its gradient's ``means``,
+    (K, B), in nats."""
+
+    level: Tensor | float = 0.0
+    deviation: Tensor | float = 0.0
+    means: Tensor | float = 0.0
+
+    def rest(self, particles: Particles) -> Tensor:
+        """What it leaves of log w, (K, B), without gradient."""
+        return particles.log_w.detach() - self.level - self.deviation
+
+
+def coefficient(bound: Reduction, log_w: Tensor, own: Tensor) -> Tensor:
+    """f_k - v_k,k: the bound less each particle's weight in it, at ``own`` in the place of its log-weight; (K, B)."""
+    value, weights = without_own(bound, log_w, own)
+    return value - weights
 
 
 def without_own(bound: Reduction, log_w: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:

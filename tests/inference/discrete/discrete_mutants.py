@@ -121,7 +121,7 @@ class NoMeans(MuProp):
     """The expansion is taken off, and its expectation not given back."""
 
     def _expansion(self, particles: Particles) -> Any:
-        expansion = super()._expansion(particles)
+        expansion: Any = super()._expansion(particles)
         return replace(expansion, means=expansion.means.detach())
 
 
@@ -189,9 +189,7 @@ MUTANTS = [
     Mutant(_disarm, OtherProbability(num_particles=2), TinySBN),
     Mutant(_disarm, NoPathOfLogits(num_particles=2), Blend, rounds=8),
     Mutant(_disarm, _disarm, TinyDeepSBN, "ppgen.objectives.discrete.antithetic.Branches", StillLayers),
-    Mutant(
-        DisARM(**_tight), DisARM(**_tight), TinySBN, "ppgen.objectives.discrete.antithetic._coefficient", no_weights
-    ),
+    Mutant(DisARM(**_tight), DisARM(**_tight), TinySBN, "ppgen.objectives.discrete.antithetic.coefficient", no_weights),
     Mutant(Enumerate(), HeldProbabilities(), TinySBN, rounds=1),
     Mutant(Enumerate(**_tight), HeldWeights(**_tight), TinySBN, rounds=1),
     Mutant(_rebar, _rebar, TinySBN, "ppgen.pairs.discrete_families.BernoulliFamily.relax_given", held_relaxation),
