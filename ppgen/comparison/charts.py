@@ -210,8 +210,8 @@ def _name(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
     """Names in a column to the right, each with a thin line to its point, none over another."""
     if not points:
         return
-    figure = axes.figure
-    figure.canvas.draw()  # the layout is known from here on
+    figure: Any = axes.figure
+    figure.draw_without_rendering()  # the layout is known from here on
     height = axes.get_window_extent().height
     to_axes = axes.transData + axes.transAxes.inverted()
     ordered = sorted(((*to_axes.transform((x, y)), text, colour) for x, y, text, colour in points), key=lambda p: p[1])

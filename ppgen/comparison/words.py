@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
-from ppgen.pages.numbers import number, short, signed
+from ppgen.pages.numbers import short, signed
 
 __all__ = ["in_words"]
 
@@ -33,9 +33,9 @@ def _setting(point: PointResult, num_data: int) -> str:
     if evidence is None:
         return f"{start} log p(x) is not known for each datum."
     if evidence.is_exact:
-        return f"{start} log p(x) is {number(evidence.value)} nats per datum exactly ({evidence.method})."
+        return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.method})."
     return (
-        f"{start} log p(x) is about {number(evidence.value)} nats per datum (a reference and not exact: the bound of "
+        f"{start} log p(x) is about {evidence.value:.2f} nats per datum (a reference and not exact: the bound of "
         f"{evidence.num_particles} particles, standard error {short(evidence.standard_error, 2)})."
     )
 
@@ -95,7 +95,7 @@ def _to_avoid(point: PointResult) -> Iterator[str]:
 def _where(one: ObjectiveResult) -> str:
     """The block where the bias stands out most, and how much it is."""
     block, bias = min(one.biases.items(), key=lambda item: item[1].p_value)
-    return f"block {block}: {signed(100 * bias.along.value)}% along the gradient, z = {number(bias.z, 1)}"
+    return f"block {block}: {signed(100 * bias.along.value)}% along the gradient, z = {bias.z:.1f}"
 
 
 def _would_have_shown(one: ObjectiveResult) -> str:

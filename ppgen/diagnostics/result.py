@@ -21,8 +21,8 @@ _GRAVITY: dict[Status, int] = {"good": 0, "unknown": 1, "warn": 2, "bad": 3}
 
 def _question(finding: Any) -> str:
     """Whose details a finding has, in JSON or not; empty: those of no known question, which are left as they are."""
-    name = finding["question"] if isinstance(finding, Mapping) else finding.question
-    return name if any(name == question.name for question in QUESTIONS) else ""
+    name = finding.get("question") if isinstance(finding, Mapping) else getattr(finding, "question", "")
+    return next((question.name for question in QUESTIONS if question.name == name), "")
 
 
 if TYPE_CHECKING:

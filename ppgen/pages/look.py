@@ -139,7 +139,8 @@ class Panels(Look):
 
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
         crosses = " Crosses: the known modes." if self._modes else ""
-        return drawn(self._beside(x, named), alt, f"{named.capitalize()}, and as many samples. {caption}{crosses}")
+        beside = f"{min(len(x), len(self.data.shown[0]))} {named} beside {alt}"
+        return drawn(self._beside(x, named), beside, f"{named.capitalize()}, and as many samples. {caption}{crosses}")
 
     def file(self, x: Tensor) -> bytes:
         return self._beside(x, "data").png()

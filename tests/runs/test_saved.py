@@ -54,3 +54,10 @@ def test_it_is_diagnosed(folder: Path, question: str) -> None:
     again = ppgen.load(folder).diagnosis
     assert again is not None
     assert again.findings[0].status == found.findings[0].status
+
+
+def test_its_diagnosis_is_read_and_written_as_it_stands() -> None:
+    found = ppgen.load(SAVED / "vae").diagnosis
+    assert found is not None
+    assert found["gaps"].details.inference_gap == found["gaps"].number
+    assert found.to_json() == json.loads((SAVED / "vae" / "diagnosis.json").read_text(encoding="utf-8"))

@@ -36,6 +36,8 @@ QUESTIONS: list[Question] = [
     likeness,
 ]
 """In the order in which they are shown. To add one: 1. write a function of the case in a file of its own, named as the
-question is in JSON, under :func:`ppgen.diagnostics.asks`; 2. let it give None where the question does not arise for
-such a pair, told by what the pair is capable of and never by a name; 3. let it give a finding of status ``unknown``, or
-raise a ``UsageError``, where the question arises and cannot be answered; 4. put it here."""
+question is in JSON, under :func:`ppgen.diagnostics.asks`; its annotation, ``Finding[Numbers] | None``, names a frozen
+dataclass of what is found beside the number, as which ``diagnosis.json`` is read back; 2. let it give None where the
+question does not arise for such a pair, told by what the pair is capable of and never by a name; 3. let it give a
+finding of status ``unknown``, or raise a ``UsageError``, where the question arises and cannot be answered; 4. put it
+here."""
