@@ -23,6 +23,7 @@ from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
 from tests.tiny import tiny_pair
 from tests.training.test_books import Breaks
+from tests.training.test_optimizers import OPTIMIZERS
 
 pytestmark = pytest.mark.gpu
 
@@ -82,6 +83,16 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(
     fitted(model, objective, tmp_path, steps=4)
     resumed = fitted(model, objective, tmp_path, resume=True)
     for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_is_captured_moves_as_eager_steps_do_and_is_resumed(optimizer: str, tmp_path: Path) -> None:
+    whole, eager = (fitted("gan", "minimax", optimizer=optimizer, eager=eager) for eager in (False, True))
+    fitted("gan", "minimax", tmp_path, steps=4, optimizer=optimizer)
+    resumed = fitted("gan", "minimax", tmp_path, resume=True, optimizer=optimizer)
+    for name, value in whole.items():
+        torch.testing.assert_close(eager[name], value, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
 
 

@@ -192,7 +192,7 @@ def _train(
 ) -> _Training:
     pair = make(options.seed)
     try:
-        run = fit(pair, data, objective, device=device, progress=progress, **vars(options))
+        run = fit(pair, data, objective, device=device, progress=progress, training=options)
     except DivergedError as error:  # what the estimator does here is the answer
         return _Training((), failure=str(error))
     train, valid = ([line for line in run.metrics if line["split"] == split] for split in ("train", "valid"))

@@ -14,12 +14,11 @@ from ppgen.machine.devices import choose_device
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.tracing import Batch
 from ppgen.registry import MODELS
 from ppgen.runs.config import read_config
 from ppgen.runs.directory import CHECKPOINT, METRICS
 from ppgen.runs.run import Run
-from ppgen.training.batches import Interleaved
+from ppgen.training.batches import first_batches
 from ppgen.training.learner import load_learner, state_of
 from ppgen.training.metrics import read_metrics
 
@@ -55,10 +54,8 @@ def load(
     data = (as_dataset(data) if data is not None else _load_data(config)).to(place)
     _check_datum(config, data)
     rebuilt = _rebuild(config, pair).to(place)
-    examples = _first_batches(config, data)
-    batch = examples[0]
-    for example in examples:
-        rebuilt.prepare(*example)
+    options = config["training"]
+    batch, *_ = first_batches(rebuilt, data, options.get("batch_size", 2), options.get("seed", 0))
     objective = _made_again(config["objective"]) if objective is None else objective
     load_learner(rebuilt, objective, tensors, batch)
     state = {name: value.to(place) for name, value in state_of(tensors).items()}
@@ -110,10 +107,3 @@ def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:
             f"the run was trained on data of {was} features, and data {shown(data.spec.name)} have {now}: give it the "
             "data it was trained on, or train again."
         )
-
-
-def _first_batches(config: Mapping[str, Any], data: Dataset) -> list[Batch]:
-    """Those that training began with, of each part: they told the sizes of what a pair makes at its first batch."""
-    options, trains = config["training"], [part.train for part in data.parts]
-    batches = Interleaved(trains, options.get("batch_size", 2), options.get("seed", 0)).first
-    return [part.draw(batch) for part, batch in zip(data.parts, batches, strict=True)]

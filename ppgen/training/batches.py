@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ppgen.data import Split
+from ppgen.data import Dataset, Split
 from ppgen.machine.seeds import derived
+from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
 
-__all__ = ["Batches", "Interleaved"]
+__all__ = ["Batches", "Interleaved", "first_batches"]
 
 
 class Batches:
@@ -102,14 +103,18 @@ class Interleaved:
         """Where the data are."""
         return self.parts[0].device
 
-    @property
-    def first(self) -> list[Batch]:
-        """The first batch of each part."""
-        return [part[0] for part in self.parts]
-
     def at(self, cursor: int) -> tuple[int, Tensor]:
         """Which part has the turn, and the rows of its batch, (B,)."""
         epoch, turn = divmod(cursor, self.per_epoch)
         index, place = self._turns[turn]
         part = self.parts[index]
         return index, part.rows(epoch * part.per_epoch + place)
+
+
+def first_batches(pair: Pair, data: Dataset, batch_size: int, seed: int) -> list[Batch]:
+    """Those that training begins with, of each part; they tell the sizes of what a pair makes at its first batch."""
+    batches = Interleaved([part.train for part in data.parts], batch_size, seed)
+    found = [part.draw(batch[0]) for part, batch in zip(data.parts, batches.parts, strict=True)]
+    for batch in found:
+        pair.prepare(*batch)
+    return found

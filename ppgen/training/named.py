@@ -55,7 +55,7 @@ class Named:
         return found
 
     def __str__(self) -> str:
-        inside = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        inside = ", ".join(f"{name}={value!r}" for name, value in sorted(self.options.items()))
         return f"{self.kind.__name__}({inside})" if inside else self.kind.__name__
 
     def _check(self) -> None:

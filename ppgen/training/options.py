@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from annotated_types import Ge
 from pydantic import PlainValidator
 
 from ppgen.arguments import Count, NonNegative, Positive, check_fields
@@ -52,7 +53,7 @@ class TrainingOptions:
     window: Count = 5
     validate_every: Count | None = None
     checkpoint_seconds: NonNegative = 10.0
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     eager: bool = False
 
     def __post_init__(self) -> None:

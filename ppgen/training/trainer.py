@@ -23,7 +23,7 @@ from ppgen.pairs.nonfinite import first_nonfinite
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import in_evaluation, isolated, swapped
 from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides, run_particles
-from ppgen.training.batches import Interleaved
+from ppgen.training.batches import Interleaved, first_batches
 from ppgen.training.books import Books, Given, Move, NotFiniteError
 from ppgen.training.device_books import books_of
 from ppgen.training.learner import Learner, fixed_and_moving, load_state, state_of, under, untied
@@ -59,9 +59,9 @@ class Trainer:
 
     Args:
         pair: on the device where it is to be trained.
-        data: on the same device; of several parts, the batches take turns
-            (:class:`ppgen.training.batches.Interleaved`). objective: with its schedules, if any. options: see
-            :class:`ppgen.training.options.TrainingOptions`.
+        data: on the same device; of several parts, the batches take turns (:class:`Interleaved`).
+        objective: with its schedules, if any.
+        options: see :class:`ppgen.training.options.TrainingOptions`.
 
     Raises:
         UsageError: the pair, the objective and the data do not go together; found by one run of the pair; patience
@@ -72,10 +72,9 @@ class Trainer:
         self.data, self.objective, self.options = data, objective, options
         self.parts = data.parts
         self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed)
-        examples = [part.draw(batch) for part, batch in zip(self.parts, self.batches.first, strict=True)]
+        examples = first_batches(pair, data, options.batch_size, options.seed)
         batch = examples[0]
         for example in examples:
-            pair.prepare(*example)
             objective.check(Program(pair.model, pair.guide), example)
         num_data = sum(len(part.train[0]) for part in self.parts)
         self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
@@ -87,11 +86,10 @@ class Trainer:
         with isolated():
             state = objective.initial_state(self.learner.program, batch)
         self.state: State = {name: value.clone() for name, value in state.items()}
-        self._owned = {player.name: self.learner.owned_by(player) for player in self.players}
         self._arguments = {player.name: self.learner.arguments(player) for player in self.players}
         self._values = self.learner.values()
         self.optimizers = {
-            player.name: options.optimizer.make(list(self._owned[player.name].values()), player, options.lr)
+            player.name: options.optimizer.make(list(self.learner.owned_by(player).values()), player, options.lr)
             for player in self.players
         }
         self._steps: dict[Any, StepFunction] = {}
@@ -251,7 +249,7 @@ class Trainer:
             )
 
     def _new_books(self) -> Books:
-        like = next(iter(self._owned[self.players[0].name].values())).detach()  # x may be whole numbers
+        like = next(iter(self._arguments[self.players[0].name][0].values()))  # x may be whole numbers
         compiles: Callable[[Move], bool] = lambda move: move.part not in self._eager  # noqa: E731
         return books_of(self._planned, self.play, like, compiles, self._changed)
 
@@ -275,18 +273,18 @@ class Trainer:
 
     def play(self, move: Move, given: Given) -> None:
         """One step of one player, with these numbers; what comes of it is for the books."""
-        owned, books = self._owned[move.player.name], self._books
+        books, optimizer = self._books, self.optimizers[move.player.name]
+        (group,) = optimizer.param_groups
         gradients, report, state, buffers = self._stepped(move, given)
         norm = nn.utils.get_total_norm(gradients)
         prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
         named = {f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}
         books.judge(named, (f"{prefix}loss", f"{prefix}gradient_norm"), move.share)
-        for parameter, gradient in zip(owned.values(), gradients, strict=True):
+        for parameter, gradient in zip(group["params"], gradients, strict=True):
             parameter.grad = gradient
         if self.options.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(owned.values(), self.options.clip_norm, norm)
-        optimizer = self.optimizers[move.player.name]
-        optimizer.param_groups[0]["lr"] = given.rate
+            nn.utils.clip_grads_with_norm_(group["params"], self.options.clip_norm, norm)
+        group["lr"] = given.rate
         books.step(optimizer)
         self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
         for name, value in buffers.items():
@@ -314,7 +312,7 @@ class Trainer:
         self.turn, within = divmod(cursor, self._moves_per_turn)
         self.cursor = cursor - within
         move = self._planned(0)[within]
-        owned, part = self._owned[move.player.name], self.parts[move.part]
+        owned, part = self._arguments[move.player.name][0], self.parts[move.part]
         with torch.random.fork_rng():
             gradients = dict(zip(owned, self._stepped(move, self._books.given(move))[0], strict=True))
         batch = part.draw(self.batches.parts[move.part].take(move.rows))

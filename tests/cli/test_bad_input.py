@@ -70,6 +70,7 @@ NUMBERS: dict[str, tuple[list[str], str]] = {
     ),
     "no steps": ([*QUICK, "--steps", "0"], "steps must be a whole number of at least 1, got 0."),
     "empty batch": ([*QUICK, "--batch-size", "0"], "batch_size must be a whole number of at least 1, got 0."),
+    "seed": ([*QUICK, "--seed", "-1"], "seed must be a whole number of at least 0, got -1."),
     "learning rate": ([*QUICK, "--lr", "nan"], "lr must be a number above 0, got nan."),
     "schedule": ([*QUICK, "--schedule", "cosin"], "got 'cosin': did you mean 'cosine'? Known names: ConstantLR, "),
     "schedule's option": ([*QUICK, "--schedule", "StepLR(size=3)"], "StepLR has no option 'size': did you mean 'step_"),
@@ -182,7 +183,7 @@ def test_an_out_that_cannot_be_written_is_refused(capsys: Capture, tmp_path: Pat
 
 PAIRS = {
     "NoSite": "site 'z' is latent in the model and missing in the guide",
-    "Broadcasts": "site 'x': its observed value has shape (200, 1), which does not fit its plates",
+    "Broadcasts": "site 'x': its observed value has shape (20, 1), which does not fit its plates",
     "NotAPair": "expected a pair, an object with methods model(*batch) and guide(*batch), got NotAPair",
     "Raises": "raised KeyError: 'no such thing'.",
     "Mien": "my.py has no class 'Mien': did you mean 'Mine'? Known names: ",

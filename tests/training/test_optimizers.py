@@ -51,10 +51,10 @@ SCHEDULERS: dict[str, Callable[..., lr_scheduler.LRScheduler]] = {
     "PolynomialLR(power=2.0)": functools.partial(lr_scheduler.PolynomialLR, power=2.0),
     "CosineAnnealingLR(T_max=5)": functools.partial(lr_scheduler.CosineAnnealingLR, T_max=5),
     "CosineAnnealingWarmRestarts(T_0=3)": functools.partial(lr_scheduler.CosineAnnealingWarmRestarts, T_0=3),
-    "CyclicLR(base_lr=0.1, max_lr=0.2, cycle_momentum=False)": functools.partial(
+    "CyclicLR(base_lr=0.1, cycle_momentum=False, max_lr=0.2)": functools.partial(
         lr_scheduler.CyclicLR, base_lr=0.1, max_lr=0.2, cycle_momentum=False
     ),
-    "OneCycleLR(max_lr=0.2, total_steps=9, cycle_momentum=False)": functools.partial(
+    "OneCycleLR(cycle_momentum=False, max_lr=0.2, total_steps=9)": functools.partial(
         lr_scheduler.OneCycleLR, max_lr=0.2, total_steps=9, cycle_momentum=False
     ),
 }
