@@ -28,11 +28,11 @@ from torch import Tensor
 
 from ppgen.machine.progress import bar
 from ppgen.pairs.latents import latent_names, side_by_side
-from ppgen.pairs.looking import looking
+from ppgen.pairs.looking import looked_at
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import detached, in_evaluation
 from ppgen.pairs.rows import num_rows, take_rows
-from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+from ppgen.pairs.tracing import Batch, Particles
 from ppgen.posterior.arviz_bridge import convergence_of
 
 __all__ = ["ChainBudget", "PosteriorChains", "posterior_chains"]
@@ -90,8 +90,7 @@ def posterior_chains(
     """
     budget = ChainBudget() if budget is None else budget
     copies = take_rows(batch, torch.arange(num_rows(batch)).repeat(budget.num_chains))  # (M B, ...)
-    with looking(pair):
-        one = run_particles(Program(pair.model, pair.guide), copies, 1)
+    one = looked_at(pair, copies, seed=None)
     found, divergences = _sampled(pair, copies, one, budget, shared or {}, progress)
     together = side_by_side(one, {name: found[name].double() for name in one.latents})  # (S, M B, F)
     draws = together.reshape(len(together), budget.num_chains, -1, together.shape[-1]).movedim(1, 0)  # (M, S, B, F)

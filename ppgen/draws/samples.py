@@ -16,10 +16,10 @@ from torch import Tensor
 from ppgen.arguments import at_least
 from ppgen.data import Dataset
 from ppgen.machine.entry import entry_point
-from ppgen.pairs.looking import looking
+from ppgen.pairs.looking import looked_at, looking
 from ppgen.pairs.places import brought_to, ready
 from ppgen.pairs.sampling import Draws
-from ppgen.pairs.tracing import Batch, Program, run_particles
+from ppgen.pairs.tracing import Batch
 
 __all__ = ["Draws", "conditions", "has_walk", "prior_latents", "prior_samples", "reconstructions"]
 
@@ -72,9 +72,7 @@ def reconstructions(pair: Any, batch: Batch, *, seed: int = 0) -> Draws:
 
 def has_walk(pair: Any, batch: Batch) -> bool:
     """Whether the guide draws a latent for each datum, that :func:`latent_traversal` can move."""
-    pair, batch = ready(pair, batch)
-    with looking(pair, seed=0):
-        return bool(run_particles(Program(pair.model, pair.guide), batch, 1).latents)
+    return bool(looked_at(*ready(pair, batch)).latents)
 
 
 def conditions(data: Dataset, num: int) -> Batch:

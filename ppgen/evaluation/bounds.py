@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -11,12 +10,11 @@ from torch import Tensor
 
 from ppgen.arguments import at_least
 from ppgen.pairs.log_weights import log_weight_chunks
-from ppgen.pairs.looking import looking
+from ppgen.pairs.looking import few_of, looked_at
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.reductions import log_mean_exp
-from ppgen.pairs.rows import take_rows
 from ppgen.pairs.sites import is_point
-from ppgen.pairs.tracing import Batch, Particles, Program, automatic_guides, run_particles
+from ppgen.pairs.tracing import Batch
 
 __all__ = ["bounds", "bounds_of", "evidence_of", "sizes_to"]
 
@@ -45,20 +43,11 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
     ``"point"``: the guide holds a latent at one point z' (AutoDelta), and the weight is log p(x, z'), the density of x
     and z' together, which is no bound on log p(x). ``"bound"``: their log-mean-exp is a bound.
     """
-    with looking(pair, seed=0):
-        one = _one_particle(Program(pair.model, pair.guide), batch)
+    one = looked_at(pair, few_of(pair, batch))
     latents = [one.guide_sites[name] for name in one.latents]
     if not latents or pair.exact_guide:
         return "exact" if all(is_point(one.guide_sites[name]) for name in one.global_latents) else "bound"
     return "point" if any(map(is_point, latents)) and not one.made_of else "bound"
-
-
-def _one_particle(program: Program, batch: Batch) -> Particles:
-    """Of two data; of all where they go together: a guide with parameters for each datum."""
-    if not automatic_guides(program.guide):
-        with suppress(RuntimeError, ValueError):
-            return run_particles(program, take_rows(batch, slice(2)), 1)
-    return run_particles(program, batch, 1)
 
 
 def sizes_to(particles: int) -> list[int]:

@@ -8,7 +8,6 @@ from numbers import Number
 from operator import attrgetter
 from typing import Any, ClassVar
 
-import pyro
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
@@ -19,12 +18,12 @@ from ppgen.errors import UsageError, shown
 from ppgen.evaluation.bounds import bounds
 from ppgen.machine.progress import track
 from ppgen.pairs.log_weights import read_particles
-from ppgen.pairs.looking import looking, seeded
+from ppgen.pairs.looking import goes_apart, looked_at, seeded
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.rows import is_divisible, num_rows, rows_or_all, take_rows
-from ppgen.pairs.tracing import Batch, Particles, Program, divides, run_particles
+from ppgen.pairs.rows import num_rows, rows_or_all, take_rows
+from ppgen.pairs.tracing import Batch, Particles
 
-__all__ = ["Arguments", "Case", "data_or_arguments", "goes_apart"]
+__all__ = ["Arguments", "Case", "data_or_arguments"]
 
 _CHUNK = 500
 """Draws made at a time."""
@@ -231,16 +230,4 @@ class Case:
             )
 
     def _of_two_data(self, num_particles: int) -> Particles:
-        return _looked_at(self.pair, self.first(2), num_particles, self.seed)
-
-
-def goes_apart(pair: Pair, batch: Batch) -> bool:
-    """Whether some of the data of a batch can be given to a pair alone."""
-    divisible = is_divisible(batch, num_rows(batch))
-    return divisible and (not pair.has_weights or divides(_looked_at(pair, batch, 1)))
-
-
-def _looked_at(pair: Pair, batch: Batch, num_particles: int, seed: int = 0) -> Particles:
-    pair.prepare(*batch)
-    with looking(pair, seed), pyro.validation_enabled(False):
-        return run_particles(Program(pair.model, pair.guide), batch, num_particles)
+        return looked_at(self.pair, self.first(2), num_particles, self.seed)

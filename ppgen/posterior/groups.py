@@ -29,7 +29,7 @@ from torch import Tensor
 from ppgen.arguments import at_least
 from ppgen.errors import UsageError
 from ppgen.machine.progress import track
-from ppgen.pairs.looking import looking
+from ppgen.pairs.looking import looked_at, looking
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Runner
 from ppgen.pairs.sites import Site, is_latent
@@ -145,10 +145,7 @@ def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *
 
 def numbers_of_a_draw(pair: Pair, batch: Batch) -> int:
     """How many numbers one draw of everything has: latents and data, of the posterior and of the prior."""
-    pair.prepare(*batch)
-    with looking(pair, seed=0):
-        one = run_particles(Program(pair.model, pair.guide), batch, 1)
-    return 2 * sum(_sizes(one))
+    return 2 * sum(_sizes(looked_at(pair, batch)))
 
 
 def _drawn(one: Particles, num_samples: int, resampled_from: int | None, replay: Replay) -> Groups:

@@ -31,14 +31,14 @@ from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.uniformity import symmetry_p
 from ppgen.errors import UsageError, shown
-from ppgen.evaluation.case import Case, goes_apart
+from ppgen.evaluation.case import Case
 from ppgen.machine.progress import track
 from ppgen.pairs.latents import latent_names, side_by_side
 from ppgen.pairs.log_weights import datum_width
+from ppgen.pairs.looking import few_of
 from ppgen.pairs.pair import Pair, check_density
 from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.places import ready
-from ppgen.pairs.rows import take_rows
 from ppgen.pairs.sampling import dreamt
 from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -193,7 +193,7 @@ def _afforded(case: Case) -> tuple[int, int]:
 
 def _towards(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> None:
     """Steps of the guide up log q(g*); none where a guide makes its latents of others, and has no density of g*."""
-    few = take_rows(batch, slice(2)) if goes_apart(pair, batch) else batch
+    few = few_of(pair, batch)
     for _ in _steps(pair, _TOWARDS):
         outside = run_particles(Program(pair.model, pair.guide), few, 1, given).outside
         assert outside is not None
@@ -208,7 +208,7 @@ def _fit(pair: Pair, batch: Batch, num_steps: int) -> tuple[Tensor, list[str]]:
         particles = _drawn(pair, batch, _PARTICLES).with_fixed(model=True)
         log_w = [part.log_w.sum(1) for part in (particles, particles.outside) if part is not None]  # (K,) each
         (-torch.stack(log_w).sum(0).mean()).backward()
-    few = take_rows(batch, slice(2)) if goes_apart(pair, batch) else batch
+    few = few_of(pair, batch)
     with torch.no_grad():
         return _numbers(_drawn(pair, few, _DRAWS))
 

@@ -46,7 +46,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor
 
@@ -55,14 +54,14 @@ from ppgen.diagnostics.finding import Finding, LogWeight, Real, Status
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.weights import check_tail, effective_sample_size, k_threshold, pareto_k
 from ppgen.errors import UsageError
-from ppgen.evaluation.case import Case, goes_apart
+from ppgen.evaluation.case import Case
 from ppgen.machine.progress import track
 from ppgen.pairs.log_weights import datum_width, read_particles, rows_of
-from ppgen.pairs.looking import looking, seeded
+from ppgen.pairs.looking import goes_apart, looked_at, seeded
 from ppgen.pairs.pair import Pair, check_density
 from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
-from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+from ppgen.pairs.tracing import Batch, Particles
 
 __all__ = ["AllData", "GlobalWeights", "global_importance", "global_log_weights"]
 
@@ -230,8 +229,7 @@ def global_log_weights(
 
 def _drawn(pair: Pair, few: Batch) -> Particles:
     """One particle at a few data, for its latents outside the data plate."""
-    with looking(pair), pyro.validation_enabled(False):
-        one = run_particles(Program(pair.model, pair.guide), few, 1)
+    one = looked_at(pair, few, seed=None)
     if one.outside is None:
         raise UsageError("expected latents outside the data plate, found none: ask for each datum's own log-weights.")
     return one
