@@ -87,7 +87,7 @@ class DiscreteVAE(Pair):
         networks = Networks(spec, network, hidden, channels, activation)
         self.units = DiscreteUnits(units, classes)
         self.likelihood = likelihood(spec)
-        self.register_buffer("mean", torch.zeros(spec.num_features) if spec.mean is None else spec.mean.clone())
+        self.register_buffer("mean", spec.centre)
         self.prior = nn.Parameter(torch.zeros(self.units.num_numbers))
         self.encoder = networks.encoder(self.units.num_numbers)
         self.decoder = networks.decoder(

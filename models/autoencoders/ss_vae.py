@@ -134,7 +134,7 @@ class SSVAE(Pair):
         self.alpha = float(alpha)
         self.likelihood = likelihood(spec)
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
-        self.register_buffer("mean", torch.zeros(features) if spec.mean is None else spec.mean.clone())
+        self.register_buffer("mean", spec.centre)
         networks = Networks(spec, network, classifier, channels, activation)
         self.shift = networks.random_shift(max_shift)
         self.classifier = networks.encoder(self.num_classes, kernel=5, dropout=dropout)

@@ -88,7 +88,7 @@ class SBN(Pair):
         super().__init__(data_size=spec.num_data)
         self.layers = tuple(layers)
         self.likelihood = likelihood(spec)
-        self.register_buffer("mean", torch.zeros(spec.num_features) if spec.mean is None else spec.mean.clone())
+        self.register_buffer("mean", spec.centre)
         steps = list(pairwise((spec.num_features, *self.layers)))  # (below, above)
         self.prior = nn.Parameter(torch.zeros(self.layers[-1]))
         self.decoders = nn.ModuleList(MLP(up, down, hidden[::-1], activation) for down, up in steps[1:])

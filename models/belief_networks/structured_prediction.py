@@ -97,7 +97,7 @@ class StructuredPrediction(Pair):
         units = [DiscreteUnits(num, classes) for num in layers]
         sizes = [layer.num_numbers for layer in units]
         self.units: Sequence[DiscreteUnits] = nn.ModuleList(units)  # type: ignore[assignment]  # a list of any modules
-        self.register_buffer("mean", torch.zeros(spec.num_features) if spec.mean is None else spec.mean.clone())
+        self.register_buffer("mean", spec.centre)
         self.networks = nn.ModuleList(MLP(a, b, hidden, activation) for a, b in pairwise([self.given, *sizes]))
         rest = None if spec.mean is None else spec.mean[self.given :]
         lower = replace(spec, num_features=spec.num_features - self.given, mean=rest, image_shape=None, vocabulary=None)

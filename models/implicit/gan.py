@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pyro
 import pyro.distributions as dist
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, nearest, shown
+from ppgen.errors import UsageError, shown
 from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import register_model
@@ -105,8 +105,8 @@ class GAN(Pair):
         latent_dim: Count = 32,
         *,
         hidden: Sizes = (256, 256),
-        prior: str = "normal",
-        output: str | None = None,
+        prior: Literal["normal", "uniform"] = "normal",
+        output: Literal["identity", "sigmoid", "tanh"] | None = None,
         activation: Activation = "relu",
         network: Network = "mlp",
         channels: Annotated[Sizes, Len(1)] = (64, 32),
@@ -114,8 +114,6 @@ class GAN(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.latent_dim = latent_dim
-        if prior not in _PRIORS:
-            raise UsageError(f"expected the name of a prior, got {shown(prior)}{nearest(prior, _PRIORS)}")
         self.prior = _PRIORS[prior]
         self.output = _output_for(spec, output)
         bias = None if spec.mean is None else _OUTPUTS[self.output].inverse(spec.mean)
@@ -145,10 +143,7 @@ def _output_for(spec: DataSpec, output: str | None) -> str:
             f"GAN makes real numbers, and data {shown(spec.name)} are {spec.observation}, whose draws have no "
             "gradient: choose a model for them (`ppgen list models`)."
         )
-    name = _DEFAULTS[spec.observation] if output is None else output
-    if name not in _OUTPUTS:
-        raise UsageError(f"expected the name of an output, got {shown(output)}{nearest(output, _OUTPUTS)}")
-    return name
+    return output or _DEFAULTS[spec.observation]
 
 
 def _check_range(x: Tensor, output: str) -> None:

@@ -95,8 +95,7 @@ class GMM(Pair):
         super().__init__(data_size=spec.num_data)
         self.num_components = num_components
         self.family = _family(spec, covariance, bayesian)
-        mean = torch.zeros(spec.num_features) if spec.mean is None else spec.mean
-        centre = self.family.locs_of(mean)  # (D,)
+        centre = self.family.locs_of(spec.centre)  # (D,)
         locs = centre + scale * torch.randn(num_components, spec.num_features)  # (C, D)
         log_weights = torch.full((num_components,), -math.log(num_components))
         start = (log_weights, self.family(locs, self.family.start_scales(locs, scale)))

@@ -31,15 +31,15 @@ Welling, Smyth and Teh, 2009.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppgen.arguments import Count, Positive, Sizes, one_of
+from ppgen.arguments import Count, Positive, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.distributions.log_dirichlet import LogDirichlet
@@ -99,8 +99,8 @@ class LDA(Pair):
         spec: DataSpec,
         num_topics: Count = 50,
         *,
-        guide: str = "document",
-        topics: str = "parameter",
+        guide: Literal["document", "amortised"] = "document",
+        topics: Literal["parameter", "dirichlet"] = "parameter",
         concentration: Positive = 0.1,
         topic_concentration: Positive = 0.05,
         iterations: Count = 20,
@@ -111,16 +111,9 @@ class LDA(Pair):
             raise UsageError(f"LDA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
         self.num_topics = num_topics
         alpha = torch.full((num_topics,), float(concentration))
-        tables = {
-            "parameter": lambda: _Parameters(_near_mean(spec, num_topics)),
-            "dirichlet": lambda: _Latents(_near_mean(spec, num_topics), topic_concentration),
-        }
-        guides = {
-            "document": lambda: _CoordinateAscent(iterations),
-            "amortised": lambda: _Network(spec, num_topics, hidden),
-        }
-        self.table: _Topics = _named("topics", topics, tables)
-        self.counts: nn.Module = _named("guide", guide, guides)
+        start = _near_mean(spec, num_topics)
+        self.table = _Parameters(start) if topics == "parameter" else _Latents(start, topic_concentration)
+        self.counts = _CoordinateAscent(iterations) if guide == "document" else _Network(spec, num_topics, hidden)
         self.log_concentration = nn.Parameter(alpha.log())
         self.guide_log_concentration = nn.Parameter(alpha.log())
         self.guide_log_mass = nn.Parameter(torch.zeros(()))
@@ -237,8 +230,3 @@ def _near_mean(spec: DataSpec, num_topics: int) -> Tensor:
 def _off_zero(value: Tensor) -> Tensor:
     """``value`` off zero, so that it can be divided by and has a logarithm."""
     return value.clamp_min(torch.finfo(value.dtype).tiny)
-
-
-def _named(argument: str, name: Any, choices: Mapping[str, Callable[[], nn.Module]]) -> Any:
-    one_of(f"expected {argument} to be {' or '.join(map(repr, choices))}, got", name, choices)
-    return choices[name]()

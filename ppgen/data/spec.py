@@ -119,6 +119,11 @@ class DataSpec:
             )
 
     @property
+    def centre(self) -> torch.Tensor:
+        """A copy of the mean, (D,); zeros where it is not known."""
+        return torch.zeros(self.num_features) if self.mean is None else self.mean.clone()
+
+    @property
     def in_unit_interval(self) -> bool:
         """Whether x lies in [0, 1], whatever the data."""
         return self.observation == "binary" or self.levels is not None

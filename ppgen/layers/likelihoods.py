@@ -30,7 +30,7 @@ class Likelihood(nn.Module, ABC):
     Attributes:
         num_outputs: how many numbers the decoder gives for one datum.
 
-    To add one: 1. subclass, 2. write ``forward`` and ``initial_bias``, 3. name its observation in ``LIKELIHOODS``.
+    To add one: 1. subclass, 2. write ``forward`` and ``bias_at``, 3. name its observation in ``LIKELIHOODS``.
     """
 
     def __init__(self, spec: DataSpec) -> None:
@@ -44,9 +44,13 @@ class Likelihood(nn.Module, ABC):
         Of the data x, (B, num_features), it may take what the model does not make: how many words a document has.
         """
 
-    @abstractmethod
     def initial_bias(self, mean: Tensor | None) -> Tensor | None:
         """Where the decoder's last bias starts for p(x) to start at the training mean; None without one."""
+        return None if mean is None else self.bias_at(mean)
+
+    def bias_at(self, mean: Tensor) -> Tensor:
+        """The outputs at which p(x) has that mean, (num_outputs,): here the mean itself."""
+        return mean
 
 
 class BernoulliLikelihood(Likelihood):
@@ -55,9 +59,9 @@ class BernoulliLikelihood(Likelihood):
     def forward(self, outputs: Tensor, x: Tensor) -> Any:
         return dist.Bernoulli(logits=outputs).to_event(1)
 
-    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+    def bias_at(self, mean: Tensor) -> Tensor:
         """The mean's logit, the mean clipped to [0.001, 0.999] as in Burda et al., 2016."""
-        return None if mean is None else mean.clamp(0.001, 0.999).logit()
+        return mean.clamp(0.001, 0.999).logit()
 
 
 class GaussianLikelihood(Likelihood):
@@ -69,9 +73,6 @@ class GaussianLikelihood(Likelihood):
 
     def forward(self, outputs: Tensor, x: Tensor) -> Any:
         return dist.Normal(outputs, self.log_scale.exp()).to_event(1)
-
-    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
-        return mean
 
 
 class LogisticLikelihood(Likelihood):
@@ -86,9 +87,6 @@ class LogisticLikelihood(Likelihood):
     def forward(self, outputs: Tensor, x: Tensor) -> Any:
         return dist.Independent(DiscretizedLogistic(outputs, self.log_scale, self.levels), 1)
 
-    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
-        return mean
-
 
 class MultinomialLikelihood(Likelihood):
     """Counts x: the words of a document of n words, each drawn from softmax(outputs); n is the data's."""
@@ -96,9 +94,9 @@ class MultinomialLikelihood(Likelihood):
     def forward(self, outputs: Tensor, x: Tensor) -> Any:
         return BagOfWords(outputs.log_softmax(-1), x.sum(-1))
 
-    def initial_bias(self, mean: Tensor | None) -> Tensor | None:
+    def bias_at(self, mean: Tensor) -> Tensor:
         """The mean's logarithm, the mean at least a millionth."""
-        return None if mean is None else mean.clamp_min(1e-6).log()
+        return mean.clamp_min(1e-6).log()
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {

@@ -42,7 +42,7 @@ def draw_binary(logits: Tensor) -> Tensor:
 class VisibleLayer(nn.Module, ABC):
     """p(v | eta) of one datum v, (..., D), with natural parameters eta, (..., num_units).
 
-    To add one: 1. subclass, 2. write the four methods, 3. name it in ``LAYERS`` and, where a kind of data asks for
+    To add one: 1. subclass, 2. write the three methods, 3. name it in ``LAYERS`` and, where a kind of data asks for
     it, in ``DEFAULTS``.
     """
 
@@ -63,9 +63,13 @@ class VisibleLayer(nn.Module, ABC):
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         """One draw of p(v | eta), (..., num_units) -> (..., D)."""
 
-    @abstractmethod
     def initial_bias(self, mean: Tensor | None) -> Tensor:
         """The bias at which p(v) without hidden units has the training mean; zeros without one. (num_units,)"""
+        return torch.zeros(self.num_units) if mean is None else self.bias_at(mean)
+
+    def bias_at(self, mean: Tensor) -> Tensor:
+        """The bias at which p(v) without hidden units has that mean: here the mean itself. (num_units,)"""
+        return mean.clone()
 
     def log_measure(self, v: Tensor) -> Tensor:
         """log m(v), (..., D) -> (...,)."""
@@ -107,9 +111,9 @@ class BernoulliLayer(VisibleLayer):
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return draw_binary(eta)
 
-    def initial_bias(self, mean: Tensor | None) -> Tensor:
+    def bias_at(self, mean: Tensor) -> Tensor:
         """The mean's logit, the mean clipped to [0.001, 0.999]."""
-        return torch.zeros(self.num_units) if mean is None else mean.clamp(0.001, 0.999).logit()
+        return mean.clamp(0.001, 0.999).logit()
 
 
 class GaussianLayer(VisibleLayer):
@@ -131,9 +135,6 @@ class GaussianLayer(VisibleLayer):
 
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return eta + self.log_scale.exp() * torch.randn_like(eta)
-
-    def initial_bias(self, mean: Tensor | None) -> Tensor:
-        return torch.zeros(self.num_units) if mean is None else mean.clone()
 
 
 class CategoricalLayer(VisibleLayer):
@@ -158,7 +159,7 @@ class CategoricalLayer(VisibleLayer):
         level = (torch.rand_like(below[..., :1]) >= below).sum(-1)
         return level.to(eta.dtype) / (self.levels - 1)
 
-    def initial_bias(self, mean: Tensor | None) -> Tensor:
+    def bias_at(self, mean: Tensor) -> Tensor:
         """Zeros: a mean does not tell how often each level occurs."""
         return torch.zeros(self.num_units)
 
@@ -209,8 +210,8 @@ class CountsLayer(VisibleLayer):
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return draw_counts(eta.softmax(-1), size.squeeze(-1).expand(eta.shape[:-1]))
 
-    def initial_bias(self, mean: Tensor | None) -> Tensor:
-        return torch.zeros(self.num_units) if mean is None else mean.clamp_min(1e-6).log()
+    def bias_at(self, mean: Tensor) -> Tensor:
+        return mean.clamp_min(1e-6).log()
 
 
 LAYERS: dict[str, type[VisibleLayer]] = {
