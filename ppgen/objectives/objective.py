@@ -220,7 +220,8 @@ class Objective(pyro.infer.ELBO, ABC):
             what = f"{scheduled[0]} is a schedule" if scheduled else "it has several players"
             raise UsageError(f"{self}: {what}, and no step is known here: use objective.at(step), or ppgen.fit.")
         program = Program(_with(model, options), _with(guide, options))
-        known, kind = known_of(_TAKEN.setdefault(self, WeakKeyDictionary()), program, batch)
+        arguments = (*batch, *options.values())
+        known, kind = known_of(_TAKEN.setdefault(self, WeakKeyDictionary()), program, arguments)
         if kind not in known:
             self.check(program, batch)
             known[kind] = True

@@ -86,8 +86,7 @@ def check_bound(objective: Objective) -> None:
 def check_unbiased_gradient(objective: Objective) -> None:
     """A z-test per parameter against finite differences of the value with the same random numbers.
 
-    In a game each player's gradient is that of its own loss while the others stand still; the value is that of the
-    player who moves the pair.
+    In a game it is the loss of the player who moves the pair, while the others stand still.
 
     Paired draws leave only the estimator's own noise. With four parameters and |z| < 5 at 39 degrees of freedom the
     rate of false alarms is about 1 in 20,000; differences below 1e-6 are rounding.
