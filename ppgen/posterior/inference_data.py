@@ -81,8 +81,7 @@ def to_inference_data(
             model disagree (the site is named).
     """
     with seeded(seed):
-        options = {"num_samples": num_samples, "resampled_from": resampled_from}
-        groups = _groups(source, batch, data_plate=data_plate, progress=progress, **options)
+        groups = _groups(source, batch, data_plate, num_samples, resampled_from, progress)
     every = {**_attributes(groups), **(attrs or {})}
     return inference_data(groups.variables, groups.chains, every, coords=coords, dims=dims)
 
@@ -108,45 +107,30 @@ def write_posterior(pair: Any, batch: Batch, path: str | Path, **options: Any) -
 
 
 @singledispatch
-def _groups(
-    source: Any,
-    batch: tuple[Any, ...] | None,
-    *,
-    num_samples: int | None,
-    resampled_from: int | None,
-    data_plate: str | None,
-    progress: bool,
-) -> Groups:
-    """Of a pair."""
+def _groups(source: Any, batch: Batch | None, plate: str | None, num: int | None, of: int | None, bar: bool) -> Groups:
+    """``num`` draws, resampled from ``of``; of a pair."""
     pair = as_pair(source)
     if batch is None:
         raise UsageError(f"expected the batch that {type(source).__name__} is run at, got none: give (x,) or (x, y).")
-    num_samples = _SAMPLES if num_samples is None else num_samples
-    return guide_groups(pair, brought_to(source, batch), num_samples, resampled_from, progress=progress)
+    return guide_groups(pair, brought_to(source, batch), _SAMPLES if num is None else num, of, progress=bar)
 
 
 @_groups.register
-def _of_svi(source: SVI, batch: tuple[Any, ...] | None, *, data_plate: str | None, **options: Any) -> Groups:
+def _of_svi(source: SVI, batch: Batch | None, plate: str | None, *options: Any) -> Groups:
     pair = owner(source.model)
     if not isinstance(pair, Pair) or owner(source.guide) is not pair:
-        pair = pair_from(source.model, source.guide, data_plate=data_plate)
-    return _groups(pair, batch, data_plate=data_plate, **options)
+        pair = pair_from(source.model, source.guide, data_plate=plate)
+    return _groups(pair, batch, plate, *options)
 
 
 @_groups.register
 def _of_mcmc(
-    source: MCMC,
-    batch: tuple[Any, ...] | None,
-    *,
-    num_samples: int | None,
-    resampled_from: int | None,
-    data_plate: str | None,
-    progress: bool,
+    source: MCMC, batch: Batch | None, plate: str | None, num: int | None, of: int | None, bar: bool
 ) -> Groups:
-    if num_samples is not None or resampled_from is not None:
+    if num is not None or of is not None:
         raise UsageError("num_samples and resampled_from are for draws of a guide: of MCMC all draws are taken.")
     arguments, options = (source._args, source._kwargs) if batch is None else (batch, {})
-    return mcmc_groups(source, arguments or (), options or {}, progress=progress)
+    return mcmc_groups(source, arguments or (), options or {}, progress=bar)
 
 
 def _attributes(groups: Groups) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Replay:
         """At ``num`` draws of the latents, which those of other latents of the model follow."""
         parts: list[tuple[Variables, Variables, Variables, Variables]] = []
         for start, size in self._blocks(num, "posterior predictive"):
-            runner = self._runner(size)
+            runner = self.runner.anew(size)
             given = {name: z.values[start : start + size] for name, z in latents.items()}
             sites = runner.at(runner.program.model, given, summing=self.summed)
             data = {name: site for name, site in observations(sites).items() if name not in given}
@@ -76,7 +76,7 @@ class Replay:
         """``num`` draws of the latents from the prior, and of the data from the prior predictive."""
         parts: list[tuple[Variables, Variables]] = []
         for _, size in self._blocks(num, "prior predictive"):
-            runner = self._runner(size)
+            runner = self.runner.anew(size)
             sites = runner.at(unobserved(runner.program.model), {})
             wanted = {n: s for n, s in sites.items() if is_computed(s) or (is_latent(s) and s["value"].numel())}
             drawn = {name: self._values(site, size) for name, site in wanted.items()}
@@ -84,9 +84,6 @@ class Replay:
             parts.append((drawn, data))
         latents, data = (_joined(part) for part in zip(*parts, strict=True))
         return latents, data
-
-    def _runner(self, size: int) -> Runner:
-        return self.runner.anew(size)
 
     def _blocks(self, num: int, what: str) -> Iterator[tuple[int, int]]:
         """Where each block starts, and its size."""
