@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Number
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import pyro
@@ -175,9 +176,10 @@ class Case:
         A latent outside the data plate is drawn anew for every particle, and a datum's weights are given it
         (:func:`ppgen.pairs.log_weights.log_weight_chunks`). Not to be asked of an implicit pair.
         """
+        weights = attrgetter("log_w")
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            blocks = [*read_particles(self.pair, self.batch, self.num_particles, _log_w, progress=self.progress)]
+            blocks = [*read_particles(self.pair, self.batch, self.num_particles, weights, progress=self.progress)]
         return torch.cat([torch.cat(block) for block in blocks], dim=1).double()
 
     @cached_property
@@ -242,7 +244,3 @@ def _looked_at(pair: Pair, batch: Batch, num_particles: int) -> Particles:
     pair.prepare(*batch)
     with torch.no_grad(), isolated(), torch.random.fork_rng(), pyro.validation_enabled(False), in_evaluation(pair):
         return run_particles(Program(pair.model, pair.guide), batch, num_particles)
-
-
-def _log_w(particles: Particles) -> Tensor:
-    return particles.log_w
