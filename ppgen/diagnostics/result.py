@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args
 
 from pydantic import Discriminator, Tag
 
@@ -19,21 +21,20 @@ __all__ = ["Diagnosis"]
 _GRAVITY: dict[Status, int] = {"good": 0, "unknown": 1, "warn": 2, "bad": 3}
 
 
+_KINDS = {question.name: question.kind for question in QUESTIONS}
+
+
 def _question(finding: Any) -> str:
-    """Whose details a finding has, in JSON or not; empty: those of no known question, which are left as they are."""
+    """Whose details a finding has, in JSON or not; ``own``: of a question of the user's, left as they are."""
     name = finding.get("question") if isinstance(finding, Mapping) else getattr(finding, "question", "")
-    return next((question.name for question in QUESTIONS if question.name == name), "")
+    return next((known for known in _KINDS if known == name), "own")
 
 
 if TYPE_CHECKING:
     AnyFinding: TypeAlias = Finding
 else:
-    AnyFinding = Annotated[
-        Union[  # of as many as there are
-            (Annotated[Finding, Tag("")], *(Annotated[one.kind, Tag(one.name)] for one in QUESTIONS))
-        ],
-        Discriminator(_question),
-    ]
+    of_kinds = (Annotated[kind, Tag(name)] for name, kind in {"own": Finding, **_KINDS}.items())
+    AnyFinding = Annotated[reduce(or_, of_kinds), Discriminator(_question)]
 
 
 @dataclass(frozen=True, kw_only=True)

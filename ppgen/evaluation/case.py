@@ -175,10 +175,9 @@ class Case:
         A latent outside the data plate is drawn anew for every particle, and a datum's weights are given it
         (:func:`ppgen.pairs.log_weights.log_weight_chunks`). Not to be asked of an implicit pair.
         """
+        weights = attrgetter("log_w")
         with seeded(self.seed):
-            blocks = [
-                *read_particles(self.pair, self.batch, self.num_particles, attrgetter("log_w"), progress=self.progress)
-            ]
+            blocks = [*read_particles(self.pair, self.batch, self.num_particles, weights, progress=self.progress)]
         return torch.cat([torch.cat(block) for block in blocks], dim=1).double()
 
     @cached_property

@@ -6,6 +6,7 @@ they are; a ``format`` above :data:`FORMAT` is of a later ppgen, and is refused 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
@@ -90,9 +91,12 @@ def parse_document(data: bytes | str, kind: type[T], where: str, mend: str) -> T
 
 
 def from_document(document: Any, kind: type[T]) -> T:
-    """A JSON document that was read already, as a ``kind``."""
-    found: T = _adapter(cast(Hashable, kind)).validate_python(document)
-    return found
+    """A JSON document that was read already, as a ``kind``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    return parse_document(json.dumps(document), kind, "the document", "give what to_json gave")
 
 
 def to_document(value: Any) -> Any:

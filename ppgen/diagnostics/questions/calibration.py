@@ -66,6 +66,10 @@ _ADVICE = {
     "sleep=1) trains it on data the model makes.",
 }
 _ADVICE["too high"] = _ADVICE["too low"]
+_TOGETHER = (
+    "Each latent by itself is better calibrated than what all of them say of x together: the guide misses correlations "
+    "between latents (a richer family: full covariance, a flow, more layers), or does not use x where the model does."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,41 +125,21 @@ def calibration(case: Case) -> Finding[Calibration] | None:
     case.check_spread(case.local_latents)
     case.check_divisible("simulation-based calibration")
     ranks = simulated_ranks(pair, case.batch, _SIMULATIONS, _DRAWS, progress=case.progress)
-    sizes, limits = _Sizes.of(ranks), [_LATENT] * ranks.num_latents + [_DENSITY] * len(DENSITIES)
-    worst = max(range(len(limits)), key=lambda index: sizes.error[index] / limits[index][0])
-    number, (least, most) = sizes.error[worst], limits[worst]
+    found, limits = _calibration(ranks), [_LATENT] * ranks.num_latents + [_DENSITY] * len(DENSITIES)
+    worst, (least, most) = max(zip(found.quantities, limits, strict=True), key=lambda each: each[0].error / each[1][0])
+    number = worst.error
     status: Status = "good" if number <= least else "warn" if number <= most else "bad"
     return Finding(
         status=status,
         number=number,
         threshold=least,
         source=_SOURCE,
-        meaning=f"error beyond noise in the probability of an interval, {_worst_in_words(ranks, sizes, worst)}; "
+        meaning=f"error beyond noise in the probability of an interval, {_in_words(worst)}; "
         f"{_coverage_in_words(ranks)}. Ranks of {len(limits):,} quantities of "
-        f"{_SIMULATIONS:,} simulated data among {_DRAWS} draws are uniform with {_p_in_words(sizes.joint_p)}",
-        advice="" if status == "good" else _advice(ranks, sizes.shapes, worst),
-        details=_details(ranks, sizes),
+        f"{_SIMULATIONS:,} simulated data among {_DRAWS} draws are uniform with {_p_in_words(found.p)}",
+        advice="" if status == "good" else _TOGETHER if worst.name in DENSITIES else _ADVICE[str(worst.shape)],
+        details=found,
     )
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """Of each quantity: the p-value of uniform ranks, V less its noise (at least 0), and the shape."""
-
-    p: list[float]
-    error: list[float]
-    shapes: list[str]
-
-    @classmethod
-    def of(cls, ranks: Ranks) -> _Sizes:
-        noise = interval_noise(len(ranks.values), _ALPHA / len(ranks.names))
-        error = (interval_error(ranks.values, ranks.num_draws) - noise).clamp_min(0)
-        return cls(uniformity_p(ranks.values, ranks.num_draws).tolist(), error.tolist(), shapes(ranks))
-
-    @property
-    def joint_p(self) -> float:
-        """Of all quantities together: the smallest, times how many there are."""
-        return min(1.0, len(self.p) * min(self.p))
 
 
 def interval_coverage(ranks: Ranks, level: float) -> Tensor:
@@ -195,11 +179,10 @@ def _p_in_words(p: float) -> str:
     return f"p = {p:.2g}" if p > _TINY else f"p below {_TINY:g}"
 
 
-def _worst_in_words(ranks: Ranks, sizes: _Sizes, worst: int) -> str:
-    if not sizes.error[worst]:
+def _in_words(worst: Quantity) -> str:
+    if not worst.error:
         return "largest over latents and log-densities"
-    shape = f", {sizes.shapes[worst]}" if worst < ranks.num_latents else ""
-    return f"largest for {ranks.names[worst]}{shape}"
+    return f"largest for {worst.name}{'' if worst.name in DENSITIES else f', {worst.shape}'}"
 
 
 def _coverage_in_words(ranks: Ranks) -> str:
@@ -210,44 +193,40 @@ def _coverage_in_words(ranks: Ranks) -> str:
     return f"{LEVELS[-1]:.0%} intervals of latents hold the truth in {float(whole.mean()):.1%} ± {error:.1%}{worst}"
 
 
-def _advice(ranks: Ranks, kinds: list[str], worst: int) -> str:
-    if worst < ranks.num_latents:
-        return _ADVICE[kinds[worst]]
-    return (
-        "Each latent by itself is better calibrated than what all of them say of x together: the guide misses "
-        "correlations between latents (a richer family: full covariance, a flow, more layers), or does not use x "
-        "where the model does."
-    )
-
-
-def _details(ranks: Ranks, sizes: _Sizes) -> Calibration:
-    difference, (lower, upper) = (
-        ecdf_difference(ranks.values, ranks.num_draws),
-        ecdf_band(len(ranks.values), ranks.num_draws),
-    )
-    points, num = _points(ranks), len(ranks.values)
-    coverage = {str(level): interval_coverage(ranks, level).tolist() for level in LEVELS}
-    shown = sorted(range(len(sizes.p)), key=lambda index: (sizes.p[index], -sizes.error[index]))[:_CURVES]
+def _calibration(ranks: Ranks) -> Calibration:
+    L, num, quantities = ranks.num_draws, len(ranks.values), _quantities(ranks)
+    difference, (lower, upper), points = ecdf_difference(ranks.values, L), ecdf_band(num, L), _points(ranks)
+    latents = quantities[: ranks.num_latents]
+    order = sorted(range(len(quantities)), key=lambda index: (quantities[index].p, -quantities[index].error))
+    shown = {ranks.names[index]: index for index in order[:_CURVES]}
     return Calibration(
         num_simulations=num,
-        num_draws=ranks.num_draws,
-        p=sizes.joint_p,
-        coverage={level: sum(of[: ranks.num_latents]) / ranks.num_latents for level, of in coverage.items()},
+        num_draws=L,
+        p=min(1.0, len(quantities) * min(one.p for one in quantities)),
+        coverage={str(level): sum(one.coverage[str(level)] for one in latents) / len(latents) for level in LEVELS},
         points=points.tolist(),
         band=Band(lower=(lower / num - points).tolist(), upper=(upper / num - points).tolist(), level=0.95),
-        quantities=[
-            Quantity(
-                name=name,
-                p=sizes.p[index],
-                error=sizes.error[index],
-                shape=sizes.shapes[index] if sizes.error[index] > 0 else None,
-                coverage={level: of[index] for level, of in coverage.items()},
-            )
-            for index, name in enumerate(ranks.names)
-        ],
-        curves={ranks.names[index]: difference[:, index].tolist() for index in shown},
+        quantities=quantities,
+        curves={name: difference[:, index].tolist() for name, index in shown.items()},
         histograms={
-            ranks.names[index]: (ranks.values[:, index] * 20 // (ranks.num_draws + 1)).bincount(minlength=20).tolist()
-            for index in shown
+            name: (ranks.values[:, index] * 20 // (L + 1)).bincount(minlength=20).tolist()
+            for name, index in shown.items()
         },
     )
+
+
+def _quantities(ranks: Ranks) -> list[Quantity]:
+    noise = interval_noise(len(ranks.values), _ALPHA / len(ranks.names))
+    error = (interval_error(ranks.values, ranks.num_draws) - noise).clamp_min(0).tolist()
+    p, kinds = uniformity_p(ranks.values, ranks.num_draws).tolist(), shapes(ranks)
+    coverage = {str(level): interval_coverage(ranks, level).tolist() for level in LEVELS}
+    return [
+        Quantity(
+            name=name,
+            p=p[index],
+            error=error[index],
+            shape=kinds[index] if error[index] > 0 else None,
+            coverage={level: of[index] for level, of in coverage.items()},
+        )
+        for index, name in enumerate(ranks.names)
+    ]

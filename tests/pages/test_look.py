@@ -1,0 +1,72 @@
+"""The look of data: chosen by their spec, and the same wherever they are drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pytest
+import torch
+
+from ppgen.data import Dataset, DataSpec
+from ppgen.pages.charts import draw_sorted
+from ppgen.pages.look import Look, Panels, Pictures, look_of
+
+GREYS = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
+BITS = DataSpec("bits", 12, "binary")
+NUMBERS = DataSpec("numbers", 12, "real")
+PLANE = DataSpec("plane", 2, "real")
+
+
+def look(spec: DataSpec) -> Look:
+    x = torch.rand(30, spec.num_features).round()
+    return look_of(Dataset(spec, (x,), (x,), (x,)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "few", "means"),
+    [
+        (GREYS, Pictures, 10, True),
+        (BITS, Pictures, 20, False),
+        (NUMBERS, Panels, 20, False),
+        (PLANE, Panels, 500, False),
+    ],
+    ids=["images", "bits", "numbers", "plane"],
+)
+def test_the_spec_chooses_the_look(spec: DataSpec, kind: type[Look], few: int, means: bool) -> None:
+    found = look(spec)
+    assert (type(found), found.few, found.means) == (kind, few, means)
+
+
+def test_black_and_white_are_the_extremes_of_pictures_of_real_numbers() -> None:
+    x = torch.linspace(-3, 5, 24).view(2, 12)
+    spec = dataclasses.replace(NUMBERS, image_shape=(3, 4))
+    found = look_of(Dataset(spec, (x,), (x,), (x,)))
+    assert isinstance(found, Pictures)
+    assert found.grey == (-3, 5)
+
+
+@pytest.mark.parametrize("spec", [GREYS, BITS, NUMBERS, PLANE], ids=lambda spec: spec.name)
+def test_every_look_draws_everything(spec: DataSpec) -> None:
+    from matplotlib.image import imread
+
+    found, x = look(spec), torch.rand(10, spec.num_features)
+    named = {"first": x[:5], "last": x[5:]}
+    figures = [
+        found.samples(x, "test data", "samples.", "Drawn."),
+        found.rows(named, "rows.", "In rows."),
+        found.paths(named, "paths.", "On paths."),
+        found.pairs(x, x, "pairs.", "In pairs."),
+        found.each({"one": x[0], "other": x[1]}, "each.", "Each."),
+    ]
+    assert all(figure.caption.endswith(".") for figure in figures)
+    words = ("samples", "rows", "paths", "pairs", "each")
+    assert all(word in str(figure.body) for word, figure in zip(words, figures, strict=True))
+    assert imread(io.BytesIO(found.file(x))).shape[2] == 4
+
+
+def test_sorted_numbers_end_at_all_of_them() -> None:
+    chart = draw_sorted([("k-hat", [0.3, 0.1, 0.2, 0.4])], 0.7, of="data", y_label="k-hat")
+    numbers, limit = (line.get_xydata().tolist() for line in chart.figure.axes[0].lines)  # type: ignore[union-attr]
+    assert numbers == [[25, 0.1], [50, 0.2], [75, 0.3], [100, 0.4]]
+    assert limit == [[0, 0.7], [100, 0.7]]
