@@ -133,7 +133,7 @@ def test_powers_are_densest_at_both_ends_and_symmetric() -> None:
 
 @pytest.mark.parametrize("name", ["num_powers", "num_chains", "num_leapfrogs"])
 def test_a_budget_of_nothing_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name} of an annealing budget must be a positive integer, got 0"):
+    with pytest.raises(UsageError, match=f"{name} of an annealing budget must be a whole number of at least 1, got 0"):
         Budget(**{name: 0})
 
 
