@@ -225,7 +225,6 @@ def test_a_function_that_trained_a_run_is_asked_for_again(tmp_path: Path) -> Non
         ({"schedule": functools.partial(lr_scheduler.LambdaLR, lr_lambda=halved)}, "expected a schedule"),
         ({"schedule": "linear"}, "expected a schedule of the learning rate"),
     ],
-    ids=str,
 )
 def test_what_is_no_optimizer_and_no_schedule_is_a_sentence(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
