@@ -37,6 +37,8 @@ class Spec:
     summary: str
     reference: str
     year: int
+    link: str = ""
+    """Where the reference is to be read: arXiv, a DOI, or whoever published it."""
     tags: tuple[str, ...] = ()
     tiny: Callable[[], Any] | None = None
     """A zero-argument factory of a seconds-fast case: ``(pair, batch)`` for a model, the objective for an objective."""
@@ -68,6 +70,7 @@ class Registry(Mapping[str, Spec]):
         summary: str,
         reference: str,
         year: int,
+        link: str = "",
         tags: tuple[str, ...] = (),
         tiny: Callable[[], Any] | None = None,
     ) -> Callable[[T], T]:
@@ -81,7 +84,7 @@ class Registry(Mapping[str, Spec]):
                     "one."
                 )
             made = cls if isinstance(cls, type) else checked(cls)
-            self._specs[name] = Spec(name, made, summary, reference, year, tags, tiny)
+            self._specs[name] = Spec(name, made, summary, reference, year, link, tags, tiny)
             return made
 
         return enter

@@ -50,7 +50,8 @@ def in_python(spec: Spec) -> str:
 def row(spec: Spec) -> str:
     """One line of a table."""
     year = "" if str(spec.year) in spec.reference else f" ({spec.year})"
-    cells = (f"`{spec.name}`", f"`{in_python(spec)}`", spec.summary, spec.reference + year)
+    reference = f"[{spec.reference}]({spec.link})" if spec.link else spec.reference
+    cells = (f"`{spec.name}`", f"`{in_python(spec)}`", spec.summary, reference + year)
     return "| " + " | ".join(map(_cell, cells)) + " |\n"
 
 

@@ -22,7 +22,7 @@ QUICK = ["train", "vae", "--data", "digits", "--objective", "iwelbo", "--steps",
 """A training of under a second; add ``--out``."""
 
 RESUME = ["6" if argument == "3" else argument for argument in QUICK] + ["--resume"]
-"""The same run, gone on with for three steps more."""
+"""The same run, resumed for three steps more."""
 
 COMPARE = [
     *("compare", "sbn", "--data", "digits", "-M", "layers=(2,)", "--eager", "--draws", "32", "--batch-size", "4"),

@@ -62,6 +62,7 @@ def test_the_registry_entry_of_a_model_is_complete(spec: Spec) -> None:
     assert type(pair) is spec.cls
     assert spec.summary
     assert spec.reference
+    assert spec.link.startswith("https://")
     assert 1900 < spec.year < 2100
     assert spec.tags
 

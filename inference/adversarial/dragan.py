@@ -29,6 +29,7 @@ __all__ = ["DRAGAN"]
     summary="adversarial: the non-saturating game, with a penalty on the critic's slopes around data",
     reference="Kodali, Abernethy, Hays and Kira, On convergence and stability of GANs",
     year=2017,
+    link="https://arxiv.org/abs/1705.07215",
     tags=("adversarial", "biased"),
     tiny=lambda: DRAGAN(hidden=(4,)),
 )

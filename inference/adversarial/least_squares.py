@@ -27,6 +27,7 @@ __all__ = ["LeastSquares"]
     summary="adversarial: the critic regresses 1 on data and 0 on draws",
     reference="Mao et al., Least squares generative adversarial networks",
     year=2017,
+    link="https://arxiv.org/abs/1611.04076",
     tags=("adversarial", "biased"),
     tiny=lambda: LeastSquares(hidden=(4,), unroll=1),
 )

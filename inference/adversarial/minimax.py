@@ -27,6 +27,7 @@ __all__ = ["Minimax"]
     summary="adversarial: the original game, Jensen-Shannon at the optimal critic",
     reference="Goodfellow et al., Generative adversarial nets",
     year=2014,
+    link="https://arxiv.org/abs/1406.2661",
     tags=("adversarial", "biased"),
     tiny=lambda: Minimax(hidden=(4,), critic_steps=2),
 )

@@ -24,6 +24,7 @@ __all__ = ["NonSaturating"]
     summary="adversarial: the usual GAN loss, whose gradient does not vanish where draws are rejected",
     reference="Goodfellow et al., Generative adversarial nets",
     year=2014,
+    link="https://arxiv.org/abs/1406.2661",
     tags=("adversarial", "biased"),
     tiny=lambda: NonSaturating(hidden=(4,), smoothing=0.1),
 )

@@ -44,6 +44,7 @@ class _Bounded(nn.Module):
     summary="adversarial: the Wasserstein distance over critics with bounded weights",
     reference="Arjovsky, Chintala and Bottou, Wasserstein generative adversarial networks",
     year=2017,
+    link="https://arxiv.org/abs/1701.07875",
     tags=("adversarial", "biased"),
     tiny=lambda: Wasserstein(hidden=(4,), clip=0.5),
 )

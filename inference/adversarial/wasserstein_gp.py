@@ -31,6 +31,7 @@ __all__ = ["WassersteinGP"]
     summary="adversarial: the Wasserstein distance over critics with a penalty on slopes other than one",
     reference="Gulrajani et al., Improved training of Wasserstein GANs",
     year=2017,
+    link="https://arxiv.org/abs/1704.00028",
     tags=("adversarial", "biased"),
     tiny=lambda: WassersteinGP(hidden=(4,), critic_steps=2),
 )

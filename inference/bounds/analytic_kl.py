@@ -31,6 +31,7 @@ __all__ = ["AnalyticKL"]
     summary="evidence lower bound with exact KL where Pyro has one",
     reference="Kingma and Welling, Auto-encoding variational Bayes",
     year=2014,
+    link="https://arxiv.org/abs/1312.6114",
     tags=("bound", "pathwise"),
     tiny=lambda: AnalyticKL(num_particles=2),
 )

@@ -32,6 +32,7 @@ __all__ = ["Beta"]
     summary="beta-VAE: weighted KL, annealing by schedule, free bits",
     reference="Higgins et al., beta-VAE",
     year=2017,
+    link="https://openreview.net/forum?id=Sy2fzU9gl",
     tags=("pathwise",),
     tiny=lambda: Beta(beta=2.0, num_particles=2),
 )

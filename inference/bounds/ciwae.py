@@ -31,6 +31,7 @@ __all__ = ["CIWAE"]
     summary="convex combination of ELBO and importance-weighted bound",
     reference="Rainforth et al., Tighter variational bounds are not necessarily better",
     year=2018,
+    link="https://arxiv.org/abs/1802.04537",
     tags=("bound", "pathwise"),
     tiny=lambda: CIWAE(num_particles=3, beta=0.5),
 )

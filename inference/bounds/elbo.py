@@ -28,6 +28,7 @@ __all__ = ["ELBO"]
     summary="evidence lower bound, pathwise gradient",
     reference="Kingma and Welling, Auto-encoding variational Bayes",
     year=2014,
+    link="https://arxiv.org/abs/1312.6114",
     tags=("bound", "pathwise"),
     tiny=lambda: ELBO(num_particles=2),
 )

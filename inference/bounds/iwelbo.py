@@ -29,6 +29,7 @@ __all__ = ["IWELBO"]
     summary="importance-weighted bound, pathwise gradient",
     reference="Burda, Grosse and Salakhutdinov, Importance weighted autoencoders",
     year=2016,
+    link="https://arxiv.org/abs/1509.00519",
     tags=("bound", "pathwise"),
     tiny=lambda: IWELBO(num_particles=3),
 )

@@ -28,6 +28,7 @@ __all__ = ["MIWAE"]
     summary="mean of several importance-weighted bounds",
     reference="Rainforth et al., Tighter variational bounds are not necessarily better",
     year=2018,
+    link="https://arxiv.org/abs/1802.04537",
     tags=("bound", "pathwise"),
     tiny=lambda: MIWAE(num_groups=2, num_particles=3),
 )

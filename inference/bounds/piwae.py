@@ -31,6 +31,7 @@ __all__ = ["PIWAE"]
     summary="importance-weighted bound for the model, mean of smaller ones for the guide",
     reference="Rainforth et al., Tighter variational bounds are not necessarily better",
     year=2018,
+    link="https://arxiv.org/abs/1802.04537",
     tags=("bound", "pathwise"),
     tiny=lambda: PIWAE(num_groups=2, num_particles=3),
 )

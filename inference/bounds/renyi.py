@@ -32,6 +32,7 @@ __all__ = ["Renyi"]
     summary="variational Renyi bound of order alpha",
     reference="Li and Turner, Rényi divergence variational inference",
     year=2016,
+    link="https://arxiv.org/abs/1602.02311",
     tags=("bound", "pathwise"),
     tiny=lambda: Renyi(num_particles=3, alpha=0.5),
 )

@@ -43,6 +43,7 @@ __all__ = ["TVO"]
     summary="thermodynamic variational objective, covariance gradient",
     reference="Masrani, Le and Wood, The thermodynamic variational objective",
     year=2019,
+    link="https://arxiv.org/abs/1907.00031",
     tags=("bound", "score function"),
     tiny=lambda: TVO(num_particles=4, num_partitions=2),
 )

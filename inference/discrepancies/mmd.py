@@ -40,6 +40,7 @@ __all__ = ["MMD"]
     summary="generative moment matching: kernel means of data and draws, without a critic",
     reference="Li, Swersky and Zemel, Generative moment matching networks",
     year=2015,
+    link="https://arxiv.org/abs/1502.02761",
     tags=("samples",),
     tiny=lambda: MMD(bandwidths=(1.0,)),
 )

@@ -29,6 +29,7 @@ __all__ = ["ARM"]
     summary="binary latents: pairs of draws by mirrored noise, weighted by the noise",
     reference="Yin and Zhou, ARM: Augment-REINFORCE-merge gradient for stochastic binary networks",
     year=2019,
+    link="https://arxiv.org/abs/1807.11143",
     tags=("estimator", "antithetic", "discrete"),
     tiny=lambda: ARM(num_particles=2),
 )

@@ -31,6 +31,7 @@ __all__ = ["DisARM"]
     summary="binary latents: antithetic pairs of draws, their noise integrated out",
     reference="Dong, Mnih and Tucker, DisARM: An antithetic gradient estimator for binary latent variables",
     year=2020,
+    link="https://arxiv.org/abs/2006.10680",
     tags=("estimator", "antithetic", "discrete"),
     tiny=lambda: DisARM(num_particles=2),
 )

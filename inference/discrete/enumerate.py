@@ -41,6 +41,7 @@ __all__ = ["Enumerate"]
     summary="exact expectation and gradient, summed over all states of discrete latents",
     reference="Titsias and Lázaro-Gredilla, Local expectation gradients for black box variational inference",
     year=2015,
+    link="https://arxiv.org/abs/1503.01494",
     tags=("estimator", "exact", "discrete"),
     tiny=lambda: Enumerate(),
 )

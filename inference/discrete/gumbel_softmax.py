@@ -36,6 +36,7 @@ __all__ = ["GumbelSoftmax"]
     summary="pathwise gradient of the bound of relaxed discrete latents; biased, and no bound",
     reference="Jang, Gu and Poole, Categorical reparameterization with Gumbel-Softmax",
     year=2017,
+    link="https://arxiv.org/abs/1611.01144",
     tags=("estimator", "relaxation", "discrete", "biased"),
     tiny=lambda: GumbelSoftmax(num_particles=2),
 )

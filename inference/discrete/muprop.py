@@ -54,6 +54,7 @@ __all__ = ["MuProp"]
     summary="score-function gradient with the expansion around the latents' means as control variate",
     reference="Gu et al., MuProp: Unbiased backpropagation for stochastic neural networks",
     year=2016,
+    link="https://arxiv.org/abs/1511.05176",
     tags=("estimator", "score function", "discrete"),
     tiny=lambda: MuProp(num_particles=2),
 )

@@ -33,6 +33,7 @@ __all__ = ["NVIL"]
     summary="score-function gradient with a learned input-dependent baseline and normalised signals",
     reference="Mnih and Gregor, Neural variational inference and learning in belief networks",
     year=2014,
+    link="https://arxiv.org/abs/1402.0030",
     tags=("estimator", "score function", "discrete"),
     tiny=lambda: NVIL(num_particles=2, hidden=(4,), normalise=False),
 )

@@ -30,6 +30,7 @@ __all__ = ["REBAR"]
     summary="score-function gradient with the relaxed bound as control variate",
     reference="Tucker et al., REBAR: Low-variance, unbiased gradient estimates for discrete latent variable models",
     year=2017,
+    link="https://arxiv.org/abs/1703.07370",
     tags=("estimator", "relaxation", "discrete"),
     tiny=lambda: REBAR(num_particles=2),
 )

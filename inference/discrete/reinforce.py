@@ -36,6 +36,7 @@ __all__ = ["REINFORCE"]
     summary="score-function gradient: no baseline, a running mean, or leave-one-out",
     reference="Williams, Simple statistical gradient-following algorithms for connectionist reinforcement learning",
     year=1992,
+    link="https://doi.org/10.1007/BF00992696",
     tags=("estimator", "score function", "discrete"),
     tiny=lambda: REINFORCE(num_particles=3),
 )

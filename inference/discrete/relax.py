@@ -36,6 +36,7 @@ __all__ = ["RELAX"]
     summary="score-function gradient with a learned control variate: the relaxed bound and a network",
     reference="Grathwohl et al., Backpropagation through the void: optimizing control variates",
     year=2018,
+    link="https://arxiv.org/abs/1711.00123",
     tags=("estimator", "relaxation", "discrete"),
     tiny=lambda: RELAX(num_particles=2, hidden=(4,)),
 )

@@ -39,6 +39,7 @@ __all__ = ["StraightThrough"]
     summary="discrete samples whose gradient is that of their mean, or of a relaxation; biased",
     reference="Bengio, Leonard and Courville, Estimating or propagating gradients through stochastic neurons",
     year=2013,
+    link="https://arxiv.org/abs/1308.3432",
     tags=("estimator", "relaxation", "discrete", "biased"),
     tiny=lambda: StraightThrough(num_particles=2),
 )

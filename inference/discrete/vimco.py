@@ -34,6 +34,7 @@ __all__ = ["VIMCO"]
     summary="importance-weighted bound, score-function gradient with a leave-one-out signal",
     reference="Mnih and Rezende, Variational inference for Monte Carlo objectives",
     year=2016,
+    link="https://arxiv.org/abs/1602.06725",
     tags=("estimator", "score function", "discrete"),
     tiny=lambda: VIMCO(num_particles=3),
 )

@@ -42,6 +42,7 @@ __all__ = ["MCEM"]
     summary="Monte Carlo EM: the model learns from posterior chains (HMC, or flips of discrete units)",
     reference="Wei and Tanner, A Monte Carlo implementation of the EM algorithm",
     year=1990,
+    link="https://doi.org/10.1080/01621459.1990.10474930",
     tags=("markov chain", "discrete", "biased"),
     tiny=lambda: MCEM(num_particles=2, num_transitions=2, num_leapfrogs=2),
 )

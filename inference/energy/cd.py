@@ -30,6 +30,7 @@ __all__ = ["CD"]
     summary="contrastive divergence: chains of k sweeps from the data",
     reference="Hinton, Training products of experts by minimizing contrastive divergence",
     year=2002,
+    link="https://doi.org/10.1162/089976602760128018",
     tags=("energy-based", "biased"),
     tiny=lambda: CD(num_steps=2),
 )

@@ -42,6 +42,7 @@ __all__ = ["ParallelTempering"]
     summary="persistent chains at several temperatures that exchange places",
     reference="Desjardins et al., Tempered Markov chain Monte Carlo for training of restricted Boltzmann machines",
     year=2010,
+    link="https://proceedings.mlr.press/v9/desjardins10a.html",
     tags=("energy-based", "biased"),
     tiny=lambda: ParallelTempering(num_chains=4, num_temperatures=3),
 )

@@ -31,6 +31,7 @@ __all__ = ["PCD"]
     summary="persistent contrastive divergence: chains that go on from step to step",
     reference="Tieleman, Training restricted Boltzmann machines using approximations to the likelihood gradient",
     year=2008,
+    link="https://doi.org/10.1145/1390156.1390290",
     tags=("energy-based", "biased"),
     tiny=lambda: PCD(num_chains=4),
 )

@@ -42,6 +42,7 @@ __all__ = ["DReG"]
     summary="doubly reparameterized gradient of the importance-weighted (or another) bound",
     reference="Tucker et al., Doubly reparameterized gradient estimators for Monte Carlo objectives",
     year=2019,
+    link="https://arxiv.org/abs/1810.04152",
     tags=("estimator", "pathwise"),
     tiny=lambda: DReG(num_particles=3),
 )

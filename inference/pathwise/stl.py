@@ -33,6 +33,7 @@ __all__ = ["STL"]
     summary="sticking the landing: pathwise gradient without the guide's score",
     reference="Roeder, Wu and Duvenaud, Sticking the landing",
     year=2017,
+    link="https://arxiv.org/abs/1703.09194",
     tags=("estimator", "pathwise"),
     tiny=lambda: STL(num_particles=2),
 )

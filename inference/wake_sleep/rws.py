@@ -32,6 +32,7 @@ __all__ = ["RWS"]
     summary="reweighted wake-sleep: importance-weighted bound for the model, KL(p || q) for the guide",
     reference="Bornschein and Bengio, Reweighted wake-sleep",
     year=2015,
+    link="https://arxiv.org/abs/1406.2751",
     tags=("score function", "discrete", "biased"),
     tiny=lambda: RWS(num_particles=3),
 )

@@ -29,6 +29,7 @@ __all__ = ["WakeSleep"]
     summary="wake-sleep: the guide learns from the model's dreams",
     reference="Hinton, Dayan, Frey and Neal, The wake-sleep algorithm for unsupervised neural networks",
     year=1995,
+    link="https://doi.org/10.1126/science.7761831",
     tags=("score function", "discrete", "biased"),
     tiny=lambda: WakeSleep(num_particles=2),
 )

@@ -38,6 +38,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="VAE of data given their labels, with a learned prior for each label",
     reference="Sohn, Lee and Yan, Learning structured output representation using deep conditional generative models",
     year=2015,
+    link="https://proceedings.neurips.cc/paper/2015/hash/8d55a249e6baa5c06772297520da2051-Abstract.html",
     tags=("continuous", "amortised", "conditional"),
     tiny=_tiny,
 )

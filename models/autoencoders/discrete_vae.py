@@ -45,6 +45,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="VAE whose latents are binary or categorical units, dense or convolutional networks",
     reference="Jang, Gu and Poole, Categorical reparameterization with Gumbel-Softmax",
     year=2017,
+    link="https://arxiv.org/abs/1611.01144",
     tags=("discrete", "amortised"),
     tiny=_tiny,
 )

@@ -44,6 +44,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="two Gaussian stochastic layers, dense networks",
     reference="Burda, Grosse and Salakhutdinov, Importance weighted autoencoders",
     year=2016,
+    link="https://arxiv.org/abs/1509.00519",
     tags=("continuous", "amortised", "hierarchical"),
     tiny=_tiny,
 )

@@ -69,6 +69,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="semi-supervised VAE (M2): a label, known or summed out, beside a Gaussian latent vector",
     reference="Kingma, Rezende, Mohamed and Welling, Semi-supervised learning with deep generative models",
     year=2014,
+    link="https://arxiv.org/abs/1406.5298",
     tags=("continuous", "discrete", "amortised", "semi-supervised"),
     tiny=_tiny,
 )

@@ -43,6 +43,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="one Gaussian latent vector, dense or convolutional networks",
     reference="Kingma and Welling, Auto-encoding variational Bayes",
     year=2014,
+    link="https://arxiv.org/abs/1312.6114",
     tags=("continuous", "amortised"),
     tiny=_tiny,
 )

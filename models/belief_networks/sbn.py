@@ -52,6 +52,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="sigmoid belief network: layers of binary units, linear or with deterministic layers between",
     reference="Mnih and Gregor, Neural variational inference and learning in belief networks",
     year=2014,
+    link="https://arxiv.org/abs/1402.0030",
     tags=("discrete", "amortised", "hierarchical"),
     tiny=_tiny,
 )

@@ -54,6 +54,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="the lower half of a picture given the upper, through layers of binary or categorical units",
     reference="Raiko et al., Techniques for learning binary stochastic feedforward neural networks",
     year=2015,
+    link="https://arxiv.org/abs/1406.2989",
     tags=("discrete", "conditional", "hierarchical"),
     tiny=_tiny,
 )

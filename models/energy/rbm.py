@@ -50,6 +50,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="restricted Boltzmann machine: binary hidden units; binary, real, categorical or count data",
     reference="Hinton, Training products of experts by minimizing contrastive divergence",
     year=2002,
+    link="https://doi.org/10.1162/089976602760128018",
     tags=("energy-based", "discrete"),
     tiny=_tiny,
 )

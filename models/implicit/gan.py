@@ -70,6 +70,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="the generator of a GAN: a network of a latent vector, without a density",
     reference="Goodfellow et al., Generative adversarial nets",
     year=2014,
+    link="https://arxiv.org/abs/1406.2661",
     tags=("continuous", "implicit"),
     tiny=_tiny,
 )

@@ -45,6 +45,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="probabilistic PCA with an amortised guide; evidence and posterior are exact",
     reference="Tipping and Bishop, Probabilistic principal component analysis",
     year=1999,
+    link="https://doi.org/10.1111/1467-9868.00196",
     tags=("continuous", "amortised", "exact"),
     tiny=_tiny,
 )

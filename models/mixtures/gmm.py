@@ -55,6 +55,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="mixture of Gaussians or Bernoullis, assignments summed out; components parameters or global latents",
     reference="Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm",
     year=1977,
+    link="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
     tags=("discrete", "mixture", "exact"),
     tiny=_tiny,
 )

@@ -62,6 +62,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="latent Dirichlet allocation, words' topics summed out; topics parameters or Dirichlet latents",
     reference="Blei, Ng and Jordan, Latent Dirichlet allocation",
     year=2003,
+    link="https://www.jmlr.org/papers/v3/blei03a.html",
     tags=("continuous", "topics"),
     tiny=_tiny,
 )

@@ -60,6 +60,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     summary="topics as a product of experts, logistic-normal weights, batch-normalised amortised guide",
     reference="Srivastava and Sutton, Autoencoding variational inference for topic models",
     year=2017,
+    link="https://arxiv.org/abs/1703.01488",
     tags=("continuous", "amortised", "topics"),
     tiny=_tiny,
 )

@@ -73,7 +73,7 @@ def log_z(
         num_temperatures: T, the number of steps from the base distribution to the model.
         num_chains: M, all run side by side.
         spacing: ``piecewise``, the finer the closer to the model, or ``linear``.
-        seed: of the chains; the global random state is left as it was.
+        seed: seeds the chains; the global random state is left as it was.
         progress: show a progress bar.
 
     Raises:

@@ -47,6 +47,7 @@ def _record(spec: Spec) -> dict[str, Any]:
         "summary": spec.summary,
         "options": {name: repr(default) for name, default in spec.options.items()},
         "reference": spec.reference,
+        "link": spec.link,
         "year": spec.year,
         "tags": spec.tags,
     }

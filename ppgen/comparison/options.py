@@ -40,7 +40,7 @@ class ComparisonOptions:
         particles: of the reference for log p(x), where it is not exact.
         level: of the confidence intervals.
         false_alarm: the probability that any unbiased objective at all is called biased.
-        seed: of the draws; those of an objective do not depend on which others there are.
+        seed: seeds the draws; those of an objective do not depend on which others there are.
         eager: do not compile.
     """
 

@@ -25,6 +25,7 @@ PAGE = "http://www.cs.columbia.edu/~blei/lda-c/ap.tgz"
     summary="articles of the Associated Press, word counts over 10,473 words",
     reference="Blei, Ng and Jordan, Latent Dirichlet allocation",
     year=2003,
+    link="https://www.jmlr.org/papers/v3/blei03a.html",
     tags=("text", "counts"),
 )
 def ap() -> Dataset:

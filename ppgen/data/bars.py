@@ -44,6 +44,7 @@ def bar_topics(size: Side = 5) -> Tensor:
     summary="synthetic documents of known topics, the bars of a 5 x 5 square of words",
     reference="Griffiths and Steyvers, Finding scientific topics",
     year=2004,
+    link="https://doi.org/10.1073/pnas.0307752101",
     tags=("synthetic", "counts", "text", "embedded"),
 )
 def bars(
@@ -60,7 +61,7 @@ def bars(
         num_data: the number of training documents.
         length: words in each document.
         concentration: of the symmetric Dirichlet; the smaller, the fewer topics in a document.
-        seed: of the documents.
+        seed: seeds the documents.
     """
     topics = (bar_topics(size) > 0).double().numpy() / size
     random, held_out = np.random.RandomState(seed), max(1, num_data // 5)

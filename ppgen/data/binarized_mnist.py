@@ -28,6 +28,7 @@ CHECKSUMS = {
     summary="handwritten digits, 28 x 28, binarized once and for all",
     reference="Larochelle and Murray, The neural autoregressive distribution estimator",
     year=2011,
+    link="https://proceedings.mlr.press/v15/larochelle11a.html",
     tags=("images", "binary"),
 )
 def binarized_mnist() -> Dataset:

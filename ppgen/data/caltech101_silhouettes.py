@@ -25,6 +25,7 @@ REMOTE = Remote(
     summary="silhouettes of objects of 101 kinds, 28 x 28, binary (1 is the background)",
     reference="Marlin et al., Inductive principles for restricted Boltzmann machine learning",
     year=2010,
+    link="https://proceedings.mlr.press/v9/marlin10a.html",
     tags=("images", "binary", "labels"),
 )
 def caltech101_silhouettes(*, labels: bool = False) -> Dataset:

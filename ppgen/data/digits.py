@@ -21,6 +21,7 @@ NUM_VALID, NUM_TEST = 200, 300
     summary="handwritten digits, 8 x 8, from scikit-learn: no download",
     reference="Alpaydin and Kaynak, Cascading classifiers",
     year=1998,
+    link="https://doi.org/10.24432/C50P49",
     tags=("images", "binary", "labels", "embedded"),
 )
 def digits(

@@ -21,6 +21,7 @@ __all__ = ["documents"]
     summary="word counts of documents of one's own, from a file that file= names",
     reference="Blei, lda-c, which brought the text format",
     year=2004,
+    link="https://github.com/blei-lab/lda-c",
     tags=("text", "counts"),
 )
 def documents(
@@ -39,7 +40,7 @@ def documents(
         valid: a file of the same kind; without it a ``held_out`` share of the training documents validates.
         test: the same, to test.
         held_out: between 0 and 1.
-        seed: of the permutation that holds out.
+        seed: seeds the permutation that holds out.
 
     Raises:
         UsageError: no file is named, one is missing or no such file, a word is beyond the vocabulary, a document is

@@ -30,6 +30,7 @@ REMOTE = Remote(
     summary="frames of a video of one face, 28 x 20, 256 grey levels",
     reference="Kingma and Welling, Auto-encoding variational Bayes",
     year=2014,
+    link="https://arxiv.org/abs/1312.6114",
     tags=("images", "quantised"),
 )
 def frey_faces() -> Dataset:

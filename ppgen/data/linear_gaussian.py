@@ -56,6 +56,7 @@ def linear_gaussian_truth(
     summary="synthetic: a linear map of a normal latent plus noise, exact evidence known",
     reference="Tipping and Bishop, Probabilistic principal component analysis",
     year=1999,
+    link="https://doi.org/10.1111/1467-9868.00196",
     tags=("synthetic", "real", "embedded"),
 )
 def linear_gaussian(
@@ -68,7 +69,7 @@ def linear_gaussian(
         latent_dim: the size of z.
         num_data: the number of training rows.
         noise: the standard deviation of x given z.
-        seed: of the truth, and (plus one) of the rows.
+        seed: seeds the truth, and (plus one) of the rows.
     """
     truth = linear_gaussian_truth(num_features=num_features, latent_dim=latent_dim, noise=noise, seed=seed)
     random = np.random.RandomState(seed + 1)

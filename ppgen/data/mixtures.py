@@ -30,6 +30,7 @@ __all__ = ["grid", "ring"]
     summary="synthetic: eight narrow Gaussians on a circle, modes known",
     reference="Lin, Khetan, Fanti and Oh, PacGAN: the power of two samples in generative adversarial networks",
     year=2018,
+    link="https://arxiv.org/abs/1712.04086",
     tags=("synthetic", "real", "embedded", "modes"),
 )
 def ring(
@@ -42,7 +43,7 @@ def ring(
         radius: of the circle.
         scale: the standard deviation of each Gaussian.
         num_data: the number of training rows.
-        seed: of the rows.
+        seed: seeds the rows.
     """
     angles = torch.arange(num_modes) * (2 * math.pi / num_modes)  # the endpoint is left out: it is the first again
     return _mixture("ring", radius * torch.stack([angles.cos(), angles.sin()], 1), scale, num_data, seed)
@@ -53,6 +54,7 @@ def ring(
     summary="synthetic: 25 narrow Gaussians on a square grid, modes known",
     reference="Lin, Khetan, Fanti and Oh, PacGAN: the power of two samples in generative adversarial networks",
     year=2018,
+    link="https://arxiv.org/abs/1712.04086",
     tags=("synthetic", "real", "embedded", "modes"),
 )
 def grid(
@@ -65,7 +67,7 @@ def grid(
         spacing: between neighbouring centres.
         scale: the standard deviation of each Gaussian.
         num_data: the number of training rows.
-        seed: of the rows.
+        seed: seeds the rows.
     """
     places = spacing * (torch.arange(side) - (side - 1) / 2)
     return _mixture("grid", torch.cartesian_prod(places, places), scale, num_data, seed)

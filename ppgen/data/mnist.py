@@ -35,6 +35,7 @@ ROWS = {"train": 60_000, "t10k": 10_000}
     summary="handwritten digits, 28 x 28, binarized anew at each presentation",
     reference="LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition",
     year=1998,
+    link="https://doi.org/10.1109/5.726791",
     tags=("images", "binary", "labels"),
 )
 def mnist(

@@ -25,6 +25,7 @@ PAGE = "https://github.com/yburda/iwae/tree/master/datasets/OMNIGLOT"
     summary="handwritten characters of 50 alphabets, 28 x 28, binarized anew at each presentation",
     reference="Lake et al., Human-level concept learning through probabilistic program induction",
     year=2015,
+    link="https://doi.org/10.1126/science.aab3050",
     tags=("images", "binary", "labels"),
 )
 def omniglot(*, binarize: str = "dynamic", labels: bool = False) -> Dataset:

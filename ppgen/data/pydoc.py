@@ -23,6 +23,7 @@ LEAST = 5
     summary="English text that every Python carries, the paragraphs of its language reference",
     reference="The Python Language Reference, as pydoc_data.topics holds it",
     year=1991,
+    link="https://docs.python.org/3/reference/",
     tags=("text", "counts", "embedded"),
 )
 def pydoc() -> Dataset:

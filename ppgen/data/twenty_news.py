@@ -24,6 +24,7 @@ PAGE = "https://github.com/sophieburkhardt/dirichlet-vae-topic-models"
     summary="Usenet posts to 20 newsgroups, word counts over 1,995 words",
     reference="Srivastava and Sutton, Autoencoding variational inference for topic models",
     year=2017,
+    link="https://arxiv.org/abs/1703.01488",
     tags=("text", "counts"),
 )
 def twenty_news(*, num_valid: Count = 1000) -> Dataset:

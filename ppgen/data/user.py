@@ -51,7 +51,7 @@ def dataset_from(
         dynamic: x holds probabilities in [0, 1]; train is drawn anew at each presentation, valid and test
             once.
         held_out: the share of ``train``'s rows that becomes valid, and again test, where these are None.
-        seed: of the permutation that splits, and of the one-time draws.
+        seed: seeds the permutation that splits, and of the one-time draws.
 
     Raises:
         UsageError: x has no rows of numbers, or a mask, or anything that :class:`Dataset` refuses.

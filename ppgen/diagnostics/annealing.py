@@ -77,7 +77,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Stochastic bounds on log p(x) in nats, float64, and how they were come by.
+    """Stochastic bounds on log p(x) in nats, float64, and how they were found.
 
     ``lower`` (B,) of the data; ``simulated_lower`` and ``simulated_upper`` (S,) of data that the model made;
     ``acceptance`` (T,), the mean rate at each power of the forward chains.

@@ -59,7 +59,7 @@ def diagnose(
         num_particles: K of the log-weights of each datum.
         questions: names of those to ask; None: all.
         chains: where the persistent chains of an energy-based pair stand, (M, D); a run knows.
-        seed: of all draws; the global random state is left as it was.
+        seed: seeds all draws; the global random state is left as it was.
         progress: show progress bars.
 
     Raises:

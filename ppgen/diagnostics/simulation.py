@@ -45,7 +45,7 @@ DENSITIES = ("log p(x, z)", "log p(x | z)")
 
 _GRID = 1e-3
 _AT_ONCE = 500
-"""Data that are simulated at one go."""
+"""Data that are simulated at once."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
         batch: the data over which the KL is averaged; a hundred are plenty.
         rows: at most so many dimensions.
         columns: so many quantiles, from 0.02 to 0.98.
-        seed: of the draws.
+        seed: seeds the draws.
 
     Raises:
         UsageError: no latent belongs to a datum, no observed site has the shape of x, or the latents have no prior to
@@ -118,7 +118,7 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
         batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
         rows: paths.
         columns: points of each.
-        seed: of the draws.
+        seed: seeds the draws.
 
     Raises:
         UsageError: no latent belongs to a datum, the first is discrete, no observed site has the shape of x, or the

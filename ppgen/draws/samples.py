@@ -33,7 +33,7 @@ def prior_samples(pair: Any, batch: Batch, num: int, *, start: Tensor | None = N
         batch: what the data set yields. Of x only the shape is used; the rest (labels) is gone through in turn.
         num: how many.
         start: where the chains of an energy-based pair begin, (M, D); None: at its base distribution.
-        seed: of the draws.
+        seed: seeds the draws.
 
     Raises:
         UsageError: num < 1, the model cannot be drawn from, or no observed site has the shape of x.

@@ -1,4 +1,4 @@
-"""Evaluation: the log-likelihood of a split, how it was come by, and whatever else is measured of a pair."""
+"""Evaluation: the log-likelihood of a split, how it was found, and whatever else is measured of a pair."""
 
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.core import evaluate

@@ -53,7 +53,7 @@ def evaluate(
         num_samples: draws of the model, for the measures that read samples: a kernel two-sample test, nearness to the
             training data, the data's modes where they are known. None: 10,000 for a pair without a density, whose
             log-likelihood is that of a Parzen window of them, and for data with known modes; 0 for any other.
-        seed: of the draws; the global random state is left as it was.
+        seed: seeds the draws; the global random state is left as it was.
         progress: show a progress bar.
 
     Raises:

@@ -100,7 +100,7 @@ def halves(x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
 
     Args:
         x: (D, V), counts.
-        seed: of the cut.
+        seed: seeds the cut.
 
     Returns:
         (D, V) and (D, V), which sum to ``x``: ceil(n / 2) and floor(n / 2) words of a document of n.
@@ -165,7 +165,7 @@ def completion(pair: Any, batch: Batch, num_particles: int, *, seed: int = 0, pr
         pair: a pair on counts, or any module with ``model`` and ``guide``.
         batch: whole documents, x first, (D, V).
         num_particles: K.
-        seed: of the cut (:func:`halves`); the particles use torch's global random numbers.
+        seed: seeds the cut (:func:`halves`); the particles use torch's global random numbers.
         progress: show a progress bar.
 
     Raises:

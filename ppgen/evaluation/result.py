@@ -1,4 +1,4 @@
-"""What an evaluation gives: a log-likelihood with its standard error, how it was come by, and further measures."""
+"""What an evaluation gives: a log-likelihood with its standard error, how it was found, and further measures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ppgen.pages.numbers import short
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
 
 Method = Literal["bound", "exact", "point", "annealed", "enumerated", "parzen"]
-"""How a log-likelihood was come by; see :class:`Evaluation`."""
+"""How a log-likelihood was found; see :class:`Evaluation`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Measure:
 class Evaluation:
     """A log-likelihood in nats per datum, and what else was measured.
 
-    ``method`` says how ``log_likelihood`` was come by:
+    ``method`` says how ``log_likelihood`` was found:
 
     - ``"bound"``: by the bound of K particles, below log p(x) in expectation and tighter as K grows. ``curve`` holds
       it at smaller K, from the same log-weights. With ``log_z``, of an unnormalised pair whose guide is inexact: the
@@ -90,7 +90,7 @@ class Evaluation:
 
     @property
     def sentence(self) -> str:
-        """The number with its error, and how it was come by."""
+        """The number with its error, and how it was found."""
         _, relation, how = _WORDS[self.method]
         if self.method == "bound" and self.log_z is not None:
             how = f"{how}, less {_WORDS['enumerated' if self.log_z.exact else 'annealed'][2]}"
@@ -136,4 +136,4 @@ _WORDS: dict[Method, tuple[str, str, str]] = {
         "of {num_samples:,} samples, not the model's likelihood",
     ),
 }
-"""By method: what the number is, what stands before it in a sentence, and how it was come by."""
+"""By method: what the number is, what stands before it in a sentence, and how it was found."""

@@ -33,7 +33,7 @@ class Subject:
         split: its name.
         batch: that split, or as many of its first data as were asked for, as one batch; drawn once where it is dynamic.
         particles: K of whatever is a function of log-weights.
-        seed: of all draws.
+        seed: seeds all draws.
         progress: show progress bars.
         num_samples: draws of the model to be made for the measures that read them; 0: such measures do not apply.
     """

@@ -55,7 +55,7 @@ def kernel_two_sample_test(x: Tensor, y: Tensor, *, num_permutations: int = 999,
         x: independent draws of p.
         y: independent draws of q.
         num_permutations: B, random divisions of the pooled sample.
-        seed: of the divisions; the global random state is left as it was.
+        seed: seeds the divisions; the global random state is left as it was.
 
     Raises:
         UsageError: fewer than 2 points on a side, sides of different sizes D, fewer than 1 permutation, numbers that

@@ -23,7 +23,7 @@ def looking(pair: nn.Module, seed: int | None = None) -> Iterator[None]:
 
     Args:
         pair: whose ``model`` and ``guide`` run within.
-        seed: of the random numbers within, which leave the global ones alone; None: the global ones go on.
+        seed: seeds the random numbers within, which leave the global ones alone; None: the global ones go on.
     """
     with torch.no_grad(), isolated(), in_evaluation(pair), nullcontext() if seed is None else seeded(seed):
         yield

@@ -72,7 +72,7 @@ def to_inference_data(
         coords: of dims by their names; those of plates are 0, 1, ... unless given.
         dims: names for the dims of a site that are no plate's.
         attrs: attributes beside those above: numbers and texts.
-        seed: of the draws; the global random state is left as it was.
+        seed: seeds the draws; the global random state is left as it was.
         progress: show progress bars.
 
     Raises:

@@ -81,7 +81,7 @@ class Headline:
 
 
 def headline(run: Run) -> Headline:
-    """The test log-likelihood; where there is none, the last validation value and how to come by the former.
+    """The test log-likelihood; where there is none, the last validation value and how to find the former.
 
     A report evaluates nothing itself, so that the number on the page is the one that ``ppgen evaluate`` printed.
     """

@@ -1,4 +1,4 @@
-"""``ppgen.fit``: train a pair on a data set, with a record that can be gone on from."""
+"""``ppgen.fit``: train a pair on a data set, with a record that can be resumed."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Record:
         return self.trainer.turn >= self.trainer.total_turns or self.stopping.done
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Write what the run is, and take up what was kept of it; one that cannot be gone on with is left as it was."""
+        """Write what the run is, and take up what was kept of it; one that cannot be resumed is left as it was."""
         if self.folder is not None:
             file, begun = self.folder / CONFIG, (self.folder / CHECKPOINT).exists()
             if begun:
@@ -80,7 +80,7 @@ class Record:
         self.stopping.take_best(self.trainer.learner)
 
     def facts(self) -> dict[str, Any]:
-        """The numbers that training goes on from, beside the tensors."""
+        """The numbers that training resumes from, beside the tensors."""
         kept = {"bounds": self.stopping.bounds, "seconds": self._elapsed(), "metrics": self.log.size}
         return {**self.trainer.facts(), **kept}
 
@@ -107,7 +107,7 @@ class Record:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise UsageError(
-                f"checkpoint {checkpoint} cannot be gone on from ({shown(error)}): it was edited; restore it, or train "
+                f"checkpoint {checkpoint} cannot be resumed from ({shown(error)}): it was edited; restore it, or train "
                 "again into another --out."
             ) from error
         self._started = time.perf_counter() - facts.seconds

@@ -1,7 +1,7 @@
 """Samples over training: what a pair made of the same random numbers at a few moments of a run.
 
 The moments are turn 0 and T / 64, T / 32, ..., T / 2, T of a run of T turns: early ones close together, since that is
-when samples change. A run that is gone on with to twice its length has the moments of the longer one already. Each
+when samples change. A run that is resumed to twice its length has the moments of the longer one already. Each
 snapshot draws under the same seed, so that the i-th sample is made of the same z (of an energy-based pair: by the same
 random numbers, from where its persistent chains stand), and none changes the random numbers of training.
 

@@ -24,7 +24,7 @@ class Batches:
     Args:
         data: tensors of N rows each, or sparse rows, on the device where they are used; the batches are dense.
         batch_size: B; N when larger than N.
-        seed: of the permutations.
+        seed: seeds the permutations.
         whole: an epoch shows every datum once, in ceil(N / B) batches whose sizes differ by at most one. Else the last
             rows that do not fill a batch are left to other epochs, so that all batches have one shape.
     """
@@ -76,7 +76,7 @@ class Interleaved:
     Args:
         parts: the training data of each part.
         batch_size: B, the same for all.
-        seed: of the permutations.
+        seed: seeds the permutations.
     """
 
     def __init__(self, parts: Sequence[Split], batch_size: int, seed: int) -> None:

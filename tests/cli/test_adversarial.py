@@ -1,4 +1,4 @@
-"""The command line with a pair without a density: trained, gone on with, checked, sampled, and what it refuses."""
+"""The command line with a pair without a density: trained, resumed, checked, sampled, and what it refuses."""
 
 from __future__ import annotations
 

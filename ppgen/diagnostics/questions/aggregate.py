@@ -47,7 +47,7 @@ _DATA = 5000
 """N, at most: training data, whose aggregated posterior the prior should be."""
 
 _CELLS = 2**23
-"""Numbers of the latents that are scored at one go."""
+"""Numbers of the latents that are scored at once."""
 
 _SATURATED = math.log(2)
 """Nats below log N: a mutual information nearer to it than that of one bit is a bound only."""

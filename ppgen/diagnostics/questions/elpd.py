@@ -58,7 +58,7 @@ def held_out(pair: Any, batch: Batch, *, num_particles: int = 1000, seed: int = 
         pair: a pair that states a normalised density, or any module with ``model`` and ``guide``.
         batch: what the data set yields.
         num_particles: K, for each datum.
-        seed: of the draws; the global random state is left as it was.
+        seed: seeds the draws; the global random state is left as it was.
         progress: show a progress bar.
 
     Raises:
@@ -93,7 +93,7 @@ def loo(
         batch: of the training data.
         num_draws: S.
         num_particles: K, of each datum's own latents, for each draw.
-        seed: of the draws; the global random state is left as it was.
+        seed: seeds the draws; the global random state is left as it was.
         progress: show a progress bar.
 
     Raises:
@@ -131,7 +131,7 @@ def compare_runs(
         split: which data.
         num_data: the first so many; None: all.
         num_particles: K, for each datum.
-        seed: of the draws, the same for all.
+        seed: seeds the draws, the same for all.
 
     Raises:
         UsageError: fewer than two runs, runs on other data, and as :func:`held_out`.

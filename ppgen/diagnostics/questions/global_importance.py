@@ -197,7 +197,7 @@ def global_log_weights(
         batch: all training data, dense; run in chunks.
         num_draws: S; a k-hat needs 125.
         num_particles: K of the latents of each datum, for each draw, at least 2; the same random numbers for all draws.
-        seed: of the draws; the global random state is left as it was.
+        seed: seeds the draws; the global random state is left as it was.
         progress: show a progress bar.
 
     Raises:

@@ -131,7 +131,7 @@ def predictive_checks(
         quantities: each a function of S sets of data, (S, B, ...), giving (S,); the data themselves come with S = 1.
         given: what the latents are drawn from: the model's prior, or the guide.
         num_sets: S.
-        seed: of the draws; the global random state is left as it was.
+        seed: seeds the draws; the global random state is left as it was.
         progress: show progress bars.
 
     Raises:

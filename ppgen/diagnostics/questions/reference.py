@@ -192,7 +192,7 @@ def _reference(case: Case, few: Batch) -> _Reference:
         return _by_enumeration(case, few)
     continuous = ", ".join(repr(name) for name in case.local_latents if name not in case.discrete)
     raise UsageError(
-        f"{', '.join(map(repr, case.discrete))} is discrete and {continuous} continuous: a reference is had by NUTS "
+        f"{', '.join(map(repr, case.discrete))} is discrete and {continuous} continuous: NUTS gives a reference "
         "for latents that are all continuous, or by enumeration for those that are all discrete."
     )
 

@@ -41,7 +41,7 @@ from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 __all__ = ["MAX_JOINT_STATES", "MAX_TUPLES", "Enumeration", "check_number", "expected_bound"]
 
 MAX_JOINT_STATES = 2**16
-"""Joint states of one datum's latents, and terms of one datum's expectation at one go, that are summed at most."""
+"""Joint states of one datum's latents, and terms of one datum's expectation at once, that are summed at most."""
 
 MAX_TUPLES = 2**20
 """Terms of one datum's expectation that are summed at most where a few are taken at a time."""
