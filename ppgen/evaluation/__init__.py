@@ -8,6 +8,9 @@ from ppgen.evaluation.parzen import parzen_log_likelihood, parzen_sigma
 from ppgen.evaluation.result import Evaluation, Measure, Point
 from ppgen.evaluation.two_sample import TwoSampleTest, kernel_two_sample_test
 
+Subject = Case
+"""The name by which measures know a :class:`Case`."""
+
 __all__ = [
     "MEASURES",
     "Case",
@@ -15,6 +18,7 @@ __all__ = [
     "Evaluation",
     "Measure",
     "Point",
+    "Subject",
     "TwoSampleTest",
     "cover",
     "evaluate",

@@ -17,6 +17,7 @@ from ppgen.draws.samples import prior_samples
 from ppgen.errors import UsageError, shown
 from ppgen.evaluation.bounds import bounds
 from ppgen.machine.progress import track
+from ppgen.machine.seeds import derived
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.looking import goes_apart, looked_at, seeded
 from ppgen.pairs.pair import Pair
@@ -136,8 +137,7 @@ class Case:
         for start in track(range(0, self.num_samples, _CHUNK), "samples", self.progress):
             rows = torch.arange(start, min(start + _CHUNK, self.num_samples), device=self.batch[0].device)
             batch = take_rows(self.batch, rows % num_rows(self.batch))
-            seed = hash((self.seed, start)) & (2**63 - 1)
-            draws.append(prior_samples(self.pair, batch, len(rows), seed=seed).x)
+            draws.append(prior_samples(self.pair, batch, len(rows), seed=derived(self.seed, start)).x)
         return torch.cat(draws)
 
     def first(self, num: int) -> Batch:

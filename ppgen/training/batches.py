@@ -82,7 +82,7 @@ class Interleaved:
     def __init__(self, parts: Sequence[Split], batch_size: int, seed: int) -> None:
         several = len(parts) > 1
         self.parts = [
-            Batches(part, batch_size, derived(seed, index) if several else seed, whole=several)
+            Batches(part, batch_size, hash((seed, index)) if several else seed, whole=several)
             for index, part in enumerate(parts)
         ]
         places = ((index, place) for index, part in enumerate(self.parts) for place in range(part.per_epoch))
