@@ -23,7 +23,7 @@ from ppgen.errors import UsageError
 from ppgen.pairs.energy import energy_pair
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.sampling import check_generates
-from ppgen.pairs.structure import _looking, known_of
+from ppgen.pairs.structure import known_of, untouched
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.schedules import Scheduled
 
@@ -135,7 +135,7 @@ class Objective(pyro.infer.ELBO, ABC):
         The only place where the two are matched. It looks at one run of the pair, which leaves nothing behind.
         """
         try:
-            with _looking(program):
+            with untouched(program):
                 self.at(0)._look(program, batch)
         except UsageError as error:
             return str(error)

@@ -30,7 +30,7 @@ from ppgen.pairs.stacking import log_prob_of, part_of_value
 from ppgen.pairs.summation import is_absorbed
 from ppgen.pairs.traces import sites_of
 
-__all__ = ["APART", "Memory", "known_of", "runner_of", "structure_key"]
+__all__ = ["APART", "Memory", "known_of", "runner_of", "structure_key", "untouched"]
 
 APART = "particles of this pair are run one after another"
 """How the warning begins."""
@@ -55,7 +55,7 @@ def runner_of(program: Program, batch: Batch, num_particles: int, together: bool
 
 
 @contextmanager
-def _looking(program: Program, *inner: Messenger) -> Iterator[None]:
+def untouched(program: Program, *inner: Messenger) -> Iterator[None]:
     """A run that leaves nothing behind: no gradients, parameters, random numbers or batch statistics."""
     still = kept_buffers(program.model, program.guide)
     with still, torch.random.fork_rng(), torch.no_grad(), isolated(), poutine.block(), ExitStack() as stack:
@@ -90,7 +90,7 @@ def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     known = _NESTING.setdefault(structure_key(function), {})
     name = (_name(function), _kind(batch))
     if name not in known:
-        with _looking(Program(function, function), Forgetting(function)):
+        with untouched(Program(function, function), Forgetting(function)):
             sites = sites_of(function, *batch)
         for site in sites.values():
             if not site_is_subsample(site):
@@ -138,7 +138,7 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
     modules = (owner(program.model), owner(program.guide))
     both = Runner(program, batch, 2, dim, together=True)
     try:
-        with _looking(program, parameters, lines), _without_dropout(*modules):
+        with untouched(program, parameters, lines), _without_dropout(*modules):
             guide, _ = both.guide({})
             together = [guide, both.model(guide)]
             _check_fit(together[1], guide, dim)
@@ -150,7 +150,7 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
     raw = [{n: _value_alone(s, k) for n, s in guide.items() if not s["is_observed"]} for k in range(2)]
     name = ""
     try:
-        with _looking(program, parameters), _without_dropout(*modules):
+        with untouched(program, parameters), _without_dropout(*modules):
             guide_alone = alone.each(program.guide, raw, summing=False)
             apart = [guide_alone, alone.model(guide_alone)]
             for whole, parts in zip(together, apart, strict=True):
@@ -171,7 +171,7 @@ def _fails_alone(program: Program, batch: Batch, dim: int) -> bool:
     """Whether one particle does not fit either, as is said where it is run."""
     alone = Runner(program, batch, 1, dim, together=False)
     try:
-        with _looking(program):
+        with untouched(program):
             guide, _ = alone.guide({})
             _check_fit(alone.model(guide), guide, dim)
     except UsageError:
