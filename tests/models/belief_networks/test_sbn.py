@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,7 +123,10 @@ def test_it_starts_at_the_training_mean() -> None:
 
 
 def test_the_training_mean_is_part_of_the_state() -> None:
-    assert "mean" in SBN(SPEC, (3,)).state_dict()
+    other = SBN(replace(SPEC, mean=torch.full((4,), 0.5)), (3,))
+    other.load_state_dict(SBN(SPEC, (3,)).state_dict())
+    assert SPEC.mean is not None
+    torch.testing.assert_close(other.mean, SPEC.mean)
 
 
 @pytest.mark.parametrize(

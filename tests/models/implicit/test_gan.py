@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import ppgen
 from ppgen.data import DataSpec
@@ -63,6 +64,7 @@ def test_the_output_follows_the_kind_of_data(observation: Any, output: str) -> N
 def test_pictures_may_be_made_by_convolutions() -> None:
     spec = DataSpec("pictures", 64, "real", image_shape=(8, 8))
     pair = GAN(spec, 2, hidden=(8,), network="conv", channels=(4, 2))
+    assert [module.out_channels for module in pair.modules() if isinstance(module, nn.ConvTranspose2d)] == [2, 1]
     assert prior_samples(pair, (torch.zeros(3, 64),), 3).x.shape == (3, 64)
 
 
