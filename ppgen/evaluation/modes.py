@@ -1,6 +1,6 @@
 """Known modes: how many of them the samples reach, how many samples lie at one, and how evenly.
 
-Of the data's modes c_m, m = 1..M, of scale s (:class:`ppgen.data.Modes`), and samples x_i, i = 1..n:
+Of the data's modes c_m, m = 1..M, of scale s (:class:`ppgen.data.modes.Modes`), and samples x_i, i = 1..n:
 
     high quality    |x_i - c_m| <= 3 s for the nearest m
     covered         a mode with at least one high-quality sample
