@@ -19,7 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LINKS = {"ppgen/models": "models", "ppgen/inference": "inference"}
-NOT_SOURCE = (".git", ".venv", "runs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
+NOT_SOURCE = (".git", ".venv", "*.egg-info", "__pycache__", ".*_cache")
+MADE_AT_THE_ROOT = {"runs", "build", "dist"}
 
 
 def project() -> dict[str, Any]:
@@ -57,7 +58,12 @@ def data_files() -> set[str]:
 
 def copy_of_the_tree(folder: Path) -> Path:
     """A copy to build in, so that nothing built before can leak into it."""
-    return Path(shutil.copytree(ROOT, folder, symlinks=True, ignore=shutil.ignore_patterns(*NOT_SOURCE)))
+    nowhere = shutil.ignore_patterns(*NOT_SOURCE)
+
+    def ignored(of: str, names: list[str]) -> set[str]:
+        return nowhere(of, names) | (MADE_AT_THE_ROOT & set(names) if Path(of) == ROOT else set())
+
+    return Path(shutil.copytree(ROOT, folder, symlinks=True, ignore=ignored))
 
 
 def run(*command: str | Path, cwd: Path) -> str:

@@ -18,6 +18,7 @@ from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.places import brought_to, place_of
+from ppgen.pairs.tracing import Program
 from ppgen.registry import MODELS, OBJECTIVES
 from ppgen.training.learner import Learner
 from tests.second_device import CUDA, SecondDevice, moved
@@ -82,6 +83,7 @@ def test_the_loss_of_an_objective_is_where_the_pair_is(objective: str) -> None:
         pair, data = a_pair(model)
         batch = brought_to(pair, data.rows("train", slice(5)))
         try:
+            made.check(Program(pair.model, pair.guide), batch)
             learner = Learner(pair, moved(made.parameters(pair, batch)), 15)
             with isolated(), pyro.validation_enabled(False):
                 state = made.at(0).initial_state(learner.program, batch)

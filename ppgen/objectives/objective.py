@@ -22,6 +22,8 @@ from ppgen.arguments import check_fields, kind_of, kinds_of
 from ppgen.errors import UsageError
 from ppgen.pairs.energy import energy_pair
 from ppgen.pairs.pair import check_density
+from ppgen.pairs.parameters import owner
+from ppgen.pairs.running import HowToRun
 from ppgen.pairs.sampling import check_generates
 from ppgen.pairs.structure import known_of, untouched
 from ppgen.pairs.tracing import Batch, Program
@@ -134,6 +136,8 @@ class Objective(pyro.infer.ELBO, ABC):
 
         The only place where the two are matched. It looks at one run of the pair, which leaves nothing behind.
         """
+        if isinstance(pair := owner(program.model), HowToRun):
+            pair.prepare(*batch, **getattr(program.model, "keywords", {}))
         try:
             with untouched(program):
                 self.at(0)._look(program, batch)

@@ -68,7 +68,7 @@ def test_the_report_shows_where_training_left_the_chains(capsys: pytest.CaptureF
     run(capsys, *TRAIN, "parallel_tempering", "-O", "num_chains=6", "-O", "num_temperatures=3", "--out", "r")
     assert run(capsys, "report", "r").code == 0
     page = Path("r/report.html").read_text()
-    assert "Each column is a chain that starts where training left it" in page
+    assert "each of which starts where training left it" in page
     assert "sweeps from its persistent chains" in page
 
 

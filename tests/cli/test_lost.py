@@ -149,7 +149,7 @@ def test_a_disk_that_fills_leaves_the_run_whole_and_it_goes_on_when_there_is_roo
     [
         (12, ["vae"]),
         pytest.param(2, ["vae", "--compiled"], marks=pytest.mark.slow),
-        pytest.param(4, ["rbm", "gan", "vae, patience"], marks=pytest.mark.slow),
+        pytest.param(4, ["rbm", "gan", "vae, patience"], marks=pytest.mark.thorough),
         pytest.param(2, list(COMMANDS), marks=pytest.mark.slow),
     ],
     ids=["eager", "compiled", "other families", "commands"],

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_ctrl_c_ends_a_command_without_a_word(
     def interrupted(*given: object, **more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ppgen.runs.run.read_config", interrupted)
+    monkeypatch.setattr(import_module("ppgen.runs.load"), "read_config", interrupted)
     assert main([name, "r"]) == 130
     assert "Traceback" not in capsys.readouterr().err
 

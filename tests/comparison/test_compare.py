@@ -124,6 +124,7 @@ def test_snr_variance_and_evidence_are_in_closed_form_on_the_linear_gaussian() -
     assert "site 'z' is drawn from" in found.why_not_exact
 
 
+@pytest.mark.thorough
 def test_without_an_exact_gradient_others_are_held_against_the_unbiased_one_of_least_variance() -> None:
     pair = Blend()
     objectives = {

@@ -17,7 +17,7 @@ from ppgen.files.writing import LOCK, claimed, write_all, write_whole
 CLAIM_AND_WAIT = """
 import sys
 from pathlib import Path
-from ppgen.files import claimed
+from ppgen.files.writing import claimed
 with claimed(Path(sys.argv[1])):
     print("claimed", flush=True)
     sys.stdin.read()

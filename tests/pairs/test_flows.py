@@ -24,6 +24,7 @@ from ppgen.pairs.stacking import alone
 from ppgen.pairs.tracing import Program, run_particles
 from ppgen.pairs.transformed import log_prob_at
 from tests.flows import BACKWARD, FLOWS, FORWARD, INVERTIBLE, WIDTH, FlowGuide, FlowLikelihood, flow, module_of
+from tests.marks import thorough
 
 LIKELIHOODS = {**INVERTIBLE, **BACKWARD}
 EAGER = {"block autoregressive"}
@@ -57,7 +58,11 @@ def _check_trained(kind: type[Any], name: str, objective: Any) -> None:
 
 
 @pytest.mark.usefixtures("graphs_as_they_are")
-@pytest.mark.parametrize("objective", [ELBO(num_particles=2), STL(num_particles=2)], ids=["elbo", "stl"])
+@pytest.mark.parametrize(
+    "objective",
+    [pytest.param(ELBO(num_particles=2), marks=pytest.mark.thorough), STL(num_particles=2)],
+    ids=["elbo", "stl"],
+)
 @pytest.mark.parametrize("name", FLOWS)
 def test_training_a_guide_s_flow_is_the_same_eager_and_as_a_graph(name: str, objective: Any) -> None:
     _check_trained(FlowGuide, name, objective)
@@ -214,7 +219,7 @@ def test_at_the_exact_posterior_no_gradient_comes_along_the_path(name: str) -> N
 
 
 @pytest.mark.usefixtures("doubles")
-@pytest.mark.parametrize("name", ["affine autoregressive", "quadratic spline", "planar", "radial"])
+@pytest.mark.parametrize("name", ["radial", *thorough(["affine autoregressive", "quadratic spline", "planar"])])
 def test_away_from_the_posterior_sticking_the_landing_has_the_mean_of_the_pathwise_gradient(name: str) -> None:
     """Along one random direction, paired draws; false alarm once in 1,000,000 (4.9 standard errors)."""
     pair, x = FlowGuide(name).double(), _data(3).double()

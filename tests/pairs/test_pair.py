@@ -108,7 +108,7 @@ def test_latents_of_two_shapes_are_named() -> None:
         pyro.sample("z", dist.Normal(x.expand(-1, 2), 1.0).to_event(1))
 
     said = sentence_of(pair_of(right_model, guide))
-    assert said.startswith("site 'z' is given values of shape (3, 4, 2), and its distribution has shape (3, 4)")
+    assert said.startswith("site 'z' is given values of shape (4, 2), and its distribution has shape (4,)")
 
 
 def column_observed(x: Tensor) -> None:

@@ -45,6 +45,7 @@ from tests.discrete_doubles import (
 from tests.inference.discrete.discrete_harness import learnt
 from tests.inference.discrete.discrete_truth import CRITICAL, largest_z
 from tests.inference.truth import elbo, iwelbo, renyi
+from tests.marks import thorough
 
 COPIES = 20_000
 UNBIASED: list[tuple[Any, Reduce, int]] = [
@@ -179,7 +180,7 @@ def test_a_reparameterized_latent_keeps_its_path_beside_relaxed_ones(objective: 
 
 
 @pytest.mark.parametrize("objective", EVERY, ids=str)
-@pytest.mark.parametrize("double", [TinyDeepSBN, Choice, Blend], ids=lambda double: double.__name__)
+@pytest.mark.parametrize("double", [*thorough([TinyDeepSBN, Choice]), Blend], ids=lambda double: double.__name__)
 def test_a_step_is_one_graph_of_layers_classes_and_mixed_latents(objective: Any, double: type[DiscreteDouble]) -> None:
     pair = double()
     x = pair.batch[0].repeat(4, 1)
