@@ -12,7 +12,16 @@ from typing import Annotated, Any
 import typer
 
 from ppgen.arguments import at_least
-from ppgen.cli.options import AsJson, DataSettings, Device, ModelSettings, complete_objectives, settings
+from ppgen.cli.options import (
+    AsJson,
+    DataSettings,
+    Device,
+    ModelSettings,
+    OptimizerName,
+    Schedule,
+    complete_objectives,
+    settings,
+)
 from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
 from ppgen.comparison import Comparison, ComparisonOptions
 from ppgen.comparison.charts import brief
@@ -112,7 +121,9 @@ def compare(
             help="Length of each training under --train, in as many steps as it takes.", show_default="--steps"
         ),
     ] = None,
-    lr: Annotated[float, typer.Option(help="Adam's learning rate in training.")] = TrainingOptions.lr,
+    lr: Annotated[float, typer.Option(help="Learning rate in training.")] = TrainingOptions.lr,
+    optimizer: OptimizerName = TrainingOptions.optimizer,
+    schedule: Schedule = TrainingOptions.schedule,
     trained_by: Annotated[
         str | None,
         typer.Option(metavar="OBJECTIVE", help="What trains to later points.", show_default="the first objective"),
@@ -162,7 +173,15 @@ def compare(
                 seed=seed,
                 eager=eager,
             ),
-            training=TrainingOptions(steps=steps, batch_size=batch_size, lr=lr, eager=eager, seed=seed),
+            training=TrainingOptions(
+                steps=steps,
+                batch_size=batch_size,
+                lr=lr,
+                optimizer=optimizer,
+                schedule=schedule,
+                eager=eager,
+                seed=seed,
+            ),
             trained_by=None if trained_by is None else _one(trained_by),
             seeds=_num_seeds(seeds) if train else 0,
             minutes=_length(minutes, train),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,8 @@ from ppgen.errors import UsageError, shown
 from ppgen.factory import label_option, make_pair, model_class
 from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry
+from ppgen.training.optimizers import Optimizer
+from ppgen.training.rates import CURVES, NAMES
 
 __all__ = [
     "AsJson",
@@ -26,7 +28,9 @@ __all__ = [
     "ModelSettings",
     "ObjectiveName",
     "ObjectiveSettings",
+    "OptimizerName",
     "RunFolder",
+    "Schedule",
     "complete_objectives",
     "load_pair_and_data",
     "settings",
@@ -160,3 +164,30 @@ ModelAgain = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="auto takes a GPU where there is one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+
+
+OPTIMIZERS = [kind.__name__ for kind in Optimizer.known]
+
+
+def _beginning(names: Iterable[str]) -> Callable[[str], list[str]]:
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+OptimizerName = Annotated[
+    str,
+    typer.Option(
+        "--optimizer",
+        metavar="NAME(OPTION=VALUE)",
+        help=f"{', '.join(OPTIMIZERS)}, with options of torch.optim's: 'SGD(momentum=0.9)'.",
+        autocompletion=_beginning(OPTIMIZERS),
+    ),
+]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join([*CURVES, "NAME(...)"]),
+        help="Of the learning rate: cosine falls to zero; others are 'linear(1, 0.1, 1000)', a factor by steps, and "
+        "those of torch.optim.lr_scheduler: 'StepLR(step_size=1000)'.",
+        autocompletion=_beginning(NAMES),
+    ),
+]

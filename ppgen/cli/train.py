@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,8 @@ from ppgen.cli.options import (
     ModelSettings,
     ObjectiveName,
     ObjectiveSettings,
+    OptimizerName,
+    Schedule,
     load_pair_and_data,
     settings,
 )
@@ -31,44 +33,17 @@ from ppgen.registry import OBJECTIVES
 from ppgen.runs.directory import claimed_run
 from ppgen.runs.fit import fit_in
 from ppgen.runs.run import CONFIG, Run
-from ppgen.training.optimizers import Optimizer
 from ppgen.training.options import TrainingOptions
-from ppgen.training.rates import CURVES, NAMES
 
 __all__ = ["train"]
 
 DEFAULTS = TrainingOptions()
-OPTIMIZERS = [kind.__name__ for kind in Optimizer.known]
-
-
-def _beginning(names: Iterable[str]) -> Callable[[str], list[str]]:
-    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
-
-
 Epochs = Annotated[
     int | None, typer.Option(help="Passes over the training data.", show_default=f"{DEFAULTS.epochs}, unless --steps")
 ]
 Steps = Annotated[int | None, typer.Option(help="Turns of the loop, instead of --epochs.", show_default=False)]
 BatchSize = Annotated[int, typer.Option(help="Data in a batch.")]
 Rate = Annotated[float, typer.Option(help="Learning rate.")]
-OptimizerName = Annotated[
-    str,
-    typer.Option(
-        "--optimizer",
-        metavar="NAME(OPTION=VALUE)",
-        help=f"{', '.join(OPTIMIZERS)}, with options of torch.optim's: 'SGD(momentum=0.9)'.",
-        autocompletion=_beginning(OPTIMIZERS),
-    ),
-]
-Schedule = Annotated[
-    str,
-    typer.Option(
-        metavar="|".join([*CURVES, "NAME(...)"]),
-        help="Of the learning rate: cosine falls to zero; others are 'linear(1, 0.1, 1000)', a factor by steps, and "
-        "those of torch.optim.lr_scheduler: 'StepLR(step_size=1000)'.",
-        autocompletion=_beginning(NAMES),
-    ),
-]
 ClipNorm = Annotated[
     float | None, typer.Option(help="Largest norm of the gradient, per datum.", show_default="no limit")
 ]

@@ -74,6 +74,10 @@ NUMBERS: dict[str, tuple[list[str], str]] = {
     "learning rate": ([*QUICK, "--lr", "nan"], "lr must be a number above 0, got nan."),
     "schedule": ([*QUICK, "--schedule", "cosin"], "got 'cosin': did you mean 'cosine'? Known names: ConstantLR, "),
     "schedule's option": ([*QUICK, "--schedule", "StepLR(size=3)"], "StepLR has no option 'size': did you mean 'step_"),
+    "optimizer of a comparison": (
+        ["compare", "vae", "--data", "digits", "--objectives", "elbo", "--optimizer", "SDG()"],
+        "got 'SDG()': did you mean 'SGD'? Known names: Adagrad, Adam, ",
+    ),
     "schedule without its option": ([*QUICK, "--schedule", "StepLR"], "schedule StepLR has no learning rate at step 0"),
     "optimizer": ([*QUICK, "--optimizer", "Adm"], "got 'Adm': did you mean 'Adam'? Known names: Adagrad, Adam, "),
     "optimizer's option": ([*QUICK, "--optimizer", "SGD(momentm=1)"], "SGD has no option 'momentm': did you mean 'mo"),
