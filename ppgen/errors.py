@@ -131,7 +131,7 @@ def nearest(name: object, options: Iterable[str]) -> str:
     ": did you mean 'digits'? Known names: digits, mnist."
     """
     known = sorted(options)
-    close = get_close_matches(str(name)[:100], known, n=1)
+    close = get_close_matches((name if isinstance(name, str) else shown(name))[:100], known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f": {hint}Known names: {', '.join(known) or 'none'}."
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ppgen.errors import UsageError, blame, users_line
+from ppgen.errors import UsageError, blame, nearest, users_line
 from ppgen.schedules import parse_schedule
 
 HERE = Path(__file__)
@@ -35,3 +36,10 @@ def test_the_standard_library_is_not_the_users() -> None:
     with pytest.raises(json.JSONDecodeError) as caught:
         json.loads("{")
     assert users_line(caught.value).startswith(f"{HERE}:")
+
+
+def test_a_name_that_is_nested_too_deep_to_be_written_has_no_near_one() -> None:
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    assert nearest(deep, ["Adam"]) == ": Known names: Adam."
