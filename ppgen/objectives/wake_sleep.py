@@ -35,6 +35,7 @@ from ppgen.objectives.objective import Outcome, State, with_gradient_of
 from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.sampling import check_dreamable, dreamt, without_path
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program
+from ppgen.pairs.transformed import NO_INVERSE
 
 __all__ = ["Dreamer"]
 
@@ -79,7 +80,7 @@ class Dreamer(Estimator):
         check_dreamable(particles, name)
         try:
             _ = dreamt(particles, name).log_q
-        except KeyError as error:
+        except NO_INVERSE as error:
             raise UsageError(
                 f"{name} asks the guide for the probability of dreamt latents, and a transform of it has no inverse to "
                 "tell it by: use one that has, or an objective without a sleep phase ('rws' with sleep=0)."

@@ -29,6 +29,7 @@ from ppgen.pairs.sites import Site, check_observed, check_plates, check_same_lat
 from ppgen.pairs.stacking import log_prob_of, part_of_value
 from ppgen.pairs.summation import is_absorbed
 from ppgen.pairs.traces import sites_of
+from ppgen.pairs.transformed import NO_INVERSE
 
 __all__ = ["APART", "Memory", "known_of", "runner_of", "structure_key", "untouched"]
 
@@ -192,7 +193,7 @@ def _agree(site: Site, parts: Site, dim: int) -> bool:
         return True
     try:
         together, alone = log_prob_of(site), log_prob_of(parts)
-    except (KeyError, NotImplementedError):  # a flow without inverse cannot be scored at what it did not draw
+    except NO_INVERSE:  # a flow without inverse cannot be scored at what it did not draw
         return bool(site["fn"].shape()[1:] == parts["fn"].shape()[1:])
     together = together.reshape((1,) * (-dim - together.dim()) + together.shape)
     try:

@@ -29,9 +29,9 @@ from ppgen.errors import UsageError, shown
 from ppgen.pairs.memories import forget, parts_of, rebuilt
 from ppgen.pairs.sites import Site
 
-__all__ = ["log_prob_at"]
+__all__ = ["NO_INVERSE", "log_prob_at"]
 
-_NO_INVERSE = (KeyError, NotImplementedError)
+NO_INVERSE = (KeyError, NotImplementedError)
 """What ``Transform._inverse`` raises where there is none: Pyro's flows the first, torch's base class the second."""
 
 
@@ -90,8 +90,8 @@ class _Afresh(transforms.Transform):
         self.by_newton = False
         try:
             x: Tensor = self.transform.inv(y)
-        except (*_NO_INVERSE, RuntimeError) as error:
-            if self.preimage is None and not isinstance(error, _NO_INVERSE):
+        except (*NO_INVERSE, RuntimeError) as error:
+            if self.preimage is None and not isinstance(error, NO_INVERSE):
                 raise
             self.by_newton = True
             return self._step(y)
@@ -172,6 +172,6 @@ def _remembered(transform: transforms.Transform, y: Any, found: dict[int, Tensor
     try:
         with torch.no_grad():
             return transform.inv(y)
-    except (*_NO_INVERSE, RuntimeError):
+    except (*NO_INVERSE, RuntimeError):
         found.pop(id(transform), None)  # called twice, and it remembers the last call
         return None

@@ -14,6 +14,7 @@ from ppgen.pairs.sites import Site, data_frame, unscaled
 from ppgen.pairs.stacking import log_prob_of
 from ppgen.pairs.summation import is_absorbed
 from ppgen.pairs.tracing import Batch, Particles, divides
+from ppgen.pairs.transformed import NO_INVERSE
 from ppgen.testing.agreement import apart, close
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.sandbox import latents_of, particles, rows, unlike
@@ -146,7 +147,7 @@ def _unscaled(run: Particles, site: Site) -> Tensor:
     assert frame is not None
     try:
         log_prob = log_prob_of(site)
-    except (KeyError, NotImplementedError) as error:
+    except NO_INVERSE as error:
         raise NotApplicable(
             "it is drawn by a transform without inverse, and cannot be scored at given values",
             where=f"site {site['name']!r}",

@@ -16,6 +16,7 @@ import torch
 from pyro.infer import SVI, ReweightedWakeSleep
 from pyro.optim import ClippedAdam
 from torch import Tensor
+from torch.distributions import Transform, constraints
 
 from ppgen.errors import UsageError
 from ppgen.inference import IWELBO, RWS, VIMCO, WakeSleep
@@ -271,3 +272,32 @@ def test_it_trains_a_continuous_pair_with_all_its_options() -> None:
     assert all(bool(g.any()) for g in torch.autograd.grad(loss, list(pair.parameters())))
     dreaming, bound = gradients_of_the_model(pair, batch, RWS(num_particles=3), IWELBO(num_particles=3))
     torch.testing.assert_close(dreaming, bound)
+
+
+class OneWay(Transform):
+    """y = x + x^3, whose inverse nobody wrote: torch's base class says so by NotImplementedError."""
+
+    domain = codomain = constraints.real
+    bijective = True
+
+    def _call(self, x: Tensor) -> Tensor:
+        return x + x**3
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return (1 + 3 * x**2).log()
+
+
+def test_a_guide_whose_transform_has_no_inverse_cannot_be_taught_by_dreams() -> None:
+    class Bent(GaussianYardstick):
+        def guide(self, x: Tensor) -> None:
+            with self.data_plate(x):
+                pyro.sample("z", dist.TransformedDistribution(dist.Normal(x[:, 0], 1.0), [OneWay(cache_size=1)]))
+
+        def model(self, x: Tensor) -> None:
+            with self.data_plate(x):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+                pyro.sample("x", dist.Normal(z[..., None], 1.0).to_event(1), obs=x)
+
+    pair = Bent()
+    with pytest.raises(UsageError, match="a transform of it has no inverse"):
+        RWS(num_particles=2).differentiable_loss(pair.model, pair.guide, *data(4))
