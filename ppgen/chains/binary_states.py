@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 
-__all__ = ["MAX_STATES", "binary_states", "check_states", "power_text"]
+__all__ = ["MAX_STATES", "as_power", "binary_states", "check_states"]
 
 
 MAX_STATES = 2**22
@@ -35,7 +35,7 @@ def binary_states(num_units: int, like: Tensor, chunk: int = 2**14) -> Iterator[
         yield (numbers[:, None] >> places & 1).to(like.dtype)
 
 
-def power_text(base: int, exponent: int) -> str:
+def as_power(base: int, exponent: int) -> str:
     """A number of states, as people write large ones."""
     number = base**exponent
     return str(number) if number < 10**7 else f"about 2**{number.bit_length() - 1}"

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ppgen.chains.binary_states import power_text
+from ppgen.chains.binary_states import as_power
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.bounds import Reduction
 from ppgen.pairs.discrete_families import family_of
@@ -204,7 +204,7 @@ def check_number(bound: Reduction, states: int, most: int = MAX_JOINT_STATES) ->
     particles = 1 if bound.is_mean else bound.total_particles
     if states**particles > most:
         raise UsageError(
-            f"the exact expectation of {bound} would sum over {power_text(states, particles)} draws of {particles} "
+            f"the exact expectation of {bound} would sum over {as_power(states, particles)} draws of {particles} "
             f"particles for each datum, and at most {most} are: take fewer particles or latents."
         )
     return particles
@@ -260,9 +260,9 @@ def _check_local(one: Particles, needed_by: str) -> None:
 
 def _check_number(names: Sequence[str], sizes: Sequence[int], needed_by: str) -> None:
     if math.prod(sizes) > MAX_JOINT_STATES:
-        each = ", ".join(f"{shown(name)} {power_text(size, 1)}" for name, size in zip(names, sizes, strict=True))
+        each = ", ".join(f"{shown(name)} {as_power(size, 1)}" for name, size in zip(names, sizes, strict=True))
         raise UsageError(
-            f"{needed_by} would sum over {power_text(math.prod(sizes), 1)} joint states for each datum ({each}), and at "
+            f"{needed_by} would sum over {as_power(math.prod(sizes), 1)} joint states for each datum ({each}), and at "
             f"most {MAX_JOINT_STATES:,} are: make the latents smaller, or choose a method that draws."
         )
 

@@ -291,12 +291,12 @@ def test_a_guide_whose_transform_has_no_inverse_cannot_be_taught_by_dreams() -> 
     class Bent(GaussianYardstick):
         def guide(self, x: Tensor) -> None:
             with self.data_plate(x):
-                pyro.sample("z", dist.TransformedDistribution(dist.Normal(x[:, 0], 1.0), [OneWay(cache_size=1)]))
+                pyro.sample("z", dist.TransformedDistribution(dist.Normal(x, 1.0), [OneWay(cache_size=1)]))
 
         def model(self, x: Tensor) -> None:
             with self.data_plate(x):
                 z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
-                pyro.sample("x", dist.Normal(z[..., None], 1.0).to_event(1), obs=x)
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
     pair = Bent()
     with pytest.raises(UsageError, match="a transform of it has no inverse"):
