@@ -23,10 +23,11 @@ from ppgen.comparison.labels import label_of
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.bounds import Reduction, target_of
 from ppgen.objectives.objective import Objective, Player, State
+from ppgen.pairs.looking import looked_at
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import empty_store, isolated, swapped
 from ppgen.pairs.rows import first_data
-from ppgen.pairs.tracing import Batch, Program, run_particles
+from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES
 from ppgen.training.learner import Learner, fixed_and_moving
 from ppgen.training.steps import StepFunction, compiled, player_step
@@ -199,8 +200,7 @@ class _Pyros(Source):
         self.pair, self.elbo, self.batch = pair, elbo, batch
         self.target = _target_of(elbo)
         self.unbiased = self.target is not None
-        with torch.no_grad(), isolated(), torch.random.fork_rng():
-            run = run_particles(Program(pair.model, pair.guide), batch, 1)
+        run = looked_at(pair, batch)
         self.num_data = run.scale * run.log_w.shape[1]
 
     def draw(self) -> Draw:

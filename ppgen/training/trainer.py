@@ -19,10 +19,11 @@ from ppgen.errors import DivergedError, UsageError, first_sentence, is_out_of_me
 from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.objectives.objective import Objective, Player, State
+from ppgen.pairs.looking import looked_at
 from ppgen.pairs.nonfinite import first_nonfinite
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import in_evaluation, isolated, swapped
-from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides, run_particles
+from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides
 from ppgen.training.batches import Interleaved, first_batches
 from ppgen.training.books import Books, Given, Move, NotFiniteError
 from ppgen.training.device_books import books_of
@@ -357,8 +358,7 @@ def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> No
     """Minibatches are for guides that are functions of a datum; an autoguide has parameters for each of the first B."""
     for batch in examples:
         if automatic_guides(pair.guide) and len(batch[0]) < num_data:
-            with torch.no_grad(), isolated(), torch.random.fork_rng(), in_evaluation(pair):
-                one = run_particles(Program(pair.model, pair.guide), batch, 1)
+            one = looked_at(pair, batch)
             if one.latents and one.plate is not None and not divides(one):
                 raise UsageError(
                     f"the guide has parameters for each datum ({', '.join(one.latents)}), and batches of "
