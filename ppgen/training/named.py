@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -19,7 +19,8 @@ __all__ = ["Named"]
 class Named:
     """``SGD(momentum=0.9)``: a class, and those of its options that are given; ``str`` is the text that is read.
 
-    Class attributes: ``what`` it is called in sentences, ``known`` classes, and options that are ``reserved``.
+    Class attributes: ``what`` it is called in sentences, ``known`` classes, and ``reserved`` options, each with what to do
+    instead.
     """
 
     kind: type[Any]
@@ -27,7 +28,7 @@ class Named:
 
     what: ClassVar[str]
     known: ClassVar[Iterable[type[Any]]]
-    reserved: ClassVar[Collection[str]]
+    reserved: ClassVar[Mapping[str, str]]
 
     @classmethod
     def read(cls, value: Any) -> Self:
@@ -64,7 +65,8 @@ class Named:
         takes = [name for name in inspect.signature(self.kind).parameters if name not in self.reserved]
         for name, value in self.options.items():
             if name not in takes:
-                raise UsageError(f"{self.kind.__name__} has no option {shown(name)}{nearest(name, takes)}")
+                instead = f" here ({self.reserved[name]})" if name in self.reserved else ""
+                raise UsageError(f"{self.kind.__name__} has no option {shown(name)}{instead}{nearest(name, takes)}")
             if name in kinds:
                 kinds[name].read(f"{name} of {self.kind.__name__}", value)
         parse_call(str(self), self.what)  # so that a run can be resumed

@@ -34,10 +34,14 @@ class Optimizer(Named):
         torch.optim.RMSprop,
         torch.optim.Adagrad,
     )
-    reserved: ClassVar[Sequence[str]] = (
-        *("params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"),
-        "dampening",
-    )
+    reserved: ClassVar[Mapping[str, str]] = {
+        "lr": "give the run's own lr",
+        "dampening": "its first step would be unlike all others, and a graph is one step: lower lr",
+        "maximize": "a loss is minimised: change its sign",
+        **dict.fromkeys(
+            ("params", "foreach", "fused", "capturable", "differentiable"), "training sets it: leave it out"
+        ),
+    }
 
     @classmethod
     def read(cls, value: Any) -> Self:

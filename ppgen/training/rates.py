@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -62,7 +62,9 @@ class Scheduler(Named, Rates):
         lr_scheduler.PolynomialLR,
         lr_scheduler.StepLR,
     )
-    reserved: ClassVar[Sequence[str]] = ("optimizer", "last_epoch", "verbose")
+    reserved: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("optimizer", "last_epoch", "verbose"), "training sets it: leave it out"
+    )
 
     def at(self, lr: float, turn: int, total: int) -> float:
         return _stepped(str(self), lr).at(turn)

@@ -216,7 +216,7 @@ def test_a_function_that_trained_a_run_is_asked_for_again(tmp_path: Path) -> Non
         ({"optimizer": torch.optim.LBFGS}, "expected an optimizer"),
         ({"optimizer": 3}, "expected an optimizer"),
         ({"optimizer": "SGD(0.1)"}, "options of SGD are given by name, got \\(0.1,\\)"),
-        ({"optimizer": "SGD(lr=0.1)"}, "SGD has no option 'lr'"),
+        ({"optimizer": "SGD(lr=0.1)"}, r"SGD has no option 'lr' here \(give the run's own lr\)"),
         ({"optimizer": "SGD(momentum=0.9, dampening=0.1)"}, "SGD has no option 'dampening'"),
         ({"optimizer": "SGD(nesterov=True)"}, "cannot be made: Nesterov momentum requires a momentum"),
         ({"optimizer": functools.partial(SGD, weight_decay=torch.ones(()))}, "cannot be read"),
