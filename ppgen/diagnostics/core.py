@@ -15,8 +15,8 @@ from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis
 from ppgen.diagnostics.weights import without_weights
-from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, shown
-from ppgen.evaluation.case import Arguments, Case, data_or_arguments
+from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair
+from ppgen.evaluation.case import Arguments, Case, data_or_arguments, num_data_within
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
@@ -166,6 +166,4 @@ def _asked(names: Sequence[str] | None) -> list[Question]:
 
 def _num_data(data: Dataset | Arguments, split: str, asked: int | None) -> int:
     most = data.size(split)
-    if asked is not None and not 2 <= asked <= most:
-        raise UsageError(f"num_data must lie between 2 and {most} (the data in {shown(split)}), got {shown(asked)}.")
-    return min(most, NUM_DATA) if asked is None else asked
+    return min(most, NUM_DATA) if asked is None else num_data_within(most, split, asked)

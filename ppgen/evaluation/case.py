@@ -24,7 +24,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.rows import num_rows, rows_or_all, take_rows
 from ppgen.pairs.tracing import Batch, Particles
 
-__all__ = ["Arguments", "Case", "data_or_arguments"]
+__all__ = ["Arguments", "Case", "data_or_arguments", "num_data_within"]
 
 _CHUNK = 500
 """Draws made at a time."""
@@ -60,6 +60,17 @@ class Arguments:
     def draw(self, batch: Batch) -> Batch:
         """The batch: nothing in it is drawn anew."""
         return batch
+
+
+def num_data_within(most: int, split: str, asked: int) -> int:
+    """How many of a split's data are to be looked at, where a number was asked for.
+
+    Raises:
+        UsageError: an error bar needs 2, or the split has fewer.
+    """
+    if not 2 <= asked <= most:
+        raise UsageError(f"num_data must lie between 2 and {most} (the data in {shown(split)}), got {shown(asked)}.")
+    return asked
 
 
 def data_or_arguments(given: Any) -> Dataset | Arguments:

@@ -11,7 +11,7 @@ import torch
 from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError, shown
-from ppgen.evaluation.case import Case
+from ppgen.evaluation.case import Case, num_data_within
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.parzen import parzen_window
@@ -76,9 +76,7 @@ def _num_data(data: Dataset, split: str, asked: int | None) -> int:
     most = len(data.split(split)[0])
     if most < 2:
         raise UsageError(f"expected 2 data or more for an error bar, split {shown(split)} has {most}: name another.")
-    if asked is not None and not 2 <= asked <= most:
-        raise UsageError(f"num_data must lie between 2 and {most} (the data in {shown(split)}), got {shown(asked)}.")
-    return most if asked is None else asked
+    return most if asked is None else num_data_within(most, split, asked)
 
 
 def _num_samples(pair: Pair, data: Dataset, asked: int | None) -> int:
