@@ -20,6 +20,7 @@ from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair, check_takes
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import put_on
 from ppgen.pairs.tracing import Batch
@@ -98,8 +99,7 @@ def fit_in(
     config = describe(pair, data, objective, options)
     if folder is not None and (folder / CONFIG).exists():
         _check_same(read_config(folder), config)
-    with torch.random.fork_rng(), _stop_requests() as stop:
-        torch.manual_seed(options.seed)
+    with seeded(options.seed), _stop_requests() as stop:
         record = Record(Trainer(pair, data, objective, options), folder)
         record.begin(config)
         _train(record, stop, progress)

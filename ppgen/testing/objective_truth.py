@@ -119,7 +119,6 @@ def check_reparameterization(objective: Objective) -> None:
     With ``needs_samples`` it is the model that must have reparameterized samples: a model of counts is refused, and a
     normal generator comes nearer to normal data, by a quarter at least of the distance, which is known.
 
-
     The share of the mean gradient in finite differences of the value is 1 if unbiased. Flips of a discrete latent make
     these noisy (about 3 %): a share of 0.75 to 1.25 passes, and above 0.1 where the gradient is declared biased.
     """

@@ -128,4 +128,5 @@ def untied(module: nn.Module) -> dict[str, Tensor]:
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by what follows."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

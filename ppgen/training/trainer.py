@@ -19,10 +19,10 @@ from ppgen.errors import DivergedError, UsageError, first_sentence, is_out_of_me
 from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.objectives.objective import Objective, Player, State
-from ppgen.pairs.looking import looked_at
+from ppgen.pairs.looking import looked_at, looking
 from ppgen.pairs.nonfinite import first_nonfinite
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import in_evaluation, isolated, swapped
+from ppgen.pairs.parameters import isolated, swapped
 from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides
 from ppgen.training.batches import Interleaved, first_batches
 from ppgen.training.books import Books, Given, Move, NotFiniteError
@@ -174,8 +174,7 @@ class Trainer:
         sums: dict[str, float] = {}
         buffers = {name: value.clone() for name, value in self.learner.named_buffers()}  # those of training stay
         still = swapped(self.learner, buffers)
-        with torch.no_grad(), torch.random.fork_rng(), isolated(), in_evaluation(self.learner), still:
-            torch.manual_seed(self.options.seed)
+        with looking(self.learner, self.options.seed), still:
             for batch in batches:
                 outcome = objective.play(player, self.learner.program, batch, self.state)
                 for name, value in {"loss": outcome.loss / outcome.num_data, **outcome.metrics}.items():
