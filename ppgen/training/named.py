@@ -19,7 +19,7 @@ __all__ = ["Named"]
 class Named:
     """``SGD(momentum=0.9)``: a class, and those of its options that are given; ``str`` is the text that is read.
 
-    Class attributes: ``what`` it is called in sentences, ``known`` classes, and ``reserved`` options, each with what to do
+    Class attributes: ``what`` it is called in sentences, ``known`` classes, ``reserved`` options, each with what to do
     instead.
     """
 
