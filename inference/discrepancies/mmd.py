@@ -62,7 +62,10 @@ class MMD(Objective):
         x = _rows(x_of(batch, type(self).__name__))
         apart = torch.pdist(x)  # (B (B - 1) / 2,)
         if not bool((apart > 0).any()):
-            raise UsageError(f"MMD takes its bandwidth from distances between data, and all {len(x)} rows are equal.")
+            raise UsageError(
+                f"MMD takes its unit of bandwidth from distances between data, and all {len(x)} rows are equal: give data "
+                "that differ, or a larger batch."
+            )
         return {"median": apart[apart > 0].median()}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
