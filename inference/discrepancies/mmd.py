@@ -63,8 +63,8 @@ class MMD(Objective):
         apart = torch.pdist(x)  # (B (B - 1) / 2,)
         if not bool((apart > 0).any()):
             raise UsageError(
-                f"MMD takes its unit of bandwidth from distances between data, and all {len(x)} rows are equal: give data "
-                "that differ, or a larger batch."
+                f"MMD takes its unit of bandwidth from distances between data, and all {len(x)} rows are equal: give "
+                "data that differ, or a larger batch."
             )
         return {"median": apart[apart > 0].median()}
 
