@@ -55,6 +55,7 @@ def compare(
     data: Any = None,
     trained_by: Any = None,
     training: TrainingOptions | None = None,
+    comparison: ComparisonOptions | None = None,
     progress: bool = False,
     **options: Any,
 ) -> Comparison:
@@ -75,6 +76,7 @@ def compare(
         data: for points of training after the first, as :func:`ppgen.fit` takes them.
         trained_by: the objective that trains to those points; None: the first of ``objectives`` that is not Pyro's.
         training: how it trains; None: the defaults, for as many steps as the last point, or 1,000.
+        comparison: the options as one object; None: those that are given one by one.
         progress: show a progress bar.
         options: see :class:`ppgen.comparison.ComparisonOptions`: ``draws``, ``precision``, ``seconds``, ``blocks``,
             ``at``, ``double``, ``false_alarm``, ``seed``, ...
@@ -83,7 +85,7 @@ def compare(
         UsageError: an objective cannot do this pair or is listed twice, a block or a point of training is unknown, an
             option is out of range; found by two draws of each, before any long work.
     """
-    asked = _options(options)
+    asked = _chosen(comparison, options)
     pair, chosen = as_pair(pair), named(objectives)
     if not isinstance(batch, tuple):
         raise UsageError(
@@ -264,6 +266,9 @@ def _num_draws(options: ComparisonOptions, pilot: Repeats, num_objectives: int) 
     return max(_FEWEST, math.ceil(wanted))
 
 
-def _options(options: Mapping[str, Any]) -> ComparisonOptions:
+def _chosen(comparison: ComparisonOptions | None, options: Mapping[str, Any]) -> ComparisonOptions:
+    if comparison is not None and options:
+        given = ", ".join(options)
+        raise UsageError(f"compare takes comparison or its options one by one, got both, {given}: give one.")
     check_names("a comparison", ComparisonOptions, options)
-    return ComparisonOptions(**options)
+    return comparison or ComparisonOptions(**options)

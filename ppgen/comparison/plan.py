@@ -184,8 +184,8 @@ class Plan:
             data=data,
             trained_by=None if self.trained_by is None else self.trained_by.make(),
             training=replace(self.training, seed=seed) if later else None,
+            comparison=self.options,
             progress=progress,
-            **{one.name: getattr(self.options, one.name) for one in fields(self.options)},
         )
 
     def train(self, *, progress: bool = False) -> tuple[Curves, ...]:

@@ -318,6 +318,7 @@ class Fragile(Line):
         (TinySBN(), ["reinforce"], {"precision": 2.0}, "above 0 and below 1, got 2.0"),
         (TinySBN(), ["reinforce"], {"at": ["end"]}, r"'init' or 'trained', got \['end'\]"),
         (TinySBN(), ["reinforce"], {"at": ["init", "init"]}, "named twice"),
+        (TinySBN(), ["reinforce"], {"comparison": ComparisonOptions()}, "or its options one by one, got both, draws, "),
         (TinySBN(), ["pyro.Trace_ELB"], {}, "did you mean 'Trace_ELBO'"),
         (TinySBN(), ["reinforce, 3"], {}, "expected objectives such as"),
         (TinySBN(), ["reinforce"], {"at": [10]}, "need data to train on"),
