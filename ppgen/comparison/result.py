@@ -10,12 +10,14 @@ from ppgen.comparison.records import BlockResult, ObjectiveResult, PointResult
 from ppgen.comparison.statistics import Interval
 from ppgen.comparison.words import in_words
 from ppgen.files.jsonable import plain
+from ppgen.pages.brief import Brief
+from ppgen.pages.numbers import short
 
 __all__ = ["Comparison"]
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Brief):
     """The result of :func:`ppgen.compare`.
 
     Args:
@@ -36,6 +38,16 @@ class Comparison:
     def best(self) -> dict[str, str]:
         """For each bound, the best objective at the last point of training; see :attr:`PointResult.best`."""
         return self.points[-1].best
+
+    def brief(self) -> tuple[str, list[tuple[str, ...]]]:
+        """The best of each bound, and the verdict, variance and seconds of each objective, at the last point."""
+        last = self.points[-1]
+        best = "; ".join(f"best for {bound}: {label}" for bound, label in self.best.items())
+        rows = [
+            (one.label, one.verdict, f"variance {short(one.whole.variance.value)}", f"{short(one.seconds.value)} s")
+            for one in last.objectives
+        ]
+        return f"{len(rows)} objectives at {last.at}, {self.num_data:,} data; {best or 'none is best'}", rows
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat row for each point, objective and block, for a table, a CSV file or a data frame.

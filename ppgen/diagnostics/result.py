@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -14,12 +15,15 @@ from ppgen.arguments import one_of
 from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.files.documents import from_document, to_document
+from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import short
 
 __all__ = ["Diagnosis"]
 
 _GRAVITY: dict[Status, int] = {"good": 0, "unknown": 1, "warn": 2, "bad": 3}
 
+
+_WORDS: dict[Status, str] = {"good": "good", "warn": "in part", "bad": "bad", "unknown": "not answered"}
 
 _KINDS = {question.name: question.kind for question in QUESTIONS}
 
@@ -37,8 +41,8 @@ else:
     AnyFinding = Annotated[reduce(or_, of_kinds), Discriminator(_question)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Diagnosis(Brief):
     """The findings on a pair, in the order of :data:`ppgen.diagnostics.QUESTIONS`.
 
     ``num_data`` of ``split`` were looked at, ``num_particles`` drawn for each. ``left_out`` says which questions
@@ -61,6 +65,19 @@ class Diagnosis:
     def sentence(self) -> str:
         """The verdict in words."""
         return " ".join(self._sentences())
+
+    @property
+    def tally(self) -> str:
+        """How many questions were asked, and how many found good, in part and so on."""
+        counts = Counter(found.status for found in self.findings)
+        said = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
+        return f"{len(self.findings)} questions: {', '.join(said)}" if said else "no question arose"
+
+    def brief(self) -> tuple[str, list[tuple[str, ...]]]:
+        """The tally, and the findings with their numbers, the gravest first."""
+        gravest = sorted(self.findings, key=lambda found: -_GRAVITY[found.status])
+        rows = [(found.status, found.title, _text(found.number), _limit(found)) for found in gravest]
+        return f"{self.split}, {self.num_data:,} data: {self.tally}", rows
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -106,6 +123,10 @@ class Diagnosis:
             yield f"Not answered: {_quoted(titles['unknown'])}"
         if not self.findings:
             yield "No question arose for such a pair."
+
+
+def _limit(found: Finding) -> str:
+    return "" if found.threshold is None else f"held against {short(found.threshold)}"
 
 
 def _text(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ppgen.chains.log_z import LogZ
 from ppgen.files.documents import Error, from_document
+from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import short
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
@@ -48,8 +49,8 @@ class Measure:
         return self.name.replace("_", " "), short(self.value, 4), error, self.meaning
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Brief):
     """A log-likelihood in nats per datum, and what else was measured.
 
     ``method`` says how ``log_likelihood`` was found:
@@ -99,6 +100,10 @@ class Evaluation:
             f"{self.split}: {relation} {self.log_likelihood:.2f} ± {self.standard_error:.2f} nats per datum "
             f"({how.format(**vars(self))}, {self.num_data:,} data){bits}"
         )
+
+    def brief(self) -> tuple[str, list[tuple[str, ...]]]:
+        """The sentence, and the measures with their errors."""
+        return self.sentence, [measure.cells[:3] for measure in self.measures]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the fields, and every measure by its name beside them.

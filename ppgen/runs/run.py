@@ -28,6 +28,8 @@ from ppgen.evaluation import Evaluation, evaluate
 from ppgen.files.documents import read_document
 from ppgen.files.writing import write_whole
 from ppgen.objectives.objective import Objective, State
+from ppgen.pages.brief import Brief
+from ppgen.pages.numbers import number
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.posterior.inference_data import POSTERIOR, write_posterior
@@ -44,8 +46,8 @@ _KEPT = 16
 """Data whose posterior a diagnosis keeps."""
 
 
-@dataclass
-class Run:
+@dataclass(repr=False)
+class Run(Brief):
     """A trained pair with the data and objective it was trained on, and where that is recorded.
 
     Attributes:
@@ -65,6 +67,17 @@ class Run:
     metrics: list[dict[str, Any]]
     directory: Path | None = None
     state: State = field(default_factory=dict)
+
+    def brief(self) -> tuple[str, list[tuple[str, ...]]]:
+        """What was trained on what by what; the last report, and what was found since."""
+        heading = f"{type(self.pair).__name__} on {self.data.spec.name} by {self.objective}"
+        rows = [("directory", "none: not written" if self.directory is None else str(self.directory))]
+        for split in ("train", "valid"):
+            lines = [line for line in self.metrics if line["split"] == split]
+            rows += [(f"last {split}", _last(lines[-1]))] if lines else []
+        rows += [] if self.evaluation is None else [("evaluation", self.evaluation.sentence)]
+        rows += [] if self.diagnosis is None else [("diagnosis", self.diagnosis.tally)]
+        return heading, rows
 
     @property
     def chains(self) -> Tensor | None:
@@ -171,3 +184,8 @@ class Run:
         """The document of that name in the run's directory, if there is one."""
         file = None if self.directory is None else self.directory / name
         return read_document(file, kind, mend) if file is not None and file.is_file() else None
+
+
+def _last(line: Mapping[str, Any]) -> str:
+    what = "bound" if "bound" in line else "loss"
+    return f"{what} {number(line[what])} after {line['step']:,} steps" if what in line else f"{line['step']:,} steps"
