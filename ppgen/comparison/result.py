@@ -43,7 +43,7 @@ class Comparison(Brief):
         """The best of each bound, and the verdict, variance and seconds of each objective, at the last point."""
         last = self.points[-1]
         best = "; ".join(f"best for {bound}: {label}" for bound, label in self.best.items())
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (one.label, one.verdict, f"variance {short(one.whole.variance.value)}", f"{short(one.seconds.value)} s")
             for one in last.objectives
         ]

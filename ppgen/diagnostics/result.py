@@ -76,7 +76,9 @@ class Diagnosis(Brief):
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """The tally, and the findings with their numbers, the gravest first."""
         gravest = sorted(self.findings, key=lambda found: -_GRAVITY[found.status])
-        rows = [(found.status, found.title, _text(found.number), _limit(found)) for found in gravest]
+        rows: list[tuple[str, ...]] = [
+            (found.status, found.title, _text(found.number), _limit(found)) for found in gravest
+        ]
         return f"{self.split}, {self.num_data:,} data: {self.tally}", rows
 
     def __iter__(self) -> Iterator[Finding]:

@@ -71,7 +71,9 @@ class Run(Brief):
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """What was trained on what by what; the last report, and what was found since."""
         heading = f"{type(self.pair).__name__} on {self.data.spec.name} by {self.objective}"
-        rows = [("directory", "none: not written" if self.directory is None else str(self.directory))]
+        rows: list[tuple[str, ...]] = [
+            ("directory", "none: not written" if self.directory is None else str(self.directory))
+        ]
         for split in ("train", "valid"):
             lines = [line for line in self.metrics if line["split"] == split]
             rows += [(f"last {split}", _last(lines[-1]))] if lines else []
