@@ -49,6 +49,7 @@ BRIEF = {
     "diagnose": ["diagnose", "r", "--particles", "30", "--num-data", "3", "--ask", "importance"],
     "report": ["report", "r"],
     "sample": ["sample", "r", "-n", "2"],
+    "embed": ["embed", "r"],
     "compare": [word for word in COMPARE if word != "--train"],
     "check": ["check", "linear_gaussian", "--data", "linear_gaussian", "--batch-size", "3"],
 }

@@ -13,6 +13,7 @@ from rich.markup import escape
 from ppgen.cli.check import check
 from ppgen.cli.compare import compare
 from ppgen.cli.diagnose import diagnose
+from ppgen.cli.embed import embed
 from ppgen.cli.errors import explain
 from ppgen.cli.evaluate import evaluate
 from ppgen.cli.listing import list_
@@ -41,6 +42,7 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     evaluate: ["ppgen evaluate runs/vae --particles 5000", "ppgen evaluate runs/vae --split valid --json"],
     diagnose: ["ppgen diagnose runs/vae", "ppgen diagnose runs/vae --ask importance --particles 10000 --json"],
     sample: ["ppgen sample runs/vae -n 100 --out samples.png", "ppgen sample runs/vae --out samples.csv"],
+    embed: ["ppgen embed runs/vae", "ppgen embed runs/vae --split train --out codes.csv"],
     compare: [
         "ppgen compare sbn --data digits --objectives 'vimco, reinforce(bound=iwelbo), disarm' -O num_particles=4",
         "ppgen compare my.py:MyPair --data digits --objectives iwelbo,dreg --particles 1,5,50 --at init,trained",

@@ -3,6 +3,6 @@
 from ppgen.runs.fit import fit
 from ppgen.runs.load import load
 from ppgen.runs.run import Run
-from ppgen.runs.samples_file import save_samples
+from ppgen.runs.samples_file import save_embedding, save_samples
 
-__all__ = ["Run", "fit", "load", "save_samples"]
+__all__ = ["Run", "fit", "load", "save_embedding", "save_samples"]

@@ -23,6 +23,8 @@ from torch import Tensor
 
 from ppgen.data import Dataset
 from ppgen.diagnostics import Diagnosis, diagnose
+from ppgen.draws.embedding import Embedding, embedding
+from ppgen.draws.samples import Draws, conditions, prior_samples
 from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.files.documents import read_document
@@ -101,6 +103,19 @@ class Run(Brief):
         if write:
             self.keep(result)
         return result
+
+    def sample(self, num: int = 64, *, seed: int = 0) -> Draws:
+        """Draws of the model; see :func:`ppgen.draws.prior_samples`. Chains go on from where training left them."""
+        return prior_samples(self.pair, conditions(self.data, max(1, num)), num, start=self.chains, seed=seed)
+
+    def embed(self, split: str | None = None, **options: Any) -> Embedding:
+        """Where the guide puts the data of a split: the mean of their latents; see :func:`ppgen.draws.embedding`.
+
+        Args:
+            split: which data; None: ``test``, or the last that there is.
+            options: those of :func:`ppgen.draws.embedding`.
+        """
+        return embedding(self.pair, self.data.draw(self.data.rows(split or self.data.last_split)), **options)
 
     def keep(self, found: Evaluation | Diagnosis, out: str | Path | None = None) -> None:
         """Write an evaluation or a diagnosis of this run to ``out``, or to its own directory if it has one.

@@ -1,26 +1,22 @@
-"""Samples of a run's model in a file."""
+"""Samples of a run's model, and where its guide puts data, in a file."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ppgen.draws.samples import Draws, conditions, prior_samples
-from ppgen.errors import UsageError, shown
-from ppgen.files.writing import write_whole
-from ppgen.pairs.tracing import Batch
+from ppgen.draws.embedding import Embedding
+from ppgen.draws.samples import conditions
+from ppgen.files.tables import as_csv, as_npz, as_parquet, write_as
+from ppgen.pages.look import look_of
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
-from ppgen.pages.look import look_of
 
-__all__ = ["save_samples"]
+__all__ = ["save_embedding", "save_samples"]
 
 
 def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0) -> None:
@@ -36,42 +32,51 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
     Raises:
         UsageError: num_samples < 1, another suffix, or a place that cannot be written.
     """
-    target = Path(path)
-    writers: dict[str, Callable[[Run, Draws, Batch], bytes]] = {".png": _as_png, ".csv": _as_csv, ".npz": _as_npz}
-    if target.suffix not in writers:
-        raise UsageError(
-            f"samples are written as {', '.join(writers)}, got {shown(str(path))}: name a file that ends so."
-        )
-    batch = conditions(run.data, max(1, num_samples))
-    draws = prior_samples(run.pair, batch, num_samples, start=run.chains, seed=seed)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {target.parent}: {error.strerror}; name another file.") from error
-    write_whole(target, writers[target.suffix](run, draws, batch))
+
+    def png() -> bytes:
+        look, draws = look_of(run.data), run.sample(num_samples, seed=seed)
+        return look.file(draws.mean if look.means else draws.x)
+
+    def columns() -> dict[str, NDArray[Any]]:
+        draws = run.sample(num_samples, seed=seed)
+        labels = {} if run.data.spec.num_classes is None else {"y": conditions(run.data, num_samples)[1]}
+        return {name: value.cpu().numpy() for name, value in {"x": draws.x, "mean": draws.mean, **labels}.items()}
+
+    def csv() -> bytes:
+        x, _, *labels = columns().values()
+        names = run.data.spec.vocabulary or [f"x{i}" for i in range(x.shape[1])]
+        return as_csv([*names, *["y"] * len(labels)], np.column_stack([x, *labels]))
+
+    write_as(path, {".png": png, ".csv": csv, ".npz": lambda: as_npz(columns())}, "samples")
 
 
-def _as_png(run: Run, draws: Draws, batch: Batch) -> bytes:
-    look = look_of(run.data)
-    return look.file(draws.mean if look.means else draws.x)
+def save_embedding(
+    run: Run,
+    path: str | Path,
+    *,
+    split: str | None = None,
+    num_particles: int = 100,
+    seed: int = 0,
+    progress: bool = False,
+) -> Embedding:
+    """Write the mean latents of a split's data (:func:`ppgen.draws.embedding`); the suffix of ``path`` says as what.
 
+    ``.csv`` and ``.parquet``: a datum a line, a column for each of the names. ``.npz``: arrays ``z`` (N, F) and
+    ``names``. Labels go along as ``y``.
 
-def _as_csv(run: Run, draws: Draws, batch: Batch) -> bytes:
-    columns = _columns(run, draws, batch)
-    names = run.data.spec.vocabulary or [f"x{i}" for i in range(draws.x.shape[1])]
-    table = np.column_stack([columns["x"], *([columns["y"]] if "y" in columns else [])])
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([*names, *["y"] * ("y" in columns)])
-    np.savetxt(text, table, fmt="%.9g", delimiter=",")
-    return text.getvalue().encode()
-
-
-def _as_npz(run: Run, draws: Draws, batch: Batch) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **_columns(run, draws, batch))  # type: ignore[arg-type]  # numpy's stub takes them for its flag
-    return buffer.getvalue()
-
-
-def _columns(run: Run, draws: Draws, batch: Batch) -> dict[str, NDArray[Any]]:
-    labels = {} if run.data.spec.num_classes is None else {"y": batch[1]}
-    return {name: value.cpu().numpy() for name, value in {"x": draws.x, "mean": draws.mean, **labels}.items()}
+    Raises:
+        UsageError: the pair has nothing to embed, there is no such split, another suffix, or a place that cannot be
+            written.
+    """
+    found = run.embed(split, num_particles=num_particles, seed=seed, progress=progress)
+    z, batch = found.values.cpu().numpy(), run.data.rows(split or run.data.last_split)
+    labels = {} if run.data.spec.num_classes is None or len(batch) < 2 else {"y": batch[1].cpu().numpy()}
+    names, table = [*found.names, *labels], np.column_stack([z, *labels.values()])
+    arrays = {"z": z, "names": np.array(found.names), **labels}
+    contents = {
+        ".npz": lambda: as_npz(arrays),
+        ".csv": lambda: as_csv(names, table),
+        ".parquet": lambda: as_parquet(names, table),
+    }
+    write_as(path, contents, "embeddings")
+    return found
