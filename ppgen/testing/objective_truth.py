@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ppgen.errors import blame, first_sentence
 from ppgen.machine.graphs import graph_of
+from ppgen.machine.seeds import manual_seed
 from ppgen.objectives.objective import Objective, Player
 from ppgen.pairs.pair import Pair
 from ppgen.testing.agreement import close, or_zeros
@@ -188,7 +189,7 @@ class _Game:
     """Steps of Adam that the players of an objective take at the known pair's own data."""
 
     def __init__(self, objective: Objective, seed: int) -> None:
-        torch.manual_seed(seed)
+        manual_seed(seed)
         self.objective, self.pair = objective.at(0), ImplicitYardstick()
         self.batch = self.pair.batch(_FEW_COPIES)
         self.learner = learner_of(objective, self.pair, self.batch)
@@ -266,5 +267,5 @@ def _flat(step: Any, structure: Any) -> Callable[..., list[Tensor]]:
 
 
 def _seeded(function: Callable[..., Any], leaves: list[Tensor]) -> Any:
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     return function(*leaves)
