@@ -14,6 +14,7 @@ import torch
 from ppgen.cli import main
 from tests.cli_cases import QUICK
 from tests.rounding import RoundedOtherwise
+from tests.traced import as_graphs
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 20_160_101
@@ -141,6 +142,13 @@ def require_data(data_dir: Path) -> Callable[[str], Path]:
         return path
 
     return path_of
+
+
+@pytest.fixture
+def graphs_as_they_are() -> Iterator[None]:
+    """Steps are traced and not given to Inductor, which takes seconds a step and changes roundings only."""
+    with as_graphs():
+        yield
 
 
 @pytest.fixture
