@@ -14,6 +14,7 @@ import torch
 from ppgen.cli import main
 from tests.cli_cases import QUICK
 from tests.rounding import RoundedOtherwise
+from tests.traced import as_graphs
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 20_160_101
@@ -32,7 +33,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def pytest_configure() -> None:
-    """Let ``PPGEN_DATA`` name the data folder beside the repository where it exists and nobody named one."""
+    """Let ``PPGEN_DATA`` name the data folder beside the repository where it exists and nobody named one.
+
+    Where there is no accelerator, a seed is given to the CPU alone: for one that may come, ``torch.manual_seed`` writes
+    down the whole stack of the test, three times, in 5 ms.
+    """
+    if not torch.accelerator.is_available():
+        torch.manual_seed = torch.default_generator.manual_seed
     beside = ROOT.parent / "shared" / "data"
     if beside.is_dir():
         os.environ.setdefault("PPGEN_DATA", str(beside))
@@ -135,6 +142,13 @@ def require_data(data_dir: Path) -> Callable[[str], Path]:
         return path
 
     return path_of
+
+
+@pytest.fixture
+def graphs_as_they_are() -> Iterator[None]:
+    """Steps are traced and not given to Inductor, which takes seconds a step and changes roundings only."""
+    with as_graphs():
+        yield
 
 
 @pytest.fixture

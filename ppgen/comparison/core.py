@@ -26,7 +26,7 @@ from ppgen.data import as_dataset
 from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
-from ppgen.machine.seeds import derived
+from ppgen.machine.seeds import derived, manual_seed
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair, check_takes
 from ppgen.pairs.pair import Pair, check_explicit
@@ -140,7 +140,7 @@ class _Session:
         objective = self.objectives[label]
         key = label, str(objective.schedules(step)) if isinstance(objective, Objective) else ""
         if key not in self.sources:
-            torch.manual_seed(self._seed(label, at))
+            manual_seed(self._seed(label, at))
             self.sources[key] = source_of(objective, self.pair, self.batch, step=step)
         return self.sources[key]
 
@@ -149,7 +149,7 @@ class _Session:
         found = {}
         for label, source in sources.items():
             self.shown.update(task, note=label)
-            torch.manual_seed(self._seed(label, at))
+            manual_seed(self._seed(label, at))
             if not (self.options.eager or source.is_compiled):
                 source.compile()
             source.settle(self.options.warmup)
@@ -179,7 +179,7 @@ class _Session:
         for label in sorted(sources, key=lambda label: references.get(label) != label):  # references first
             self.shown.update(task, note=label)
             source, reference = sources[label], references.get(label)
-            torch.manual_seed(self._seed(label, at, "draws"))  # the first ones chose references, and have no part here
+            manual_seed(self._seed(label, at, "draws"))  # the first ones chose references, and have no part here
             drawn = gather(source, self.repeats, sizes[label], lambda num: self.shown.advance(task, num))
             if reference == label:
                 known[label] = drawn

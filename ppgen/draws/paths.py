@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ppgen.distributions.wrappers import core_of
 from ppgen.errors import UsageError, shown
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.divergence import moment_kl
 from ppgen.pairs.latents import numbered
 from ppgen.pairs.looking import looking
@@ -95,7 +96,7 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
         means = []
         for _, name, dim in ranked:
             for value in _quantiles(prior[name].reshape(_PRIOR_DRAWS, -1)[:, dim], quantiles):
-                torch.manual_seed(seed)
+                manual_seed(seed)
                 held = shared | _moved(base, list(prior), name, dim, value)
                 means.append(draws_of(unconditioned(pair.model, one, held), one[0]).mean)
     labels = tuple(numbered(name, base[name].numel())[dim] for _, name, dim in ranked)
@@ -138,7 +139,7 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
         rotated = isinstance(prior, dist.Normal | dist.MultivariateNormal)
         means = []
         for t in torch.linspace(0, 1, columns).tolist():
-            torch.manual_seed(seed)
+            manual_seed(seed)
             z = _turned(prior.mean, a, b, t) if rotated else torch.lerp(a, b, t)
             means.append(draws_of(unconditioned(pair.model, wanted, shared | {name: z}), wanted[0]).mean)
     return Interpolation(torch.stack(means, 1), name, rotated)

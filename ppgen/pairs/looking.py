@@ -9,6 +9,7 @@ import pyro
 import torch
 from torch import nn
 
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import is_divisible, num_rows, take_rows
@@ -51,5 +52,5 @@ def few_of(pair: Pair, batch: Batch, num: int = 2) -> Batch:
 def seeded(seed: int) -> Iterator[None]:
     """Random numbers from ``seed`` on within; after it they go on as if nothing had been drawn."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        manual_seed(seed)
         yield

@@ -9,6 +9,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.errors import UsageError, blame, first_sentence
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.nonfinite import first_nonfinite
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
@@ -154,7 +155,7 @@ def inside(distribution: Any, value: Tensor) -> bool:
 
 
 def _structure(function: Any, batch: Batch, seed: int) -> dict[str, Any]:
-    torch.manual_seed(seed)
+    manual_seed(seed)
     with isolated():
         sites = random_sites(sites_of(function, *batch))
     return {name: (site["is_observed"], tuple(site["fn"].shape())) for name, site in sites.items()}

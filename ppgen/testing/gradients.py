@@ -8,6 +8,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import num_rows
@@ -46,7 +47,7 @@ def check_gradients(pair: Pair, batch: Batch) -> None:
 @pair_check("every parameter is the pair's own: pair.parameters() has it")
 def check_no_hidden_parameters(pair: Pair, batch: Batch) -> None:
     """Whatever requires a gradient in log p and log q is among the parameters that are trained and saved."""
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     run = run_particles(program_of(pair), batch, 2)  # not isolated: a stray pyro.param shows in the store
     with pyro.validation_enabled(False):
         leaves = _leaves(_density(run)) | _leaves(_density(run.with_fixed(latents=True)))

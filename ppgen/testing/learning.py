@@ -9,6 +9,7 @@ import torch
 from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO
 from pyro.optim import PyroOptim
 
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.nonfinite import first_nonfinite
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
@@ -51,7 +52,7 @@ def check_stock_svi(pair: Pair, batch: Batch) -> None:
     needs_a_density(pair)
     one = particles(pair, batch, 1)
     elbo = TraceEnum_ELBO(max_plate_nesting=-1 - one.particle_dim) if one.summed else Trace_ELBO()
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     before = [p.detach().clone() for p in pair.parameters()]
     svi = SVI(pair.model, pair.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), elbo)
     with pyro.validation_enabled(True):
@@ -72,7 +73,7 @@ def check_stock_svi(pair: Pair, batch: Batch) -> None:
 
 def _train(pair: Pair, batch: Batch, rate: float) -> None:
     optimizer = torch.optim.Adam([p for p in pair.parameters() if p.requires_grad], lr=rate)
-    torch.manual_seed(SEED + 1)
+    manual_seed(SEED + 1)
     for step in range(30):
         with isolated():
             loss = AnyBound(num_particles=8).differentiable_loss(pair.model, pair.guide, *batch)
@@ -88,6 +89,6 @@ def _train(pair: Pair, batch: Batch, rate: float) -> None:
 
 
 def _loss(pair: Pair, batch: Batch) -> float:
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     with isolated():
         return AnyBound(num_particles=64).loss(pair.model, pair.guide, *batch)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ppgen.arguments import kinds_of
 from ppgen.errors import UsageError
+from ppgen.machine.seeds import manual_seed
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
@@ -82,16 +83,16 @@ def outcomes(
 ) -> list[Outcome]:
     """Of each of the players, or of all, its loss on ``size`` data under a seed; a single one as in Pyro's loops."""
     batch = pair.batch(size)
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     program = learner_of(objective, pair, batch).program if len(objective.players()) > 1 else program_of(pair)
-    torch.manual_seed(seed)
+    manual_seed(seed)
     state = objective.initial_state(program, batch)
     return [objective.play(player.name, program, batch, state) for player in players or objective.players()]
 
 
 def seeded(method: Any, pair: Yardstick) -> Any:
     """One of the objective's three losses, on six data of the pair, under a seed."""
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     return method(pair.model, pair.guide, *pair.batch(6))
 
 
@@ -252,7 +253,7 @@ def _gradients(
     objective: Objective, player: str, learner: Learner, batch: tuple[Tensor, ...], state: State
 ) -> list[Tensor]:
     parameters = list(learner.parameters())
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     loss = objective.play(player, learner.program, batch, state).loss
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
     return [or_zeros(gradient, parameter) for gradient, parameter in zip(found, parameters, strict=True)]

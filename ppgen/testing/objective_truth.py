@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ppgen.errors import blame, first_sentence
-from ppgen.machine.graphs import graph_of
+from ppgen.machine.graphs import graph_of, traced
+from ppgen.machine.seeds import manual_seed
 from ppgen.objectives.objective import Objective, Player
 from ppgen.pairs.pair import Pair
-from ppgen.testing.agreement import close, or_zeros
+from ppgen.testing.agreement import close
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.objective_contract import learner_of, outcomes, yardstick
 from ppgen.testing.objective_use import refused
@@ -70,7 +71,8 @@ def check_bound(objective: Objective) -> None:
         raise NotApplicable("it does not declare is_bound")
     x = pair.batch(_COPIES)[0]
     with torch.no_grad():
-        values = torch.stack([-_loss(objective, pair, SEED + draw) for draw in range(_DRAWS)])
+        values = torch.stack([-outcomes(objective.at(0), pair, _COPIES, SEED + draw)[0].loss for draw in range(_DRAWS)])
+    values = values / _COPIES  # (draws,)
     error = float(values.std()) / math.sqrt(_DRAWS)
     evidence = float(pair.log_evidence(x).mean())
     if not float(values.mean()) <= evidence + 4 * error + 1e-9:
@@ -96,11 +98,10 @@ def check_unbiased_gradient(objective: Objective) -> None:
         raise NotApplicable("it does not declare unbiased_gradient")
     if objective.needs_discrete:
         raise NotApplicable("its value jumps with the parameters: it is judged by enumeration in its own tests")
-    seeds = range(SEED, SEED + _DRAWS)
-    parameters = dict(pair.named_parameters())
-    claimed = torch.stack([_gradient(objective, pair, seed) for seed in seeds])  # (draws, parameters)
-    for index, (name, parameter) in enumerate(parameters.items()):
-        exact = torch.stack([_difference(objective, pair, parameter, seed) for seed in seeds])  # (draws,)
+    played = _Played(objective, pair)
+    claimed = played.gradients()  # (draws, parameters)
+    for index, (name, _) in enumerate(pair.named_parameters()):
+        exact = played.differences(name)  # (draws,)
         off = claimed[:, index] - exact
         error = float(off.std()) / math.sqrt(_DRAWS)
         if not abs(float(off.mean())) <= 5 * error + 1e-6:
@@ -135,14 +136,9 @@ def check_reparameterization(objective: Objective) -> None:
     if objective.needs_rsample:
         refused(objective, pair, "z", "build on Bound, which refuses it")
         return
-    seeds = range(SEED, SEED + _DRAWS)
-    claimed = torch.stack([_gradient(objective, pair, seed) for seed in seeds]).mean(0)[_GUIDE]  # (2,)
-    exact = torch.stack(
-        [
-            torch.stack([_difference(objective, pair, p, seed, step=0.1) for seed in seeds]).mean()
-            for p in (pair.a, pair.b)
-        ]
-    )  # (2,)
+    played = _Played(objective, pair)
+    claimed = played.gradients().mean(0)[_GUIDE]  # (2,)
+    exact = torch.stack([played.differences(name, step=0.1).mean() for name in ("a", "b")])  # (2,)
     share = float(claimed @ exact / (exact @ exact))
     least, most = (0.75, 1.25) if objective.unbiased_gradient else (0.1, math.inf)
     if not least < share < most:
@@ -188,7 +184,7 @@ class _Game:
     """Steps of Adam that the players of an objective take at the known pair's own data."""
 
     def __init__(self, objective: Objective, seed: int) -> None:
-        torch.manual_seed(seed)
+        manual_seed(seed)
         self.objective, self.pair = objective.at(0), ImplicitYardstick()
         self.batch = self.pair.batch(_FEW_COPIES)
         self.learner = learner_of(objective, self.pair, self.batch)
@@ -227,31 +223,53 @@ def _check_approach(objective: Objective) -> None:
         )
 
 
-def _loss(objective: Objective, pair: Yardstick, seed: int) -> Tensor:
-    """Of the player who moves the pair, per datum, ()."""
-    size = _FEW_COPIES if objective.needs_samples else _COPIES
-    (moving,) = filter(_moves_the_pair, objective.players())
-    return outcomes(objective.at(0), pair, size, seed, (moving,))[0].loss / size
-
-
 def _moves_the_pair(player: Player) -> bool:
     return "pair.".startswith(player.owns)
 
 
-def _gradient(objective: Objective, pair: Yardstick, seed: int) -> Tensor:
-    parameters, loss = list(pair.parameters()), _loss(objective, pair, seed)
-    found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return torch.stack([or_zeros(g, p) for p, g in zip(parameters, found, strict=True)])
+class _Played:
+    """The loss of the player who moves the pair, per datum, and its gradient, of 40 draws and at moved parameters.
 
+    The step is run as a graph where it can be traced: it is asked hundreds of times.
+    """
 
-def _difference(objective: Objective, pair: Yardstick, parameter: Tensor, seed: int, step: float = 1e-4) -> Tensor:
-    """The loss's central difference in one parameter, (), with the random numbers of ``seed``."""
-    losses: list[Tensor] = []
-    for moved in (step, -step):
-        parameter.data.add_(moved)
-        losses.append(_loss(objective, pair, seed).detach())  # with gradients: an unrolled critic takes them itself
-        parameter.data.sub_(moved)
-    return (losses[0] - losses[1]) / (2 * step)
+    def __init__(self, objective: Objective, pair: Yardstick) -> None:
+        (player,) = filter(_moves_the_pair, objective.players())
+        batch = pair.batch(_FEW_COPIES if objective.needs_samples else _COPIES)
+        manual_seed(SEED)
+        learner = learner_of(objective, pair, batch)
+        self.owned, others = learner.arguments(player)
+        state = objective.initial_state(learner.program, batch)
+        self.names = [name for name in self.owned if name.startswith("pair.")]
+        self.rest = (others, state, {}, batch)
+        self.leaves, structure = pytree.tree_flatten((self.owned, *self.rest))
+        step = player_step(learner, objective.at(0), player)
+
+        def flat(*leaves: Tensor) -> tuple[Tensor, Tensor]:
+            gradients, report, *_ = step(*pytree.tree_unflatten(leaves, structure))
+            by_name = dict(zip(self.owned, gradients, strict=True))
+            return report["loss"], torch.stack([by_name[name] for name in self.names])
+
+        flat(*self.leaves)  # so that nothing is left to find out while tracing
+        self.flat = traced(flat, *self.leaves)
+
+    def losses(self, **moved: float) -> Tensor:
+        """The loss of each draw, (draws,), with parameters that are ``moved`` by so much."""
+        return self._at(moved)[0]
+
+    def gradients(self) -> Tensor:
+        """The gradient in each draw, (draws, parameters)."""
+        return self._at({})[1]
+
+    def differences(self, name: str, step: float = 1e-4) -> Tensor:
+        """The central difference in one parameter of each draw's loss, with the same random numbers, (draws,)."""
+        return (self.losses(**{name: step}) - self.losses(**{name: -step})) / (2 * step)
+
+    def _at(self, moved: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+        owned = {name: value + moved.get(name.removeprefix("pair."), 0.0) for name, value in self.owned.items()}
+        leaves = pytree.tree_leaves((owned, *self.rest))
+        losses, gradients = zip(*(_seeded(self.flat, leaves, SEED + draw) for draw in range(_DRAWS)), strict=True)
+        return torch.stack(losses), torch.stack(gradients)
 
 
 def _role(pair: Pair, name: str) -> str:
@@ -265,6 +283,6 @@ def _flat(step: Any, structure: Any) -> Callable[..., list[Tensor]]:
     return flat
 
 
-def _seeded(function: Callable[..., Any], leaves: list[Tensor]) -> Any:
-    torch.manual_seed(SEED)
+def _seeded(function: Callable[..., Any], leaves: list[Tensor], seed: int = SEED) -> Any:
+    manual_seed(seed)
     return function(*leaves)

@@ -8,6 +8,7 @@ import torch
 from pyro.infer import SVI
 from pyro.optim import PyroOptim
 
+from ppgen.machine.seeds import manual_seed
 from ppgen.objectives.objective import Objective
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.objective_contract import in_pyro, outcomes, yardstick
@@ -40,7 +41,7 @@ def check_stock_svi_takes_it(objective: Objective) -> None:
     pair = in_pyro(objective)
     before = [p.detach().clone() for p in pair.parameters()]
     svi = SVI(pair.model, pair.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), loss=objective.at(0))
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     losses = [svi.step(*pair.batch(6)) for _ in range(2)]
     moved = any(not torch.equal(p, old) for p, old in zip(pair.parameters(), before, strict=True))
     if not moved or not all(math.isfinite(loss) for loss in losses):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError, blame, first_sentence
 from ppgen.machine.leftovers import RememberedError
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import swapped
 from ppgen.pairs.tracing import Batch
@@ -150,5 +151,5 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 
 
 def _seeded(step: StepFunction, arguments: tuple[Any, ...]) -> Any:
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     return step(*arguments)

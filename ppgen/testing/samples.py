@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions.wrappers import core_of
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import num_rows
@@ -27,7 +28,7 @@ __all__ = ["check_posterior_samples", "check_prior_samples", "prior_sites"]
 
 def prior_sites(pair: Pair, batch: Batch) -> dict[str, Site]:
     """The sites of one run of the model with nothing observed."""
-    torch.manual_seed(SEED)
+    manual_seed(SEED)
     with isolated():
         return random_sites(sites_of(unobserved(pair.model), *batch))
 

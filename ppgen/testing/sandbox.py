@@ -16,6 +16,7 @@ from pyro.poutine.util import site_is_subsample
 from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor, nn
 
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
@@ -130,7 +131,7 @@ def particles(
     seed: int = SEED,
 ) -> Particles:
     """``num_particles`` of the pair at the batch, under a seed."""
-    torch.manual_seed(seed)
+    manual_seed(seed)
     with isolated(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=APART)
         return run_particles(program_of(pair), batch, num_particles, given)

@@ -31,12 +31,6 @@ EAGER = {"block autoregressive"}
 """Selects weights by a mask that is a buffer of numbers: its step is no graph."""
 
 
-@pytest.fixture
-def graphs_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps are traced and not given to Inductor, which takes half a minute for a flow and changes roundings only."""
-    monkeypatch.setattr("ppgen.training.steps._inductor", lambda graph, inputs: graph)
-
-
 def _data(rows: int = 60) -> Tensor:
     return torch.randn(rows, WIDTH, generator=torch.Generator().manual_seed(5))
 

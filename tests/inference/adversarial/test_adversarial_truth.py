@@ -46,7 +46,7 @@ def normal_data(num: int = 20_000) -> Dataset:
 
 def trained_critic(objective: Adversarial, pair: Pair, turns: int) -> nn.Module:
     """The critic after so many turns; the generator's rate is too low for it to move."""
-    options = TrainingOptions(steps=turns, batch_size=500, lr=1e-9, eager=True)
+    options = TrainingOptions(steps=turns, batch_size=500, lr=1e-9)
     torch.manual_seed(0)
     trainer = Trainer(pair, normal_data(), objective, options)
     for _ in range(turns):
@@ -61,6 +61,7 @@ def quantiles(loc: float = 0.0, scale: float = 1.0, num: int = 2000) -> Tensor:
     return points[:, None]
 
 
+@pytest.mark.usefixtures("graphs_as_they_are")
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_trained_critic_is_the_share_of_the_data_in_the_density(smoothing: float) -> None:
     """Within 0.03: batches of 500 leave the critic's weights a noise of that order."""
@@ -75,6 +76,7 @@ def test_the_trained_critic_is_the_share_of_the_data_in_the_density(smoothing: f
     assert optimal.max() - optimal.min() > 0.5
 
 
+@pytest.mark.usefixtures("graphs_as_they_are")
 def test_at_equilibrium_the_value_is_minus_log_four() -> None:
     critic = trained_critic(Minimax(hidden=(16,), critic_rate=2e7), Generator(0.0, 1.0), 300)
     with torch.no_grad():
@@ -82,6 +84,7 @@ def test_at_equilibrium_the_value_is_minus_log_four() -> None:
     assert -Minimax().critic_loss(of_both, of_both).item() == pytest.approx(-math.log(4), abs=2e-3)
 
 
+@pytest.mark.usefixtures("graphs_as_they_are")
 def test_wasserstein_gp_estimates_the_shift_between_two_gaussians() -> None:
     """Within 5 percent, of which the soft penalty takes shift / (2 weight) = 2.5."""
     objective = WassersteinGP(hidden=(16,), critic_rate=1e7, critic_steps=3)
