@@ -35,7 +35,12 @@ __all__ = ["DRAGAN"]
 )
 @dataclass(frozen=True, kw_only=True)
 class DRAGAN(Classifier):
-    """``weight``: w; ``spread``: of the perturbation, over the standard deviation of the data."""
+    """``weight``: w; ``spread``: of the perturbation, over the standard deviation of the data.
+
+    >>> x = torch.zeros(4, 2)
+    >>> [float(DRAGAN(weight=10.0).penalty(lambda x: slope * x[:, 0], x, x)) for slope in (1, 2, 3)]
+    [0.0, 10.0, 40.0]
+    """
 
     weight: NonNegative = 10.0
     spread: NonNegative = 0.5

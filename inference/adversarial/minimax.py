@@ -33,7 +33,12 @@ __all__ = ["Minimax"]
 )
 @dataclass(frozen=True, kw_only=True)
 class Minimax(Classifier):
-    """The generator's loss is the expected log-probability of being found out, in nats."""
+    """The generator's loss is the expected log-probability of being found out, in nats.
+
+    >>> import torch
+    >>> Minimax().generator_loss(torch.zeros(4))  # log 1/2: a critic that cannot tell
+    tensor(-0.6931)
+    """
 
     def generator_loss(self, fake: Tensor) -> Tensor:
         return -softplus(fake).mean()

@@ -30,4 +30,9 @@ __all__ = ["NonSaturating"]
 )
 @dataclass(frozen=True, kw_only=True)
 class NonSaturating(Classifier):
-    """The generator's loss is minus the expected log-probability of passing for data, in nats."""
+    """The generator's loss is minus the expected log-probability of passing for data, in nats.
+
+    >>> import torch
+    >>> NonSaturating().critic_loss(torch.zeros(4), torch.zeros(4))  # log 4: a critic that cannot tell
+    tensor(1.3863)
+    """

@@ -50,7 +50,14 @@ class _Bounded(nn.Module):
 )
 @dataclass(frozen=True, kw_only=True)
 class Wasserstein(Dual):
-    """``clip``: c."""
+    """``clip``: c.
+
+    >>> import ppgen, torch
+    >>> pair = ppgen.models.GAN(ppgen.DataSpec("numbers", 3, "real"))
+    >>> critic = Wasserstein(clip=0.01).parameters(pair, (torch.zeros(5, 3),))
+    >>> bool(critic.network.layers[0].weight.abs().max() < 0.01)
+    True
+    """
 
     unit: ClassVar[str] = ""
 

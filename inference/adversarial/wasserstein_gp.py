@@ -37,7 +37,12 @@ __all__ = ["WassersteinGP"]
 )
 @dataclass(frozen=True, kw_only=True)
 class WassersteinGP(Dual):
-    """``weight``: w."""
+    """``weight``: w.
+
+    >>> x = torch.zeros(4, 2)
+    >>> [float(WassersteinGP(weight=10.0).penalty(lambda x: slope * x[:, 0], x, x + 1)) for slope in (1, 2, 3)]
+    [0.0, 10.0, 40.0]
+    """
 
     unit: ClassVar[str] = "in the units of x"
 

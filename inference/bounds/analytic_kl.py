@@ -37,7 +37,15 @@ __all__ = ["AnalyticKL"]
 )
 @dataclass(frozen=True, kw_only=True)
 class AnalyticKL(Bound):
-    """The ELBO with closed-form KL, with ``num_particles`` (K) particles."""
+    """The ELBO with closed-form KL, with ``num_particles`` (K) particles.
+
+    >>> import math, ppgen, torch
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 1, "real"), latent_dim=1)
+    >>> _ = torch.nn.init.zeros_(pair.weight), torch.nn.init.ones_(pair.guide_loc)  # x ~ N(0, 1), q(z | x) = N(1, 1)
+    >>> loss = AnalyticKL().loss(pair.model, pair.guide, torch.zeros(1, 1))
+    >>> round(loss - 0.5 * math.log(2 * math.pi), 4)  # KL(q || N(0, 1)), without noise
+    0.5
+    """
 
     needs_rsample = True
 

@@ -38,7 +38,15 @@ __all__ = ["Beta"]
 )
 @dataclass(frozen=True, kw_only=True)
 class Beta(Bound):
-    """Weight ``beta`` on the KL, ``free_bits`` nats free for each latent site, ``num_particles`` (K) particles."""
+    """Weight ``beta`` on the KL, ``free_bits`` nats free for each latent site, ``num_particles`` (K) particles.
+
+    >>> import ppgen, torch
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 1, "real"), latent_dim=1)
+    >>> _ = torch.nn.init.zeros_(pair.weight), torch.nn.init.ones_(pair.guide_loc)  # x ~ N(0, 1), q(z | x) = N(1, 1)
+    >>> losses = [Beta(beta=beta).loss(pair.model, pair.guide, torch.zeros(1, 1)) for beta in (0.0, 1.0, 4.0)]
+    >>> [round(loss - losses[0], 4) for loss in losses]  # beta times the KL
+    [0.0, 0.5, 2.0]
+    """
 
     needs_rsample = True
 

@@ -34,7 +34,15 @@ __all__ = ["ELBO"]
 )
 @dataclass(frozen=True, kw_only=True)
 class ELBO(Reduction):
-    """The evidence lower bound; ``num_particles`` (K) averages its gradient."""
+    """The evidence lower bound; ``num_particles`` (K) averages its gradient.
+
+    >>> import ppgen
+    >>> pair, x = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), torch.zeros(4, 3)
+    >>> pair.set_exact_guide()  # where the bound is tight
+    >>> loss = ELBO().differentiable_loss(pair.model, pair.guide, x)
+    >>> torch.allclose(-loss, pair.log_evidence(x).sum())
+    True
+    """
 
     needs_rsample = True
     is_mean = True

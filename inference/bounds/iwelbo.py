@@ -35,7 +35,12 @@ __all__ = ["IWELBO"]
 )
 @dataclass(frozen=True, kw_only=True)
 class IWELBO(Reduction):
-    """The importance-weighted bound of ``num_particles`` (K) particles."""
+    """The importance-weighted bound of ``num_particles`` (K) particles.
+
+    >>> import torch
+    >>> IWELBO(num_particles=2).reduce(torch.tensor([[1.0], [4.0]]).log()).exp()  # the mean of two weights
+    tensor([2.5000])
+    """
 
     needs_rsample = True
     per_datum = True

@@ -34,7 +34,13 @@ __all__ = ["MIWAE"]
 )
 @dataclass(frozen=True, kw_only=True)
 class MIWAE(Reduction):
-    """A mean of ``num_groups`` (M) importance-weighted bounds of ``num_particles`` (K) particles each."""
+    """A mean of ``num_groups`` (M) importance-weighted bounds of ``num_particles`` (K) particles each.
+
+    >>> import torch
+    >>> weights = torch.tensor([[1.0], [2.0], [5.0], [6.0]])  # the groups are 1, 5 and 2, 6
+    >>> MIWAE(num_groups=2, num_particles=2).reduce(weights.log())  # (log 3 + log 4) / 2
+    tensor([1.2425])
+    """
 
     needs_rsample = True
     per_datum = True

@@ -37,7 +37,11 @@ __all__ = ["PIWAE"]
 )
 @dataclass(frozen=True, kw_only=True)
 class PIWAE(Bound):
-    """``num_groups`` (M) times ``num_particles`` (K) particles; see the module."""
+    """``num_groups`` (M) times ``num_particles`` (K) particles; see the module.
+
+    >>> PIWAE(num_groups=2, num_particles=4).for_guide
+    MIWAE(num_particles=4, num_groups=2)
+    """
 
     unbiased_gradient = False
     needs_rsample = True

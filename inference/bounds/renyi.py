@@ -41,6 +41,9 @@ class Renyi(Reduction):
     """The Renyi bound of order ``alpha`` with ``num_particles`` (K) particles.
 
     A schedule of alpha may pass through 1, where it is the ELBO.
+
+    >>> Renyi(num_particles=2, alpha=0.5).reduce(torch.tensor([[1.0], [4.0]]).log()).exp()  # ((1 + 2) / 2)^2
+    tensor([2.2500])
     """
 
     needs_rsample = True

@@ -49,6 +49,11 @@ class MMD(Objective):
     """``bandwidths``: b, over the median distance between data; ``root``: of MMD^2.
 
     State: ``median``, (), the median distance.
+
+    >>> near, far = torch.zeros(1, 2), torch.full((1, 2), 100.0)
+    >>> unit, objective = torch.tensor(1.0), MMD(bandwidths=(1.0,))
+    >>> objective.discrepancy(near, near, unit), objective.discrepancy(near, far, unit)
+    (tensor(0.), tensor(2.))
     """
 
     is_bound = False

@@ -35,7 +35,15 @@ __all__ = ["ARM"]
 )
 @dataclass(frozen=True, kw_only=True)
 class ARM(Antithetic):
-    """ARM for ``bound`` with ``num_particles`` (K) pairs."""
+    """ARM for ``bound`` with ``num_particles`` (K) pairs.
+
+    >>> import ppgen, torch
+    >>> pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,))
+    >>> _ = [torch.nn.init.zeros_(p) for p in pair.parameters()]  # three fair bits, and the guide is the posterior
+    >>> loss = ARM().loss_and_grads(pair.model, pair.guide, torch.ones(1, 3))
+    >>> pair.encoders[0].layers[-1].bias.grad  # both draws of a pair weigh the same
+    tensor([0., 0.])
+    """
 
     def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
         return noise - 0.5

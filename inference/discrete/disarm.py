@@ -37,7 +37,12 @@ __all__ = ["DisARM"]
 )
 @dataclass(frozen=True, kw_only=True)
 class DisARM(Antithetic):
-    """DisARM for ``bound`` with ``num_particles`` (K) pairs."""
+    """DisARM for ``bound`` with ``num_particles`` (K) pairs.
+
+    >>> mirrored = torch.tensor([1.0, 0.0, 0.0])  # of units at 1, 1 and 0: the last has not changed
+    >>> DisARM().slope(torch.tensor(0.9), torch.tensor(0.75), torch.tensor([1.0, 1.0, 0.0]), mirrored)
+    tensor([0.0000, 0.3750, 0.0000])
+    """
 
     def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
         return (unit - mirrored) * torch.maximum(probability, 1 - probability) / 2

@@ -47,7 +47,13 @@ __all__ = ["Enumerate"]
 )
 @dataclass(frozen=True, kw_only=True)
 class Enumerate(Estimator):
-    """The exact expectation of ``bound`` of ``num_particles`` (K) particles, which matters where it is no mean."""
+    """The exact expectation of ``bound`` of ``num_particles`` (K) particles, which matters where it is no mean.
+
+    >>> import ppgen, torch
+    >>> pair, x = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,)), torch.ones(4, 3)
+    >>> Enumerate().loss(pair.model, pair.guide, x) == Enumerate().loss(pair.model, pair.guide, x)  # no noise
+    True
+    """
 
     needs_discrete = True
     needs_states = True

@@ -42,7 +42,12 @@ __all__ = ["GumbelSoftmax"]
 )
 @dataclass(frozen=True, kw_only=True)
 class GumbelSoftmax(Relaxed):
-    """The relaxed ``bound`` of ``num_particles`` (K) particles; its value is that of the relaxed latents."""
+    """The relaxed ``bound`` of ``num_particles`` (K) particles; its value is that of the relaxed latents.
+
+    >>> objective = GumbelSoftmax(temperature="linear(1.0, 0.5, 1000)")
+    >>> objective.at(500).temperature, objective.is_bound
+    (0.75, False)
+    """
 
     is_bound = False  # whatever the bound is, at relaxed latents it is none
 

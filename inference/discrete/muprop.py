@@ -68,6 +68,13 @@ class MuProp(ScoreFunction):
     Raises:
         UsageError: when the pair is run: a latent without a reparameterized sample is neither Bernoulli nor
             OneHotCategorical, there is none, or it stands outside the data plate.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,))
+    >>> _ = [torch.nn.init.zeros_(p) for p in pair.parameters()]  # three fair bits, and the guide is the posterior
+    >>> loss = MuProp().loss_and_grads(pair.model, pair.guide, torch.ones(1, 3))
+    >>> bool(pair.encoders[0].layers[-1].bias.grad.abs().max() < 1e-6)  # of one particle: no noise
+    True
     """
 
     num_particles: Scheduled[Count] = 1

@@ -43,6 +43,9 @@ class NVIL(ScoreFunction):
 
     ``hidden``: sizes of the baseline's tanh layers; ``decay`` of the running mean and variance; ``normalise``: divide
     signals by their standard deviation where it exceeds 1.
+
+    >>> NVIL().unbiased_gradient, NVIL(normalise=False).unbiased_gradient
+    (False, True)
     """
 
     num_particles: Scheduled[Count] = 1

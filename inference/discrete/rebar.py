@@ -36,7 +36,14 @@ __all__ = ["REBAR"]
 )
 @dataclass(frozen=True, kw_only=True)
 class REBAR(RelaxedControl):
-    """REBAR for ``bound`` with ``num_particles`` (K) particles; its own parameters: ``log_temperature``, ``eta``."""
+    """REBAR for ``bound`` with ``num_particles`` (K) particles; its own parameters: ``log_temperature``, ``eta``.
+
+    >>> import ppgen, torch
+    >>> pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(4, 2))
+    >>> own = REBAR(temperature=0.5).parameters(pair, (torch.zeros(5, 3),))
+    >>> own.log_temperature.exp()  # of each layer, to be learned
+    tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
+    """
 
     def control(self, particles: Particles) -> Control:
         return Control(len(particles.scored), self.temperature, self.eta)

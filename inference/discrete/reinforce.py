@@ -45,6 +45,13 @@ class REINFORCE(ScoreFunction):
     """The score-function gradient of ``bound`` with ``num_particles`` (K) particles.
 
     ``baseline``: a name in ``ppgen.objectives.discrete.baselines.BASELINES``, or a baseline.
+
+    >>> import math, ppgen, torch
+    >>> pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,))
+    >>> _ = [torch.nn.init.zeros_(p) for p in pair.parameters()]  # three fair bits, and the guide is the posterior
+    >>> loss = REINFORCE().loss_and_grads(pair.model, pair.guide, torch.ones(1, 3))
+    >>> round(loss / math.log(2), 4), pair.encoders[0].layers[-1].bias.grad  # no noise
+    (3.0, tensor([0., 0.]))
     """
 
     num_particles: Scheduled[Count] = 2

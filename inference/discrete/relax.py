@@ -42,7 +42,14 @@ __all__ = ["RELAX"]
 )
 @dataclass(frozen=True, kw_only=True)
 class RELAX(RelaxedControl):
-    """RELAX for ``bound`` with ``num_particles`` (K) particles; ``hidden``: sizes of the network's tanh layers."""
+    """RELAX for ``bound`` with ``num_particles`` (K) particles; ``hidden``: sizes of the network's tanh layers.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(4, 2))
+    >>> own = RELAX(hidden=()).parameters(pair, (torch.zeros(5, 3),))
+    >>> own.network.layers[0].weight.shape  # from x and all latents to a number for each layer
+    torch.Size([2, 9])
+    """
 
     hidden: Sizes = (50, 50)
 

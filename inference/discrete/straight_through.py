@@ -48,6 +48,10 @@ class StraightThrough(Relaxed):
     """The straight-through gradient of ``bound`` with ``num_particles`` (K) particles; its value is the bound's.
 
     ``gumbel``: the stand-in is the relaxation that the state came from, and not its mean.
+
+    >>> objective = StraightThrough(temperature="linear(1.0, 0.5, 1000)")
+    >>> objective.at(500).temperature, objective.is_bound
+    (0.75, True)
     """
 
     temperature: Scheduled[Positive] = 1.0

@@ -43,6 +43,9 @@ class VIMCO(ScoreFunction):
     """The leave-one-out gradient of ``bound``, with ``num_particles`` (K >= 2) particles.
 
     ``arithmetic``: the others' arithmetic mean instead of the geometric; ``centred``: see the module.
+
+    >>> VIMCO(num_particles=8).target, VIMCO(num_particles=8, bound="renyi").target
+    (IWELBO(num_particles=8), Renyi(num_particles=8, alpha=0.5))
     """
 
     num_particles: Scheduled[Count] = 5

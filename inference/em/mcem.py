@@ -54,6 +54,12 @@ class MCEM(Bound):
     exp(``adaptation`` * (rate of acceptance - ``acceptance``)) a step; 0 keeps it. ``from_prior``: where chains begin.
 
     State: ``step_size``, (). Metrics: ``log_joint``, the value; ``acceptance``, its rate.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"))
+    >>> run = ppgen.fit(pair, torch.randn(20, 3), MCEM(num_leapfrogs=2), steps=2, eager=True)
+    >>> bool(pair.loc.any()), bool(pair.guide_loc.any())  # the model has learned, and the guide is where it was
+    (True, False)
     """
 
     is_bound = False

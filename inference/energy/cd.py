@@ -36,7 +36,14 @@ __all__ = ["CD"]
 )
 @dataclass(frozen=True, kw_only=True)
 class CD(NegativePhase):
-    """Contrastive divergence with ``num_steps`` (k) sweeps; a schedule of whole numbers lets k grow."""
+    """Contrastive divergence with ``num_steps`` (k) sweeps; a schedule of whole numbers lets k grow.
+
+    >>> import ppgen, torch
+    >>> pair = ppgen.models.RBM(ppgen.DataSpec("bits", 4, "binary"), hidden=2)
+    >>> _ = torch.nn.init.zeros_(pair.weight)
+    >>> CD(num_steps=5).loss(pair.model, pair.guide, torch.ones(3, 4))  # all states have the same energy
+    0.0
+    """
 
     num_steps: Scheduled[Count] = 1
 

@@ -51,6 +51,13 @@ class ParallelTempering(NegativePhase):
     """``num_chains`` (M) sets of ``num_temperatures`` (T) chains; ``num_steps`` sweeps and exchanges a step.
 
     State: ``chains``, (T, M, D), the model's own last. Metric: ``swap_rate``, the share of accepted exchanges.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.RBM(ppgen.DataSpec("bits", 4, "binary"), hidden=2)
+    >>> _ = torch.nn.init.zeros_(pair.weight)
+    >>> run = ppgen.fit(pair, torch.ones(20, 4), ParallelTempering(num_chains=7), steps=1, eager=True)
+    >>> run.metrics[-1]["swap_rate"]  # of one distribution at all temperatures
+    1.0
     """
 
     num_chains: Count = 100

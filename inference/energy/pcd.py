@@ -40,6 +40,12 @@ class PCD(NegativePhase):
     """``num_chains`` (M) persistent chains that make ``num_steps`` sweeps a step.
 
     State: ``chains``, (M, D).
+
+    >>> import ppgen, torch
+    >>> pair = ppgen.models.RBM(ppgen.DataSpec("bits", 4, "binary"), hidden=2)
+    >>> run = ppgen.fit(pair, torch.ones(20, 4), PCD(num_chains=7), steps=2, eager=True)
+    >>> run.chains.shape  # where they stand
+    torch.Size([7, 4])
     """
 
     num_chains: Count = 100

@@ -48,7 +48,11 @@ __all__ = ["DReG"]
 )
 @dataclass(frozen=True, kw_only=True)
 class DReG(Estimator):
-    """The doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles."""
+    """The doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles.
+
+    >>> DReG(num_particles=8).target, DReG(num_particles=8, bound="renyi").target
+    (IWELBO(num_particles=8), Renyi(num_particles=8, alpha=0.5))
+    """
 
     needs_rsample = True
 

@@ -39,7 +39,15 @@ __all__ = ["STL"]
 )
 @dataclass(frozen=True, kw_only=True)
 class STL(Estimator):
-    """Sticking the landing for ``bound`` (a name or an objective), with ``num_particles`` (K) particles."""
+    """Sticking the landing for ``bound`` (a name or an objective), with ``num_particles`` (K) particles.
+
+    >>> import ppgen, torch
+    >>> pair, x = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), torch.ones(4, 3)
+    >>> pair.set_exact_guide()
+    >>> loss = STL().loss_and_grads(pair.model, pair.guide, x)
+    >>> bool(pair.guide_weight.grad.abs().max() < 1e-4)  # of one draw: no noise at the posterior
+    True
+    """
 
     needs_rsample = True
 

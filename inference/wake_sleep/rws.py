@@ -41,6 +41,10 @@ class RWS(Dreamer):
     """Reweighted wake-sleep for ``bound`` with ``num_particles`` (K) particles.
 
     ``wake`` and ``sleep`` (>= 0, one of them positive): how much of the guide's wake and sleep phase.
+
+    >>> from ppgen.inference import WakeSleep
+    >>> RWS(wake=0.5).phases, RWS(num_particles=1, wake=0.0).phases == WakeSleep().phases
+    ((0.5, 1.0), True)
     """
 
     num_particles: Scheduled[Count] = 5

@@ -35,7 +35,15 @@ __all__ = ["WakeSleep"]
 )
 @dataclass(frozen=True, kw_only=True)
 class WakeSleep(Dreamer):
-    """Wake-sleep with ``num_particles`` (K) draws a datum in the wake phase, and one dream in the sleep phase."""
+    """Wake-sleep with ``num_particles`` (K) draws a datum in the wake phase, and one dream in the sleep phase.
+
+    >>> import ppgen, torch
+    >>> pair, x = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), torch.zeros(4, 3)
+    >>> pair.set_exact_guide()
+    >>> loss = WakeSleep().differentiable_loss(pair.model, pair.guide, x)  # its value is the ELBO's
+    >>> torch.allclose(-loss, pair.log_evidence(x).sum())
+    True
+    """
 
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
