@@ -13,12 +13,9 @@ from torch.overrides import TorchFunctionMode
 from ppgen.errors import UsageError
 from ppgen.machine.masking import Masks, Sizes
 
-__all__ = ["constants_moved", "faster_products", "graph_of", "traced", "without_detach"]
+__all__ = ["constants_moved", "graph_of", "traced", "without_detach"]
 
 aten = torch.ops.aten
-
-_LEAST_WORK = 10_000_000
-"""Multiplications from which oneDNN gains more than a call of its operator costs, measured on an AMD Zen 4."""
 
 
 def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
@@ -128,59 +125,7 @@ def _constant(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
     return result
 
 
-_CONTIGUOUS: dict[str, Any] = {"memory_format": torch.contiguous_format}
-
-
-def faster_products(graph: fx.GraphModule) -> fx.GraphModule:
-    """The graph with its large float32 matrix products on a CPU done by oneDNN.
-
-    ``mm`` goes to MKL, which has no AVX-512 path on processors other than Intel's. oneDNN's operator copies a left
-    factor that is transposed, as that of a weight's gradient is, and slowly: Inductor copies it where it is made.
-    Where torch has no oneDNN the graph stays as it is.
-    """
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return graph
-    for node in list(graph.graph.nodes):
-        if node.op == "call_function" and node.target in (aten.mm.default, aten.addmm.default) and _is_large(node):
-            *bias, left, right = node.args
-            with graph.graph.inserting_before(node):
-                if not left.meta["val"].is_contiguous():
-                    left = graph.graph.call_function(aten.clone.default, (left,), _CONTIGUOUS)
-                product = graph.graph.call_function(_linear(), (left, right, *(bias or [None])))
-            product.meta = node.meta
-            node.replace_all_uses_with(product)
-            graph.graph.erase_node(node)
-    return _tidy(graph)
-
-
-def _is_large(node: fx.Node) -> bool:
-    left, right = (argument.meta["val"] for argument in node.args[-2:])  # type: ignore[union-attr]  # they are nodes
-    plain = left.device.type == "cpu" and left.dtype == torch.float32 and not node.kwargs
-    return plain and left.shape[0] * left.shape[1] * right.shape[1] >= _LEAST_WORK
-
-
 def _tidy(graph: fx.GraphModule) -> fx.GraphModule:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
-
-
-def _linear() -> Any:
-    """The operator left @ right + bias, made the first time it is asked for."""
-    if not hasattr(torch.ops.ppgen, "product"):
-        _LIBRARY.define("product(Tensor left, Tensor right, Tensor? bias) -> Tensor")
-        _LIBRARY.impl("product", _product, "CPU")
-        torch.library.register_fake("ppgen::product", _shape_of_product, lib=_LIBRARY)
-    return torch.ops.ppgen.product.default
-
-
-def _product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
-    return result
-
-
-def _shape_of_product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
-    return left.new_empty(left.shape[0], right.shape[1])
-
-
-_LIBRARY = torch.library.Library("ppgen", "FRAGMENT")

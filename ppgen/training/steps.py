@@ -18,11 +18,13 @@ import pyro
 import torch
 from torch import Tensor, fx
 
-from ppgen.machine.graphs import constants_moved, faster_products, graph_of, without_detach
+from ppgen.machine.graphs import constants_moved, graph_of, without_detach
 from ppgen.machine.leftovers import Descendants
+from ppgen.machine.products import shared_out
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.parameters import isolated, swapped
 from ppgen.pairs.tracing import Batch
+from ppgen.training.choices import Choices
 from ppgen.training.learner import Learner
 
 __all__ = ["StepFunction", "StepResult", "compiled", "player_step"]
@@ -83,8 +85,13 @@ def player_step(
     return _Step(learner, objective, player.name, present)
 
 
-def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
+def compiled(step: StepFunction, *arguments: Any, choices: Choices | None = None) -> StepFunction:
     """``step`` as one compiled graph for arguments of these shapes; it draws the same random numbers as ``step``.
+
+    Args:
+        step: a pure function.
+        arguments: its arguments, of the shapes that it is compiled for.
+        choices: of the run that the step is part of, which may grow.
 
     Raises:
         Exception: whatever tracing raised, when the step depends on values (``.item()``, ``if tensor > 0:``).
@@ -109,7 +116,7 @@ def compiled(step: StepFunction, *arguments: Any) -> StepFunction:
     with torch.random.fork_rng(), torch.no_grad():
         graph = constants_moved(without_detach(graph_of(flat, *leaves)))
         first.check(graph, held)
-        run = _inductor(faster_products(graph), leaves)
+        run = _inductor(shared_out(graph, choices or Choices()), leaves)
 
     def fast(*arguments: Any) -> StepResult:
         with torch.no_grad():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NoReturn
 
 import torch
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from ppgen.data import Dataset
@@ -26,6 +26,7 @@ from ppgen.pairs.parameters import isolated, swapped
 from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides
 from ppgen.training.batches import Interleaved, first_batches
 from ppgen.training.books import Books, Given, Move, NotFiniteError
+from ppgen.training.choices import Choices
 from ppgen.training.device_books import books_of
 from ppgen.training.learner import Learner, fixed_and_moving, load_state, state_of, under, untied
 from ppgen.training.optimizers import slots_of
@@ -53,6 +54,8 @@ class Progress(Document):
     turn: WholeNumber
     cursor: WholeNumber
     sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
+    onednn: dict[str, bool] = Field(default_factory=dict)
+    """Of products of matrices, whether oneDNN computes them."""
 
 
 class Trainer:
@@ -94,6 +97,7 @@ class Trainer:
             for player in self.players
         }
         self._steps: dict[Any, StepFunction] = {}
+        self._choices = Choices()
         self._eager = set(range(len(self.parts))) if options.eager else set()  # parts whose steps are not compiled
         self._books = self._new_books()
         held_out = [tuple(entry[: options.batch_size] for entry in part.valid) for part in self.parts if part.valid]
@@ -196,7 +200,7 @@ class Trainer:
     def facts(self) -> dict[str, Any]:
         """The numbers beside the tensors."""
         self.settle()
-        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums}
+        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, "onednn": dict(self._choices.taken)}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Progress) -> None:
         """Go on from what :meth:`tensors` and :meth:`facts` gave.
@@ -224,6 +228,7 @@ class Trainer:
                 )
         self.state = {name: state[name].to(self.device) for name in self.state}
         self.turn, self.cursor = facts.turn, facts.cursor
+        self._choices = Choices(facts.onednn)
         self._books = self._new_books()
         self.sums = facts.sums
         torch.set_rng_state(tensors["random.cpu"])
@@ -333,7 +338,7 @@ class Trainer:
 
     def _compiled(self, step: StepFunction, part: int, arguments: Any) -> StepFunction:
         try:
-            return compiled(step, *arguments)
+            return compiled(step, *arguments, choices=self._choices)
         except UsageError:
             raise
         except Exception as error:
