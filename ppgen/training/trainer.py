@@ -18,6 +18,7 @@ from ppgen.data import Dataset
 from ppgen.errors import DivergedError, UsageError, first_sentence, is_out_of_memory, shown, users_line
 from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.memory import keep_large_blocks
+from ppgen.machine.precision import allowing_tf32, check_precision
 from ppgen.objectives.objective import Objective, Player, State
 from ppgen.pairs.looking import looked_at, looking
 from ppgen.pairs.nonfinite import first_nonfinite
@@ -79,6 +80,7 @@ class Trainer:
             objective.check(Program(pair.model, pair.guide), example)
         num_data = sum(len(part.train[0]) for part in self.parts)
         self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
+        check_precision(options.precision, self.learner)
         _check_amortised(pair, examples, num_data)
         self.players = objective.players()
         self.turn = self.cursor = 0
@@ -295,8 +297,9 @@ class Trainer:
         owned, others = self._arguments[move.player.name]
         batch = self.batches.parts[move.part].take(given.rows)
         arguments = (owned, others, self.state, dict(given.moving), batch)
-        step = self._step(move.player, move.fixed, move.part, arguments)
-        gradients, report, state, buffers = step(*arguments)
+        with allowing_tf32(self.options.precision):
+            step = self._step(move.player, move.fixed, move.part, arguments)
+            gradients, report, state, buffers = step(*arguments)
         gradients = gradients if move.share == 1 else [gradient * move.share for gradient in gradients]
         laid_out = [_laid_out_like(p, g) for p, g in zip(owned.values(), gradients, strict=True)]
         return laid_out, report, state, buffers
@@ -327,7 +330,7 @@ class Trainer:
         key = (player.name, *fixed.items(), part, *((entry.shape, entry.dtype) for entry in arguments[-1]))
         if key not in self._steps:
             objective = self.objective.holding(fixed)
-            step = player_step(self.learner, objective, player, self.parts[part].draw)
+            step = player_step(self.learner, objective, player, self.parts[part].draw, self.options.precision)
             self._steps[key] = step if part in self._eager else self._compiled(step, part, arguments)
         return self._steps[key]
 
