@@ -70,6 +70,8 @@ class MuProp(ScoreFunction):
             OneHotCategorical, there is none, or it stands outside the data plate.
     """
 
+    splits_particles = False  # it expands log w in the sites of each particle
+
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
     baseline: BaselineName = "moving_average"

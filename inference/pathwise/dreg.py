@@ -51,6 +51,7 @@ class DReG(Estimator):
     """The doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles."""
 
     needs_rsample = True
+    splits_particles = True
 
     num_particles: Scheduled[Count] = 5
     bound: BoundName = "iwelbo"

@@ -42,6 +42,7 @@ class STL(Estimator):
     """Sticking the landing for ``bound`` (a name or an objective), with ``num_particles`` (K) particles."""
 
     needs_rsample = True
+    splits_particles = True
 
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"

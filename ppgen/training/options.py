@@ -43,6 +43,8 @@ class TrainingOptions:
         eager: do not compile the steps.
         precision: of the matrix products of steps, ``"float32"``, ``"tf32"`` (on GPUs that have it) or ``"bf16"``; all
             else, and all evaluation, is in float32 (:mod:`ppgen.machine.precision`).
+        chunk: of a step's log-weights, data times particles, at most so many are in memory at a time
+            (:mod:`ppgen.training.chunks`); None: all, or as many as fit.
     """
 
     epochs: Count = 100
@@ -59,6 +61,7 @@ class TrainingOptions:
     seed: Annotated[int, Ge(0)] = 0
     eager: bool = False
     precision: Precision = "float32"
+    chunk: Count | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
