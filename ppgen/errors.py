@@ -18,6 +18,7 @@ __all__ = [
     "DivergedError",
     "UnknownNameError",
     "UsageError",
+    "asked_for",
     "blame",
     "current_line",
     "cut",
@@ -57,9 +58,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in said for words in _TOO_LARGE)
 
 
+def asked_for(error: BaseException) -> str:
+    """How much memory was asked for in vain, as `` (20.00 GiB were asked for)``; empty where nobody says it.
+
+    >>> asked_for(RuntimeError("can't allocate memory: you tried to allocate 4096 bytes. Error code 12"))
+    ' (4096 bytes were asked for)'
+    """
+    found = re.search(r"tried to allocate ([\d.]+ \w+)", str(error), re.IGNORECASE)
+    return f" ({found[1]} were asked for)" if found else ""
+
+
 @contextmanager
-def within_memory(what: str) -> Iterator[None]:
+def within_memory(what: str, mend: str = "make it smaller") -> Iterator[None]:
     """Within it what does not fit into memory is refused.
+
+    Args:
+        what: a sentence's subject, with its sizes.
+        mend: what to do.
 
     Raises:
         UsageError: ``what`` does not fit.
@@ -69,7 +84,7 @@ def within_memory(what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, UsageError) or not is_out_of_memory(error):
             raise
-        raise UsageError(f"{what} takes more memory than there is: make it smaller.") from error
+        raise UsageError(f"{what} takes more memory than there is{asked_for(error)}: {mend}.") from error
 
 
 _LONGEST = 200

@@ -64,6 +64,11 @@ class Beta(Bound):
         """False with free bits: a maximum of an estimate."""
         return self.free_bits == 0
 
+    @capability
+    def splits_data(self) -> bool:
+        """False with free bits, which are free on average over the batch."""
+        return self.free_bits == 0
+
     def estimate(self, particles: Particles) -> Tensor:
         divergence = sum(self._freed(kl) for kl in divergences(particles))  # (K, B)
         return (particles.log_likelihood - self.beta * divergence).mean(0)  # type: ignore[operator]

@@ -45,6 +45,7 @@ class PIWAE(Bound):
 
     unbiased_gradient = False
     needs_rsample = True
+    splits_particles = True
     per_datum = True
 
     num_particles: Scheduled[Count] = 8

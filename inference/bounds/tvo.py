@@ -62,6 +62,7 @@ class TVO(Bound):
     """
 
     unbiased_gradient = False
+    splits_particles = True
     min_particles = 2
     per_datum = True
 

@@ -77,6 +77,8 @@ class MuProp(ScoreFunction):
     True
     """
 
+    splits_particles = False  # it expands log w in the sites of each particle
+
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
     baseline: BaselineName = "moving_average"

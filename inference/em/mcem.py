@@ -66,6 +66,7 @@ class MCEM(Bound):
     unbiased_gradient = False
     per_datum = True
     trains_guide = False
+    splits_data = False  # the step size follows the whole batch
 
     num_particles: Scheduled[Count] = 1
     num_transitions: Count = 1

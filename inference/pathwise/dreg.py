@@ -55,6 +55,7 @@ class DReG(Estimator):
     """
 
     needs_rsample = True
+    splits_particles = True
 
     num_particles: Scheduled[Count] = 5
     bound: BoundName = "iwelbo"

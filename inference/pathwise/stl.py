@@ -50,6 +50,7 @@ class STL(Estimator):
     """
 
     needs_rsample = True
+    splits_particles = True
 
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"

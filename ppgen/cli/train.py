@@ -53,6 +53,11 @@ Patience = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of the initial parameters and of training.")]
 Eager = Annotated[bool, typer.Option("--eager", help="Do not compile the steps: no wait, but slower.")]
+Precision = Annotated[str, typer.Option(help="Of matrix products: float32, tf32 (on GPUs that have it) or bf16.")]
+Chunk = Annotated[
+    int | None,
+    typer.Option(help="Most log-weights (data times particles) in memory at a time.", show_default="as many as fit"),
+]
 Out = Annotated[Path | None, typer.Option(help="Directory of the run.", show_default="runs/MODEL-DATA-OBJECTIVE")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")]
 
@@ -75,6 +80,8 @@ def train(
     seed: Seed = DEFAULTS.seed,
     device: Device = "auto",
     eager: Eager = False,
+    precision: Precision = DEFAULTS.precision,
+    chunk: Chunk = None,
     out: Out = None,
     resume: Resume = False,
 ) -> None:
@@ -93,6 +100,8 @@ def train(
         patience=patience,
         seed=seed,
         eager=eager,
+        precision=precision,  # type: ignore[arg-type]  # checked there
+        chunk=chunk,
     )
     place = choose_device(device)
     folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")

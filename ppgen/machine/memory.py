@@ -1,11 +1,14 @@
-"""The C allocator's habits."""
+"""The habits of those who hand out memory."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
-__all__ = ["keep_large_blocks"]
+import torch
+
+__all__ = ["give_back", "keep_large_blocks"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -22,3 +25,10 @@ def keep_large_blocks() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back() -> None:
+    """Free what nothing refers to any more, and give a GPU the blocks back that torch keeps for later."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
 from pydantic import BeforeValidator
@@ -13,6 +13,7 @@ from torch import Tensor
 from ppgen.arguments import Words, check_names
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.objective import Objective, Outcome, State, at_least, capability
+from ppgen.pairs.parts import run_in_parts
 from ppgen.pairs.sites import check_reparameterized, check_scored, check_whole, is_latent
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program, run_particles, say_if_joint
 from ppgen.registry import OBJECTIVES
@@ -27,6 +28,9 @@ class Bound(Objective):
     """
 
     needs_density = True
+    splits_data = True
+    at_a_time: ClassVar[int | None] = None
+    """How many particles are run at a time, where that is set on an instance (:meth:`taking`); None: all."""
 
     num_particles: Any
 
@@ -48,7 +52,17 @@ class Bound(Objective):
 
     def draw(self, program: Program, batch: Batch, draw: Draw | None = None) -> Particles:
         """The particles that the bound is a function of; ``draw`` in place of :meth:`drawn_by`."""
-        return run_particles(program, batch, self.total_particles, draw=draw or self.drawn_by())
+        draw = draw or self.drawn_by()
+        if self.at_a_time is None:
+            return run_particles(program, batch, self.total_particles, draw=draw)
+        return run_in_parts(program, batch, self.total_particles, self.at_a_time, draw)
+
+    def taking(self, particles: int) -> Objective:
+        if not self.splits_particles or particles >= self.total_particles:
+            return self
+        twin = self.holding({})
+        object.__setattr__(twin, "at_a_time", particles)  # of a frozen dataclass
+        return twin
 
     def drawn_by(self) -> Draw | None:
         """What latents take instead of samples, as in :func:`ppgen.pairs.tracing.run_particles`; None: samples."""
@@ -102,6 +116,7 @@ def target_of(objective: Objective) -> Reduction | None:
 class Reduction(Bound):
     """A bound that is a function of the log-weights alone, so that any estimator of its gradient can serve it."""
 
+    splits_particles = True
     is_mean = False
     """Whether it is the mean of the log-weights, whose expectation is the same at any K."""
 

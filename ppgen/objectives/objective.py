@@ -113,6 +113,11 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the guide's parameters have a gradient."""
     per_datum: ClassVar[bool] = False
     """Whether the bound is taken for each datum by itself, so that no latent may be global."""
+    splits_data: ClassVar[bool] = False
+    """Whether its loss is a sum over data, each of whose terms sees its own datum alone, so that the parts of a batch
+    may be taken in turn. The state that it hands on is then the mean of the parts'."""
+    splits_particles: ClassVar[bool] = False
+    """Whether it reads particles by their tables of shape (K, B) alone, so that some may be run at a time."""
     min_particles: ClassVar[int] = 1
     """The fewest particles it takes."""
     unit: ClassVar[str] = "nats"
@@ -163,6 +168,15 @@ class Objective(pyro.infer.ELBO, ABC):
             check_density(program.model, name)
         if self.needs_samples:
             check_generates(program, batch, name)
+
+    @property
+    def total_particles(self) -> int:
+        """K: how many particles of each datum a step holds, beside which there may be none."""
+        return 1
+
+    def taking(self, particles: int) -> Objective:
+        """This objective with at most so many particles in memory at a time; itself where it does not split them."""
+        return self
 
     def players(self) -> tuple[Player, ...]:
         """Who moves in one turn, in order. Most objectives have one player, who owns everything."""

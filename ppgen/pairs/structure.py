@@ -21,7 +21,7 @@ from pyro.poutine.messenger import Messenger, _context_wrap
 from pyro.poutine.util import site_is_subsample
 from torch import nn
 
-from ppgen.errors import UsageError, blame, current_line, first_sentence, shown
+from ppgen.errors import UsageError, blame, current_line, first_sentence, is_out_of_memory, shown
 from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import isolated, kept_buffers, owner, unwrapped
 from ppgen.pairs.running import Batch, HowToRun, Program, Runner
@@ -146,6 +146,8 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
     except UsageError as error:
         return "" if _fails_alone(program, batch, dim) else first_sentence(error)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return f"{blame(error, type(error).__name__)}: {first_sentence(error)}"
     alone = Runner(program, batch, 2, dim, together=False)
     raw = [{n: _value_alone(s, k) for n, s in guide.items() if not s["is_observed"]} for k in range(2)]
@@ -159,6 +161,8 @@ def _compared(program: Program, batch: Batch, dim: int) -> str:
                     if name not in parts or not _agree(site, parts[name], dim):
                         return f"site {shown(name)}, {lines.of.get(name, 'in a library')}"
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return f"site {shown(name)}, {lines.of.get(name, 'in a library')}: {first_sentence(error)}"
     return ""
 

@@ -104,6 +104,10 @@ class Books(ABC):
         """
 
     @abstractmethod
+    def take_back(self) -> None:
+        """Put the random numbers back to before the move at hand, which has changed nothing else so far."""
+
+    @abstractmethod
     def judge(self, report: Mapping[str, Tensor], deciding: Sequence[str], share: float) -> None:
         """Add to the sums what a move reports, if it is good: if the ``deciding`` numbers of it are finite."""
 
@@ -144,10 +148,13 @@ class HostBooks(Books):
     def settle(self) -> None:
         pass
 
+    def take_back(self) -> None:
+        torch.set_rng_state(self._random)
+
     def judge(self, report: Mapping[str, Tensor], deciding: Sequence[str], share: float) -> None:
         numbers = {name: float(value) for name, value in report.items()}
         if not all(math.isfinite(numbers[name]) for name in deciding):
-            torch.set_rng_state(self._random)
+            self.take_back()
             raise NotFiniteError(self._made)
         for name, value in numbers.items():
             self._sums[name] = self._sums.get(name, 0.0) + share * value

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.errors import first_sentence, is_out_of_memory
+from ppgen.errors import first_sentence
 from ppgen.training.books import Books, Given, HostBooks, Move, NotFiniteError, Plan, Play
 from ppgen.training.optimizers import slots_of
 
@@ -88,6 +88,7 @@ class DeviceBooks(Books):
         self._done = torch.zeros((), dtype=torch.long, device=self.device)
         self._vectors: dict[tuple[str, ...], Tensor] = {}  # sums, by their names
         self._carried: dict[str, float] = {}
+        self._before = 0, torch.get_rng_state()  # the random numbers of both devices, before the move at hand
         self._offsets: list[tuple[int, _Kind]] = []  # where the random numbers of each turn since then begin
 
     def take_turn(self) -> None:
@@ -119,6 +120,11 @@ class DeviceBooks(Books):
             raise NotFiniteError(made - per_turn * len(self._offsets))
         self.moves.zero_()
         self._offsets.clear()
+
+    def take_back(self) -> None:
+        offset, random = self._before
+        self._go_back(offset)
+        torch.set_rng_state(random)
 
     def judge(self, report: Mapping[str, Tensor], deciding: Sequence[str], share: float) -> None:
         names = (*report, *(f"{name}/count" for name in report))
@@ -227,6 +233,7 @@ class DeviceBooks(Books):
         start = 0 if capturing else self._offset()
         for move, table, rate in zip(moves, kind.rows, rates, strict=True):
             offsets.append(0 if capturing else self._offset() - start)
+            self._before = start + offsets[-1], torch.get_rng_state()
             self.play(move, Given(table.index_select(0, at)[0], moving, rate))
         kind.offsets = kind.offsets if capturing else offsets
 
@@ -239,8 +246,6 @@ class DeviceBooks(Books):
             with torch.cuda.graph(graph, pool=self._pool):
                 self._run(kind, moves)
         except Exception as error:
-            if is_out_of_memory(error):
-                raise
             torch.cuda.set_stream(stream)  # a capture that fails leaves its own stream, and its hand on the generator
             self._generator.graphsafe_set_state(random)
             self._can_capture = False

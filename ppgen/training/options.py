@@ -11,6 +11,7 @@ from pydantic import PlainValidator
 
 from ppgen.arguments import Count, NonNegative, Positive, check_fields
 from ppgen.errors import UsageError
+from ppgen.machine.precision import Precision
 from ppgen.training.optimizers import Optimizer
 from ppgen.training.rates import read_rates
 
@@ -40,6 +41,10 @@ class TrainingOptions:
         checkpoint_seconds: least time between two checkpoints (they are written after validations).
         seed: of everything random in training.
         eager: do not compile the steps.
+        precision: of the matrix products of steps, ``"float32"``, ``"tf32"`` (on GPUs that have it) or ``"bf16"``; all
+            else, and all evaluation, is in float32 (:mod:`ppgen.machine.precision`).
+        chunk: of a step's log-weights, data times particles, at most so many are in memory at a time
+            (:mod:`ppgen.training.chunks`); None: all, or as many as fit.
     """
 
     epochs: Count = 100
@@ -55,6 +60,8 @@ class TrainingOptions:
     checkpoint_seconds: NonNegative = 10.0
     seed: Annotated[int, Ge(0)] = 0
     eager: bool = False
+    precision: Precision = "float32"
+    chunk: Count | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

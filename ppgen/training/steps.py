@@ -21,6 +21,7 @@ from torch import Tensor, fx
 from ppgen.machine.graphs import constants_moved, graph_of, without_detach
 from ppgen.machine.leftovers import Descendants
 from ppgen.machine.products import shared_out
+from ppgen.machine.precision import Precision, products_in
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.parameters import isolated, swapped
 from ppgen.pairs.tracing import Batch
@@ -43,6 +44,7 @@ class _Step:
     objective: Objective
     player: str
     present: Callable[[Batch], Batch]
+    precision: Precision
 
     def __call__(
         self,
@@ -55,7 +57,9 @@ class _Step:
         owned = {name: value.detach().requires_grad_() for name, value in owned.items()}
         clones = {name: others[name].clone() for name, _ in self.learner.named_buffers()}
         swap = swapped(self.learner, {**others, **owned, **clones})
-        with torch.enable_grad(), swap, isolated(), pyro.validation_enabled(False):  # NaN is for the loop to report
+        rounded = products_in(self.precision)
+        # NaN is for the loop to report
+        with torch.enable_grad(), swap, isolated(), pyro.validation_enabled(False), rounded:
             objective = self.objective.holding(values)
             outcome = objective.play(self.player, self.learner.program, self.present(batch), state)
             loss = outcome.loss / outcome.num_data
@@ -73,6 +77,7 @@ def player_step(
     objective: Objective,
     player: Player,
     present: Callable[[Batch], Batch] = lambda batch: batch,
+    precision: Precision = "float32",
 ) -> StepFunction:
     """The pure step function of one player.
 
@@ -81,8 +86,9 @@ def player_step(
         objective: whose loss; schedules are given by value at each call.
         player: who moves.
         present: what is done to a batch each time it is shown (dynamic binarization).
+        precision: of its matrix products.
     """
-    return _Step(learner, objective, player.name, present)
+    return _Step(learner, objective, player.name, present, precision)
 
 
 def compiled(step: StepFunction, *arguments: Any, choices: Choices | None = None) -> StepFunction:

@@ -7,8 +7,10 @@ stopped and restored goes on with the same bits as one that never stopped.
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, NoReturn
+from functools import partial
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import torch
 from pydantic import AfterValidator, Field
@@ -18,6 +20,7 @@ from ppgen.data import Dataset
 from ppgen.errors import DivergedError, UsageError, first_sentence, is_out_of_memory, shown, users_line
 from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.memory import keep_large_blocks
+from ppgen.machine.precision import allowing_tf32, check_precision
 from ppgen.objectives.objective import Objective, Player, State
 from ppgen.pairs.looking import looked_at, looking
 from ppgen.pairs.nonfinite import first_nonfinite
@@ -27,6 +30,7 @@ from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides
 from ppgen.training.batches import Interleaved, first_batches
 from ppgen.training.books import Books, Given, Move, NotFiniteError
 from ppgen.training.choices import Choices
+from ppgen.training.chunks import Chunk, Chunks, by_data
 from ppgen.training.device_books import books_of
 from ppgen.training.learner import Learner, fixed_and_moving, load_state, state_of, under, untied
 from ppgen.training.optimizers import slots_of
@@ -35,6 +39,7 @@ from ppgen.training.steps import StepFunction, StepResult, compiled, player_step
 
 __all__ = ["Progress", "Trainer"]
 
+T = TypeVar("T")
 
 _LOOKED_AHEAD = 100_000
 """Turns, at most, after which the learning rate is known to be a number before training begins."""
@@ -78,17 +83,20 @@ class Trainer:
         self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed)
         examples = first_batches(pair, data, options.batch_size, options.seed)
         batch = examples[0]
+        self.chunks = Chunks(pair, objective, options.chunk)
         for example in examples:
-            objective.check(Program(pair.model, pair.guide), example)
+            self.chunks.check(example, objective.at(0).total_particles)
+            self._looked_at(example, lambda few, _: objective.check(Program(pair.model, pair.guide), few))
         num_data = sum(len(part.train[0]) for part in self.parts)
         self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
+        check_precision(options.precision, self.learner)
         _check_amortised(pair, examples, num_data)
         self.players = objective.players()
         self.turn = self.cursor = 0
         for turn in (0, min(self.total_turns, _LOOKED_AHEAD)):
             options.rate(turn, self.total_turns)
         with isolated():
-            state = objective.initial_state(self.learner.program, batch)
+            state = self._looked_at(batch, lambda few, now: now.initial_state(self.learner.program, few))
         self.state: State = {name: value.clone() for name, value in state.items()}
         self._arguments = {player.name: self.learner.arguments(player) for player in self.players}
         self._values = self.learner.values()
@@ -98,6 +106,7 @@ class Trainer:
         }
         self._steps: dict[Any, StepFunction] = {}
         self._choices = Choices()
+        self._num_particles: dict[Any, int] = {}
         self._eager = set(range(len(self.parts))) if options.eager else set()  # parts whose steps are not compiled
         self._books = self._new_books()
         held_out = [tuple(entry[: options.batch_size] for entry in part.valid) for part in self.parts if part.valid]
@@ -180,10 +189,28 @@ class Trainer:
         still = swapped(self.learner, buffers)
         with looking(self.learner, self.options.seed), still:
             for batch in batches:
-                outcome = objective.play(player, self.learner.program, batch, self.state)
-                for name, value in {"loss": outcome.loss / outcome.num_data, **outcome.metrics}.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch[0]) / num_data
+                play = partial(self._played, player, objective, batch)
+                for name, value in self.chunks.fitting(batch, objective.total_particles, play).items():
+                    sums[name] = sums.get(name, 0.0) + value / num_data
         return sums
+
+    def _played(self, player: str, objective: Objective, batch: Batch, chunk: Chunk) -> dict[str, float]:
+        """The player's loss and metrics, summed over the data of a batch."""
+        now, sums = objective.taking(chunk.particles), defaultdict[str, float](float)
+        for part in chunk.parts(batch):
+            outcome = now.play(player, self.learner.program, part, self.state)
+            for name, value in {"loss": outcome.loss / outcome.num_data, **outcome.metrics}.items():
+                sums[name] += float(value) * len(part[0])
+        return sums
+
+    def _looked_at(self, batch: Batch, look: Callable[[Batch, Objective], T]) -> T:
+        """A look at a batch and at the objective as it begins, or at as many data and particles as memory holds."""
+        now = self.objective.at(0)
+
+        def at_first(chunk: Chunk) -> T:
+            return look(next(chunk.parts(batch)), now.taking(chunk.particles))
+
+        return self.chunks.fitting(batch, now.total_particles, at_first)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""
@@ -255,7 +282,7 @@ class Trainer:
 
     def _new_books(self) -> Books:
         like = next(iter(self._arguments[self.players[0].name][0].values()))  # x may be whole numbers
-        compiles: Callable[[Move], bool] = lambda move: move.part not in self._eager  # noqa: E731
+        compiles: Callable[[Move], bool] = lambda move: move.part not in self._eager and self._is_whole(move)  # noqa: E731
         return books_of(self._planned, self.play, like, compiles, self._changed)
 
     def _changed(self) -> list[Tensor]:
@@ -300,8 +327,16 @@ class Trainer:
         owned, others = self._arguments[move.player.name]
         batch = self.batches.parts[move.part].take(given.rows)
         arguments = (owned, others, self.state, dict(given.moving), batch)
-        step = self._step(move.player, move.fixed, move.part, arguments)
-        gradients, report, state, buffers = step(*arguments)
+
+        def run(chunk: Chunk) -> StepResult:
+            def step(*arguments: Any) -> StepResult:
+                return self._step(move.player, move.fixed, move.part, chunk.particles, arguments)(*arguments)
+
+            return (step if self._is_whole(move) else by_data(step, chunk))(*arguments)
+
+        with allowing_tf32(self.options.precision):
+            found = self.chunks.fitting(batch, self._particles(move), run, self._books.take_back)
+        gradients, report, state, buffers = found
         gradients = gradients if move.share == 1 else [gradient * move.share for gradient in gradients]
         laid_out = [_laid_out_like(p, g) for p, g in zip(owned.values(), gradients, strict=True)]
         return laid_out, report, state, buffers
@@ -327,13 +362,31 @@ class Trainer:
             f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
         )
 
-    def _step(self, player: Player, fixed: Mapping[str, int], part: int, arguments: Any) -> StepFunction:
-        """The step for batches of this part and of these shapes: a graph is made for one structure of its inputs."""
-        key = (player.name, *fixed.items(), part, *((entry.shape, entry.dtype) for entry in arguments[-1]))
+    def _particles(self, move: Move) -> int:
+        """K of a move."""
+        key = tuple(move.fixed.items())
+        if key not in self._num_particles:
+            self._num_particles[key] = self.objective.holding(move.fixed).total_particles
+        return self._num_particles[key]
+
+    def _is_whole(self, move: Move) -> bool:
+        """Whether a move takes its batch at once."""
+        return self.chunks.is_whole(len(move.rows), self._particles(move))
+
+    def _step(
+        self, player: Player, fixed: Mapping[str, int], part: int, particles: int, arguments: Any
+    ) -> StepFunction:
+        """The step for batches of this part and of these shapes: a graph is made for one structure of its inputs.
+
+        One that takes some particles at a time is no graph: they are run again from their seeds.
+        """
+        key = (player.name, *fixed.items(), part, particles, *((entry.shape, entry.dtype) for entry in arguments[-1]))
         if key not in self._steps:
-            objective = self.objective.holding(fixed)
-            step = player_step(self.learner, objective, player, self.parts[part].draw)
-            self._steps[key] = step if part in self._eager else self._compiled(step, part, arguments)
+            whole = self.objective.holding(fixed)
+            objective = whole.taking(particles)
+            step = player_step(self.learner, objective, player, self.parts[part].draw, self.options.precision)
+            eager = part in self._eager or objective is not whole
+            self._steps[key] = step if eager else self._compiled(step, part, arguments)
         return self._steps[key]
 
     def _compiled(self, step: StepFunction, part: int, arguments: Any) -> StepFunction:

@@ -167,7 +167,7 @@ def test_a_bound_that_is_an_objective_is_no_schedule(bound: str | Reduction) -> 
 
 def test_a_schedule_of_particles_changes_their_number() -> None:
     objective = IWELBO(num_particles=stepwise((0, 100), (2, 5)))  # type: ignore[arg-type]
-    assert [objective.at(step).total_particles for step in (0, 99, 100)] == [2, 2, 5]  # type: ignore[attr-defined]
+    assert [objective.at(step).total_particles for step in (0, 99, 100)] == [2, 2, 5]
 
 
 def test_holding_leaves_the_objective_as_it_was() -> None:

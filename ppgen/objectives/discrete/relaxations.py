@@ -34,6 +34,7 @@ class Relaxed(Estimator, ABC):
     """
 
     needs_discrete = True
+    splits_particles = True
     unbiased_gradient = False
 
     num_particles: Scheduled[Count] = 1

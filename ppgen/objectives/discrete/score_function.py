@@ -60,6 +60,7 @@ class ScoreFunction(Estimator):
     """
 
     needs_discrete = True
+    splits_particles = True
 
     centred: bool = True
 
