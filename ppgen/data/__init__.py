@@ -26,6 +26,7 @@ from ppgen.data.dataset import SPLITS, Dataset, Split
 from ppgen.data.given import as_dataset
 from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
 from ppgen.data.load import load_data, loader_options
+from ppgen.data.mapped_rows import MappedRows, mapped
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.user import dataset_from
@@ -35,6 +36,7 @@ __all__ = [
     "DataSpec",
     "Dataset",
     "LinearGaussianTruth",
+    "MappedRows",
     "Observation",
     "SparseRows",
     "Split",
@@ -52,6 +54,7 @@ __all__ = [
     "linear_gaussian_truth",
     "load_data",
     "loader_options",
+    "mapped",
     "mixtures",
     "mnist",
     "omniglot",

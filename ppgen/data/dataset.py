@@ -1,10 +1,10 @@
-"""A data set: a description of one datum, and train, valid and test splits that live in memory as tensors."""
+"""A data set: a description of one datum, and train, valid and test splits, tensors in memory or rows of files."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import UnionType
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import one_of
+from ppgen.data.mapped_rows import MappedRows
 from ppgen.data.modes import Modes
-from ppgen.data.sparse import stored
+from ppgen.data.rows import Rows, pieces, stored
 from ppgen.data.spec import DataSpec
 from ppgen.data.validate import check_split
 from ppgen.errors import UsageError, shown
@@ -25,7 +26,8 @@ __all__ = ["SPLITS", "Dataset", "Split"]
 SPLITS = ("train", "valid", "test")
 
 Split = tuple[Any, ...]
-"""Tensors, but for x of counts, which may be a ``SparseRows``; not a union, which every user would have to narrow."""
+"""Tensors, but for x of counts, which may be a ``SparseRows``, and what is mapped, a ``MappedRows``; not a union, which
+every user would have to narrow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +37,9 @@ class Dataset:
     Args:
         spec: what one datum is.
         train: (x,) or (x, y); x is (N, D), y is (N,) int64; x of counts may be sparse
-            (:class:`ppgen.data.sparse.SparseRows`), and is dense wherever rows of it are taken. Of data that are
-            ``"any"``, as many tensors of N rows as there are, of any shape and type.
+            (:class:`ppgen.data.sparse.SparseRows`), and x and y may stay in files
+            (:class:`ppgen.data.mapped_rows.MappedRows`): they are dense tensors wherever rows are taken. Of data that
+            are ``"any"``, as many tensors of N rows as there are, of any shape and type.
         valid: the same, for early stopping; empty: nothing is held out for that.
         test: the same, touched once; empty: nothing is held out for that.
         dynamic: x of ``train`` holds probabilities, and each presentation draws 0 or 1 from them anew
@@ -180,9 +183,14 @@ class Dataset:
         """A hash of all tensors with their types and shapes: two runs with the same one saw the same data."""
         digest = hashlib.sha256()
         for name in SPLITS:
-            for tensor in (tensor for part in getattr(self, name) for tensor in stored(part)):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            for rows in (rows for part in getattr(self, name) for rows in _kept_as(part)):
+                digest.update(f"{name} {rows.dtype} {tuple(rows.shape)}".encode())
+                for _, piece in pieces(rows):
+                    digest.update(piece.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         for other in self.beside:
             digest.update(other.sha256.encode())
         return digest.hexdigest()
+
+
+def _kept_as(part: Rows) -> Sequence[Tensor | MappedRows]:
+    return [part] if isinstance(part, MappedRows) else stored(part)

@@ -18,10 +18,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ppgen.data.dataset import Split
 from ppgen.data.formats import read_arrays, read_csv
-from ppgen.data.sparse import Rows, SparseRows, is_sparse, native
+from ppgen.data.mapped_rows import MappedRows, mapped, mapped_array
+from ppgen.data.rows import Rows
+from ppgen.data.sparse import SparseRows, is_sparse, native
 from ppgen.errors import UsageError, shown
 
-__all__ = ["tensor_of", "tensors_of"]
+__all__ = ["opened", "opened_alone", "rows_of", "tensors_of"]
 
 
 def tensors_of(where: str, given: Any) -> Split:
@@ -30,15 +32,15 @@ def tensors_of(where: str, given: Any) -> Split:
     Args:
         where: the split's name, for errors.
         given: a tuple of tensors or arrays, or one of them; a frame or series of pandas; a map-style data set of
-            torch's, read once, whose items are tensors or tuples of tensors; the path of a ``.csv`` file (columns of
-            numbers) or of a ``.npz`` archive (its arrays in their order, or the sparse matrix that SciPy wrote). Lists
-            of Python's numbers are in torch's default type.
+            torch's, read once, whose items are tensors or tuples of tensors; what :func:`ppgen.data.mapped` gives, or a
+            ``np.memmap``, which stay in their files; the path of a file, as :func:`opened` opens it. Lists of Python's
+            numbers are in torch's default type.
 
     Raises:
         UsageError: it is none of these, or holds no numbers.
     """
     if isinstance(given, str | Path):
-        return _of_file(where, Path(given))
+        return tensors_of(f"{where} in {given}", opened(where, given))
     if isinstance(given, TensorDataset):
         given = given.tensors
     elif isinstance(given, TorchDataset | DataLoader):
@@ -49,15 +51,26 @@ def tensors_of(where: str, given: Any) -> Split:
     return tuple(_rows(where, entry) for entry in entries)
 
 
-def _of_file(where: str, path: Path) -> Split:
-    readers: dict[str, Callable[[Path], Any]] = {".csv": read_csv, ".npz": read_arrays}
+def opened(where: str, given: Any) -> Any:
+    """What is at a path: of a ``.csv`` file the frame, of a ``.npz`` archive a tuple of its arrays in their order, or
+    the sparse matrix that SciPy wrote, of a ``.npy`` file or a folder of such shards the rows, which stay there
+    (:func:`ppgen.data.mapped`). What is no path is given back.
+
+    Raises:
+        UsageError: there is no such file, or it is not what its name says.
+    """
+    if not isinstance(given, str | Path):
+        return given
+    path = Path(given)
+    readers: dict[str, Callable[[Path], Any]] = {".csv": read_csv, ".npz": read_arrays, ".npy": mapped}
+    if os.path.isdir(path):
+        return mapped(path)
     if path.suffix not in readers or not os.path.isfile(path):  # pathlib raises for names that are too long
         raise UsageError(
             f"{where} must be data, or the path of a .csv or .npz file that exists, got {shown(str(path))}: name "
-            "such a file, or load a registered data set with ppgen.load_data."
+            "such a file, a .npy file or a folder of these, or load a registered data set with ppgen.load_data."
         )
-    read = readers[path.suffix](path)
-    return tensors_of(f"{where} in {path}", read)
+    return readers[path.suffix](path)
 
 
 def _of_items(where: str, given: Any) -> tuple[Any, ...]:
@@ -81,20 +94,41 @@ def _of_items(where: str, given: Any) -> tuple[Any, ...]:
 
 
 def _rows(where: str, values: Any) -> Rows:
+    values = opened_alone(where, values)
     if is_sparse(values):
         return SparseRows.of(values, where=where, keep_type=True)
-    rows = tensor_of(where, values)
-    if not rows.ndim:
+    rows = rows_of(where, values)
+    if isinstance(rows, Tensor) and not rows.ndim:
         raise UsageError(f"{where} must be tensors with one row a datum, got the number {rows.item()}.")
     return rows
 
 
-def tensor_of(where: str, values: Any) -> Tensor:
-    """A tensor's values, an array's, a frame's or a list's, in the type that they are given in.
+def opened_alone(where: str, values: Any) -> Any:
+    """What :func:`opened` gives, where it is one entry of a batch.
+
+    Raises:
+        UsageError: as there, or the file holds several arrays.
+    """
+    found = opened(where, values)
+    if found is values or not isinstance(found, tuple):
+        return found
+    if len(found) != 1:
+        raise UsageError(f"{values} holds {len(found)} arrays, and stands for one entry of {where}: give it alone.")
+    return found[0]
+
+
+def rows_of(where: str, values: Any) -> Tensor | MappedRows:
+    """Rows that stay in their file; else a tensor's values, an array's, a frame's or a list's, in the type that they
+    are given in.
 
     Raises:
         UsageError: it is none of these, or holds no numbers, or a mask.
     """
+    rows = mapped_array(where, values) if isinstance(values, np.memmap) else values
+    return rows if isinstance(rows, MappedRows) else _tensor(where, values)
+
+
+def _tensor(where: str, values: Any) -> Tensor:
     if isinstance(values, Tensor):
         if values.layout != torch.strided or values.is_nested or values.is_meta or values.is_quantized:
             raise UsageError(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 
-__all__ = ["Rows", "SparseRows", "check_matrix", "is_sparse", "native", "place_of", "stored", "take"]
+__all__ = ["SparseRows", "check_matrix", "is_sparse", "native"]
 
 SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 
@@ -182,10 +182,6 @@ class SparseRows:
         return row, torch.arange(len(row), device=self.device) + (first - indptr[:-1])[row], indptr
 
 
-Rows = Tensor | SparseRows
-"""The x of a split, dense or sparse: both have a length, a shape, a device, and rows that are dense tensors."""
-
-
 def is_sparse(matrix: Any) -> bool:
     """Whether ``matrix`` is sparse rows, or a sparse matrix of SciPy's or torch's, of which they can be made."""
     of_torch = isinstance(matrix, Tensor) and matrix.layout in SPARSE
@@ -220,18 +216,3 @@ def check_matrix(matrix: Any) -> None:
     """Raise ValueError where a sparse matrix of SciPy's has indices out of range, which its compiled code trusts."""
     if hasattr(matrix, "check_format"):
         matrix.check_format(full_check=True)
-
-
-def stored(x: Rows) -> tuple[Tensor, ...]:
-    """The tensors that ``x`` is kept as, its numbers last."""
-    return (x.indptr, x.indices, x.values) if isinstance(x, SparseRows) else (x,)
-
-
-def place_of(x: Rows, index: tuple[int, ...]) -> tuple[int, ...]:
-    """Where in ``x`` the number at ``index`` of ``stored(x)[-1]`` stands: its row, and its column if there is one."""
-    return x.place(*index) if isinstance(x, SparseRows) else index
-
-
-def take(x: Rows, rows: Tensor) -> Rows:
-    """Rows (B,), int64, of ``x`` in their order, as sparse or dense as ``x`` is."""
-    return x.take(rows) if isinstance(x, SparseRows) else x[rows]

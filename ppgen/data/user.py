@@ -11,8 +11,10 @@ from torch import Tensor
 from ppgen.arguments import Seed, checked
 from ppgen.data.assemble import binarize_once, mean_length, permutation
 from ppgen.data.dataset import Dataset, Split
-from ppgen.data.sources import tensor_of
-from ppgen.data.sparse import Rows, SparseRows, is_sparse, take
+from ppgen.data.mapped_rows import MappedRows
+from ppgen.data.rows import Rows, pieces, take
+from ppgen.data.sources import opened, opened_alone, rows_of
+from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
 from ppgen.errors import UsageError
@@ -40,16 +42,17 @@ def dataset_from(
 
     Args:
         train: x of shape (N, ...), a tensor or anything that NumPy makes an array of numbers of; or a tuple
-            (x, y). More than two dimensions are flattened to (N, D); (N, H, W) and (N, C, H, W) give
-            ``image_shape``. Sparse matrices of SciPy and sparse tensors stay sparse. x is in torch's default type, and
-            documents whose words it does not count exactly are refused.
+            (x, y); or the path of a file of either (:func:`ppgen.data.as_dataset`). More than two dimensions are
+            flattened to (N, D); (N, H, W) and (N, C, H, W) give ``image_shape``. Sparse matrices of SciPy and sparse
+            tensors stay sparse. x is in torch's default type, and documents whose words it does not count exactly are
+            refused. What is mapped (:func:`ppgen.data.mapped`) stays in its file, and is cast when it is read.
         valid: the same; a seeded ``held_out`` share of ``train`` where it is None.
         test: the same.
         observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
             ``"quantised"`` where ``levels`` is given, ``"counts"`` where train is sparse, ``"real"`` otherwise.
         vocabulary: the words that the columns of counts stand for, in their order.
         dynamic: x holds probabilities in [0, 1]; train is drawn anew at each presentation, valid and test
-            once.
+            once, to memory.
         held_out: the share of ``train``'s rows that becomes valid, and again test, where these are None.
         seed: seeds the permutation that splits, and of the one-time draws.
 
@@ -89,11 +92,12 @@ def dataset_from(
 
 def _tensors(split: str, part: Any) -> Split:
     """(x,) or (x, y): x in torch's default type with at least two dimensions, or sparse; y in int64 or that type."""
+    part = opened(split, part)
     entries = part if isinstance(part, tuple) else (part,)
     if not entries:
         raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
     x = _x(split, entries[0])
-    rest = [_tensor(split, entry) for entry in entries[1:]]
+    rest = [_numbers(split, opened_alone(split, entry)) for entry in entries[1:]]
     if x.ndim < 2:
         raise UsageError(
             f"x in {split} must have rows, shape (N, num_features), got {tuple(x.shape)}: "
@@ -102,23 +106,23 @@ def _tensors(split: str, part: Any) -> Split:
     lengths = [part.shape[0] if part.ndim else 0 for part in (x, *rest)]
     if len(set(lengths)) > 1:
         raise UsageError(f"the tensors in {split} must have the same number of rows, got {lengths}.")
-    return (x, *(_floating(y) if y.is_floating_point() else y.long() for y in rest))
+    return (x, *(_floating(y) if y.is_floating_point() else y.to(torch.int64) for y in rest))
 
 
 def _x(split: str, values: Any) -> Rows:
-    sparse = is_sparse(values)
-    return SparseRows.of(values, where=f"x in {split}") if sparse else _floating(_tensor(split, values)).contiguous()
+    values = opened_alone(split, values)
+    return SparseRows.of(values, where=f"x in {split}") if is_sparse(values) else _floating(_numbers(split, values))
 
 
-def _floating(values: Tensor) -> Tensor:
+def _floating(values: Tensor | MappedRows) -> Tensor | MappedRows:
     return values.to(torch.get_default_dtype())
 
 
-def _tensor(split: str, values: Any) -> Tensor:
-    tensor = tensor_of(split, values)
-    if tensor.is_complex():
-        raise UsageError(f"{split} must be an array of numbers, got {tensor.dtype}.")
-    return tensor
+def _numbers(split: str, values: Any) -> Tensor | MappedRows:
+    found = rows_of(split, values)
+    if found.dtype.is_complex:
+        raise UsageError(f"{split} must be an array of numbers, got {found.dtype}.")
+    return found.contiguous() if isinstance(found, Tensor) else found
 
 
 def _words(vocabulary: Any) -> Any:
@@ -132,9 +136,7 @@ def _image_shape(x: Rows) -> tuple[int, ...] | None:
 
 
 def _flat(part: Split) -> Split:
-    return (
-        part if part[0].ndim == 2 else (part[0].reshape(len(part[0]), part[0].shape[1:].numel()), *part[1:])
-    )  # (N, D)
+    return part if part[0].ndim == 2 else (part[0].flatten(1), *part[1:])  # (N, D)
 
 
 def _hold_out(splits: dict[str, Split], held_out: float, seed: int) -> dict[str, Split]:
@@ -157,8 +159,8 @@ def _hold_out(splits: dict[str, Split], held_out: float, seed: int) -> dict[str,
 
 
 def _drawn(split: str, part: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:
-    x = binarize_once(part[0].cpu().numpy(), seed + 1 + (split == "test"))
-    return (torch.from_numpy(x).to(part[0]), *part[1:])
+    x = binarize_once(part[0][:].cpu().numpy(), seed + 1 + (split == "test"))
+    return (torch.from_numpy(x).to(part[0].device, part[0].dtype), *part[1:])
 
 
 def _infer(x: Rows, levels: int | None, dynamic: bool) -> Observation:
@@ -166,4 +168,8 @@ def _infer(x: Rows, levels: int | None, dynamic: bool) -> Observation:
         return "quantised"
     if isinstance(x, SparseRows):
         return "counts"
-    return "binary" if dynamic or bool(((x == 0) | (x == 1)).all()) else "real"
+    return "binary" if dynamic or all(_is_binary(piece) for _, piece in pieces(x)) else "real"
+
+
+def _is_binary(x: Tensor) -> bool:
+    return bool(((x == 0) | (x == 1)).all())

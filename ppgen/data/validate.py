@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions.constraints import boolean, nonnegative_integer, unit_interval
 
-from ppgen.data.sparse import Rows, SparseRows, place_of, stored
+from ppgen.data.rows import Rows, place_of, stored, to_ask
+from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.discretized_logistic import Grid
 from ppgen.errors import UsageError, shown
@@ -39,14 +40,20 @@ def check_split(
     if like is not None:
         _check_alike(name, split, like)
     _check_shapes(where, split, spec)
-    _check_finite(where, split)
-    if probabilities and spec.observation == "binary":
-        (numbers,) = stored(split[0])
-        _refuse(where, split[0], ~unit_interval.check(numbers), "probabilities in [0, 1]", "rescale x")
-    else:
-        check_kind(where, split[0], spec)
+    least = 0 if spec.num_labelled is None else UNKNOWN_LABEL
     if spec.num_classes is not None:
-        _check_labels(where, split, spec.num_classes, 0 if spec.num_labelled is None else UNKNOWN_LABEL)
+        _check_label_type(where, split)
+    for index, part in enumerate(split):
+        question = (index, spec.observation, spec.levels, spec.num_classes, least, probabilities)
+        for first, piece in to_ask(part, question):
+            _check_finite(where, piece, first)
+            if index == 0 and probabilities and spec.observation == "binary":
+                (numbers,) = stored(piece)
+                _refuse(where, piece, ~unit_interval.check(numbers), "probabilities in [0, 1]", "rescale x", first)
+            elif index == 0:
+                check_kind(where, piece, spec, first)
+            elif index == 1 and spec.num_classes is not None:
+                _check_labels(where, piece, spec.num_classes, least, first)
 
 
 def _check_tensors(where: str, split: object) -> None:
@@ -89,39 +96,37 @@ def _check_shape(where: str, x: Rows, shape: tuple[int, ...]) -> None:
         raise UsageError(f"x in {where} must have shape ({expected}), got {tuple(x.shape)}.")
 
 
-def _check_finite(where: str, split: tuple[Rows, ...]) -> None:
+def _check_finite(where: str, part: Tensor | SparseRows, first: int) -> None:
     remedy = "remove or impute it (a pair that knows what is missing is given a mask as one more tensor)"
-    for part in split:
-        numbers = stored(part)[-1]
-        if not numbers.numel() or not numbers.is_floating_point():  # a sparse matrix of zeros, whole numbers
-            continue
-        wide = numbers.float() if numbers.element_size() == 1 else numbers  # of eight bits torch finds no extremes
-        extremes = torch.stack(torch.aminmax(wide))  # NaN propagates; four times as fast as asking every entry
-        if bool(torch.isfinite(extremes).all()):
-            continue
-        _refuse(where, part, ~torch.isfinite(wide), "finite numbers", remedy)
+    numbers = stored(part)[-1]
+    if not numbers.numel() or not numbers.is_floating_point():  # a sparse matrix of zeros, whole numbers
+        return
+    wide = numbers.float() if numbers.element_size() == 1 else numbers  # of eight bits torch finds no extremes
+    extremes = torch.stack(torch.aminmax(wide))  # NaN propagates; four times as fast as asking every entry
+    if not bool(torch.isfinite(extremes).all()):
+        _refuse(where, part, ~torch.isfinite(wide), "finite numbers", remedy, first)
 
 
-def check_kind(where: str, x: Rows, spec: DataSpec) -> None:
-    """Check that x, (B, D), holds what data of the spec's kind can.
+def check_kind(where: str, x: Tensor | SparseRows, spec: DataSpec, first: int = 0) -> None:
+    """Check that x, (B, D), holds what data of the spec's kind can; ``first`` is the number of its first row.
 
     Raises:
         UsageError: a number is none of these, or a document is empty; the sentence names ``where``, row and column.
     """
     if spec.observation == "binary":
         remedy = "binarize x, pass dynamic=True for probabilities, or choose another observation"
-        _refuse(where, x, ~boolean.check(stored(x)[-1]), "0 or 1", remedy)
+        _refuse(where, x, ~boolean.check(stored(x)[-1]), "0 or 1", remedy, first)
     if spec.levels is not None:
         expected = f"k / {spec.levels - 1} with k = 0..{spec.levels - 1}"
-        _refuse(where, x, ~Grid(spec.levels).check(stored(x)[-1]), expected, "rescale x or correct levels")
+        _refuse(where, x, ~Grid(spec.levels).check(stored(x)[-1]), expected, "rescale x or correct levels", first)
     if spec.observation == "counts":
-        _check_counts(where, x)
+        _check_counts(where, x, first)
 
 
-def _check_counts(where: str, x: Rows) -> None:
-    _refuse(where, x, ~nonnegative_integer.check(stored(x)[-1]), "counts 0, 1, 2, ...", "give word counts")
+def _check_counts(where: str, x: Tensor | SparseRows, first: int) -> None:
+    _refuse(where, x, ~nonnegative_integer.check(stored(x)[-1]), "counts 0, 1, 2, ...", "give word counts", first)
     words = x.sum(1)  # (N,)
-    empty = (words == 0).nonzero()[:, 0].tolist()
+    empty = (first + (words == 0).nonzero()[:, 0]).tolist()
     if empty:
         shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
         raise UsageError(
@@ -135,23 +140,28 @@ def _check_counts(where: str, x: Rows) -> None:
         words >= exact,
         f"documents of fewer than {exact:.0f} words, which {x.dtype} counts exactly",
         "call torch.set_default_dtype(torch.float64) first, or divide the document",
+        first,
     )
 
 
-def _check_labels(where: str, split: tuple[Rows, ...], num_classes: int, least: int) -> None:
+def _check_label_type(where: str, split: tuple[Rows, ...]) -> None:
     if len(split) < 2 or split[1].ndim != 1 or split[1].dtype != torch.int64:
         came = [(tuple(part.shape), str(part.dtype)) for part in split]
         raise UsageError(f"{where} must be (x, y) with int64 labels y of shape (B,), got {came}.")
-    (y,) = stored(split[1])
-    _refuse(where, y, (y < least) | (y >= num_classes), f"labels {least}..{num_classes - 1}", "renumber the labels")
 
 
-def _refuse(where: str, part: Rows, bad: Tensor, expected: str, remedy: str) -> None:
+def _check_labels(where: str, part: Tensor | SparseRows, num_classes: int, least: int, first: int) -> None:
+    (y,) = stored(part)
+    wrong = (y < least) | (y >= num_classes)
+    _refuse(where, y, wrong, f"labels {least}..{num_classes - 1}", "renumber the labels", first)
+
+
+def _refuse(where: str, part: Tensor | SparseRows, bad: Tensor, expected: str, remedy: str, first_row: int) -> None:
     """Raise for the first of the numbers kept of ``part`` that is ``bad``, if one is."""
     if not bool(bad.any()):
         return
     first = tuple(int(i) for i in bad.nonzero()[0])
     value = stored(part)[-1][first].item()
     row, *column = place_of(part, first)
-    place = f"row {row}" + "".join(f", column {i}" for i in column)
+    place = f"row {first_row + row}" + "".join(f", column {i}" for i in column)
     raise UsageError(f"{where} must hold {expected}, got {value:g} in {place}: {remedy}.")

@@ -1,4 +1,4 @@
-"""Minibatches of data that fit in memory: a permutation an epoch, indexed by a cursor."""
+"""Minibatches of data in memory or in files: a permutation an epoch, indexed by a cursor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ppgen.data import Dataset, Split
+from ppgen.data import Dataset, MappedRows, Split
 from ppgen.machine.seeds import derived
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
+from ppgen.training.read_ahead import ReadAhead
 
 __all__ = ["Batches", "Interleaved", "first_batches"]
 
@@ -22,7 +23,8 @@ class Batches:
     have parameters for each datum. The position is a number: nothing else needs to be saved to go on from it.
 
     Args:
-        data: tensors of N rows each, or sparse rows, on the device where they are used; the batches are dense.
+        data: tensors of N rows each, or sparse rows, on the device where they are used, or mapped rows, which are
+            brought there; the batches are dense.
         batch_size: B; N when larger than N.
         seed: seeds the permutations.
         whole: an epoch shows every datum once, in ceil(N / B) batches whose sizes differ by at most one. Else the last
@@ -30,14 +32,19 @@ class Batches:
     """
 
     def __init__(self, data: Split, batch_size: int, seed: int, *, whole: bool = False) -> None:
-        self.data = data
+        self.data = tuple(ReadAhead(part) if isinstance(part, MappedRows) else part for part in data)
         self.device: torch.device = data[0].device
         self.num_data = len(data[0])
         self.batch_size = min(batch_size, self.num_data)
         self.per_epoch = -(-self.num_data // self.batch_size) if whole else self.num_data // self.batch_size
         self._shown = self.num_data if whole else self.per_epoch * self.batch_size
         self._seed = seed
-        self._epoch, self._order = -1, torch.empty(0)
+        self._orders: dict[int, Tensor] = {}
+
+    @property
+    def mapped(self) -> bool:
+        """Whether some of the data stay in files; rows are then counted on the host."""
+        return any(isinstance(part, ReadAhead) for part in self.data)
 
     @property
     def largest(self) -> int:
@@ -49,21 +56,33 @@ class Batches:
 
     def take(self, rows: Tensor) -> Batch:
         """The data of these rows, (B,)."""
-        return tuple(part.index_select(0, rows) for part in self.data)
+        return tuple(part.index_select(0, rows.to(part.device)) for part in self.data)
+
+    def expect(self, rows: Tensor, most: int) -> None:
+        """See :meth:`ppgen.training.read_ahead.ReadAhead.expect`; what is in memory needs none."""
+        for part in self.data:
+            if isinstance(part, ReadAhead):
+                part.expect(rows, most)
 
     def rows(self, cursor: int) -> Tensor:
         """Which rows the batch has, (B,)."""
         epoch, place = divmod(cursor, self.per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._permutation(epoch)
         start, end = (self._shown * at // self.per_epoch for at in (place, place + 1))
-        return self._order[start:end]
+        return self._order(epoch)[start:end]
+
+    def _order(self, epoch: int) -> Tensor:
+        """The permutation of an epoch; that of the epoch before is kept where the next one is read ahead."""
+        if epoch not in self._orders:
+            kept = list(self._orders.items())[-1:] if self.mapped else []
+            self._orders = {**dict(kept), epoch: self._permutation(epoch)}
+        return self._orders[epoch]
 
     def _permutation(self, epoch: int) -> Tensor:
+        place = torch.device("cpu") if self.mapped else self.device
         if self.batch_size == self.num_data:
-            return torch.arange(self.num_data, device=self.device)
+            return torch.arange(self.num_data, device=place)
         generator = torch.Generator().manual_seed(derived(self._seed, epoch))
-        return torch.randperm(self.num_data, generator=generator).to(self.device)
+        return torch.randperm(self.num_data, generator=generator).to(place)
 
 
 class Interleaved:
@@ -97,6 +116,11 @@ class Interleaved:
     def largest(self) -> int:
         """Rows of the largest batch of any part."""
         return max(part.largest for part in self.parts)
+
+    @property
+    def mapped(self) -> bool:
+        """Whether some of the data stay in files."""
+        return any(part.mapped for part in self.parts)
 
     @property
     def device(self) -> torch.device:

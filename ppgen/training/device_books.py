@@ -58,7 +58,7 @@ class DeviceBooks(Books):
 
     Args:
         plan, play, like: see :class:`Books`.
-        captures: whether a move can be captured: its step is compiled, or is to be.
+        captures: whether a move can be captured: its step is compiled, or is to be, and its rows are on the device.
         changed: what moves change, beside the books: parameters, buffers, state; and what an optimizer keeps, which it
             makes at its first step, as zeros.
     """
@@ -234,7 +234,8 @@ class DeviceBooks(Books):
         for move, table, rate in zip(moves, kind.rows, rates, strict=True):
             offsets.append(0 if capturing else self._offset() - start)
             self._before = start + offsets[-1], torch.get_rng_state()
-            self.play(move, Given(table.index_select(0, at)[0], moving, rate))
+            rows = table.index_select(0, at)[0] if table.device == at.device else move.rows  # the host's own rows
+            self.play(move, Given(rows, moving, rate))
         kind.offsets = kind.offsets if capturing else offsets
 
     def _capture(self, kind: _Kind, moves: Sequence[Move]) -> None:

@@ -41,6 +41,9 @@ __all__ = ["Progress", "Trainer"]
 
 T = TypeVar("T")
 
+_READ_AHEAD = 3
+"""Turns whose batches of mapped data are read beforehand."""
+
 _LOOKED_AHEAD = 100_000
 """Turns, at most, after which the learning rate is known to be a number before training begins."""
 
@@ -113,6 +116,12 @@ class Trainer:
         tried = [*examples, *held_out]
         self._check_patience(self._judged(tried, sum(len(batch[0]) for batch in tried)))
         keep_large_blocks()
+        if self.batches.mapped and self.device.type == "cuda":
+            warnings.warn(
+                "data that stay in files are brought by the host, and their turns are no CUDA graphs: steps run one by "
+                "one; tensors that fit on the GPU train faster.",
+                stacklevel=2,
+            )
 
     @property
     def turns_per_epoch(self) -> int:
@@ -139,6 +148,8 @@ class Trainer:
         Raises:
             UsageError: a number was not finite; on a GPU, in some turn before.
         """
+        if self.batches.mapped:
+            self._expect(self._planned(_READ_AHEAD))
         self._judged_by(self._books.take_turn)
         self.turn += 1
         self.cursor += self._moves_per_turn
@@ -282,8 +293,12 @@ class Trainer:
 
     def _new_books(self) -> Books:
         like = next(iter(self._arguments[self.players[0].name][0].values()))  # x may be whole numbers
-        compiles: Callable[[Move], bool] = lambda move: move.part not in self._eager and self._is_whole(move)  # noqa: E731
-        return books_of(self._planned, self.play, like, compiles, self._changed)
+        return books_of(self._planned, self.play, like, self._captures, self._changed)
+
+    def _captures(self, move: Move) -> bool:
+        """Whether a move can be part of a CUDA graph: it is compiled, and the host does not bring its batch."""
+        whole = move.part not in self._eager and self._is_whole(move)
+        return whole and not self.batches.parts[move.part].mapped
 
     def _changed(self) -> list[Tensor]:
         """What a turn changes, beside the books."""
@@ -302,6 +317,11 @@ class Trainer:
             share = len(rows) / self.batches.largest  # an epoch's steps weigh every datum alike
             moves.append(Move(player, part, rows, share, fixed, moving, player.rate * rate))
         return moves
+
+    def _expect(self, moves: Sequence[Move]) -> None:
+        """Have the batches of these moves read while others are made."""
+        for move in moves:
+            self.batches.parts[move.part].expect(move.rows, (_READ_AHEAD + 1) * len(moves))
 
     def play(self, move: Move, given: Given) -> None:
         """One step of one player, with these numbers; what comes of it is for the books."""

@@ -1,0 +1,52 @@
+"""Minibatches of data that stay in their files, read by a thread of its own while others are trained on."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from ppgen.data import MappedRows
+
+__all__ = ["ReadAhead"]
+
+
+class ReadAhead:
+    """Mapped rows in whose place stand, for a minibatch, those that were read before it was asked for.
+
+    What is read is known by the numbers of its rows alone: a batch that nobody expected is read when it is asked for,
+    and is the same.
+
+    Args:
+        rows: of files.
+    """
+
+    device = torch.device("cpu")
+    """Where the numbers of rows are looked for; the rows are brought to the device of the mapped rows."""
+
+    def __init__(self, rows: MappedRows) -> None:
+        self._rows = rows
+        self._thread = ThreadPoolExecutor(1, "read-ahead")
+        self._read: dict[bytes, Future[Tensor]] = {}
+
+    def expect(self, rows: Tensor, most: int) -> None:
+        """Have these rows, (B,), read meanwhile; of what was expected, ``most`` batches at a time are kept."""
+        key = _key(rows)
+        if key not in self._read:
+            self._read[key] = self._thread.submit(self._rows.read, rows)
+        while len(self._read) > most:
+            self._read.pop(next(iter(self._read))).cancel()
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Rows (B,) as a tensor on the device; ``dim`` is 0, as tensors have it.
+
+        Raises:
+            UsageError: a file has changed since it was mapped, or is gone; it is named.
+        """
+        waiting = self._read.pop(_key(rows), None)
+        return self._rows.brought(self._rows.read(rows) if waiting is None else waiting.result())
+
+
+def _key(rows: Tensor) -> bytes:
+    return rows.numpy().tobytes()
