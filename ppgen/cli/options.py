@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ppgen.arguments import as_typed
-from ppgen.data import Dataset, load_data
+from ppgen.data import Dataset
 from ppgen.errors import UsageError, shown
-from ppgen.factory import label_option, make_pair, model_class
 from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry
+from ppgen.runs.job import load_named
 from ppgen.training.optimizers import Optimizer
 from ppgen.training.rates import CURVES, NAMES
 
@@ -64,10 +63,8 @@ def settings(flag: str, texts: Sequence[str] | None) -> dict[str, Any]:
 def load_pair_and_data(
     model: str, data: str, model_settings: Sequence[str] | None, data_settings: Sequence[str] | None
 ) -> tuple[Pair, Dataset]:
-    """The pair and the data set that were named; labels are asked for where the model takes them."""
-    options = as_typed(model_class(model), settings("-M", model_settings))
-    loaded = load_data(data, **label_option(model) | as_typed(DATA[data].cls, settings("-D", data_settings)))
-    return make_pair(model, loaded.spec, **options), loaded
+    """The pair and the data set of :func:`ppgen.runs.job.load_named`, with settings of the command line."""
+    return load_named(model, data, settings("-M", model_settings), settings("-D", data_settings))
 
 
 def _literal(text: str) -> Any:
