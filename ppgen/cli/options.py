@@ -13,7 +13,7 @@ from ppgen.data import Dataset
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry
-from ppgen.runs.job import load_named
+from ppgen.runs.job import named_data, named_pair
 from ppgen.training.optimizers import Optimizer
 from ppgen.training.rates import CURVES, NAMES
 
@@ -30,6 +30,7 @@ __all__ = [
     "OptimizerName",
     "RunFolder",
     "Schedule",
+    "complete_objective",
     "complete_objectives",
     "load_pair_and_data",
     "settings",
@@ -63,8 +64,10 @@ def settings(flag: str, texts: Sequence[str] | None) -> dict[str, Any]:
 def load_pair_and_data(
     model: str, data: str, model_settings: Sequence[str] | None, data_settings: Sequence[str] | None
 ) -> tuple[Pair, Dataset]:
-    """The pair and the data set of :func:`ppgen.runs.job.load_named`, with settings of the command line."""
-    return load_named(model, data, settings("-M", model_settings), settings("-D", data_settings))
+    """The pair and the data set that were named; labels are asked for where the model takes them."""
+    options = settings("-M", model_settings)
+    loaded = named_data(data, settings("-D", data_settings), model)
+    return named_pair(model, options, loaded), loaded
 
 
 def _literal(text: str) -> Any:
@@ -80,6 +83,11 @@ def _names(registry: Registry) -> Completion:
         return [(name, spec.summary) for name, spec in registry.items() if name.startswith(incomplete)]
 
     return complete
+
+
+def complete_objective(incomplete: str) -> list[tuple[str, str]]:
+    """Completes the name of an objective."""
+    return _names(OBJECTIVES)(incomplete)
 
 
 def complete_objectives(incomplete: str) -> list[tuple[str, str]]:

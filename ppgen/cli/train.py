@@ -28,7 +28,7 @@ from ppgen.runs.job import Job
 from ppgen.runs.run import CONFIG, Run
 from ppgen.training.options import TrainingOptions
 
-__all__ = ["train"]
+__all__ = ["BatchSize", "ClipNorm", "Eager", "Epochs", "Patience", "Rate", "Steps", "train"]
 
 DEFAULTS = TrainingOptions()
 Epochs = Annotated[

@@ -21,7 +21,7 @@ from ppgen.runs.fit import fit_in
 from ppgen.runs.run import Run
 from ppgen.training.options import TrainingOptions
 
-__all__ = ["Job", "load_named"]
+__all__ = ["Job", "named_data", "named_pair"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,8 @@ class Job:
         with claimed_run(out, resume) as folder:
             objective = self.made_objective()
             torch.manual_seed(self.training.seed)
-            pair, data = load_named(self.model, self.data, self.model_options, self.data_options)
+            data = named_data(self.data, self.data_options, self.model)
+            pair = named_pair(self.model, self.model_options, data)
             return fit_in(folder, pair, data, objective, self.training, place, self.device != "auto", progress)
 
     def made_objective(self) -> Objective:
@@ -73,10 +74,20 @@ class Job:
         return make_objective(self.objective, **as_typed(OBJECTIVES[self.objective].cls, self.objective_options))
 
 
-def load_named(
-    model: str, data: str, model_options: Mapping[str, Any], data_options: Mapping[str, Any]
-) -> tuple[Pair, Dataset]:
-    """The pair and the data set that are named; labels are asked for where the model takes them."""
-    options = as_typed(model_class(model), model_options)
-    loaded = load_data(data, **label_option(model) | as_typed(DATA[data].cls, data_options))
-    return make_pair(model, loaded.spec, **options), loaded
+def named_data(data: str, options: Mapping[str, Any], model: str) -> Dataset:
+    """A data set by its name; labels are asked for where the model takes them.
+
+    Raises:
+        UsageError: the data, the model or an option are unknown; files that cannot be read.
+    """
+    labels = label_option(model)
+    return load_data(data, **labels | as_typed(DATA[data].cls, options))
+
+
+def named_pair(model: str, options: Mapping[str, Any], data: Dataset) -> Pair:
+    """A pair by its name, for a data set.
+
+    Raises:
+        UsageError: the name or an option is unknown, a value is refused.
+    """
+    return make_pair(model, data.spec, **as_typed(model_class(model), options))
