@@ -16,6 +16,7 @@ import torch
 
 __all__ = [
     "DivergedError",
+    "LostWorkerError",
     "UnknownNameError",
     "UsageError",
     "asked_for",
@@ -24,10 +25,12 @@ __all__ = [
     "cut",
     "expected",
     "first_sentence",
+    "in_a_sentence",
     "is_file",
     "is_out_of_memory",
     "line_of_pair",
     "nearest",
+    "one_line",
     "shown",
     "users_line",
     "within_memory",
@@ -40,6 +43,10 @@ class UsageError(ValueError):
 
 class DivergedError(UsageError):
     """Training met numbers that are not finite: what this model, objective and step size do, and no fault of data."""
+
+
+class LostWorkerError(UsageError):
+    """A worker process ended before its job did."""
 
 
 class UnknownNameError(UsageError, KeyError):
@@ -186,6 +193,33 @@ def current_line() -> str:
             return _described(frame, frame.f_lineno)
         frame = frame.f_back
     return ""
+
+
+def in_a_sentence(error: BaseException) -> tuple[str, bool]:
+    """What went wrong, and whether the user can mend it: a value, a file, memory, a line of their own model.
+
+    Whatever else comes is a defect of ppgen's own, and the sentence asks for a report.
+    """
+    if isinstance(error, UsageError):
+        return one_line(str(error)), True
+    if is_out_of_memory(error):
+        return "out of memory: lower --batch-size, --particles or the objective's num_particles.", True
+    if line := users_line(error):
+        return f"{line} raised {_summary(error)}.", True
+    if isinstance(error, OSError):
+        where = f"{cut(str(error.filename), 500)}: " if error.filename is not None else ""
+        return f"cannot go on: {where}{error.strerror or error}.", True
+    return f"{_summary(error)}: this is a defect of ppgen; please report it with what --debug shows.", False
+
+
+def one_line(text: str) -> str:
+    """``text`` without the table of shapes that Pyro adds to an error inside a trace, and without line breaks."""
+    return " ".join(text.partition("Trace Shapes:")[0].split())
+
+
+def _summary(error: BaseException) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}".rstrip(": .")
 
 
 def first_sentence(error: BaseException) -> str:

@@ -32,6 +32,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("diagnostics", "testing"),
     ("runs",),
     ("comparison", "report"),
+    ("sweeps",),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -20,6 +20,7 @@ from ppgen.cli.listing import list_
 from ppgen.cli.output import one_line_warnings, reader_gone, say, write_any_text
 from ppgen.cli.report import report
 from ppgen.cli.sample import sample
+from ppgen.cli.sweep import sweep
 from ppgen.cli.train import train
 from ppgen.versions import VERSION
 
@@ -47,6 +48,11 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
         "ppgen compare sbn --data digits --objectives 'vimco, reinforce(bound=iwelbo), disarm' -O num_particles=4",
         "ppgen compare my.py:MyPair --data digits --objectives iwelbo,dreg --particles 1,5,50 --at init,trained",
         "ppgen compare --repeat runs/compared/config.json --out runs/again",
+    ],
+    sweep: [
+        "ppgen sweep vae --data digits --objective iwelbo --grid lr=1e-3,3e-3 --grid O.num_particles=1,5 --out sweep",
+        "ppgen sweep sbn --data digits --grid 'objective=vimco(num_particles=5),reinforce' --seeds 5 --workers 4",
+        "ppgen sweep vae --data digits --objective elbo --grid M.latent_dim=2,5,10 --budget 30m --resume",
     ],
     check: ["ppgen check my.py:MyPair --data digits"],
     report: ["ppgen report runs/vae"],

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ppgen.arguments import as_typed
-from ppgen.data import Dataset, load_data
+from ppgen.data import Dataset
 from ppgen.errors import UsageError, shown
-from ppgen.factory import label_option, make_pair, model_class
 from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry
+from ppgen.runs.job import named_data, named_pair
 from ppgen.training.optimizers import Optimizer
 from ppgen.training.rates import CURVES, NAMES
 
@@ -31,6 +30,7 @@ __all__ = [
     "OptimizerName",
     "RunFolder",
     "Schedule",
+    "complete_objective",
     "complete_objectives",
     "load_pair_and_data",
     "settings",
@@ -65,9 +65,9 @@ def load_pair_and_data(
     model: str, data: str, model_settings: Sequence[str] | None, data_settings: Sequence[str] | None
 ) -> tuple[Pair, Dataset]:
     """The pair and the data set that were named; labels are asked for where the model takes them."""
-    options = as_typed(model_class(model), settings("-M", model_settings))
-    loaded = load_data(data, **label_option(model) | as_typed(DATA[data].cls, settings("-D", data_settings)))
-    return make_pair(model, loaded.spec, **options), loaded
+    options = settings("-M", model_settings)
+    loaded = named_data(data, settings("-D", data_settings), model)
+    return named_pair(model, options, loaded), loaded
 
 
 def _literal(text: str) -> Any:
@@ -83,6 +83,11 @@ def _names(registry: Registry) -> Completion:
         return [(name, spec.summary) for name, spec in registry.items() if name.startswith(incomplete)]
 
     return complete
+
+
+def complete_objective(incomplete: str) -> list[tuple[str, str]]:
+    """Completes the name of an objective."""
+    return _names(OBJECTIVES)(incomplete)
 
 
 def complete_objectives(incomplete: str) -> list[tuple[str, str]]:

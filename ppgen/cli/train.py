@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
-from ppgen.arguments import as_typed
 from ppgen.cli.options import (
     DataName,
     DataSettings,
@@ -21,21 +19,16 @@ from ppgen.cli.options import (
     ObjectiveSettings,
     OptimizerName,
     Schedule,
-    load_pair_and_data,
     settings,
 )
 from ppgen.cli.output import say
 from ppgen.errors import UsageError
-from ppgen.factory import make_objective
-from ppgen.machine.devices import choose_device
 from ppgen.objectives.objective import Objective
-from ppgen.registry import OBJECTIVES
-from ppgen.runs.directory import claimed_run
-from ppgen.runs.fit import fit_in
+from ppgen.runs.job import Job
 from ppgen.runs.run import CONFIG, Run
 from ppgen.training.options import TrainingOptions
 
-__all__ = ["train"]
+__all__ = ["BatchSize", "ClipNorm", "Eager", "Epochs", "Patience", "Rate", "Steps", "train"]
 
 DEFAULTS = TrainingOptions()
 Epochs = Annotated[
@@ -103,13 +96,19 @@ def train(
         precision=precision,  # type: ignore[arg-type]  # checked there
         chunk=chunk,
     )
-    place = choose_device(device)
+    job = Job(
+        model=model,
+        data=data,
+        objective=objective,
+        model_options=settings("-M", model_options),
+        data_options=settings("-D", data_options),
+        objective_options=settings("-O", objective_options),
+        training=options,
+        device=device,
+    )
     folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")
-    with claimed_run(folder, resume), _told_how_to_resume(folder):
-        goal = make_objective(objective, **as_typed(OBJECTIVES[objective].cls, settings("-O", objective_options)))
-        torch.manual_seed(seed)
-        pair, dataset = load_pair_and_data(model, data, model_options, data_options)
-        run = fit_in(folder, pair, dataset, goal, options, place, device != "auto", progress=True)
+    with _told_how_to_resume(folder):
+        run = job.train(folder, resume=resume, progress=True)
     print(f"{run.data}.")
     print(_summary(run, f" --model {model}" if ".py:" in model else ""))
 

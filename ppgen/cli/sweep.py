@@ -1,0 +1,195 @@
+"""``ppgen sweep``: a run for each cell of a grid and each seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ppgen.cli.options import (
+    AsJson,
+    DataName,
+    DataSettings,
+    Device,
+    ModelName,
+    ModelSettings,
+    ObjectiveSettings,
+    OptimizerName,
+    Schedule,
+    complete_objective,
+    settings,
+)
+from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
+from ppgen.cli.train import DEFAULTS, BatchSize, ClipNorm, Eager, Epochs, Patience, Rate, Steps
+from ppgen.data.dataset import SPLITS
+from ppgen.errors import UsageError, shown
+from ppgen.machine.engines import ENGINES, engine_of
+from ppgen.sweeps.core import PAGE, RESULT, sweep_in
+from ppgen.sweeps.grid import parse_grid
+from ppgen.sweeps.page import columns, row
+from ppgen.sweeps.plan import SweepPlan
+from ppgen.sweeps.result import Sweep
+from ppgen.training.options import TrainingOptions
+
+__all__ = ["Engines", "Threads", "Workers", "sweep"]
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Trainings at a time, in processes of their own.", show_default="1, in this process"),
+]
+Threads = Annotated[int | None, typer.Option(help="Threads of a worker.", show_default="1")]
+Engines = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="|".join(ENGINES),
+        help="Processes of this machine, or a Ray cluster.",
+        autocompletion=lambda: list(ENGINES),
+    ),
+]
+
+
+def sweep(
+    context: typer.Context,
+    model: ModelName,
+    data: DataName,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            metavar="NAME",
+            help="A name of `ppgen list objectives`, or in the grid several.",
+            autocompletion=complete_objective,
+            show_default=False,
+        ),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="OPTION=VALUE,VALUE",
+            help="Values of an option, as often as needed: of training lr=1e-3,3e-3; of the model M.latent_dim=5,10; "
+            "of the objective O.num_particles=1,5; of the data D.binarize=none; objective=elbo,iwelbo.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each cell of the grid.")] = SweepPlan.seeds,
+    model_options: ModelSettings = None,
+    objective_options: ObjectiveSettings = None,
+    data_options: DataSettings = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    batch_size: BatchSize = DEFAULTS.batch_size,
+    lr: Rate = DEFAULTS.lr,
+    optimizer: OptimizerName = str(DEFAULTS.optimizer),
+    schedule: Schedule = str(DEFAULTS.schedule),
+    clip_norm: ClipNorm = DEFAULTS.clip_norm,
+    patience: Patience = DEFAULTS.patience,
+    eager: Eager = False,
+    seed: Annotated[int, typer.Option(help="The first of the seeds.")] = SweepPlan.seed,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(SPLITS),
+            help="The data whose log p(x) judges the runs.",
+            show_default="valid, where some are held out",
+            autocompletion=lambda: list(SPLITS),
+        ),
+    ] = None,
+    particles: Annotated[int, typer.Option(help="K of the bound on log p(x).")] = SweepPlan.particles,
+    num_data: Annotated[
+        int | None, typer.Option(help="Judge by the first so many data.", show_default="the whole split")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="90s|30m|2h", help="Time of the whole, after which no run is begun.", show_default="no limit"
+        ),
+    ] = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    engine: Engines = "local",
+    device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the sweep.", show_default="runs/MODEL-DATA-sweep")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep that --out holds.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train MODEL for every cell of a grid of options and every seed, and say which cell is best.
+
+    Each run is trained as by `ppgen train` and judged as by `ppgen evaluate`, in a folder of its own. What fails is
+    reported, and the rest goes on; --resume goes on with what is not done. The exit code is 1 if no run is done.
+    """
+    plan = SweepPlan(
+        model=model,
+        data=data,
+        objective=objective,
+        model_options=settings("-M", model_options),
+        data_options=settings("-D", data_options),
+        objective_options=settings("-O", objective_options),
+        training=_given(context),
+        grid=parse_grid(grid or ()),
+        seeds=seeds,
+        seed=seed,
+        split=split,
+        particles=particles,
+        num_data=num_data,
+        device=device,
+    )
+    folder, seconds = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-sweep"), _seconds(budget)
+    with stdout_kept_for(as_json), _told_how_to_resume(folder):
+        where = engine_of(engine, workers, threads, gpus=device != "cpu")
+        found = sweep_in(folder, plan, where, resume=resume, budget=seconds, progress=True)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print(found)
+    raise typer.Exit(0 if found.num_done else 1)
+
+
+def _print(found: Sweep) -> None:
+    num = len(found.plan["grid"])
+    heads = [f">{head}" if num < index < num + 4 else head for index, head in enumerate(columns(found))]
+    print_table(heads, (row(cell, found) for cell in found.ranked))
+    print(f"\n{found.words()}\n")
+    print(found.directory / PAGE)
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """The options of training that are on the line: only these hold for all runs, and cannot be in the grid."""
+    names = [one.name for one in fields(TrainingOptions) if one.name in context.params and one.name != "seed"]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return {
+        name: context.params[name]
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    }
+
+
+def _seconds(budget: str | None) -> float | None:
+    """``90``, ``90s``, ``1.5m``, ``2h`` in seconds."""
+    if budget is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{0,9})?)([smh]?)", budget)
+    if found is None or float(found[1]) == 0:
+        raise UsageError(f"--budget expects a time above zero, such as 90s, 30m or 2h, got {shown(budget)}.")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+@contextmanager
+def _told_how_to_resume(folder: Path) -> Iterator[None]:
+    """Say, when Ctrl-C stops it, how the sweep goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / RESULT).exists():
+            say(f"stopped; {folder} holds the runs that are done: go on with the same command and --resume.")
+        raise
