@@ -18,7 +18,7 @@ Auto-Encoding Variational Bayes, ICLR 2014, appendix E (10 leapfrogs, step size 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt, Lt
@@ -60,6 +60,7 @@ class MCEM(Bound):
     unbiased_gradient = False
     per_datum = True
     trains_guide = False
+    shards: ClassVar = {}
 
     num_particles: Scheduled[Count] = 1
     num_transitions: Count = 1

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -52,6 +52,8 @@ class ParallelTempering(NegativePhase):
 
     State: ``chains``, (T, M, D), the model's own last. Metric: ``swap_rate``, the share of accepted exchanges.
     """
+
+    shards: ClassVar = {"chains": 1}
 
     num_chains: Count = 100
     num_temperatures: Annotated[int, Ge(2)] = 10

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -41,6 +42,8 @@ class PCD(NegativePhase):
 
     State: ``chains``, (M, D).
     """
+
+    shards: ClassVar = {"chains": 0}
 
     num_chains: Count = 100
     num_steps: Scheduled[Count] = 1

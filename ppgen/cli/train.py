@@ -28,6 +28,7 @@ from ppgen.cli.output import say
 from ppgen.errors import UsageError
 from ppgen.factory import make_objective
 from ppgen.machine.devices import choose_device
+from ppgen.machine.ranks import joined, stopping_together
 from ppgen.objectives.objective import Objective
 from ppgen.registry import OBJECTIVES
 from ppgen.runs.directory import claimed_run
@@ -57,6 +58,7 @@ Out = Annotated[Path | None, typer.Option(help="Directory of the run.", show_def
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")]
 
 
+@stopping_together
 def train(
     model: ModelName,
     data: DataName,
@@ -81,7 +83,7 @@ def train(
     """Train MODEL on a data set with an objective.
 
     The directory --out holds the run. Ctrl-C stops it, and the same command with --resume goes on with it, to the same
-    bits as if it had not been stopped.
+    bits as if it had not been stopped. Several processes train together under `torchrun -m ppgen train`.
     """
     options = TrainingOptions(
         **_length(epochs, steps),
@@ -96,13 +98,14 @@ def train(
     )
     place = choose_device(device)
     folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")
-    with claimed_run(folder, resume), _told_how_to_resume(folder):
+    with claimed_run(folder, resume, writes=joined().first) as claimed, _told_how_to_resume(folder):
         goal = make_objective(objective, **as_typed(OBJECTIVES[objective].cls, settings("-O", objective_options)))
         torch.manual_seed(seed)
         pair, dataset = load_pair_and_data(model, data, model_options, data_options)
-        run = fit_in(folder, pair, dataset, goal, options, place, device != "auto", progress=True)
-    print(f"{run.data}.")
-    print(_summary(run, f" --model {model}" if ".py:" in model else ""))
+        run = fit_in(claimed, pair, dataset, goal, options, place, device != "auto", progress=True)
+    if run.directory is not None:  # another rank has it
+        print(f"{run.data}.")
+        print(_summary(run, f" --model {model}" if ".py:" in model else ""))
 
 
 @contextmanager

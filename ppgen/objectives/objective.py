@@ -115,6 +115,10 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the bound is taken for each datum by itself, so that no latent may be global."""
     min_particles: ClassVar[int] = 1
     """The fewest particles it takes."""
+    shards: ClassVar[Mapping[str, int] | None] = None
+    """Of what it carries from step to step that which every rank has its own part of (chains), by the axis along which
+    it is divided; the rest is averaged (:mod:`ppgen.training.sharing`). None: it does not say, and one that carries
+    anything is trained in one process."""
     unit: ClassVar[str] = "nats"
     """Of the loss; empty for a number without one."""
     max_plate_nesting = float("inf")

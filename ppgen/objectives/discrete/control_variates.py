@@ -50,7 +50,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,8 @@ class RelaxedControl(Coupled, ABC):
         UsageError: a temperature is not positive; when the pair is run: a latent without a reparameterized sample is
             neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
     """
+
+    shards: ClassVar = {}
 
     num_particles: Count = 1
     bound: BoundName = "elbo"

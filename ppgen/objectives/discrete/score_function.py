@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,7 @@ class ScoreFunction(Estimator):
     """
 
     needs_discrete = True
+    shards: ClassVar = {}
 
     centred: bool = True
 
