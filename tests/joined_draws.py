@@ -31,7 +31,8 @@ class JoinedDraws(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded not in func.tags:
+        is_own = any(isinstance(given, torch.Generator) for given in (*args, *kwargs.values()))  # a permutation's
+        if is_own or torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **kwargs)
         is_in_place = func._schema.name.endswith("_")
         shape = args[0].shape if is_in_place else func(*args, **kwargs).shape

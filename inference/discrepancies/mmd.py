@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Len
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ppgen.arguments import Positive
 from ppgen.errors import UsageError
-from ppgen.objectives.objective import Objective, Outcome, State
+from ppgen.objectives.objective import AVERAGED, Objective, Outcome, State
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
@@ -54,7 +54,7 @@ class MMD(Objective):
     is_bound = False
     needs_samples = True
     unit = ""
-    shards: ClassVar = {}
+    shards = AVERAGED
 
     bandwidths: Annotated[Sequence[Positive], Len(1)] = (0.1, 0.25, 0.5, 1.0, 2.0)
     root: bool = False

@@ -18,7 +18,7 @@ Auto-Encoding Variational Bayes, ICLR 2014, appendix E (10 leapfrogs, step size 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from annotated_types import Gt, Lt
@@ -28,7 +28,7 @@ from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.chains.posterior import LatentChains
 from ppgen.errors import UsageError
 from ppgen.objectives.bounds import Bound
-from ppgen.objectives.objective import Outcome, Scheduled, State
+from ppgen.objectives.objective import AVERAGED, Outcome, Scheduled, State
 from ppgen.pairs.rows import like_data
 from ppgen.pairs.sampling import prior_latents
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -60,7 +60,7 @@ class MCEM(Bound):
     unbiased_gradient = False
     per_datum = True
     trains_guide = False
-    shards: ClassVar = {}
+    shards = AVERAGED
 
     num_particles: Scheduled[Count] = 1
     num_transitions: Count = 1

@@ -53,7 +53,7 @@ class ParallelTempering(NegativePhase):
     State: ``chains``, (T, M, D), the model's own last. Metric: ``swap_rate``, the share of accepted exchanges.
     """
 
-    shards: ClassVar = {"chains": 1}
+    shards: ClassVar[Mapping[str, int]] = {"chains": 1}
 
     num_chains: Count = 100
     num_temperatures: Annotated[int, Ge(2)] = 10

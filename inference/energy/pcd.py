@@ -43,7 +43,7 @@ class PCD(NegativePhase):
     State: ``chains``, (M, D).
     """
 
-    shards: ClassVar = {"chains": 0}
+    shards: ClassVar[Mapping[str, int]] = {"chains": 0}
 
     num_chains: Count = 100
     num_steps: Scheduled[Count] = 1

@@ -7,6 +7,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,7 @@ from ppgen.pairs.tracing import Batch, Program
 from ppgen.schedules import Scheduled
 
 __all__ = [
+    "AVERAGED",
     "Objective",
     "Outcome",
     "Player",
@@ -45,6 +47,9 @@ T = TypeVar("T")
 State: TypeAlias = Mapping[str, Tensor]
 """What a step hands to the next: persistent chains, moving averages. Tensors in, tensors out, checkpointed as such."""
 
+
+AVERAGED: Mapping[str, int] = MappingProxyType({})
+"""The :attr:`Objective.shards` of one that carries averages alone."""
 
 _TAKEN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 """Of each objective the programs that it was seen to take, so that Pyro's loops look at a pair once."""

@@ -50,7 +50,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, LeaveOneOut, MovingAverage
 from ppgen.objectives.discrete.coupled_draws import Coupled, Relaxations, States
 from ppgen.objectives.discrete.score_function import coefficient
-from ppgen.objectives.objective import Outcome, State, with_gradient_of
+from ppgen.objectives.objective import AVERAGED, Outcome, State, with_gradient_of
 from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import like_data
@@ -109,7 +109,7 @@ class RelaxedControl(Coupled, ABC):
             neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
     """
 
-    shards: ClassVar = {}
+    shards = AVERAGED
 
     num_particles: Count = 1
     bound: BoundName = "elbo"

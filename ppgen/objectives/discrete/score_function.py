@@ -35,14 +35,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ppgen.objectives.bounds import Estimator, Reduction
 from ppgen.objectives.discrete.baselines import Baseline
-from ppgen.objectives.objective import Outcome, State, capability, with_gradient_of
+from ppgen.objectives.objective import AVERAGED, Outcome, State, capability, with_gradient_of
 from ppgen.pairs.tracing import Batch, Particles, Program
 
 __all__ = ["Expansion", "ScoreFunction", "coefficient", "without_own"]
@@ -60,7 +60,7 @@ class ScoreFunction(Estimator):
     """
 
     needs_discrete = True
-    shards: ClassVar = {}
+    shards = AVERAGED
 
     centred: bool = True
 
