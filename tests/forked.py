@@ -1,4 +1,4 @@
-"""Ranks as forks of the test's own process, which has imported everything: two of them take seconds, not half a minute."""
+"""Ranks as forks of the test's own process, which has imported everything: seconds, not half a minute."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ class Started:
             if status is None and time.monotonic() > deadline:
                 os.kill(process, signal.SIGKILL)
             time.sleep(0.01)
-        return Ended(os.waitstatus_to_exitcode(status), *((self.folder / f"{name}{rank}").read_text() for name in NAMES))
+        return Ended(
+            os.waitstatus_to_exitcode(status), *((self.folder / f"{name}{rank}").read_text() for name in NAMES)
+        )
 
 
 NAMES = ("out", "err")

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch.distributed.distributed_c10d import Store
 
-from ppgen.errors import UsageError, first_sentence
+from ppgen.errors import UsageError, first_sentence, users_line
 
 __all__ = ["DONE", "LostError", "Verdict", "heeding_sigterm", "roll_call", "said_of"]
 
@@ -51,7 +51,9 @@ def said_of(error: BaseException) -> str:
         return _TERMINATED if str(error) == _TERMINATED else _NO_WORD
     if isinstance(error, UsageError):
         return str(error)
-    return f"{type(error).__name__}: {first_sentence(error)}." if str(error) else type(error).__name__
+    line = users_line(error)
+    what = f"{type(error).__name__}: {first_sentence(error)}" if str(error) else type(error).__name__
+    return f"{line} raised {what}." if line else f"{what}."
 
 
 @contextmanager

@@ -247,6 +247,8 @@ def joined() -> Ranks:
     Raises:
         UsageError: the environment names no ranks that there can be, or the others do not come.
     """
+    if not launched():
+        return Ranks()
     if not _JOINED:
         _JOINED.append(_join())
     return _JOINED[0]
@@ -264,7 +266,7 @@ def stopping_together(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _join() -> Ranks:
-    if not launched() or _whole_number("WORLD_SIZE") == 1:
+    if _whole_number("WORLD_SIZE") == 1:
         return Ranks()
     local = local_rank()
     on_gpus = torch.cuda.is_available()
