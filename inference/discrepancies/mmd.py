@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ppgen.arguments import Positive
 from ppgen.errors import UsageError
-from ppgen.objectives.objective import Objective, Outcome, State
+from ppgen.objectives.objective import AVERAGED, Objective, Outcome, State
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
@@ -59,6 +59,7 @@ class MMD(Objective):
     is_bound = False
     needs_samples = True
     unit = ""
+    shards = AVERAGED
 
     bandwidths: Annotated[Sequence[Positive], Len(1)] = (0.1, 0.25, 0.5, 1.0, 2.0)
     root: bool = False

@@ -28,7 +28,7 @@ from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.chains.posterior import LatentChains
 from ppgen.errors import UsageError
 from ppgen.objectives.bounds import Bound
-from ppgen.objectives.objective import Outcome, Scheduled, State
+from ppgen.objectives.objective import AVERAGED, Outcome, Scheduled, State
 from ppgen.pairs.rows import like_data
 from ppgen.pairs.sampling import prior_latents
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -67,6 +67,7 @@ class MCEM(Bound):
     per_datum = True
     trains_guide = False
     splits_data = False  # the step size follows the whole batch
+    shards = AVERAGED
 
     num_particles: Scheduled[Count] = 1
     num_transitions: Count = 1

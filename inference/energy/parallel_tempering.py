@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -59,6 +59,8 @@ class ParallelTempering(NegativePhase):
     >>> run.metrics[-1]["swap_rate"]  # of one distribution at all temperatures
     1.0
     """
+
+    shards: ClassVar[Mapping[str, int]] = {"chains": 1}
 
     num_chains: Count = 100
     num_temperatures: Annotated[int, Ge(2)] = 10

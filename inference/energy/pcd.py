@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -47,6 +48,8 @@ class PCD(NegativePhase):
     >>> run.chains.shape  # where they stand
     torch.Size([7, 4])
     """
+
+    shards: ClassVar[Mapping[str, int]] = {"chains": 0}
 
     num_chains: Count = 100
     num_steps: Scheduled[Count] = 1

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ppgen.files.jsonable import plain
+from ppgen.machine.ranks import speaks
 
 __all__ = ["one_line_warnings", "print_json", "print_table", "reader_gone", "say", "stdout_kept_for", "write_any_text"]
 
@@ -35,8 +36,9 @@ def reader_gone() -> int:
 
 
 def say(sentence: str) -> None:
-    """One line to the user, on standard error."""
-    print(f"ppgen: {sentence}", file=sys.stderr, flush=True)
+    """One line to the user, on standard error; of several ranks one alone says it."""
+    if speaks():
+        print(f"ppgen: {sentence}", file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:

@@ -23,6 +23,7 @@ from ppgen.cli.options import (
 )
 from ppgen.cli.output import say
 from ppgen.errors import UsageError
+from ppgen.machine.ranks import stopping_together
 from ppgen.objectives.objective import Objective
 from ppgen.runs.job import Job
 from ppgen.runs.run import CONFIG, Run
@@ -55,6 +56,7 @@ Out = Annotated[Path | None, typer.Option(help="Directory of the run.", show_def
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")]
 
 
+@stopping_together
 def train(
     model: ModelName,
     data: DataName,
@@ -81,7 +83,7 @@ def train(
     """Train MODEL on a data set with an objective.
 
     The directory --out holds the run. Ctrl-C stops it, and the same command with --resume goes on with it, to the same
-    bits as if it had not been stopped.
+    bits as if it had not been stopped. Several processes train together under `torchrun -m ppgen train`.
     """
     options = TrainingOptions(
         **_length(epochs, steps),
@@ -109,8 +111,9 @@ def train(
     folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")
     with _told_how_to_resume(folder):
         run = job.train(folder, resume=resume, progress=True)
-    print(f"{run.data}.")
-    print(_summary(run, f" --model {model}" if ".py:" in model else ""))
+    if run.directory is not None:  # another rank has it
+        print(f"{run.data}.")
+        print(_summary(run, f" --model {model}" if ".py:" in model else ""))
 
 
 @contextmanager

@@ -5,18 +5,19 @@ from __future__ import annotations
 import torch
 
 from ppgen.errors import UsageError, shown
+from ppgen.machine.ranks import local_rank
 
 __all__ = ["choose_device"]
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+    """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ...; a rank's ``cuda`` is the one of its own.
 
     Raises:
         UsageError: no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -25,7 +26,16 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"expected a device (auto, cpu, cuda), got {shown(name)}.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {shown(name)} was asked for, but torch sees no GPU here: use --device cpu.")
+    local = local_rank()
+    if device.type == "cuda" and local is not None:
+        if device.index not in (None, local):
+            raise UsageError(
+                f"device {shown(name)} is not that of local rank {local}: say cuda, which is cuda:{local}."
+            )
+        device = torch.device("cuda", local)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise UsageError(f"device {shown(name)} was asked for; torch sees {count} here: the last is cuda:{count - 1}.")
+        raise UsageError(
+            f"device {shown(str(device))} was asked for; torch sees {count} here: the last is cuda:{count - 1}."
+        )
     return device

@@ -7,6 +7,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,7 @@ from ppgen.pairs.tracing import Batch, Program
 from ppgen.schedules import Scheduled
 
 __all__ = [
+    "AVERAGED",
     "Objective",
     "Outcome",
     "Player",
@@ -45,6 +47,9 @@ T = TypeVar("T")
 State: TypeAlias = Mapping[str, Tensor]
 """What a step hands to the next: persistent chains, moving averages. Tensors in, tensors out, checkpointed as such."""
 
+
+AVERAGED: Mapping[str, int] = MappingProxyType({})
+"""The :attr:`Objective.shards` of one that carries averages alone."""
 
 _TAKEN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 """Of each objective the programs that it was seen to take, so that Pyro's loops look at a pair once."""
@@ -120,6 +125,10 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether it reads particles by their tables of shape (K, B) alone, so that some may be run at a time."""
     min_particles: ClassVar[int] = 1
     """The fewest particles it takes."""
+    shards: ClassVar[Mapping[str, int] | None] = None
+    """Of what it carries from step to step that which every rank has its own part of (chains), by the axis along which
+    it is divided; the rest is averaged (:mod:`ppgen.training.sharing`). None: it does not say, and one that carries
+    anything is trained in one process."""
     unit: ClassVar[str] = "nats"
     """Of the loss; empty for a number without one."""
     max_plate_nesting = float("inf")

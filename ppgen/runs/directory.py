@@ -29,13 +29,17 @@ FILES = (CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, EVALUATION, DIAGNOSIS, POSTERIO
 
 
 @contextmanager
-def claimed_run(out: str | Path | None, resume: bool) -> Iterator[Path | None]:
+def claimed_run(out: str | Path | None, resume: bool, *, writes: bool = True) -> Iterator[Path | None]:
     """The directory of :func:`claim_directory`; within it, no other process writes a run there.
+
+    Args:
+        out, resume: as there.
+        writes: whether this process writes the run; else there is no directory.
 
     Raises:
         UsageError: as there, or somebody else is writing there.
     """
-    folder = claim_directory(out, resume)
+    folder = claim_directory(out, resume) if writes else None
     if folder is None:
         yield None
         return

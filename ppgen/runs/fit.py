@@ -18,12 +18,14 @@ from ppgen.factory import as_objective
 from ppgen.machine.devices import choose_device
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
+from ppgen.machine.ranks import joined, launched, stopping_together
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair, check_takes
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import put_on
 from ppgen.pairs.tracing import Batch
+from ppgen.runs.alike import facts_of
 from ppgen.runs.config import CONFIG, describe, read_config
 from ppgen.runs.directory import claimed_run
 from ppgen.runs.record import Record
@@ -35,6 +37,7 @@ __all__ = ["fit", "fit_in"]
 
 
 @entry_point
+@stopping_together
 def fit(
     pair: Any,
     data: Any,
@@ -64,11 +67,12 @@ def fit(
 
     Raises:
         UsageError: anything in the arguments that cannot work, before anything is written; a number that is not
-            finite in training (site and step are named; the last checkpoint stays).
+            finite in training (site and step are named; the last checkpoint stays); of a rank among several
+            (:mod:`ppgen.machine.ranks`), what stopped another.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     chosen, objective, place = _chosen(training, options), as_objective(objective), choose_device(device)
-    with claimed_run(out, resume) as folder:
+    with claimed_run(out, resume, writes=joined().first) as folder:
         return fit_in(folder, as_pair(pair), as_dataset(data), objective, chosen, place, device != "auto", progress)
 
 
@@ -99,11 +103,15 @@ def fit_in(
     config = describe(pair, data, objective, options)
     if folder is not None and (folder / CONFIG).exists():
         _check_same(read_config(folder), config)
+    ranks = joined()
+    if ranks.size > 1:
+        ranks.check_alike(facts_of(pair, objective, config))
     with seeded(options.seed), _stop_requests() as stop:
-        record = Record(Trainer(pair, data, objective, options), folder)
+        record = Record(Trainer(pair, data, objective, options, ranks), folder)
         record.begin(config)
-        _train(record, stop, progress)
-    return Run(pair, data, objective, config, record.log.lines, folder, record.trainer.state)
+        _train(record, stop, progress and ranks.first)
+        state = record.trainer.sharing.whole(record.trainer.state)
+    return Run(pair, data, objective, config, record.log.lines, folder, state)
 
 
 def _train(record: Record, stop: threading.Event, progress: bool) -> None:
@@ -116,7 +124,7 @@ def _train(record: Record, stop: threading.Event, progress: bool) -> None:
             if (note := record.see()) is not None:
                 shown.update(task, note=note)
             shown.update(task, completed=trainer.turn)
-            if stop.is_set():
+            if trainer.ranks.agree(stop.is_set()):
                 record.save()
                 raise KeyboardInterrupt
     record.end()
@@ -172,14 +180,17 @@ def _given(value: Any) -> Any:
 
 @contextmanager
 def _stop_requests() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that a turn is never cut in two; a second one interrupts at once."""
+    """An event that the first Ctrl-C sets, so that a turn is never cut in two; a second one interrupts at once.
+
+    Not so a rank, to which both torchrun and the terminal send the first.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
     def handle(number: int, frame: Any) -> None:
-        if event.is_set():
+        if event.is_set() and not launched():
             raise KeyboardInterrupt
         event.set()
 

@@ -13,6 +13,7 @@ from ppgen.arguments import as_typed, check_fields
 from ppgen.data import Dataset, load_data
 from ppgen.factory import label_option, make_objective, make_pair, model_class
 from ppgen.machine.devices import choose_device
+from ppgen.machine.ranks import joined
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, OBJECTIVES
@@ -58,7 +59,7 @@ class Job:
             UsageError: as there; a name or an option is unknown, a value is refused.
         """
         place = choose_device(self.device)
-        with claimed_run(out, resume) as folder:
+        with claimed_run(out, resume, writes=joined().first) as folder:
             objective = self.made_objective()
             torch.manual_seed(self.training.seed)
             data = named_data(self.data, self.data_options, self.model)

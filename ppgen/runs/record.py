@@ -50,15 +50,14 @@ class Record:
 
     def begin(self, config: Mapping[str, Any]) -> None:
         """Write what the run is, and take up what was kept of it; one that cannot be resumed is left as it was."""
+        begun = self.restore()
         if self.folder is not None:
-            file, begun = self.folder / CONFIG, (self.folder / CHECKPOINT).exists()
-            if begun:
-                self.restore(self.folder / CHECKPOINT)
+            file = self.folder / CONFIG
             text = json.dumps(config, indent=2, default=str)
             write_whole(file, text.encode(), then=RESUME if file.exists() else "")
             (self.folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
-            if not begun:
-                self.save()
+        if not begun:
+            self.save()
         self._take_snapshot()
 
     def see(self) -> str | None:
@@ -67,7 +66,8 @@ class Record:
         if self.trainer.turn % self.every:
             return None
         words = self._judged(*self._looked())
-        if time.perf_counter() - self._saved > self.trainer.options.checkpoint_seconds:
+        is_due = time.perf_counter() - self._saved > self.trainer.options.checkpoint_seconds
+        if self.trainer.ranks.gathered(is_due)[0]:
             self.save()
         return words
 
@@ -87,17 +87,27 @@ class Record:
     def save(self, facts: Mapping[str, Any] | None = None) -> None:
         """Write the checkpoint, with the facts of now or of a little earlier."""
         self._saved = time.perf_counter()
+        tensors = {**self.trainer.tensors(), **self.stopping.tensors()}  # of all ranks
         if self.folder is not None:
-            tensors = {**self.trainer.tensors(), **self.stopping.tensors()}
             write_checkpoint(self.folder / CHECKPOINT, tensors, {**(facts or self.facts()), "record": self.log.size})
 
-    def restore(self, checkpoint: Path) -> None:
-        """Take up the checkpoint; what the record holds beyond it does not count. Nothing is written.
+    def restore(self) -> bool:
+        """Take up the checkpoint, where there is one; what the record holds beyond it does not count.
+
+        Nothing is written. Returns whether there is one.
 
         Raises:
             UsageError: checkpoint and record are not those of this run, or were edited.
         """
-        tensors, facts = read_checkpoint(checkpoint, Facts)
+        checkpoint, tensors, text = None if self.folder is None else self.folder / CHECKPOINT, None, ""
+        if checkpoint is not None and checkpoint.exists():
+            tensors, found = read_checkpoint(checkpoint, Facts)
+            text = json.dumps(found.model_dump())
+        ranks = self.trainer.ranks
+        tensors, text = ranks.of_first(tensors), ranks.gathered(text)[0]
+        if tensors is None:
+            return False
+        facts = Facts.model_validate_json(text)
         try:
             self.trainer.restore(tensors, facts)
             self.stopping.restore(tensors, facts.bounds, self.trainer.learner)
@@ -111,6 +121,7 @@ class Record:
                 "again into another --out."
             ) from error
         self._started = time.perf_counter() - facts.seconds
+        return True
 
     def _take_snapshot(self) -> None:
         trainer = self.trainer

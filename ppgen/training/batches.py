@@ -51,6 +51,11 @@ class Batches:
         """Rows of the largest batch."""
         return -(-self._shown // self.per_epoch)
 
+    @property
+    def smallest(self) -> int:
+        """Rows of the smallest batch."""
+        return self._shown // self.per_epoch
+
     def __getitem__(self, cursor: int) -> Batch:
         return self.take(self.rows(cursor))
 
@@ -121,6 +126,11 @@ class Interleaved:
     def mapped(self) -> bool:
         """Whether some of the data stay in files."""
         return any(part.mapped for part in self.parts)
+
+    @property
+    def smallest(self) -> int:
+        """Rows of the smallest batch of any part."""
+        return min(part.smallest for part in self.parts)
 
     @property
     def device(self) -> torch.device:

@@ -39,6 +39,7 @@ class Move:
         fixed: schedules of whole numbers, by their values.
         moving: the other schedules.
         rate: the learning rate.
+        weight: of the rows among those of the batch, of which other ranks have the rest.
     """
 
     player: Player
@@ -48,6 +49,7 @@ class Move:
     fixed: Mapping[str, int]
     moving: Mapping[str, float]
     rate: float
+    weight: float = 1.0
 
     @property
     def kind(self) -> tuple[Any, ...]:

@@ -20,8 +20,8 @@ from torch import Tensor, fx
 
 from ppgen.machine.graphs import constants_moved, graph_of, without_detach
 from ppgen.machine.leftovers import Descendants
-from ppgen.machine.products import shared_out
 from ppgen.machine.precision import Precision, products_in
+from ppgen.machine.products import shared_out
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.parameters import isolated, swapped
 from ppgen.pairs.tracing import Batch

@@ -21,8 +21,9 @@ from ppgen.errors import DivergedError, UsageError, first_sentence, is_out_of_me
 from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.precision import allowing_tf32, check_precision
+from ppgen.machine.ranks import Ranks
 from ppgen.objectives.objective import Objective, Player, State
-from ppgen.pairs.looking import looked_at, looking
+from ppgen.pairs.looking import goes_apart, looked_at, looking
 from ppgen.pairs.nonfinite import first_nonfinite
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated, swapped
@@ -35,6 +36,7 @@ from ppgen.training.device_books import books_of
 from ppgen.training.learner import Learner, fixed_and_moving, load_state, state_of, under, untied
 from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
+from ppgen.training.sharing import Sharing
 from ppgen.training.steps import StepFunction, StepResult, compiled, player_step
 
 __all__ = ["Progress", "Trainer"]
@@ -74,16 +76,22 @@ class Trainer:
         data: on the same device; of several parts, the batches take turns (:class:`Interleaved`).
         objective: with its schedules, if any.
         options: see :class:`ppgen.training.options.TrainingOptions`.
+        ranks: that train it together; None: this process alone.
 
     Raises:
         UsageError: the pair, the objective and the data do not go together; found by one run of the pair; patience
-            for a game, or without validation data.
+            for a game, or without validation data; what cannot be shared among several ranks.
     """
 
-    def __init__(self, pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> None:
+    def __init__(
+        self, pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions, ranks: Ranks | None = None
+    ) -> None:
         self.data, self.objective, self.options = data, objective, options
+        self.ranks = ranks or Ranks()
+        self.sharing = Sharing(self.ranks, objective)
         self.parts = data.parts
         self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed)
+        self.sharing.check(self.batches.smallest)
         examples = first_batches(pair, data, options.batch_size, options.seed)
         batch = examples[0]
         self.chunks = Chunks(pair, objective, options.chunk)
@@ -93,7 +101,7 @@ class Trainer:
         num_data = sum(len(part.train[0]) for part in self.parts)
         self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
         check_precision(options.precision, self.learner)
-        _check_amortised(pair, examples, num_data)
+        _check_amortised(pair, examples, num_data, self.ranks)
         self.players = objective.players()
         self.turn = self.cursor = 0
         for turn in (0, min(self.total_turns, _LOOKED_AHEAD)):
@@ -116,6 +124,7 @@ class Trainer:
         tried = [*examples, *held_out]
         self._check_patience(self._judged(tried, sum(len(batch[0]) for batch in tried)))
         keep_large_blocks()
+        self.state = self.sharing.begin(self.learner, self.state, options.seed)
         if self.batches.mapped and self.device.type == "cuda":
             warnings.warn(
                 "data that stay in files are brought by the host, and their turns are no CUDA graphs: steps run one by "
@@ -185,12 +194,10 @@ class Trainer:
         In ``eval()``, under one seed.
         """
         splits = [part.valid for part in self.parts if part.valid]
-        pieces = (
-            tuple(entry[start : start + rows] for entry in split)
-            for split in splits
-            for start in range(0, len(split[0]), rows)
-        )
-        return self._judged(pieces, sum(len(split[0]) for split in splits))
+        pieces = [(split, start) for split in splits for start in range(0, len(split[0]), rows)]
+        own = pieces[self.ranks.rank :: self.ranks.size]
+        batches = (tuple(entry[start : start + rows] for entry in split) for split, start in own)
+        return self.ranks.sums(self._judged(batches, sum(len(split[0]) for split in splits)))
 
     def _judged(self, batches: Iterable[Batch], num_data: int) -> dict[str, float]:
         """The first player's loss and metrics, per datum, over batches of so many data in all."""
@@ -229,11 +236,8 @@ class Trainer:
         found = {f"learner.{name}": value for name, value in untied(self.learner).items()}
         for player, optimizer in self.optimizers.items():
             found |= {f"optimizer.{player}.{name}": value for name, value in slots_of(optimizer).items()}
-        found |= {f"state.{name}": value for name, value in self.state.items()}
-        found["random.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            found["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        return found
+        found |= {f"state.{name}": value for name, value in self.sharing.whole(self.state).items()}
+        return found | self.sharing.random(self.device)
 
     def facts(self) -> dict[str, Any]:
         """The numbers beside the tensors."""
@@ -256,7 +260,7 @@ class Trainer:
         for player in self.players:
             slots = under(f"optimizer.{player.name}.", tensors)
             self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn)
-        state = state_of(tensors)
+        state = self.sharing.part(state_of(tensors))
         for name, value in self.state.items():
             if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
                 got = f"{tuple(state[name].shape)} {state[name].dtype}" if name in state else "nothing"
@@ -269,9 +273,7 @@ class Trainer:
         self._choices = Choices(facts.onednn)
         self._books = self._new_books()
         self.sums = facts.sums
-        torch.set_rng_state(tensors["random.cpu"])
-        if self.device.type == "cuda" and "random.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        self.sharing.set_random(tensors, self.device, self.options.seed, self.turn)
 
     @property
     def device(self) -> torch.device:
@@ -297,8 +299,9 @@ class Trainer:
 
     def _captures(self, move: Move) -> bool:
         """Whether a move can be part of a CUDA graph: it is compiled, and the host does not bring its batch."""
+        alone = self.ranks.size == 1  # the graph would hold the exchange
         whole = move.part not in self._eager and self._is_whole(move)
-        return whole and not self.batches.parts[move.part].mapped
+        return alone and whole and not self.batches.parts[move.part].mapped
 
     def _changed(self) -> list[Tensor]:
         """What a turn changes, beside the books."""
@@ -315,7 +318,9 @@ class Trainer:
         for number, player in enumerate(in_order):
             part, rows = self.batches.at(cursor + number)
             share = len(rows) / self.batches.largest  # an epoch's steps weigh every datum alike
-            moves.append(Move(player, part, rows, share, fixed, moving, player.rate * rate))
+            own = self.ranks.shard(rows)
+            weight = len(own) / len(rows)
+            moves.append(Move(player, part, own, share, fixed, moving, player.rate * rate, weight))
         return moves
 
     def _expect(self, moves: Sequence[Move]) -> None:
@@ -327,7 +332,9 @@ class Trainer:
         """One step of one player, with these numbers; what comes of it is for the books."""
         books, optimizer = self._books, self.optimizers[move.player.name]
         (group,) = optimizer.param_groups
-        gradients, report, state, buffers = self._stepped(move, given)
+        stepped = self._stepped(move, given)
+        gradients, report, state, buffers = self.sharing.mean(stepped, self.state, self._values, move.weight)
+        gradients = [_laid_out_like(p, g) for p, g in zip(group["params"], gradients, strict=True)]
         norm = nn.utils.get_total_norm(gradients)
         prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
         named = {f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}
@@ -343,7 +350,7 @@ class Trainer:
             self._values[name].copy_(books.keep(self._values[name], value))
 
     def _stepped(self, move: Move, given: Given) -> StepResult:
-        """What the player's step function gives, gradients weighted, and laid out as their parameters are."""
+        """What the player's step function gives of this rank's rows, gradients weighted by the batch's share."""
         owned, others = self._arguments[move.player.name]
         batch = self.batches.parts[move.part].take(given.rows)
         arguments = (owned, others, self.state, dict(given.moving), batch)
@@ -358,8 +365,7 @@ class Trainer:
             found = self.chunks.fitting(batch, self._particles(move), run, self._books.take_back)
         gradients, report, state, buffers = found
         gradients = gradients if move.share == 1 else [gradient * move.share for gradient in gradients]
-        laid_out = [_laid_out_like(p, g) for p, g in zip(owned.values(), gradients, strict=True)]
-        return laid_out, report, state, buffers
+        return gradients, report, state, buffers
 
     def _judged_by(self, turns: Callable[[], None]) -> None:
         try:
@@ -374,9 +380,11 @@ class Trainer:
         move = self._planned(0)[within]
         owned, part = self._arguments[move.player.name][0], self.parts[move.part]
         with torch.random.fork_rng():
-            gradients = dict(zip(owned, self._stepped(move, self._books.given(move))[0], strict=True))
+            found, report, *_ = self._stepped(move, self._books.given(move))
+        gradients = dict(zip(owned, found, strict=True))
         batch = part.draw(self.batches.parts[move.part].take(move.rows))
         where = first_nonfinite(self.learner.program, batch, gradients)
+        where = self.sharing.whose(where, [report["loss"], nn.utils.get_total_norm(found)])
         raise DivergedError(
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
             f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
@@ -431,14 +439,20 @@ def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
     return gradient if same else torch.empty_like(parameter).copy_(gradient)
 
 
-def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int) -> None:
+def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int, ranks: Ranks) -> None:
     """Minibatches are for guides that are functions of a datum; an autoguide has parameters for each of the first B."""
     for batch in examples:
-        if automatic_guides(pair.guide) and len(batch[0]) < num_data:
+        if ranks.size > 1 and not goes_apart(pair, batch):
+            raise UsageError(
+                f"{ranks.size} ranks cut each batch in parts, and to {type(pair).__name__} a batch is one datum: give "
+                "the model a data plate, or train in one process."
+            )
+        if automatic_guides(pair.guide) and len(batch[0]) < num_data * ranks.size:
             one = looked_at(pair, batch)
             if one.latents and one.plate is not None and not divides(one):
                 raise UsageError(
                     f"the guide has parameters for each datum ({', '.join(one.latents)}), and batches of "
-                    f"{len(batch[0])} of {num_data} data would share them: train with batch_size={num_data}, or with a "
-                    "guide that is a function of a datum."
+                    f"{len(ranks.shard(batch[0]))} of {num_data} data would share them: train with "
+                    f"batch_size={num_data}{' in one process' if ranks.size > 1 else ''}, or with a guide that is a "
+                    "function of a datum."
                 )

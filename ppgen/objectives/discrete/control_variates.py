@@ -60,7 +60,7 @@ from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, LeaveOneOut, MovingAverage
 from ppgen.objectives.discrete.coupled_draws import Coupled, Relaxations, States
 from ppgen.objectives.discrete.score_function import coefficient
-from ppgen.objectives.objective import Outcome, State, with_gradient_of
+from ppgen.objectives.objective import AVERAGED, Outcome, State, with_gradient_of
 from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import like_data
@@ -108,6 +108,8 @@ class RelaxedControl(Coupled, ABC):
         UsageError: a temperature is not positive; when the pair is run: a latent without a reparameterized sample is
             neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
     """
+
+    shards = AVERAGED
 
     num_particles: Count = 1
     bound: BoundName = "elbo"

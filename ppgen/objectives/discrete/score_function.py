@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from ppgen.objectives.bounds import Estimator, Reduction
 from ppgen.objectives.discrete.baselines import Baseline
-from ppgen.objectives.objective import Outcome, State, capability, with_gradient_of
+from ppgen.objectives.objective import AVERAGED, Outcome, State, capability, with_gradient_of
 from ppgen.pairs.tracing import Batch, Particles, Program
 
 __all__ = ["Expansion", "ScoreFunction", "coefficient", "without_own"]
@@ -61,6 +61,7 @@ class ScoreFunction(Estimator):
 
     needs_discrete = True
     splits_particles = True
+    shards = AVERAGED
 
     centred: bool = True
 

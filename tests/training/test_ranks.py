@@ -1,0 +1,104 @@
+"""Ranks that train together move as one process does that sees the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import ppgen
+from ppgen.data import as_dataset
+from ppgen.inference import IWELBO, PCD, REINFORCE, VIMCO, NonSaturating, ParallelTempering, WassersteinGP
+from ppgen.machine.ranks import Ranks, joined
+from ppgen.machine.seeds import derived
+from ppgen.models import GAN, RBM, SBN, VAE
+from ppgen.objectives.adversarial import Critic
+from ppgen.objectives.objective import Objective
+from ppgen.pairs.looking import seeded
+from ppgen.pairs.pair import Pair
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
+from tests.forked import by_ranks
+from tests.joined_draws import JoinedDraws
+
+BITS = ppgen.DataSpec("bits", 5, "binary", num_data=23)
+LINE = ppgen.DataSpec("line", 3, "real", num_data=23)
+TURNS = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training whose ranks' random numbers can be put side by side."""
+
+    pair: Callable[[], Pair]
+    objective: Objective
+    batch_size: int = 7  # 3 and 4
+    chains: int = 0
+
+
+def critic(x: Tensor) -> Critic:
+    return Critic(x, hidden=(8,)).double()
+
+
+CASES = {
+    "vae, iwelbo": Case(lambda: VAE(BITS, 2, hidden=(4,)), IWELBO(num_particles=3)),
+    "sbn, vimco": Case(lambda: SBN(BITS, layers=(4,)), VIMCO(num_particles=3)),
+    "sbn, reinforce": Case(lambda: SBN(BITS, layers=(4,)), REINFORCE(num_particles=2, baseline="moving_average")),
+    "rbm, pcd": Case(lambda: RBM(BITS, 4), PCD(num_chains=10), 6, 10),
+    "rbm, parallel tempering": Case(lambda: RBM(BITS, 4), ParallelTempering(num_chains=10, num_temperatures=3), 6, 10),
+    "gan": Case(lambda: GAN(LINE, 2, hidden=(4,)), NonSaturating(critic=critic)),
+    "gan, gradient penalty": Case(lambda: GAN(LINE, 2, hidden=(4,)), WassersteinGP(critic=critic, critic_steps=2)),
+}
+
+
+def trainer_of(case: Case, ranks: Ranks | None = None) -> Trainer:
+    torch.manual_seed(3)
+    pair = case.pair().double()
+    x = torch.randn(23, pair.arguments["spec"].num_features, dtype=torch.float64)
+    data = as_dataset((x > 0).double() if pair.arguments["spec"].observation == "binary" else x)
+    options = TrainingOptions(steps=TURNS, batch_size=case.batch_size, lr=0.05, clip_norm=2.0, eager=True, seed=5)
+    torch.manual_seed(options.seed)
+    return Trainer(pair, data, case.objective, options, ranks)
+
+
+def taken(trainer: Trainer) -> dict[str, Tensor]:
+    """All that is left by the turns, and the report of them."""
+    for _ in range(TURNS):
+        trainer.take_turn()
+    tensors = trainer.tensors()
+    return {**tensors, **{f"report {n}": torch.tensor(v, dtype=torch.float64) for n, v in trainer.report().items()}}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_two_ranks_move_as_one_process_does_by_the_whole_batch(case: Case, tmp_path: Path) -> None:
+    """The one process draws what the two draw, side by side: all numbers are the same to float64's rounding."""
+
+    def as_rank(rank: int) -> int:
+        tensors = taken(trainer_of(case, joined()))
+        save_file({name: value.clone() for name, value in tensors.items()}, tmp_path / f"{rank}.safetensors")
+        return 0
+
+    ended = by_ranks(as_rank, tmp_path)
+    assert [one.code for one in ended] == [0, 0], ended[0].err
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())  # to the bit
+
+    with seeded(0):
+        trainer = trainer_of(case)
+        with seeded(derived(5, "rank", 1)):
+            other = torch.get_rng_state()
+        with JoinedDraws([torch.get_rng_state(), other], [case.batch_size, case.chains]) as draws:
+            whole = taken(trainer)
+    assert draws.drawn >= TURNS
+    states = {"random.cpu": draws.states[0], "random.cpu.1": draws.states[1]}
+    assert all(torch.equal(first.pop(name), state) for name, state in states.items())
+    whole.pop("random.cpu")
+    assert first.keys() == whole.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-11, msg=name)
