@@ -23,6 +23,7 @@ from ppgen.pairs.parameters import isolated
 from ppgen.pairs.stacking import alone
 from ppgen.pairs.tracing import Program, run_particles
 from ppgen.pairs.transformed import log_prob_at
+from ppgen.training.steps import _inductor
 from tests.flows import BACKWARD, FLOWS, FORWARD, INVERTIBLE, WIDTH, FlowGuide, FlowLikelihood, flow, module_of
 from tests.marks import thorough
 
@@ -389,7 +390,7 @@ def test_a_graph_of_a_spline_is_that_of_other_values_too(inductor: bool) -> None
     with torch.no_grad(), pyro.validation_enabled(False):
         graph = traced(log_prob, torch.zeros(4, WIDTH))
         assert graph is not log_prob
-        run = torch._inductor.compile(graph, [torch.zeros(4, WIDTH)]) if inductor else graph
+        run: Any = _inductor(graph, [torch.zeros(4, WIDTH)]) if inductor else graph
         rounding = 1e-5 if inductor else 0.0
         for values in (torch.zeros(4, WIDTH), torch.full((4, WIDTH), 5.0), torch.linspace(-4, 4, 12).reshape(4, WIDTH)):
             torch.testing.assert_close(run(values), log_prob(values), rtol=rounding, atol=rounding)
