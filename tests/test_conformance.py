@@ -24,8 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def cases(registry: Registry, checks: dict[str, Check]) -> list[Any]:
-    """Every entry with every check; a slow check is quick on the first entry, slow on two, thorough on the others."""
-    marks = [[], [pytest.mark.slow], [pytest.mark.slow], [pytest.mark.thorough]]
+    """Every entry with every check; a slow check is quick on the first entry, thorough from the fourth on.
+
+    The second and the third are traced, and not compiled.
+    """
+    as_a_graph = [pytest.mark.usefixtures("graphs_as_they_are")]
+    marks = [[], as_a_graph, as_a_graph, [pytest.mark.thorough]]
     return [
         pytest.param(spec, check, id=f"{name}-{check.name}", marks=marks[min(number, 3)] if check.slow else [])
         for number, (name, spec) in enumerate(registry.items())

@@ -20,8 +20,11 @@ from tests.discrete_doubles import (
     TinySBN,
     gradient_draws,
 )
-from tests.inference.discrete.discrete_harness import COPIES, blocks_of
+from tests.inference.discrete.discrete_harness import blocks_of
 from tests.inference.discrete.discrete_truth import total_variance
+
+COPIES = 5000
+"""Draws of a variance: 2 percent of it is their error, where a tenth is the least that is to be told."""
 
 
 def noise(objective: Any, double: type[DiscreteDouble]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyro
@@ -23,12 +23,19 @@ from ppgen.pairs.parameters import isolated
 from ppgen.pairs.stacking import alone
 from ppgen.pairs.tracing import Program, run_particles
 from ppgen.pairs.transformed import log_prob_at
+from ppgen.training.steps import _inductor
 from tests.flows import BACKWARD, FLOWS, FORWARD, INVERTIBLE, WIDTH, FlowGuide, FlowLikelihood, flow, module_of
 from tests.marks import thorough
 
 LIKELIHOODS = {**INVERTIBLE, **BACKWARD}
+LIKE_OTHERS = {"stable affine autoregressive", "linear spline", "spline coupling", "spline autoregressive"}
+"""Flows made of parts that others have: their graphs are long, and traced by ``make thorough``."""
 EAGER = {"block autoregressive"}
 """Selects weights by a mask that is a buffer of numbers: its step is no graph."""
+
+
+def _named(flows: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.thorough if name in LIKE_OTHERS else ()) for name in flows]
 
 
 def _data(rows: int = 60) -> Tensor:
@@ -42,10 +49,10 @@ def _trained(pair: Pair, objective: Any, *, eager: bool, **options: Any) -> Tens
 
 
 def _check_trained(kind: type[Any], name: str, objective: Any) -> None:
-    slow = _trained(kind(name), objective, eager=True)
+    slow = _trained(kind(name), objective, eager=True, steps=10)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        fast = _trained(kind(name), objective, eager=False)
+        fast = _trained(kind(name), objective, eager=False, steps=10)
     eagerly = any("trains eagerly" in str(warning.message) for warning in said)
     assert eagerly == (name in EAGER)
     torch.testing.assert_close(fast, slow, rtol=0, atol=0)  # one graph, run as it was traced: the same operations
@@ -57,23 +64,20 @@ def _check_trained(kind: type[Any], name: str, objective: Any) -> None:
     [pytest.param(ELBO(num_particles=2), marks=pytest.mark.thorough), STL(num_particles=2)],
     ids=["elbo", "stl"],
 )
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", _named(FLOWS))
 def test_training_a_guide_s_flow_is_the_same_eager_and_as_a_graph(name: str, objective: Any) -> None:
     _check_trained(FlowGuide, name, objective)
 
 
 @pytest.mark.usefixtures("graphs_as_they_are")
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("name", _named(LIKELIHOODS))
 def test_training_a_likelihood_s_flow_is_the_same_eager_and_as_a_graph(name: str) -> None:
     _check_trained(FlowLikelihood, name, ELBO(num_particles=2))
 
 
-OTHER_FLOWS = ("quadratic spline", "affine coupling", "affine autoregressive")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["spline coupling", *(pytest.param(name, marks=pytest.mark.thorough) for name in OTHER_FLOWS)]
+    "name", ["affine coupling", *thorough(["spline coupling", "quadratic spline", "affine autoregressive"])]
 )
 def test_compiled_by_inductor_it_is_the_same_to_rounding(name: str) -> None:
     slow = _trained(FlowLikelihood(name), ELBO(num_particles=2), eager=True)
@@ -215,16 +219,19 @@ def test_at_the_exact_posterior_no_gradient_comes_along_the_path(name: str) -> N
 @pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("name", ["radial", *thorough(["affine autoregressive", "quadratic spline", "planar"])])
 def test_away_from_the_posterior_sticking_the_landing_has_the_mean_of_the_pathwise_gradient(name: str) -> None:
-    """Along one random direction, paired draws; false alarm once in 1,000,000 (4.9 standard errors)."""
-    pair, x = FlowGuide(name).double(), _data(3).double()
+    """Along one random direction, paired draws, each of five copies of three data.
+
+    False alarm once in 1,000,000 (5.5 standard errors, at 59 degrees of freedom).
+    """
+    pair, x = FlowGuide(name).double(), _data(3).double().repeat(5, 1)
     direction = {n: torch.randn(p.shape) for n, p in pair.named_parameters()}
     differences = []
-    for seed in range(300):
+    for seed in range(60):
         pathwise, sticking = (_gradient(pair, o, x, seed) for o in (ELBO(num_particles=4), STL(num_particles=4)))
         differences.append(sum(float(((pathwise[n] - sticking[n]) * direction[n]).sum()) for n in pathwise))
     each = torch.tensor(differences)
     assert each.std() > 1e-3  # the score is there
-    assert abs(float(each.mean())) < 4.9 * float(each.std()) / math.sqrt(len(each))
+    assert abs(float(each.mean())) < 5.5 * float(each.std()) / math.sqrt(len(each))
 
 
 def _site(fn: Any, value: Tensor) -> dict[str, Any]:
@@ -370,7 +377,8 @@ def test_forgetting_leaves_within_a_run_what_a_model_asks_its_flow_itself() -> N
         assert planar._cached_logDetJ is None
 
 
-def test_a_graph_of_a_spline_is_that_of_other_values_too() -> None:
+@pytest.mark.parametrize("inductor", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_graph_of_a_spline_is_that_of_other_values_too(inductor: bool) -> None:
     """As many values outside the spline's box as there happen to be: none while tracing, all later."""
     fn = dist.TransformedDistribution(dist.Normal(torch.zeros(WIDTH), 1.0).to_event(1), [flow("quadratic spline")])
 
@@ -382,5 +390,7 @@ def test_a_graph_of_a_spline_is_that_of_other_values_too() -> None:
     with torch.no_grad(), pyro.validation_enabled(False):
         graph = traced(log_prob, torch.zeros(4, WIDTH))
         assert graph is not log_prob
+        run: Any = _inductor(graph, [torch.zeros(4, WIDTH)]) if inductor else graph
+        rounding = 1e-5 if inductor else 0.0
         for values in (torch.zeros(4, WIDTH), torch.full((4, WIDTH), 5.0), torch.linspace(-4, 4, 12).reshape(4, WIDTH)):
-            assert torch.equal(graph(values), log_prob(values))
+            torch.testing.assert_close(run(values), log_prob(values), rtol=rounding, atol=rounding)

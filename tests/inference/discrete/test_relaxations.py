@@ -95,13 +95,13 @@ def test_the_gradient_is_the_exact_one(
 )
 @pytest.mark.parametrize("double", [TinyDeepSBN, Choice, Blend], ids=lambda double: double.__name__)
 def test_the_value_is_the_bound_at_states(objective: Any, double: type[DiscreteDouble]) -> None:
-    """|t| < 4.5 with 29 degrees in 15 tests: a false alarm once in 600 runs; the seed is fixed."""
+    """|t| < 5.4 with 14 degrees in 15 tests: a false alarm once in 600 runs; the seed is fixed."""
     assert objective.is_bound
     pair = double()
-    x = pair.batch[0].repeat(1000, 1)
-    values = torch.tensor([-objective.loss(pair.model, pair.guide, x) / 1000 for _ in range(30)])
+    x = pair.batch[0].repeat(2000, 1)
+    values = torch.tensor([-objective.loss(pair.model, pair.guide, x) / 2000 for _ in range(15)])
     off = float(values.mean() - exact_value(pair, elbo, 1).detach())
-    assert abs(off) < 4.5 * float(values.std()) / math.sqrt(30)
+    assert abs(off) < 5.4 * float(values.std()) / math.sqrt(15)
 
 
 class Plated(TinySBN):

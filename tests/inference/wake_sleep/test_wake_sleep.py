@@ -142,7 +142,7 @@ def test_weights_are_normalised_for_each_datum_where_pyros_are_those_of_the_batc
 
 
 def test_at_one_datum_the_gradient_has_the_expectation_of_pyros() -> None:
-    """600 draws of both; |z| < 5 for 19 numbers: a false alarm once in 50,000 runs."""
+    """250 draws of both; |z| < 5 for 19 numbers: a false alarm once in 50,000 runs."""
     pair = TinySBN()
     theirs = ReweightedWakeSleep(
         num_particles=2, insomnia=1.0, model_has_params=True, vectorize_particles=True, max_plate_nesting=1
@@ -150,12 +150,12 @@ def test_at_one_datum_the_gradient_has_the_expectation_of_pyros() -> None:
     parameters, draws = list(pair.parameters()), []
     for objective in (RWS(num_particles=2, sleep=0), theirs):
         found = []
-        for _ in range(600):
+        for _ in range(250):
             pair.zero_grad()
             objective.loss_and_grads(pair.model, pair.guide, *pair.batch)
             found.append(torch.cat([torch.as_tensor(p.grad).flatten().clone() for p in parameters]))
         draws.append(torch.stack(found))
-    error = ((draws[0].var(0) + draws[1].var(0)) / 600).sqrt().clamp_min(1e-12)
+    error = ((draws[0].var(0) + draws[1].var(0)) / 250).sqrt().clamp_min(1e-12)
     assert float(((draws[0].mean(0) - draws[1].mean(0)) / error).abs().max()) < 5
 
 
@@ -197,11 +197,11 @@ def test_it_trains_in_pyros_svi_towards_the_evidence(
     """On continuous and on discrete layers the importance-weighted bound of the end is above that of the start."""
     pair = kind()
     x = pair.batch[0].repeat(20, 1) if isinstance(pair, TinyDeepSBN) else torch.full((20, 1), 1.3).double()
-    svi = SVI(pair.model, pair.guide, ClippedAdam({"lr": 0.02}), loss=objective)
+    svi = SVI(pair.model, pair.guide, ClippedAdam({"lr": 0.05}), loss=objective)
     judge = IWELBO(num_particles=100)
     object.__setattr__(judge, "needs_rsample", False)
     before = judge.loss(pair.model, pair.guide, x)
-    for _ in range(150):
+    for _ in range(60):
         svi.step(x)
     assert judge.loss(pair.model, pair.guide, x) < before - 0.5  # 20 data; the noise of the judge is 0.1
 

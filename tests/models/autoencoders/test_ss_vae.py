@@ -160,10 +160,10 @@ def test_it_learns_from_many_data_without_labels_and_few_with_them() -> None:
     y[:2] = truth[:2]
     spec = DataSpec("copies", 20, "binary", num_classes=2, num_data=200, mean=x.mean(0))
     pair = SSVAE(spec, 2, hidden=(20,), classifier=(20,), alpha=10.0)
-    optimizer = torch.optim.Adam(pair.parameters(), 0.01)
+    optimizer = torch.optim.Adam(pair.parameters(), 0.02)
     elbo, guide = TraceEnum_ELBO(max_plate_nesting=1), config_enumerate(pair.guide)
     with isolated():
-        for _ in range(150):
+        for _ in range(70):
             loss = elbo.differentiable_loss(pair.model, guide, x, y) / 200
             optimizer.zero_grad()
             loss.backward()

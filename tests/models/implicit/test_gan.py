@@ -82,6 +82,7 @@ def test_impossible_options_are_refused(options: dict[str, Any], sentence: str) 
         GAN(PLANE, **options)
 
 
+@pytest.mark.usefixtures("graphs_as_they_are")
 def test_a_normalised_generator_draws_each_datum_by_itself_once_trained() -> None:
     pair = GAN(PLANE, 3, hidden=(4,), batch_norm=True)
     assert check_pair(pair, (torch.randn(6, 2),)).ok
@@ -120,6 +121,7 @@ def test_log_weights_of_a_pair_without_a_density_are_refused() -> None:
         ppgen.log_weights(GAN(PLANE, 2, hidden=(3,)), (X,), 10)
 
 
+@pytest.mark.usefixtures("graphs_as_they_are")
 def test_rules_hold_or_do_not_apply_for_a_stated_reason() -> None:
     report = check_pair(GAN(DataSpec("plane", 2, "real", num_data=60), 3, hidden=(4,)), (torch.randn(6, 2),))
     assert report.ok
@@ -135,6 +137,7 @@ class Mixed(torch.nn.Module):
         return x - x.mean(-2, keepdim=True)
 
 
+@pytest.mark.usefixtures("graphs_as_they_are")
 def test_draws_that_depend_on_their_company_are_found() -> None:
     pair = GAN(PLANE, 3, hidden=(4,))
     pair.generator.append(Mixed())
