@@ -47,7 +47,8 @@ def test_a_datum_has_a_reference_where_every_latent_mixes_and_has_a_hundred_draw
 
 def first(x: Tensor) -> Tensor:
     """The data that the question is about, (4, D)."""
-    return dataset_from(x).train[0][:4]
+    rows: Tensor = dataset_from(x).train[0][:4]
+    return rows
 
 
 @pytest.fixture(scope="module")
