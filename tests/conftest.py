@@ -1,7 +1,10 @@
 """What every test starts from and must leave behind: a seed, no stored parameters, unchanged settings."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -142,6 +145,29 @@ def require_data(data_dir: Path) -> Callable[[str], Path]:
         return path
 
     return path_of
+
+
+IMPORTS = """
+import json, sys
+import ppgen
+import ppgen.data
+import ppgen.report.page
+import ppgen.pages.pictures
+first = [*sys.modules]
+import torch
+from ppgen.pages.charts import Curve, draw_curves
+ppgen.pages.pictures.png(ppgen.pages.pictures.grid(torch.ones(1, 4), (2, 2), 1))
+draw_curves([Curve("", [1], [1])], x_label="", y_label="").svg("one point")
+print(json.dumps([first, [*sys.modules]]))
+"""
+
+
+@pytest.fixture(scope="session")
+def imported() -> tuple[set[str], set[str]]:
+    """What is imported with ppgen and the report's page; and what is when a picture and a chart were drawn."""
+    command = [sys.executable, "-W", "error::UserWarning", "-c", IMPORTS]
+    first, drawn = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return set(first), set(drawn)
 
 
 @pytest.fixture

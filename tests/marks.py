@@ -11,5 +11,6 @@ __all__ = ["thorough"]
 
 
 def thorough(cases: Iterable[Any]) -> list[Any]:
-    """Cases of a test that ``make thorough`` runs alone."""
-    return [pytest.param(case, marks=pytest.mark.thorough) for case in cases]
+    """Cases of a test that ``make thorough`` runs alone; a tuple is one of several parameters."""
+    marks = pytest.mark.thorough
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=marks) for case in cases]

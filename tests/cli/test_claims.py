@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TypeAlias
@@ -13,6 +11,7 @@ import pytest
 from ppgen.files.writing import LOCK, claimed
 from ppgen.runs.directory import FILES
 from tests.cli_cases import COMPARE, QUICK, RESUME, files, run
+from tests.processes import command_line, started
 
 Capture: TypeAlias = pytest.CaptureFixture[str]
 
@@ -30,17 +29,13 @@ def test_a_folder_in_use_is_refused_and_left_alone(capsys: Capture, command: lis
 
 def test_a_run_that_is_being_trained_is_not_gone_on_with_by_another_process(capsys: Capture) -> None:
     endless = ["100000" if argument == "3" else argument for argument in QUICK]
-    process = subprocess.Popen([sys.executable, "-m", "ppgen", *endless, "--out", "r"], stderr=subprocess.PIPE)
-    try:
+    with started(command_line, [*endless, "--out", "r"], Path("said").absolute()) as process:
         deadline = time.monotonic() + 60
         while not Path("r", "checkpoint.safetensors").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         said = run(capsys, *endless, "--out", "r", "--resume").sentence
         assert f"r is in use: process {process.pid} on " in said
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.communicate()
+        assert process.is_alive()
     assert Path("r", LOCK).exists()
     before = Path("r", "config.json").read_bytes()
     assert "holds a run already" in run(capsys, *QUICK, "--out", "r").sentence

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import runpy
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ppgen.files.checkpoint import read_checkpoint
 from ppgen.registry import DATA, MODELS, OBJECTIVES
 from ppgen.training.options import TrainingOptions
 from tests.cli_cases import QUICK, SMALL, USER_FILE, files, run
+from tests.processes import command_line, started
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("list", "train", "evaluate", "sample", "embed", "compare", "diagnose", "check", "report")
@@ -307,37 +309,36 @@ def test_the_shell_completes_names(
     assert capsys.readouterr().out.split() == expected
 
 
-def test_python_runs_the_package() -> None:
-    done = subprocess.run([sys.executable, "-m", "ppgen", "--version"], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (f"{ppgen.__version__}\n", "")
+def test_python_runs_the_package(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["ppgen", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("ppgen", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr() == (f"{ppgen.__version__}\n", "")
 
 
 @pytest.fixture
-def endless() -> Iterator[subprocess.Popen[str]]:
+def endless(tmp_path: Path) -> Iterator[BaseProcess]:
     """A training in a process of its own that would take hours."""
     forever = ["1000000" if argument == "3" else argument for argument in QUICK]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ppgen", *forever, "--out", "r"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.kill()
-    process.communicate()
+    with started(command_line, [*forever, "--out", "r"], tmp_path / "said") as process:
+        yield process
 
 
 def test_ctrl_c_writes_the_checkpoint_and_resume_goes_on(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, endless: subprocess.Popen[str]
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, endless: BaseProcess
 ) -> None:
     deadline = time.monotonic() + 60
     while not (tmp_path / "r" / "metrics.jsonl").exists():
         assert time.monotonic() < deadline, "the training did not start"
         time.sleep(0.05)
-    endless.send_signal(signal.SIGINT)
-    _, err = endless.communicate(timeout=30)
-    assert endless.returncode == 130
-    assert err == "ppgen: stopped; r holds the run: go on with the same command and --resume.\n"
+    assert endless.pid is not None
+    os.kill(endless.pid, signal.SIGINT)
+    endless.join(timeout=30)
+    assert endless.exitcode == 130
+    assert (
+        tmp_path / "said"
+    ).read_text() == "ppgen: stopped; r holds the run: go on with the same command and --resume.\n"
     turn = read_checkpoint(tmp_path / "r" / "checkpoint.safetensors")[1]["turn"]
     assert turn >= 100
     longer = [str(turn + 2) if argument == "3" else argument for argument in QUICK]

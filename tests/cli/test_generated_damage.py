@@ -160,7 +160,7 @@ ON_A_RUN = {name: line for name, line in BRIEF.items() if line[1:2] == ["r"]} | 
 
 
 @pytest.mark.parametrize("name", ON_A_RUN)
-@generated(st.data(), examples=10)
+@generated(st.data(), examples=6)
 def test_a_damaged_run_is_worked_with_or_left_alone(
     capsys: Capture, judged: Path, name: str, data: st.DataObject
 ) -> None:
@@ -178,7 +178,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@generated(st.data(), examples=10)
+@generated(st.data(), examples=6)
 def test_a_damaged_plan_is_repeated_or_refused(capsys: Capture, compared: Path, data: st.DataObject) -> None:
     with copied(compared):
         _harm(data, Path("r/config.json"))

@@ -21,6 +21,7 @@ from ppgen.runs.load import load
 from tests.cli.test_bad_input import TRAIN, Capture
 from tests.cli_cases import BRIEF, COMPARE, QUICK, RESUME, files, run
 from tests.kills import COMMANDS, TRAININGS
+from tests.marks import thorough
 
 
 @pytest.fixture
@@ -147,12 +148,11 @@ def test_a_disk_that_fills_leaves_the_run_whole_and_it_goes_on_when_there_is_roo
 @pytest.mark.parametrize(
     ("kills", "what"),
     [
-        (12, ["vae"]),
-        pytest.param(2, ["vae", "--compiled"], marks=pytest.mark.slow),
-        pytest.param(4, ["rbm", "gan", "vae, patience"], marks=pytest.mark.thorough),
-        pytest.param(2, list(COMMANDS), marks=pytest.mark.slow),
+        (6, ["vae", "evaluate"]),
+        *thorough(
+            [(2, ["vae", "--compiled"]), (4, ["rbm", "gan", "vae, patience"]), (12, ["vae"]), (2, list(COMMANDS))]
+        ),
     ],
-    ids=["eager", "compiled", "other families", "commands"],
 )
 def test_a_process_killed_at_any_instant_loses_nothing_and_what_goes_on_ends_as_if_it_had_not_been(
     kills: int, what: list[str]

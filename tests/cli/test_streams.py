@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ppgen.cli import main
+from tests.marks import thorough
 
 PARTICLES = ["--particles", "30", "--num-data", "3"]
 
@@ -42,7 +43,7 @@ def test_what_cannot_be_encoded_is_replaced(
     assert written.decode(encoding).strip()
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+@pytest.mark.parametrize("options", [[], *thorough([["--json"]])], ids=["table", "json"])
 def test_a_reader_that_leaves_is_told_nothing(options: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -10,6 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from ppgen.comparison.statistics import Bias, Interval, Moments, Reference, bias_of, jackknife, normal_score
+from tests.marks import thorough
 
 SIZE, LEVEL, ALPHA = 8, 0.95, 1e-4
 FALSE_ALARM = 1e-3
@@ -94,8 +95,7 @@ def test_the_interval_of_the_work_holds_the_spread_of_the_time() -> None:
     assert widths[1] > 1.5 * widths[0]
 
 
-@pytest.mark.parametrize("dims", [1, 50])
-@pytest.mark.parametrize("drawn", [False, True], ids=["exact", "drawn"])
+@pytest.mark.parametrize(("dims", "drawn"), [(1, False), (50, True), *thorough([(50, False), (1, True)])])
 def test_alarms_are_as_rare_as_the_level_says(dims: int, drawn: bool) -> None:
     """2,000 replications at 5%: not more alarms than that, and since the two tests share the level, not many fewer."""
     mean, scale = torch.randn(dims, dtype=torch.float64), torch.rand(dims, dtype=torch.float64) + 0.1

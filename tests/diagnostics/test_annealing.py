@@ -87,7 +87,7 @@ def test_the_sandwich_holds_the_exact_evidence_and_is_narrow_at_the_default_budg
 def test_bounds_with_one_power_are_those_of_importance_sampling_from_the_prior_and_wide() -> None:
     torch.manual_seed(0)
     pair, x = true_pair()
-    found = evidence_bounds(pair, (x,), Budget(num_powers=1))
+    found = evidence_bounds(pair, (x,), Budget(num_powers=1, num_leapfrogs=1))
     assert float((pair.log_evidence(x).detach() - found.lower).mean()) > 1
     assert float((found.simulated_upper - found.simulated_lower).mean()) > 1
 
@@ -98,7 +98,7 @@ def test_latents_of_the_whole_data_set_are_held_and_the_evidence_is_given_them()
     pair, x = SharedYardstick(), torch.tensor([-1.0, 1.5], dtype=torch.float64)
     with torch.no_grad():
         pair.log_s.fill_(-12.0)
-    found = evidence_bounds(pair, (x,), Budget(num_chains=200))
+    found = evidence_bounds(pair, (x,), Budget(num_chains=200, num_leapfrogs=2))
     exact = torch.distributions.Normal(pair.b, (1 + pair.w.square()).sqrt()).log_prob(x)
     assert float((found.lower - exact).detach().abs().max()) < 0.1
     assert float((found.simulated_upper - found.simulated_lower).abs().max()) < 0.2
@@ -106,7 +106,7 @@ def test_latents_of_the_whole_data_set_are_held_and_the_evidence_is_given_them()
 
 def test_the_random_state_decides_and_parameters_are_left_alone() -> None:
     pair, x = true_pair()
-    budget, before = Budget(num_powers=3, num_chains=2), [value.clone() for value in pair.parameters()]
+    budget, before = Budget(num_powers=3, num_chains=2, num_leapfrogs=1), [value.clone() for value in pair.parameters()]
     torch.manual_seed(0)
     first = evidence_bounds(pair, (x,), budget, num_simulated=4)
     torch.manual_seed(0)

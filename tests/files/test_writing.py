@@ -5,32 +5,21 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import subprocess
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from ppgen.errors import UsageError
 from ppgen.files.writing import LOCK, claimed, write_all, write_whole
-
-CLAIM_AND_WAIT = """
-import sys
-from pathlib import Path
-from ppgen.files.writing import claimed
-with claimed(Path(sys.argv[1])):
-    print("claimed", flush=True)
-    sys.stdin.read()
-"""
+from tests.processes import FORK, started
 
 
-def _claiming(folder: Path) -> subprocess.Popen[str]:
-    """Another process that has claimed ``folder`` until its input ends."""
-    command = [sys.executable, "-c", CLAIM_AND_WAIT, str(folder)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "claimed\n"
-    return process
+def _claim(folder: Path, theirs: Connection) -> None:
+    """Claim ``folder``, say so, and wait for a word."""
+    with claimed(folder):
+        theirs.send("claimed")
+        theirs.recv()
 
 
 def _names(folder: Path) -> set[str]:
@@ -38,21 +27,24 @@ def _names(folder: Path) -> set[str]:
 
 
 def test_a_folder_that_another_process_claimed_is_refused_and_the_process_named(tmp_path: Path) -> None:
-    process = _claiming(tmp_path / "r")
-    with (
-        pytest.raises(UsageError, match=f"r is in use: process {process.pid} on .* writes to it"),
-        claimed(tmp_path / "r"),
-    ):
-        pass
-    process.communicate()
+    ours, theirs = FORK.Pipe()
+    with started(_claim, tmp_path / "r", theirs) as process:
+        assert ours.recv() == "claimed"
+        with (
+            pytest.raises(UsageError, match=f"r is in use: process {process.pid} on .* writes to it"),
+            claimed(tmp_path / "r"),
+        ):
+            pass
+        ours.send("end")
+        process.join()
     with claimed(tmp_path / "r"):
         assert _names(tmp_path / "r") == {LOCK}
 
 
 def test_the_lock_of_a_process_that_was_killed_does_not_block(tmp_path: Path) -> None:
-    process = _claiming(tmp_path)
-    process.kill()
-    process.communicate()
+    ours, theirs = FORK.Pipe()
+    with started(_claim, tmp_path, theirs):
+        assert ours.recv() == "claimed"
     assert _names(tmp_path) == {LOCK}
     with claimed(tmp_path):
         assert str(os.getpid()) in (tmp_path / LOCK).read_text()

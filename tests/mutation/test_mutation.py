@@ -138,4 +138,4 @@ def breaks(tell: Callable[[Any], None]) -> None:
     ],
 )
 def test_a_fork_says_what_it_did_and_whether_it_ended(work: Any, said: list[Any], ended: bool) -> None:
-    assert forked(work, seconds=0.5) == (said, ended)
+    assert forked(work, seconds=0.3) == (said, ended)

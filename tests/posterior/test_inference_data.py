@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -259,7 +257,7 @@ def test_a_data_plate_of_another_name_is_found(name: str | None) -> None:
 
 @pytest.mark.parametrize("model", [centred, non_centred, unplated])
 def test_mcmc_converts_chain_by_chain(model: Callable[..., None]) -> None:
-    mcmc = MCMC(NUTS(model), num_samples=20, warmup_steps=20, disable_progbar=True)
+    mcmc = MCMC(NUTS(model, max_tree_depth=3), num_samples=20, warmup_steps=20, disable_progbar=True)
     mcmc.run(ERRORS, EFFECTS)
     idata = to_inference_data(mcmc)
     assert set(idata.groups()) == POSTERIOR_GROUPS | PRIOR_GROUPS | {"observed_data"}
@@ -271,7 +269,7 @@ def test_mcmc_converts_chain_by_chain(model: Callable[..., None]) -> None:
 
 
 def test_mcmc_log_likelihood_is_that_of_its_draws() -> None:
-    mcmc = MCMC(NUTS(centred), num_samples=10, warmup_steps=10, disable_progbar=True)
+    mcmc = MCMC(NUTS(centred, max_tree_depth=3), num_samples=10, warmup_steps=10, disable_progbar=True)
     mcmc.run(ERRORS, EFFECTS)
     expected = dist.Normal(mcmc.get_samples()["theta"], ERRORS).log_prob(EFFECTS)
     np.testing.assert_allclose(to_inference_data(mcmc).log_likelihood["y"].values[0], expected, rtol=1e-5)
@@ -333,7 +331,8 @@ def test_arviz_works_on_the_file(tmp_path: Path) -> None:
 
 def test_a_diagnosed_run_keeps_its_posterior(tmp_path: Path) -> None:
     data = ppgen.load_data("linear_gaussian")
-    run = ppgen.fit(ppgen.make_pair("linear_gaussian", data.spec), data, ELBO(), steps=2, out=tmp_path / "run")
+    pair = ppgen.make_pair("linear_gaussian", data.spec)
+    run = ppgen.fit(pair, data, ELBO(), steps=2, eager=True, out=tmp_path / "run")
     found = run.diagnose(num_data=20, num_particles=200, questions=["importance"])
     idata = az.from_netcdf(tmp_path / "run" / "posterior.nc")
     assert idata.posterior.attrs["diagnosis_importance"] == found["importance"].number
@@ -374,6 +373,5 @@ def test_bad_input_is_one_sentence(source: Any, batch: Any, options: dict[str, A
         to_inference_data(source, batch, **options)
 
 
-def test_import_does_not_load_arviz() -> None:
-    code = "import sys, ppgen; assert not {'arviz', 'xarray', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_import_does_not_load_arviz(imported: tuple[set[str], set[str]]) -> None:
+    assert not {"arviz", "xarray", "scipy", "pandas", "matplotlib"} & imported[0]

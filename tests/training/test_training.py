@@ -262,7 +262,8 @@ def test_an_autoguide_and_a_plain_module_train() -> None:
             pyro.sample("x", dist.Bernoulli(rate).to_event(1), obs=x)
 
     guide = pyro.infer.autoguide.AutoNormal(model)
-    ppgen.fit(ppgen.pair_from(model, guide), data, ELBO(), steps=1500, **{**QUICK, "validate_every": 500})
+    options = {**QUICK, "lr": 0.05, "validate_every": 100}
+    ppgen.fit(ppgen.pair_from(model, guide), data, ELBO(), steps=300, **options)
     posterior = guide.median()["rate"]
     rows = data.train[0]
     exact = (1 + rows.sum(0)) / (2 + len(rows))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen.data import Dataset, DataSpec
-from ppgen.diagnostics import Diagnosis, Finding
+from ppgen.diagnostics import Budget, Diagnosis, Finding
 from ppgen.diagnostics.questions.gaps import _error
 from ppgen.models import GAN, RBM, LinearGaussian
 from tests.diagnostics.linear import data_of, exact, scaled
@@ -87,6 +87,14 @@ def test_the_sandwich_is_narrow_and_the_guides_own_bound_agrees(diagnosed: Diagn
     assert found.details.shortfall == pytest.approx(0, abs=0.1)
 
 
+@pytest.fixture
+def short_annealing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty powers and one leapfrog."""
+    budget = Budget(num_powers=20, num_leapfrogs=1)
+    monkeypatch.setattr("ppgen.diagnostics.questions.sandwich.Budget", lambda: budget)
+
+
+@pytest.mark.usefixtures("short_annealing")
 def test_a_guide_far_off_has_a_bound_that_is_seen_to_fall_short() -> None:
     pair = exact(weight())
     with torch.no_grad():
@@ -107,6 +115,7 @@ class Hole(HalfWrong):
             pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
 
 
+@pytest.mark.usefixtures("short_annealing")
 @pytest.mark.parametrize("question", ["gaps", "sandwich"])
 def test_a_datum_whose_density_is_not_finite_is_named(question: str) -> None:
     x = torch.tensor([[-1.0], [0.3], [1.0], [0.5], [2.0]], dtype=torch.float64)
