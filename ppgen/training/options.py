@@ -40,6 +40,10 @@ class TrainingOptions:
         checkpoint_seconds: least time between two checkpoints (they are written after validations).
         seed: of everything random in training.
         eager: do not compile the steps.
+
+    >>> options = TrainingOptions(lr=0.1, schedule="linear(1, 0, 1000)")
+    >>> options.rate(500, total=1000)
+    0.05
     """
 
     epochs: Count = 100
