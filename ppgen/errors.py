@@ -38,7 +38,15 @@ __all__ = [
 
 
 class UsageError(ValueError):
-    """Bad input. The message is the one sentence shown to the user; the command line exits with code 2."""
+    """Bad input. The message is the one sentence shown to the user; the command line exits with code 2.
+
+    >>> import ppgen
+    >>> try:
+    ...     ppgen.load_data("digit")
+    ... except ppgen.UsageError as error:
+    ...     print(error)
+    expected a registered data set, got 'digit': did you mean 'digits'? Known names: ...
+    """
 
 
 class DivergedError(UsageError):

@@ -43,6 +43,10 @@ class Schedule(ABC):
 
     Raises:
         UsageError: an argument is none that it takes.
+
+    >>> schedule = parse_schedule("linear(0, 1, 1000)")
+    >>> schedule, schedule(500), schedule.extremes()
+    (linear(0, 1, 1000), 0.5, (0.0, 1.0))
     """
 
     def __post_init__(self) -> None:

@@ -39,7 +39,7 @@ __all__ = ["CIWAE"]
 class CIWAE(Reduction):
     """``beta`` ELBO + (1 - ``beta``) IWELBO, on ``num_particles`` (K) shared particles.
 
-    >>> log_w = torch.tensor([[0.0], [2.0]])
+    >>> log_w = torch.tensor([[0.0], [2.0]])  # whose mean is 1
     >>> [round(float(CIWAE(num_particles=2, beta=beta).reduce(log_w)), 4) for beta in (1.0, 0.5, 0.0)]
     [1.0, 1.2169, 1.4338]
     """

@@ -58,6 +58,12 @@ class CVAE(Pair):
 
     Raises:
         UsageError: the data have no labels, or not all, a size is not positive, or the activation is unknown.
+
+    >>> from ppgen.draws import prior_samples
+    >>> pair = CVAE(DataSpec("pictures", 64, "binary", num_classes=10), latent_dim=2, hidden=(16,))
+    >>> x, y = torch.zeros(10, 64), torch.arange(10)
+    >>> prior_samples(pair, (x, y), 20).x.shape  # two of each class
+    torch.Size([20, 64])
     """
 
     def __init__(

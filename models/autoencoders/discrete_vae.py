@@ -69,6 +69,12 @@ class DiscreteVAE(Pair):
     Raises:
         UsageError: a size is not positive, there are fewer than two classes, a name is unknown, or ``"conv"`` is asked
             for data without an image shape.
+
+    >>> from ppgen.draws import prior_latents
+    >>> pair = DiscreteVAE(DataSpec("pictures", 64, "binary"), 20, classes=10, hidden=())
+    >>> z = prior_latents(pair, (torch.zeros(1, 64),), 7)["z"]  # side by side
+    >>> z.shape, bool((z.unflatten(1, (20, 10)).sum(-1) == 1).all())
+    (torch.Size([7, 200]), True)
     """
 
     mean: Tensor

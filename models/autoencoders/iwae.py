@@ -64,6 +64,11 @@ class IWAE(Pair):
 
     Raises:
         UsageError: a size is not positive, there are not two layers of them, or the activation is unknown.
+
+    >>> from ppgen.draws import prior_latents
+    >>> pair = IWAE(DataSpec("pictures", 64, "binary"), (5, 2), hidden=((16,), (8,)))
+    >>> {name: tuple(z.shape) for name, z in prior_latents(pair, (torch.zeros(1, 64),), 7).items()}  # from the top
+    {'z2': (7, 2), 'z1': (7, 5)}
     """
 
     def __init__(

@@ -106,6 +106,11 @@ class SSVAE(Pair):
     Raises:
         UsageError: the data have no labels, a size or weight is not positive, a name is unknown, or ``"conv"`` or
             ``max_shift`` is asked for data without an image shape.
+
+    >>> pair = SSVAE(DataSpec("pictures", 64, "binary", num_classes=10), latent_dim=2, hidden=(16,), classifier=(16,))
+    >>> probs = pair.classify(torch.zeros(5, 64))
+    >>> probs.shape, torch.allclose(probs.sum(-1), torch.ones(5))
+    (torch.Size([5, 10]), True)
     """
 
     mean: Tensor

@@ -66,6 +66,12 @@ class VAE(Pair):
 
     Raises:
         UsageError: a size is not positive, a name is unknown, or ``"conv"`` is asked for data without an image shape.
+
+    >>> import ppgen
+    >>> pair = VAE(DataSpec("pictures", 64, "binary", image_shape=(8, 8)), latent_dim=2, hidden=(16,))
+    >>> x = torch.rand(5, 64).round()
+    >>> ppgen.log_weights(pair, (x,), num_particles=100).shape  # log p(x, z) - log q(z | x)
+    torch.Size([100, 5])
     """
 
     def __init__(

@@ -73,6 +73,11 @@ class SBN(Pair):
 
     Raises:
         UsageError: a size is not positive, the activation is unknown, or there are more blocks than units in a layer.
+
+    >>> from ppgen.draws import prior_latents
+    >>> pair = SBN(DataSpec("pictures", 64, "binary"), layers=(5, 2))
+    >>> {name: tuple(z.shape) for name, z in prior_latents(pair, (torch.zeros(1, 64),), 7).items()}  # from the top
+    {'z2': (7, 2), 'z1': (7, 5)}
     """
 
     mean: Tensor

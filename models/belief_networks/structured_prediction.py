@@ -77,6 +77,12 @@ class StructuredPrediction(Pair):
     Raises:
         UsageError: a datum has fewer than two numbers, a size is not positive, there are fewer than two classes, or
             the activation is unknown.
+
+    >>> from ppgen.draws import prior_samples
+    >>> pair = StructuredPrediction(DataSpec("pictures", 64, "binary"), layers=(5, 5))
+    >>> x = torch.rand(3, 64).round()
+    >>> torch.equal(prior_samples(pair, (x,), 3).x[:, :32], x[:, :32])  # the upper half is the given one
+    True
     """
 
     mean: Tensor

@@ -74,6 +74,12 @@ class RBM(EnergyPair):
 
     Raises:
         UsageError: a size is not positive, or the kind of visible layer does not fit the data.
+
+    >>> import ppgen
+    >>> pair = RBM(DataSpec("bits", 4, "binary"), hidden=2)
+    >>> _ = nn.init.zeros_(pair.weight)
+    >>> round(ppgen.log_z(pair, exact=True).value / math.log(2), 4)  # 2^6 states of equal energy
+    6.0
     """
 
     base_bias: Tensor

@@ -69,6 +69,13 @@ class LinearGaussian(Pair):
 
     Raises:
         UsageError: the data are not real, a size or the noise is not positive, or the guide is unknown.
+
+    >>> import ppgen
+    >>> pair, x = LinearGaussian(DataSpec("numbers", 3, "real")), torch.randn(5, 3)
+    >>> pair.set_exact_guide()
+    >>> log_w = ppgen.log_weights(pair, (x,), num_particles=10)  # all of a datum are its evidence
+    >>> torch.allclose(log_w, pair.log_evidence(x).expand(10, 5), atol=1e-4)
+    True
     """
 
     def __init__(

@@ -81,6 +81,12 @@ class GMM(Pair):
     Raises:
         UsageError: the data are neither real nor binary, a size or scale is not positive, the covariance is unknown,
             or a full one is asked to be latent.
+
+    >>> pair = GMM(DataSpec("numbers", 1, "real"), num_components=2)
+    >>> pair.start_at(means=[[-3.0], [3.0]])
+    >>> pair.responsibilities(torch.tensor([[-3.0], [0.0]])).detach()
+    tensor([[1.0000e+00, 1.5230e-08],
+            [5.0000e-01, 5.0000e-01]])
     """
 
     def __init__(

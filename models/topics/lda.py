@@ -90,6 +90,10 @@ class LDA(Pair):
 
     Raises:
         UsageError: the data are not counts, a size or concentration is not positive, or a name is unknown.
+
+    >>> pair = LDA(DataSpec("documents", 50, "counts"), num_topics=3)
+    >>> pair.topics.shape, torch.allclose(pair.topics.sum(-1), torch.ones(3))
+    (torch.Size([3, 50]), True)
     """
 
     shares_site: ClassVar[str] = "log_theta"

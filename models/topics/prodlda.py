@@ -84,6 +84,11 @@ class ProdLDA(Pair):
 
     Raises:
         UsageError: the data are not counts, a size or the concentration is not positive, the dropout is not below 1.
+
+    >>> pair = ProdLDA(DataSpec("documents", 50, "counts"), num_topics=3)
+    >>> probs = pair.log_probs(torch.tensor([0.2, 0.3, 0.5])).exp()  # of the words of a document with these topics
+    >>> probs.shape, torch.allclose(probs.sum(), torch.ones(()))
+    (torch.Size([50]), True)
     """
 
     shares_site: ClassVar[str] = "z"

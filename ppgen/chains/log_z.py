@@ -44,6 +44,15 @@ class LogZ:
 
     ``effective_sample_size`` is that of the weights, (sum w)^2 / sum w^2: far below ``num_chains``, neither the value
     nor its error bar is to be trusted. It and the numbers of AIS are None where ``exact``.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.RBM(ppgen.DataSpec("bits", 4, "binary"), hidden=2)
+    >>> _ = torch.nn.init.zeros_(pair.weight)  # 2^6 states of equal energy
+    >>> log_z(pair, exact=True)
+    LogZ(value=4.158..., standard_error=0.0, exact=True, ...)
+    >>> found = log_z(pair, num_temperatures=10, num_chains=5)
+    >>> round(found.value, 3), round(found.effective_sample_size)  # of chains of equal weight
+    (4.159, 5)
     """
 
     value: float

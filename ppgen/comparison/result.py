@@ -26,6 +26,20 @@ class Comparison(Brief):
         num_data: B of the batch.
         repeats: R, the groups of draws behind all error bars.
         num_tests: how many tests for bias share the false-alarm rate ``options.false_alarm``.
+
+    >>> import ppgen, torch
+    >>> _ = torch.manual_seed(0)
+    >>> pair, x = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,)), torch.ones(1, 3)
+    >>> options = ComparisonOptions(draws=32, repeats=16, blocks=["guide"], warmup=0, eager=True)
+    >>> found = ppgen.compare(pair, (x,), ["reinforce"], comparison=options)
+    >>> found.best
+    {'elbo': 'reinforce'}
+    >>> found.points[0]
+    PointResult(at='init', step=0, evidence=Evidence(value=..., standard_error=0.0, method='enumerated', ...), ...)
+    >>> found.points[0].objectives[0]
+    ObjectiveResult(label='reinforce', ..., bound=Interval(value=..., low=..., high=...), ..., draws=32, ...)
+    >>> found.points[0].objectives[0].whole
+    BlockResult(name='all', num_parameters=19, ..., bias=Bias(along=...), verdict='no bias seen')
     """
 
     points: tuple[PointResult, ...]

@@ -53,6 +53,11 @@ class Dataset:
     Raises:
         UsageError: a split is not what ``spec`` says (see :func:`ppgen.data.validate.check_split`), or is of another
             kind than train; another part is of a wrong type, or does not fit ``spec``.
+
+    >>> x = torch.arange(8.0).reshape(4, 2)
+    >>> data = Dataset(DataSpec("numbers", 2, "real"), train=(x[:3],), test=(x[3:],))
+    >>> data, data.rows("test")
+    (data 'numbers': 3 to train, 1 held out for test, (tensor([[6., 7.]]),))
     """
 
     spec: DataSpec

@@ -19,7 +19,12 @@ __all__ = ["LinearGaussianTruth", "linear_gaussian", "linear_gaussian_truth"]
 
 @dataclass(frozen=True, eq=False)
 class LinearGaussianTruth:
-    """The parameters that the data came from: weight (D, latent), loc (D,), noise (a standard deviation)."""
+    """The parameters that the data came from: weight (D, latent), loc (D,), noise (a standard deviation).
+
+    >>> truth = LinearGaussianTruth(torch.tensor([[3.0]]), torch.zeros(1), noise=4.0)
+    >>> truth.log_prob(torch.tensor([[5.0]]))  # N(5; 0, 5^2): -1/2 - log 5 - log(2 pi) / 2
+    tensor([-3.0284])
+    """
 
     weight: Tensor
     loc: Tensor

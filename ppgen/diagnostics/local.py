@@ -88,6 +88,12 @@ class LocalWeights:
 
     ``own`` is ``amortised`` where the search ended with a lower bound than it began with, over all data.
     ``full`` is None where a latent of the data is discrete, or there are more than 512 numbers of them.
+
+    >>> import ppgen
+    >>> pair, x = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,)), torch.ones(2, 3)
+    >>> found = local_log_weights(pair, (x,), num_particles=5, search=Search(num_steps=2))
+    >>> found.amortised.shape, bool(found.own.mean() >= found.amortised.mean()), found.full  # its latents are discrete
+    (torch.Size([5, 2]), True, None)
     """
 
     amortised: Tensor

@@ -22,6 +22,12 @@ class Question:
     Args:
         title: the question as people ask it, so that yes is good.
         answer: says what is found.
+
+    >>> @asks("Are there data enough?")
+    ... def enough(case: Case) -> Finding | None:
+    ...     return Finding(status="good" if case.num_data > 100 else "warn", number=case.num_data, threshold=100)
+    >>> enough.name, enough.title
+    ('enough', 'Are there data enough?')
     """
 
     title: str

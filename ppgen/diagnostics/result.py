@@ -47,6 +47,15 @@ class Diagnosis(Brief):
 
     ``num_data`` of ``split`` were looked at, ``num_particles`` drawn for each. ``left_out`` says which questions
     do not arise for such a pair, and why; empty where all do.
+
+    >>> import ppgen, torch
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"), latent_dim=1)
+    >>> pair.set_exact_guide()
+    >>> found = ppgen.diagnose(pair, torch.zeros(20, 3), num_particles=130, questions=["importance"])
+    >>> found.verdict, found.sentence
+    ('good', "Yes to every question: “Do the guide's draws, weighted, stand for the posterior?”")
+    >>> found["importance"]
+    Finding(question='importance', ..., status='good', number=0.0, threshold=0.526..., ...)
     """
 
     findings: tuple[AnyFinding, ...]

@@ -21,6 +21,11 @@ class AutoregressiveBernoulli(TorchDistribution):
         logits: a, (..., U).
         weight: R, (U, U); what it has of a unit's own block and of later ones is not read.
         num_blocks: G.
+
+    >>> weight = torch.tensor([[0.0, 0.0], [9.0, 0.0]])  # the second unit follows the first
+    >>> units = AutoregressiveBernoulli(torch.zeros(2), weight, num_blocks=2)
+    >>> units.log_prob(torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    tensor([-0.6933, -9.6933])
     """
 
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012  # torch's protocol

@@ -24,6 +24,10 @@ class BagOfWords(TorchDistribution):
     Args:
         log_probs: log p_v of each word, (..., V), each row summing to one in probability.
         length: words in the document, n, of a shape that broadcasts with (...,).
+
+    >>> words = BagOfWords(torch.tensor([0.5, 0.5]).log(), torch.tensor(2.0))
+    >>> words.log_prob(torch.tensor([[2.0, 0.0], [1.0, 1.0]])).exp()
+    tensor([0.2500, 0.5000])
     """
 
     arg_constraints = {"log_probs": constraints.real_vector, "length": constraints.nonnegative}  # noqa: RUF012

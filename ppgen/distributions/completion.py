@@ -22,6 +22,11 @@ class Completion(TorchDistribution):
     Args:
         given: (..., G).
         rest: a distribution of event shape (R,), and of a batch shape that broadcasts with (...,).
+
+    >>> import pyro.distributions as dist
+    >>> whole = Completion(torch.tensor([7.0]), dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    >>> whole.mean, whole.log_prob(torch.tensor([7.0, 0.0, 0.0]))  # of the last two: -log 2 pi
+    (tensor([7., 0., 0.]), tensor(-1.8379))
     """
 
     arg_constraints = {"given": constraints.real_vector}  # noqa: RUF012  # torch's protocol

@@ -68,6 +68,10 @@ class LogDirichlet(TorchDistribution):
 
     Args:
         concentration: a, (..., T), positive.
+
+    >>> y = LogDirichlet(torch.full((3,), 1e-3)).sample((5,))
+    >>> bool(y.isfinite().all()), torch.allclose(y.exp().sum(-1), torch.ones(5))
+    (True, True)
     """
 
     arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}  # noqa: RUF012

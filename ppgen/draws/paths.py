@@ -41,6 +41,12 @@ class Traversal:
 
     ``means`` (rows, columns, D) of p(x | z); ``labels`` of the rows, such as ``z[3]``; ``kl`` (rows,) in nats,
     falling; ``quantiles`` (columns,), probabilities.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.VAE(ppgen.DataSpec("bits", 4, "binary"), latent_dim=2, hidden=(3,))
+    >>> walk = latent_traversal(pair, (torch.ones(5, 4),), columns=3)
+    >>> walk.means.shape, sorted(walk.labels), walk.quantiles.tolist()
+    (torch.Size([2, 3, 4]), ['z[0]', 'z[1]'], [0.02, 0.5, 0.98])
     """
 
     means: Tensor
@@ -55,6 +61,12 @@ class Interpolation:
 
     ``label`` is the latent's name; ``rotated`` says whether the path turns from one draw to the other (see
     :func:`interpolation`) or is straight.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.VAE(ppgen.DataSpec("bits", 4, "binary"), latent_dim=2, hidden=(3,))
+    >>> path = interpolation(pair, (torch.ones(1, 4),), rows=2, columns=3)
+    >>> path.means.shape, path.label, path.rotated
+    (torch.Size([2, 3, 4]), 'z', True)
     """
 
     means: Tensor

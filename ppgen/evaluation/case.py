@@ -110,6 +110,12 @@ class Case:
         progress: show progress bars.
         num_samples: draws of the model to be made for the measures that read them; 0: such measures do not apply.
         chains: where the persistent chains of an energy-based pair stand, (M, D); None: there are none.
+
+    >>> import ppgen
+    >>> pair, data = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), as_dataset(torch.zeros(7, 3))
+    >>> case = Case(pair, data, "train", data.rows("train"), num_particles=5, seed=0, progress=False)
+    >>> case.log_w.shape, case.local_latents
+    (torch.Size([5, 7]), ['z'])
     """
 
     pair: Pair

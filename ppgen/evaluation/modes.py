@@ -39,6 +39,11 @@ class Coverage:
     """Where samples (n, D) lie among modes: the share of each, (M,), and whether each sample is of high quality, (n,).
 
     ``nearest`` (n,) is the mode of each sample.
+
+    >>> modes = Modes(torch.tensor([[0.0], [9.0]]), scale=1.0)
+    >>> found = cover(torch.tensor([[-1.0], [2.0], [8.0], [5.0]]), modes)
+    >>> found.nearest, found.high_quality, found.num_covered, found.reverse_kl
+    (tensor([0, 0, 1, 1]), tensor([ True,  True,  True, False]), 2, 0.0)
     """
 
     nearest: Tensor

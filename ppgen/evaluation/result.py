@@ -35,6 +35,9 @@ class Measure:
         value: the number.
         standard_error: of the value; None where there is none.
         meaning: for whoever reads it: what it says, its unit, its direction, and what it was taken from.
+
+    >>> Measure("perplexity", 1234.567, 5.6789, "of words").cells
+    ('perplexity', '1,235', '5.7', 'of words')
     """
 
     name: str
@@ -70,6 +73,16 @@ class Evaluation(Brief):
     ``standard_error`` is over data: the standard deviation over sqrt(num_data); with an estimate of log Z it holds its
     error too, the root of the sum of squares. ``num_particles`` is K, None for a Parzen window. ``bits_per_dim`` is
     given for a density of quantised pixels. ``num_samples`` is how many draws of the model the measures read.
+
+    >>> import ppgen, torch
+    >>> from ppgen.evaluation import evaluate
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 1, "real"))
+    >>> _ = torch.nn.init.zeros_(pair.weight)  # x ~ N(0, 1), whatever z
+    >>> found = evaluate(pair, torch.zeros(20, 1), particles=2)
+    >>> found.sentence
+    'train: log p(x) ≥ -0.92 ± 0.00 nats per datum (K = 2, 20 data)'
+    >>> found.curve
+    (Point(num_particles=1, log_likelihood=-0.918..., ...), Point(num_particles=2, log_likelihood=-0.918..., ...))
     """
 
     log_likelihood: float

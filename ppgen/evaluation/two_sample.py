@@ -40,7 +40,13 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class TwoSampleTest:
-    """The outcome: MMD^2, its standard error, the p-value of p = q, and the kernel's bandwidth h."""
+    """The outcome: MMD^2, its standard error, the p-value of p = q, and the kernel's bandwidth h.
+
+    >>> x = torch.linspace(0, 1, 20)[:, None]
+    >>> apart = kernel_two_sample_test(x, x + 5)
+    >>> apart.p_value, kernel_two_sample_test(x, x + 0.01).p_value > 0.05
+    (0.001, True)
+    """
 
     mmd_squared: float
     standard_error: float

@@ -25,6 +25,12 @@ class Bound(Objective):
     """An objective that is a reduction of log-weights: one method, ``estimate``.
 
     Subclasses declare ``num_particles`` among their hyper-parameters.
+
+    >>> import ppgen
+    >>> pair, x = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), torch.zeros(4, 3)
+    >>> bound = ppgen.inference.IWELBO(num_particles=8)
+    >>> bound.estimate(bound.draw(Program(pair.model, pair.guide), (x,))).shape  # of each datum
+    torch.Size([4])
     """
 
     needs_density = True
@@ -114,7 +120,18 @@ def target_of(objective: Objective) -> Reduction | None:
 
 
 class Reduction(Bound):
-    """A bound that is a function of the log-weights alone, so that any estimator of its gradient can serve it."""
+    """A bound that is a function of the log-weights alone, so that any estimator of its gradient can serve it.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Least(Reduction):  # the least log-weight: a bound below the ELBO
+    ...     num_particles: int = 2
+    ...     def reduce(self, log_w):
+    ...         return log_w.min(0).values
+    >>> Least().weights(torch.tensor([[1.0, 4.0], [3.0, 2.0]]))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
 
     splits_particles = True
     is_mean = False
@@ -156,6 +173,10 @@ class Estimator(Bound):
 
     ``bound`` is a registered name or a :class:`Reduction`; it is taken with this objective's ``num_particles``. Unless
     a subclass says otherwise the estimate is the bound with its pathwise gradient.
+
+    >>> import ppgen
+    >>> ppgen.inference.STL(bound="iwelbo", num_particles=8).reduction
+    IWELBO(num_particles=8)
     """
 
     bound: Any

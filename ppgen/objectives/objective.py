@@ -57,7 +57,14 @@ _TAKEN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 @dataclass(frozen=True)
 class Player:
-    """A set of parameters with its own loss; ``owns`` are prefixes (``"pair."``, ``"objective."``; ``""``: all)."""
+    """A set of parameters with its own loss; ``owns`` are prefixes (``"pair."``, ``"objective."``; ``""``: all).
+
+    >>> import ppgen
+    >>> for player in ppgen.inference.WassersteinGP(critic_steps=3).players():
+    ...     print(player.name, player.owns, player.steps)
+    critic ('objective.',) 3
+    generator ('pair.',) 1
+    """
 
     name: str
     owns: tuple[str, ...] = ("",)
@@ -71,7 +78,14 @@ class Player:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one evaluation of a player's loss gives."""
+    """What one evaluation of a player's loss gives.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real", num_data=100))
+    >>> outcome = ppgen.inference.ELBO().play("all", Program(pair.model, pair.guide), (torch.zeros(4, 3),), {})
+    >>> outcome.num_data, torch.allclose(outcome.loss / outcome.num_data, -outcome.metrics["bound"])
+    (100.0, True)
+    """
 
     loss: Tensor
     """Scalar, in nats, to be minimised: summed over the data it stands for."""
@@ -94,6 +108,14 @@ class Objective(pyro.infer.ELBO, ABC):
     To add one: 1. a file in ``inference/`` whose docstring states the value, the gradient, bias and source; 2. a
     frozen keyword-only dataclass, usually a :class:`Bound` with one method ``estimate``; 3. ``@register_objective``
     with a ``tiny`` case, exported from ``inference/__init__.py``; the conformance suite then tests it.
+
+    >>> import ppgen
+    >>> pair, x = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), torch.zeros(4, 3)
+    >>> objective = ppgen.make_objective("beta", beta="linear(0, 1, 100)")
+    >>> objective.at(50).beta, objective.at(50).is_bound, objective.at(100).is_bound
+    (0.5, False, True)
+    >>> objective.at(100)(pair.model, pair.guide)(x).shape  # minus the bound, summed, in torch's own way
+    torch.Size([])
     """
 
     is_bound: ClassVar[bool] = True

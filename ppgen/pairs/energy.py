@@ -40,6 +40,14 @@ class EnergyPair(Pair):
     To add one: 1. write ``model`` with the latents drawn in the data plate and one ``pyro.factor`` there, and the
     ``guide``, exact unless ``exact_guide`` is False; 2. write the methods below, of which ``log_tempered`` at b = 1
     is minus ``free_energy`` where a state is v; 3. register it as any pair; objectives with ``needs_energy`` train it.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.RBM(ppgen.DataSpec("bits", 4, "binary"), hidden=2)
+    >>> pair.chain_states(3, after=(0, 10)).shape  # three chains, at their start and after ten sweeps
+    torch.Size([2, 3, 4])
+    >>> v = torch.zeros(5, 4)
+    >>> torch.allclose(pair.free_energy(v), -pair.log_tempered(v, 1.0))
+    True
     """
 
     normalised: ClassVar[bool] = False

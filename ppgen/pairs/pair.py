@@ -60,6 +60,21 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
     To add one: 1. copy ``models/autoencoders/vae.py`` and write its mathematics at the top; 2. build networks in
     ``__init__``; 3. write ``model`` and ``guide``; 4. decorate with ``@register_model`` (give it a ``tiny`` case),
     export it from ``models/__init__.py``, and run ``ppgen check NAME --data digits``.
+
+    >>> import pyro.distributions as dist
+    >>> import ppgen
+    >>> class Sum(Pair):
+    ...     def model(self, x):
+    ...         with self.data_plate(x):
+    ...             z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    ...             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+    ...     def guide(self, x):
+    ...         with self.data_plate(x):
+    ...             pyro.sample("z", dist.Normal(x / 2, 0.5**0.5))  # the posterior
+    >>> ppgen.log_weights(Sum(), (torch.zeros(2),), num_particles=3)  # log N(0; 0, 2), whatever z
+    tensor([[-1.2655, -1.2655],
+            [-1.2655, -1.2655],
+            [-1.2655, -1.2655]])
     """
 
     normalised: ClassVar[bool] = True

@@ -59,6 +59,12 @@ class Program:
 
     ``data_size``: N, where the caller knows it and the pair does not; it scales what stands in the data plate beside
     latents outside it.
+
+    >>> import ppgen, torch
+    >>> from ppgen.pairs import run_particles
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real", num_data=100))
+    >>> run_particles(Program(pair.model, pair.guide), (torch.zeros(4, 3),), 5).log_w.shape
+    torch.Size([5, 4])
     """
 
     model: Callable[..., Any]

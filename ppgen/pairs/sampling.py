@@ -45,6 +45,12 @@ class Draws:
     """Data made by a model, (B, D): ``x`` drawn from p(x | z), and p(x | z)'s ``mean`` (x where it has none).
 
     ``of_x`` and ``of_mean`` say of each how it was made.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.VAE(ppgen.DataSpec("bits", 4, "binary"), latent_dim=2, hidden=(3,))
+    >>> draws = ppgen.draws.prior_samples(pair, (torch.zeros(1, 4),), 5)
+    >>> draws.x.shape, draws.of_x, draws.of_mean
+    (torch.Size([5, 4]), 'z ~ p(z), x ~ p(x | z)', 'Means of p(x | z), z ~ p(z)')
     """
 
     x: Tensor

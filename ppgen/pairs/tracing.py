@@ -60,6 +60,12 @@ class Particles:
     ``log_p``, ``log_q``, ``log_w`` have shape (K, B): B the size of the data plate, or 1 for the sites outside it
     and for a program without one. Gradients flow through parameters and, where sites are reparameterized, through
     latents; :meth:`with_fixed` cuts one of these routes and leaves all values as they are.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real", num_data=100))
+    >>> particles = run_particles(Program(pair.model, pair.guide), (torch.zeros(4, 3),), 5)
+    >>> particles.latents, particles.log_w.shape, particles.scale  # N / B
+    (['z'], torch.Size([5, 4]), 25.0)
     """
 
     runner: Runner

@@ -60,6 +60,12 @@ class Run(Brief):
         metrics: what ``metrics.jsonl`` holds: training reports and validation bounds, per datum, in nats.
         directory: None for a run that was not written.
         state: what the last step handed on.
+
+    >>> import ppgen, torch
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"))
+    >>> run = ppgen.fit(pair, torch.randn(20, 3), "elbo", steps=2, eager=True)
+    >>> run.metrics[-1]["step"], run.evaluate(particles=10).split  # nothing is held out
+    (2, 'train')
     """
 
     pair: Pair

@@ -35,7 +35,17 @@ __all__ = [
 
 
 class CheckFailed(AssertionError):  # noqa: N818  # says what happened, as AssertionError does for pytest
-    """A rule is broken: what came instead (``message``), ``where``, and what to do (``advice``)."""
+    """A rule is broken: what came instead (``message``), ``where``, and what to do (``advice``).
+
+    >>> import ppgen, torch
+    >>> from ppgen.testing import CheckFailed, check_support
+    >>> pair = ppgen.models.VAE(ppgen.DataSpec("bits", 3, "binary"), latent_dim=2, hidden=())
+    >>> try:
+    ...     check_support(pair, (torch.full((5, 3), 2.0),))
+    ... except CheckFailed as error:
+    ...     print(error)
+    site 'x': the data leave the support ... of the model's distribution: choose a likelihood for this kind of data.
+    """
 
     def __init__(self, message: str, *, where: str, advice: str) -> None:
         super().__init__(f"{where}: {message}: {advice}.")
@@ -43,7 +53,17 @@ class CheckFailed(AssertionError):  # noqa: N818  # says what happened, as Asser
 
 
 class NotApplicable(Exception):  # noqa: N818  # no error: the reason why there is nothing to judge
-    """The rule says nothing about this pair or objective; the text is the reason."""
+    """The rule says nothing about this pair or objective; the text is the reason.
+
+    >>> import ppgen, torch
+    >>> from ppgen.testing import NotApplicable, check_subsampling_scale
+    >>> pair = ppgen.models.VAE(ppgen.DataSpec("bits", 3, "binary"), latent_dim=2, hidden=())
+    >>> try:
+    ...     check_subsampling_scale(pair, (torch.zeros(5, 3),))
+    ... except NotApplicable as reason:
+    ...     print(reason)
+    the pair does not know the size of its data set: a batch is all the data
+    """
 
     def __init__(self, reason: str, *, where: str = "") -> None:
         super().__init__(f"{where}: {reason}" if where else reason)
@@ -52,7 +72,12 @@ class NotApplicable(Exception):  # noqa: N818  # no error: the reason why there 
 
 @dataclass(frozen=True)
 class Check:
-    """One rule: its name, the rule as a sentence, and the function that judges it."""
+    """One rule: its name, the rule as a sentence, and the function that judges it.
+
+    >>> from ppgen.testing import PAIR_CHECKS
+    >>> PAIR_CHECKS["check_sites_match"]
+    Check(name='check_sites_match', rule='guide and model have the same latent sites, with the same shapes', ...)
+    """
 
     name: str
     rule: str

@@ -36,7 +36,17 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What all checks found, in order."""
+    """What all checks found, in order.
+
+    >>> import ppgen, pyro, torch
+    >>> def model(x):
+    ...     with pyro.plate("data", len(x)):
+    ...         z = pyro.sample("z", pyro.distributions.Normal(0.0, 1.0))
+    ...         pyro.sample("x", pyro.distributions.Normal(z, 1.0), obs=x)
+    >>> report = check_pair(ppgen.pair_from(model, guide=lambda x: None), (torch.zeros(5),))
+    >>> report.ok, report.broken
+    (False, (Result(check='check_sites_match', ..., where="site 'z'", advice="add pyro.sample('z', ...) ...
+    """
 
     results: tuple[Result, ...]
 

@@ -45,6 +45,10 @@ class TrainingOptions:
             else, and all evaluation, is in float32 (:mod:`ppgen.machine.precision`).
         chunk: of a step's log-weights, data times particles, at most so many are in memory at a time
             (:mod:`ppgen.training.chunks`); None: all, or as many as fit.
+
+    >>> options = TrainingOptions(lr=0.1, schedule="linear(1, 0, 1000)")
+    >>> options.rate(500, total=1000)
+    0.05
     """
 
     epochs: Count = 100

@@ -104,6 +104,12 @@ class GlobalWeights:
 
     ``log_w`` (S,), float64, nats; ``without`` (G, S), the same without one of G groups of the ``num_particles``
     particles that integrate out the latents of each of ``num_data`` data; ``num_latents``, the numbers of a draw.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.GMM(ppgen.DataSpec("numbers", 1, "real", num_data=10), 2, bayesian=True)
+    >>> weights = global_log_weights(pair, (torch.randn(10, 1),), num_draws=5)
+    >>> weights.log_w.shape, weights.num_latents, weights.noise_share < 1e-6  # no latents of data
+    (torch.Size([5]), 6, True)
     """
 
     log_w: Tensor

@@ -89,7 +89,11 @@ over data of a datum's mean; the norm of the features' covariance over data; the
 
 @dataclass(frozen=True)
 class Check:
-    """One quantity: T(x), the mean and the standard deviation of T(x^(s)), and p."""
+    """One quantity: T(x), the mean and the standard deviation of T(x^(s)), and p.
+
+    >>> Check("spread_between", observed=0.0712, mean=0.0683, sd=0.00134, p_value=0.04).in_words
+    'spread between (0.0712 against 0.0683 ± 0.0013)'
+    """
 
     name: str
     observed: Real

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
@@ -61,6 +62,15 @@ def test_the_output_follows_the_kind_of_data(observation: Any, output: str) -> N
     assert GAN(spec, 2, hidden=(3,)).output == output
 
 
+def test_prior_and_output_may_be_whatever_makes_one() -> None:
+    pair = GAN(PLANE, 3, hidden=(4,), prior=lambda zeros: dist.Exponential(zeros + 1), output=nn.Softplus)
+    sites = unconditioned(pair.model, (X,))
+    assert (sites["z"]["value"] >= 0).all()
+    assert torch.equal(sites["x"]["value"], nn.functional.softplus(pair.generator[0](sites["z"]["value"])))
+    run = ppgen.fit(pair, torch.randn(20, 2), MMD(), steps=1, eager=True)  # no range is known that data could leave
+    assert run.config["model"]["options"]["output"] == "<class 'torch.nn.modules.activation.Softplus'>"
+
+
 def test_pictures_may_be_made_by_convolutions() -> None:
     spec = DataSpec("pictures", 64, "real", image_shape=(8, 8))
     pair = GAN(spec, 2, hidden=(8,), network="conv", channels=(4, 2))
@@ -71,8 +81,10 @@ def test_pictures_may_be_made_by_convolutions() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"prior": "norml"}, "prior must be 'normal' or 'uniform', got 'norml'"),
-        ({"output": "sigmod"}, "output must be 'identity' or 'sigmoid' or 'tanh', got 'sigmod'"),
+        ({"prior": "norml"}, "prior must be 'normal' or 'uniform', or what makes a Pyro distribution .*, got 'norml'"),
+        ({"prior": torch.sin}, "prior=.*sin.* must make a Pyro distribution of each of 32 zeros, .* and makes tensor"),
+        ({"output": "sigmod"}, "output must be 'identity' or 'sigmoid' or 'tanh', or what makes .*, got 'sigmod'"),
+        ({"output": nn.Linear}, "output=.*Linear.* cannot be called with"),
         ({"latent_dim": 0}, "latent_dim must be a whole number of at least 1"),
         ({"hidden": (0,)}, "hidden must be a list of whole numbers of at least 1"),
     ],
