@@ -54,6 +54,7 @@ rounding: setup
 
 docs: setup
 	$(BIN)/python -m ppgen.tables --check
+	$(BIN)/python benchmarks/page.py --check
 	$(PYTEST) tests/test_docs.py
 
 packaging: setup
@@ -64,10 +65,9 @@ $(VENV)/.bench: $(VENV)/.installed
 	touch $@
 
 bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/step_time.py
-	$(BIN)/python benchmarks/rbm_epoch.py
-	$(BIN)/python benchmarks/family_steps.py
+	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/topics.py
+	$(BIN)/python benchmarks/page.py
 
 # What is too long for every change: laws by long draws, further cases of what is compiled, idioms of public code under
 # every law.

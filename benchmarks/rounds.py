@@ -2,12 +2,13 @@
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workers import Case, PeerError, Worker
+from contests import Case
+from workers import PeerError, Worker
 
 __all__ = ["Row", "check_case", "measure_case"]
 
@@ -22,6 +23,8 @@ class Row:
     """What one peer gave in one case; `error` says why it gave nothing.
 
     Attributes:
+        peer: its name.
+        function: where it is, as ``module:function``.
         turns: milliseconds a step, one value a round.
         ratio: our time over this peer's, the median over rounds (both ran in the same few seconds).
         peak_memory: largest resident set of its process, MiB.
@@ -31,6 +34,7 @@ class Row:
     """
 
     peer: str
+    function: str
     case: Case
     turns: list[float] = field(default_factory=list)
     ratio: float | None = None
@@ -51,15 +55,15 @@ class Row:
         return min(self.turns, default=None)
 
 
-def measure_case(peers: Sequence[str], case: Case, rounds: int, say: Say) -> list[Row]:
+def measure_case(peers: Mapping[str, str], case: Case, rounds: int, say: Say, *, again: bool = True) -> list[Row]:
     """Start every peer, then give each a turn a round, in an order that is reversed every other round."""
-    rows = {peer: Row(peer, case) for peer in peers}
+    rows = {peer: Row(peer, function, case) for peer, function in peers.items()}
     workers: dict[str, Worker] = {}
     with ExitStack() as stack:
         for peer, row in rows.items():
             say(f"{peer}: first steps")
             with blamed(row):
-                workers[peer] = start(row, stack)
+                workers[peer] = start(row, stack, again)
         for index in range(rounds):
             say(f"round {index + 1} of {rounds}")
             for peer in list(workers)[:: -1 if index % 2 else 1]:
@@ -90,16 +94,16 @@ def cache_folder() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="step-time-", ignore_cleanup_errors=True)
 
 
-def start(row: Row, stack: ExitStack) -> Worker:
-    """A worker past its first step; started again when that step left files in its compiler's cache."""
+def start(row: Row, stack: ExitStack, again: bool) -> Worker:
+    """A worker past its first step; started ``again`` when that step left files in its compiler's cache."""
     cache = stack.enter_context(cache_folder())
     with ExitStack() as cold:
-        worker = cold.enter_context(closing(Worker(row.peer, row.case, cache)))
+        worker = cold.enter_context(closing(Worker(row.function, row.case, cache)))
         row.first_step = row.first_step_again = worker.first_step()
-        if not any(Path(cache).iterdir()):
+        if not again or not any(Path(cache).iterdir()):
             stack.push(cold.pop_all())
             return worker
-    worker = stack.enter_context(closing(Worker(row.peer, row.case, cache)))
+    worker = stack.enter_context(closing(Worker(row.function, row.case, cache)))
     row.first_step_again = worker.first_step()
     return worker
 
@@ -112,13 +116,13 @@ def compare(rows: dict[str, Row]) -> None:
             row.ratio = statistics.median(a / b for a, b in zip(ours.turns, row.turns, strict=True))
 
 
-def check_case(peers: Sequence[str], case: Case, say: Say) -> list[Row]:
+def check_case(peers: Mapping[str, str], case: Case, say: Say) -> list[Row]:
     """Train every peer alone for 300 steps of the same batches from the same first values."""
     rows = []
-    for peer in peers:
+    for peer, function in peers.items():
         say(f"{peer}: {CHECK_STEPS} steps")
-        row = Row(peer, case)
-        with blamed(row), cache_folder() as cache, closing(Worker(peer, case, cache)) as worker:
+        row = Row(peer, function, case)
+        with blamed(row), cache_folder() as cache, closing(Worker(function, case, cache)) as worker:
             row.loss = worker.train(CHECK_STEPS, CHECK_TAIL)
         rows.append(row)
     return rows

@@ -1,4 +1,4 @@
-"""What is printed and written: the tables of times and of checks, and the machine they come from."""
+"""What is printed: the tables of times and of checks, and the versions that they come from."""
 
 import os
 import platform
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 
+from contests import Case
 from rich.console import Console
 from rich.table import Table
 from rounds import Row
-from workers import Case
 
 __all__ = ["agreement", "check_table", "environment", "print_errors", "time_table"]
 
@@ -29,9 +29,8 @@ def environment() -> dict[str, str | int]:
     return found
 
 
-def time_table(rows: list[Row]) -> Table:
+def time_table(title: str, rows: list[Row]) -> Table:
     """Medians, ratios, memory and first steps, one section a case."""
-    title = "one training step: VAE 784-200-200-50, minibatch fetch to Adam update"
     table = Table(title=title, caption=", ".join(f"{k} {v}" for k, v in environment().items()))
     columns = ("batch", "K", "peer", "ms", "best", "ours/peer", "MiB", "first s", "again s")
     for column in columns:

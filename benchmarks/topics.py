@@ -21,6 +21,7 @@ from typing import Annotated
 
 import torch
 import typer
+from peers.lda import corpus
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix
@@ -29,7 +30,6 @@ from torch import Tensor
 
 import ppgen
 from ppgen.data import Dataset
-from ppgen.errors import UsageError
 from ppgen.evaluation.coherence import published_coherence
 from ppgen.evaluation.perplexity import halves, predictive, score_completion
 
@@ -85,16 +85,6 @@ def measured(fit: Callable[[Dataset, int, int], Fitted], data: Dataset, topics: 
     done = time.perf_counter()
     npmi = None if found is None else float(published_coherence(found, documents).mean())
     return Row(fit.__name__, trained - start, done - trained, score.value, score.standard_error, npmi)
-
-
-def corpus(name: str | None) -> Dataset:
-    """The data set of that name; without one 20news, or the embedded pydoc where its files are not at hand."""
-    try:
-        return ppgen.load_data(name or "20news")
-    except UsageError:
-        if name:
-            raise
-        return ppgen.load_data("pydoc")
 
 
 def main(

@@ -12,11 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
-__all__ = ["Case", "PeerError", "Worker"]
+from contests import Case
+
+__all__ = ["PeerError", "Worker"]
 
 WARM_UP = 5  # steps after the first one, which set the length of the first turn
+PROFILED = 2.0  # seconds of steps in a profile
 SETTLE = 1  # untimed step at the start of every turn: the caches held another peer's data
 
 
@@ -24,19 +27,11 @@ class PeerError(RuntimeError):
     """A peer that could not be imported or failed while it ran; the message is its own."""
 
 
-class Case(NamedTuple):
-    """What is measured: one batch size and number of particles on one device."""
-
-    batch_size: int
-    num_particles: int
-    device: str
-
-
 class Worker:
     """The parent's end: `first_step` once, then `turn` or `train` as often as wanted, then `close`.
 
     Args:
-        peer: name of a file in `peers/`.
+        peer: its function, as ``module:function``.
         case: the shape to run.
         cache: folder for what torch's compiler keeps on disk.
     """
@@ -86,7 +81,8 @@ class Server:
     """The child's end: one method a request."""
 
     def __init__(self, peer: str, case: Case) -> None:
-        make_step = importlib.import_module(f"peers.{peer}").make_step
+        module, _, function = peer.partition(":")
+        make_step = getattr(importlib.import_module(module), function)
         start = time.perf_counter()
         self.step = make_step(*case)
         self.build_seconds = time.perf_counter() - start
@@ -95,23 +91,30 @@ class Server:
     def first_step(self) -> float:
         """Trace, compile and run once, with what the peer did while it was built; then warm up and learn the pace."""
         first = self.seconds(1)
-        self.step_seconds = self.seconds(WARM_UP) / WARM_UP
+        self.step_seconds = self.seconds(WARM_UP) / (WARM_UP * self.step.per_call)
         return self.build_seconds + first
 
     def turn(self, seconds: float) -> float:
         """Steps for about `seconds`, at the pace of the turn before."""
         self.seconds(SETTLE)
-        count = max(3, round(seconds / self.step_seconds))
-        self.step_seconds = self.seconds(count) / count
+        calls = max(3, round(seconds / (self.step_seconds * self.step.per_call)))
+        self.step_seconds = self.seconds(calls) / (calls * self.step.per_call)
         return float(self.step_seconds * 1e3)
 
     def train(self, num_steps: int, tail: int) -> float:
         """Mean loss of the last steps."""
         losses = []
-        for _ in range(num_steps):
+        for _ in range(round(num_steps / self.step.per_call)):
             self.step()
             losses.append(self.step.loss())
-        return sum(losses[-tail:]) / tail
+        last = losses[-max(1, round(tail / self.step.per_call)) :]
+        return sum(last) / len(last)
+
+    def profile(self) -> dict[str, float]:
+        """Shares of a step's time by kind."""
+        profiled = importlib.import_module("shares").profiled
+        calls = min(200, max(10, round(PROFILED / (self.step_seconds * self.step.per_call))))
+        return profiled(self.step, calls)  # type: ignore[no-any-return]  # imported where it is run
 
     def peak_memory(self) -> float:
         """The kernel's own record: KiB on Linux, bytes on macOS."""
@@ -119,7 +122,7 @@ class Server:
         return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
     def seconds(self, count: int) -> float:
-        """Wall time of `count` steps, the device's work included."""
+        """Wall time of `count` calls, the device's work included."""
         start = time.perf_counter()
         for _ in range(count):
             self.step()
@@ -129,7 +132,8 @@ class Server:
 
 def serve(connection: Connection, peer: str, case: Case, cache: str) -> None:
     """Answer requests until the parent hangs up."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+    if cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     server: Server | None = None
     while True:
         try:

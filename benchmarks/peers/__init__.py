@@ -1,15 +1,14 @@
-"""The peers, one file each, which offers `make_step(batch_size, num_particles, device) -> Step`.
+"""The peers: functions that make a training step, one file a family or a library.
 
-A step fetches the next minibatch by a permutation, takes the loss (ELBO for K = 1, IWELBO for K > 1), its
-gradient and one Adam update. To add a peer: 1. put a file here with `make_step`; 2. start from
-`problem.first_values()` and fetch by `problem.index_batches()`; 3. run `step_time.py --check`.
+Each takes ``(batch_size, num_particles, device)`` and gives a :class:`Step`: the fetch of a minibatch, the loss, its
+gradient and the update. `contests.py` says which peers meet. To add one: 1. write its function; 2. name it there;
+3. for the VAE, start from `problem.first_values()`, fetch by `problem.index_batches()`, run `bench.py --check`.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Generic, TypeVar
 
-__all__ = ["Step", "peer_names"]
+__all__ = ["Step"]
 
 Loss = TypeVar("Loss")
 
@@ -20,10 +19,11 @@ class Step(Generic[Loss]):
     Args:
         update: runs one step and returns its loss as the peer's library has it.
         read: waits for that loss and turns it into a number of nats per datum.
+        per_call: training steps that one call makes, for what is run many steps at a time.
     """
 
-    def __init__(self, update: Callable[[], Loss], read: Callable[[Loss], float]) -> None:
-        self.update, self.read = update, read
+    def __init__(self, update: Callable[[], Loss], read: Callable[[Loss], float], per_call: float = 1) -> None:
+        self.update, self.read, self.per_call = update, read, per_call
 
     def __call__(self) -> None:
         self.last = self.update()
@@ -31,9 +31,3 @@ class Step(Generic[Loss]):
     def loss(self) -> float:
         """Loss of the last step in nats per datum, once everything asked of the device is done."""
         return self.read(self.last)
-
-
-def peer_names() -> list[str]:
-    """Names of the files here, ours first."""
-    files = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__"}
-    return sorted(files, key=lambda name: (name != "ours", name))

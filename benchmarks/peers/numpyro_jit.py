@@ -1,10 +1,11 @@
-"""NumPyro: `svi.update` and the fetch of the batch under one `jax.jit`, the old state's memory donated."""
+"""NumPyro: `svi.update` and the fetch of the batch under one `jax.jit`, one step a call or many by `lax.scan`."""
 
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import problem
@@ -13,9 +14,11 @@ from problem import LATENT
 
 from peers import Step
 
-__all__ = ["make_step"]
+__all__ = ["make_scan", "make_step"]
 
 Layers = list[tuple[jax.Array, jax.Array]]
+
+SCANNED = 25  # steps of one call by `lax.scan`
 
 
 def make_step(batch_size: int, num_particles: int, device: str) -> Step[jax.Array]:
@@ -45,6 +48,39 @@ def make_step(batch_size: int, num_particles: int, device: str) -> Step[jax.Arra
         return float(loss) / batch_size
 
     return Step(update, read)
+
+
+def make_scan(batch_size: int, num_particles: int, device: str) -> Step[jax.Array]:
+    """`SCANNED` updates a call under `lax.scan`, as NumPyro's `svi.run` does them; the old state's memory donated."""
+    jax.config.update("jax_platforms", device)
+    jax.config.update("jax_default_matmul_precision", "float32")
+    svi = vae_svi(num_particles)
+    data = jnp.asarray(problem.images())
+    indices = problem.index_batches(batch_size)
+    permutation = np.arange(len(data))
+    state = svi.init(jax.random.key(0), data[:batch_size])
+
+    @partial(jax.jit, donate_argnums=0)
+    def steps(state: Any, data: jax.Array, rows: jax.Array) -> tuple[Any, jax.Array]:
+        return jax.lax.scan(lambda state, these: svi.update(state, data[these]), state, rows)
+
+    def next_rows() -> Any:
+        nonlocal permutation
+        fresh, start = next(indices)
+        if fresh is not None:
+            permutation = fresh
+        return permutation[start : start + batch_size]
+
+    def update() -> jax.Array:
+        nonlocal state
+        state, losses = steps(state, data, np.stack([next_rows() for _ in range(SCANNED)]))
+        return losses[-1]
+
+    def read(loss: jax.Array) -> float:
+        jax.block_until_ready(state)
+        return float(loss) / batch_size
+
+    return Step(update, read, per_call=SCANNED)
 
 
 def vae_svi(num_particles: int) -> SVI:

@@ -14,16 +14,16 @@ from ppgen.pairs.pair import Pair
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
 
-__all__ = ["make_step"]
+__all__ = ["dataset", "make_eager", "make_step"]
 
 
-def make_step(batch_size: int, num_particles: int, device: str) -> Step[None]:
+def make_step(batch_size: int, num_particles: int, device: str, *, eager: bool = False) -> Step[None]:
     """One turn of the training loop; its batches come in an order of its own."""
     data = dataset().to(device)
     pair = VAE(data.spec, problem.LATENT).to(device)
     fill(pair)
     objective = ELBO() if num_particles == 1 else IWELBO(num_particles=num_particles)
-    options = TrainingOptions(batch_size=batch_size, lr=problem.LEARNING_RATE, schedule="constant")
+    options = TrainingOptions(batch_size=batch_size, lr=problem.LEARNING_RATE, schedule="constant", eager=eager)
     torch.manual_seed(0)
     trainer = Trainer(pair, data, objective, options)
 
@@ -33,6 +33,11 @@ def make_step(batch_size: int, num_particles: int, device: str) -> Step[None]:
         return trainer.report()["loss"]
 
     return Step(trainer.take_turn, read)
+
+
+def make_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
+    """The same turn without a compiler."""
+    return make_step(batch_size, num_particles, device, eager=True)
 
 
 def dataset() -> Dataset:

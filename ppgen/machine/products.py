@@ -68,8 +68,9 @@ class Product(NamedTuple):
         left, right = (argument.meta["val"] for argument in node.args[-2:])  # type: ignore[union-attr]  # they are nodes
         if left.device.type != "cpu" or left.dtype != torch.float32:
             return None
-        lies = ["n" if factor.is_contiguous() else "t" for factor in (left, right)]
-        product = cls(*left.shape, right.shape[1], *lies, node.target is aten.addmm.default)
+        lies = ("n" if left.is_contiguous() else "t", "n" if right.is_contiguous() else "t")
+        (rows, inner), columns = left.shape, right.shape[1]
+        product = cls(rows, inner, columns, *lies, bias=node.target is aten.addmm.default)
         return product if product.work >= _LEAST_WORK else None
 
 
@@ -122,7 +123,8 @@ def timed(product: Product) -> Timing:
         return left @ right if bias is None else torch.addmm(bias, left, right)
 
     def by_onednn() -> Tensor:
-        return linear(left.contiguous(), right, bias)
+        result: Tensor = linear(left.contiguous(), right, bias)
+        return result
 
     with torch.no_grad():
         rounds = [(_microseconds(by_mkl), _microseconds(by_onednn)) for _ in range(1 + _ROUNDS)][1:]

@@ -1,8 +1,9 @@
 """Which library computes each matrix product of a run: measured on the machine at hand, once, and kept.
 
 Beside Inductor's cache lies a file for each machine (processor, threads, versions: :func:`machine`) with the times of
-every kind of product that was met on it. What a run has chosen is part of its checkpoint too: the two libraries round
-differently, and a run that goes on ends with the same bits wherever the file has gone.
+every kind of product that was met on it, so that two runs of one seed choose alike. What a run has chosen is part of
+its checkpoint too: the two libraries round differently, and a run that goes on ends with the same bits wherever the
+file has gone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ppgen.versions import VERSION
 __all__ = ["Choices", "machine"]
 
 BUDGET = 0.3
-"""Seconds that a run may spend on measuring; a product met later goes to MKL, as Inductor has it."""
+"""Seconds that a run may spend on measuring; a product met later goes to MKL, as Inductor has it, and stays there."""
 
 MARGIN = 0.9
 """Of MKL's time, what oneDNN must stay below: what is not clearly faster is not worth another rounding."""
@@ -50,7 +51,7 @@ class _Kept(Document):
     """What the file holds."""
 
     machine: dict[str, str]
-    products: dict[str, _Timed]
+    products: dict[str, _Timed | None]
 
 
 class Choices:
@@ -68,30 +69,29 @@ class Choices:
         """Those of them that oneDNN computes."""
         asked = list(products)
         fresh = {str(product): product.part for product in asked if str(product) not in self.taken}
-        times = self._times(fresh.values())
-        for name, part in fresh.items():
-            found = times.get(str(part))
-            self.taken[name] = found is not None and found.onednn < MARGIN * found.mkl
+        if fresh:
+            known = self._timings(fresh.values())
+            self.taken |= {name: _is_faster(known[str(part)]) for name, part in fresh.items()}
         return {product for product in asked if self.taken[str(product)]}
 
-    def _times(self, parts: Iterable[Product]) -> Mapping[str, Timing]:
-        """From the file, or measured for as long as the run may."""
-        missing = {str(part): part for part in parts}
-        if not missing:
-            return {}
+    def _timings(self, parts: Iterable[Product]) -> Mapping[str, Timing | None]:
+        """From the file, or measured now, the largest first; None of what the run has no more time for."""
         file = _file()
         known = _known(file)
-        measured: dict[str, Timing] = {}
-        for name in sorted(missing.keys() - known.keys()):
-            if self._left <= 0:
-                break
+        missing = {str(part): part for part in parts if str(part) not in known}
+        measured: dict[str, Timing | None] = {}
+        for name, part in sorted(missing.items(), key=lambda item: (-item[1].work, item[0])):
             start = time.perf_counter()
-            measured[name] = timed(missing[name])
+            measured[name] = timed(part) if self._left > 0 else None
             self._left -= time.perf_counter() - start
         if measured:
             known |= {**measured, **_read(file)}  # what another process has written meanwhile comes first
             _write(file, known)
         return known
+
+
+def _is_faster(timing: Timing | None) -> bool:
+    return timing is not None and timing.onednn < MARGIN * timing.mkl
 
 
 def machine() -> dict[str, str]:
@@ -115,22 +115,23 @@ def _file() -> Path:
 
 
 @cache
-def _known(file: Path) -> dict[str, Timing]:
+def _known(file: Path) -> dict[str, Timing | None]:
     """Times by products' names, of this process and of those before; a file that is none of ours counts as missing."""
     return _read(file)
 
 
-def _read(file: Path) -> dict[str, Timing]:
+def _read(file: Path) -> dict[str, Timing | None]:
     with suppress(UsageError):
         kept = read_document(file, _Kept, "it is made again")
         if kept.machine == machine():
-            return {name: Timing(entry.mkl, entry.onednn) for name, entry in kept.products.items()}
+            timings = kept.products.items()
+            return {name: None if entry is None else Timing(entry.mkl, entry.onednn) for name, entry in timings}
     return {}
 
 
-def _write(file: Path, known: Mapping[str, Timing]) -> None:
+def _write(file: Path, known: Mapping[str, Timing | None]) -> None:
     """Keep what is known; where the place cannot be written, this process alone knows it."""
-    products = {name: _Timed(mkl=entry.mkl, onednn=entry.onednn) for name, entry in known.items()}
+    products = {name: entry and _Timed(mkl=entry.mkl, onednn=entry.onednn) for name, entry in known.items()}
     document = {"format": FORMAT, **to_document(_Kept(machine=machine(), products=products))}
     with suppress(UsageError):
         write_whole(file, json.dumps(document, indent=1).encode())

@@ -178,9 +178,20 @@ def _packed(leaves: Sequence[Tensor], layout: Layout) -> Any:
 
 
 def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """The graph compiled; on a CPU it is called from C++.
+
+    Its loops are then one file instead of one between every two products: of a VAE's step at batch 100, K = 50, they
+    take 7 s of a core to compile instead of 23, and a step at batch 20 takes a tenth less.
+    """
     from torch._inductor import compile as compile_graph  # slow to import, and not needed to run eagerly
 
-    options = {"fallback_random": True, "cpp.vec_isa_ok": True}  # the processor's own word: 5 s less of trial builds
+    for node in graph.graph.nodes:
+        node.meta.pop("val", None)  # of the tracing's fake tensors, which are not Inductor's
+    options = {
+        "fallback_random": True,
+        "cpp.vec_isa_ok": True,  # the processor's own word: 5 s less of trial builds
+        "cpp_wrapper": all(value.device.type == "cpu" for value in inputs),
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run: Callable[..., Sequence[Tensor]] = compile_graph(graph, list(inputs), options=options)

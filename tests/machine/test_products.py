@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import Tensor
@@ -44,8 +46,8 @@ def test_small_double_and_other_products_stay(size: int, dtype: str, choose: typ
 def test_a_product_is_named_by_its_shape_and_by_where_its_factors_lie() -> None:
     asked: list[Product] = []
 
-    def choose(products: object) -> set[Product]:
-        asked.extend(products)  # type: ignore[call-overload]
+    def choose(products: Iterable[Product]) -> set[Product]:
+        asked.extend(products)
         return set()
 
     x, w, b = torch.ones(100, 784), torch.ones(200, 784), torch.ones(200)

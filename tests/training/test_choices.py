@@ -81,15 +81,21 @@ def test_a_run_keeps_its_choice_where_the_file_is_lost(monkeypatch: pytest.Monke
     assert clock.asked == 0
 
 
-def test_a_run_that_has_measured_long_enough_leaves_products_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = clocked(monkeypatch)
+def test_a_run_measures_the_largest_products_first_and_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Product] = []
+
+    def slow(product: Product) -> Timing:
+        measured.append(product)
+        choices._left = 0.0
+        return Timing(100.0, 50.0)
+
+    monkeypatch.setattr(module, "timed", slow)
     choices = Choices()
-    choices._left = 0.0
-    assert choices([PRODUCT]) == set()
-    assert choices.taken == {str(PRODUCT): False}
-    assert clock.asked == 0
-    assert Choices()([PRODUCT]) == {PRODUCT}  # another run measures it
-    assert choices([PRODUCT]) == set()
+    assert choices([OTHER, PRODUCT]) == {PRODUCT}
+    assert measured == [PRODUCT]
+    assert choices.taken == {str(PRODUCT): True, str(OTHER): False}
+    assert forgotten()([OTHER, PRODUCT]) == {PRODUCT}  # another run of the same seed has the same bits
+    assert measured == [PRODUCT]
 
 
 @pytest.mark.parametrize("damage", ["cut", "no JSON", "foreign", "negative", "later", "a folder"])

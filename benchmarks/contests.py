@@ -1,0 +1,89 @@
+"""Which peers meet, at which sizes: one contest a family of pairs. Names only: each peer is imported where it runs."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["CONTESTS", "SLOPES", "Case", "Contest", "Slope"]
+
+
+class Case(NamedTuple):
+    """One batch size and number of particles on one device."""
+
+    batch_size: int
+    num_particles: int
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is measured.
+
+    Args:
+        title: for the page: the pair, the objective and the sizes.
+        peers: ``module:function`` by the peer's name; ours is the first.
+        sizes: (batch size, particles) of each case.
+    """
+
+    title: str
+    peers: dict[str, str]
+    sizes: tuple[tuple[int, int], ...]
+
+
+def _peers(module: str, *names: str, prefix: str = "") -> dict[str, str]:
+    return {name: f"peers.{module}:{prefix}{name}" for name in names}
+
+
+_VAE = {
+    "ours": "peers.ours:make_step",
+    "eager": "peers.ours:make_eager",
+    "handwritten": "peers.handwritten:make_step",
+    "handwritten_compiled": "peers.handwritten_compiled:make_step",
+    "stock_pyro": "peers.stock_pyro:make_step",
+    "numpyro_jit": "peers.numpyro_jit:make_step",
+    "numpyro_scan": "peers.numpyro_jit:make_scan",
+}
+
+_BY_HAND = ("ours", "eager", "handwritten", "handwritten_compiled")
+
+CONTESTS = {
+    "vae": Contest(
+        "VAE 784-200-200-50, ELBO (K = 1) or IWELBO", _VAE, ((20, 1), (100, 1), (512, 1), (20, 50), (100, 50))
+    ),
+    "sbn_vimco": Contest("SBN 784-200-200, VIMCO", _peers("sbn", *_BY_HAND, prefix="vimco_"), ((24, 5),)),
+    "sbn_reinforce": Contest(
+        "SBN 784-200-200, REINFORCE with leave-one-out baselines",
+        _peers("sbn", *_BY_HAND, "stock_pyro", prefix="reinforce_"),
+        ((24, 5),),
+    ),
+    "rbm": Contest("RBM 784-500, PCD, one sweep a step", _peers("rbm", *_BY_HAND, "scikit_learn"), ((100, 1),)),
+    "gan": Contest("GAN 32-256-256-784, non-saturating, a step of each player", _peers("gan", *_BY_HAND), ((100, 1),)),
+    "linear_gaussian": Contest(
+        "Probabilistic PCA 784 to 20, ELBO", _peers("linear_gaussian", *_BY_HAND, "stock_pyro"), ((100, 1),)
+    ),
+    "lda": Contest(
+        "LDA with 50 topics, 200 documents a step",
+        _peers("lda", "ours", "eager", "stock_pyro", "scikit_learn", "tomotopy"),
+        ((200, 1),),
+    ),
+}
+"""The contests by name. To add one: a file in `peers/` with its functions, and a line here."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How our step's time grows with one size of the VAE, the other held fixed."""
+
+    title: str
+    sizes: tuple[tuple[int, int], ...]
+    axis: int
+
+    @property
+    def along(self) -> list[int]:
+        """The size that grows."""
+        return [size[self.axis] for size in self.sizes]
+
+
+SLOPES = {
+    "batch": Slope("batch size, K = 1", ((20, 1), (64, 1), (256, 1), (1024, 1), (4096, 1)), 0),
+    "particles": Slope("particles, batch 20", ((20, 1), (20, 8), (20, 64), (20, 512)), 1),
+}
