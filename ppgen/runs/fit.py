@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ppgen.data import Dataset, DataSpec, as_dataset
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, shown, within_memory
 from ppgen.factory import as_objective
 from ppgen.machine.devices import choose_device
 from ppgen.machine.entry import entry_point
@@ -99,7 +99,8 @@ def fit_in(
     config = describe(pair, data, objective, options)
     if folder is not None and (folder / CONFIG).exists():
         _check_same(read_config(folder), config)
-    with seeded(options.seed), _stop_requests() as stop:
+    mend = "lower batch_size or num_particles, or make the pair smaller"
+    with within_memory(_sizes(pair, objective, options), mend), seeded(options.seed), _stop_requests() as stop:
         record = Record(Trainer(pair, data, objective, options), folder)
         record.begin(config)
         _train(record, stop, progress)
@@ -120,6 +121,14 @@ def _train(record: Record, stop: threading.Event, progress: bool) -> None:
                 record.save()
                 raise KeyboardInterrupt
     record.end()
+
+
+def _sizes(pair: Pair, objective: Objective, options: TrainingOptions) -> str:
+    particles, parameters = objective.at(0).total_particles, sum(parameter.numel() for parameter in pair.parameters())
+    return (
+        f"training on batches of B = {options.batch_size} data with K = {particles} particles each, of a pair with "
+        f"{parameters:,} parameters,"
+    )
 
 
 def _first(data: Dataset, options: TrainingOptions) -> Callable[[], Batch]:

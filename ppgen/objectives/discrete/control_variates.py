@@ -109,6 +109,8 @@ class RelaxedControl(Coupled, ABC):
             neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
     """
 
+    splits_data = False  # eta learns about the mean level of the batch
+
     num_particles: Count = 1
     bound: BoundName = "elbo"
     temperature: Positive = 0.5
