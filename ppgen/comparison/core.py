@@ -23,7 +23,7 @@ from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
 from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
 from ppgen.data import as_dataset
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, within_memory
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
 from ppgen.machine.seeds import derived, manual_seed
@@ -97,7 +97,15 @@ def compare(
     check_explicit(pair, "a comparison of estimators")
     seen = None if data is None else brought_to(pair, as_dataset(data))
     schooling = Schooling.of(asked.at, seen, trained_by, training, chosen)
-    with torch.random.fork_rng(), pyro.validation_enabled(False), bar(progress) as shown:
+    most = max((one.at(0).total_particles for one in chosen.values() if isinstance(one, Objective)), default=1)
+    what = f"a comparison of {len(chosen)} objectives on B = {num_rows(batch)} data with K = {most} particles at most"
+    mend = "lower num_particles, or give a smaller batch or pair"
+    with (
+        within_memory(what, mend),
+        torch.random.fork_rng(),
+        pyro.validation_enabled(False),
+        bar(progress) as shown,
+    ):
         session = _Session(pair, batch, chosen, asked, shown)
         with left_as_it_was(pair):
             points = tuple(session.look(at, step) for at, step in points_of_training(pair, schooling))

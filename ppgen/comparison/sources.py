@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.comparison.labels import label_of
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, is_out_of_memory, shown
 from ppgen.objectives.bounds import Reduction, target_of
 from ppgen.objectives.objective import Objective, Player, State
 from ppgen.pairs.looking import looked_at
@@ -115,13 +115,13 @@ def in_a_sentence(who: str) -> Iterator[None]:
     """Within it whatever the pair raises of its own becomes one sentence.
 
     Raises:
-        UsageError: that sentence; one that was raised within passes.
+        UsageError: that sentence; one that was raised within passes, and so does what is beyond memory.
     """
     try:
         yield
-    except UsageError:
-        raise
     except Exception as error:
+        if isinstance(error, UsageError) or is_out_of_memory(error):
+            raise
         what = (str(error).strip().splitlines() or ["no message"])[0]
         raise UsageError(
             f"{who} fails on this pair with {type(error).__name__}: {what.rstrip('.')}; "

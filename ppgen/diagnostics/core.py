@@ -15,13 +15,14 @@ from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis
 from ppgen.diagnostics.weights import without_weights
-from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair
+from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, within_memory
 from ppgen.evaluation.case import Arguments, Case, data_or_arguments, num_data_within
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import brought_to
+from ppgen.pairs.rows import num_rows
 
 __all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
 
@@ -74,7 +75,8 @@ def diagnose(
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     at_least("num_particles", num_particles, 2)
-    with seeded(seed):
+    what = f"a diagnosis of {num_rows(batch)} data with K = {num_particles} particles"
+    with within_memory(what, "lower num_particles or num_data, or ask fewer questions"), seeded(seed):
         case = Case(
             pair=as_pair(pair),
             data=data,

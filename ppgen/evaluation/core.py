@@ -10,7 +10,7 @@ import torch
 
 from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, as_dataset
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, shown, within_memory
 from ppgen.evaluation.case import Case, num_data_within
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
@@ -66,7 +66,9 @@ def evaluate(
     if log_z is not None and not pair.needs_log_z:
         raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
     samples = _num_samples(pair, data, num_samples)
-    with seeded(seed):
+    drawn = f" and {samples} samples" if samples else ""
+    what = f"an evaluation of {len(batch[0])} data with K = {particles} particles{drawn}"
+    with within_memory(what, "lower particles, num_samples or num_data"), seeded(seed):
         case = Case(pair, data, split, data.draw(batch), particles, seed, progress, samples)
         found = bound(case, log_z) if pair.has_weights else parzen_window(case)
         return replace(found, num_samples=samples, measures=(*found.measures, *_measures(case)))

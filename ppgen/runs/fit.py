@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ppgen.data import Dataset, DataSpec, as_dataset
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, shown, within_memory
 from ppgen.factory import as_objective
 from ppgen.machine.devices import choose_device
 from ppgen.machine.entry import entry_point
@@ -106,7 +106,8 @@ def fit_in(
     ranks = joined()
     if ranks.size > 1:
         ranks.check_alike(facts_of(pair, objective, config))
-    with seeded(options.seed), _stop_requests() as stop:
+    mend = "lower batch_size or num_particles, or make the pair smaller"
+    with within_memory(_sizes(pair, objective, options), mend), seeded(options.seed), _stop_requests() as stop:
         record = Record(Trainer(pair, data, objective, options, ranks), folder)
         record.begin(config)
         _train(record, stop, progress and ranks.first)
@@ -128,6 +129,14 @@ def _train(record: Record, stop: threading.Event, progress: bool) -> None:
                 record.save()
                 raise KeyboardInterrupt
     record.end()
+
+
+def _sizes(pair: Pair, objective: Objective, options: TrainingOptions) -> str:
+    particles, parameters = objective.at(0).total_particles, sum(parameter.numel() for parameter in pair.parameters())
+    return (
+        f"training on batches of B = {options.batch_size} data with K = {particles} particles each, of a pair with "
+        f"{parameters:,} parameters,"
+    )
 
 
 def _first(data: Dataset, options: TrainingOptions) -> Callable[[], Batch]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ppgen.cli.errors import BAD_INPUT, explain
 from ppgen.data import Dataset, DataSpec
 from ppgen.files.checkpoint import read_checkpoint
 from ppgen.registry import DATA
@@ -277,4 +278,7 @@ def test_too_little_memory_says_what_to_lower(
 
     monkeypatch.setattr("ppgen.evaluation.bounds.log_weight_chunks", too_much)
     said = run(capsys, "evaluate", "r").sentence
-    assert said == "out of memory: lower --batch-size, --particles or the objective's num_particles."
+    what = "an evaluation of 300 data with K = 1000 particles takes more memory than there is"
+    assert said == f"{what}: lower particles, num_samples or num_data."
+    lower = "lower --batch-size, --particles or the objective's num_particles."
+    assert explain(error) == (BAD_INPUT, f"out of memory: {lower}")  # wherever else it is met

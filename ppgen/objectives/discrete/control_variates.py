@@ -110,6 +110,7 @@ class RelaxedControl(Coupled, ABC):
     """
 
     shards = AVERAGED
+    splits_data = False  # eta learns about the mean level of the batch
 
     num_particles: Count = 1
     bound: BoundName = "elbo"
