@@ -36,7 +36,7 @@ __all__ = ["Progress", "Trainer"]
 
 
 _READ_AHEAD = 3
-"""Turns whose batches of mapped data are read beforehand."""
+"""Turns whose batches are read from disk beforehand."""
 
 _LOOKED_AHEAD = 100_000
 """Turns, at most, after which the learning rate is known to be a number before training begins."""
@@ -103,7 +103,7 @@ class Trainer:
         tried = [*examples, *held_out]
         self._check_patience(self._judged(tried, sum(len(batch[0]) for batch in tried)))
         keep_large_blocks()
-        if self.batches.mapped and self.device.type == "cuda":
+        if self.batches.on_disk and self.device.type == "cuda":
             warnings.warn(
                 "data that stay in files are brought by the host, and their turns are no CUDA graphs: steps run one by "
                 "one; tensors that fit on the GPU train faster.",
@@ -135,7 +135,7 @@ class Trainer:
         Raises:
             UsageError: a number was not finite; on a GPU, in some turn before.
         """
-        if self.batches.mapped:
+        if self.batches.on_disk:
             self._expect(self._planned(_READ_AHEAD))
         self._judged_by(self._books.take_turn)
         self.turn += 1
@@ -265,7 +265,7 @@ class Trainer:
 
     def _captures(self, move: Move) -> bool:
         """Whether a move can be part of a CUDA graph: it is compiled, and the host does not bring its batch."""
-        return move.part not in self._eager and not self.batches.parts[move.part].mapped
+        return move.part not in self._eager and not self.batches.parts[move.part].on_disk
 
     def _changed(self) -> list[Tensor]:
         """What a turn changes, beside the books."""
