@@ -160,6 +160,14 @@ class Dataset:
         """
         return len(self.split(split)[0])
 
+    def on_disk(self, split: str) -> bool:
+        """Whether data of a split stay on disk.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        return any(isinstance(part, DiskRows) for part in self.split(split))
+
     def rows(self, split: str, rows: slice | Tensor = slice(None)) -> tuple[Tensor, ...]:
         """Rows of a split as a batch of dense tensors: x (B, D), and y (B,) where there are labels.
 
