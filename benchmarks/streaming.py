@@ -4,9 +4,9 @@
 
 A VAE 784-200-200-50-200-200-784 with the ELBO, float32, on random binary rows, which are written to a temporary folder
 as ``.npy`` shards. Two trainers of one process, equal but for their data, take turns of half a second in an order that
-is reversed every other round. Prints milliseconds a step, and the median over rounds of the throughput of mapped data
-in that of resident ones, with its quartiles. The rows are read once before, for the checks, so that they come from the
-system's cache where it has room.
+is reversed every other round. Prints milliseconds a step, and the median over rounds of the throughput of data on
+disk in that of resident ones, with its quartiles. The rows are read once before, for the checks, so that they come from
+the system's cache where it has room.
 """
 
 import json
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ppgen.data import Dataset, DataSpec, mapped
+from ppgen.data import Dataset, DataSpec, on_disk
 from ppgen.inference import ELBO
 from ppgen.models import VAE
 from ppgen.training.options import TrainingOptions
@@ -77,14 +77,14 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the results here.")] = None,
 ) -> None:
     """Measure both and print milliseconds a step and the ratio."""
-    table = Table("batch", "mapped ms", "resident ms", "mapped / resident throughput", "quartiles")
+    table = Table("batch", "on disk ms", "resident ms", "on disk / resident throughput", "quartiles")
     results = []
     with tempfile.TemporaryDirectory(prefix="streaming-") as name:
         write(Path(name), rows, shards)
-        streamed = mapped(name)
+        streamed = on_disk(name)
         resident = streamed[:]  # type: ignore[index]
         for size in map(int, batch.split(",")):
-            trainers = {"mapped": trainer(streamed, size), "resident": trainer(resident, size)}
+            trainers = {"on_disk": trainer(streamed, size), "resident": trainer(resident, size)}
             times: dict[str, list[float]] = {name: [] for name in trainers}
             for number in track(range(repeats), f"batch {size}", console=Console(stderr=True)):
                 for peer in list(trainers)[:: -1 if number % 2 else 1]:

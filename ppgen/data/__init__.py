@@ -8,6 +8,7 @@ module here. An option ``labels`` makes batches (x, y).
 
 from ppgen.data import (
     ap,
+    arrays,
     bars,
     binarized_mnist,
     caltech101_silhouettes,
@@ -23,10 +24,10 @@ from ppgen.data import (
 )
 from ppgen.data.bars import bar_topics
 from ppgen.data.dataset import SPLITS, Dataset, Split
+from ppgen.data.disk_rows import DiskRows, on_disk
 from ppgen.data.given import as_dataset
 from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
 from ppgen.data.load import load_data, loader_options
-from ppgen.data.mapped_rows import MappedRows, mapped
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.user import dataset_from
@@ -35,12 +36,13 @@ __all__ = [
     "SPLITS",
     "DataSpec",
     "Dataset",
+    "DiskRows",
     "LinearGaussianTruth",
-    "MappedRows",
     "Observation",
     "SparseRows",
     "Split",
     "ap",
+    "arrays",
     "as_dataset",
     "bar_topics",
     "bars",
@@ -54,10 +56,10 @@ __all__ = [
     "linear_gaussian_truth",
     "load_data",
     "loader_options",
-    "mapped",
     "mixtures",
     "mnist",
     "omniglot",
+    "on_disk",
     "pydoc",
     "twenty_news",
 ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import one_of
-from ppgen.data.mapped_rows import MappedRows
+from ppgen.data.disk_rows import DiskRows
 from ppgen.data.modes import Modes
 from ppgen.data.rows import Rows, pieces, stored
 from ppgen.data.spec import DataSpec
@@ -26,7 +26,7 @@ __all__ = ["SPLITS", "Dataset", "Split"]
 SPLITS = ("train", "valid", "test")
 
 Split = tuple[Any, ...]
-"""Tensors, but for x of counts, which may be a ``SparseRows``, and what is mapped, a ``MappedRows``; not a union, which
+"""Tensors, but for x of counts, which may be a ``SparseRows``, and rows on disk, a ``DiskRows``; not a union, which
 every user would have to narrow."""
 
 
@@ -38,7 +38,7 @@ class Dataset:
         spec: what one datum is.
         train: (x,) or (x, y); x is (N, D), y is (N,) int64; x of counts may be sparse
             (:class:`ppgen.data.sparse.SparseRows`), and x and y may stay in files
-            (:class:`ppgen.data.mapped_rows.MappedRows`): they are dense tensors wherever rows are taken. Of data that
+            (:class:`ppgen.data.disk_rows.DiskRows`): they are dense tensors wherever rows are taken. Of data that
             are ``"any"``, as many tensors of N rows as there are, of any shape and type.
         valid: the same, for early stopping; empty: nothing is held out for that.
         test: the same, touched once; empty: nothing is held out for that.
@@ -165,6 +165,14 @@ class Dataset:
         """
         return len(self.split(split)[0])
 
+    def on_disk(self, split: str) -> bool:
+        """Whether data of a split stay on disk.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        return any(isinstance(part, DiskRows) for part in self.split(split))
+
     def rows(self, split: str, rows: slice | Tensor = slice(None)) -> tuple[Tensor, ...]:
         """Rows of a split as a batch of dense tensors: x (B, D), and y (B,) where there are labels.
 
@@ -197,5 +205,5 @@ class Dataset:
         return digest.hexdigest()
 
 
-def _kept_as(part: Rows) -> Sequence[Tensor | MappedRows]:
-    return [part] if isinstance(part, MappedRows) else stored(part)
+def _kept_as(part: Rows) -> Sequence[Tensor | DiskRows]:
+    return [part] if isinstance(part, DiskRows) else stored(part)

@@ -24,7 +24,7 @@ def as_dataset(train: Any, valid: Any = None, test: Any = None, *, name: str = "
         train: x or (x, y, ...): tensors or arrays with one row a datum; a frame of pandas; a map-style data set of
             torch's, read once; the path of a ``.csv`` file, or of a ``.npz`` file, NumPy's or a sparse matrix of
             SciPy's, that unpacks to 1 GiB at most; the path of a ``.npy`` file or of a folder of them, a ``np.memmap``,
-            or what :func:`ppgen.data.mapped` gives, which stay in their files; a :class:`Dataset`, which is given
+            or what :func:`ppgen.data.on_disk` gives, which stay in their files; a :class:`Dataset`, which is given
             back. A list of several of these is one data set whose parts take turns in training: ``[(x, y), (x,)]``,
             labelled and unlabelled data; its parts bring held-out data of their own, if any.
         valid: the same, for early stopping and its record; None: there are none.

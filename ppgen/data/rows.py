@@ -6,12 +6,12 @@ from collections.abc import Hashable, Iterator
 
 from torch import Tensor
 
-from ppgen.data.mapped_rows import MappedRows
+from ppgen.data.disk_rows import DiskRows
 from ppgen.data.sparse import SparseRows
 
 __all__ = ["Rows", "pieces", "place_of", "stored", "take", "to_ask"]
 
-Rows = Tensor | SparseRows | MappedRows
+Rows = Tensor | SparseRows | DiskRows
 """All have a length, a shape, a type, a device, and rows that are dense tensors."""
 
 
@@ -26,18 +26,18 @@ def place_of(x: Rows, index: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def take(x: Rows, rows: Tensor) -> Rows:
-    """Rows (B,), int64, of ``x`` in their order, as sparse, dense or mapped as ``x`` is."""
+    """Rows (B,), int64, of ``x`` in their order, as dense, sparse or on disk as ``x`` is."""
     return x[rows] if isinstance(x, Tensor) else x.take(rows)
 
 
-def pieces(x: Tensor | MappedRows) -> Iterator[tuple[int, Tensor]]:
-    """All rows, each piece with the number of its first: what is in memory as it is, what is mapped some at a time."""
-    yield from x.pieces() if isinstance(x, MappedRows) else [(0, x)]
+def pieces(x: Tensor | DiskRows) -> Iterator[tuple[int, Tensor]]:
+    """All rows, each piece with the number of its first: what is in memory whole, what is on disk some at a time."""
+    yield from x.pieces() if isinstance(x, DiskRows) else [(0, x)]
 
 
 def to_ask(x: Rows, question: Hashable) -> Iterator[tuple[int, Tensor | SparseRows]]:
-    """The pieces of ``x``; of what is mapped none, once all of it has been asked the question without an error."""
-    if not isinstance(x, MappedRows):
+    """The pieces of ``x``; of what is on disk none, once all of it has been asked the question without an error."""
+    if not isinstance(x, DiskRows):
         yield 0, x
     elif question not in x.passed:
         yield from x.pieces()

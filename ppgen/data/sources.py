@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 from torch.utils.data import Dataset as TorchDataset
 
 from ppgen.data.dataset import Split
+from ppgen.data.disk_rows import DiskRows, on_disk, rows_of_memmap
 from ppgen.data.formats import read_arrays, read_csv
-from ppgen.data.mapped_rows import MappedRows, mapped, mapped_array
 from ppgen.data.rows import Rows
 from ppgen.data.sparse import SparseRows, is_sparse, native
 from ppgen.errors import UsageError, shown
@@ -32,9 +32,9 @@ def tensors_of(where: str, given: Any) -> Split:
     Args:
         where: the split's name, for errors.
         given: a tuple of tensors or arrays, or one of them; a frame or series of pandas; a map-style data set of
-            torch's, read once, whose items are tensors or tuples of tensors; what :func:`ppgen.data.mapped` gives, or a
-            ``np.memmap``, which stay in their files; the path of a file, as :func:`opened` opens it. Lists of Python's
-            numbers are in torch's default type.
+            torch's, read once, whose items are tensors or tuples of tensors; a ``np.memmap``, or what
+            :func:`ppgen.data.on_disk` gives, which stay in their files; the path of a file, as :func:`opened` opens it.
+            Lists of Python's numbers are in torch's default type.
 
     Raises:
         UsageError: it is none of these, or holds no numbers.
@@ -54,7 +54,7 @@ def tensors_of(where: str, given: Any) -> Split:
 def opened(where: str, given: Any) -> Any:
     """What is at a path: of a ``.csv`` file the frame, of a ``.npz`` archive a tuple of its arrays in their order, or
     the sparse matrix that SciPy wrote, of a ``.npy`` file or a folder of such shards the rows, which stay there
-    (:func:`ppgen.data.mapped`). What is no path is given back.
+    (:func:`ppgen.data.on_disk`). What is no path is given back.
 
     Raises:
         UsageError: there is no such file, or it is not what its name says.
@@ -62,9 +62,9 @@ def opened(where: str, given: Any) -> Any:
     if not isinstance(given, str | Path):
         return given
     path = Path(given)
-    readers: dict[str, Callable[[Path], Any]] = {".csv": read_csv, ".npz": read_arrays, ".npy": mapped}
+    readers: dict[str, Callable[[Path], Any]] = {".csv": read_csv, ".npz": read_arrays, ".npy": on_disk}
     if os.path.isdir(path):
-        return mapped(path)
+        return on_disk(path)
     if path.suffix not in readers or not os.path.isfile(path):  # pathlib raises for names that are too long
         raise UsageError(
             f"{where} must be data, or the path of a .csv or .npz file that exists, got {shown(str(path))}: name "
@@ -117,15 +117,15 @@ def opened_alone(where: str, values: Any) -> Any:
     return found[0]
 
 
-def rows_of(where: str, values: Any) -> Tensor | MappedRows:
+def rows_of(where: str, values: Any) -> Tensor | DiskRows:
     """Rows that stay in their file; else a tensor's values, an array's, a frame's or a list's, in the type that they
     are given in.
 
     Raises:
         UsageError: it is none of these, or holds no numbers, or a mask.
     """
-    rows = mapped_array(where, values) if isinstance(values, np.memmap) else values
-    return rows if isinstance(rows, MappedRows) else _tensor(where, values)
+    rows = rows_of_memmap(where, values) if isinstance(values, np.memmap) else values
+    return rows if isinstance(rows, DiskRows) else _tensor(where, values)
 
 
 def _tensor(where: str, values: Any) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppgen.arguments import Seed, checked
 from ppgen.data.assemble import binarize_once, mean_length, permutation
 from ppgen.data.dataset import Dataset, Split
-from ppgen.data.mapped_rows import MappedRows
+from ppgen.data.disk_rows import DiskRows
 from ppgen.data.rows import Rows, pieces, take
 from ppgen.data.sources import opened, opened_alone, rows_of
 from ppgen.data.sparse import SparseRows, is_sparse
@@ -45,7 +45,7 @@ def dataset_from(
             (x, y); or the path of a file of either (:func:`ppgen.data.as_dataset`). More than two dimensions are
             flattened to (N, D); (N, H, W) and (N, C, H, W) give ``image_shape``. Sparse matrices of SciPy and sparse
             tensors stay sparse. x is in torch's default type, and documents whose words it does not count exactly are
-            refused. What is mapped (:func:`ppgen.data.mapped`) stays in its file, and is cast when it is read.
+            refused. What is on disk (:func:`ppgen.data.on_disk`) stays there, and is cast when it is read.
         valid: the same; a seeded ``held_out`` share of ``train`` where it is None.
         test: the same.
         observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
@@ -114,11 +114,11 @@ def _x(split: str, values: Any) -> Rows:
     return SparseRows.of(values, where=f"x in {split}") if is_sparse(values) else _floating(_numbers(split, values))
 
 
-def _floating(values: Tensor | MappedRows) -> Tensor | MappedRows:
+def _floating(values: Tensor | DiskRows) -> Tensor | DiskRows:
     return values.to(torch.get_default_dtype())
 
 
-def _numbers(split: str, values: Any) -> Tensor | MappedRows:
+def _numbers(split: str, values: Any) -> Tensor | DiskRows:
     found = rows_of(split, values)
     if found.dtype.is_complex:
         raise UsageError(f"{split} must be an array of numbers, got {found.dtype}.")

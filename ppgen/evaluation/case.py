@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Number
@@ -24,10 +25,13 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.rows import num_rows, rows_or_all, take_rows
 from ppgen.pairs.tracing import Batch, Particles
 
-__all__ = ["Arguments", "Case", "data_or_arguments", "num_data_within"]
+__all__ = ["AT_ONCE", "Arguments", "Case", "data_or_arguments", "num_data_within"]
 
 _CHUNK = 500
 """Draws made at a time."""
+
+AT_ONCE = 10_000
+"""Data of a split on disk that are a batch in memory, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +109,13 @@ class Case:
         data: whose ``split`` is looked at, or the arguments of the model, which are one batch.
         split: its name.
         batch: that split, or as many of its first data as were asked for, as one batch; drawn once where it is dynamic.
+            Of a split on disk no more than :data:`AT_ONCE`; :meth:`parts` has them all.
         num_particles: K of whatever is a function of log-weights.
         seed: seeds all draws.
         progress: show progress bars.
         num_samples: draws of the model to be made for the measures that read them; 0: such measures do not apply.
         chains: where the persistent chains of an energy-based pair stand, (M, D); None: there are none.
+        asked: how many data were asked for, where the batch is the first of them; None: it has them all.
 
     >>> import ppgen
     >>> pair, data = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), as_dataset(torch.zeros(7, 3))
@@ -127,6 +133,7 @@ class Case:
     progress: bool
     num_samples: int = 0
     chains: Tensor | None = None
+    asked: int | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -145,7 +152,22 @@ class Case:
     @cached_property
     def bounds(self) -> dict[int, Tensor]:
         """The bound of every datum by the number of particles (:func:`ppgen.evaluation.bounds.bounds`), made once."""
-        return bounds(self.pair, self.batch, self.num_particles, progress=self.progress)
+        each = [bounds(self.pair, part, self.num_particles, progress=self.progress) for part in self.parts()]
+        return {size: torch.cat([found[size] for found in each]) for size in each[0]}
+
+    def parts(self) -> Iterator[Batch]:
+        """All data that were asked for: the batch, then as many at a time of what is left on disk.
+
+        Raises:
+            UsageError: there is more than the batch, and the data can be given together only.
+        """
+        yield self.batch
+        rest = range(self.num_data, self.asked or 0, self.num_data)
+        if rest:
+            self.check_divisible("an evaluation of data on disk, some at a time,")
+        for start in rest:
+            rows = slice(start, min(start + self.num_data, rest.stop))
+            yield self.dataset.draw(self.dataset.rows(self.split, rows))
 
     @cached_property
     def samples(self) -> Tensor:

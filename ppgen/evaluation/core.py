@@ -11,7 +11,7 @@ import torch
 from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError, shown, within_memory
-from ppgen.evaluation.case import Case, num_data_within
+from ppgen.evaluation.case import AT_ONCE, Case, num_data_within
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.parzen import parzen_window
@@ -62,14 +62,15 @@ def evaluate(
     """
     data = brought_to(pair, as_dataset(data))
     split = data.last_split if split is None else split
-    batch = data.rows(split, slice(_num_data(data, split, num_data)))
+    asked = _num_data(data, split, num_data)
+    batch = data.rows(split, slice(min(asked, AT_ONCE) if data.on_disk(split) else asked))
     if log_z is not None and not pair.needs_log_z:
         raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
     samples = _num_samples(pair, data, num_samples)
     drawn = f" and {samples} samples" if samples else ""
     what = f"an evaluation of {len(batch[0])} data with K = {particles} particles{drawn}"
     with within_memory(what, "lower particles, num_samples or num_data"), seeded(seed):
-        case = Case(pair, data, split, data.draw(batch), particles, seed, progress, samples)
+        case = Case(pair, data, split, data.draw(batch), particles, seed, progress, samples, asked=asked)
         found = bound(case, log_z) if pair.has_weights else parzen_window(case)
         return replace(found, num_samples=samples, measures=(*found.measures, *_measures(case)))
 

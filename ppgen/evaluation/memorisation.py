@@ -13,7 +13,7 @@ without its division of space into cells.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -31,10 +31,10 @@ _ROWS = 5000
 """Training data looked through at a time."""
 
 
-def nearest_distances(x: Tensor, train: Tensor) -> Tensor:
-    """The Euclidean distance of each of x, (n, D), to the nearest of train, (N, D): (n,), float64."""
-    distances = [torch.cdist(x.double(), rows.double()).amin(1) for rows in train.split(_ROWS)]
-    return torch.stack(distances).amin(0)
+def nearest_distances(x: Tensor, train: Tensor | Iterable[Tensor]) -> Tensor:
+    """The Euclidean distance of each of x, (n, D), to the nearest of train, (N, D) or parts of it: (n,), float64."""
+    parts = train.split(_ROWS) if isinstance(train, Tensor) else train
+    return torch.stack([torch.cdist(x.double(), rows.double()).amin(1) for rows in parts]).amin(0)
 
 
 def nearness(of_samples: Tensor, of_data: Tensor) -> tuple[float, float]:
@@ -51,12 +51,14 @@ def memorisation(case: Case) -> Iterator[Measure]:
     """How much nearer to the training data samples lie than data held out from training."""
     if not case.num_samples or case.split == "train":
         return
-    train = case.data.draw(case.data.rows("train"))[0]
     rows = torch.randperm(num_rows(case.batch))[:_MOST].to(case.batch[0].device)
     x, y = case.samples[:_MOST], case.batch[0][rows]
+    parts = (slice(start, start + _ROWS) for start in range(0, case.data.size("train"), _ROWS))
+    train = (case.data.draw(case.data.rows("train", part))[0] for part in parts)
+    of_samples, of_data = nearest_distances(torch.cat([x, y]), train).split([len(x), len(y)])
     yield Measure(
         "nearness_to_train",
-        *nearness(nearest_distances(x, train), nearest_distances(y, train)),
+        *nearness(of_samples, of_data),
         f"probability that a sample lies nearer to the training data than a {case.split} datum does: 0.5 for fresh "
         f"draws, near 1 for copies, near 0 off the data; {len(x):,} samples, {len(y):,} data",
     )

@@ -53,10 +53,10 @@ def parzen_window(case: Case) -> Evaluation:
     samples, held_out = case.samples, case.data.rows("valid", slice(_HELD_OUT))[0]
     sigmas = sigma_grid(held_out, pictures=case.dataset.spec.image_shape is not None)
     sigma = parzen_sigma(samples, held_out, sigmas, progress=case.progress)
-    x = case.batch[0]
-    nats, error = mean_and_error(parzen_log_likelihood(samples, x, sigma, progress=case.progress))
+    scored = [parzen_log_likelihood(samples, part[0], sigma, progress=case.progress) for part in case.parts()]
+    nats, error = mean_and_error(values := torch.cat(scored))
     width = Measure("parzen_sigma", sigma, None, _meaning(sigma, sigmas, len(samples), len(held_out)))
-    return Evaluation(nats, error, None, case.split, len(x), (), method="parzen", measures=(width,))
+    return Evaluation(nats, error, None, case.split, len(values), (), method="parzen", measures=(width,))
 
 
 def _meaning(sigma: float, sigmas: Tensor, num_samples: int, num_held_out: int) -> str:

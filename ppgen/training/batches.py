@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ppgen.data import Dataset, MappedRows, Split
+from ppgen.data import Dataset, DiskRows, Split
 from ppgen.machine.seeds import derived
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
@@ -23,7 +23,7 @@ class Batches:
     have parameters for each datum. The position is a number: nothing else needs to be saved to go on from it.
 
     Args:
-        data: tensors of N rows each, or sparse rows, on the device where they are used, or mapped rows, which are
+        data: tensors of N rows each, or sparse rows, on the device where they are used, or rows on disk, which are
             brought there; the batches are dense.
         batch_size: B; N when larger than N.
         seed: seeds the permutations.
@@ -32,7 +32,7 @@ class Batches:
     """
 
     def __init__(self, data: Split, batch_size: int, seed: int, *, whole: bool = False) -> None:
-        self.data = tuple(ReadAhead(part) if isinstance(part, MappedRows) else part for part in data)
+        self.data = tuple(ReadAhead(part) if isinstance(part, DiskRows) else part for part in data)
         self.device: torch.device = data[0].device
         self.num_data = len(data[0])
         self.batch_size = min(batch_size, self.num_data)
@@ -42,7 +42,7 @@ class Batches:
         self._orders: dict[int, Tensor] = {}
 
     @property
-    def mapped(self) -> bool:
+    def on_disk(self) -> bool:
         """Whether some of the data stay in files; rows are then counted on the host."""
         return any(isinstance(part, ReadAhead) for part in self.data)
 
@@ -78,12 +78,12 @@ class Batches:
     def _order(self, epoch: int) -> Tensor:
         """The permutation of an epoch; that of the epoch before is kept where the next one is read ahead."""
         if epoch not in self._orders:
-            kept = list(self._orders.items())[-1:] if self.mapped else []
+            kept = list(self._orders.items())[-1:] if self.on_disk else []
             self._orders = {**dict(kept), epoch: self._permutation(epoch)}
         return self._orders[epoch]
 
     def _permutation(self, epoch: int) -> Tensor:
-        place = torch.device("cpu") if self.mapped else self.device
+        place = torch.device("cpu") if self.on_disk else self.device
         if self.batch_size == self.num_data:
             return torch.arange(self.num_data, device=place)
         generator = torch.Generator().manual_seed(derived(self._seed, epoch))
@@ -123,9 +123,9 @@ class Interleaved:
         return max(part.largest for part in self.parts)
 
     @property
-    def mapped(self) -> bool:
+    def on_disk(self) -> bool:
         """Whether some of the data stay in files."""
-        return any(part.mapped for part in self.parts)
+        return any(part.on_disk for part in self.parts)
 
     @property
     def smallest(self) -> int:

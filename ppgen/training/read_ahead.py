@@ -7,13 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from ppgen.data import MappedRows
+from ppgen.data import DiskRows
 
 __all__ = ["ReadAhead"]
 
 
 class ReadAhead:
-    """Mapped rows in whose place stand, for a minibatch, those that were read before it was asked for.
+    """Rows on disk, of which those of a minibatch are read before they are asked for.
 
     What is read is known by the numbers of its rows alone: a batch that nobody expected is read when it is asked for,
     and is the same.
@@ -23,9 +23,9 @@ class ReadAhead:
     """
 
     device = torch.device("cpu")
-    """Where the numbers of rows are looked for; the rows are brought to the device of the mapped rows."""
+    """Where the numbers of rows are looked for; the rows are brought to the device of those on disk."""
 
-    def __init__(self, rows: MappedRows) -> None:
+    def __init__(self, rows: DiskRows) -> None:
         self._rows = rows
         self._thread = ThreadPoolExecutor(1, "read-ahead")
         self._read: dict[bytes, Future[Tensor]] = {}
@@ -42,7 +42,7 @@ class ReadAhead:
         """Rows (B,) as a tensor on the device; ``dim`` is 0, as tensors have it.
 
         Raises:
-            UsageError: a file has changed since it was mapped, or is gone; it is named.
+            UsageError: a file has changed since it was opened first, or is gone; it is named.
         """
         waiting = self._read.pop(_key(rows), None)
         return self._rows.brought(self._rows.read(rows) if waiting is None else waiting.result())

@@ -44,7 +44,7 @@ __all__ = ["Progress", "Trainer"]
 T = TypeVar("T")
 
 _READ_AHEAD = 3
-"""Turns whose batches of mapped data are read beforehand."""
+"""Turns whose batches are read from disk beforehand."""
 
 _LOOKED_AHEAD = 100_000
 """Turns, at most, after which the learning rate is known to be a number before training begins."""
@@ -125,7 +125,7 @@ class Trainer:
         self._check_patience(self._judged(tried, sum(len(batch[0]) for batch in tried)))
         keep_large_blocks()
         self.state = self.sharing.begin(self.learner, self.state, options.seed)
-        if self.batches.mapped and self.device.type == "cuda":
+        if self.batches.on_disk and self.device.type == "cuda":
             warnings.warn(
                 "data that stay in files are brought by the host, and their turns are no CUDA graphs: steps run one by "
                 "one; tensors that fit on the GPU train faster.",
@@ -157,7 +157,7 @@ class Trainer:
         Raises:
             UsageError: a number was not finite; on a GPU, in some turn before.
         """
-        if self.batches.mapped:
+        if self.batches.on_disk:
             self._expect(self._planned(_READ_AHEAD))
         self._judged_by(self._books.take_turn)
         self.turn += 1
@@ -301,7 +301,7 @@ class Trainer:
         """Whether a move can be part of a CUDA graph: it is compiled, and the host does not bring its batch."""
         alone = self.ranks.size == 1  # the graph would hold the exchange
         whole = move.part not in self._eager and self._is_whole(move)
-        return alone and whole and not self.batches.parts[move.part].mapped
+        return alone and whole and not self.batches.parts[move.part].on_disk
 
     def _changed(self) -> list[Tensor]:
         """What a turn changes, beside the books."""

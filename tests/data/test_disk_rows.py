@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppgen.data import SPLITS, MappedRows, SparseRows, as_dataset, dataset_from, mapped
+from ppgen.data import SPLITS, DiskRows, SparseRows, as_dataset, dataset_from, on_disk
 from ppgen.errors import UsageError
 
 N = 23
@@ -21,18 +21,18 @@ Y = np.arange(N) % 4
 
 def npy(folder: Path, x: NDArray[Any]) -> Any:
     np.save(folder / "x.npy", x)
-    return mapped(folder / "x.npy")
+    return on_disk(folder / "x.npy")
 
 
 def shards(folder: Path, x: NDArray[Any]) -> Any:
     for index, part in enumerate((x[:5], x[5:5], x[5:6], x[6:])):
         np.save(folder / f"x-{index}.npy", part)
-    return mapped(folder)
+    return on_disk(folder)
 
 
 def member(folder: Path, x: NDArray[Any]) -> Any:
     np.savez(folder / "x.npz", odd=np.zeros(3, np.int8), x=x)
-    found: Any = mapped(folder / "x.npz")
+    found: Any = on_disk(folder / "x.npz")
     return found[1]
 
 
@@ -41,7 +41,7 @@ def memmap(folder: Path, x: NDArray[Any]) -> Any:
     return as_dataset(np.load(folder / "x.npy", mmap_mode="r")[2 : 2 + len(x)]).train[0]
 
 
-Written = Callable[[Path, NDArray[Any]], MappedRows]
+Written = Callable[[Path, NDArray[Any]], DiskRows]
 WAYS: list[Written] = [npy, shards, member, memmap]
 by_every_way = pytest.mark.parametrize("write", WAYS, ids=lambda write: write.__name__)
 
@@ -49,7 +49,7 @@ by_every_way = pytest.mark.parametrize("write", WAYS, ids=lambda write: write.__
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four rows of X in a piece."""
-    monkeypatch.setattr("ppgen.data.mapped_rows._PIECE", 4 * X[0].nbytes)
+    monkeypatch.setattr("ppgen.data.disk_rows._PIECE", 4 * X[0].nbytes)
 
 
 @by_every_way
@@ -57,7 +57,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_are_those_of_the_array(write: Written, kind: str, tmp_path: Path) -> None:
     x = (10 * X).astype(kind)
     rows, whole = write(tmp_path, x), torch.from_numpy(x.astype(np.dtype(kind).newbyteorder("=")))
-    assert isinstance(rows, MappedRows)
+    assert isinstance(rows, DiskRows)
     assert (rows.shape, rows.dtype, len(rows), rows.ndim) == (whole.shape, whole.dtype, N, 3)
     index = torch.tensor([5, 22, 5, 0])
     for found, wanted in (
@@ -89,7 +89,7 @@ def test_a_data_set_is_that_of_the_array_in_memory(write: Written, tmp_path: Pat
         (as_dataset((rows, y)), as_dataset((X, y))),
         (dataset_from((rows, y), num_classes=4), dataset_from((X, y), num_classes=4)),
     ):
-        assert isinstance(there.train[0], MappedRows)
+        assert isinstance(there.train[0], DiskRows)
         assert there.sha256 == here.sha256
         assert there.spec == here.spec
         for split in SPLITS:
@@ -106,7 +106,7 @@ def test_a_path_is_data(tmp_path: Path) -> None:
         assert torch.equal(as_dataset(path).train[0][:], torch.from_numpy(X))
         assert dataset_from(path).spec.num_features == 6
     x, y = dataset_from((tmp_path / "shards", tmp_path / "y.npy"), num_classes=4).train
-    assert (type(x), type(y), y.dtype) == (MappedRows, MappedRows, torch.int64)
+    assert (type(x), type(y), y.dtype) == (DiskRows, DiskRows, torch.int64)
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,13 @@ def test_a_wrong_number_is_named_by_its_row(
 
 def test_values_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    pieces = MappedRows.pieces
+    pieces = DiskRows.pieces
 
-    def counted(rows: MappedRows) -> Any:
+    def counted(rows: DiskRows) -> Any:
         read.append(len(rows))
         return pieces(rows)
 
-    monkeypatch.setattr(MappedRows, "pieces", counted)
+    monkeypatch.setattr(DiskRows, "pieces", counted)
     data = dataset_from(npy(tmp_path, X), observation="real")
     data.to("cpu")
     assert sorted(read) == [N - 2 * 2, N]  # the mean is that of the training data
@@ -235,19 +235,19 @@ def broken(folder: Path, what: str) -> Path:
         ("number", "a.npy must be an array with one row a datum, got a single number"),
         ("columns", "a.npy is stored by columns"),
         ("bytes", "a.npy must be a .npy file of numbers, but it cannot be read"),
-        ("compressed", "x in .*a.npz is compressed, and has no rows that could be mapped: write it with np.savez"),
+        ("compressed", "x in .*a.npz is compressed, so that no row can be read alone: write it with np.savez"),
         ("archive", "a.npz must be a NumPy .npz archive, but it cannot be read"),
     ],
 )
 def test_a_file_with_something_wrong_is_named_in_one_sentence(what: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=sentence):
-        mapped(broken(tmp_path, what))
+        on_disk(broken(tmp_path, what))
 
 
 def test_what_is_no_path_of_an_array_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "a.npy", "a.csv", "x" * 10_000):
         with pytest.raises(UsageError, match=r"expected the path of a \.npy or \.npz file or of a folder"):
-            mapped(path)
+            on_disk(path)
     np.savez(tmp_path / "x.npz", x=X, y=Y)
     with pytest.raises(UsageError, match="holds 2 arrays, and stands for one entry"):
         as_dataset((X, tmp_path / "x.npz"))
@@ -278,14 +278,20 @@ def test_a_file_that_changes_is_found_when_it_is_read(
         data.rows("train", slice(2))
 
 
-def test_numbers_of_a_private_map_are_kept(tmp_path: Path) -> None:
+def test_numbers_that_no_file_has_are_kept(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     private = np.load(tmp_path / "x.npy", mmap_mode="c")
     private[0] = 7
-    rows = as_dataset(private).train[0]
-    assert isinstance(rows, MappedRows)
-    assert torch.equal(rows[:], torch.from_numpy(np.array(private)))
-    assert torch.equal(rows[0], torch.full((2, 3), 7.0))
+    assert torch.equal(as_dataset(private).train[0], torch.from_numpy(np.array(private)))
+
+
+def test_a_map_that_is_written_to_is_read_as_it_is(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    shared = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    shared[0] = 7
+    assert torch.equal(as_dataset(shared).train[0][0], torch.full((2, 3), 7.0))
+    with pytest.raises(UsageError, match="whose numbers do not lie one after another"):
+        as_dataset(shared[:, 0])
 
 
 def test_the_cast_is_that_of_the_array(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
-"""Rows of files that need not fit into memory: mapped, and read a minibatch at a time.
+"""Rows on disk: arrays that need not fit into memory, read a minibatch at a time.
 
 A ``.npy`` file, a folder of such shards, an array of an uncompressed ``.npz`` archive and a ``np.memmap`` are the same
-thing here: numbers of one type in row-major order from some byte of a file on. A row lies in one piece, so that any can
-be read by its index; the pages that were touched are given back after each reading, so that memory stays as it is.
+thing here: numbers of one type in row-major order from some byte of a file on, so that any row is read by its index.
+It is read by position, not through a memory map: a row that is touched through a map costs a page fault, which takes
+longer than reading it, counts what lies around it as the process's memory, and kills the process where the file was
+truncated.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ from ppgen.data.reading import reading
 from ppgen.data.sparse import native
 from ppgen.errors import UsageError, shown
 
-__all__ = ["MappedFile", "MappedRows", "mapped", "mapped_array"]
+__all__ = ["ArrayFile", "DiskRows", "on_disk", "rows_of_memmap"]
 
-_PIECE = 1 << 24
+_PIECE = 1 << 22
 """Bytes of a piece, at most, where all rows are looked at, and rows of it at most 2^16."""
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -42,67 +44,94 @@ _NUMBERED = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?")
 
 
 @dataclass(frozen=True, eq=False)
-class MappedFile:
-    """An array whose memory is a file.
+class ArrayFile:
+    """Where an array lies in a file, row after row.
 
     Args:
         path: of the file.
-        array: (n, ...), in row-major order.
-        memory: the mapping, whose pages may be given back; None: they may not, or there are none.
+        offset: of its first byte.
+        shape: (n, ...).
+        dtype: of the numbers, with the order of their bytes.
+        size: bytes of the file.
+        written: when it was last written, in ns.
     """
 
     path: Path
-    array: NDArray[Any]
-    memory: mmap.mmap | None
-    state: tuple[int, int] = field(init=False)
-    """Bytes of the file, and when it was last written (ns), when it was mapped."""
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int
+    written: int
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "state", _state_of(self.path))
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return prod(self.shape[1:]) * self.dtype.itemsize
 
-    def check(self) -> None:
-        """Check that the file is what it was when it was mapped.
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The rows, (B, ...), neighbouring ones in one go.
 
         Raises:
-            UsageError: it is gone, or was written since.
+            UsageError: the file is not what it was when it was opened first, or is gone.
         """
-        if (now := _state_of(self.path)) != self.state:
-            size, was = now[0], self.state[0]
-            how = f"it has {size:,} bytes and had {was:,}" if size != was else "it was written anew"
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        if not found.nbytes:
+            return found
+        into, width = found.reshape(-1).view(np.uint8).data, self.row_bytes
+        ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+        firsts = rows[[0, *ends[:-1]]].tolist()
+        try:
+            file = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be read any more ({error.strerror}): bring it back.") from error
+        try:
+            self._check(file)
+            start = 0
+            for first, end in zip(firsts, ends, strict=True):
+                self._fill(file, into[start * width : end * width], self.offset + first * width)
+                start = end
+        finally:
+            os.close(file)
+        return found
+
+    def _check(self, file: int) -> None:
+        now = os.fstat(file)
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.written):
+            how = "it was written anew"
+            if now.st_size != self.size:
+                how = f"it has {now.st_size:,} bytes and had {self.size:,}"
             raise UsageError(
                 f"{self.path} has changed while it was read ({how}): leave the files of a data set as they are; what "
-                "was written before stays, and goes on from there once the file is what it was."
+                "was written of a run stays, and it goes on from there once the file is what it was."
             )
 
-    def read(self, rows: NDArray[np.int64], into: NDArray[Any], places: Any = slice(None)) -> None:
-        """Copy the rows, (B,), to ``into[places]``, (B, ...), in its type.
-
-        Raises:
-            UsageError: as :meth:`check`.
-        """
-        self.check()
-        into[places] = self.array[rows]
-        if self.memory is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.memory.madvise(mmap.MADV_DONTNEED)  # the system keeps what it has read as long as it has room
+    def _fill(self, file: int, into: memoryview, offset: int) -> None:
+        """Read so many bytes from there on; the system may give fewer at a time."""
+        while into:
+            got = os.preadv(file, [into], offset)
+            if not got:
+                self._check(file)
+                raise UsageError(f"{self.path} ends before its rows do: fetch or write it again.")
+            into, offset = into[got:], offset + got
 
 
 @dataclass(frozen=True, eq=False)
-class MappedRows:
+class DiskRows:
     """Rows (N, ...) of files, which are tensors wherever rows are taken: by a slice, an index or a mask.
 
-    Made by :func:`mapped`; ``as_dataset``, ``dataset_from`` and ``fit`` take it as they take a tensor. A model never
+    Made by :func:`on_disk`; ``as_dataset``, ``dataset_from`` and ``fit`` take it as they take a tensor. A model never
     meets this class, and the whole is in memory nowhere unless it is asked for (``rows[:]``).
 
     Args:
-        files: whose arrays are the rows, one after another; all of one type and shape but for their lengths.
-        row_shape: of a row, with as many numbers as the arrays' rows have.
+        files: whose rows these are, one after another; all of one type and shape but for their lengths.
+        row_shape: of a row, with as many numbers as the files' rows have.
         dtype: the type that rows are given in; that of the files, or another that they are cast to when they are read.
         device: where rows are brought to.
         order: (N,), int64, which rows of the files these are; None: all in their order.
         passed: questions about values that all rows were asked and answered well; what is taken of the rows shares it.
     """
 
-    files: tuple[MappedFile, ...]
+    files: tuple[ArrayFile, ...]
     row_shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
@@ -115,12 +144,12 @@ class MappedRows:
     def __repr__(self) -> str:
         """Shape, type and files: the numbers are not read."""
         place = self.files[0].path if len(self.files) == 1 else self.files[0].path.parent
-        return f"MappedRows({tuple(self.shape)}, {self.dtype}, {str(place)!r})"
+        return f"DiskRows({tuple(self.shape)}, {self.dtype}, {str(place)!r})"
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
         """The number of the row after the last of each file."""
-        return np.cumsum([len(file.array) for file in self.files], dtype=np.int64)
+        return np.cumsum([file.shape[0] for file in self.files], dtype=np.int64)
 
     @property
     def shape(self) -> torch.Size:
@@ -158,20 +187,17 @@ class MappedRows:
         """Rows (B,), int64, on the host; where they go to a GPU, in memory from which they are copied without waiting.
 
         Raises:
-            UsageError: a file has changed since it was mapped, or is gone; it is named.
+            UsageError: a file has changed since it was opened first, or is gone; it is named.
         """
         wanted = (rows if self.order is None else self.order[rows]).numpy()
         pinned = self.device.type == "cuda" and torch.cuda.is_available()
         found = torch.empty(len(wanted), *self.row_shape, dtype=self.dtype, pin_memory=pinned)
-        into = found.numpy().reshape(len(wanted), *self.files[0].array.shape[1:])
+        into = found.numpy().reshape(len(wanted), *self.files[0].shape[1:])
+        of = np.searchsorted(self._ends, wanted, side="right")
         with np.errstate(over="ignore"):  # what is infinite in that type is refused with its row
-            if len(self.files) == 1:
-                self.files[0].read(wanted, into)
-                return found
-            of = np.searchsorted(self._ends, wanted, side="right")
             for index in np.unique(of):
                 places, file = np.flatnonzero(of == index), self.files[index]
-                file.read(wanted[places] - (self._ends[index] - len(file.array)), into, places)
+                into[places] = file.read(wanted[places] - (self._ends[index] - file.shape[0]))
         return found
 
     def brought(self, read: Tensor) -> Tensor:
@@ -209,14 +235,13 @@ class MappedRows:
         return (total / max(1, len(self))).to(self.device, self.dtype)
 
 
-def mapped(path: str | Path) -> MappedRows | tuple[MappedRows, ...]:
+def on_disk(path: str | Path) -> DiskRows | tuple[DiskRows, ...]:
     """Rows of a file that stay in it until they are needed.
 
     Args:
-        path: of a ``.npy`` file; of a folder of them, whose shards are read in the order of their names, which end in
-            consecutive numbers, ``x-00000.npy``, ``x-00001.npy``, ... or ``x-00000-of-00016.npy``, ...; or of a
-            ``.npz`` archive that is not compressed (``np.savez``), whose arrays are a tuple in the order they were
-            written in.
+        path: of a ``.npy`` file; of a folder of them, whose shards are read in the order of their numbers, which are
+            consecutive, ``x-00000.npy``, ``x-00001.npy``, ... or ``x-00000-of-00016.npy``, ...; or of a ``.npz``
+            archive that is not compressed (``np.savez``), whose arrays are a tuple in the order they were written in.
 
     Raises:
         UsageError: there is no such file; it is truncated, compressed, or holds anything but rows of numbers; shards
@@ -233,35 +258,44 @@ def mapped(path: str | Path) -> MappedRows | tuple[MappedRows, ...]:
     return _rows_of([_of_npy(place)]) if place.suffix == ".npy" else _of_npz(place)
 
 
-def mapped_array(where: str, array: np.memmap[Any, Any]) -> MappedRows | None:
-    """The rows of a ``np.memmap``, or of a part of one; None: its file has no name, or it is no longer one.
+def rows_of_memmap(where: str, array: np.memmap[Any, Any]) -> DiskRows | None:
+    """The rows of a ``np.memmap``, or of a part of one; None: they are not those of a file that has a name.
 
     Raises:
-        UsageError: it holds anything but rows of numbers.
+        UsageError: it holds anything but whole rows of numbers, one after another.
     """
     root: Any = array
     while isinstance(root.base, np.ndarray):
         root = root.base
     name = getattr(root, "filename", None)
-    if name is None or not isinstance(root.base, mmap.mmap):
+    if name is None or not isinstance(root.base, mmap.mmap) or root.mode == "c":  # numbers that no file has
         return None
     _check_kind(where, array.dtype, array.shape)
-    _check_order(where, array)
-    own = root.mode == "c"  # numbers of the user's that no file has
-    return _rows_of([MappedFile(Path(name), array.view(np.ndarray), None if own else root.base)])
+    if not array.flags.c_contiguous:
+        raise UsageError(
+            f"{where} is a part of a np.memmap whose numbers do not lie one after another: give whole rows, x[a:b]."
+        )
+    root.flush()
+    start = root.offset + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return _rows_of([_placed(Path(name), start, array.shape, array.dtype)])
 
 
-def _rows_of(files: list[MappedFile]) -> MappedRows:
+def _rows_of(files: list[ArrayFile]) -> DiskRows:
     first = files[0]
     for file in files[1:]:
-        expected, came = (f"(n, {', '.join(map(str, f.array.shape[1:]))}) of {f.array.dtype}" for f in (first, file))
+        expected, came = (f"(n, {', '.join(map(str, f.shape[1:]))}) of {f.dtype}" for f in (first, file))
         if expected != came:
             raise UsageError(
                 f"the shards of {first.path.parent} must have rows of one shape and type, and {first.path.name} is "
                 f"{expected}, {file.path.name} is {came}: write them alike."
             )
-    dtype = torch.from_numpy(np.empty(0, native(first.array.dtype))).dtype
-    return MappedRows(tuple(files), first.array.shape[1:], dtype, torch.device("cpu"))
+    dtype = torch.from_numpy(np.empty(0, native(first.dtype))).dtype
+    return DiskRows(tuple(files), first.shape[1:], dtype, torch.device("cpu"))
+
+
+def _placed(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayFile:
+    state = os.stat(path)
+    return ArrayFile(path, offset, shape, dtype, state.st_size, state.st_mtime_ns)
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -293,28 +327,28 @@ def _shards(folder: Path) -> list[Path]:
     return [file for _, file in numbers]
 
 
-def _of_npy(path: Path) -> MappedFile:
+def _of_npy(path: Path) -> ArrayFile:
     with reading(path, "a .npy file of numbers"), path.open("rb") as file:
-        return _mapped_at(path, str(path), file, 0, os.fstat(file.fileno()).st_size)
+        return _array_at(path, str(path), file, 0, os.fstat(file.fileno()).st_size)
 
 
-def _of_npz(path: Path) -> tuple[MappedRows, ...]:
+def _of_npz(path: Path) -> tuple[DiskRows, ...]:
     with reading(path, "a NumPy .npz archive"), path.open("rb") as file, ZipFile(file) as archive:
         members = archive.infolist()
         if not members:
             raise ValueError("it is empty")
         if "format.npy" in archive.namelist():
             raise UsageError(
-                f"{path} is a sparse matrix of SciPy's, which is read and not mapped: give its path to as_dataset."
+                f"{path} is a sparse matrix of SciPy's, which is read as a whole: give its path to as_dataset."
             )
         return tuple(_rows_of([_of_member(path, file, member)]) for member in members)
 
 
-def _of_member(path: Path, file: IO[bytes], member: ZipInfo) -> MappedFile:
+def _of_member(path: Path, file: IO[bytes], member: ZipInfo) -> ArrayFile:
     where = f"{Path(member.filename).stem} in {path}"
     if member.compress_type != ZIP_STORED:
         raise UsageError(
-            f"{where} is compressed, and has no rows that could be mapped: write it with np.savez, or each array "
+            f"{where} is compressed, so that no row can be read alone: write it with np.savez, or each array "
             "with np.save."
         )
     file.seek(member.header_offset)
@@ -322,29 +356,28 @@ def _of_member(path: Path, file: IO[bytes], member: ZipInfo) -> MappedFile:
     if signature != b"PK\x03\x04" or member.flag_bits & 1:
         raise ValueError("its directory and its members do not go together, or it is encrypted")
     start = member.header_offset + _LOCAL_HEADER.size + name + extra
-    return _mapped_at(path, where, file, start, member.file_size)
+    return _array_at(path, where, file, start, member.file_size)
 
 
-def _mapped_at(path: Path, where: str, file: IO[bytes], start: int, size: int) -> MappedFile:
+def _array_at(path: Path, where: str, file: IO[bytes], start: int, size: int) -> ArrayFile:
     """The array in NumPy's format that begins at this byte, and ends ``size`` bytes after it."""
     file.seek(start)
     version = np.lib.format.read_magic(file)
     read: Any = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
     shape, by_columns, dtype = read(file)
-    offset, count = file.tell(), prod(shape)
     _check_kind(where, dtype, shape)
-    missing = count * dtype.itemsize - (start + size - offset)
+    if by_columns and len(shape) > 1:
+        raise UsageError(
+            f"{where} is stored by columns, so that a row is spread over the whole file: write it by rows, "
+            "np.save(path, np.ascontiguousarray(x))."
+        )
+    missing = prod(shape) * dtype.itemsize - (start + size - file.tell())
     if missing > 0:
         raise UsageError(
             f"{where} is truncated: its header says {shape} of {dtype}, and {missing:,} bytes of that are missing; "
             "fetch or write it again."
         )
-    if not count:
-        return MappedFile(path, np.empty(shape, dtype), None)
-    memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    array = np.ndarray(shape, dtype, memory, offset, order="F" if by_columns else "C")
-    _check_order(where, array)
-    return MappedFile(path, array, memory)
+    return _placed(path, file.tell(), shape, dtype)
 
 
 def _check_kind(where: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
@@ -354,19 +387,3 @@ def _check_kind(where: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Non
         raise UsageError(f"{where} must be an array of numbers, got {dtype}: write it as numbers.") from error
     if not shape:
         raise UsageError(f"{where} must be an array with one row a datum, got a single number.")
-
-
-def _check_order(where: str, array: NDArray[Any]) -> None:
-    if array.flags.f_contiguous and not array.flags.c_contiguous:
-        raise UsageError(
-            f"{where} is stored by columns, so that a row is spread over the whole file: write it by rows, "
-            "np.save(path, np.ascontiguousarray(x))."
-        )
-
-
-def _state_of(path: Path) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read any more ({error.strerror}): bring it back, and go on.") from error
-    return found.st_size, found.st_mtime_ns
