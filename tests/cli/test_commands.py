@@ -28,7 +28,7 @@ from ppgen.training.options import TrainingOptions
 from tests.cli_cases import QUICK, SMALL, USER_FILE, files, run
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("list", "train", "evaluate", "sample", "compare", "diagnose", "check", "report")
+COMMANDS = ("list", "train", "evaluate", "sample", "compare", "sweep", "diagnose", "check", "report")
 
 
 @pytest.fixture(autouse=True)
