@@ -18,6 +18,7 @@ from ppgen.registry import register_data, register_model, register_objective
 from ppgen.runs.fit import fit
 from ppgen.runs.load import load
 from ppgen.runs.run import Run
+from ppgen.sweeps import Sweep, sweep
 from ppgen.testing import check_pair
 from ppgen.versions import VERSION
 
@@ -38,6 +39,7 @@ __all__ = [
     "Player",
     "Reduction",
     "Run",
+    "Sweep",
     "UsageError",
     "check_pair",
     "compare",
@@ -56,5 +58,6 @@ __all__ = [
     "register_data",
     "register_model",
     "register_objective",
+    "sweep",
     "to_inference_data",
 ]

@@ -15,7 +15,20 @@ from ppgen.cli import main
 from ppgen.runs.config import read_config
 from ppgen.training.metrics import read_metrics
 
-__all__ = ["BRIEF", "COMPARE", "QUICK", "RESUME", "SMALL", "USER_FILE", "Given", "check_line", "copied", "files", "run"]
+__all__ = [
+    "BRIEF",
+    "COMPARE",
+    "QUICK",
+    "RESUME",
+    "SMALL",
+    "SWEEP",
+    "USER_FILE",
+    "Given",
+    "check_line",
+    "copied",
+    "files",
+    "run",
+]
 
 SMALL = ["-M", "latent_dim=2", "-M", "hidden=[4]"]
 QUICK = ["train", "vae", "--data", "digits", "--objective", "iwelbo", "--steps", "3", "--eager", *SMALL]
@@ -29,6 +42,12 @@ COMPARE = [
     *("--objectives", "vimco(num_particles=2)", "--train", "--steps", "2", "--seeds", "1"),
 ]
 """A comparison of seconds, with one short training; add ``--out``."""
+
+SWEEP = [
+    *("sweep", "vae", "--data", "digits", "--objective", "elbo", "--steps", "2", "--eager", *SMALL),
+    *("--grid", "lr=0.001,0.01", "--seeds", "1", "--particles", "2", "--num-data", "3"),
+]
+"""A sweep of two runs of under a second; add ``--out``."""
 
 BRIEF = {
     "list": ["list"],
@@ -51,6 +70,7 @@ BRIEF = {
     "sample": ["sample", "r", "-n", "2"],
     "embed": ["embed", "r"],
     "compare": [word for word in COMPARE if word != "--train"],
+    "sweep": SWEEP,
     "check": ["check", "linear_gaussian", "--data", "linear_gaussian", "--batch-size", "3"],
 }
 """Every command with little to do, some on a run ``r``."""

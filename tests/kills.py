@@ -38,7 +38,7 @@ from ppgen.runs.snapshots import Snapshots
 from ppgen.training.metrics import MetricsLog, read_metrics
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
-from tests.cli_cases import COMPARE, QUICK, SMALL
+from tests.cli_cases import COMPARE, QUICK, SMALL, SWEEP
 
 __all__ = ["COMMANDS", "TRAININGS"]
 
@@ -105,6 +105,7 @@ COMMANDS = {
     "diagnose": ["diagnose", "r", "--particles", "30", "--num-data", "3", "--ask", "importance"],
     "report": ["report", "r"],
     "compare": [*COMPARE, "--out", "c"],
+    "sweep": [*SWEEP, "--out", "s", "--resume"],
 }
 """Commands that write; ``r`` is a run of the training "vae"."""
 

@@ -16,9 +16,12 @@ from ppgen.cli.options import (
     AsJson,
     DataSettings,
     Device,
+    Engines,
     ModelSettings,
     OptimizerName,
     Schedule,
+    Threads,
+    Workers,
     complete_objectives,
     settings,
 )
@@ -32,6 +35,8 @@ from ppgen.comparison.plan import Plan
 from ppgen.comparison.records import ObjectiveResult
 from ppgen.errors import UsageError, shown
 from ppgen.files.writing import claimed, write_all
+from ppgen.machine.engines import engine_of
+from ppgen.machine.workers import Engine
 from ppgen.pages.numbers import short
 from ppgen.runs.directory import claim_directory
 from ppgen.runs.run import CONFIG
@@ -42,7 +47,7 @@ __all__ = ["compare"]
 RESULT, TABLE, CURVES, PAGE = "comparison.json", "comparison.csv", "curves.csv", "comparison.html"
 FILES = (CONFIG, RESULT, TABLE, CURVES, PAGE)
 _COLUMNS = ("objective", "bias", ">variance", ">SNR", ">ms", ">work")
-_WITH_REPEAT = {"repeat", "model", "device", "out", "as_json"}
+_WITH_REPEAT = {"repeat", "model", "device", "workers", "threads", "engine", "out", "as_json"}
 
 
 def compare(
@@ -131,6 +136,9 @@ def compare(
     seed: Annotated[int, typer.Option(help="Of the initial parameters, of draws and of training.")] = 0,
     device: Device = "auto",
     eager: Annotated[bool, typer.Option("--eager", help="Do not compile: no wait, but other timings.")] = False,
+    workers: Workers = None,
+    threads: Threads = None,
+    engine: Engines = "local",
     repeat: Annotated[
         Path | None,
         typer.Option(
@@ -187,21 +195,23 @@ def compare(
             minutes=_length(minutes, train),
             device=device,
         )
-    _carry_out(plan, out, as_json)
+    if plan.seeds == 0 and (workers, threads, engine) != (None, None, "local"):
+        raise UsageError("--workers, --threads and --engine are for trainings: add --train, or leave them out.")
+    _carry_out(plan, out, as_json, engine_of(engine, workers, threads, gpus=plan.device != "cpu"))
 
 
-def _carry_out(plan: Plan, folder: Path | None, as_json: bool) -> None:
+def _carry_out(plan: Plan, folder: Path | None, as_json: bool, where: Engine) -> None:
     assert plan.made  # names and options are refused before the data are read
     if folder is None:
-        _compare(plan, None, as_json)
+        _compare(plan, None, as_json, where)
         return
     _check_free(folder, plan)
     with claimed(folder):
         _check_free(folder, plan)  # again: somebody else may have written there before
-        _compare(plan, folder, as_json)
+        _compare(plan, folder, as_json, where)
 
 
-def _compare(plan: Plan, folder: Path | None, as_json: bool) -> None:
+def _compare(plan: Plan, folder: Path | None, as_json: bool, where: Engine) -> None:
     """The comparison first, printed and written; then the trainings, and all written again.
 
     What was found is printed whatever becomes of the rest.
@@ -214,7 +224,7 @@ def _compare(plan: Plan, folder: Path | None, as_json: bool) -> None:
     try:
         with stdout_kept_for(as_json):
             _write(plan, found, curves, folder)
-            curves = plan.train(progress=True)
+            curves = plan.train(progress=True, engine=where)
     finally:
         if as_json:
             print_json(_document(plan, found, curves))

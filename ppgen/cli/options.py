@@ -11,6 +11,7 @@ import typer
 
 from ppgen.data import Dataset
 from ppgen.errors import UsageError, shown
+from ppgen.machine.engines import ENGINES
 from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry
 from ppgen.runs.job import named_data, named_pair
@@ -22,6 +23,7 @@ __all__ = [
     "DataName",
     "DataSettings",
     "Device",
+    "Engines",
     "ModelAgain",
     "ModelName",
     "ModelSettings",
@@ -30,6 +32,8 @@ __all__ = [
     "OptimizerName",
     "RunFolder",
     "Schedule",
+    "Threads",
+    "Workers",
     "complete_objective",
     "complete_objectives",
     "load_pair_and_data",
@@ -168,6 +172,20 @@ ModelAgain = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="auto takes a GPU where there is one.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Trainings at a time, in processes of their own.", show_default="1, in this process"),
+]
+Threads = Annotated[int | None, typer.Option(help="Threads of a worker.", show_default="1")]
+Engines = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="|".join(ENGINES),
+        help="Processes of this machine, or a Ray cluster.",
+        autocompletion=lambda: list(ENGINES),
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 
 

@@ -16,11 +16,14 @@ from ppgen.cli.options import (
     DataName,
     DataSettings,
     Device,
+    Engines,
     ModelName,
     ModelSettings,
     ObjectiveSettings,
     OptimizerName,
     Schedule,
+    Threads,
+    Workers,
     complete_objective,
     settings,
 )
@@ -28,7 +31,7 @@ from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
 from ppgen.cli.train import DEFAULTS, BatchSize, ClipNorm, Eager, Epochs, Patience, Rate, Steps
 from ppgen.data.dataset import SPLITS
 from ppgen.errors import UsageError, shown
-from ppgen.machine.engines import ENGINES, engine_of
+from ppgen.machine.engines import engine_of
 from ppgen.sweeps.core import PAGE, RESULT, sweep_in
 from ppgen.sweeps.grid import parse_grid
 from ppgen.sweeps.page import columns, row
@@ -36,24 +39,9 @@ from ppgen.sweeps.plan import SweepPlan
 from ppgen.sweeps.result import Sweep
 from ppgen.training.options import TrainingOptions
 
-__all__ = ["Engines", "Threads", "Workers", "sweep"]
+__all__ = ["sweep"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-Workers = Annotated[
-    int | None,
-    typer.Option(help="Trainings at a time, in processes of their own.", show_default="1, in this process"),
-]
-Threads = Annotated[int | None, typer.Option(help="Threads of a worker.", show_default="1")]
-Engines = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        metavar="|".join(ENGINES),
-        help="Processes of this machine, or a Ray cluster.",
-        autocompletion=lambda: list(ENGINES),
-    ),
-]
 
 
 def sweep(
@@ -152,6 +140,8 @@ def sweep(
         print_json(found.to_json())
     else:
         _print(found)
+    for sentence in found.missing:
+        say(f"warning: {sentence}")
     raise typer.Exit(0 if found.num_done else 1)
 
 
@@ -159,7 +149,7 @@ def _print(found: Sweep) -> None:
     num = len(found.plan["grid"])
     heads = [f">{head}" if num < index < num + 4 else head for index, head in enumerate(columns(found))]
     print_table(heads, (row(cell, found) for cell in found.ranked))
-    print(f"\n{found.words()}\n")
+    print(f"\n{found.verdict}\n")
     print(found.directory / PAGE)
 
 

@@ -7,13 +7,17 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from typing import Any
 
 from ppgen.comparison.labels import bound_name
 from ppgen.data import Dataset
-from ppgen.errors import DivergedError
+from ppgen.errors import DivergedError, LostWorkerError
 from ppgen.evaluation import evaluate
 from ppgen.machine.devices import choose_device
+from ppgen.machine.progress import bar
+from ppgen.machine.workers import Engine, Here, each
 from ppgen.objectives.bounds import target_of
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
@@ -111,6 +115,7 @@ def train_each(
     particles: int = 200,
     device: str = "auto",
     progress: bool = False,
+    engine: Engine | None = None,
 ) -> tuple[Curves, ...]:
     """Train a fresh pair by each objective that ppgen trains with, once for each seed, by :func:`ppgen.fit`.
 
@@ -125,23 +130,62 @@ def train_each(
         particles: of the bound that estimates log p(x) at the end.
         device: where to train.
         progress: show progress bars.
+        engine: where the trainings run, some at a time; None: here, one after another. Elsewhere all that is given must
+            be picklable, and of a comparison in seconds the trials run beside each other as the trainings do.
 
-    A training whose numbers cease to be finite is reported among the failures, and the others go on.
+    A training whose numbers cease to be finite, or whose worker is killed, is reported among the failures, and the
+    others go on.
 
     Raises:
         UsageError: nothing is held out for validation; whatever else stops a training, which would stop all.
     """
     data.split("valid")
-    found = []
-    for label, one in objectives.items():
-        if isinstance(one, Objective):
-            options = training if seconds is None else _lasting(seconds, make, data, one, training, device)
-            if options.validate_every is None and options.steps is not None:
-                options = replace(options, validate_every=math.ceil(options.steps / _POINTS))
-            each = [replace(options, seed=options.seed + index) for index in range(seeds)]
-            trained = [_train(make, data, one, options, particles, device, progress) for options in each]
-            found.append(_curves(label, one, trained, particles))
-    return tuple(found)
+    engine = engine or Here()
+    here = isinstance(engine, Here)
+    known = {label: one for label, one in objectives.items() if isinstance(one, Objective)}
+    school = _School(make, data, known, training, seconds, particles, device, progress and here)
+    trained: dict[tuple[str, int], _Training] = {}
+    with engine, bar(progress and not here) as shown:
+        lengths = {label: answer.take() for label, answer in each(engine, school.length, known)}
+        task = shown.add_task("trainings", total=len(known) * seeds, note="")
+        for job, answer in each(engine, partial(school.train, lengths), product(known, range(seeds))):
+            lost = isinstance(answer.error, LostWorkerError)
+            trained[job] = _Training((), failure=str(answer.error)) if lost else answer.take()
+            shown.advance(task)
+    return tuple(
+        _curves(label, one, [trained[label, index] for index in range(seeds)], particles)
+        for label, one in known.items()
+    )
+
+
+@dataclass(frozen=True)
+class _School:
+    """What all trainings share; see :func:`train_each`."""
+
+    make: Callable[[int], Pair]
+    data: Dataset
+    objectives: Mapping[str, Objective]
+    training: TrainingOptions
+    seconds: float | None
+    particles: int
+    device: str
+    progress: bool
+
+    def length(self, label: str) -> TrainingOptions:
+        """The options of an objective's trainings, with as many steps as they are to take."""
+        options, objective = self.training, self.objectives[label]
+        if self.seconds is not None:
+            options = _lasting(self.seconds, self.make, self.data, objective, options, self.device)
+        if options.validate_every is None and options.steps is not None:
+            options = replace(options, validate_every=math.ceil(options.steps / _POINTS))
+        return options
+
+    def train(self, lengths: Mapping[str, TrainingOptions], job: tuple[str, int]) -> _Training:
+        """The training of a label and the index of a seed, with the options of that label."""
+        label, index = job
+        options = replace(lengths[label], seed=self.training.seed + index)
+        objective = self.objectives[label]
+        return _train(self.make, self.data, objective, options, self.particles, self.device, self.progress)
 
 
 def _lasting(

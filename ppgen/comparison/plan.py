@@ -23,6 +23,7 @@ from ppgen.errors import UsageError, is_file, shown
 from ppgen.factory import label_option, make_pair
 from ppgen.files.documents import Document, read_document
 from ppgen.machine.devices import choose_device
+from ppgen.machine.workers import Engine
 from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS
 from ppgen.training.options import TrainingOptions
@@ -188,7 +189,7 @@ class Plan:
             progress=progress,
         )
 
-    def train(self, *, progress: bool = False) -> tuple[Curves, ...]:
+    def train(self, *, progress: bool = False, engine: Engine | None = None) -> tuple[Curves, ...]:
         """Trainings by each objective; see :func:`ppgen.comparison.curves.train_each`. None where ``seeds`` is 0."""
         if self.seeds == 0:
             return ()
@@ -202,4 +203,5 @@ class Plan:
             seconds=None if self.minutes is None else 60 * self.minutes,
             device=self.device,
             progress=progress,
+            engine=engine,
         )

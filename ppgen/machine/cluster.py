@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from ppgen.errors import LostWorkerError, UsageError
-from ppgen.machine.workers import Answer, Engine, answered
+from ppgen.machine.workers import Answer, Engine, answered, packed
 
 __all__ = ["Cluster"]
 
-_LOST = "its worker was lost, killed or with its machine or its memory: go on with --resume."
+_LOST = "its worker was lost, killed or with its machine or its memory: try it again."
 
 
 class Cluster(Engine):
@@ -53,7 +53,7 @@ class Cluster(Engine):
         """Begin a job as soon as the cluster has room for it."""
         future: Future[Answer] = Future()
         environment = {name: value for name, value in os.environ.items() if name.startswith("PPGEN_")}
-        begun = self._begin(pickle.dumps((function, given)), Path.cwd(), environment, self.threads)
+        begun = self._begin(packed(function, given), Path.cwd(), environment, self.threads)
         self._running.add(begun)
         begun.future().add_done_callback(partial(self._end, begun, future))
         return future

@@ -33,7 +33,7 @@ import torch
 
 from ppgen.errors import LostWorkerError, UsageError, first_sentence, in_a_sentence
 
-__all__ = ["Answer", "Engine", "Here", "Processes", "answered", "each"]
+__all__ = ["Answer", "Engine", "Here", "Processes", "answered", "each", "packed"]
 
 J = TypeVar("J")
 
@@ -41,8 +41,8 @@ _GRACE = 30.0
 """Seconds that a worker has to end its job after Ctrl-C."""
 
 _LOST = (
-    "its worker process was killed, by hand (kill -9) or by the system when memory ran short: go on with --resume, "
-    "with fewer --workers if it was memory."
+    "its worker process was killed, by hand (kill -9) or by the system when memory ran short: try it again, with fewer "
+    "--workers if it was memory."
 )
 
 
@@ -142,7 +142,7 @@ class Processes(Engine):
     def submit(self, function: Callable[..., Any], *given: Any) -> Future[Answer]:
         """Begin a job in a worker that has none, or in a new one."""
         future: Future[Answer] = Future()
-        call, pool = pickle.dumps((function, given)), self._idle.pop() if self._idle else self._new()
+        call, pool = packed(function, given), self._idle.pop() if self._idle else self._new()
         with _signals_held():  # a process inherits them, until it can do without a traceback
             begun = pool.submit(_done, call)
         begun.add_done_callback(partial(self._end, pool, future))
@@ -179,6 +179,21 @@ def _signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def packed(function: Callable[..., Any], given: tuple[Any, ...]) -> bytes:
+    """A call, for another process.
+
+    Raises:
+        UsageError: it holds what cannot be pickled.
+    """
+    try:
+        return pickle.dumps((function, given))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"this cannot be given to a worker process ({first_sentence(error)}): give functions and classes that a "
+            "module defines at its top, or do without workers."
+        ) from error
 
 
 def answered(call: bytes) -> bytes:

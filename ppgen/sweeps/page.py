@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from ppgen.comparison.statistics import Interval
+from ppgen.errors import cut
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, drawn, texts
 from ppgen.pages.numbers import number, short
@@ -16,6 +17,9 @@ __all__ = ["columns", "render", "row"]
 
 _DRAWN = 30
 """Cells in a figure, at most."""
+
+_LONGEST = 32
+"""Characters of a cell's name in a figure."""
 
 
 def render(found: Sweep) -> str:
@@ -66,7 +70,9 @@ def _intervals(found: Sweep) -> Iterator[Section]:
     spans = [(i.low, i.high) if math.isfinite(i.low) else (i.value, i.value) for _, i in drawable]
     quantiles = [(low, i.value, i.value, i.value, high) for (low, high), (_, i) in zip(spans, drawable, strict=True)]
     labels = [cell.label for cell, _ in drawable]
-    chart = draw_intervals(labels, {"": quantiles}, x_label=f"{found.measured}, nats per datum")
+    chart = draw_intervals(
+        [cut(label, _LONGEST) for label in labels], {"": quantiles}, x_label=f"{found.measured}, nats per datum"
+    )
     said = " ".join(f"{label}: {number(q[2])}." for label, q in zip(labels, quantiles, strict=True))
     text = (
         f"The mean over seeds of each cell, the best first, with its {LEVEL:.0%} interval of what chance does in "

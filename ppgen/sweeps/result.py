@@ -29,7 +29,7 @@ LEVEL = 0.95
 """Of intervals."""
 
 _NAMED = 4
-"""Cells and failures that a sentence names, at most."""
+"""Cells that a sentence names, at most."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Sweep:
 
     @property
     def ranked(self) -> tuple[Cell, ...]:
-        """The cells, the best first: by their means, those with a run that failed after all others, and last those of
+        """The cells, the best first: by their means, those with a run that diverged after all others, and last those of
         which nothing is done."""
         return tuple(sorted(self.cells, key=_rank))
 
@@ -176,8 +176,21 @@ class Sweep:
         return found
 
     def words(self) -> str:
-        """Which cell is best, which are not told from it, and what did not come to its end."""
-        return " ".join([*self._of_the_best(), *self._of_failures(), *self._of_the_rest()])
+        """Which cell is best, which are not told from it, and what is missing."""
+        return " ".join([self.verdict, *self.missing])
+
+    @property
+    def verdict(self) -> str:
+        """Which cell is best, and which are not told from it."""
+        return " ".join(self._of_the_best())
+
+    @property
+    def missing(self) -> list[str]:
+        """A sentence on the runs that failed and one on those that are left, where there are some."""
+        failed = [f"{cell.label}, seed {run.seed}: {run.sentence}" for cell in self.cells for run in cell.failed]
+        said = [f"{len(failed)} of {len(self.runs)} runs failed. The first of them is {failed[0]}"] if failed else []
+        num_left = len(self.left)
+        return [*said, *([f"{num_left} of {len(self.runs)} runs are left: go on with --resume."] if num_left else [])]
 
     def _of_the_best(self) -> list[str]:
         best = self.best
@@ -194,17 +207,10 @@ class Sweep:
             return [said, f"Not told from it: {_listed([cell.label for cell in self.as_good])}."]
         return [said, "All others are below it by more than chance."] if len(self.cells) > 1 else [said]
 
-    def _of_failures(self) -> list[str]:
-        failed = [f"{cell.label}, seed {run.seed}: {run.sentence}" for cell in self.cells for run in cell.failed]
-        return [f"{len(failed)} of {len(self.runs)} runs failed: {_listed(failed)}"] if failed else []
-
-    def _of_the_rest(self) -> list[str]:
-        return [f"{len(self.left)} of {len(self.runs)} runs are left; --resume goes on."] if self.left else []
-
 
 def _rank(cell: Cell) -> tuple[bool, bool, float]:
-    found = cell.likelihood
-    return found is None, bool(cell.failed), 0.0 if found is None else -found.value
+    diverged = any(run.status == "diverged" for run in cell.runs)
+    return not cell.values, diverged, -statistics.fmean(cell.values or (0.0,))
 
 
 def _p_value(values: tuple[float, ...], best: tuple[float, ...]) -> float:
@@ -227,4 +233,4 @@ def _ends(interval: Interval | None) -> dict[str, float] | None:
 
 def _listed(texts: list[str]) -> str:
     more = f"; {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return "; ".join(text.rstrip(".") for text in texts[:_NAMED]) + more
+    return "; ".join(texts[:_NAMED]) + more
