@@ -126,7 +126,9 @@ class Ranks:
         kinds = self.gathered(own)[0]
         if kinds is None:
             return None
-        made = {name: torch.empty(shape, dtype=getattr(torch, kind), device="cpu") for name, (shape, kind) in kinds.items()}
+        made = {
+            name: torch.empty(shape, dtype=getattr(torch, kind), device="cpu") for name, (shape, kind) in kinds.items()
+        }
         found = dict(tensors or {}) if self.first else made
         self.spread(found.values())
         return found
