@@ -181,7 +181,7 @@ class Trainer:
         sums: dict[str, float] = {}
         buffers = {name: value.clone() for name, value in self.learner.named_buffers()}  # those of training stay
         still = swapped(self.learner, buffers)
-        with looking(self.learner, self.options.seed), still:
+        with looking(self.learner, self.sharing.seed(self.options.seed)), still:
             for batch in batches:
                 outcome = objective.play(player, self.learner.program, batch, self.state)
                 for name, value in {"loss": outcome.loss / outcome.num_data, **outcome.metrics}.items():
