@@ -15,19 +15,19 @@ from torch.distributed.distributed_c10d import Store
 
 from ppgen.errors import UsageError, first_sentence, users_line
 
-__all__ = ["DONE", "LostError", "Verdict", "heeding_sigterm", "roll_call", "said_of"]
+__all__ = ["DONE", "LostError", "Verdict", "roll_call", "said_of", "undisturbed"]
 
-_PATIENCE = 5.0
+_PATIENCE = 10.0
 """Seconds in which a rank that lives sees that the group is closed, and leaves its note."""
 
 DONE = json.dumps({})
 """The note of a rank that came to its end as it should."""
 
-_NO_WORD, _TERMINATED = "lost the others", "SIGTERM"
+_LOST = "lost the others"
 
 
 class LostError(Exception):
-    """An exchange with the other ranks failed, or this process was told to end: what is behind it, the notes tell."""
+    """An exchange with the other ranks failed: what is behind it, their notes tell."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Verdict:
 def said_of(error: BaseException) -> str:
     """What a rank writes on its note."""
     if isinstance(error, LostError):
-        return _TERMINATED if str(error) == _TERMINATED else _NO_WORD
+        return _LOST
     if isinstance(error, UsageError):
         return str(error)
     line = users_line(error)
@@ -57,24 +57,14 @@ def said_of(error: BaseException) -> str:
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[threading.Event]:
-    """Within it SIGTERM, by which torchrun ends the ranks that are left, is a :class:`LostError`.
-
-    Once the event that it gives is set, SIGTERM changes nothing: the ranks are parting, which takes seconds.
-    """
-    parting = threading.Event()
+def undisturbed() -> Iterator[None]:
+    """Within it SIGTERM, by which torchrun ends the ranks that are left, changes nothing: it takes seconds."""
     if threading.current_thread() is not threading.main_thread():
-        yield parting
+        yield
         return
-
-    def handle(number: int, frame: Any) -> None:
-        if not parting.is_set():
-            parting.set()
-            raise LostError(_TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, handle)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        yield parting
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -104,7 +94,7 @@ def _read(store: Store, place: str, size: int) -> dict[int, dict[str, Any]]:
 
 def _judged(notes: Mapping[int, Mapping[str, Any]], size: int) -> Verdict:
     said = {rank: note["said"] for rank, note in notes.items() if "said" in note}
-    own = {rank: text for rank, text in said.items() if text not in (_NO_WORD, _TERMINATED)}
+    own = {rank: text for rank, text in said.items() if text != _LOST}
     silent = [rank for rank in range(size) if rank not in notes]
     speaker = min(said)
     if own:
@@ -114,11 +104,9 @@ def _judged(notes: Mapping[int, Mapping[str, Any]], size: int) -> Verdict:
     if silent:
         return Verdict(
             f"{_named(silent)} ended without a word (killed, out of memory, or cut off), and the others stopped; the "
-            "last checkpoint is whole: go on from it with --resume.",
+            "last checkpoint is whole: go on with --resume.",
             speaker,
         )
-    if _TERMINATED in said.values():
-        return Verdict("the ranks were told to end (SIGTERM); the last checkpoint is whole.", speaker)
     return Verdict("the ranks lost the connection to each other; the last checkpoint is whole.", speaker)
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import Store
 
 from ppgen.errors import UsageError, first_sentence, shown
-from ppgen.machine.parting import DONE, LostError, heeding_sigterm, roll_call, said_of
+from ppgen.machine.parting import DONE, LostError, roll_call, said_of, undisturbed
 
 __all__ = ["Ranks", "joined", "launched", "local_rank", "speaks", "stopping_together"]
 
@@ -79,6 +79,8 @@ class Ranks:
 
     def shard(self, whole: Tensor, axis: int = 0) -> Tensor:
         """This rank's part of a tensor along an axis: a view."""
+        if self.size == 1:
+            return whole
         start, end = self.span(whole.shape[axis])
         return whole.narrow(axis, start, end - start)
 
@@ -110,7 +112,7 @@ class Ranks:
 
     def spread(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors, the same number of the same sizes on all ranks, by those of rank 0, bit for bit."""
-        for tensor in tensors if self.size > 1 else ():
+        for tensor in (tensor for tensor in tensors if self.size > 1 and tensor.numel()):
             bits = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
             self._call(dist.broadcast, bits, 0)
             if not self.first:
@@ -124,7 +126,9 @@ class Ranks:
         kinds = self.gathered(own)[0]
         if kinds is None:
             return None
-        made = {name: torch.empty(shape, dtype=getattr(torch, kind)) for name, (shape, kind) in kinds.items()}
+        made = {
+            name: torch.empty(shape, dtype=getattr(torch, kind), device="cpu") for name, (shape, kind) in kinds.items()
+        }
         found = dict(tensors or {}) if self.first else made
         self.spread(found.values())
         return found
@@ -134,10 +138,10 @@ class Ranks:
         if self.size == 1:
             return [document]
         text = json.dumps(document).encode()
-        sizes = torch.zeros(self.size, dtype=torch.long)
+        sizes = torch.zeros(self.size, dtype=torch.long, device="cpu")
         sizes[self.rank] = len(text)
         self._call(dist.all_reduce, sizes)
-        rows = torch.zeros(self.size, int(sizes.max()), dtype=torch.uint8)
+        rows = torch.zeros(self.size, int(sizes.max()), dtype=torch.uint8, device="cpu")
         rows[self.rank, : len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         self._call(dist.all_reduce, rows)
         return [json.loads(row[:size].numpy().tobytes()) for row, size in zip(rows, sizes.tolist(), strict=True)]
@@ -162,7 +166,7 @@ class Ranks:
         """
         if self.size == 1:
             return asked
-        before, own = self._vote, torch.tensor(int(asked))
+        before, own = self._vote, torch.tensor(int(asked), device="cpu")
         if before is not None:
             self._call(before[0].wait)
         self._vote = self._call(dist.all_reduce, own, async_op=True), own
@@ -188,7 +192,7 @@ class Ranks:
         """Within it what stops one rank stops all, and all know which one it was and why.
 
         The group is closed then, so that whoever waits for this rank hears of it; each leaves a note, and a rank that
-        leaves none within five seconds has ended without a word.
+        leaves none within ten seconds has ended without a word.
 
         Raises:
             UsageError: another rank has stopped, or ended; this rank's own errors are raised as they are.
@@ -196,20 +200,19 @@ class Ranks:
         if self.store is None or self._is_together:
             yield self
             return
-        notes, self._is_together = f"together {self._rounds}", True
+        notes, self._is_together, self._vote = f"together {self._rounds}", True, None
         self._rounds += 1
         try:
-            with heeding_sigterm() as parting:
-                try:
-                    yield self
-                except BaseException as error:
-                    parting.set()
+            try:
+                yield self
+            except BaseException as error:
+                with undisturbed():
                     self._part()
                     found = roll_call(self.store, notes, self.rank, self.size, said_of(error))
-                    self.speaks = found.speaker == self.rank
-                    if isinstance(error, LostError) or found.whose not in (None, self.rank):
-                        raise UsageError(found.sentence) from error
-                    raise
+                self.speaks = found.speaker == self.rank
+                if isinstance(error, LostError) or found.whose not in (None, self.rank):
+                    raise UsageError(found.sentence) from error
+                raise
             with suppress(RuntimeError):  # nobody is left to read it
                 self.store.set(f"{notes}/{self.rank}", DONE)
         finally:

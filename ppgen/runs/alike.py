@@ -39,7 +39,7 @@ def facts_of(pair: Pair, objective: Objective, config: Mapping[str, Any]) -> dic
 def _files(pair: Pair, objective: Objective) -> Iterator[tuple[str, Path]]:
     home = Path(ppgen.errors.__file__).parent
     for folder in (home, home / "models", home / "inference"):
-        for file in sorted(folder.resolve().rglob("*.py")):
+        for file in sorted(filter(Path.is_file, folder.resolve().rglob("*.py"))):
             yield f"{folder.name}/{file.relative_to(folder.resolve())}", file
     functions = getattr(pair, "_functions", ())
     things: list[Any] = [type(pair), type(objective), *map(unwrapped, functions)]

@@ -191,7 +191,7 @@ def _given(value: Any) -> Any:
 def _stop_requests() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets, so that a turn is never cut in two; a second one interrupts at once.
 
-    Not so a rank, to which both torchrun and the terminal send the first.
+    Not so a rank, to which both torchrun and the terminal send the first, and of which SIGTERM asks the same.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -203,8 +203,10 @@ def _stop_requests() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = signal.signal(signal.SIGINT, handle)
+    numbers = [signal.SIGINT, signal.SIGTERM] if launched() else [signal.SIGINT]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -78,8 +78,12 @@ class Sharing:
                     f"objective at least {self.ranks.size}, or train with fewer ranks."
                 )
         if not self.ranks.first:
-            torch.manual_seed(derived(seed, "rank", self.ranks.rank))
+            torch.manual_seed(self.seed(seed))
         return self.part(state)
+
+    def seed(self, seed: int, *more: int) -> int:
+        """The seed of a rank's own random numbers; rank 0 has the run's."""
+        return seed if self.ranks.first else derived(seed, "rank", self.ranks.rank, *more)
 
     def part(self, state: State) -> State:
         """This rank's state, of that of the whole."""
@@ -141,7 +145,7 @@ class Sharing:
         """Go on with this rank's random numbers; of a rank that had none, with others from (seed, rank, turn) on."""
         cpu, cuda = (_of_rank(name, self.ranks.rank) for name in ("random.cpu", "random.cuda"))
         if cpu not in tensors and not self.ranks.first:
-            torch.manual_seed(derived(seed, "rank", self.ranks.rank, turn))
+            torch.manual_seed(self.seed(seed, turn))
             return
         torch.set_rng_state(tensors[cpu])
         if device.type == "cuda" and cuda in tensors:

@@ -205,7 +205,7 @@ class Trainer:
         sums: dict[str, float] = {}
         buffers = {name: value.clone() for name, value in self.learner.named_buffers()}  # those of training stay
         still = swapped(self.learner, buffers)
-        with looking(self.learner, self.options.seed), still:
+        with looking(self.learner, self.sharing.seed(self.options.seed)), still:
             for batch in batches:
                 play = partial(self._played, player, objective, batch)
                 for name, value in self.chunks.fitting(batch, objective.total_particles, play).items():

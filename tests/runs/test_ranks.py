@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -234,3 +236,13 @@ class Joint(ppgen.Pair):
 def test_a_wrong_option_is_said_once(tmp_path: Path) -> None:
     ended = by_ranks(commanded(*TRAIN, "--lr", "-1"), tmp_path / "said")
     assert (codes(ended), "lr" in said(ended)) == ([2, 2], True)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_ranks(tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "ppgen"]
+    place = {**os.environ, "PYTHONPATH": str(Path(ppgen.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    first = subprocess.run([*torchrun, *TRAIN], capture_output=True, text=True, env=place, timeout=300, check=False)
+    assert (first.returncode, first.stdout.count("next: ppgen evaluate r")) == (0, 1), first.stderr
+    again = subprocess.run([*torchrun, *TRAIN], capture_output=True, text=True, env=place, timeout=300, check=False)
+    assert (again.returncode, again.stderr.count("ppgen: r holds a run already")) == (1, 1), again.stderr

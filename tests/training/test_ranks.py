@@ -21,6 +21,8 @@ from ppgen.objectives.adversarial import Critic
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
+from ppgen.training.books import Books, Captures, Changed, Plan, Play
+from ppgen.training.device_books import DeviceBooks, books_of
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
 from tests.forked import by_ranks
@@ -102,3 +104,30 @@ def test_two_ranks_move_as_one_process_does_by_the_whole_batch(case: Case, tmp_p
     assert first.keys() == whole.keys()
     for name, value in whole.items():
         torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-11, msg=name)
+
+
+@pytest.mark.parametrize("case", ["vae, iwelbo", "rbm, pcd", "gan"])
+def test_ranks_whose_device_keeps_the_books_move_alike(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_rank(rank: int) -> int:
+        tensors = taken(trainer_of(CASES[case], joined()))
+        if rank == 0:
+            save_file({name: value.clone() for name, value in tensors.items()}, tmp_path / "tensors")
+        return 0
+
+    found = []
+    for books in (books_of, by_the_device):
+        monkeypatch.setattr("ppgen.training.trainer.books_of", books)
+        ended = by_ranks(as_rank, tmp_path)
+        assert [one.code for one in ended] == [0, 0], ended[0].err
+        found.append(load_file(tmp_path / "tensors"))
+    host, device = found
+    assert host.keys() == device.keys()
+    for name, value in host.items():
+        torch.testing.assert_close(device[name], value, rtol=1e-5, atol=1e-6)  # the learning rate is of float32 there
+
+
+def by_the_device(plan: Plan, play: Play, like: Tensor, captures: Captures, changed: Changed) -> Books:
+    """As :func:`books_of` on a GPU."""
+    return DeviceBooks(plan, play, like, captures, changed)
