@@ -99,4 +99,5 @@ def test_what_cannot_be_written_is_refused(
 def _tiny(name: str) -> tuple[ppgen.Pair, tuple[Tensor, ...]]:
     make = MODELS[name].tiny
     assert make is not None
-    return make()
+    made: tuple[ppgen.Pair, tuple[Tensor, ...]] = make()
+    return made
