@@ -318,8 +318,8 @@ def test_a_report_imports_matplotlib_late_and_never_pyplot() -> None:
         "import sys, ppgen.report.page, ppgen.pages.pictures, torch\n"
         "assert 'matplotlib' not in sys.modules and 'jinja2' not in sys.modules\n"
         "ppgen.pages.pictures.png(ppgen.pages.pictures.grid(torch.ones(1, 4), (2, 2), 1))\n"
-        "from ppgen.pages.charts import Curve, draw_curves\n"
-        "draw_curves([Curve('', [1], [1])], x_label='', y_label='').svg('one point')\n"
+        "from ppgen.pages.charts import Curve, plot_curves\n"
+        "plot_curves([Curve('', [1], [1])], x_label='', y_label='').svg('one point')\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)
