@@ -155,9 +155,9 @@ import ppgen.report.page
 import ppgen.pages.pictures
 first = [*sys.modules]
 import torch
-from ppgen.pages.charts import Curve, draw_curves
+from ppgen.pages.charts import Curve, plot_curves
 ppgen.pages.pictures.png(ppgen.pages.pictures.grid(torch.ones(1, 4), (2, 2), 1))
-draw_curves([Curve("", [1], [1])], x_label="", y_label="").svg("one point")
+plot_curves([Curve("", [1], [1])], x_label="", y_label="").svg("one point")
 print(json.dumps([first, [*sys.modules]]))
 """
 

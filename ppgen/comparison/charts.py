@@ -18,13 +18,13 @@ from ppgen.pages.numbers import short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["brief", "draw_bias", "draw_cost", "draw_signal", "draw_training", "families"]
+__all__ = ["brief", "families", "plot_bias", "plot_cost", "plot_signal", "plot_training"]
 
 GOOD, BAD = SERIES[0], SERIES[1]
 _WIDTH = 7.4
 
 
-def draw_bias(objectives: Sequence[ObjectiveResult], false_alarm: float) -> Chart:
+def plot_bias(objectives: Sequence[ObjectiveResult], false_alarm: float) -> Chart:
     """The z-scores of every tested objective's blocks, one row an objective; beyond the dashed lines there is a bias.
 
     Args:
@@ -49,7 +49,7 @@ def draw_bias(objectives: Sequence[ObjectiveResult], false_alarm: float) -> Char
     return Chart(figure)
 
 
-def draw_cost(objectives: Sequence[ObjectiveResult]) -> Chart:
+def plot_cost(objectives: Sequence[ObjectiveResult]) -> Chart:
     """Variance against milliseconds a draw, both logarithmic, with the Pareto front: objectives of one bound.
 
     A dotted line joins all points of the same work as the best: what lies above it needs longer for the same error.
@@ -76,7 +76,7 @@ def draw_cost(objectives: Sequence[ObjectiveResult]) -> Chart:
     return Chart(figure)
 
 
-def draw_signal(objectives: Sequence[ObjectiveResult], block: str) -> Chart:
+def plot_signal(objectives: Sequence[ObjectiveResult], block: str) -> Chart:
     """The signal-to-noise ratio of a block against the number of particles K, a curve for each family."""
     figure, (axes,) = blank(1, 1, (_WIDTH, 3.2))
     ends = []
@@ -101,7 +101,7 @@ def draw_signal(objectives: Sequence[ObjectiveResult], block: str) -> Chart:
     return Chart(figure)
 
 
-def draw_training(curves: Sequence[Curves], unit: str) -> Chart:
+def plot_training(curves: Sequence[Curves], unit: str) -> Chart:
     """Validation bounds against ``steps`` or ``seconds``: means over seeds, bands from least to greatest."""
     figure, (axes,) = blank(1, 1, (_WIDTH, 3.6))
     ends = []

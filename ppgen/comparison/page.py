@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ppgen.comparison.charts import brief, draw_bias, draw_cost, draw_signal, draw_training, families
+from ppgen.comparison.charts import brief, families, plot_bias, plot_cost, plot_signal, plot_training
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
 from ppgen.comparison.result import Comparison
 from ppgen.comparison.statistics import Interval
 from ppgen.files.writing import write_whole
 from ppgen.pages import templates as pages
-from ppgen.pages.elements import Section, drawn, texts
+from ppgen.pages.elements import Section, figure_of, texts
 from ppgen.pages.numbers import number, short, signed
 
 __all__ = [
@@ -143,7 +143,7 @@ def _bias(point: PointResult, comparison: Comparison, suffix: str) -> Section:
     if not tested:
         return Section(f"Bias{suffix}", f"Nothing was tested: {point.why_not_exact or 'there is no reference.'}")
     rate = comparison.options.false_alarm
-    chart = draw_bias(tested, rate / max(1, comparison.num_tests))
+    chart = plot_bias(tested, rate / max(1, comparison.num_tests))
     references = {one.reference for one in tested}
     against = "the exact gradient" if references == {EXACT} else "the reference that stands beside its value below"
     text = (
@@ -152,7 +152,7 @@ def _bias(point: PointResult, comparison: Comparison, suffix: str) -> Section:
         f"probability {1 - rate:.4g} no unbiased one lies there, of all {comparison.num_tests} tests."
     )
     alt = " ".join(f"{one.label}: {one.verdict}, {evidence_of_bias(one)}." for one in tested)
-    return Section(f"Bias{suffix}", text, (drawn(chart, f"Bias {when(point)}. {alt}"),))
+    return Section(f"Bias{suffix}", text, (figure_of(chart, f"Bias {when(point)}. {alt}"),))
 
 
 def _cost(point: PointResult, comparison: Comparison, suffix: str) -> Section:
@@ -166,7 +166,7 @@ def _cost(point: PointResult, comparison: Comparison, suffix: str) -> Section:
         "things, and stand apart."
     )
     figures = tuple(
-        drawn(draw_cost(group), _cost_in_words(bound, group, point), _bound_caption(bound, point))
+        figure_of(plot_cost(group), _cost_in_words(bound, group, point), _bound_caption(bound, point))
         for bound, group in groups.items()
         if any(one.whole.variance.value > 0 for one in group)
     )
@@ -196,7 +196,7 @@ def _signal(point: PointResult, suffix: str) -> Section:
         "that falls with K means that more particles make the bound tighter and its gradient less certain."
     )
     figures = tuple(
-        drawn(draw_signal(point.objectives, block), f"Signal to noise of {block} against particles, {when(point)}.")
+        figure_of(plot_signal(point.objectives, block), f"Signal to noise of {block} against particles, {when(point)}.")
         for block in blocks
     )
     return Section(f"Signal to noise{suffix}", text, figures)
@@ -246,7 +246,7 @@ def _training(curves: Sequence[Curves]) -> Iterator[Section]:
         what = "Values that are no bound of log p(x)" if bound is None else brief(bound)
         for unit in ("steps", "seconds"):
             alt, caption = f"{what} against {unit}. {ends}", f"{what}, against {unit}."
-            figures.append(drawn(draw_training(group, unit), alt, caption))
+            figures.append(figure_of(plot_training(group, unit), alt, caption))
     yield Section("Training", text, tuple(figures), table=(TRAINED, *trained_table(curves)), text_columns=(0, 6))
 
 

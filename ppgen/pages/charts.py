@@ -29,12 +29,12 @@ __all__ = [
     "Curve",
     "Vectors",
     "blank",
-    "draw_bars",
-    "draw_curves",
-    "draw_panels",
-    "draw_sorted",
     "labelled",
     "leave_out_the_start",
+    "plot_bars",
+    "plot_curves",
+    "plot_panels",
+    "plot_sorted",
 ]
 
 INK, FAINT = "#3d3a36", "#dcd7ce"
@@ -113,7 +113,7 @@ _FOR_PAGES = {
 """What turns matplotlib's file into an element of a page: pattern to replacement."""
 
 
-def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: bool = False) -> Chart:
+def plot_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: bool = False) -> Chart:
     """Curves in one panel, with their names above it."""
     figure, (axes,) = blank(1, 1)
     for (dash, colour), curve in zip(cycle(STYLES), curves, strict=False):
@@ -132,14 +132,14 @@ def draw_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
     return Chart(figure)
 
 
-def draw_sorted(groups: Sequence[tuple[str, Sequence[float]]], threshold: float, *, of: str, y_label: str) -> Chart:
+def plot_sorted(groups: Sequence[tuple[str, Sequence[float]]], threshold: float, *, of: str, y_label: str) -> Chart:
     """The numbers of each group in order, against the percent of them all, with the threshold they are held against."""
     curves = [Curve(label, np.linspace(0, 100, len(y) + 1)[1:].tolist(), sorted(y)) for label, y in groups]
     limit = Curve("threshold", [0, 100], [threshold] * 2)
-    return draw_curves([*curves, limit], x_label=f"percent of the {of}", y_label=y_label)
+    return plot_curves([*curves, limit], x_label=f"percent of the {of}", y_label=y_label)
 
 
-def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:
+def plot_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:
     """Bars at (x, height), each group in its colour, with the names above the panel of those that are not empty."""
     figure, (axes,) = blank(1, 1)
     for colour, (label, bars) in zip(cycle(SERIES), groups.items(), strict=False):
@@ -149,7 +149,7 @@ def draw_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: s
     return Chart(figure)
 
 
-def draw_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 3) -> Chart:
+def plot_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 3) -> Chart:
     """A panel for each title, all on the same scales; at most ``columns`` in a row."""
     columns = min(columns, len(panels))
     figure, cells = blank(-(-len(panels) // columns), columns)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ppgen.pages.charts import Chart
 from ppgen.pages.pictures import png
 
-__all__ = ["COLUMNS", "Figure", "Section", "drawn", "name_of", "picture", "texts"]
+__all__ = ["COLUMNS", "Figure", "Section", "figure_of", "name_of", "picture", "texts"]
 
 COLUMNS = 10
 """Pictures side by side, at most."""
@@ -67,7 +67,7 @@ def _text(value: Any) -> str:
     return "–" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def drawn(chart: Chart, alt: str, caption: str = "") -> Figure:
+def figure_of(chart: Chart, alt: str, caption: str = "") -> Figure:
     """The SVG itself: it takes its colours, light or dark, from the page."""
     width = round(_CHART_SCALE * 72 * chart.figure.get_figwidth())
     return Figure(Markup('<div style="max-width: {}px">{}</div>').format(width, Markup(chart.svg(alt))), caption)

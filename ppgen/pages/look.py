@@ -11,8 +11,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 from ppgen.data import Dataset
-from ppgen.pages.charts import Chart, Vectors, draw_panels
-from ppgen.pages.elements import COLUMNS, Figure, drawn, picture
+from ppgen.pages.charts import Chart, Vectors, plot_panels
+from ppgen.pages.elements import COLUMNS, Figure, figure_of, picture
 from ppgen.pages.pictures import grid, png
 
 __all__ = ["Look", "look_of"]
@@ -140,7 +140,9 @@ class Panels(Look):
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
         crosses = " Crosses: the known modes." if self._modes else ""
         beside = f"{min(len(x), len(self.data.shown[0]))} {named} beside {alt}"
-        return drawn(self._beside(x, named), beside, f"{named.capitalize()}, and as many samples. {caption}{crosses}")
+        return figure_of(
+            self._beside(x, named), beside, f"{named.capitalize()}, and as many samples. {caption}{crosses}"
+        )
 
     def file(self, x: Tensor) -> bytes:
         return self._beside(x, "data").png()
@@ -165,7 +167,7 @@ class Panels(Look):
 
     def _beside(self, x: Tensor, named: str) -> Chart:
         groups = {named: Vectors(self.data.shown[0][: len(x)], 1, 0.5), "samples": Vectors(x, 0, 0.5)}
-        return draw_panels({name: [group, *self._modes] for name, group in groups.items()})
+        return plot_panels({name: [group, *self._modes] for name, group in groups.items()})
 
     def _figure(self, panels: Mapping[str, list[Vectors]], alt: str, caption: str) -> Figure:
-        return drawn(draw_panels(panels), alt, caption)
+        return figure_of(plot_panels(panels), alt, caption)

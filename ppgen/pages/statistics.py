@@ -8,13 +8,13 @@ from typing import Any
 
 from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, labelled
 
-__all__ = ["draw_in_band", "draw_intervals", "draw_stacks"]
+__all__ = ["plot_in_band", "plot_intervals", "plot_stacks"]
 
 _ROW = 0.45
 """Inches of height for a row of intervals."""
 
 
-def draw_in_band(
+def plot_in_band(
     x: Sequence[float],
     lower: Sequence[float],
     upper: Sequence[float],
@@ -34,7 +34,7 @@ def draw_in_band(
     return Chart(figure)
 
 
-def draw_intervals(rows: Sequence[str], groups: Mapping[str, Sequence[Sequence[float]]], *, x_label: str) -> Chart:
+def plot_intervals(rows: Sequence[str], groups: Mapping[str, Sequence[Sequence[float]]], *, x_label: str) -> Chart:
     """For each row and each group a line between outer quantiles, a thick one between inner ones, and the median.
 
     ``groups`` gives the five quantiles of every row, ascending; the first row stands on top.
@@ -53,7 +53,7 @@ def draw_intervals(rows: Sequence[str], groups: Mapping[str, Sequence[Sequence[f
     return Chart(figure)
 
 
-def draw_stacks(groups: Mapping[str, Sequence[float]], *, x_label: str, y_label: str) -> Chart:
+def plot_stacks(groups: Mapping[str, Sequence[float]], *, x_label: str, y_label: str) -> Chart:
     """Bars at 1, 2, ... of the groups' heights, one upon the other; what is negative hangs below zero."""
     figure, (axes,) = blank(1, 1)
     size = max(map(len, groups.values()))

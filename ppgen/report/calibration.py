@@ -13,10 +13,10 @@ from ppgen.diagnostics.questions.gaps import Gaps
 from ppgen.diagnostics.questions.reference import Compared
 from ppgen.diagnostics.questions.sandwich import Sandwich
 from ppgen.diagnostics.simulation import DENSITIES
-from ppgen.pages.charts import Curve, draw_bars, draw_curves, draw_sorted
-from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.charts import Curve, plot_bars, plot_curves, plot_sorted
+from ppgen.pages.elements import Figure, figure_of
 from ppgen.pages.numbers import number
-from ppgen.pages.statistics import draw_in_band, draw_intervals, draw_stacks
+from ppgen.pages.statistics import plot_in_band, plot_intervals, plot_stacks
 from ppgen.report.parts import of_question
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def inference_gaps(run: Run, found: Finding, details: Gaps) -> Iterator[Figure]:
     """The two parts of each datum's inference gap."""
     both = zip(details.per_datum.approximation_gap, details.per_datum.amortisation_gap, strict=True)
     approximation, amortisation = zip(*sorted(both, key=sum, reverse=True), strict=True)
-    chart = draw_stacks(
+    chart = plot_stacks(
         {"approximation": approximation, "amortisation": amortisation},
         x_label="data, the largest gap first",
         y_label="inference gap, nats",
     )
     gaps = details.inference_gap, details.approximation_gap, details.amortisation_gap, details.standard_error
     total, family, network, error = map(number, gaps)
-    yield drawn(
+    yield figure_of(
         chart,
         f"Inference gaps of {len(approximation)} data, mean {total} nats: {family} by approximation and {network} by "
         "amortisation.",
@@ -80,16 +80,16 @@ def evidence_bounds(run: Run, found: Finding, details: Sandwich) -> Iterator[Fig
         "lower less guide's": [(float(i), gap) for i, gap in enumerate(short, len(widths) + 2)],
     }
     width, beside = number(details.width), _short_in_words(len(short), details.shortfall or 0.0) if short else ""
-    yield drawn(
-        draw_bars(groups, x_label="data, the widest first", y_label="nats"),
+    yield figure_of(
+        plot_bars(groups, x_label="data, the widest first", y_label="nats"),
         f"Bounds of {len(widths)} simulated data, {width} nats apart on average.",
         f"How far the two annealed bounds on log p(x) are apart, of {len(widths)} data that the model made; on average "
         f"{width} nats. Where they cross, it is by noise.{beside}",
     )
     rates = details.acceptance
     curve = Curve("acceptance", powers(len(rates)).tolist()[1:], rates)
-    yield drawn(
-        draw_curves(
+    yield figure_of(
+        plot_curves(
             [curve], x_label="power of p(x | z), from the prior (0) to the posterior (1)", y_label="acceptance"
         ),
         f"Rates of acceptance over {len(rates)} powers, from {number(min(rates))} to {number(max(rates))}.",
@@ -113,7 +113,7 @@ def _ecdf(details: Calibration) -> Figure:
         "outside": [details.curves[name] for name in outside],
     }
     level = f"{details.band.level:.0%}"
-    chart = draw_in_band(
+    chart = plot_in_band(
         details.points,
         lower,
         upper,
@@ -124,7 +124,7 @@ def _ecdf(details: Calibration) -> Figure:
     )
     drawn_of = f"{len(details.curves)} of {len(details.quantities)} quantities"
     left = f"outside the band: {_listed(outside) or 'none'}"
-    return drawn(
+    return figure_of(
         chart,
         f"Ranks of {drawn_of} against the band of uniform ones; {left}.",
         f"The distribution function of the ranks of {details.num_simulations:,} simulated truths among "
@@ -157,8 +157,8 @@ def _coverage(details: Calibration) -> Figure:
             curves.append(Curve(label, levels, [extreme(one[level] for one in latents) for level in texts]))
     said = ", ".join(f"of {level:.0%} in {share:.1%}" for level, share in zip(levels, held, strict=True))
     error = 0.5 / math.sqrt(details.num_simulations)
-    return drawn(
-        draw_curves(curves, x_label="level of the interval", y_label="share that holds the truth"),
+    return figure_of(
+        plot_curves(curves, x_label="level of the interval", y_label="share that holds the truth"),
         f"Coverage of central intervals: {said}.",
         f"How often the guide's central intervals hold the truth, on average over {len(latents):,} latents: {said}. "
         "Below the line of a calibrated guide they are too narrow, above it too wide. Lowest and highest are those of "
@@ -175,8 +175,8 @@ def _errors(details: Compared, threshold: float) -> Figure:
         medians[_LABELS[name]] = number(ordered[len(ordered) // 2])
     said = ", ".join(f"{median} of the {label}" for label, median in medians.items())
     noise = number(details.noise["guide"])
-    return drawn(
-        draw_sorted(curves, threshold, of="marginals", y_label="error of a probability"),
+    return figure_of(
+        plot_sorted(curves, threshold, of="marginals", y_label="error of a probability"),
         f"Errors of {len(ordered)} marginals against the reference; medians: {said}.",
         f"The largest error in the probability of any interval, of each of {len(ordered):,} marginals, in order; the "
         f"medians are {said}. Two samples of one distribution would differ by about {noise}. Weighted: the same draws "
@@ -200,8 +200,8 @@ def _quantiles(details: Compared, worst: list[tuple[int, int]]) -> Figure:
         for name, levels in details.quantiles.items()
     }
     least, low, _, high, most = (f"{100 * probability:.0f}" for probability in details.probabilities)
-    return drawn(
-        draw_intervals(names, groups, x_label="latent"),
+    return figure_of(
+        plot_intervals(names, groups, x_label="latent"),
         f"Quantiles of the {len(names)} marginals farthest from the reference: {'; '.join(names)}.",
         f"The {len(names)} marginals of the guide that are farthest from the reference, the farthest on top. Thin: "
         f"from the {least} % to the {most} % quantile; thick: from {low} % to {high} %; the point is the median.",

@@ -14,8 +14,8 @@ from ppgen.diagnostics.questions.aggregate import Moments
 from ppgen.diagnostics.questions.collapse import Units
 from ppgen.diagnostics.questions.importance import Weights
 from ppgen.diagnostics.questions.mixing import Mixing
-from ppgen.pages.charts import Curve, Vectors, draw_bars, draw_curves, draw_panels
-from ppgen.pages.elements import COLUMNS, Figure, Section, drawn
+from ppgen.pages.charts import Curve, Vectors, plot_bars, plot_curves, plot_panels
+from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of
 from ppgen.pages.look import look_of
 from ppgen.pages.numbers import number, short
 from ppgen.report.parts import k_hats, of_question
@@ -71,9 +71,9 @@ def latent_units(run: Run, found: Finding, details: Units) -> Iterator[Figure]:
         "active": [(rank, height) for rank, height, is_idle in bars if not is_idle],
         "idle": [(rank, height) for rank, height, is_idle in bars if is_idle],
     }
-    chart = draw_bars(groups, x_label="units, the most used first", y_label=what)
+    chart = plot_bars(groups, x_label="units, the most used first", y_label=what)
     first = ", ".join(f"{name} {number(height)}" for name, height in ranked[:3])
-    yield drawn(
+    yield figure_of(
         chart,
         f"{len(groups['active'])} active and {len(groups['idle'])} idle units; the first are {first}.",
         f"{says} The first are {first}. Idle: the unit's mean, which moves with the datum, explains at most 1 % of its "
@@ -89,16 +89,16 @@ def aggregated_posterior(run: Run, found: Finding, details: Moments) -> Iterator
         Curve("data", places, details.mean, [v**0.5 for v in details.variance]),
         Curve("prior", places, details.prior_mean, [v**0.5 for v in details.prior_variance]),
     ]
-    yield drawn(
-        draw_curves(curves, x_label="latent", y_label="mean ± standard deviation"),
+    yield figure_of(
+        plot_curves(curves, x_label="latent", y_label="mean ± standard deviation"),
         f"{len(labels)} latents of the data against the prior.",
         "Mean and standard deviation of each latent over the data, and under the prior.",
     )
     groups = {"data": details.draws, "prior": details.prior_draws}
     panels = {title: [Vectors(torch.tensor(x), hue, 0.5)] for hue, (title, x) in enumerate(groups.items())}
     names = " and ".join(dict.fromkeys(labels[i] for i in details.most_correlated))
-    yield drawn(
-        draw_panels(panels),
+    yield figure_of(
+        plot_panels(panels),
         f"Draws of {names}.",
         f"Draws of {names}, the two that go together most: correlation "
         f"{number(details.largest_correlation)} in size over the data.",
@@ -110,8 +110,8 @@ def chain_energies(run: Run, found: Finding, details: Mixing) -> Iterator[Figure
     """The free energies of some chains on their way."""
     energies, step = details.energies, details.sweeps // len(details.energies[0])
     curves = [Curve(f"chain {i}", [step * t for t in range(len(one))], one) for i, one in enumerate(energies[:_WALKS])]
-    yield drawn(
-        draw_curves(curves, x_label="sweeps", y_label="free energy, nats"),
+    yield figure_of(
+        plot_curves(curves, x_label="sweeps", y_label="free energy, nats"),
         f"{len(curves)} chains over {details.sweeps:,} sweeps: R-hat {number(details.r_hat, 3)}.",
         "The free energy of chains that start at draws of the base distribution. Where they stay apart, they do not "
         "mix.",

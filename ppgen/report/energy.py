@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ppgen.pages.charts import Vectors, draw_panels
-from ppgen.pages.elements import COLUMNS, Figure, Section, drawn, picture
+from ppgen.pages.charts import Vectors, plot_panels
+from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of, picture
 from ppgen.pages.look import look_of
 from ppgen.pages.numbers import number
 from ppgen.pages.pictures import grid
@@ -85,7 +85,7 @@ def free_energies(run: Run) -> Iterator[Figure]:
         f"Free energies in nats, each known up to log Z; means: {means}. Data held out well above training data: the "
         "pair overfits. Samples apart from both: the chains are not where the data are."
     )
-    yield drawn(draw_panels(panels), f"Histograms of free energies; means: {means}.", caption)
+    yield figure_of(plot_panels(panels), f"Histograms of free energies; means: {means}.", caption)
 
 
 @pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and _weights(run) is not None)

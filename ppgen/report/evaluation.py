@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ppgen.pages.charts import Curve, draw_curves
-from ppgen.pages.elements import Section, drawn
+from ppgen.pages.charts import Curve, plot_curves
+from ppgen.pages.elements import Section, figure_of
 from ppgen.pages.numbers import number
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def likelihood(run: Run) -> Section | None:
     if found is None or run.pair.exact_guide or not found.curve or found.method in ("exact", "point"):
         return None
     K, bound, error = zip(*((p.num_particles, p.log_likelihood, p.standard_error) for p in found.curve), strict=True)
-    chart = draw_curves([Curve("", K, bound, error)], x_label="particles K", y_label="nats per datum", log_x=True)
+    chart = plot_curves([Curve("", K, bound, error)], x_label="particles K", y_label="nats per datum", log_x=True)
     alt = f"{number(bound[0])} nats per datum at K = {K[0]:,}, {number(bound[-1])} at K = {K[-1]:,}."
     text = (
         f"The bound of K particles on the log-likelihood of the {found.split} data: below log p(x) in expectation, "
@@ -28,7 +28,9 @@ def likelihood(run: Run) -> Section | None:
         f"mean over {found.num_data:,} data."
     )
     rows = [(f"{k:,}", number(value), number(se)) for k, value, se in zip(K, bound, error, strict=True)]
-    return Section("Likelihood", text, (drawn(chart, alt),), table=(("K", "nats per datum", "standard error"), *rows))
+    return Section(
+        "Likelihood", text, (figure_of(chart, alt),), table=(("K", "nats per datum", "standard error"), *rows)
+    )
 
 
 def measures(run: Run) -> Section | None:

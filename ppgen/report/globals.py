@@ -10,8 +10,8 @@ import torch
 from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.questions.global_calibration import Refits
 from ppgen.diagnostics.questions.global_importance import AllData
-from ppgen.pages.charts import Curve, draw_bars, draw_curves
-from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.charts import Curve, plot_bars, plot_curves
+from ppgen.pages.elements import Figure, figure_of
 from ppgen.pages.numbers import number
 from ppgen.report.parts import of_question
 
@@ -34,8 +34,8 @@ def global_weights(run: Run, found: Finding, details: AllData) -> Iterator[Figur
         Curve("equal weights", draws, [100 * s / len(draws) for s in draws]),
     ]
     first, half = f"{float(carried[0]):.0%}", int((carried < 0.5).sum()) + 1
-    yield drawn(
-        draw_curves(curves, x_label="draws, the heaviest first", y_label="percent of the weight", log_x=True),
+    yield figure_of(
+        plot_curves(curves, x_label="draws, the heaviest first", y_label="percent of the weight", log_x=True),
         f"The heaviest of {len(log_w):,} draws carries {first} of the weight, the {half:,} heaviest half of it.",
         f"How much of the weight of {len(log_w):,} draws for all {details.num_data:,} training data the "
         f"heaviest carry: the first {first}; half of it is reached at draw {half:,}. Draws of the posterior itself "
@@ -49,8 +49,8 @@ def global_refits(run: Run, found: Finding, details: Refits) -> Iterator[Figure]
     for name, shares in details.shares.items():
         counts = torch.histc(torch.tensor(shares), _BINS, 0.0, 1.0).tolist()
         bars = {"data sets": [(rank + 1, count) for rank, count in enumerate(counts)]}
-        yield drawn(
-            draw_bars(bars, x_label=f"tenths of Q({name} < truth)", y_label="data sets"),
+        yield figure_of(
+            plot_bars(bars, x_label=f"tenths of Q({name} < truth)", y_label="data sets"),
             f"Shares of the refitted guides below the truth of {name}, in {len(shares)} data sets.",
             f"The share of the refitted guide's draws of {name} below the truth, in {len(shares)} simulated data sets: "
             f"mean {number(sum(shares) / len(shares))}. More in the right half: the guide sits too low; in the left "

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ppgen.diagnostics.finding import Finding
 from ppgen.errors import is_out_of_memory
-from ppgen.pages.charts import draw_sorted
-from ppgen.pages.elements import Figure, Section, drawn
+from ppgen.pages.charts import plot_sorted
+from ppgen.pages.elements import Figure, Section, figure_of
 from ppgen.pages.numbers import number
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ def pictured(
 
 def k_hats(k: Sequence[float], threshold: float | None, caption: str) -> Figure:
     """The k-hats of data in order, against their threshold."""
-    chart = draw_sorted([("k-hat", k)], threshold or 0.0, of="data", y_label="Pareto k-hat")
-    return drawn(chart, f"The median k-hat is {number(sorted(k)[len(k) // 2])}, the largest {number(max(k))}.", caption)
+    chart = plot_sorted([("k-hat", k)], threshold or 0.0, of="data", y_label="Pareto k-hat")
+    return figure_of(
+        chart, f"The median k-hat is {number(sorted(k)[len(k) // 2])}, the largest {number(max(k))}.", caption
+    )
 
 
 def name_of_value(run: Run) -> str:

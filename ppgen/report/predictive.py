@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.questions.elpd import LeftOut
 from ppgen.diagnostics.questions.predictive import Checks
-from ppgen.pages.elements import Figure, drawn
+from ppgen.pages.elements import Figure, figure_of
 from ppgen.pages.numbers import number
-from ppgen.pages.statistics import draw_intervals
+from ppgen.pages.statistics import plot_intervals
 from ppgen.report.parts import k_hats, of_question
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _checks(details: Checks, made: str) -> Iterator[Figure]:
         return
     names = [check.name.replace("_", " ") for check in checks]
     off = [(check.observed - check.mean) / check.sd for check in checks]
-    chart = draw_intervals(
+    chart = plot_intervals(
         names,
         {"sets of the model": [_NORMAL] * len(checks), "data": [[value] * 5 for value in off]},
         x_label="standard deviations of the sets",
@@ -64,7 +64,7 @@ def _checks(details: Checks, made: str) -> Iterator[Figure]:
         f"{name} {number(value, 1)} (p = {number(check.p_value, 3)})"
         for name, value, check in zip(names, off, checks, strict=True)
     )
-    yield drawn(
+    yield figure_of(
         chart,
         f"Quantities of the data among those of {details.num_sets:,} sets {made}: {said}.",
         f"Quantities of {details.num_data:,} data among those of {details.num_sets:,} sets of as "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ppgen.pages.charts import Curve, draw_curves
-from ppgen.pages.elements import Figure, Section, drawn
+from ppgen.pages.charts import Curve, plot_curves
+from ppgen.pages.elements import Figure, Section, figure_of
 from ppgen.pages.numbers import number
 from ppgen.report.parts import name_of_value
 
@@ -81,5 +81,5 @@ def _curve(label: str, lines: Sequence[dict[str, Any]], key: str, unit: str) -> 
 
 def _chart(curves: Sequence[Curve], unit: str, y_label: str) -> Figure:
     ends = [f"{c.label}: {number(c.y[0])} at first, {number(c.y[-1])} at last." for c in curves if c.y]
-    chart = draw_curves(curves, x_label=unit, y_label=y_label)
-    return drawn(chart, f"{y_label.capitalize()} against {unit}. {' '.join(ends)}")
+    chart = plot_curves(curves, x_label=unit, y_label=y_label)
+    return figure_of(chart, f"{y_label.capitalize()} against {unit}. {' '.join(ends)}")

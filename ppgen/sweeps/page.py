@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from ppgen.comparison.statistics import Interval
 from ppgen.errors import cut
 from ppgen.pages import templates as pages
-from ppgen.pages.elements import Section, drawn, texts
+from ppgen.pages.elements import Section, figure_of, texts
 from ppgen.pages.numbers import number, short
-from ppgen.pages.statistics import draw_intervals
+from ppgen.pages.statistics import plot_intervals
 from ppgen.sweeps.result import LEVEL, Cell, Sweep
 
 __all__ = ["columns", "render", "row"]
@@ -70,7 +70,7 @@ def _intervals(found: Sweep) -> Iterator[Section]:
     spans = [(i.low, i.high) if math.isfinite(i.low) else (i.value, i.value) for _, i in drawable]
     quantiles = [(low, i.value, i.value, i.value, high) for (low, high), (_, i) in zip(spans, drawable, strict=True)]
     labels = [cell.label for cell, _ in drawable]
-    chart = draw_intervals(
+    chart = plot_intervals(
         [cut(label, _LONGEST) for label in labels], {"": quantiles}, x_label=f"{found.measured}, nats per datum"
     )
     said = " ".join(f"{label}: {number(q[2])}." for label, q in zip(labels, quantiles, strict=True))
@@ -79,7 +79,7 @@ def _intervals(found: Sweep) -> Iterator[Section]:
         "training (Student's t over seeds), on the same data. "
     )
     first = f"The first {_DRAWN} of {len(found.cells)} cells." if len(drawable) < len(found.cells) else ""
-    yield Section("Cells", text + first, (drawn(chart, f"Log-likelihoods. {said}"),))
+    yield Section("Cells", text + first, (figure_of(chart, f"Log-likelihoods. {said}"),))
 
 
 def _table(found: Sweep) -> Section:

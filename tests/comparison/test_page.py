@@ -15,7 +15,7 @@ import torch
 import ppgen
 from ppgen import UsageError, compare
 from ppgen.comparison import BlockResult, Comparison, ComparisonOptions, Interval, ObjectiveResult, PointResult, Verdict
-from ppgen.comparison.charts import _apart, draw_signal, families
+from ppgen.comparison.charts import _apart, families, plot_signal
 from ppgen.comparison.curves import Curves, train_each
 from ppgen.comparison.front import pareto_front
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
@@ -246,5 +246,5 @@ def test_a_ratio_that_noise_hides_is_not_drawn() -> None:
     silent = [result(f"a(num_particles={k})", 1.0, 0.1, particles=k) for k in (1, 2)]
     hidden = [dataclasses.replace(one, blocks=(dataclasses.replace(one.whole, snr=at(0.0)),)) for one in silent]
     shown = [result(f"b(num_particles={k})", 1.0, 0.1, particles=k) for k in (1, 2)]
-    texts = [text.get_text() for text in draw_signal([*hidden, *shown], "all").figure.axes[0].texts]
+    texts = [text.get_text() for text in plot_signal([*hidden, *shown], "all").figure.axes[0].texts]
     assert texts == ["b"]

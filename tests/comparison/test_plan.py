@@ -15,7 +15,7 @@ from ppgen.comparison.labels import named
 from ppgen.comparison.plan import Plan
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO
-from ppgen.pages.charts import STYLES, Curve, draw_curves
+from ppgen.pages.charts import STYLES, Curve, plot_curves
 
 CONFIG: dict[str, Any] = {
     "kind": "comparison",
@@ -113,5 +113,5 @@ def test_an_objective_without_a_bound_has_rows_with_empty_cells() -> None:
 
 def test_no_curve_is_left_out_of_a_chart() -> None:
     curves = [Curve(f"curve {i}", (0.0, 1.0), (0.0, float(i))) for i in range(len(STYLES) + 1)]
-    (axes,) = draw_curves(curves, x_label="x", y_label="y").figure.axes
+    (axes,) = plot_curves(curves, x_label="x", y_label="y").figure.axes
     assert [line.get_label() for line in axes.get_lines()] == [curve.label for curve in curves]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ppgen.data import Dataset, DataSpec
-from ppgen.pages.charts import draw_sorted
+from ppgen.pages.charts import plot_sorted
 from ppgen.pages.look import Look, Panels, Pictures, look_of
 
 GREYS = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
@@ -66,7 +66,7 @@ def test_every_look_draws_everything(spec: DataSpec) -> None:
 
 
 def test_sorted_numbers_end_at_all_of_them() -> None:
-    chart = draw_sorted([("k-hat", [0.3, 0.1, 0.2, 0.4])], 0.7, of="data", y_label="k-hat")
+    chart = plot_sorted([("k-hat", [0.3, 0.1, 0.2, 0.4])], 0.7, of="data", y_label="k-hat")
     numbers, limit = (line.get_xydata().tolist() for line in chart.figure.axes[0].lines)  # type: ignore[union-attr]
     assert numbers == [[25, 0.1], [50, 0.2], [75, 0.3], [100, 0.4]]
     assert limit == [[0, 0.7], [100, 0.7]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ppgen.pages.statistics import draw_in_band, draw_intervals, draw_stacks
+from ppgen.pages.statistics import plot_in_band, plot_intervals, plot_stacks
 from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.page import SECTIONS
 from tests.diagnosed import diagnosed, found, label_of, numbers_in
@@ -142,7 +142,7 @@ def test_bounds_are_drawn_without_the_guide_s_where_that_is_of_other_latents(tmp
 
 
 def test_stacked_bars_add_up_above_zero_and_below_it() -> None:
-    chart = draw_stacks({"one": [1.0, 1.0, -1.0], "other": [2.0, -3.0, -2.0]}, x_label="", y_label="")
+    chart = plot_stacks({"one": [1.0, 1.0, -1.0], "other": [2.0, -3.0, -2.0]}, x_label="", y_label="")
     (axes,) = chart.figure.axes
     one, other = axes.containers
     assert [bar.get_y() for bar in one] == [0, 0, 0]
@@ -151,7 +151,7 @@ def test_stacked_bars_add_up_above_zero_and_below_it() -> None:
 
 def test_intervals_of_the_groups_stand_side_by_side_in_each_row() -> None:
     five = [-2.0, -1.0, 0.5, 1.0, 2.0]
-    chart = draw_intervals(["first", "second"], {"a": [five, five], "b": [five, five]}, x_label="")
+    chart = plot_intervals(["first", "second"], {"a": [five, five], "b": [five, five]}, x_label="")
     (axes,) = chart.figure.axes
     medians = [line.get_xydata().tolist() for line in axes.lines]  # type: ignore[union-attr]
     assert medians == [[[0.5, pytest.approx(row + shift)] for row in (0, 1)] for shift in (-0.1, 0.1)]
@@ -162,7 +162,7 @@ def test_intervals_of_the_groups_stand_side_by_side_in_each_row() -> None:
 def test_a_band_names_each_group_of_curves_once() -> None:
     groups = {"within": [[0.0, 0.1, 0.0]] * 3, "outside": []}
     band = [0.2] * 3
-    chart = draw_in_band(POINTS, [-y for y in band], band, groups, band="95% band", x_label="", y_label="")
+    chart = plot_in_band(POINTS, [-y for y in band], band, groups, band="95% band", x_label="", y_label="")
     (axes,) = chart.figure.axes
     assert len(axes.lines) == 3
     legend = axes.get_legend()
