@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ppgen.registry import MODELS, OBJECTIVES, Registry, Spec
 from ppgen.testing import OBJECTIVE_CHECKS, PAIR_CHECKS, Check, NotApplicable
 from ppgen.training.learner import Learner
 from ppgen.training.steps import player_step
+from tests.traced import as_graphs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,10 +30,13 @@ def cases(registry: Registry, checks: dict[str, Check]) -> list[Any]:
 
     The second and the third are traced, and not compiled.
     """
-    as_a_graph = [pytest.mark.usefixtures("graphs_as_they_are")]
-    marks = [[], as_a_graph, as_a_graph, [pytest.mark.thorough]]
     return [
-        pytest.param(spec, check, id=f"{name}-{check.name}", marks=marks[min(number, 3)] if check.slow else [])
+        pytest.param(
+            spec,
+            replace(check, function=as_graphs()(check.function)) if check.slow and number in (1, 2) else check,
+            id=f"{name}-{check.name}",
+            marks=pytest.mark.thorough if check.slow and number > 2 else (),
+        )
         for number, (name, spec) in enumerate(registry.items())
         for check in checks.values()
     ]

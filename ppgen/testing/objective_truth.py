@@ -241,8 +241,8 @@ class _Played:
         self.owned, others = learner.arguments(player)
         state = objective.initial_state(learner.program, batch)
         self.names = [name for name in self.owned if name.startswith("pair.")]
-        self.rest = (others, state, {}, batch)
-        self.leaves, structure = pytree.tree_flatten((self.owned, *self.rest))
+        self.rest: tuple[Any, ...] = (others, state, {}, batch)
+        leaves, structure = pytree.tree_flatten((self.owned, *self.rest))
         step = player_step(learner, objective.at(0), player)
 
         def flat(*leaves: Tensor) -> tuple[Tensor, Tensor]:
@@ -250,12 +250,8 @@ class _Played:
             by_name = dict(zip(self.owned, gradients, strict=True))
             return report["loss"], torch.stack([by_name[name] for name in self.names])
 
-        flat(*self.leaves)  # so that nothing is left to find out while tracing
-        self.flat = traced(flat, *self.leaves)
-
-    def losses(self, **moved: float) -> Tensor:
-        """The loss of each draw, (draws,), with parameters that are ``moved`` by so much."""
-        return self._at(moved)[0]
+        flat(*leaves)  # so that nothing is left to find out while tracing
+        self.flat = traced(flat, *leaves)
 
     def gradients(self) -> Tensor:
         """The gradient in each draw, (draws, parameters)."""
@@ -263,9 +259,10 @@ class _Played:
 
     def differences(self, name: str, step: float = 1e-4) -> Tensor:
         """The central difference in one parameter of each draw's loss, with the same random numbers, (draws,)."""
-        return (self.losses(**{name: step}) - self.losses(**{name: -step})) / (2 * step)
+        return (self._at({name: step})[0] - self._at({name: -step})[0]) / (2 * step)
 
     def _at(self, moved: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+        """Loss and gradient of each draw, with parameters ``moved`` by so much."""
         owned = {name: value + moved.get(name.removeprefix("pair."), 0.0) for name, value in self.owned.items()}
         leaves = pytree.tree_leaves((owned, *self.rest))
         losses, gradients = zip(*(_seeded(self.flat, leaves, SEED + draw) for draw in range(_DRAWS)), strict=True)

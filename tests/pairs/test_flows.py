@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import ppgen
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, STL, DReG
-from ppgen.machine.graphs import traced
+from ppgen.machine.graphs import graph_of
 from ppgen.pairs.memories import Forgetting, forget
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
@@ -388,8 +388,7 @@ def test_a_graph_of_a_spline_is_that_of_other_values_too(inductor: bool) -> None
         return found
 
     with torch.no_grad(), pyro.validation_enabled(False):
-        graph = traced(log_prob, torch.zeros(4, WIDTH))
-        assert graph is not log_prob
+        graph = graph_of(log_prob, torch.zeros(4, WIDTH))
         run: Any = _inductor(graph, [torch.zeros(4, WIDTH)]) if inductor else graph
         rounding = 1e-5 if inductor else 0.0
         for values in (torch.zeros(4, WIDTH), torch.full((4, WIDTH), 5.0), torch.linspace(-4, 4, 12).reshape(4, WIDTH)):
