@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ppgen.cli import main
+from ppgen.pairs.energy import EnergyPair
 from tests.cli_cases import QUICK
 from tests.rounding import RoundedOtherwise
 
@@ -161,6 +162,13 @@ def imported() -> tuple[set[str], set[str]]:
     command = [sys.executable, "-W", "error::UserWarning", "-c", IMPORTS]
     first, drawn = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return set(first), set(drawn)
+
+
+@pytest.fixture
+def few_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains that data are drawn by end after 20 sweeps."""
+    monkeypatch.setattr(EnergyPair.chain_states, "__defaults__", (None, (20,)))
+    monkeypatch.setattr("ppgen.report.energy._AFTER", (0, 1, 10, 20))
 
 
 @pytest.fixture
