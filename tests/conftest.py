@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ppgen.cli import main
+from ppgen.pairs.energy import EnergyPair
 from tests.cli_cases import QUICK
 from tests.rounding import RoundedOtherwise
 from tests.traced import as_graphs
@@ -175,6 +176,13 @@ def graphs_as_they_are() -> Iterator[None]:
     """Steps are traced and not given to Inductor, which takes seconds a step and changes roundings only."""
     with as_graphs():
         yield
+
+
+@pytest.fixture
+def few_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains that data are drawn by end after 20 sweeps."""
+    monkeypatch.setattr(EnergyPair.chain_states, "__defaults__", (None, (20,)))
+    monkeypatch.setattr("ppgen.report.energy._AFTER", (0, 1, 10, 20))
 
 
 @pytest.fixture

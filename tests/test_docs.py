@@ -24,17 +24,9 @@ def examples(page: Path) -> list[str]:
     return ["\n" * text.count("\n", 0, block.start("code")) + block["code"] for block in blocks]
 
 
-WITH_EXAMPLES = [page for page in PAGES if examples(page)]
-FIRST, OTHERS = WITH_EXAMPLES[:1], WITH_EXAMPLES[1:]
-"""The page whose trainings are compiled, and those where they are eager, but for ``make thorough``."""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("page", "eager"),
-    [*((page, False) for page in FIRST), *((page, True) for page in OTHERS), *thorough((p, False) for p in OTHERS)],
-    ids=lambda value: value.name if isinstance(value, Path) else "eager" if value else "compiled",
-)
+@pytest.mark.parametrize("eager", [True, *thorough([False])], ids=lambda eager: "eager" if eager else "compiled")
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=lambda page: page.name)
 def test_the_examples_of_a_page_run(page: Path, eager: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     defaults = TrainingOptions.__init__.__kwdefaults__

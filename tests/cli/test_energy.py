@@ -15,7 +15,7 @@ from tests.cli_cases import QUICK, run
 
 TRAIN = ["train", "rbm", "--data", "digits", "-M", "hidden=5", "--steps", "3", "--eager", "--objective"]
 
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder", "few_sweeps")
 
 
 def test_evaluate_subtracts_the_log_z_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

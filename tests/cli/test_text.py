@@ -29,6 +29,7 @@ def documents(in_an_empty_folder: None) -> None:
     Path("words.txt").write_text('ant\nbee\ncat\n"dog", barks\n')
 
 
+@pytest.mark.usefixtures("few_sweeps")
 def test_an_rbm_of_bars_is_trained_evaluated_drawn_from_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, *RBM, "bars").code == 0
     found = json.loads(run(capsys, "evaluate", "r", "--exact-log-z", "--json").out)
@@ -42,6 +43,7 @@ def test_an_rbm_of_bars_is_trained_evaluated_drawn_from_and_reported(capsys: pyt
     assert all(title in page for title in ("Reconstructions", "Samples", "Chains", "Free energies", "Filters"))
 
 
+@pytest.mark.usefixtures("few_sweeps")
 def test_text_of_several_lengths_has_no_one_log_z(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, *RBM, "pydoc").code == 0
     refused = run(capsys, "evaluate", "r", "--temperatures", "5")

@@ -14,6 +14,7 @@ import ppgen
 from ppgen.cli import main
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import QUESTIONS, Case, Diagnosis, Finding, asks, core
+from ppgen.diagnostics.chains import ChainBudget
 from ppgen.diagnostics.finding import Status
 from ppgen.diagnostics.questions.importance import _details
 from ppgen.errors import UsageError
@@ -275,7 +276,11 @@ def half_guide(x: torch.Tensor, weight: float, lengths: list[int] | None = None)
 
 
 @pytest.mark.parametrize(("lengths", "divisible"), [(None, True), ([1, 2, 3], False)], ids=["rows", "a list of rows"])
-def test_arguments_that_are_no_columns_are_diagnosed_as_they_are(lengths: list[int] | None, divisible: bool) -> None:
+def test_arguments_that_are_no_columns_are_diagnosed_as_they_are(
+    lengths: list[int] | None, divisible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = ChainBudget(warmup=50, num_draws=150)
+    monkeypatch.setattr("ppgen.diagnostics.chains.ChainBudget", lambda: budget)
     pair, x = ppgen.pair_from(half, half_guide), torch.tensor([0.3, -1.0, 0.7])
     found = ppgen.diagnose(pair, (x, 0.5, lengths), num_particles=200, questions=["importance", "reference"])
     assert (found.split, found.num_data) == ("train", 3)

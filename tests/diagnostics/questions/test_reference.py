@@ -18,6 +18,7 @@ from tests.doubles import Mixture, Shared
 from tests.doubles import data as doubles_data
 
 SPEC = DataSpec("numbers", 5, "real", num_data=1000)
+SHORT = ChainBudget(warmup=80)
 
 
 def line(scale: float = 1.0) -> tuple[LinearGaussian, Tensor]:
@@ -56,7 +57,7 @@ def found() -> PosteriorChains:
     """Chains of the first data of :func:`line`."""
     pair, x = line()
     torch.manual_seed(1)
-    return posterior_chains(pair, (first(x),), ChainBudget(warmup=80))
+    return posterior_chains(pair, (first(x),), SHORT)
 
 
 @pytest.fixture
@@ -140,7 +141,8 @@ def test_discrete_latents_are_held_against_the_exact_sum() -> None:
     assert wrong.number > exact.number
 
 
-def test_latents_beside_a_global_one_are_compared_given_it() -> None:
+def test_latents_beside_a_global_one_are_compared_given_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppgen.diagnostics.chains.ChainBudget", lambda: SHORT)
     assert asked(Shared().land_local().float(), doubles_data(20).float())["reference"].status == "good"
 
 
