@@ -222,3 +222,37 @@ def test_what_a_worker_is_given_gives_the_run_that_it_gives_here() -> None:
 
 def test_it_is_a_function_of_the_package() -> None:
     assert ppgen.sweep is sweep
+
+
+DIES_ONCE = """
+import os, signal
+from pathlib import Path
+
+from ppgen.models import VAE
+
+
+class Dies(VAE):
+    def guide(self, x):
+        if not Path("died").exists():
+            Path("died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().guide(x)
+"""
+
+
+@pytest.mark.slow
+def test_workers_train_the_same_bits_and_one_that_is_killed_loses_its_run_alone() -> None:
+    """Two workers; the first that comes to run the pair dies, and its run is done when the sweep goes on."""
+    Path("my.py").write_text(DIES_ONCE)
+    options: dict[str, Any] = {**COMMON, "grid": GRID, "seeds": 1}
+    found = sweep("my.py:Dies", "digits", "elbo", out="apart", workers=2, **options)
+    assert sorted(one.status for one in found.runs) == ["done", "failed"]
+    assert "its worker process was killed" in found.missing[0]
+    again = sweep("my.py:Dies", "digits", "elbo", out="apart", workers=2, resume=True, **options)
+    here = sweep("my.py:Dies", "digits", "elbo", out="here", **options)
+    assert [one.log_likelihood for one in again.runs] == [one.log_likelihood for one in here.runs]
+    for one in here.runs:
+        ours, theirs = (
+            read_checkpoint(Path(place, one.folder, "checkpoint.safetensors"))[0] for place in ("apart", "here")
+        )
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
