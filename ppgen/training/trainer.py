@@ -26,7 +26,7 @@ from ppgen.objectives.objective import Objective, Player, State
 from ppgen.pairs.looking import goes_apart, looked_at, looking
 from ppgen.pairs.nonfinite import first_nonfinite
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import isolated, swapped
+from ppgen.pairs.parameters import isolated, kept_buffers, swapped
 from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides
 from ppgen.training.batches import Interleaved, first_batches
 from ppgen.training.books import Books, Given, Move, NotFiniteError
@@ -442,11 +442,14 @@ def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
 def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int, ranks: Ranks) -> None:
     """Minibatches are for guides that are functions of a datum; an autoguide has parameters for each of the first B."""
     for batch in examples:
-        if ranks.size > 1 and not goes_apart(pair, batch):
-            raise UsageError(
-                f"{ranks.size} ranks cut each batch in parts, and to {type(pair).__name__} a batch is one datum: give "
-                "the model a data plate, or train in one process."
-            )
+        if ranks.size > 1:
+            with kept_buffers(pair.model, pair.guide):
+                apart = goes_apart(pair, batch)
+            if not apart:
+                raise UsageError(
+                    f"{ranks.size} ranks cut each batch in parts, and to {type(pair).__name__} a batch is one datum: "
+                    "give the model a data plate, or train in one process."
+                )
         if automatic_guides(pair.guide) and len(batch[0]) < num_data * ranks.size:
             one = looked_at(pair, batch)
             if one.latents and one.plate is not None and not divides(one):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,7 +15,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen.data import as_dataset
-from ppgen.inference import IWELBO, PCD, REINFORCE, VIMCO, NonSaturating, ParallelTempering, WassersteinGP
+from ppgen.inference import ELBO, IWELBO, PCD, REINFORCE, VIMCO, NonSaturating, ParallelTempering, WassersteinGP
 from ppgen.machine.ranks import Ranks, joined
 from ppgen.machine.seeds import derived
 from ppgen.models import GAN, RBM, SBN, VAE
@@ -131,3 +133,61 @@ def test_ranks_whose_device_keeps_the_books_move_alike(
 def by_the_device(plan: Plan, play: Play, like: Tensor, captures: Captures, changed: Changed) -> Books:
     """As :func:`books_of` on a GPU."""
     return DeviceBooks(plan, play, like, captures, changed)
+
+
+class Normed(Pair):
+    """z ~ N(0, 1), x | z ~ N(z, 1); q(z | x) = N(normed(x), 1), with a mask that is a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(2)
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+        self.register_buffer("seen", torch.tensor(0))
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        self.seen += 1
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(self.norm(x) + self.mask.exp(), 1.0).to_event(1))
+
+
+def test_running_means_are_those_of_the_whole_batch_and_other_buffers_stay(tmp_path: Path) -> None:
+    x = torch.randn(7, 2, dtype=torch.float64)
+
+    def as_rank(rank: int) -> int:
+        options = TrainingOptions(steps=1, batch_size=7, eager=True)
+        trainer = Trainer(Normed().double(), as_dataset(x), ELBO(), options, joined())
+        trainer.take_turn()
+        save_file({name: value.clone() for name, value in trainer.tensors().items()}, tmp_path / f"{rank}")
+        return 0
+
+    ended = by_ranks(as_rank, tmp_path)
+    assert [one.code for one in ended] == [0, 0], ended[0].err
+    first, second = (load_file(tmp_path / f"{rank}") for rank in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    torch.testing.assert_close(first["learner.pair.norm.running_mean"], 0.1 * x.mean(0))
+    assert first["learner.pair.norm.num_batches_tracked"] == first["learner.pair.seen"] == 1
+    assert first["learner.pair.mask"].tolist() == [0.0, -torch.inf]
+
+
+def test_ranks_stop_early_together(tmp_path: Path) -> None:
+    def as_rank(rank: int) -> int:
+        torch.manual_seed(rank)
+        x = torch.rand(60, 5, generator=torch.Generator().manual_seed(0)).round()
+        pair = VAE(ppgen.DataSpec("bits", 5, "binary", num_data=60), 2, hidden=(4,))
+        options = {"steps": 500, "batch_size": 9, "lr": 0.3, "patience": 2, "window": 1, "validate_every": 5}
+        run = ppgen.fit(pair, as_dataset(x, valid=x[:20]), IWELBO(num_particles=3), device="cpu", eager=True, **options)
+        save_file({name: value.clone() for name, value in run.pair.state_dict().items()}, tmp_path / f"{rank}")
+        (tmp_path / f"turns{rank}").write_text(str(run.metrics[-1]["step"]))
+        return 0
+
+    ended = by_ranks(as_rank, tmp_path)
+    assert [one.code for one in ended] == [0, 0], ended[0].err
+    first, second = (load_file(tmp_path / f"{rank}") for rank in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    turns = [(tmp_path / f"turns{rank}").read_text() for rank in range(2)]
+    assert int(turns[0]) == int(turns[1]) < 500
