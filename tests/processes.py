@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -25,7 +26,9 @@ FORK = multiprocessing.get_context("fork")
 def started(function: Callable[..., Any], *arguments: Any) -> Iterator[BaseProcess]:
     """Another process, which calls ``function``; it is killed in the end."""
     process = FORK.Process(target=function, args=arguments)
-    process.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of other threads, whose locks the function does not need
+        process.start()
     try:
         yield process
     finally:
