@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
@@ -30,7 +32,8 @@ def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
         with Sizes():  # type: ignore[no-untyped-call]
             return function(*values)
 
-    with _WithoutChecks(), Masks():
+    one_mode = FakeTensorMode(allow_fallback_kernels=True)  # which torch makes anew for every node where there is none
+    with tracing(TracingContext(one_mode)), _WithoutChecks(), Masks():
         return make_fx(with_fixed_sizes, decomposition_table=_WITHOUT_LOOKS)(*arguments)
 
 
