@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,9 +25,10 @@ import typer
 from contests import CONTESTS, SLOPES, Case
 from problem import data_file
 from rich.console import Console
-from rounds import Row, Say, check_case, measure_case
+from rounds import Row, Say, cache_folder, check_case, measure_case
+from shares import RECORDED
 from tables import agreement, check_table, environment, print_errors, time_table
-from workers import PeerError, Worker
+from workers import Worker
 
 from ppgen.machine.processor import processor
 
@@ -95,26 +96,18 @@ def slopes(name: str, peers: str | None, repeats: int, device: str, console: Con
 
 def profiles(name: str, peers: str | None, repeats: int, device: str, console: Console) -> Iterator[Entry]:
     """Where the time of our step goes, in each contest's last case."""
-    for contest, found in CONTESTS.items():
-        with closing_worker(found.peers["ours"], Case(*found.sizes[-1], device)) as worker:
-            try:
-                worker.first_step()
-                shares = worker.ask("profile")
-            except PeerError as error:
-                console.print(f"{contest}: {error}", markup=False)
-                continue
-        console.print(contest, {kind: round(share, 3) for kind, share in shares.items()})
-        yield "profiles", contest, {"size": found.sizes[-1], "shares": shares}
-
-
-@contextmanager
-def closing_worker(function: str, case: Case) -> Iterator[Worker]:
-    """A worker with torch's usual cache."""
-    worker = Worker(function, case, "")
-    try:
-        yield worker
-    finally:
-        worker.close()
+    os.environ |= RECORDED
+    for family, found in CONTESTS.items():
+        with (
+            cache_folder() as cache,
+            closing(Worker(found.peers["ours"], Case(*found.sizes[-1], device), cache)) as worker,
+        ):
+            worker.first_step()
+            shares = worker.ask("profile")
+        console.print(family, {kind: round(share, 3) for kind, share in shares.items()}, highlight=False)
+        yield "profiles", family, {"size": found.sizes[-1], "shares": shares}
+    for variable in RECORDED:
+        del os.environ[variable]
 
 
 def measured(
