@@ -50,6 +50,8 @@ def chosen(text: str | None, known: list[str], what: str) -> list[str]:
 def main(
     only: Annotated[str | None, typer.Option(help=f"Of {', '.join(NAMES)}.", show_default="all")] = None,
     peers: Annotated[str | None, typer.Option(help="Peers, separated by commas.", show_default="all")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Of a contest, such as 20x1,100x50.", show_default="all")] = None,
+    again: Annotated[bool, typer.Option(help="Start a peer with a full cache too.")] = True,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; every peer has one turn a round.")] = 9,
     device: Annotated[str, typer.Option(help="cpu, or cuda for the VAE.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="One case of the VAE, three rounds; nothing is kept.")] = False,
@@ -66,7 +68,13 @@ def main(
         return
     kept = Kept(results, device)
     for name in chosen(only, NAMES, "contest"):
-        for entry in {"slopes": slopes, "profiles": profiles}.get(name, contest)(name, peers, repeats, device, console):
+        if name == "slopes":
+            entries = slopes(repeats, device, console)
+        elif name == "profiles":
+            entries = profiles(device, console)
+        else:
+            entries = contest(name, sizes, peers, repeats, device, again, console)
+        for entry in entries:
             kept.add(*entry)
 
 
@@ -74,16 +82,19 @@ Entry = tuple[str, str, Any]
 """The kind, the name and what was found."""
 
 
-def contest(name: str, peers: str | None, repeats: int, device: str, console: Console) -> Iterator[Entry]:
-    """Every case of a contest."""
-    for size in CONTESTS[name].sizes:
-        rows = measured(name, size, peers, repeats, device)
+def contest(
+    name: str, sizes: str | None, peers: str | None, repeats: int, device: str, again: bool, console: Console
+) -> Iterator[Entry]:
+    """Every case of a contest, or those of these sizes."""
+    known = {f"{b}x{k}": (b, k) for b, k in CONTESTS[name].sizes}
+    for size in map(known.__getitem__, chosen(sizes, list(known), "size")):
+        rows = measured(name, size, peers, repeats, device, again=again)
         show(console, name, rows)
         entry = {"contest": name, "batch_size": size[0], "num_particles": size[1], "rounds": repeats}
         yield "contests", f"{name} {size}", entry | {"peers": {row.peer: written(row) for row in rows}}
 
 
-def slopes(name: str, peers: str | None, repeats: int, device: str, console: Console) -> Iterator[Entry]:
+def slopes(repeats: int, device: str, console: Console) -> Iterator[Entry]:
     """How our step's time grows with B and with K."""
     for along, slope in SLOPES.items():
         turns = {}
@@ -94,7 +105,7 @@ def slopes(name: str, peers: str | None, repeats: int, device: str, console: Con
         yield "slopes", along, {"title": slope.title, "turns": turns}
 
 
-def profiles(name: str, peers: str | None, repeats: int, device: str, console: Console) -> Iterator[Entry]:
+def profiles(device: str, console: Console) -> Iterator[Entry]:
     """Where the time of our step goes, in each contest's last case."""
     os.environ |= RECORDED
     for family, found in CONTESTS.items():
