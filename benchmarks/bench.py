@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,9 +25,10 @@ import typer
 from contests import CONTESTS, SLOPES, Case
 from problem import data_file
 from rich.console import Console
-from rounds import Row, Say, check_case, measure_case
+from rounds import Row, Say, cache_folder, check_case, measure_case
+from shares import RECORDED
 from tables import agreement, check_table, environment, print_errors, time_table
-from workers import PeerError, Worker
+from workers import Worker
 
 from ppgen.machine.processor import processor
 
@@ -49,6 +50,8 @@ def chosen(text: str | None, known: list[str], what: str) -> list[str]:
 def main(
     only: Annotated[str | None, typer.Option(help=f"Of {', '.join(NAMES)}.", show_default="all")] = None,
     peers: Annotated[str | None, typer.Option(help="Peers, separated by commas.", show_default="all")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Of a contest, such as 20x1,100x50.", show_default="all")] = None,
+    again: Annotated[bool, typer.Option(help="Start a peer with a full cache too.")] = True,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; every peer has one turn a round.")] = 9,
     device: Annotated[str, typer.Option(help="cpu, or cuda for the VAE.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="One case of the VAE, three rounds; nothing is kept.")] = False,
@@ -65,7 +68,13 @@ def main(
         return
     kept = Kept(results, device)
     for name in chosen(only, NAMES, "contest"):
-        for entry in {"slopes": slopes, "profiles": profiles}.get(name, contest)(name, peers, repeats, device, console):
+        if name == "slopes":
+            entries = slopes(repeats, device, console)
+        elif name == "profiles":
+            entries = profiles(device, console)
+        else:
+            entries = contest(name, sizes, peers, repeats, device, again, console)
+        for entry in entries:
             kept.add(*entry)
 
 
@@ -73,16 +82,19 @@ Entry = tuple[str, str, Any]
 """The kind, the name and what was found."""
 
 
-def contest(name: str, peers: str | None, repeats: int, device: str, console: Console) -> Iterator[Entry]:
-    """Every case of a contest."""
-    for size in CONTESTS[name].sizes:
-        rows = measured(name, size, peers, repeats, device)
+def contest(
+    name: str, sizes: str | None, peers: str | None, repeats: int, device: str, again: bool, console: Console
+) -> Iterator[Entry]:
+    """Every case of a contest, or those of these sizes."""
+    known = {f"{b}x{k}": (b, k) for b, k in CONTESTS[name].sizes}
+    for size in map(known.__getitem__, chosen(sizes, list(known), "size")):
+        rows = measured(name, size, peers, repeats, device, again=again)
         show(console, name, rows)
         entry = {"contest": name, "batch_size": size[0], "num_particles": size[1], "rounds": repeats}
         yield "contests", f"{name} {size}", entry | {"peers": {row.peer: written(row) for row in rows}}
 
 
-def slopes(name: str, peers: str | None, repeats: int, device: str, console: Console) -> Iterator[Entry]:
+def slopes(repeats: int, device: str, console: Console) -> Iterator[Entry]:
     """How our step's time grows with B and with K."""
     for along, slope in SLOPES.items():
         turns = {}
@@ -93,28 +105,20 @@ def slopes(name: str, peers: str | None, repeats: int, device: str, console: Con
         yield "slopes", along, {"title": slope.title, "turns": turns}
 
 
-def profiles(name: str, peers: str | None, repeats: int, device: str, console: Console) -> Iterator[Entry]:
+def profiles(device: str, console: Console) -> Iterator[Entry]:
     """Where the time of our step goes, in each contest's last case."""
-    for contest, found in CONTESTS.items():
-        with closing_worker(found.peers["ours"], Case(*found.sizes[-1], device)) as worker:
-            try:
-                worker.first_step()
-                shares = worker.ask("profile")
-            except PeerError as error:
-                console.print(f"{contest}: {error}", markup=False)
-                continue
-        console.print(contest, {kind: round(share, 3) for kind, share in shares.items()})
-        yield "profiles", contest, {"size": found.sizes[-1], "shares": shares}
-
-
-@contextmanager
-def closing_worker(function: str, case: Case) -> Iterator[Worker]:
-    """A worker with torch's usual cache."""
-    worker = Worker(function, case, "")
-    try:
-        yield worker
-    finally:
-        worker.close()
+    os.environ |= RECORDED
+    for family, found in CONTESTS.items():
+        with (
+            cache_folder() as cache,
+            closing(Worker(found.peers["ours"], Case(*found.sizes[-1], device), cache)) as worker,
+        ):
+            worker.first_step()
+            shares = worker.ask("profile")
+        console.print(family, {kind: round(share, 3) for kind, share in shares.items()}, highlight=False)
+        yield "profiles", family, {"size": found.sizes[-1], "shares": shares}
+    for variable in RECORDED:
+        del os.environ[variable]
 
 
 def measured(

@@ -10,7 +10,7 @@ from pathlib import Path
 from contests import Case
 from workers import PeerError, Worker
 
-__all__ = ["Row", "check_case", "measure_case"]
+__all__ = ["Row", "Say", "cache_folder", "check_case", "measure_case"]
 
 TURN_SECONDS = 0.3
 CHECK_STEPS, CHECK_TAIL = 300, 50

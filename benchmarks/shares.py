@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from torch.profiler import ProfilerActivity, profile
 
-__all__ = ["KINDS", "profiled"]
+__all__ = ["RECORDED", "profiled"]
 
 KINDS = {
     "products of matrices": r"mm|addmm|bmm|baddbmm|_linear_pointwise|product",
+    "generated loops": r"cpp_fused_.*",
     "Adam": r".*adam.*|.*Optimizer\.step.*",
     "random numbers": r"(.*normal|.*bernoulli|rand|randn|multinomial|.*gamma|.*dirichlet|exponential|uniform)(_.*|$)",
     "gradient norm": r".*norm",
@@ -16,19 +17,20 @@ KINDS = {
     "numbers read": r"item|_local_scalar_dense|is_nonzero",
     "copies": r"copy_|clone|contiguous|cat|fill_|zero_|to|_to_copy",
 }
-"""Operators by kind, patterns of their names; what Inductor has generated, and Python between, is not an operator."""
+"""What is recorded, by kind: patterns of names. The loops that Inductor has generated are, where it is told to."""
 
-REST = "generated loops and Python"
-OTHER = "other operators"
+OTHER, REST = "other operators", "Python and the rest"
+RECORDED = {"TORCHINDUCTOR_CPP_ENABLE_KERNEL_PROFILE": "1"}
+"""Set where a step is profiled, before torch is imported."""
 
 
 def kind_of(name: str) -> str | None:
-    """The kind of an event; None of one that is no operator: its own time is that of loops and Python within it."""
-    bare = name.rpartition("::")[2]
+    """The kind of an event; None of one that is a whole of others."""
+    bare = re.sub(r"^aoti_torch_(cpu_)?|_out$", "", name.rpartition("::")[2])
     for kind, pattern in KINDS.items():
         if re.fullmatch(pattern, bare):
             return kind
-    return OTHER if name.startswith("aten::") else None
+    return OTHER if name.startswith(("aten::", "aoti_torch_")) else None
 
 
 def profiled(step: Callable[[], object], calls: int) -> dict[str, float]:

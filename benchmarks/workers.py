@@ -132,8 +132,7 @@ class Server:
 
 def serve(connection: Connection, peer: str, case: Case, cache: str) -> None:
     """Answer requests until the parent hangs up."""
-    if cache:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     server: Server | None = None
     while True:
         try:

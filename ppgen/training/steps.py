@@ -9,8 +9,10 @@ changes from step to step is an input here.
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,10 +194,22 @@ def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., 
         "cpp.vec_isa_ok": True,  # the processor's own word: 5 s less of trial builds
         "cpp_wrapper": all(value.device.type == "cpu" for value in inputs),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silent_inductor():
         run: Callable[..., Sequence[Tensor]] = compile_graph(graph, list(inputs), options=options)
     return run
+
+
+@contextmanager
+def _silent_inductor() -> Iterator[None]:
+    """Within it, Inductor does not say what it would do faster, or which operators it calls through Python."""
+    log = logging.getLogger("torch._inductor.ir")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
