@@ -63,7 +63,7 @@ class Chunks:
         most: of the log-weights that are in memory at a time; None: all of a batch.
     """
 
-    def __init__(self, pair: Pair, objective: Objective, most: int | None) -> None:
+    def __init__(self, pair: Pair, objective: Objective, most: int | None = None) -> None:
         self.pair, self.objective, self.most = pair, objective, most
         self._apart: dict[int, bool] = {}  # by how many arguments a batch has
 
@@ -120,8 +120,8 @@ class Chunks:
             give_back()
         if chunk != first:
             warnings.warn(
-                f"{Chunk(num_rows(batch), particles)} at once take more memory than there is: from here on steps take "
-                f"{chunk} at a time, and add up their gradients.",
+                f"{Chunk(num_rows(batch), particles)} at once take more memory than there is: from here on they are "
+                f"taken {chunk} at a time.",
                 stacklevel=2,
             )
         return found

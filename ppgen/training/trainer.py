@@ -94,7 +94,7 @@ class Trainer:
         self.sharing.check(self.batches.smallest)
         examples = first_batches(pair, data, options.batch_size, options.seed)
         batch = examples[0]
-        self.chunks = Chunks(pair, objective, options.chunk)
+        self.chunks, self._looks = Chunks(pair, objective, options.chunk), Chunks(pair, objective)
         for example in examples:
             self.chunks.check(example, objective.at(0).total_particles)
             self._looked_at(example, lambda few, _: objective.check(Program(pair.model, pair.guide), few))
@@ -208,7 +208,7 @@ class Trainer:
         with looking(self.learner, self.sharing.seed(self.options.seed)), still:
             for batch in batches:
                 play = partial(self._played, player, objective, batch)
-                for name, value in self.chunks.fitting(batch, objective.total_particles, play).items():
+                for name, value in self._looks.fitting(batch, objective.total_particles, play).items():
                     sums[name] = sums.get(name, 0.0) + value / num_data
         return sums
 
@@ -228,7 +228,7 @@ class Trainer:
         def at_first(chunk: Chunk) -> T:
             return look(next(chunk.parts(batch)), now.taking(chunk.particles))
 
-        return self.chunks.fitting(batch, now.total_particles, at_first)
+        return self._looks.fitting(batch, now.total_particles, at_first)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""

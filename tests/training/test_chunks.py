@@ -16,7 +16,9 @@ import ppgen
 from ppgen.files.checkpoint import read_checkpoint
 from ppgen.inference import ELBO, IWELBO, MMD, Beta, MuProp
 from ppgen.objectives.objective import Objective
+from ppgen.training.books import Plan, Play
 from ppgen.training.chunks import Chunk, Chunks, by_data
+from ppgen.training.device_books import DeviceBooks
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
 
@@ -142,8 +144,17 @@ def test_where_the_smallest_chunk_does_not_fit_one_sentence_has_the_sizes_and_th
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
 
-def test_a_step_that_is_taken_again_draws_what_it_would_have_drawn() -> None:
+def _device_books(plan: Plan, play: Play, like: Tensor, captures: object, changed: Any) -> DeviceBooks:
+    return DeviceBooks(plan, play, like, lambda move: False, changed)
+
+
+@pytest.mark.parametrize("of_device", [False, True], ids=["books of the host", "books of the device"])
+def test_a_step_that_is_taken_again_draws_what_it_would_have_drawn(
+    of_device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that finds out at its third step that memory is short is from there on one with such chunks."""
+    if of_device:
+        monkeypatch.setattr("ppgen.training.trainer.books_of", _device_books)
     late, pair = Narrow(12, short=False), Narrow(12, short=False)
     one, other = _trainer(late, ELBO()), _trainer(pair, ELBO())
     random = torch.get_rng_state()
