@@ -10,11 +10,12 @@ truncated.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import mmap
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,6 +45,13 @@ _NUMBERED = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?")
 """The stem of a shard's name: what it is called, its number, and how many there are, if it says so."""
 
 
+_NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
+"""Reads what the system has in memory, where it can tell."""
+
+Missing = tuple[memoryview, int]
+"""Memory that is still to be filled, and from which byte of the file on."""
+
+
 @dataclass(frozen=True, eq=False)
 class ArrayFile:
     """Where an array lies in a file, row after row.
@@ -69,28 +77,47 @@ class ArrayFile:
         """Bytes of a row."""
         return prod(self.shape[1:]) * self.dtype.itemsize
 
-    def announce(self, rows: NDArray[np.int64]) -> None:
-        """Let the system begin to fetch the rows, (B,), all at once: from a cold disk that is several times as fast."""
-        if hasattr(os, "posix_fadvise"):
-            with self._opened() as file:
-                for first, num in _runs(rows):
-                    place = self.offset + first * self.row_bytes
-                    os.posix_fadvise(file, place, num * self.row_bytes, os.POSIX_FADV_WILLNEED)
-
-    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The rows, (B, ...), neighbouring ones in one go.
+    def cached(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], list[Missing]]:
+        """The rows, (B, ...), as far as the system has them in memory, and what it has not; neighbours in one go.
 
         Raises:
             UsageError: the file is not what it was when it was opened first, or is gone.
         """
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        missing: list[Missing] = []
         if found.nbytes:
             into, width, start = found.reshape(-1).view(np.uint8).data, self.row_bytes, 0
             with self._opened() as file:
                 for first, num in _runs(rows):
-                    self._fill(file, into[start : start + num * width], self.offset + first * width)
-                    start += num * width
-        return found
+                    end = start + num * width
+                    try:
+                        got = os.preadv(file, [into[start:end]], self.offset + first * width, _NO_WAIT)
+                    except OSError as error:
+                        if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
+                            raise
+                        got = 0
+                    if got < end - start:
+                        missing.append((into[start + got : end], self.offset + first * width + got))
+                    start = end
+        return found, missing
+
+    def announce(self, missing: Sequence[Missing]) -> None:
+        """Let the system fetch all that is missing at once: from a cold disk that is several times as fast."""
+        if missing and hasattr(os, "posix_fadvise"):
+            with self._opened() as file:
+                for into, place in missing:
+                    os.posix_fadvise(file, place, len(into), os.POSIX_FADV_WILLNEED)
+
+    def fill(self, missing: Sequence[Missing]) -> None:
+        """Read what is missing.
+
+        Raises:
+            UsageError: as :meth:`cached`, or the file ends before.
+        """
+        if missing:
+            with self._opened() as file:
+                for into, place in missing:
+                    self._fill(file, into, place)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
@@ -210,12 +237,13 @@ class DiskRows:
         pinned = self.device.type == "cuda" and torch.cuda.is_available()
         found = torch.empty(len(wanted), *self.row_shape, dtype=self.dtype, pin_memory=pinned)
         into = found.numpy().reshape(len(wanted), *self.files[0].shape[1:])
-        by_file = self._by_file(wanted)
-        for file, within, _ in by_file:
-            file.announce(within)
+        by_file = [(file, places, *file.cached(within)) for file, within, places in self._by_file(wanted)]
+        for file, _, _, missing in by_file:
+            file.announce(missing)
         with np.errstate(over="ignore"):  # what is infinite in that type is refused with its row
-            for file, within, places in by_file:
-                into[places] = file.read(within)
+            for file, places, rows_of_file, missing in by_file:
+                file.fill(missing)
+                into[places] = rows_of_file
         return found
 
     def _by_file(self, rows: NDArray[np.int64]) -> list[tuple[ArrayFile, NDArray[np.int64], NDArray[np.int64]]]:
