@@ -36,7 +36,8 @@ def bound(case: Case, log_z: LogZ | None = None) -> Evaluation:
         UsageError: K < 1, data that do not share the pair's log Z.
     """
     pair, spec = case.pair, case.dataset.spec
-    pair.check_one_log_z(case.batch[0])
+    for part in case.parts() if pair.needs_log_z else (case.batch,):
+        pair.check_one_log_z(part[0])
     points = [Point(size, *mean_and_error(values)) for size, values in case.bounds.items()]
     if pair.needs_log_z:
         log_z = log_z or estimate_log_z(pair, seed=case.seed, progress=case.progress)

@@ -34,7 +34,7 @@ class Move:
     Args:
         player: who moves.
         part: which data set its batch is of.
-        rows: (B,) of that data set, on its device.
+        rows: (B,) of that data set, on its device; of data on disk, on the host.
         share: of a full batch, by which the gradient counts.
         fixed: schedules of whole numbers, by their values.
         moving: the other schedules.

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppgen.data import SPLITS, DiskRows, SparseRows, as_dataset, dataset_from, on_disk
+from ppgen.data import SPLITS, DiskRows, SparseRows, as_dataset, dataset_from, load_data, on_disk
 from ppgen.errors import UsageError
 
 N = 23
@@ -299,3 +299,19 @@ def test_the_cast_is_that_of_the_array(tmp_path: Path) -> None:
     rows = dataset_from(npy(tmp_path, wide), valid=wide, test=wide).train[0]
     assert torch.equal(rows[:], torch.from_numpy(wide).float())
     assert isinstance(rows[3:4], Tensor)
+
+
+def test_arrays_are_a_data_set_by_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "test.npy", X[:4])
+    data = load_data("arrays", file=str(tmp_path / "x.npy"), test=str(tmp_path / "test.npy"), seed=3)
+    assert data.sha256 == dataset_from(X, test=X[:4], seed=3).sha256
+    assert load_data(data.config["name"], **data.config["options"]).sha256 == data.sha256
+    for options, sentence in (
+        ({}, "needs file=, a .npy file or a folder of them: -D file=x.npy"),
+        ({"file": "none.npy"}, "expected the path of a .npy or .npz file or of a folder of .npy files, got 'none.npy'"),
+        ({"file": str(tmp_path / "x.npy"), "observation": "reel"}, "unknown observation 'reel': did you mean 'real'"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            load_data("arrays", **options)
+        assert sentence in str(refused.value)
