@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ppgen.errors import LostWorkerError, UsageError
-from ppgen.machine.workers import Answer, Engine, answered, packed
+from ppgen.machine.workers import GRACE, Answer, Engine, answered, packed
 
 __all__ = ["Cluster"]
 
@@ -60,9 +60,11 @@ class Cluster(Engine):
 
     def __exit__(self, *error: object) -> None:
         """Jobs that run are stopped as by Ctrl-C; then this process leaves the cluster."""
-        for begun in tuple(self._running):
+        running = list(self._running)
+        for begun in running:
             self._ray.cancel(begun)
-        self._ray.wait(list(self._running), num_returns=len(self._running), timeout=30) if self._running else None
+        if running:
+            self._ray.wait(running, num_returns=len(running), timeout=GRACE)
         self._ray.shutdown()
 
     def _end(self, begun: Any, future: Future[Answer], ended: Future[bytes]) -> None:

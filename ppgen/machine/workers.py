@@ -33,11 +33,11 @@ import torch
 
 from ppgen.errors import LostWorkerError, UsageError, first_sentence, in_a_sentence
 
-__all__ = ["Answer", "Engine", "Here", "Processes", "answered", "each", "packed"]
+__all__ = ["GRACE", "Answer", "Engine", "Here", "Processes", "answered", "each", "packed"]
 
 J = TypeVar("J")
 
-_GRACE = 30.0
+GRACE = 30.0
 """Seconds that a worker has to end its job after Ctrl-C."""
 
 _LOST = (
@@ -256,7 +256,7 @@ def _watch(stop: Connection) -> None:
     multiprocessing.connection.wait([stop, parent.sentinel])
     if parent.is_alive():
         os.kill(os.getpid(), signal.SIGINT)
-        parent.join(_GRACE)
+        parent.join(GRACE)
     os._exit(1)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,13 @@ from pyro.infer import TraceGraph_ELBO
 
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.labels import named
+from ppgen.comparison.listing import Listed
 from ppgen.comparison.plan import Plan
-from ppgen.errors import UsageError
+from ppgen.errors import LostWorkerError, UsageError
 from ppgen.inference import ELBO, IWELBO
+from ppgen.machine.workers import Answer, Here, answered, packed
 from ppgen.pages.charts import STYLES, Curve, plot_curves
+from ppgen.training.options import TrainingOptions
 
 CONFIG: dict[str, Any] = {
     "kind": "comparison",
@@ -97,6 +103,44 @@ def test_objectives_are_text_in_python_as_on_the_command_line() -> None:
     assert [*found.values()][:2] == [ELBO(), IWELBO(num_particles=3)]
     assert isinstance([*found.values()][2], TraceGraph_ELBO)
     assert named({"mine": "iwelbo(num_particles=3)"}) == {"mine": IWELBO(num_particles=3)}
+
+
+class Packed(Here):
+    """Another process in all but its memory: what is given and what comes back goes through bytes."""
+
+    def submit(self, function: Callable[..., Any], *given: Any) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        future.set_result(pickle.loads(answered(packed(function, given))))
+        return future
+
+
+class Loses(Packed):
+    """A worker that is lost with its second job."""
+
+    jobs = 0
+
+    def submit(self, function: Callable[..., Any], *given: Any) -> Future[Answer]:
+        self.jobs += 1
+        if self.jobs == 3:  # the first tells how long trainings are
+            future: Future[Answer] = Future()
+            future.set_result(Answer(error=LostWorkerError("its worker process was killed.")))
+            return future
+        return super().submit(function, *given)
+
+
+def test_trainings_elsewhere_are_those_that_are_trained_here_and_a_lost_one_is_a_failure() -> None:
+    plan = Plan(
+        model="vae",
+        data="digits",
+        objectives=(Listed("iwelbo"),),
+        model_options={"latent_dim": 2, "hidden": [4]},
+        training=TrainingOptions(steps=2, eager=True),
+        seeds=2,
+    )
+    (here,), (elsewhere,), (lost,) = plan.train(), plan.train(engine=Packed()), plan.train(engine=Loses())
+    assert (elsewhere.bounds, elsewhere.likelihoods) == (here.bounds, here.likelihoods)
+    assert lost.likelihoods == here.likelihoods[:1]
+    assert lost.failures == ("its worker process was killed.",)
 
 
 def test_an_objective_without_a_bound_has_rows_with_empty_cells() -> None:
