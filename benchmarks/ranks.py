@@ -40,7 +40,7 @@ def measure(
 ) -> None:
     """Milliseconds a turn by as many ranks as were started."""
     ranks, place = joined(), choose_device(device)
-    x = images()
+    x = torch.from_numpy(images())
     spec = DataSpec("images", FEATURES, "binary", num_data=len(x), mean=x.mean(0))
     torch.manual_seed(0)
     pair = VAE(spec, latent_dim=50, hidden=(200, 200)).to(place)

@@ -18,7 +18,7 @@ from ppgen.cli import main
 
 __all__ = ["Ended", "Started", "by_ranks", "commanded", "start"]
 
-_TIMEOUT = 60.0
+_TIMEOUT = 120.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,13 @@ class Started:
     def kill(self, rank: int, number: int = signal.SIGKILL) -> None:
         """Send a signal to one of them."""
         os.kill(self.processes[rank], number)
+
+    def until_there_is(self, file: Path) -> None:
+        """Wait for a file of theirs."""
+        deadline = time.monotonic() + _TIMEOUT
+        while not file.exists():
+            assert time.monotonic() < deadline, f"no {file}"
+            time.sleep(0.01)
 
     def ended(self) -> list[Ended]:
         """Wait until all have ended."""

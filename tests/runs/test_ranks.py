@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(size: int, tmp_path: Path) -
 def test_ctrl_c_on_one_rank_stops_all_at_one_turn_and_the_run_goes_on(tmp_path: Path) -> None:
     endless = ["100000" if argument == "3" else argument for argument in TRAIN]
     ranks = start(commanded(*endless), tmp_path / "said")
-    while not Path("r/snapshots.safetensors").exists():
-        time.sleep(0.01)
+    ranks.until_there_is(Path("r/snapshots.safetensors"))
     ranks.kill(1, signal.SIGINT)
     ended = ranks.ended()
     assert codes(ended) == [130, 130]
@@ -92,8 +90,7 @@ def test_ctrl_c_on_one_rank_stops_all_at_one_turn_and_the_run_goes_on(tmp_path: 
 def test_a_rank_that_is_killed_is_named_and_the_checkpoint_is_whole(tmp_path: Path) -> None:
     endless = ["100000" if argument == "3" else argument for argument in TRAIN]
     ranks = start(commanded(*endless), tmp_path / "said")
-    while not Path("r/snapshots.safetensors").exists():
-        time.sleep(0.01)
+    ranks.until_there_is(Path("r/snapshots.safetensors"))
     ranks.kill(1)
     ended = ranks.ended()
     assert codes(ended) == [2, -signal.SIGKILL]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -23,6 +24,7 @@ from ppgen.objectives.adversarial import Critic
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
+from ppgen.registry import OBJECTIVES
 from ppgen.training.books import Books, Captures, Changed, Plan, Play
 from ppgen.training.device_books import DeviceBooks, books_of
 from ppgen.training.options import TrainingOptions
@@ -135,6 +137,13 @@ def by_the_device(plan: Plan, play: Play, like: Tensor, captures: Captures, chan
     return DeviceBooks(plan, play, like, captures, changed)
 
 
+def test_every_objective_that_carries_something_says_what_becomes_of_it_on_several_ranks() -> None:
+    kinds: dict[str, Any] = {name: spec.cls for name, spec in OBJECTIVES.items()}
+    carries = {name for name, kind in kinds.items() if kind.initial_state is not Objective.initial_state}
+    assert {"pcd", "reinforce", "mmd", "mcem", "rebar"} <= carries
+    assert [name for name in carries if kinds[name].shards is None] == []
+
+
 class Normed(Pair):
     """z ~ N(0, 1), x | z ~ N(z, 1); q(z | x) = N(normed(x), 1), with a mask that is a buffer."""
 
@@ -179,7 +188,14 @@ def test_ranks_stop_early_together(tmp_path: Path) -> None:
         torch.manual_seed(rank)
         x = torch.rand(60, 5, generator=torch.Generator().manual_seed(0)).round()
         pair = VAE(ppgen.DataSpec("bits", 5, "binary", num_data=60), 2, hidden=(4,))
-        options = {"steps": 500, "batch_size": 9, "lr": 0.3, "patience": 2, "window": 1, "validate_every": 5}
+        options: dict[str, Any] = {
+            "steps": 500,
+            "batch_size": 9,
+            "lr": 0.3,
+            "patience": 2,
+            "window": 1,
+            "validate_every": 5,
+        }
         run = ppgen.fit(pair, as_dataset(x, valid=x[:20]), IWELBO(num_particles=3), device="cpu", eager=True, **options)
         save_file({name: value.clone() for name, value in run.pair.state_dict().items()}, tmp_path / f"{rank}")
         (tmp_path / f"turns{rank}").write_text(str(run.metrics[-1]["step"]))
