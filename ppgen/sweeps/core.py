@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -101,7 +101,7 @@ def sweep(
         data_options=data_options or {},
         objective_options=objective_options or {},
         training=training,
-        grid={key: tuple(values) for key, values in (grid or {}).items()},
+        grid={key: _several(key, values) for key, values in (grid or {}).items()},
         seeds=seeds,
         seed=seed,
         split=split,
@@ -135,6 +135,12 @@ def sweep_in(
         found = book.found()
         write_all({folder / RESULT: book.text(), folder / PAGE: render(found).encode()}, then=_AGAIN)
     return found
+
+
+def _several(key: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise UsageError(f"the grid's {key} must be a list of values, got {shown(values)}: write [{shown(values)}].")
+    return tuple(values)
 
 
 @dataclass(frozen=True)

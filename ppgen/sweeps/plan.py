@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from ppgen.arguments import Count, as_typed, check_fields, one_of, options_of
+from ppgen.arguments import Count, as_typed, check_fields, check_names, one_of, options_of
 from ppgen.comparison.listing import Listed, parse_objectives
 from ppgen.data import Dataset
 from ppgen.errors import UsageError, shown
@@ -122,6 +122,7 @@ class SweepPlan:
     def _check_grid(self) -> None:
         if self.seeds == 1 and not self.grid:
             raise UsageError("a sweep of a single run is `ppgen train`: give --grid OPTION=VALUE,VALUE or --seeds.")
+        check_names("training", TrainingOptions, self.training)
         for key, values in self.grid.items():
             self._check_key(key)
             if not values:

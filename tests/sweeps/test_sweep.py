@@ -173,6 +173,25 @@ def test_another_sweep_in_its_place_is_refused_and_changes_nothing(options: dict
     assert files(Path("s")) == before
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"grid": {"objective": "elbo"}, "objective": None},
+            "the grid's objective must be a list of values, got 'elbo'",
+        ),
+        ({"grid": {"lr": 0.1}}, "the grid's lr must be a list of values, got 0.1"),
+        ({"grid": {"lr": ()}}, "--grid 'lr' has no values"),
+        ({"epohcs": 3}, "training has no option 'epohcs': did you mean 'epochs'"),
+    ],
+    ids=str,
+)
+def test_what_python_alone_can_get_wrong_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        swept(**options)
+    assert not Path("s").exists()
+
+
 def test_a_folder_in_use_is_refused_and_left_alone() -> None:
     with claimed(Path("s")), pytest.raises(UsageError, match="s is in use: process"):
         swept()
