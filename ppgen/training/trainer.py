@@ -17,12 +17,12 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from ppgen.data import Dataset
-from ppgen.errors import DivergedError, UsageError, first_sentence, is_out_of_memory, shown, users_line
+from ppgen.errors import DivergedError, UsageError, shown
 from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.memory import keep_large_blocks
-from ppgen.machine.precision import allowing_tf32, check_precision
+from ppgen.machine.precision import check_precision
 from ppgen.machine.ranks import Ranks
-from ppgen.objectives.objective import Objective, Player, State
+from ppgen.objectives.objective import Objective, State
 from ppgen.pairs.looking import goes_apart, looked_at, looking
 from ppgen.pairs.nonfinite import first_nonfinite
 from ppgen.pairs.pair import Pair
@@ -31,13 +31,14 @@ from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides
 from ppgen.training.batches import Interleaved, first_batches
 from ppgen.training.books import Books, Given, Move, NotFiniteError
 from ppgen.training.choices import Choices
-from ppgen.training.chunks import Chunk, Chunks, by_data
+from ppgen.training.chunks import Chunk, Chunks
 from ppgen.training.device_books import books_of
 from ppgen.training.learner import Learner, fixed_and_moving, load_state, state_of, under, untied
 from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
 from ppgen.training.sharing import Sharing
-from ppgen.training.steps import StepFunction, StepResult, compiled, player_step
+from ppgen.training.stepping import Steps
+from ppgen.training.steps import StepResult
 
 __all__ = ["Progress", "Trainer"]
 
@@ -115,10 +116,7 @@ class Trainer:
             player.name: options.optimizer.make(list(self.learner.owned_by(player).values()), player, options.lr)
             for player in self.players
         }
-        self._steps: dict[Any, StepFunction] = {}
-        self._choices = Choices()
-        self._num_particles: dict[Any, int] = {}
-        self._eager = set(range(len(self.parts))) if options.eager else set()  # parts whose steps are not compiled
+        self.steps = Steps(self.learner, objective, [part.draw for part in self.parts], self.chunks, options)
         self._books = self._new_books()
         held_out = [tuple(entry[: options.batch_size] for entry in part.valid) for part in self.parts if part.valid]
         tried = [*examples, *held_out]
@@ -242,7 +240,7 @@ class Trainer:
     def facts(self) -> dict[str, Any]:
         """The numbers beside the tensors."""
         self.settle()
-        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, "onednn": dict(self._choices.taken)}
+        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, "onednn": dict(self.steps.choices.taken)}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Progress) -> None:
         """Go on from what :meth:`tensors` and :meth:`facts` gave.
@@ -270,7 +268,7 @@ class Trainer:
                 )
         self.state = {name: state[name].to(self.device) for name in self.state}
         self.turn, self.cursor = facts.turn, facts.cursor
-        self._choices = Choices(facts.onednn)
+        self.steps.choices = Choices(facts.onednn)
         self._books = self._new_books()
         self.sums = facts.sums
         self.sharing.set_random(tensors, self.device, self.options.seed, self.turn)
@@ -300,8 +298,7 @@ class Trainer:
     def _captures(self, move: Move) -> bool:
         """Whether a move can be part of a CUDA graph: it is compiled, and the host does not bring its batch."""
         alone = self.ranks.size == 1  # the graph would hold the exchange
-        whole = move.part not in self._eager and self._is_whole(move)
-        return alone and whole and not self.batches.parts[move.part].on_disk
+        return alone and self.steps.compiles(move) and not self.batches.parts[move.part].on_disk
 
     def _changed(self) -> list[Tensor]:
         """What a turn changes, beside the books."""
@@ -354,16 +351,7 @@ class Trainer:
         owned, others = self._arguments[move.player.name]
         batch = self.batches.parts[move.part].take(given.rows)
         arguments = (owned, others, self.state, dict(given.moving), batch)
-
-        def run(chunk: Chunk) -> StepResult:
-            def step(*arguments: Any) -> StepResult:
-                return self._step(move.player, move.fixed, move.part, chunk.particles, arguments)(*arguments)
-
-            return (step if self._is_whole(move) else by_data(step, chunk))(*arguments)
-
-        with allowing_tf32(self.options.precision):
-            found = self.chunks.fitting(batch, self._particles(move), run, self._books.take_back)
-        gradients, report, state, buffers = found
+        gradients, report, state, buffers = self.steps.take(move, arguments, self._books.take_back)
         gradients = gradients if move.share == 1 else [gradient * move.share for gradient in gradients]
         return gradients, report, state, buffers
 
@@ -389,48 +377,6 @@ class Trainer:
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
             f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
         )
-
-    def _particles(self, move: Move) -> int:
-        """K of a move."""
-        key = tuple(move.fixed.items())
-        if key not in self._num_particles:
-            self._num_particles[key] = self.objective.holding(move.fixed).total_particles
-        return self._num_particles[key]
-
-    def _is_whole(self, move: Move) -> bool:
-        """Whether a move takes its batch at once."""
-        return self.chunks.is_whole(len(move.rows), self._particles(move))
-
-    def _step(
-        self, player: Player, fixed: Mapping[str, int], part: int, particles: int, arguments: Any
-    ) -> StepFunction:
-        """The step for batches of this part and of these shapes: a graph is made for one structure of its inputs.
-
-        One that takes some particles at a time is no graph: they are run again from their seeds.
-        """
-        key = (player.name, *fixed.items(), part, particles, *((entry.shape, entry.dtype) for entry in arguments[-1]))
-        if key not in self._steps:
-            whole = self.objective.holding(fixed)
-            objective = whole.taking(particles)
-            step = player_step(self.learner, objective, player, self.parts[part].draw, self.options.precision)
-            eager = part in self._eager or objective is not whole
-            self._steps[key] = step if eager else self._compiled(step, part, arguments)
-        return self._steps[key]
-
-    def _compiled(self, step: StepFunction, part: int, arguments: Any) -> StepFunction:
-        try:
-            return compiled(step, *arguments, choices=self._choices)
-        except UsageError:
-            raise
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            self._eager.add(part)
-            where = ": ".join(filter(None, (users_line(error), first_sentence(error))))
-            warnings.warn(
-                f"this pair trains eagerly, because its step cannot be traced to one graph: {where}", stacklevel=2
-            )
-            return step
 
 
 def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def _short_of_memory(pair: Narrow, objective: Objective, *, later: bool, eager: 
     trainer.take_turn()
     if later:
         pair.short = True
-        trainer._steps.clear()  # a graph runs no Python that could be short of memory
+        trainer.steps._made.clear()  # a graph runs no Python that could be short of memory
     trainer.take_turn()
     return trainer
 
