@@ -92,7 +92,7 @@ def lines(entry: Found) -> list[str]:
         row = peers[name]
         ratio = "" if name == "ours" or "ours" not in ran(peers) else spread(ratios(peers, name))
         ms = number(statistics.median(row["turns"]))
-        firsts = (f"{row['first_step']:.1f}", f"{row['first_step_again']:.1f}")
+        firsts = (f"{row[name]:.1f}" if name in row else "" for name in ("first_step", "first_step_again"))
         found.append(cells(*case, f"`{name}`", ms, ratio, f"{row['peak_memory']:.0f}", *firsts))
     return found
 
@@ -121,7 +121,7 @@ def slopes(machine: Found) -> str:
             number(fixed),
             f"{power:.2f} ({min(among):.2f} to {max(among):.2f} in single rounds)",
         )
-    return text
+    return text if "slopes" in machine else ""
 
 
 def profiles(machine: Found) -> str:
@@ -130,7 +130,7 @@ def profiles(machine: Found) -> str:
     for name, entry in machine.get("profiles", {}).items():
         shares = [f"{kind} {100 * share:.0f} %" for kind, share in entry["shares"].items() if share > 0.05]
         text += cells(CONTESTS[name].title, *map(str, entry["size"]), ", ".join(shares))
-    return text
+    return text if "profiles" in machine else ""
 
 
 ASKED: tuple[tuple[str, str, str, float], ...] = (
@@ -150,14 +150,8 @@ def asked(machine: Found) -> str:
         if {"ours", peer} <= set(ran(peers)):
             found = ratios(peers, peer)
             low, high = interval(found)
-            verdict = "holds" if statistics.median(found) <= most else "does not hold"
-            text += cells(
-                case,
-                words,
-                f"at most {most}",
-                spread(found),
-                verdict if not low <= most <= high else f"{verdict}, within noise",
-            )
+            verdict = "holds" if high <= most else "does not hold" if low > most else "undecided"
+            text += cells(case, words, f"at most {most}", spread(found), verdict)
     return text
 
 
@@ -198,9 +192,8 @@ def render(text: str) -> str:
 
     def fill(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
-        return (
-            begin + "\n" + "\n".join(described(machine) + TABLES[name](machine) for machine in machines()) + "\n" + end
-        )
+        tables = [described(machine) + found for machine in machines() if (found := TABLES[name](machine))]
+        return begin + "\n" + "\n".join(tables or ["Not measured yet.\n"]) + "\n" + end
 
     return MARKED.sub(fill, text)
 

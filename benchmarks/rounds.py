@@ -99,8 +99,12 @@ def start(row: Row, stack: ExitStack, again: bool) -> Worker:
     cache = stack.enter_context(cache_folder())
     with ExitStack() as cold:
         worker = cold.enter_context(closing(Worker(row.function, row.case, cache)))
-        row.first_step = row.first_step_again = worker.first_step()
-        if not again or not any(Path(cache).iterdir()):
+        row.first_step = worker.first_step()
+        if not again:
+            stack.push(cold.pop_all())
+            return worker
+        row.first_step_again = row.first_step
+        if not any(Path(cache).iterdir()):
             stack.push(cold.pop_all())
             return worker
     worker = stack.enter_context(closing(Worker(row.function, row.case, cache)))
