@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -90,7 +91,9 @@ def start(function: Callable[[int], int], folder: Path, size: int = 2) -> Starte
     place = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = []
     for rank in range(size):
-        process = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, where there are threads
+            process = os.fork()
         if not process:
             _run(function, folder, {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         processes.append(process)
