@@ -301,6 +301,13 @@ def on_disk(path: str | Path) -> DiskRows | tuple[DiskRows, ...]:
     Raises:
         UsageError: there is no such file; it is truncated, compressed, or holds anything but rows of numbers; shards
             are missing, or differ in shape or type; the file is named. Nothing is unpickled.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/x.npy", np.arange(6.0).reshape(3, 2))
+    ...     rows = on_disk(f"{folder}/x.npy")
+    ...     type(rows).__name__, len(rows), rows[torch.tensor([2, 0])].tolist()
+    ('DiskRows', 3, [[4.0, 5.0], [0.0, 1.0]])
     """
     place = Path(path)
     if os.path.isdir(place):  # pathlib raises for names that are too long

@@ -57,8 +57,8 @@ def embedding(pair: Any, batch: Batch, *, num_particles: int = 100, seed: int = 
     >>> import ppgen
     >>> pair = ppgen.make_pair("linear_gaussian", ppgen.DataSpec("numbers", 3, "real"), latent_dim=2)
     >>> found = embedding(pair, (torch.zeros(4, 3),))
-    >>> found.values.shape, found.names
-    (torch.Size([4, 2]), ('z[0]', 'z[1]'))
+    >>> type(found).__name__, found.values.shape, found.names
+    ('Embedding', torch.Size([4, 2]), ('z[0]', 'z[1]'))
     """
     at_least("num_particles", num_particles, 1)
     pair, batch = ready(pair, batch)

@@ -92,6 +92,13 @@ def sweep(
         UsageError: an option is unknown, is given twice, has a value that is refused, before anything is written;
             ``out`` holds another sweep, or somebody else sweeps into it.
         KeyboardInterrupt: after Ctrl-C, once the runs at hand have written their checkpoints.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     options = {"grid": {"lr": (0.01, 0.1)}, "seeds": 1, "steps": 2, "eager": True, "particles": 2}
+    ...     found = sweep("linear_gaussian", "linear_gaussian", "elbo", out=f"{folder}/swept", **options)
+    >>> type(found).__name__, found.num_done, [cell.label for cell in found.cells]
+    ('Sweep', 2, ['lr=0.01', 'lr=0.1'])
     """
     plan = SweepPlan(
         model=model,

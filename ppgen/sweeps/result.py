@@ -20,6 +20,7 @@ import torch
 from ppgen.comparison.statistics import Interval, mean_interval
 from ppgen.files.documents import Seconds, WholeNumber
 from ppgen.files.jsonable import plain
+from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import number
 from ppgen.sweeps.grid import label_of
 
@@ -102,7 +103,7 @@ class Cell:
 
 
 @dataclass(frozen=True, repr=False)
-class Sweep:
+class Sweep(Brief):
     """The result of :func:`ppgen.sweep`.
 
     Args:
@@ -115,9 +116,11 @@ class Sweep:
     plan: Mapping[str, Any]
     directory: Path
 
-    def __repr__(self) -> str:
+    def brief(self) -> tuple[str, list[tuple[str, ...]]]:
+        """How many runs are done, and the cells with their means, the best first."""
         best = "none is done" if self.best is None else f"best {self.best.label}"
-        return f"Sweep of {len(self.runs)} runs in {self.directory}: {self.num_done} done, {best}"
+        rows = [(cell.label, f"{len(cell.done)} of {len(cell.runs)} done", _mean(cell)) for cell in self.ranked]
+        return f"Sweep of {len(self.runs)} runs in {self.directory}: {self.num_done} done, {best}", rows
 
     @property
     def runs(self) -> tuple[SweepRun, ...]:
@@ -234,3 +237,7 @@ def _ends(interval: Interval | None) -> dict[str, float] | None:
 def _listed(texts: list[str]) -> str:
     more = f"; {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return "; ".join(texts[:_NAMED]) + more
+
+
+def _mean(cell: Cell) -> str:
+    return "" if cell.likelihood is None else f"{number(cell.likelihood.value)} nats"

@@ -144,5 +144,5 @@ def test_out_of_memory_is_not_taken_for_a_pair_that_makes_no_x(tmp_path: Path, m
         raise MemoryError
 
     monkeypatch.setattr("ppgen.runs.snapshots.prior_samples", exhausted)
-    with pytest.raises(MemoryError):
+    with pytest.raises(UsageError, match="takes more memory than there is"):
         train(pictures(), 2, tmp_path)

@@ -88,7 +88,7 @@ def test_nothing_done_is_said_and_has_no_best() -> None:
 
 def test_a_sweep_is_short_in_a_console_flat_in_rows_and_plain_in_json() -> None:
     found = sweep(cell(0.1, -1.0), cell(0.2, -9.0))
-    assert repr(found) == "Sweep of 2 runs in s: 2 done, best lr=0.1"
+    assert repr(found).splitlines()[0] == "Sweep of 2 runs in s: 2 done, best lr=0.1"
     assert found.rows()[1] == {
         "lr": 0.2,
         "seed": 0,
