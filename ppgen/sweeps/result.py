@@ -119,7 +119,9 @@ class Sweep(Brief):
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """How many runs are done, and the cells with their means, the best first."""
         best = "none is done" if self.best is None else f"best {self.best.label}"
-        rows = [(cell.label, f"{len(cell.done)} of {len(cell.runs)} done", _mean(cell)) for cell in self.ranked]
+        rows: list[tuple[str, ...]] = [
+            (cell.label, f"{len(cell.done)} of {len(cell.runs)} done", _mean(cell)) for cell in self.ranked
+        ]
         return f"Sweep of {len(self.runs)} runs in {self.directory}: {self.num_done} done, {best}", rows
 
     @property
