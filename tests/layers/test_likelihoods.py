@@ -50,7 +50,7 @@ def test_quantised_data_are_discretized_logistic_with_a_scale_for_each_feature()
 
 
 def test_quantised_data_start_with_a_standard_deviation_of_a_quarter_of_their_range() -> None:
-    scale = likelihood(QUANTISED).log_scale.exp()  # of a logistic, whose variance is (pi scale)^2 / 3
+    scale = likelihood(QUANTISED).get_parameter("log_scale").exp()  # of a logistic, whose variance is (pi scale)^2 / 3
     torch.testing.assert_close(math.pi * scale / 3**0.5, torch.full((3,), 0.25), rtol=0.02, atol=0)
 
 
