@@ -3,6 +3,7 @@
 import pytest
 
 from ppgen.errors import UsageError
+from ppgen.factory import make_objective
 from ppgen.schedules import Schedule, cyclical, exponential, linear, parse_schedule, stepwise
 
 ALL = [linear(0.5, 1.0, 10), exponential(1.0, 0.01, 4), cyclical(0.0, 1.0, 6), stepwise((0, 100), (1, 5))]
@@ -62,3 +63,10 @@ def test_arguments_that_do_not_fit_are_a_sentence(text: str) -> None:
 def test_no_code_is_run_from_the_text() -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         parse_schedule("linear(__import__('os').getpid(), 1, 10)")
+
+
+def test_every_value_of_a_schedule_is_checked_and_the_first_of_a_function() -> None:
+    assert make_objective("renyi", alpha=lambda step: 0.5).at(3) == make_objective("renyi", alpha=0.5)
+    for none in (stepwise((0, 10), (2, 0)), lambda step: 0):
+        with pytest.raises(UsageError, match=r"gives 0, and its values must each be"):
+            make_objective("renyi", num_particles=none)

@@ -153,8 +153,8 @@ class LatentChains:
         return torch.stack([self._for_data(name, value.square() / 2) for name, value in r.items()]).sum(0)
 
     def _accepted(self, gain: Tensor, moved: Latents, z: Latents) -> tuple[Latents, Tensor]:
-        """Metropolis' rule for the gain in log-density, (K, B); a gain that is not finite is refused."""
-        gain = gain.nan_to_num(nan=-torch.inf)
+        """Metropolis' rule for the gain in log-density, (K, B); a gain of minus infinity or NaN is refused."""
+        gain = gain.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         yes = torch.rand_like(gain).log() < gain
         taken = {name: torch.where(self._beside(name, yes, z[name]), moved[name], z[name]) for name in z}
         return taken, gain.clamp_max(0.0).exp()

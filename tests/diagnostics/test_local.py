@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 import ppgen
+from ppgen.chains.posterior import LatentChains
 from ppgen.data import DataSpec, linear_gaussian_truth
 from ppgen.diagnostics.local import LocalWeights, Search, _Full, _Own, local_log_weights, moved
 from ppgen.distributions.log_dirichlet import LogDirichlet
@@ -84,6 +85,22 @@ def test_weights_of_a_covariance_near_to_singular_are_still_proper() -> None:
     log_w = full.log_weights({"loc": full.start()["loc"], "scale": scale}, full.chains(1000))
     excess = log_w.logsumexp(0) - math.log(len(log_w)) - pair.log_evidence(x)
     assert float(excess.detach().max()) < 14  # by Markov's inequality above with a probability of 32 exp(-14) < 1e-4
+
+
+def test_the_moments_of_own_are_those_of_256_draws_or_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    chains = _Full.chains
+
+    def counted(self: _Full, num: int) -> LatentChains:
+        asked.append(num)
+        return chains(self, num)
+
+    monkeypatch.setattr(_Full, "chains", counted)
+    for latent_dim in (2, 70):
+        pair, x = at_truth("full", latent_dim=latent_dim)
+        family = _Own(Program(pair.model, pair.guide), (x,))
+        _Full(family, family.start())
+    assert asked == [256, 280]
 
 
 def test_at_the_exact_guide_nothing_is_gained() -> None:

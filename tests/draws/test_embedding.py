@@ -47,6 +47,19 @@ def test_means_are_averaged_over_the_latents_before() -> None:
     torch.testing.assert_close(found.values[:, 0], p)  # a has no latent before it
 
 
+def test_particles_in_several_blocks_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppgen.pairs.log_weights._CELLS", 64)
+    x = torch.tensor([[0.0], [0.25], [1.0]])
+    torch.testing.assert_close(embedding(Chain(), (x,), num_particles=100).values[:, 0], x[:, 0])
+
+
+def test_a_second_latent_is_averaged_over_the_first() -> None:
+    pair, batch = ppgen.make_pair("sbn", ppgen.DataSpec("bits", 4, "binary"), layers=(3, 3)), (torch.eye(4),)
+    one, many = (embedding(pair, batch, num_particles=num).values for num in (1, 50))
+    torch.testing.assert_close(one[:, :3], many[:, :3])
+    assert not torch.allclose(one[:, 3:], many[:, 3:])
+
+
 def test_a_latent_with_a_known_mean_is_exact_and_leaves_the_random_state() -> None:
     pair, batch = _tiny("vae")
     before = torch.get_rng_state()

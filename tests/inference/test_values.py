@@ -56,6 +56,12 @@ def test_a_renyi_bound_of_negative_order_exceeds_the_evidence() -> None:
     assert float(draws.mean()) > log_evidence(pair) + 3 * error_of_mean(draws)
 
 
+def test_a_renyi_bound_of_order_zero_is_the_importance_weighted_one() -> None:
+    objective, log_w = Renyi(num_particles=3, alpha=0.0), torch.randn(3, 5)
+    assert objective.is_bound
+    torch.testing.assert_close(objective.reduce(log_w), IWELBO(num_particles=3).reduce(log_w))
+
+
 def test_the_importance_weighted_bound_tightens_with_every_particle() -> None:
     parameters = (pair := Line()).state_dict()
     nodes = {1: 200, 2: 200, 3: 60}

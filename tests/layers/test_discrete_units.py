@@ -69,6 +69,11 @@ def test_units_turn_numbers_into_states_and_back(classes: int, shape: tuple[int,
     assert units.code(z).unique().tolist() == ([-1.0, 1.0] if classes == 2 else [0.0, 1.0])
 
 
+def test_the_code_of_autoregressive_units_is_that_of_binary_ones() -> None:
+    z = torch.tensor([[1.0, 0.0, 1.0]])
+    assert AutoregressiveUnits(3, 2).code(z).tolist() == DiscreteUnits(3).code(z).tolist() == [[1.0, -1.0, 1.0]]
+
+
 def test_more_blocks_than_units_are_refused() -> None:
     with pytest.raises(UsageError, match="a layer of 3 units can be drawn in 1 to 3 blocks, got 4"):
         AutoregressiveUnits(3, 4)

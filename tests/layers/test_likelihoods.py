@@ -1,5 +1,7 @@
 """The likelihood follows the data's spec, and starts at the training mean."""
 
+import math
+
 import pytest
 import torch
 from pyro.distributions import Bernoulli, Multinomial, Normal
@@ -45,6 +47,11 @@ def test_quantised_data_are_discretized_logistic_with_a_scale_for_each_feature()
     outputs, x = torch.tensor([-0.1, 0.5, 1.0]), torch.tensor([0.0, 0.25, 1.0])
     expected = DiscretizedLogistic(outputs, log_scale, 5).log_prob(x).sum()
     torch.testing.assert_close(chosen(outputs, x).log_prob(x), expected)
+
+
+def test_quantised_data_start_with_a_standard_deviation_of_a_quarter_of_their_range() -> None:
+    scale = likelihood(QUANTISED).get_parameter("log_scale").exp()  # of a logistic, whose variance is (pi scale)^2 / 3
+    torch.testing.assert_close(math.pi * scale / 3**0.5, torch.full((3,), 0.25), rtol=0.02, atol=0)
 
 
 def test_counts_are_multinomial_of_as_many_words_as_the_document_has() -> None:

@@ -48,6 +48,13 @@ def test_a_bias_is_added_in_float32() -> None:
     assert torch.equal(_numbers(layer, x)[0], layer.bias.expand(7, 5))
 
 
+def test_a_product_and_what_it_is_added_to_have_their_factors() -> None:
+    added, left, right = torch.full((2, 2), 3.0), torch.eye(2), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    with products_in("bf16"):
+        found = torch.addmm(added, left, right, beta=0.5, alpha=2.0)
+    assert torch.equal(found, 0.5 * added + 2 * right)
+
+
 def test_a_graph_that_is_traced_within_has_the_roundings_in_it() -> None:
     layer, x = LAYERS["dense"](), torch.randn(7, 6)
 
@@ -87,6 +94,18 @@ def test_tf32_is_allowed_within_and_put_back(before: bool) -> None:
         assert matmul.allow_tf32 == before
     finally:
         matmul.allow_tf32, matmul.fp32_precision = False, named
+
+
+def test_what_torch_was_left_to_choose_is_left_to_it_again() -> None:
+    matmul = torch.backends.cuda.matmul
+    named = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "none"
+        with allowing_tf32("tf32"):
+            pass
+        assert matmul.fp32_precision == "none"
+    finally:
+        matmul.fp32_precision = named
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])

@@ -103,6 +103,7 @@ def functions_of(files: Sequence[str], root: Path) -> dict[str, dict[tuple[str, 
     """The imported functions of each file, by name and line."""
     wanted = {str((root / file).resolve()): file for file in files}
     result: dict[str, dict[tuple[str, int], list[FunctionType]]] = {file: defaultdict(list) for file in files}
+    gc.unfreeze()  # an earlier group's, which are not among its objects else
     for function in gc.get_objects():
         if type(function) is FunctionType:  # isinstance would ask proxies of torch for their class, and they warn
             code = function.__code__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.mutation.operators import Mutant, codes, mutants_of, sample
-from tests.mutation.run import Plan, Verdict, forked, patch, stale
+from tests.mutation.run import ROOT, Plan, Verdict, forked, functions_of, patch, stale
 
 TOY = '''
 import math
@@ -107,6 +108,14 @@ def test_an_entry_of_the_list_that_fits_no_mutant_is_an_error() -> None:
     plan = Plan(1.0, [], {"toy.py area: pi -> e": "a reason"})
     assert stale(plan, []) == ["fits no mutant: toy.py area: pi -> e"]
     assert stale(plan, [], only=["other.py"]) == []
+
+
+def test_functions_are_found_though_an_earlier_group_froze_them() -> None:
+    gc.freeze()
+    found = functions_of(["tests/mutation/operators.py"], ROOT)["tests/mutation/operators.py"]
+    assert [function for (name, _), functions in found.items() if name == "sample" for function in functions] == [
+        sample
+    ]
 
 
 def speaks(tell: Callable[[Any], None]) -> None:

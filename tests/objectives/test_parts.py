@@ -134,6 +134,14 @@ def test_the_gradient_in_parts_is_that_of_all_particles(name: str, pair: Pair, n
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)  # sums of float64 in another order
 
 
+def test_the_latents_of_all_data_are_those_outside_the_plate() -> None:
+    pair = Shared()
+    program, batch = Program(pair.model, pair.guide), (data(5),)
+    parts, whole = run_in_parts(program, batch, K, AT_A_TIME), run_particles(program, batch, K)
+    assert parts.latents == whole.latents == ["z"]
+    assert parts.global_latents == whole.global_latents == ["mean"]
+
+
 DIVIDING = [name for name, spec in OBJECTIVES.items() if spec.tiny is not None and spec.tiny().splits_data]
 
 

@@ -106,6 +106,8 @@ def test_the_seed_fixes_the_chains_and_the_random_state_stays() -> None:
 def test_pictures_draw_by_chains_and_reconstruct_by_a_sweep() -> None:
     pair, x = machine(), torch.rand(9, 4).round()
     drawn = draws.prior_samples(pair, (x,), 6, start=x, seed=3)
+    assert drawn.of_x == "Markov chains after 1,000 sweeps from its persistent chains"
+    assert draws.prior_samples(pair, (x,), 6).of_x.endswith("sweeps from draws of its base distribution")
     assert torch.equal(drawn.x, walked(pair, 6, start=x, after=(SWEEPS,), seed=3)[0])
     again = draws.reconstructions(pair, (x,), seed=3)
     assert torch.equal(again.x, walked(pair, 9, start=x, after=(1,), seed=3)[0])

@@ -12,6 +12,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 import ppgen
 from ppgen.errors import UsageError
@@ -263,6 +264,32 @@ def test_the_density_at_a_value_and_its_slope_are_those_of_the_change_of_variabl
     found = log_prob_at(_site(fn, value), drawn)
     torch.testing.assert_close(found, expected)  # float64's default: 1e-7
     torch.testing.assert_close(torch.autograd.grad(found, value)[0], torch.linalg.solve(jacobian.T, by_x))
+
+
+class _Cubic(torch.distributions.Transform):
+    """y = x + x^3 / 3, number by number; its inverse is what it remembers."""
+
+    domain = codomain = constraints.real
+    bijective = True
+    sign = 1
+
+    def _call(self, x: Tensor) -> Tensor:
+        return x + x**3 / 3
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return (1 + x.square()).log()
+
+
+def test_a_transform_of_single_numbers_without_an_inverse_is_scored_at_its_draw() -> None:
+    """log q(y) = log p(x) - log(1 + x^2), whose slope by x is -x - 2 x / (1 + x^2), by y that over 1 + x^2."""
+    fn = dist.TransformedDistribution(dist.Normal(torch.zeros(WIDTH), 1.0), [_Cubic(cache_size=1)])
+    x = torch.tensor([0.3, -0.4, 2.0])
+    drawn = _site(fn, fn.transforms[0](x))
+    value = drawn["value"].clone().requires_grad_()
+    found = log_prob_at(_site(fn, value), drawn)
+    torch.testing.assert_close(found, dist.Normal(0.0, 1.0).log_prob(x) - (1 + x**2).log())
+    slope = torch.autograd.grad(found.sum(), value)[0]
+    torch.testing.assert_close(slope, (-x - 2 * x / (1 + x**2)) / (1 + x**2))
 
 
 @pytest.mark.parametrize("name", FORWARD)

@@ -90,6 +90,27 @@ def test_data_that_are_run_together_share_a_chunk_with_fewer_particles(monkeypat
     assert sizes == [(6, 5), (6, 5), (2, 5)]
 
 
+@pytest.mark.parametrize(("vectorized", "sizes"), [(True, [(4, 16)] * 2), (False, [(2, 32)] * 4)])
+def test_particles_that_run_one_by_one_take_all_data_with_them(
+    vectorized: bool, sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8 particles of 32 data, each of a number, a chunk holds 64: as many data as can be where runs are many."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x / 2, 1.0))
+
+    monkeypatch.setattr(weights, "_CELLS", 64)
+    pair = ppgen.pair_from(model, guide, vectorized=vectorized)
+    first, *_ = weights.read_particles(pair, (torch.zeros(32),), 8, lambda particles: particles.log_w.shape)
+    assert first == sizes
+
+
 def test_a_weight_that_is_nan_names_its_datum() -> None:
     pair, data = _linear_gaussian(exact=False)
     x = data.test[0].clone()

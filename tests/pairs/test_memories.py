@@ -319,3 +319,16 @@ def test_what_was_remembered_is_refused_by_compiling() -> None:
     learner, player = Learner(pair, nn.Module()), ELBO().players()[0]
     with pytest.raises(RememberedError, match=r"'pair\.last'"):
         compiled(player_step(learner, ELBO(), player), dict(learner.owned_by(player)), {}, {}, {}, batch)
+
+
+def test_what_was_remembered_by_identity_is_not_met_by_compiling() -> None:
+    pair, batch = RemembersByIdentity(), data()
+    learner, player = Learner(pair, nn.Module()), ELBO().players()[0]
+    step, owned = player_step(learner, ELBO(), player), dict(learner.owned_by(player))
+    fast = compiled(step, owned, {}, {}, {}, batch)
+    moved = {name: value.detach() + 1 for name, value in owned.items()}
+    losses = []
+    for each in (fast, step):
+        torch.manual_seed(0)
+        losses.append(each(moved, {}, {}, {}, (batch[0].clone(),))[1]["loss"])
+    torch.testing.assert_close(*losses)

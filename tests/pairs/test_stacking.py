@@ -22,3 +22,10 @@ def test_parameters_are_those_of_each_distribution_with_all_dims() -> None:
     logits = torch.randn(2, 4, 3).log_softmax(-1)
     stacked = StackedDistribution([dist.Categorical(logits=each) for each in logits], 2)
     torch.testing.assert_close(stacked.logits, logits.unsqueeze(1))  # they are normalised once more
+
+
+def test_one_value_is_scored_by_each_distribution() -> None:
+    fns = [dist.Normal(torch.full((4,), loc), 1.0) for loc in (0.0, 1.0, 5.0)]
+    value = torch.randn(1, 1, 4)
+    expected = torch.stack([fn.log_prob(value[0]) for fn in fns])
+    torch.testing.assert_close(StackedDistribution(fns, 2).log_prob(value), expected)

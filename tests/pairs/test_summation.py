@@ -142,6 +142,22 @@ def test_value_and_gradient_are_those_of_pyro(model: Any, guide: Any, x: Tensor)
         torch.testing.assert_close(found[name], gradient, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("data_first", [True, False])
+def test_a_sum_over_data_and_latents_is_the_datas_in_whichever_order_they_come(data_first: bool) -> None:
+    def both(x: Tensor) -> None:
+        with pyro.plate("cells", len(x)):
+            c = pyro.sample("c", dist.Categorical(WEIGHTS), infer=SUMMED)
+            for name in ("x", "z") if data_first else ("z", "x"):
+                pyro.sample(name, dist.Normal(LOCS[c], 0.8), obs=x if name == "x" else None)
+
+    x = data(6)
+    run = run_particles(Program(both, continuous_guide), (x,), 1)
+    normals = dist.Normal(LOCS, 0.8)
+    each = [normals.log_prob(value[..., None]) for value in (x, run.guide_sites["z"]["value"])]
+    torch.testing.assert_close(run.log_likelihood, (WEIGHTS.log() + each[0] + each[1]).logsumexp(-1).reshape(1, 6))
+    assert not run.log_prior.any()
+
+
 @pytest.mark.parametrize("scale", [3.0, torch.tensor([0.5, 1.0, 2.0, 0.1, 3.0, 1.0], dtype=torch.float64)])
 def test_a_scale_stands_outside_the_sum(scale: Any) -> None:
     x = data(6)

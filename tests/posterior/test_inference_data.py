@@ -209,6 +209,44 @@ class Whole(Pair):
             pyro.sample("z", dist.Normal(mean, 1e-4))
 
 
+class Wide(Pair):
+    """A global latent, which the guide draws twice as wide as it is, and a local one; x tells of neither."""
+
+    def model(self, x: Tensor) -> None:
+        pyro.sample("mean", dist.Normal(x.new_zeros(()), 1.0))
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Uniform(x.new_zeros(()), 1.0), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        pyro.sample("mean", dist.Normal(x.new_zeros(()), 2.0))
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+
+
+def test_a_latent_of_the_whole_is_resampled_by_its_own_weight_too() -> None:
+    idata = to_inference_data(Wide(), (torch.full((3,), 0.5),), num_samples=4000, resampled_from=20_000)
+    assert idata.posterior["mean"].values.std() == pytest.approx(1, abs=0.06)  # 5 standard errors
+
+
+class Known(Wide):
+    """The guide is the posterior."""
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Uniform(x.new_zeros(()), 1.0), obs=x)
+
+
+def test_equal_weights_have_no_tail() -> None:
+    idata = to_inference_data(Known(), (torch.full((3,), 0.5),), num_samples=5, resampled_from=100)
+    assert idata.sample_stats.attrs["pareto_k"] == [0.0, 0.0, 0.0]
+
+
 def test_the_same_seed_gives_the_same_draws_and_leaves_the_random_state() -> None:
     pair, batch = gaussian()
     state = torch.get_rng_state()

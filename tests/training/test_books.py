@@ -19,7 +19,7 @@ from ppgen.inference import ELBO, IWELBO, PCD, Beta, NonSaturating
 from ppgen.objectives.objective import Objective
 from ppgen.registry import MODELS
 from ppgen.schedules import linear
-from ppgen.training.books import Plan, Play
+from ppgen.training.books import NotFiniteError, Plan, Play
 from ppgen.training.device_books import DeviceBooks, _account
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Progress, Trainer
@@ -147,6 +147,55 @@ def test_the_device_adds_by_share_what_was_finite_and_nothing_after_a_number_tha
 
 def test_what_a_run_goes_on_from_are_numbers() -> None:
     assert not any(value.requires_grad for value in trained("vae", ELBO(), turns=1).tensors().values())
+
+
+class Drawn:
+    """A device's random numbers, of which 7 have been drawn."""
+
+    offset = 7
+
+    def get_offset(self) -> int:
+        return self.offset
+
+    def set_offset(self, offset: int) -> None:
+        self.offset = offset
+
+
+@pytest.mark.usefixtures("by_the_device")
+def test_the_device_s_random_numbers_go_back_to_before_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn of two moves of a critic and one of a generator, each of which draws four numbers."""
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    trainer = trained("gan", NonSaturating(critic_steps=2), turns=0)
+    books: Any = trainer._books
+    books._generator, play = Drawn(), books.play
+
+    def draws(*given: Any) -> None:
+        books._generator.offset += 4
+        play(*given)
+
+    books.play = draws
+    for turn in (0, 1):
+        trainer.take_turn()
+        assert books._offset() == 7 + 12 * (turn + 1)
+    books.take_back()
+    assert books._offset() == 7 + 12 + 8
+    books.bad.fill_(1)
+    books.moves.fill_(4)
+    with pytest.raises(NotFiniteError):
+        books.settle()
+    assert books._offset() == 7 + 12 + 4
+
+
+@pytest.mark.usefixtures("by_the_device")
+def test_the_device_s_flag_is_read_after_as_many_turns_as_are_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppgen.training.device_books._AHEAD", 6)
+    trainer = Trainer(
+        Breaks(), as_dataset(torch.arange(6.0)), ELBO(), TrainingOptions(batch_size=2, eager=True, steps=9)
+    )
+    for _ in range(6):
+        trainer.take_turn()
+    with pytest.raises(ppgen.UsageError, match="stopped at step 5"):
+        trainer.take_turn()
 
 
 class Breaks(ppgen.Pair):

@@ -89,6 +89,22 @@ def test_a_loss_that_is_no_sum_over_data_is_not_divided(objective: Objective) ->
         chunks.check((X[:12],), 1)
 
 
+def test_what_does_not_fit_is_halved_until_it_does() -> None:
+    tried = []
+
+    def run(chunk: Chunk) -> Chunk:
+        tried.append(chunk.data)
+        if chunk.data > 4:
+            raise torch.OutOfMemoryError(CUDA_SAYS)
+        return chunk
+
+    chunks = Chunks(Narrow(), ELBO())
+    with pytest.warns(UserWarning, match="B = 3 data with K = 1 particles each at a time"):
+        assert chunks.fitting((X[:12],), 1, run) == Chunk(3, 1)
+    assert tried == [12, 6, 3]
+    assert chunks.of((X[:12],), 1) == Chunk(3, 1)
+
+
 def test_particles_that_are_read_site_by_site_stay_together() -> None:
     assert Chunks(Narrow(), MuProp(num_particles=5), 4).of((X[:12],), 5) == Chunk(1, 5)
 

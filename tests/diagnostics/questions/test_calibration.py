@@ -13,7 +13,7 @@ from ppgen import fit, load_data
 from ppgen.data import DataSpec, dataset_from
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.diagnostics.questions.calibration import interval_coverage, shapes
-from ppgen.diagnostics.simulation import DENSITIES, Ranks, simulated_ranks
+from ppgen.diagnostics.simulation import DENSITIES, Ranks, _check_numbers, simulated_ranks
 from ppgen.diagnostics.uniformity import ecdf_band, interval_noise, uniformity_p
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, Beta
@@ -249,3 +249,10 @@ def test_false_alarms_of_an_exact_guide_come_at_the_stated_rate() -> None:
         single += int((p[:2] <= 0.05).sum())
     assert alarms <= 23
     assert 5 <= single <= 36
+
+
+def test_one_number_of_a_datum_that_is_nan_is_enough() -> None:
+    draws = torch.zeros(5, 3, 2)
+    draws[4, 1, 0] = torch.nan
+    with pytest.raises(UsageError, match="simulated datum 11 has a NaN"):
+        _check_numbers(draws, 10)

@@ -8,6 +8,7 @@ import torch
 import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import Finding
+from ppgen.diagnostics.questions.mixing import energies_of_chains
 from ppgen.models import RBM
 from tests.doubles import Energy
 from tests.implicit import Push, plane, ring
@@ -30,6 +31,11 @@ def test_independent_units_mix_at_once() -> None:
     found = mixing(0.0)
     assert found.status == "good"
     assert found.details.effective_sample_size > 10_000  # of 20,000 independent draws
+
+
+def test_energies_of_chains_are_in_double_precision() -> None:
+    """Their differences are what R-hat and effective sizes are made of."""
+    assert energies_of_chains(RBM(SPEC, 2)).dtype == torch.float64
 
 
 def test_chains_that_stay_where_they_began_do_not_mix() -> None:

@@ -45,6 +45,15 @@ def test_p_is_uniform_where_the_data_are_the_models_own() -> None:
     assert 17 <= sum(p <= 0.2 for p in ps) <= 63  # false alarms: 1e-4
 
 
+def test_fewer_data_are_looked_at_where_a_datum_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most so many numbers in all sets: here those of 500 sets of 7 data of 4 numbers."""
+    monkeypatch.setattr("ppgen.diagnostics.questions.predictive._NUMBERS", 500 * 7 * 4)
+    pair = right_pair()
+    found = posterior_predictive(case_of(pair, (its_data(pair, 20, 0),)))
+    assert found is not None
+    assert found.details.num_data == 7
+
+
 def test_p_is_counted_by_hand() -> None:
     pair = right_pair()
     x = torch.full((5, 4), 1e6)

@@ -9,7 +9,8 @@ from torch import Tensor
 from ppgen.data import DataSpec, dataset_from
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.diagnostics.chains import ChainBudget, PosteriorChains, posterior_chains
-from ppgen.diagnostics.questions.reference import Marginals, interval_errors
+from ppgen.diagnostics.questions.reference import Marginals, _by_chains, interval_errors
+from ppgen.evaluation.case import Case
 from ppgen.models import GAN, RBM, LinearGaussian
 from ppgen.pairs.pair import Pair
 from ppgen.posterior.arviz_bridge import convergence_of
@@ -89,6 +90,16 @@ def test_an_exact_guide_agrees_with_the_reference() -> None:
     assert finding.status == "good"
     assert finding.details.method == "nuts"
     assert finding.details.data == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawn_before")
+def test_the_draws_of_the_chains_weigh_one_together() -> None:
+    pair, x = line()
+    data = dataset_from(x)
+    case = Case(pair, data, "train", data.rows("train"), num_particles=10, seed=0, progress=False)
+    weight = _by_chains(case, (first(x),)).marginals.weight  # (M S, B)
+    torch.testing.assert_close(weight.sum(0), torch.ones(4, dtype=torch.float64), rtol=1e-12, atol=0)
 
 
 @pytest.mark.slow

@@ -53,6 +53,14 @@ def test_the_running_mean_and_variance_start_at_those_of_a_draw() -> None:
     assert {name: value.item() for name, value in state.items()} == {"centre": 8.0, "variance": 5.0}
 
 
+def test_the_running_mean_and_variance_move_by_the_share_that_does_not_decay() -> None:
+    baseline, log_w = MovingAverage(normalise=True, decay=0.9), torch.tensor([[5.0, 7.0], [9.0, 11.0]])
+    state = {"centre": torch.tensor(6.0), "variance": torch.tensor(3.0)}
+    found = baseline.next_state(log_w, baseline.predict(log_w, (log_w,), None, state), state)
+    assert float(found["centre"]) == pytest.approx(0.9 * 6 + 0.1 * 8)
+    assert float(found["variance"]) == pytest.approx(0.9 * 3 + 0.1 * (1 + 1 + 9 + 25) / 4)
+
+
 @pytest.mark.parametrize("num_particles", [1, 3])
 def test_a_learned_baseline_is_trained_by_least_squares_and_leaves_the_gradient_of_the_pair_alone(
     num_particles: int,

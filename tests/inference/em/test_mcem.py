@@ -126,6 +126,17 @@ def test_a_constrained_latent_moves_in_unconstrained_coordinates_with_their_jaco
     assert ((second.mean(0) - expected).abs() < 5 * second.std(0) / COPIES**0.5).all()
 
 
+def test_a_gain_of_minus_infinity_or_nan_is_refused_by_the_least_random_number_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chains = LatentChains(run_particles(program_of(Rate()), (torch.tensor([0.0, 1.0]),), 3), "a test")
+    z, gain = chains.start(), torch.tensor([-math.inf, math.nan]).expand(3, 2)
+    monkeypatch.setattr(torch, "rand_like", torch.zeros_like)
+    after, rate = chains._accepted(gain, {"z": z["z"] + 1}, z)
+    assert torch.equal(after["z"], z["z"])
+    assert not rate.any()
+
+
 class Parts(Pair):
     """Three latents a datum in a plate of their own: z_p ~ N(0, 1), x_p ~ N(z_p, 1). Sites: z, x in ``data``."""
 

@@ -66,6 +66,21 @@ def test_the_swap_rate_is_one_where_all_temperatures_have_the_same_distribution(
     assert float(metrics["swap_rate"]) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_a_step_makes_as_many_sweeps_as_were_asked_for(num_steps: int) -> None:
+    swept = []
+
+    class Counting(RBM):
+        def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+            swept.append(s.shape)
+            return super().tempered_sweep(s, b)
+
+    pair, v = Counting(DataSpec("bits", 3, "binary"), 2), torch.zeros(1, 3)
+    objective = ParallelTempering(num_chains=5, num_temperatures=4, num_steps=num_steps)
+    objective.negative(pair, v, objective.initial_state(program_of(pair), (v,)))
+    assert swept == [(4, 5, 3)] * num_steps
+
+
 def two_modes() -> RBM:
     """All units on, or all off, with the same probability, and nearly nothing between."""
     pair = RBM(DataSpec("bits", 6, "binary"), 6).double()

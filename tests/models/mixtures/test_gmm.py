@@ -140,6 +140,15 @@ def test_a_chosen_component_is_the_distribution_itself(family: type[Components],
         assert chosen.sample().shape == (*c.shape, 2)
 
 
+@pytest.mark.parametrize("family", [DiagonalGaussians, FullGaussians, Bernoullis])
+def test_a_single_index_chooses_one_component(family: type[Components]) -> None:
+    locs = torch.randn(3, 2)
+    scales = {DiagonalGaussians: torch.rand(3, 2), FullGaussians: torch.eye(2).expand(3, 2, 2)}.get(family)
+    chosen = Chosen(family(locs, scales), torch.tensor(1))
+    torch.testing.assert_close(chosen.mean, family(locs, scales).means[1])
+    assert chosen.sample().shape == (2,)
+
+
 @pytest.mark.parametrize("spec", [REAL, BINARY], ids=["real", "binary"])
 def test_latent_components_of_particles_are_those_of_single_runs(spec: DataSpec) -> None:
     """Their mean over 200 runs each, within 4.5 standard errors of the difference (false alarms: 1 in 150,000)."""
