@@ -92,9 +92,10 @@ def test_an_exact_guide_agrees_with_the_reference() -> None:
     assert finding.details.data == [0, 1, 2, 3]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("drawn_before")
-def test_the_draws_of_the_chains_weigh_one_together() -> None:
+def test_the_draws_of_the_chains_weigh_one_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    ones = torch.ones(4, 2, dtype=torch.float64)
+    chains = PosteriorChains(torch.randn(2, 50, 4, 2).double(), ("a", "b"), ones, 900 * ones, 0)
+    monkeypatch.setattr("ppgen.diagnostics.questions.reference.posterior_chains", lambda *given, **more: chains)
     pair, x = line()
     data = dataset_from(x)
     case = Case(pair, data, "train", data.rows("train"), num_particles=10, seed=0, progress=False)
