@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ppgen.pairs.latents import latent_names, set_apart, side_by_side
+from ppgen.pairs.latents import latent_names, numbered, set_apart, side_by_side
 from ppgen.pairs.tracing import Particles, Program, run_particles
 from tests.tiny import tiny_pair
 
@@ -35,3 +35,8 @@ def test_latents_of_the_whole_data_set_are_one_row() -> None:
     assert latent_names(particles)[:2] == ["log_topics[0]", "log_topics[1]"]
     again = set_apart(particles, numbers, {"log_topics": particles.guide_sites["log_topics"]["value"]})
     assert torch.equal(again["log_topics"], particles.guide_sites["log_topics"]["value"])
+
+
+def test_a_latent_of_one_number_has_its_own_name() -> None:
+    assert numbered("scale", 1) == ["scale"]
+    assert numbered("z", 2) == ["z[0]", "z[1]"]

@@ -321,6 +321,7 @@ def test_what_was_remembered_is_refused_by_compiling() -> None:
         compiled(player_step(learner, ELBO(), player), dict(learner.owned_by(player)), {}, {}, {}, batch)
 
 
+@pytest.mark.usefixtures("graphs_as_they_are")
 def test_what_was_remembered_by_identity_is_not_met_by_compiling() -> None:
     pair, batch = RemembersByIdentity(), data()
     learner, player = Learner(pair, nn.Module()), ELBO().players()[0]
