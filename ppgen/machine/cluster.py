@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from ppgen.errors import LostWorkerError, UsageError
-from ppgen.machine.workers import GRACE, Answer, Engine, answered, packed
+from ppgen.machine.workers import GRACE, Answer, Engine, answered, check_portable
 
 __all__ = ["Cluster"]
 
@@ -53,7 +52,8 @@ class Cluster(Engine):
         """Begin a job as soon as the cluster has room for it."""
         future: Future[Answer] = Future()
         environment = {name: value for name, value in os.environ.items() if name.startswith("PPGEN_")}
-        begun = self._begin(packed(function, given), Path.cwd(), environment, self.threads)
+        check_portable(function, given)
+        begun = self._begin(Path.cwd(), environment, self.threads, function, *given)
         self._running.add(begun)
         begun.future().add_done_callback(partial(self._end, begun, future))
         return future
@@ -67,15 +67,17 @@ class Cluster(Engine):
             self._ray.wait(running, num_returns=len(running), timeout=GRACE)
         self._ray.shutdown()
 
-    def _end(self, begun: Any, future: Future[Answer], ended: Future[bytes]) -> None:
+    def _end(self, begun: Any, future: Future[Answer], ended: Future[Answer]) -> None:
         self._running.discard(begun)
         error = ended.exception()
-        future.set_result(pickle.loads(ended.result()) if error is None else Answer(error=LostWorkerError(_LOST)))
+        future.set_result(ended.result() if error is None else Answer(error=LostWorkerError(_LOST)))
 
 
-def _in_folder(call: bytes, folder: Path, environment: dict[str, str], threads: int) -> bytes:
+def _in_folder(
+    folder: Path, environment: dict[str, str], threads: int, function: Callable[..., Any], *given: Any
+) -> Answer:
     """In a worker: the answer to a call that is made where the driver stands."""
     torch.set_num_threads(threads)
     os.environ.update(environment)
     with contextlib.chdir(folder):
-        return answered(call)
+        return answered(function, *given)

@@ -2,8 +2,8 @@
 
 A worker is a process of its own, a pool of ``concurrent.futures`` with this one process, started afresh (spawn) and
 given one job after another. Where it is killed, the pool is broken, and with it no job but the one it had. It has its
-own number of threads, its own device where there are several GPUs, and prints to standard error. A job is pickled by
-value; what it warns of, and the sentence of an error of the user's own code, come back with its result.
+own number of threads, its own device where there are several GPUs, and prints to standard error. The pool carries jobs
+and answers between the processes that it started; what a job warns of, and the sentence of an error, come back with it.
 
 Ctrl-C reaches the parent alone, which hands it to the jobs that run; a worker whose parent has died ends at once.
 """
@@ -33,7 +33,7 @@ import torch
 
 from ppgen.errors import LostWorkerError, UsageError, first_sentence, in_a_sentence
 
-__all__ = ["GRACE", "Answer", "Engine", "Here", "Processes", "answered", "each", "packed"]
+__all__ = ["GRACE", "Answer", "Engine", "Here", "Processes", "answered", "check_portable", "each"]
 
 J = TypeVar("J")
 
@@ -142,9 +142,10 @@ class Processes(Engine):
     def submit(self, function: Callable[..., Any], *given: Any) -> Future[Answer]:
         """Begin a job in a worker that has none, or in a new one."""
         future: Future[Answer] = Future()
-        call, pool = packed(function, given), self._idle.pop() if self._idle else self._new()
+        check_portable(function, given)
+        pool = self._idle.pop() if self._idle else self._new()
         with _signals_held():  # a process inherits them, until it can do without a traceback
-            begun = pool.submit(_done, call)
+            begun = pool.submit(_done, function, *given)
         begun.add_done_callback(partial(self._end, pool, future))
         return future
 
@@ -161,11 +162,11 @@ class Processes(Engine):
         self._pools.append(pool)
         return pool
 
-    def _end(self, pool: ProcessPoolExecutor, future: Future[Answer], begun: Future[bytes]) -> None:
+    def _end(self, pool: ProcessPoolExecutor, future: Future[Answer], begun: Future[Answer]) -> None:
         error = begun.exception()
         if error is None:
             self._idle.append(pool)
-            future.set_result(pickle.loads(begun.result()))
+            future.set_result(begun.result())
         else:
             lost = isinstance(error, BrokenProcessPool)
             future.set_result(Answer(error=LostWorkerError(_LOST) if lost else error))
@@ -181,14 +182,14 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def packed(function: Callable[..., Any], given: tuple[Any, ...]) -> bytes:
-    """A call, for another process.
+def check_portable(function: Callable[..., Any], given: tuple[Any, ...]) -> None:
+    """Check that a call can be given to another process.
 
     Raises:
         UsageError: it holds what cannot be pickled.
     """
     try:
-        return pickle.dumps((function, given))
+        pickle.dumps((function, given))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UsageError(
             f"this cannot be given to a worker process ({first_sentence(error)}): give functions and classes that a "
@@ -196,31 +197,30 @@ def packed(function: Callable[..., Any], given: tuple[Any, ...]) -> bytes:
         ) from error
 
 
-def answered(call: bytes) -> bytes:
-    """In a worker: the pickled :class:`Answer` to a pickled call."""
+def answered(function: Callable[..., Any], *given: Any) -> Answer:
+    """In a worker: what came of a call, in a form that another process can read."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         result: Any = None
         error: BaseException | None = None
         try:
-            function, given = pickle.loads(call)
             result = function(*given)
         except KeyboardInterrupt:
             error = KeyboardInterrupt()
         except (Exception, SystemExit) as raised:
             error = _portable(raised)
-    return pickle.dumps(Answer(result, error, tuple(dict.fromkeys(str(one.message) for one in caught))))
+    return Answer(result, error, tuple(dict.fromkeys(str(one.message) for one in caught)))
 
 
 def _portable(error: BaseException) -> BaseException:
     """An error that another process can read, which has not loaded the user's files; a note has its traceback."""
     sentence, mendable = in_a_sentence(error)
-    found = error if isinstance(error, UsageError) or not mendable else UsageError(sentence)
-    try:
-        pickle.loads(pickle.dumps(found))
-    except Exception:  # whatever a class of somebody's does that cannot be made again
-        found = RuntimeError(f"{type(error).__name__}: {first_sentence(error)}")
+    if isinstance(error, UsageError):
+        kind = type(error) if type(error).__module__ == UsageError.__module__ else UsageError
+        found: Exception = kind(str(error))
+    else:
+        found = UsageError(sentence) if mendable else RuntimeError(f"{type(error).__name__}: {first_sentence(error)}")
     found.add_note("".join(traceback.format_exception(error)))
     return found
 
@@ -260,12 +260,12 @@ def _watch(stop: Connection) -> None:
     os._exit(1)
 
 
-def _done(call: bytes) -> bytes:
+def _done(function: Callable[..., Any], *given: Any) -> Answer:
     """The answer of a worker; Ctrl-C stops the job, and nothing between two jobs."""
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if _stop is not None and _stop.poll():
             raise KeyboardInterrupt
-        return answered(call)
+        return answered(function, *given)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -19,7 +19,7 @@ from ppgen.comparison.listing import Listed
 from ppgen.comparison.plan import Plan
 from ppgen.errors import LostWorkerError, UsageError
 from ppgen.inference import ELBO, IWELBO
-from ppgen.machine.workers import Answer, Here, answered, packed
+from ppgen.machine.workers import Answer, Here, answered
 from ppgen.pages.charts import STYLES, Curve, plot_curves
 from ppgen.training.options import TrainingOptions
 
@@ -105,12 +105,16 @@ def test_objectives_are_text_in_python_as_on_the_command_line() -> None:
     assert named({"mine": "iwelbo(num_particles=3)"}) == {"mine": IWELBO(num_particles=3)}
 
 
+def _carried(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
+
+
 class Packed(Here):
     """Another process in all but its memory: what is given and what comes back goes through bytes."""
 
     def submit(self, function: Callable[..., Any], *given: Any) -> Future[Answer]:
         future: Future[Answer] = Future()
-        future.set_result(pickle.loads(answered(packed(function, given))))
+        future.set_result(_carried(answered(*_carried((function, *given)))))
         return future
 
 

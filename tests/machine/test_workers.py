@@ -19,7 +19,7 @@ import torch
 
 from ppgen.errors import DivergedError, LostWorkerError, UsageError
 from ppgen.machine.engines import engine_of
-from ppgen.machine.workers import Answer, Engine, Here, Processes, answered, each, packed
+from ppgen.machine.workers import Answer, Engine, Here, Processes, answered, check_portable, each
 
 
 def work(what: Any) -> Any:
@@ -43,7 +43,7 @@ def work(what: Any) -> Any:
 
 
 def answer_to(what: Any) -> Answer:
-    found: Answer = pickle.loads(answered(packed(work, (what,))))
+    found: Answer = pickle.loads(pickle.dumps(answered(work, what)))
     return found
 
 
@@ -62,7 +62,7 @@ def test_an_error_comes_back_as_its_kind_or_as_its_sentence_with_the_line() -> N
 
 def test_what_cannot_be_pickled_is_refused() -> None:
     with pytest.raises(UsageError, match="cannot be given to a worker process"):
-        packed(lambda: None, ())
+        check_portable(lambda: None, ())
 
 
 def test_jobs_are_taken_when_there_is_room_and_an_error_stops_no_other() -> None:

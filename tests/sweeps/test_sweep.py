@@ -17,7 +17,7 @@ import ppgen
 from ppgen.errors import UsageError
 from ppgen.files.checkpoint import read_checkpoint
 from ppgen.files.writing import LOCK, claimed
-from ppgen.machine.workers import answered, packed
+from ppgen.machine.workers import answered
 from ppgen.runs.job import Job
 from ppgen.sweeps import Sweep, sweep
 from ppgen.sweeps.core import _Book, _carried_out
@@ -234,7 +234,7 @@ def test_what_a_worker_is_given_gives_the_run_that_it_gives_here() -> None:
         num_data=3,
     )
     first = next(_Book(Path("there"), plan, plan.check()).todo())
-    answer = pickle.loads(answered(packed(_carried_out, (first,))))
+    answer = pickle.loads(pickle.dumps(answered(_carried_out, pickle.loads(pickle.dumps(first)))))
     assert answer.error is None
     assert answer.result.log_likelihood == swept().runs[0].log_likelihood
 
