@@ -20,7 +20,7 @@ import pyro
 import torch
 from torch import Tensor, fx
 
-from ppgen.machine.graphs import constants_moved, graph_of, without_detach
+from ppgen.machine.graphs import by_the_cache, constants_moved, graph_of, without_detach
 from ppgen.machine.leftovers import Descendants
 from ppgen.machine.precision import Precision, products_in
 from ppgen.machine.products import shared_out
@@ -194,7 +194,7 @@ def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., 
         "cpp.vec_isa_ok": True,  # the processor's own word: 5 s less of trial builds
         "cpp_wrapper": all(value.device.type == "cpu" for value in inputs),
     }
-    with _silent_inductor():
+    with _silent_inductor(), by_the_cache():
         run: Callable[..., Sequence[Tensor]] = compile_graph(graph, list(inputs), options=options)
     return run
 
