@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
+from ppgen.machine.timing import Timing
+from ppgen.training import choices as module
+from ppgen.training.choices import Choices
 from ppgen.training.steps import StepFunction, compiled
 
 
@@ -35,3 +38,17 @@ def test_an_equal_step_is_taken_from_the_cache_with_constants_of_its_own() -> No
         result = compiled(step_with(constant), *arguments())(*arguments())
         torch.testing.assert_close(result[0], step_with(constant)(*arguments())[0])
         assert counters["inductor"]["fxgraph_cache_hit"] == number
+
+
+def test_a_step_is_taken_by_one_thread_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "timed_threads", lambda call: Timing(2.0, 1.0))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        choices = Choices()
+        result = compiled(step_with(torch.ones(7)), *arguments(), choices=choices)(*arguments())
+        assert list(choices.taken.values()) == [True]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(result[0], step_with(torch.ones(7))(*arguments())[0])
