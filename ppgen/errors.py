@@ -7,6 +7,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
@@ -31,10 +32,34 @@ __all__ = [
     "line_of_pair",
     "nearest",
     "one_line",
+    "shell",
     "shown",
+    "spelled",
     "users_line",
     "within_memory",
 ]
+
+
+_AT_A_SHELL: ContextVar[bool] = ContextVar("at a shell", default=False)
+
+
+@contextmanager
+def shell() -> Iterator[None]:
+    """Within it a command line is run, and sentences say what to do as it is written there."""
+    token = _AT_A_SHELL.set(True)
+    try:
+        yield
+    finally:
+        _AT_A_SHELL.reset(token)
+
+
+def spelled(at_a_shell: str, in_python: str) -> str:
+    """What to write, as it is written where the user is.
+
+    >>> spelled("-D labels=true", "labels=True")
+    'labels=True'
+    """
+    return at_a_shell if _AT_A_SHELL.get() else in_python
 
 
 class UsageError(ValueError):
