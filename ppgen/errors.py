@@ -32,6 +32,8 @@ __all__ = [
     "line_of_pair",
     "nearest",
     "one_line",
+    "option",
+    "setting",
     "shell",
     "shown",
     "spelled",
@@ -60,6 +62,27 @@ def spelled(at_a_shell: str, in_python: str) -> str:
     'labels=True'
     """
     return at_a_shell if _AT_A_SHELL.get() else in_python
+
+
+def option(name: str, value: object = None) -> str:
+    """An option of a command, or of the function that does the same; without a value it is left to be filled in.
+
+    >>> option("out"), option("batch_size", 20)
+    ('out=', 'batch_size=20')
+    """
+    flag = f"--{name.replace('_', '-')}"
+    words = flag if value is None or value is True else f"{flag} {value}"
+    return spelled(words, f"{name}={'' if value is None else repr(value)}")
+
+
+def setting(flag: str, name: str, value: object) -> str:
+    """An option of a model (M), an objective (O) or a data set (D), in a command or a call.
+
+    >>> setting("D", "labels", True)
+    'labels=True'
+    """
+    words = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+    return spelled(f"-{flag} {name}={words}", f"{name}={value!r}")
 
 
 class UsageError(ValueError):
@@ -236,7 +259,8 @@ def in_a_sentence(error: BaseException) -> tuple[str, bool]:
     if isinstance(error, UsageError):
         return one_line(str(error)), True
     if is_out_of_memory(error):
-        return "out of memory: lower --batch-size, --particles or the objective's num_particles.", True
+        sizes = spelled("--batch-size, --particles", "batch_size, particles")
+        return f"out of memory: lower {sizes} or the objective's num_particles.", True
     if line := users_line(error):
         return f"{line} raised {_summary(error)}.", True
     if isinstance(error, OSError):

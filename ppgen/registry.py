@@ -107,7 +107,8 @@ class Registry(Mapping[str, Spec]):
             one_of(f"{path} has no {self.thing}", attribute, own)
         if not callable(thing):
             raise UsageError(f"{name} must be a {self.thing}, got {shown(thing)}: it has {', '.join(own) or 'none'}.")
-        return Spec(name, thing, summary=f"a {self.thing} of one's own", reference=path, year=0)
+        made = thing if isinstance(thing, type) else checked(thing)
+        return Spec(name, made, summary=f"a {self.thing} of one's own", reference=path, year=0)
 
     def _is_own(self, value: Any, module: str) -> bool:
         """Whether a module defines it, and it is what this registry holds."""

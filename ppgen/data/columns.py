@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import one_of
-from ppgen.data.sources import rows_of
-from ppgen.errors import UsageError, cut, shown
+from ppgen.data.sources import opened_alone, rows_of
+from ppgen.errors import UsageError, cut, setting, shown
 
 __all__ = ["Chosen", "Classes", "as_table", "check_complete", "is_text", "kind_found", "names_of"]
 
@@ -30,7 +30,9 @@ def as_table(given: Any) -> Mapping[str, Any] | None:
     pandas = sys.modules.get("pandas")  # who has a frame has imported it
     if pandas is not None and isinstance(given, pandas.DataFrame):
         return {str(name): given.iloc[:, place] for place, name in enumerate(given.columns)}
-    return {str(name): value for name, value in given.items()} if isinstance(given, Mapping) else None
+    if not isinstance(given, Mapping):
+        return None
+    return {str(name): opened_alone(f"entry {shown(name)}", value) for name, value in given.items()}
 
 
 def names_of(given: Any) -> tuple[str, ...] | None:
@@ -87,7 +89,8 @@ class Chosen:
         x = self.columns or tuple(name for name in table if name != self.target)
         if any(np.ndim(table[name]) != 1 for name in x):
             return {}
-        return {name: kind_found(torch.as_tensor(np.array(table[name], dtype=float))) for name in x}
+        columns = {name: rows_of(name, table[name]) for name in x}
+        return {name: kind_found(column[:]) for name, column in columns.items()}
 
 
 def kind_found(x: Tensor) -> str:
@@ -155,9 +158,7 @@ def check_complete(where: str, name: str, y: Any) -> None:
     Raises:
         UsageError: it has not; the first such row is named.
     """
-    values = np.asarray(y)
-    missing = values != values if values.dtype.kind in "fO" else np.zeros(len(values), dtype=bool)
-    missing = missing | np.array([value is None for value in values]) if values.dtype.kind == "O" else missing
+    missing = y.isna().to_numpy() if hasattr(y, "isna") else np.array([value is None for value in y])
     if np.any(missing):
         raise UsageError(
             f"the target {shown(name)} of {where} has a missing value in row {int(np.argmax(missing))}: fill it in, or "
@@ -185,13 +186,14 @@ def _check_numbers(where: str, columns: Mapping[str, Any]) -> None:
             text = next((value for value in rows if isinstance(value, str)), rows.iloc[0] if len(rows) else "")
             raise UsageError(
                 f"column {shown(name)} of {where} must hold numbers, and holds {shown(text)}: leave it out by naming "
-                "the columns of x, turn it into numbers, or name it as the target."
+                f"those of x, {setting('D', 'columns', ['a', 'b'])}, turn it into numbers, or name it as y, "
+                f"{setting('D', 'target', name)}."
             )
         if bool(rows.isna().any()):
             raise UsageError(
                 f"column {shown(name)} of {where} has a missing value in row {int(np.argmax(rows.isna()))}, the first "
-                f"of {int(rows.isna().sum())}: fill it in, leave such rows out, or leave the column out by naming the "
-                "columns of x."
+                f"of {int(rows.isna().sum())}: fill it in, leave such rows out, or leave the column out by naming "
+                f"those of x, {setting('D', 'columns', ['a', 'b'])}."
             )
 
 

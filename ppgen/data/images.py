@@ -16,7 +16,7 @@ from ppgen.data.assemble import BINARIZE
 from ppgen.data.dataset import SPLITS, Dataset
 from ppgen.data.reading import reading
 from ppgen.data.user import dataset_from
-from ppgen.errors import UsageError, cut, shown
+from ppgen.errors import UsageError, cut, setting, shown
 from ppgen.registry import register_data
 
 __all__ = ["holds_pictures", "images"]
@@ -67,7 +67,8 @@ def images(
     one_of("unknown binarize", binarize, BINARIZE)
     folder = Path(os.path.expanduser(file))
     if not file or not folder.is_dir():
-        raise UsageError(f"data set 'images' needs file=, a folder of pictures, got {shown(file)}: -D file=folder.")
+        example = setting("D", "file", "folder")
+        raise UsageError(f"data set 'images' needs a folder of pictures, got {shown(file)}: {example}.")
     found = _splits(folder)
     names = _classes(found) if labels else ()
     height, width = _size(found, size)
@@ -156,7 +157,7 @@ def _size(found: Mapping[str, Pictures], asked: int | Sequence[int] | None) -> t
         if (other := _header(path)[1]) != (width, height):
             raise UsageError(
                 f"pictures must have one size, and {first} is {width} x {height} pixels where {path} is {other[0]} x "
-                f"{other[1]}: scale them all, size={height}, or take the others away."
+                f"{other[1]}: scale them all, {setting('D', 'size', height)}, or take the others away."
             )
     return height, width
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def load_data(name: str, **options: Any) -> Dataset:
     """
     spec, place = named_loader(name)
     complete = _complete(spec, place | options)
+    _check_call(spec, complete)
     with within_memory(f"data set {shown(name)} with {shown(options)}"):
         made = spec.cls(**complete)
         dataset = made if isinstance(made, Dataset) else dataset_from(made, name=name.rpartition(":")[2])
@@ -85,6 +87,13 @@ def _reader_of_folder(folder: Path) -> str:
         f"folder {folder} holds neither pictures (.png, .jpg), in a folder for each class, nor .npy shards: name one "
         "that does."
     )
+
+
+def _check_call(spec: Spec, options: dict[str, Any]) -> None:
+    try:
+        inspect.signature(spec.cls).bind(**options)
+    except TypeError as error:
+        raise UsageError(f"data set {shown(spec.name)} cannot be loaded with {shown(options)}: {error}.") from error
 
 
 def _complete(spec: Spec, options: dict[str, Any]) -> dict[str, Any]:

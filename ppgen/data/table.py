@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ppgen.arguments import Seed, Share
 from ppgen.data.dataset import Dataset
 from ppgen.data.user import dataset_from
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, setting
 from ppgen.registry import register_data
 
 __all__ = ["table"]
@@ -60,7 +60,7 @@ def table(
             holds what :func:`ppgen.data.dataset_from` refuses.
     """
     if not file:
-        raise UsageError("data set 'table' needs file=, a .csv or .npz file: -D file=table.csv.")
+        raise UsageError(f"data set 'table' needs a .csv or .npz file: {setting('D', 'file', 'table.csv')}.")
     return dataset_from(
         _place(file),
         valid=_place(valid),

@@ -22,7 +22,7 @@ from ppgen.data.sources import entries_of, named_splits, opened, opened_alone, r
 from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, setting
 
 __all__ = ["dataset_from"]
 
@@ -146,7 +146,8 @@ def _entries(split: str, part: Any, chosen: Chosen) -> tuple[tuple[Any, ...], di
 
 def _labelled(split: str, entries: tuple[Any, ...], labels: bool | None) -> tuple[Any, ...]:
     if labels and len(entries) < 2:
-        raise UsageError(f"labels were asked for, and {split} has no y: name its column, target=, or give (x, y).")
+        named = setting("D", "target", "y")
+        raise UsageError(f"labels were asked for, and {split} has no y: name its column, {named}, or give (x, y).")
     return entries[:1] if labels is False else entries
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from ppgen.arguments import one_of, options_of
 from ppgen.errors import UsageError, first_sentence, is_out_of_memory
 from ppgen.objectives.objective import Objective, Outcome, State, capability, with_gradient_of
+from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner, swapped
 from ppgen.pairs.structure import Memory, known_of, untouched
 from ppgen.pairs.tracing import Batch, Program, run_particles
@@ -132,7 +133,7 @@ class Pyros(Objective):
         return Outcome(with_gradient_of(value, linear), num_data, metrics)
 
     def _look(self, program: Program, batch: Batch) -> None:
-        super()._look(program, batch)
+        check_density(program.model, str(self))
         try:
             with torch.enable_grad():
                 self.play("all", program, batch, {})

@@ -152,7 +152,9 @@ class Panels(Look):
         return self._beside(x, "data").png()
 
     def rows(self, groups: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
-        return self._figure({name: [self._vectors(x, 0, 0.5), *self._modes] for name, x in groups.items()}, alt, caption)
+        return self._figure(
+            {name: [self._vectors(x, 0, 0.5), *self._modes] for name, x in groups.items()}, alt, caption
+        )
 
     def paths(self, paths: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
         faint = {

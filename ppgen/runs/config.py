@@ -11,7 +11,7 @@ import torch
 from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_validator
 
 from ppgen.data import Dataset, DataSpec
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, spelled
 from ppgen.factory import objective_config, pair_config
 from ppgen.files.documents import FORMAT, Document, read_document
 from ppgen.files.repository import repository_of
@@ -84,7 +84,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / CONFIG
     if not file.is_file():
-        raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`.")
+        place = spelled("the --out of a `ppgen train`", "the out= of a ppgen.fit")
+        raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name {place}.")
     return read_document(file, _Config, "restore it, or train again").model_dump(exclude_unset=True)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ppgen.data import Dataset, DataSpec, as_dataset
-from ppgen.errors import UsageError, shown, within_memory
+from ppgen.errors import UsageError, option, shown, within_memory
 from ppgen.factory import as_objective, defaults_of
 from ppgen.machine.devices import choose_device
 from ppgen.machine.entry import entry_point
@@ -187,7 +187,7 @@ def _check_same(old: dict[str, Any], new: dict[str, Any], defaults: Mapping[str,
             if was != now and key not in _FREE:
                 raise UsageError(
                     f"the run to resume was begun with {part} {key} = {shown(was)}, this one has {shown(now)}: "
-                    "give what it was begun with, or name another --out."
+                    f"give what it was begun with, or name another {option('out')}."
                 )
 
 

@@ -71,10 +71,12 @@ def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:
     if pair is not None and not isinstance(pair, str):
         return as_pair(pair)
     if pair is None and (name is None or name not in MODELS):
+        again = spelled(
+            "name its file again (--model path/to/file.py:Class)", "give it again, ppgen.load(..., pair=...)"
+        )
         raise UsageError(
             f"this run's model is {shown(name or config['model'].get('class'))}, which is not a registered name, or "
-            "was given more than config.json can hold: name its file again (--model path/to/file.py:Class, or "
-            "ppgen.load(directory, pair=...))."
+            f"was given more than config.json can hold: {again}."
         )
     name = pair or name
     return make_pair(name, DataSpec.from_json(config["spec"]), **as_given(model_class(name), options))
