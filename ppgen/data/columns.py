@@ -101,7 +101,8 @@ def kind_found(x: Tensor) -> str:
     """
     if bool(((x == 0) | (x == 1)).all()):
         return "binary"
-    return "counts" if bool(((x >= 0) & (x == x.round())).all()) else "real"
+    whole = not x.is_floating_point() or bool((x == x.round()).all())
+    return "counts" if whole and bool((x >= 0).all()) else "real"
 
 
 @dataclass(frozen=True)

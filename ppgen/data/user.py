@@ -87,11 +87,9 @@ def dataset_from(
     data 'user': 3 to train, 1 held out for test; height: real; smokes: binary; name: categorical (Ann, Bob)
     """
     parts = named_splits(train, valid, test)
-    asked = {split: part for split, part in parts.items() if split != "train" and isinstance(part, Number)}
-    shares = {split: asked.get(split, held_out) for split in ("valid", "test") if split in asked or split not in parts}
-    shares = {split: share for split, share in shares.items() if split not in asked or share != 0}
+    shares = _shares(parts, held_out)
     chosen = Chosen(names_of(columns), None if target is None else str(target))
-    found = {split: _entries(split, part, chosen) for split, part in parts.items() if split not in asked}
+    found = {split: _entries(split, part, chosen) for split, part in parts.items() if split not in shares}
     batches = {split: _labelled(split, entries, labels) for split, (entries, _) in found.items()}
     classes = _classes(batches["train"], chosen, categorical)
     shaped = {split: _tensors(split, entries, classes) for split, entries in batches.items()}
@@ -219,9 +217,16 @@ def _flat(part: Split) -> Split:
     return part if part[0].ndim == 2 else (part[0].flatten(1), *part[1:])  # (N, D)
 
 
-def _hold_out(splits: dict[str, Split], shares: dict[str, Any], seed: int) -> dict[str, Split]:
+def _shares(parts: Mapping[str, Any], held_out: float) -> dict[str, Any]:
+    """Of each split that is not given, the share of train's rows that it takes; None: none, which was asked for."""
+    shares = {split: parts.get(split, held_out) for split in ("valid", "test")}
+    asked = {split: share for split, share in shares.items() if isinstance(share, Number)}
+    return {split: None if split in parts and share == 0 else share for split, share in asked.items()}
+
+
+def _hold_out(splits: dict[str, Split], asked: Mapping[str, Any], seed: int) -> dict[str, Split]:
     """Take these shares of valid and test from the permuted rows of train."""
-    n = len(splits["train"][0])
+    n, shares = len(splits["train"][0]), {split: share for split, share in asked.items() if share is not None}
     sizes = {split: max(1, round(share * n)) if 0 < share < 1 else n for split, share in shares.items()}
     if not sizes:
         return splits

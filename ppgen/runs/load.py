@@ -71,9 +71,7 @@ def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:
     if pair is not None and not isinstance(pair, str):
         return as_pair(pair)
     if pair is None and (name is None or name not in MODELS):
-        again = spelled(
-            "name its file again (--model path/to/file.py:Class)", "give it again, ppgen.load(..., pair=...)"
-        )
+        again = spelled("name its file again (--model path/to/file.py:Class)", "give it again, pair=...")
         raise UsageError(
             f"this run's model is {shown(name or config['model'].get('class'))}, which is not a registered name, or "
             f"was given more than config.json can hold: {again}."
