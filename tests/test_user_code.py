@@ -12,8 +12,9 @@ import torch
 from ppgen.data import DataSpec, load_data
 from ppgen.errors import UsageError
 from ppgen.factory import make_objective, make_pair, objective_config
-from ppgen.registry import DATA, MODELS, OBJECTIVES
-from ppgen.user_code import _EXECUTED, file_and_name, is_executed, module_of
+from ppgen.registry import MODELS
+from ppgen.user_code import file_and_name, is_executed, module_of
+from tests.own_code import own_code_forgotten
 
 SPEC = DataSpec("numbers", 3, "real")
 COUNT = (
@@ -66,16 +67,8 @@ def raw(num: int = 20):
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    path, modules, executed = [*sys.path], dict(sys.modules), dict(_EXECUTED)
-    entries = {registry: dict(registry._specs) for registry in (MODELS, OBJECTIVES, DATA)}
-    yield
-    sys.path[:] = path
-    for name in sys.modules.keys() - modules.keys():
-        del sys.modules[name]
-    _EXECUTED.clear()
-    _EXECUTED.update(executed)
-    for registry, specs in entries.items():
-        registry._specs = specs
+    with own_code_forgotten():
+        yield
 
 
 @pytest.fixture

@@ -85,5 +85,5 @@ def test_what_is_wrong_with_a_folder_is_one_sentence(folder: Path) -> None:
     picture(folder.parent / "flat" / "a.png", 3)
     with pytest.raises(UsageError, match="flat has no classes: put the pictures of each class into a folder"):
         load_data(str(folder.parent / "flat"), labels=True)
-    with pytest.raises(UsageError, match="data set 'images' needs file=, a folder of pictures, got 'nowhere'"):
+    with pytest.raises(UsageError, match="data set 'images' needs a folder of pictures, got 'nowhere'"):
         load_data("images", file="nowhere")
