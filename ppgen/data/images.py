@@ -75,8 +75,8 @@ def images(
     colour = not grey and any(mode not in _GREY for split in found.values() for mode, _ in map(_header, _files(split)))
     parts: dict[str, Any] = {"valid": valid, "test": test}
     for split, pictures in found.items():
-        x = np.stack([_pixels(path, (width, height), colour) for path in _files(pictures)])
-        x = (x > LEVELS // 2 - 1) if binarize == "threshold" else x.astype(np.float32) / (LEVELS - 1)
+        pixels = np.stack([_pixels(path, (width, height), colour) for path in _files(pictures)])
+        x = pixels > LEVELS // 2 - 1 if binarize == "threshold" else pixels.astype(np.float32) / (LEVELS - 1)
         y = np.array([names.index(name) for name, _ in pictures]) if labels else None
         parts[split] = (x,) if y is None else (x, y)
     train = parts["train"][0]
@@ -174,9 +174,8 @@ def _pixels(path: Path, size: tuple[int, int], colour: bool) -> NDArray[np.uint8
     """(H, W), or in colour (3, H, W), from 0 to 255; ``size`` is width and height."""
     from PIL import Image
 
-    with reading(path, "a picture"), Image.open(path) as image:
-        if image.mode in ("I", "I;16"):  # 16 bits
-            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-        image = image.convert("RGB" if colour else "L")
-        pixels = np.asarray(image if image.size == size else image.resize(size))
+    with reading(path, "a picture"), Image.open(path) as file:
+        deep = file.mode in ("I", "I;16")  # 16 bits
+        image = Image.fromarray((np.asarray(file) // 257).astype(np.uint8)) if deep else file
+        pixels = np.asarray(image.convert("RGB" if colour else "L").resize(size))  # of this size, it is a copy
         return pixels.transpose(2, 0, 1) if colour else pixels

@@ -58,9 +58,9 @@ def named_loader(name: str) -> tuple[Spec, dict[str, Any]]:
     Raises:
         UsageError: it stands for none; there is no such file, or none that is read.
     """
-    if name in DATA or not isinstance(name, str) or file_and_name(name) is not None:
+    if name in DATA or file_and_name(name) is not None:
         return DATA.entry(name), {}
-    path = Path(os.path.expanduser(name))
+    path = Path(os.path.expanduser(str(name)))
     if os.path.isdir(path):
         return DATA[_reader_of_folder(path)], {"file": name}
     if path.suffix not in _READERS:

@@ -220,7 +220,7 @@ def _flat(part: Split) -> Split:
 def _shares(parts: Mapping[str, Any], held_out: float) -> dict[str, Any]:
     """Of each split that is not given, the share of train's rows that it takes; None: none, which was asked for."""
     shares = {split: parts.get(split, held_out) for split in ("valid", "test")}
-    asked = {split: share for split, share in shares.items() if isinstance(share, Number)}
+    asked: dict[str, Any] = {split: share for split, share in shares.items() if isinstance(share, Number)}
     return {split: None if split in parts and share == 0 else share for split, share in asked.items()}
 
 

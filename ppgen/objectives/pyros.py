@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ppgen.arguments import one_of, options_of
-from ppgen.errors import UsageError, first_sentence, is_out_of_memory
+from ppgen.errors import UsageError, first_sentence, is_out_of_memory, shown
 from ppgen.objectives.objective import Objective, Outcome, State, capability, with_gradient_of
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner, swapped
@@ -67,12 +67,14 @@ class Pyros(Objective):
 
     needs_density = True
 
-    elbo: pyro.infer.ELBO
+    elbo: Any
     options: Mapping[str, Any] = field(init=False, default_factory=dict, compare=False)
     """What makes it again."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.elbo, pyro.infer.ELBO):
+            raise UsageError(f"elbo must be an instance of pyro.infer.ELBO, got {shown(self.elbo)}.")
         if isinstance(self.elbo, _COMPILED):
             name = type(self.elbo).__name__
             raise UsageError(

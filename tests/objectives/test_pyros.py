@@ -62,7 +62,7 @@ def test_it_trains_as_in_svi() -> None:
     ours, theirs = Linear(), Linear()
     before = parameters(ours)
     ppgen.fit(ours, X, Trace_ELBO(), steps=1, optimizer="SGD", **EAGER)
-    sgd = pyro.optim.SGD({"lr": 1e-2 / N})
+    sgd = pyro.optim.PyroOptim(torch.optim.SGD, {"lr": 1e-2 / N})
     svi = SVI(theirs.model, theirs.guide, sgd, Trace_ELBO(num_particles=2000, vectorize_particles=True))
     svi.step(X)
     expected, moved = parameters(theirs) - before, parameters(ours) - before
