@@ -7,6 +7,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
@@ -31,10 +32,57 @@ __all__ = [
     "line_of_pair",
     "nearest",
     "one_line",
+    "option",
+    "setting",
+    "shell",
     "shown",
+    "spelled",
     "users_line",
     "within_memory",
 ]
+
+
+_AT_A_SHELL: ContextVar[bool] = ContextVar("at a shell", default=False)
+
+
+@contextmanager
+def shell() -> Iterator[None]:
+    """Within it a command line is run, and sentences say what to do as it is written there."""
+    token = _AT_A_SHELL.set(True)
+    try:
+        yield
+    finally:
+        _AT_A_SHELL.reset(token)
+
+
+def spelled(at_a_shell: str, in_python: str) -> str:
+    """What to write, as it is written where the user is.
+
+    >>> spelled("-D labels=true", "labels=True")
+    'labels=True'
+    """
+    return at_a_shell if _AT_A_SHELL.get() else in_python
+
+
+def option(name: str, value: object = None) -> str:
+    """An option of a command, or of the function that does the same; without a value it is left to be filled in.
+
+    >>> option("out"), option("batch_size", 20)
+    ('out=', 'batch_size=20')
+    """
+    flag = f"--{name.replace('_', '-')}"
+    words = flag if value is None or value is True else f"{flag} {value}"
+    return spelled(words, f"{name}={'' if value is None else repr(value)}")
+
+
+def setting(flag: str, name: str, value: object) -> str:
+    """An option of a model (M), an objective (O) or a data set (D), in a command or a call.
+
+    >>> setting("D", "labels", True)
+    'labels=True'
+    """
+    words = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+    return spelled(f"-{flag} {name}={words}", f"{name}={value!r}")
 
 
 class UsageError(ValueError):
@@ -211,7 +259,8 @@ def in_a_sentence(error: BaseException) -> tuple[str, bool]:
     if isinstance(error, UsageError):
         return one_line(str(error)), True
     if is_out_of_memory(error):
-        return "out of memory: lower --batch-size, --particles or the objective's num_particles.", True
+        sizes = spelled("--batch-size, --particles", "batch_size, particles")
+        return f"out of memory: lower {sizes} or the objective's num_particles.", True
     if line := users_line(error):
         return f"{line} raised {_summary(error)}.", True
     if isinstance(error, OSError):

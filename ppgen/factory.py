@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from ppgen.arguments import check_names, checked, one_of
+import pyro
+
+from ppgen.arguments import check_names, checked, options_of
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, cut, is_file, shown, within_memory
+from ppgen.errors import UsageError, cut, shown, within_memory
 from ppgen.objectives.objective import Objective
+from ppgen.objectives.pyros import PYRO, Pyros, elbo_class
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS, OBJECTIVES
+from ppgen.user_code import name_in_file
 
-__all__ = ["label_option", "make_objective", "make_pair", "model_class", "objective_config", "pair_config"]
+__all__ = [
+    "as_given",
+    "as_objective",
+    "defaults_of",
+    "make_objective",
+    "make_pair",
+    "model_class",
+    "objective_class",
+    "objective_config",
+    "pair_config",
+    "takes_labels",
+]
 
 
 def make_pair(name: str, spec: DataSpec, **options: Any) -> Pair:
@@ -43,57 +55,81 @@ def make_pair(name: str, spec: DataSpec, **options: Any) -> Pair:
         except TypeError as error:
             raise UsageError(f"model {shown(name)} cannot be made with {shown(options)}: {error}.") from error
     pair = as_pair(made)
-    pair.origin = {"name": name, "options": options}
+    pair.origin = {"name": name, "options": options, "made_by": cls}
     return pair
 
 
 def model_class(name: str) -> Callable[..., Any]:
     """The class behind a model's name."""
-    return _class_from_file(name) if ".py:" in str(name) else MODELS[name].cls
+    return MODELS.entry(name).cls
 
 
-def label_option(name: str) -> dict[str, bool]:
-    """The option that loads labels, where the model takes batches (x, y): its ``model`` has a second argument."""
+def takes_labels(name: str) -> bool | None:
+    """Whether a model takes batches (x, y): its ``model`` has a second argument; None: it is a function's to say."""
     model = getattr(model_class(name), "model", None)
-    wanted = model is not None and len(inspect.signature(model).parameters) > 2  # self, x, y
-    return {"labels": True} if wanted else {}
+    return None if model is None else len(inspect.signature(model).parameters) > 2  # self, x, y
 
 
 def make_objective(name: str, **options: Any) -> Objective:
-    """An objective by registered name.
+    """An objective by registered name, by ``pyro.`` and a class of ``pyro.infer``, or by ``file.py:Class``.
 
     Raises:
         UsageError: an unknown name, an option that the objective lacks, a value it refuses.
+
+    >>> make_objective("pyro.Trace_ELBO", num_particles=2).total_particles
+    2
     """
-    cls = OBJECTIVES[name].cls
+    cls = objective_class(name)
     check_names(shown(name), cls, options)
-    objective: Objective = cls(**options)
-    return objective
+    try:
+        made = cls(**options)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a class does with values that it does not check
+        raise UsageError(f"{name} cannot be made with {shown(options)}: {shown(str(error))}.") from error
+    return as_objective(made)
+
+
+def objective_class(name: str) -> Callable[..., Any]:
+    """The class behind an objective's name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return elbo_class(name) if str(name).startswith(PYRO) else OBJECTIVES.entry(name).cls
 
 
 def as_objective(objective: Any) -> Objective:
-    """An objective, or that of a registered name.
+    """An objective, one of Pyro's own (:mod:`ppgen.objectives.pyros`), or that of a name.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these.
 
     >>> as_objective("iwelbo").num_particles
     5
     """
     if isinstance(objective, str):
         return make_objective(objective)
-    if not isinstance(objective, Objective):
-        what = objective.__name__ if isinstance(objective, type) else type(objective).__name__
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, pyro.infer.ELBO):
+        return Pyros(elbo=objective)
+    if isinstance(objective, type) and issubclass(objective, pyro.infer.ELBO):
         raise UsageError(
-            f"expected an objective, such as ppgen.inference.ELBO(), or the name of a registered one, got {what}: "
-            "`ppgen list objectives` has them all."
+            f"expected an objective, got the class {objective.__name__}: make an instance, {objective.__name__}()."
         )
-    return objective
+    raise UsageError(
+        "expected an objective, such as ppgen.inference.ELBO(), the name of a registered one, or a pyro.infer.ELBO, "
+        f"got {shown(objective)}: `ppgen list objectives` has them all."
+    )
 
 
 def objective_config(objective: Objective) -> dict[str, Any]:
     """``{"name", "options"}`` from which :func:`make_objective` makes the objective again."""
-    name = next((n for n, spec in OBJECTIVES.items() if spec.cls is type(objective)), None)
+    if isinstance(objective, Pyros):
+        return {"name": objective.name, "options": {k: v for k, v in objective.options.items() if _is_plain(v)}}
+    registered = (n for n, spec in OBJECTIVES.items() if spec.cls is type(objective))
+    name = next(registered, None) or name_in_file(type(objective))
     options = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]
     return {"name": name, "options": {key: _plain(value) for key, value in options.items()}}
 
@@ -103,7 +139,9 @@ def pair_config(pair: Pair) -> dict[str, Any]:
 
     There is no name where an option is what JSON cannot hold, as the class of a network: it is there to be read.
     """
-    made = pair.origin
+    made = None
+    if pair.origin is not None:
+        made = {"name": pair.origin["name"], "options": defaults_of(pair) | pair.origin["options"]}
     if made is None:
         name = next((n for n, spec in MODELS.items() if spec.cls is type(pair)), None)
         options = {key: value for key, value in pair.arguments.items() if not isinstance(value, DataSpec)}
@@ -127,25 +165,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _class_from_file(name: str) -> Callable[..., Any]:
-    path, _, attribute = name.rpartition(":")
-    file = Path(path)
-    if not is_file(file):
-        raise UsageError(
-            f"expected a Python file, got {shown(path)}, which does not exist: write path/to/file.py:Class."
-        )
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"expected a Python file, got {shown(path)}, which cannot be imported.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(file.stem, module)
+def defaults_of(pair: Pair) -> dict[str, Any]:
+    """The defaults of the options that a pair was made with, as far as JSON holds them."""
+    made_by = type(pair) if pair.origin is None else pair.origin["made_by"]
+    return {name: default for name, default in options_of(made_by).items() if _is_plain(default)}
+
+
+def as_given(cls: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded options as they were: those that are a default in JSON's terms are left to be the default itself.
+
+    >>> as_given(lambda spec, hidden=(4,), scale=1.0: None, {"hidden": [4], "scale": 2.0})
+    {'scale': 2.0}
+    """
+    defaults = {name: json.dumps(value) for name, value in options_of(cls).items() if _is_plain(value)}
+    return {name: value for name, value in options.items() if defaults.get(name) != json.dumps(value)}
+
+
+def _is_plain(value: Any) -> bool:
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(f"{path} cannot be imported ({type(error).__name__}: {error}).") from error
-    if not hasattr(module, attribute):
-        one_of(
-            f"{path} has no class", attribute, [key for key, value in vars(module).items() if inspect.isclass(value)]
-        )
-    cls: Callable[..., Any] = getattr(module, attribute)
-    return cls
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

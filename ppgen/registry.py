@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ppgen.arguments import checked, one_of, options_of
 from ppgen.errors import UsageError, shown
+from ppgen.user_code import file_and_name, module_of
 
 __all__ = [
     "DATA",
@@ -59,8 +60,8 @@ class Registry(Mapping[str, Spec]):
         UsageError: a name is registered by another class too; both owners are named.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, thing: str = "class") -> None:
+        self.kind, self.thing = kind, thing
         self._specs: dict[str, Spec] = {}
 
     def register(
@@ -89,6 +90,31 @@ class Registry(Mapping[str, Spec]):
 
         return enter
 
+    def entry(self, name: str) -> Spec:
+        """What the user names: a registered entry, or ``path/to/file.py:thing``, whose file is executed.
+
+        Raises:
+            UsageError: there is no such name, file, or thing in it; the file raises.
+        """
+        found = file_and_name(name)
+        if found is None:
+            return self[name]
+        path, attribute = found
+        module = module_of(path)
+        own = [key for key, value in vars(module).items() if self._is_own(value, module.__name__)]
+        thing = vars(module).get(attribute)
+        if thing is None:
+            one_of(f"{path} has no {self.thing}", attribute, own)
+        if not callable(thing):
+            raise UsageError(f"{name} must be a {self.thing}, got {shown(thing)}: it has {', '.join(own) or 'none'}.")
+        made = thing if isinstance(thing, type) else checked(thing)
+        return Spec(name, made, summary=f"a {self.thing} of one's own", reference=path, year=0)
+
+    def _is_own(self, value: Any, module: str) -> bool:
+        """Whether a module defines it, and it is what this registry holds."""
+        kind = isinstance(value, type) if self.thing == "class" else callable(value) and not isinstance(value, type)
+        return kind and getattr(value, "__module__", "") == module
+
     def __getitem__(self, name: str) -> Spec:
         one_of(f"expected a registered {self.kind}, got", name, self._specs)
         return self._specs[name]
@@ -109,7 +135,7 @@ def _owner(cls: Callable[..., Any]) -> str:
 
 MODELS = Registry("model")
 OBJECTIVES = Registry("objective")
-DATA = Registry("data set")
+DATA = Registry("data set", "function")
 
 register_model = MODELS.register
 register_objective = OBJECTIVES.register

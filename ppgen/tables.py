@@ -23,7 +23,7 @@ __all__ = ["LEVELS", "main", "render", "stale", "table"]
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "versions"),
-    ("arguments",),
+    ("arguments", "user_code"),
     ("registry", "schedules", "files", "machine", "distributions"),
     ("pairs", "data", "tables"),
     ("layers", "chains", "posterior", "pages"),

@@ -22,6 +22,7 @@ from ppgen.cli.report import report
 from ppgen.cli.sample import sample
 from ppgen.cli.sweep import sweep
 from ppgen.cli.train import train
+from ppgen.errors import shell
 from ppgen.versions import VERSION
 
 __all__ = ["app", "main"]
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on ``arguments`` (the process's own by default); returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     write_any_text()
-    with one_line_warnings():
+    with one_line_warnings(), shell():
         try:
             code = app([a for a in given if a != "--debug"], prog_name="ppgen", standalone_mode=False)
             print(end="", flush=True)  # here, where what goes wrong can be said

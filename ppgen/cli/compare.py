@@ -14,6 +14,7 @@ import typer
 from ppgen.arguments import at_least
 from ppgen.cli.options import (
     AsJson,
+    DataAgain,
     DataSettings,
     Device,
     Engines,
@@ -24,6 +25,7 @@ from ppgen.cli.options import (
     Workers,
     complete_objectives,
     settings,
+    short_name,
 )
 from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
 from ppgen.comparison import Comparison, ComparisonOptions
@@ -41,13 +43,14 @@ from ppgen.pages.numbers import short
 from ppgen.runs.directory import claim_directory
 from ppgen.runs.run import CONFIG
 from ppgen.training.options import TrainingOptions
+from ppgen.user_code import execute_files
 
 __all__ = ["compare"]
 
 RESULT, TABLE, CURVES, PAGE = "comparison.json", "comparison.csv", "curves.csv", "comparison.html"
 FILES = (CONFIG, RESULT, TABLE, CURVES, PAGE)
 _COLUMNS = ("objective", "bias", ">variance", ">SNR", ">ms", ">work")
-_WITH_REPEAT = {"repeat", "model", "device", "workers", "threads", "engine", "out", "as_json"}
+_WITH_REPEAT = {"repeat", "model", "data", "device", "workers", "threads", "engine", "out", "as_json"}
 
 
 def compare(
@@ -60,9 +63,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="NAME", help="A name of `ppgen list data`.", show_default=False)
-    ] = None,
+    data: DataAgain = None,
     objectives: Annotated[
         str | None,
         typer.Option(
@@ -159,9 +160,10 @@ def compare(
     """
     if repeat is not None:
         given = _given(context)
-        plan = Plan.read(repeat, model=model)
+        plan = Plan.read(repeat, model=model, data=data)
         plan = replace(plan, device=device) if "device" in given else plan
     else:
+        execute_files(model, data)
         plan = Plan(
             model=_needed(model, "MODEL", "vae"),
             data=_needed(data, "--data", "--data digits"),
@@ -258,7 +260,7 @@ def _row(one: ObjectiveResult) -> tuple[str, ...]:
 def _write(plan: Plan, found: Comparison, curves: Sequence[Curves], folder: Path | None) -> None:
     if folder is None:
         return
-    title = f"{plan.model.rpartition(':')[2]} on {plan.data}"
+    title = f"{short_name(plan.model)} on {short_name(plan.data)}"
     texts = {
         CONFIG: _config(plan),
         RESULT: json.dumps(_document(plan, found, curves), indent=2),

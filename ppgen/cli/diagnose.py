@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder
+from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
 from ppgen.diagnostics.core import NUM_DATA, NUM_PARTICLES
@@ -34,6 +34,7 @@ def diagnose(
         Path | None, typer.Option(help="Directory for diagnosis.json and posterior.nc.", show_default="the run's own")
     ] = None,
     model: ModelAgain = None,
+    data: DataMoved = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +45,7 @@ def diagnose(
     latents of the first 16 data, for ArviZ.
     """
     with stdout_kept_for(as_json):
-        found = load(run, pair=model, device=device)
+        found = load(run, pair=model, data=data, device=device)
         result = found.diagnose(
             out,
             write=False,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ppgen.chains.log_z import log_z as estimate_log_z
-from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder
+from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder
 from ppgen.cli.output import print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
 from ppgen.runs.load import load
@@ -41,6 +41,7 @@ def evaluate(
         ),
     ] = None,
     model: ModelAgain = None,
+    data: DataMoved = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +54,7 @@ def evaluate(
     given = {"exact": exact_log_z or None, "num_temperatures": temperatures, "num_chains": chains}
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with stdout_kept_for(as_json):
-        found = load(run, pair=model, device=device)
+        found = load(run, pair=model, data=data, device=device)
         log_z = estimate_log_z(found.pair, **asked, progress=True) if asked else None
         result = found.evaluate(
             split, particles, num_data=num_data, log_z=log_z, num_samples=num_samples, progress=True, write=False

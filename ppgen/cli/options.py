@@ -20,6 +20,8 @@ from ppgen.training.rates import CURVES, NAMES
 
 __all__ = [
     "AsJson",
+    "DataAgain",
+    "DataMoved",
     "DataName",
     "DataSettings",
     "Device",
@@ -38,6 +40,7 @@ __all__ = [
     "complete_objectives",
     "load_pair_and_data",
     "settings",
+    "short_name",
 ]
 
 Completion = Callable[..., list[tuple[str, str]]]
@@ -63,6 +66,15 @@ def settings(flag: str, texts: Sequence[str] | None) -> dict[str, Any]:
             )
         found[key] = _literal(value)
     return found
+
+
+def short_name(name: str) -> str:
+    """A model's or a data set's name for a folder or a title: of a path its last part without suffix.
+
+    >>> short_name("20news"), short_name("my/data.csv"), short_name("my.py:Mine")
+    ('20news', 'data', 'Mine')
+    """
+    return Path(name.rpartition(":")[2]).stem
 
 
 def load_pair_and_data(
@@ -121,16 +133,15 @@ ModelName = Annotated[
         show_default=False,
     ),
 ]
-DataName = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        metavar="NAME",
-        help="A name of `ppgen list data`.",
-        autocompletion=_names(DATA),
-        show_default=False,
-    ),
-]
+_DATA = typer.Option(
+    "--data",
+    metavar="NAME|PATH",
+    help="A name of `ppgen list data`, a .csv, .npz or .npy file, a folder of pictures (one for each class) or of .npy "
+    "files, or path/to/file.py:function.",
+    autocompletion=_names(DATA),
+    show_default=False,
+)
+DataName = Annotated[str, _DATA]
 ObjectiveName = Annotated[
     str,
     typer.Option(
@@ -168,6 +179,16 @@ ModelAgain = Annotated[
         "--model",
         metavar="FILE.py:CLASS",
         help="The model's file again, for a run whose model is not a registered one.",
+        show_default=False,
+    ),
+]
+DataAgain = Annotated[str | None, _DATA]
+DataMoved = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Where the data are now, or path/to/file.py:function again, for a run on data of your own.",
         show_default=False,
     ),
 ]

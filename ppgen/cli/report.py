@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ppgen.cli.options import Device, ModelAgain, RunFolder
+from ppgen.cli.options import DataMoved, Device, ModelAgain, RunFolder
 from ppgen.runs.load import load
 
 __all__ = ["report"]
 
 
-def report(run: RunFolder, model: ModelAgain = None, device: Device = "auto") -> None:
+def report(run: RunFolder, model: ModelAgain = None, data: DataMoved = None, device: Device = "auto") -> None:
     """Write report.html into a run: one self-contained page.
 
     It shows the training curves, the likelihood, reconstructions and samples.
     """
     from ppgen.report.page import write_report  # what draws pictures is slow to load
 
-    print(write_report(load(run, pair=model, device=device)))
+    print(write_report(load(run, pair=model, data=data, device=device)))

@@ -26,6 +26,7 @@ from ppgen.cli.options import (
     Workers,
     complete_objective,
     settings,
+    short_name,
 )
 from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
 from ppgen.cli.train import DEFAULTS, BatchSize, ClipNorm, Eager, Epochs, Patience, Rate, Steps
@@ -132,7 +133,7 @@ def sweep(
         num_data=num_data,
         device=device,
     )
-    folder, seconds = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-sweep"), _seconds(budget)
+    folder, seconds = out or Path("runs", f"{short_name(model)}-{short_name(data)}-sweep"), _seconds(budget)
     with stdout_kept_for(as_json), _told_how_to_resume(folder):
         where = engine_of(engine, workers, threads, gpus=device != "cpu")
         found = sweep_in(folder, plan, where, resume=resume, budget=seconds, progress=True)

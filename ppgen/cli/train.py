@@ -20,6 +20,7 @@ from ppgen.cli.options import (
     OptimizerName,
     Schedule,
     settings,
+    short_name,
 )
 from ppgen.cli.output import say
 from ppgen.errors import UsageError
@@ -108,12 +109,13 @@ def train(
         training=options,
         device=device,
     )
-    folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")
+    folder = out or Path("runs", "-".join([short_name(model), short_name(data), objective.rpartition(":")[2]]))
     with _told_how_to_resume(folder):
         run = job.train(folder, resume=resume, progress=True)
     if run.directory is not None:  # another rank has it
         print(f"{run.data}.")
-        print(_summary(run, f" --model {model}" if ".py:" in model else ""))
+        named = (("--model", model), ("--data", data))
+        print(_summary(run, "".join(f" {flag} {name}" for flag, name in named if ".py:" in name)))
 
 
 @contextmanager

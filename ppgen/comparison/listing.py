@@ -8,22 +8,18 @@ in parentheses. A value is a Python literal, an objective written in the same wa
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyro
-
 from ppgen.arguments import as_typed, check_fields, check_names, one_of, options_of
 from ppgen.errors import UsageError, shown
-from ppgen.factory import make_objective, objective_config
+from ppgen.factory import make_objective, objective_class, objective_config
 from ppgen.objectives.objective import Objective
+from ppgen.objectives.pyros import PYRO
 from ppgen.registry import OBJECTIVES
 
 __all__ = ["Listed", "at_particles", "parse_objectives", "with_options"]
-
-PYRO = "pyro."
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class Listed:
         return Listed(self.name, {**fit, **self.options})
 
     def _class(self) -> Callable[..., Any]:
-        return _pyros(self.name) if self.name.startswith(PYRO) else OBJECTIVES[self.name].cls
+        return objective_class(self.name)
 
 
 def parse_objectives(text: str) -> tuple[Listed, ...]:
@@ -135,17 +131,6 @@ def _value(node: ast.expr, text: str) -> Any:
         return ast.literal_eval(node)
     except ValueError:
         return ast.unparse(node)
-
-
-def _pyros(name: str) -> type:
-    known = {
-        key: value
-        for key, value in vars(pyro.infer).items()
-        if inspect.isclass(value) and issubclass(value, pyro.infer.ELBO)
-    }
-    short = name.removeprefix(PYRO).removeprefix("infer.")
-    one_of("pyro.infer has no ELBO", short, known)
-    return known[short]
 
 
 def _unreadable(text: str) -> UsageError:

@@ -18,15 +18,17 @@ from ppgen.comparison.labels import named
 from ppgen.comparison.listing import Listed
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.result import Comparison
-from ppgen.data import Dataset, load_data
+from ppgen.data import Dataset
 from ppgen.errors import UsageError, is_file, shown
-from ppgen.factory import label_option, make_pair
+from ppgen.factory import make_pair
 from ppgen.files.documents import Document, read_document
 from ppgen.machine.devices import choose_device
 from ppgen.machine.workers import Engine
 from ppgen.pairs.pair import Pair
-from ppgen.registry import MODELS
+from ppgen.registry import DATA, MODELS
+from ppgen.runs.job import named_data
 from ppgen.training.options import TrainingOptions
+from ppgen.user_code import execute_files, is_executed
 from ppgen.versions import versions
 
 __all__ = ["Plan"]
@@ -47,7 +49,7 @@ class Plan:
 
     Args:
         model: a registered name, or ``file.py:Class``.
-        data: a registered name.
+        data: as :func:`ppgen.load_data` takes it.
         objectives: to compare.
         model_options: of the pair's constructor.
         data_options: of the data's loader.
@@ -78,17 +80,19 @@ class Plan:
         check_fields(self)
 
     @classmethod
-    def read(cls, file: str | Path, *, model: str | None = None) -> Plan:
+    def read(cls, file: str | Path, *, model: str | None = None, data: str | None = None) -> Plan:
         """The plan that a ``config.json`` holds.
 
         Args:
             file: the ``config.json``.
             model: ``file.py:Class`` again, for a plan whose model is not a registered one: a Python file is run only if
                 it is named here.
+            data: where the data are now, for a plan whose data have no registered name; the same holds for
+                ``file.py:function``.
 
         Raises:
-            UsageError: it is missing, cut or edited, or is not a comparison's; its model is in a Python file and
-                ``model`` is None; its model is registered and ``model`` is another.
+            UsageError: it is missing, cut or edited, or is not a comparison's; its model or its data are in a Python
+                file that is not named here; its model or its data are registered and are named here.
         """
         path = Path(file)
         if not is_file(path):
@@ -104,11 +108,19 @@ class Plan:
                 f"{path} names the model {shown(plan.model)}, and a Python file is run only if you name it yourself: "
                 "give it before --repeat, as in ppgen compare path/to/file.py:Class --repeat CONFIG.json."
             )
-        if model is not None and plan.model in MODELS:
+        for what, given, own in (("model", model, plan.model in MODELS), ("data", data, plan.data in DATA)):
+            if given is not None and own:
+                raise UsageError(
+                    f"--repeat takes all of the comparison from its file, and {what} was given too: leave it out."
+                )
+        plan = replace(plan, model=model or plan.model, data=data or plan.data)
+        execute_files(model, data)
+        if not is_executed(plan.data):
             raise UsageError(
-                "--repeat takes all of the comparison from its file, and model was given too: leave it out."
+                f"{path} names the data {shown(plan.data)}, and a Python file is executed only if you name it "
+                f"yourself: add --data {plan.data}."
             )
-        return plan if model is None else replace(plan, model=model)
+        return plan
 
     @classmethod
     def _from(cls, config: Mapping[str, Any]) -> Plan:
@@ -152,13 +164,14 @@ class Plan:
         Raises:
             UsageError: one is listed twice, a name or an option is unknown, a value is refused.
         """
+        execute_files(self.model, self.data)
         return named([one.make() for one in self.objectives])
 
     @cached_property
     def dataset(self) -> Dataset:
         """The data, on the device."""
         torch.manual_seed(self.options.seed)
-        found = load_data(self.data, **label_option(self.model) | dict(self.data_options))
+        found = named_data(self.data, self.data_options, self.model)
         if self.sha256 not in (None, found.sha256):
             raise UsageError(
                 f"data {shown(self.data)} are not those of the comparison that is to be repeated: their SHA-256 is "

@@ -15,11 +15,13 @@ from ppgen.data import (
     digits,
     documents,
     frey_faces,
+    images,
     linear_gaussian,
     mixtures,
     mnist,
     omniglot,
     pydoc,
+    table,
     twenty_news,
 )
 from ppgen.data.bars import bar_topics
@@ -27,7 +29,8 @@ from ppgen.data.dataset import SPLITS, Dataset, Split
 from ppgen.data.disk_rows import DiskRows, on_disk
 from ppgen.data.given import as_dataset
 from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
-from ppgen.data.load import load_data, loader_options
+from ppgen.data.load import load_data, loader_options, named_loader
+from ppgen.data.scaling import Scaling
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.user import dataset_from
@@ -39,6 +42,7 @@ __all__ = [
     "DiskRows",
     "LinearGaussianTruth",
     "Observation",
+    "Scaling",
     "SparseRows",
     "Split",
     "ap",
@@ -52,14 +56,17 @@ __all__ = [
     "digits",
     "documents",
     "frey_faces",
+    "images",
     "linear_gaussian",
     "linear_gaussian_truth",
     "load_data",
     "loader_options",
     "mixtures",
     "mnist",
+    "named_loader",
     "omniglot",
     "on_disk",
     "pydoc",
+    "table",
     "twenty_news",
 ]

@@ -11,7 +11,7 @@ from ppgen.data.dataset import Dataset
 from ppgen.data.disk_rows import on_disk
 from ppgen.data.spec import Observation
 from ppgen.data.user import dataset_from
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, setting
 from ppgen.registry import register_data
 
 __all__ = ["arrays"]
@@ -55,7 +55,7 @@ def arrays(
             refuses.
     """
     if not file:
-        raise UsageError("data set 'arrays' needs file=, a .npy file or a folder of them: -D file=x.npy.")
+        raise UsageError(f"data set 'arrays' needs a .npy file or a folder of them: {setting('D', 'file', 'x.npy')}.")
     if observation:
         one_of("unknown observation", observation, [kind for kind in get_args(Observation) if kind != "any"])
     parts: Any = {name: _rows(path) for name, path in (("valid", valid), ("test", test)) if path}

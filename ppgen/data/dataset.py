@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from types import UnionType
 from typing import Any, Self
 
@@ -17,9 +18,10 @@ from ppgen.arguments import one_of
 from ppgen.data.disk_rows import DiskRows
 from ppgen.data.modes import Modes
 from ppgen.data.rows import Rows, pieces, stored
+from ppgen.data.scaling import Scaling
 from ppgen.data.spec import DataSpec
 from ppgen.data.validate import check_split
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, cut, shown
 
 __all__ = ["SPLITS", "Dataset", "Split"]
 
@@ -49,6 +51,8 @@ class Dataset:
         modes: the known modes of a synthetic mixture, for evaluation to count.
         beside: further data sets, whose batches take turns with this one's in training; they may be of another kind
             (unlabelled ones beside labelled ones). Everything but training looks at this one alone.
+        kinds: what was found of columns that have names: those of x in their order, then the target.
+        scaling: how x was standardised; None: it was not.
 
     Raises:
         UsageError: a split is not what ``spec`` says (see :func:`ppgen.data.validate.check_split`), or is of another
@@ -68,6 +72,8 @@ class Dataset:
     config: Mapping[str, Any] = field(default_factory=dict)
     modes: Modes | None = None
     beside: tuple[Dataset, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    scaling: Scaling | None = None
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -98,6 +104,8 @@ class Dataset:
             ("config", self.config, Mapping),
             ("modes", self.modes, Modes | None),
             ("beside", self.beside, tuple),
+            ("kinds", self.kinds, Mapping),
+            ("scaling", self.scaling, Scaling | None),
         ]
         for name, value, kind in expected:
             if not isinstance(value, kind):
@@ -111,7 +119,30 @@ class Dataset:
         sizes = {name: len(getattr(self, name)[0]) for name in ("train", *self._held_out)}
         held_out = [f"{sizes[name]:,} held out for {name}" for name in self._held_out]
         own = f"data {shown(self.spec.name)}: {sizes['train']:,} to train, {', '.join(held_out) or 'nothing held out'}"
-        return "; beside ".join([own, *map(repr, self.beside)])
+        found = "; ".join([own, *self._kinds_in_words(), *(["standardised"] if self.scaling is not None else [])])
+        return "; beside ".join([found, *map(repr, self.beside)])
+
+    def _kinds_in_words(self) -> list[str]:
+        """Neighbouring columns of one kind together: ``height, weight: real``."""
+        groups = groupby(self.kinds.items(), key=lambda item: item[1])
+        return [f"{cut(', '.join(name for name, _ in named), 100)}: {cut(kind, 100)}" for kind, named in groups]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the features of x are called, (D,): words, columns of a table, else x0, x1, ..."""
+        size = self.spec.num_features
+        known = self.spec.vocabulary or tuple(self.kinds)[:size]
+        return known if len(known) == size else tuple(f"x{i}" for i in range(size))
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What ``config.json`` says of the data beside their name and options."""
+        kinds = {"kinds": dict(self.kinds)} if self.kinds else {}
+        return kinds | ({} if self.scaling is None else {"standardised": self.scaling.to_json()})
+
+    def in_units(self, x: Tensor) -> Tensor:
+        """x (..., D) in the units that the data were given in: what standardising did is undone."""
+        return x if self.scaling is None else self.scaling.undone(x)
 
     @property
     def parts(self) -> tuple[Dataset, ...]:

@@ -10,7 +10,7 @@ from ppgen.arguments import Seed
 from ppgen.data.dataset import Dataset
 from ppgen.data.user import dataset_from
 from ppgen.data.words import read_counts, read_lda_c, read_vocabulary
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 from ppgen.registry import register_data
 
 __all__ = ["documents"]
@@ -47,7 +47,8 @@ def documents(
             empty or has more words than torch's default type counts exactly (2^24 in float32).
     """
     if not file:
-        raise UsageError("data set 'documents' needs file=, the .npz or lda-c file of word counts: -D file=counts.npz.")
+        example = setting("D", "file", "counts.npz")
+        raise UsageError(f"data set 'documents' needs the .npz or lda-c file of word counts: {example}.")
     words = read_vocabulary(_existing("vocabulary", vocabulary)) if vocabulary else None
     size = None if words is None else len(words)
     train = _read(_existing("file", file), size)

@@ -24,6 +24,7 @@ __all__ = [
     "check_kind",
     "check_numbers",
     "check_rows",
+    "names_in",
     "read_amat",
     "read_arrays",
     "read_csv",
@@ -63,7 +64,7 @@ def read_npz(path: Path, names: Sequence[str]) -> tuple[NDArray[Any], ...]:
 
 
 def read_arrays(path: Path) -> Any:
-    """All arrays of a NumPy archive, in the order they were written in; or the matrix of :func:`read_scipy`.
+    """All arrays of a NumPy archive by name, in the order they were written in; or the matrix of :func:`read_scipy`.
 
     Raises:
         UsageError: the file cannot be read, unpacks to too much, has no arrays, or one that is none of numbers.
@@ -74,7 +75,17 @@ def read_arrays(path: Path) -> Any:
     with _archive(path) as archive:
         if not archive.files:
             raise ValueError("it is empty")
-        return tuple(check_kind(path, name, archive[name]) for name in archive.files)
+        return {name: check_kind(path, name, archive[name]) for name in archive.files}
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of a NumPy archive's arrays.
+
+    Raises:
+        UsageError: the file cannot be read, or unpacks to too much.
+    """
+    with _archive(path) as archive:
+        return list(archive.files)
 
 
 def read_scipy(path: Path) -> Any:

@@ -8,7 +8,7 @@ from numbers import Number
 from typing import Any
 
 from ppgen.data.dataset import Dataset
-from ppgen.data.sources import tensors_of
+from ppgen.data.sources import named_splits, tensors_of
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError
 
@@ -21,12 +21,13 @@ def as_dataset(train: Any, valid: Any = None, test: Any = None, *, name: str = "
     The pair is called with what is given, ``model(x)``, ``model(x, y)``, and so on, a batch of rows at a time.
 
     Args:
-        train: x or (x, y, ...): tensors or arrays with one row a datum; a frame of pandas; a map-style data set of
-            torch's, read once; the path of a ``.csv`` file, or of a ``.npz`` file, NumPy's or a sparse matrix of
-            SciPy's, that unpacks to 1 GiB at most; the path of a ``.npy`` file or of a folder of them, a ``np.memmap``,
-            or what :func:`ppgen.data.on_disk` gives, which stay in their files; a :class:`Dataset`, which is given
-            back. A list of several of these is one data set whose parts take turns in training: ``[(x, y), (x,)]``,
-            labelled and unlabelled data; its parts bring held-out data of their own, if any.
+        train: x or (x, y, ...): tensors or arrays with one row a datum, or a dict of them, in its order; a dict of the
+            splits; a frame of pandas; a map-style data set of torch's, read once; the path of a ``.csv`` file, or of a
+            ``.npz`` file, NumPy's or a sparse matrix of SciPy's, that unpacks to 1 GiB at most; the path of a ``.npy``
+            file or of a folder of them, a ``np.memmap``, or what :func:`ppgen.data.on_disk` gives, which stay in their
+            files; a :class:`Dataset`, which is given back. A list of several of these is one data set whose parts take
+            turns in training: ``[(x, y), (x,)]``, labelled and unlabelled data; its parts bring held-out data of their
+            own, if any.
         valid: the same, for early stopping and its record; None: there are none.
         test: the same, for evaluation; None: there are none.
         name: what it is called.
@@ -40,7 +41,8 @@ def as_dataset(train: Any, valid: Any = None, test: Any = None, *, name: str = "
     >>> data, data.spec.shape
     (data 'user': 7 to train, nothing held out, (5, 3))
     """
-    held_out = {split: part for split, part in (("valid", valid), ("test", test)) if part is not None}
+    splits = named_splits(train, valid, test)
+    train, held_out = splits["train"], {split: part for split, part in splits.items() if split != "train"}
     if isinstance(train, Dataset) or _has_parts(train):
         if held_out:
             raise UsageError(

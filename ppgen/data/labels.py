@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ppgen.arguments import at_most
 from ppgen.data.assemble import Part, permutation
 from ppgen.data.validate import UNKNOWN_LABEL
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 
 __all__ = ["labelled_rows", "with_few_labels"]
 
@@ -32,7 +32,8 @@ def with_few_labels(part: Part, labels: bool, num_labelled: int | None, label_se
     if num_labelled is None:
         return part
     if part.y is None or not labels:
-        raise UsageError(f"num_labelled={shown(num_labelled)} chooses labels that are kept: ask for them, labels=True.")
+        asked = setting("D", "labels", True)
+        raise UsageError(f"num_labelled={shown(num_labelled)} chooses labels that are kept: ask for them, {asked}.")
     at_most("num_labelled", num_labelled, len(part.y))
     kept = labelled_rows(part.y, num_labelled, label_seed)
     y = np.full_like(part.y, UNKNOWN_LABEL, dtype=np.int64)

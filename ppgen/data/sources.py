@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
-from ppgen.data.dataset import Split
+from ppgen.data.dataset import SPLITS, Split
 from ppgen.data.disk_rows import DiskRows, on_disk, rows_of_memmap
 from ppgen.data.formats import read_arrays, read_csv
 from ppgen.data.rows import Rows
 from ppgen.data.sparse import SparseRows, is_sparse, native
 from ppgen.errors import UsageError, shown
 
-__all__ = ["opened", "opened_alone", "rows_of", "tensors_of"]
+__all__ = ["entries_of", "named_splits", "opened", "opened_alone", "rows_of", "tensors_of"]
 
 
 def tensors_of(where: str, given: Any) -> Split:
@@ -31,28 +31,54 @@ def tensors_of(where: str, given: Any) -> Split:
 
     Args:
         where: the split's name, for errors.
-        given: a tuple of tensors or arrays, or one of them; a frame or series of pandas; a map-style data set of
-            torch's, read once, whose items are tensors or tuples of tensors; a ``np.memmap``, or what
-            :func:`ppgen.data.on_disk` gives, which stay in their files; the path of a file, as :func:`opened` opens it.
-            Lists of Python's numbers are in torch's default type.
+        given: a tuple of tensors or arrays, or one of them, or a dict of them, in its order; a frame or series of
+            pandas; a map-style data set of torch's, read once, whose items are tensors or tuples of tensors; a
+            ``np.memmap``, or what :func:`ppgen.data.on_disk` gives, which stay in their files; the path of a file, as
+            :func:`opened` opens it. Lists of Python's numbers are in torch's default type.
 
     Raises:
         UsageError: it is none of these, or holds no numbers.
     """
     if isinstance(given, str | Path):
         return tensors_of(f"{where} in {given}", opened(where, given))
-    if isinstance(given, TensorDataset):
-        given = given.tensors
-    elif isinstance(given, TorchDataset | DataLoader):
-        given = _of_items(where, given)
+    return tuple(_rows(where, entry) for entry in entries_of(where, given))
+
+
+def named_splits(train: Any, valid: Any, test: Any) -> dict[str, Any]:
+    """The splits that were given, by name; ``train`` may be a dict of all of them.
+
+    Raises:
+        UsageError: a split is given twice.
+    """
+    whole = isinstance(train, Mapping) and "train" in train and set(train) <= set(SPLITS)
+    given = dict(train) if whole else {"train": train}
+    for split, part in (("valid", valid), ("test", test)):
+        if part is not None and given.get(split) is not None:
+            raise UsageError(f"{split} was given twice, alone and beside train: give it once.")
+        given |= {} if part is None else {split: part}
+    return {split: part for split, part in given.items() if part is not None or split == "train"}
+
+
+def entries_of(where: str, given: Any) -> tuple[Any, ...]:
+    """The entries of a batch, as they are: those of a tuple, a dict, a data set of torch's; else the one thing itself.
+
+    Raises:
+        UsageError: it is empty; a data set of torch's cannot be read in any order, or its items cannot be stacked.
+    """
     entries = given if isinstance(given, tuple) else (given,)
+    if isinstance(given, TensorDataset):
+        entries = given.tensors
+    elif isinstance(given, TorchDataset | DataLoader):
+        entries = _of_items(where, given)
+    elif isinstance(given, Mapping):
+        entries = tuple(given.values())
     if not entries:
-        raise UsageError(f"{where} is an empty tuple: give x or (x, y).")
-    return tuple(_rows(where, entry) for entry in entries)
+        raise UsageError(f"{where} is an empty {type(given).__name__}: give x or (x, y).")
+    return entries
 
 
 def opened(where: str, given: Any) -> Any:
-    """What is at a path: of a ``.csv`` file the frame, of a ``.npz`` archive a tuple of its arrays in their order, or
+    """What is at a path: of a ``.csv`` file the frame, of a ``.npz`` archive a dict of its arrays in their order, or
     the sparse matrix that SciPy wrote, of a ``.npy`` file or a folder of such shards the rows, which stay there
     (:func:`ppgen.data.on_disk`). What is no path is given back.
 
@@ -110,11 +136,11 @@ def opened_alone(where: str, values: Any) -> Any:
         UsageError: as there, or the file holds several arrays.
     """
     found = opened(where, values)
-    if found is values or not isinstance(found, tuple):
+    if found is values or not isinstance(found, Mapping):
         return found
     if len(found) != 1:
         raise UsageError(f"{values} holds {len(found)} arrays, and stands for one entry of {where}: give it alone.")
-    return found[0]
+    return next(iter(found.values()))
 
 
 def rows_of(where: str, values: Any) -> Tensor | DiskRows:

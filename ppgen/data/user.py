@@ -1,8 +1,11 @@
-"""``dataset_from``: a data set of the user's own tensors or arrays."""
+"""``dataset_from``: a data set of the user's own tensors, arrays, frames and files, for a registered pair."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
+from numbers import Number
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,14 +13,16 @@ from torch import Tensor
 
 from ppgen.arguments import Seed, checked
 from ppgen.data.assemble import binarize_once, mean_length, permutation
+from ppgen.data.columns import Chosen, Classes, as_table, check_complete, is_text, kind_found, names_of
 from ppgen.data.dataset import Dataset, Split
 from ppgen.data.disk_rows import DiskRows
 from ppgen.data.rows import Rows, pieces, take
-from ppgen.data.sources import opened, opened_alone, rows_of
+from ppgen.data.scaling import Scaling
+from ppgen.data.sources import entries_of, named_splits, opened, opened_alone, rows_of
 from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, setting
 
 __all__ = ["dataset_from"]
 
@@ -28,7 +33,12 @@ def dataset_from(
     valid: Any = None,
     test: Any = None,
     *,
+    columns: Any = None,
+    target: str | int | None = None,
+    labels: bool | None = None,
+    categorical: bool | None = None,
     observation: Observation | None = None,
+    standardise: bool = False,
     name: str = "user",
     image_shape: tuple[int, ...] | None = None,
     levels: int | None = None,
@@ -38,18 +48,27 @@ def dataset_from(
     held_out: float = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
-    """A data set of tensors or arrays of one's own.
+    """A data set of one's own tensors, arrays, frames, files, or data sets of torch's.
 
     Args:
-        train: x of shape (N, ...), a tensor or anything that NumPy makes an array of numbers of; or a tuple
-            (x, y); or the path of a file of either (:func:`ppgen.data.as_dataset`). More than two dimensions are
+        train: x of shape (N, ...), a tensor or anything that NumPy makes an array of numbers of; a tuple (x, y); a
+            frame of pandas, or a dict of arrays with a number a row, whose columns are x; another dict of arrays, which
+            are x and y; a map-style data set of torch's, whose parts are x and y; the path of a file of either
+            (:func:`ppgen.data.as_dataset`); or a dict of the splits. More than two dimensions are
             flattened to (N, D); (N, H, W) and (N, C, H, W) give ``image_shape``. Sparse matrices of SciPy and sparse
             tensors stay sparse. x is in torch's default type, and documents whose words it does not count exactly are
             refused. What is on disk (:func:`ppgen.data.on_disk`) stays there, and is cast when it is read.
-        valid: the same; a seeded ``held_out`` share of ``train`` where it is None.
+        valid: the same; or the share of ``train``'s rows that is held out, 0 for none; None: ``held_out``.
         test: the same.
+        columns: names of those that are x, in their order; None: all but the target.
+        target: the column that is y, which may be text.
+        labels: whether batches are (x, y); None: where there is a y.
+        categorical: whether y holds names of classes, which are numbered in their order; None: where it is text, or a
+            target of the whole numbers 0..C-1, each of which occurs.
         observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
             ``"quantised"`` where ``levels`` is given, ``"counts"`` where train is sparse, ``"real"`` otherwise.
+        standardise: whether each feature is moved and scaled to mean 0 and standard deviation 1 over ``train``, as
+            ``scaling`` keeps it; x is real then.
         vocabulary: the words that the columns of counts stand for, in their order.
         dynamic: x holds probabilities in [0, 1]; train is drawn anew at each presentation, valid and test
             once, to memory.
@@ -57,19 +76,34 @@ def dataset_from(
         seed: seeds the permutation that splits, and of the one-time draws.
 
     Raises:
-        UsageError: x has no rows of numbers, or a mask, or anything that :class:`Dataset` refuses.
+        UsageError: x has no rows of numbers, or a mask, a gap or text; there is no such column; a loader, whose data
+            set is to be given; or anything that :class:`Dataset` refuses.
 
     >>> data = dataset_from(torch.randn(100, 3))
     >>> data.spec.observation, len(data.train[0]), len(data.valid[0]), len(data.test[0])
     ('real', 80, 10, 10)
+    >>> table = {"height": [1.5, 1.7, 1.6, 1.8], "smokes": [0, 1, 1, 0], "name": ["Ann", "Bob", "Bob", "Ann"]}
+    >>> dataset_from(table, valid=0.0, test=0.25, target="name")
+    data 'user': 3 to train, 1 held out for test; height: real; smokes: binary; name: categorical (Ann, Bob)
     """
-    parts = {"train": train, "valid": valid, "test": test}
-    shaped = {split: _tensors(split, part) for split, part in parts.items() if part is not None or split == "train"}
+    parts = named_splits(train, valid, test)
+    shares = _shares(parts, held_out)
+    chosen = Chosen(names_of(columns), None if target is None else str(target))
+    found = {split: _entries(split, part, chosen) for split, part in parts.items() if split not in shares}
+    batches = {split: _labelled(split, entries, labels) for split, (entries, _) in found.items()}
+    classes = _classes(batches["train"], chosen, categorical)
+    shaped = {split: _tensors(split, entries, classes) for split, entries in batches.items()}
     shape = image_shape or _image_shape(shaped["train"][0])
     given = {split: _flat(part) for split, part in shaped.items()}
-    splits = _hold_out(given, held_out, seed)
+    splits = _hold_out(given, shares, seed)
     if dynamic:
-        splits |= {split: _drawn(split, splits[split], seed) for split in ("valid", "test")}
+        drawn = [split for split in ("valid", "test") if splits.get(split)]
+        splits |= {split: _drawn(split, splits[split], seed) for split in drawn}
+    scaling = None
+    if standardise:
+        scaling = _scaling(splits["train"][0], observation, dynamic)
+        splits = {split: (scaling(part[0]), *part[1:]) for split, part in splits.items()}
+        observation = "real"
     x = splits["train"][0]
     mean = x.mean(0)
     observation = observation or _infer(x, levels, dynamic)
@@ -79,7 +113,7 @@ def dataset_from(
         observation=observation,
         image_shape=shape,
         levels=levels,
-        num_classes=num_classes,
+        num_classes=num_classes if classes is None else len(classes.names),
         num_data=len(x) or None,
         length=mean_length(mean) if observation == "counts" else None,
         mean=mean,
@@ -87,16 +121,60 @@ def dataset_from(
     )
     for split, part in given.items():  # here rows have the numbers that the user knows them by
         check_split(split, part, spec, probabilities=dynamic)
-    return Dataset(spec, splits["train"], splits["valid"], splits["test"], dynamic=dynamic)
+    kinds = found["train"][1] | _kind_of_target(splits["train"], chosen.target, classes)
+    held = (splits.get("valid", ()), splits.get("test", ()))
+    return Dataset(spec, splits["train"], *held, dynamic=dynamic, kinds=kinds, scaling=scaling)
 
 
-def _tensors(split: str, part: Any) -> Split:
-    """(x,) or (x, y): x in torch's default type with at least two dimensions, or sparse; y in int64 or that type."""
+def _entries(split: str, part: Any, chosen: Chosen) -> tuple[tuple[Any, ...], dict[str, str]]:
+    """The entries of a batch, and the kinds of columns that have names."""
+    where = f"{split} in {part}" if isinstance(part, str | Path) else split
     part = opened(split, part)
-    entries = part if isinstance(part, tuple) else (part,)
-    if not entries:
-        raise UsageError(f"{split} is an empty tuple: give x or (x, y).")
+    table = as_table(part)
+    if table is not None:
+        entries = chosen.entries(where, table)
+        return entries, {} if len(entries) > 1 and chosen.target is None else chosen.kinds(table)
+    if chosen != Chosen():
+        raise UsageError(
+            f"{where} has no columns with names: give columns and target with a frame, a dict of arrays, or a .csv or "
+            ".npz file."
+        )
+    return entries_of(split, part), {}
+
+
+def _labelled(split: str, entries: tuple[Any, ...], labels: bool | None) -> tuple[Any, ...]:
+    if labels and len(entries) < 2:
+        named = setting("D", "target", "y")
+        raise UsageError(f"labels were asked for, and {split} has no y: name its column, {named}, or give (x, y).")
+    return entries[:1] if labels is False else entries
+
+
+def _classes(entries: tuple[Any, ...], chosen: Chosen, categorical: bool | None) -> Classes | None:
+    if len(entries) < 2 or (chosen.target is None and categorical is None and not is_text(entries[1])):
+        return None
+    if chosen.target is not None:
+        check_complete("train", chosen.target, entries[1])
+    return Classes.found(entries[1], categorical)
+
+
+def _kind_of_target(train: Split, target: str | None, classes: Classes | None) -> dict[str, str]:
+    if target is None or len(train) < 2:
+        return {}
+    return {target: kind_found(train[1]) if classes is None else str(classes)}
+
+
+def _scaling(x: Rows, observation: Observation | None, dynamic: bool) -> Scaling:
+    if observation not in (None, "real") or dynamic or not isinstance(x, Tensor):
+        what = "on disk" if isinstance(x, DiskRows) else observation or ("dynamic" if dynamic else "sparse")
+        raise UsageError(f"standardise is for real data in memory, and these are {what}: leave it out.")
+    return Scaling.of(x)
+
+
+def _tensors(split: str, entries: tuple[Any, ...], classes: Classes | None) -> Split:
+    """(x,) or (x, y): x in torch's default type with at least two dimensions, or sparse; y in int64 or that type."""
     x = _x(split, entries[0])
+    if classes is not None:
+        entries = (entries[0], classes.numbered(split, entries[1]), *entries[2:])
     rest = [_numbers(split, opened_alone(split, entry)) for entry in entries[1:]]
     if x.ndim < 2:
         raise UsageError(
@@ -139,23 +217,30 @@ def _flat(part: Split) -> Split:
     return part if part[0].ndim == 2 else (part[0].flatten(1), *part[1:])  # (N, D)
 
 
-def _hold_out(splits: dict[str, Split], held_out: float, seed: int) -> dict[str, Split]:
-    """Take what is missing of valid and test from the permuted rows of train."""
-    wanted = [split for split in ("valid", "test") if split not in splits]
-    n = len(splits["train"][0])
-    if not wanted:
+def _shares(parts: Mapping[str, Any], held_out: float) -> dict[str, Any]:
+    """Of each split that is not given, the share of train's rows that it takes; None: none, which was asked for."""
+    shares = {split: parts.get(split, held_out) for split in ("valid", "test")}
+    asked: dict[str, Any] = {split: share for split, share in shares.items() if isinstance(share, Number)}
+    return {split: None if split in parts and share == 0 else share for split, share in asked.items()}
+
+
+def _hold_out(splits: dict[str, Split], asked: Mapping[str, Any], seed: int) -> dict[str, Split]:
+    """Take these shares of valid and test from the permuted rows of train."""
+    n, shares = len(splits["train"][0]), {split: share for split, share in asked.items() if share is not None}
+    sizes = {split: max(1, round(share * n)) if 0 < share < 1 else n for split, share in shares.items()}
+    if not sizes:
         return splits
-    size = max(1, round(held_out * n)) if 0 < held_out < 1 else n
-    if len(wanted) * size >= n:
+    if sum(sizes.values()) >= n:
+        wanted = " and ".join(sizes)
+        rows, given = (" and ".join(map(str, dict.fromkeys(of.values()))) for of in (sizes, shares))
         raise UsageError(
-            f"cannot split {' and '.join(wanted)} of {size} rows off the {n} rows of train: "
-            f"give {' and '.join(wanted)}, or a held_out between 0 and 1 that leaves rows to train "
-            f"(got {held_out})."
+            f"cannot split {wanted} of {rows} rows off the {n} rows of train: give {wanted}, or a held_out between 0 "
+            f"and 1 that leaves rows to train (got {given})."
         )
     order = torch.from_numpy(permutation(n, seed))
-    pieces = torch.tensor_split(order, [size * (i + 1) for i in range(len(wanted))])
-    rows = dict(zip([*wanted, "train"], pieces, strict=True))
-    return splits | {split: tuple(take(part, index) for part in splits["train"]) for split, index in rows.items()}
+    ends = list(accumulate(sizes.values()))
+    places = dict(zip([*sizes, "train"], torch.tensor_split(order, ends), strict=True))
+    return splits | {split: tuple(take(part, index) for part in splits["train"]) for split, index in places.items()}
 
 
 def _drawn(split: str, part: tuple[Tensor, ...], seed: int) -> tuple[Tensor, ...]:

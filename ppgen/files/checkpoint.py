@@ -11,14 +11,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, option
 from ppgen.files.documents import FORMAT, parse_document
 from ppgen.files.writing import write_whole
 
-__all__ = ["RESUME", "read_checkpoint", "write_checkpoint"]
+__all__ = ["go_on", "read_checkpoint", "write_checkpoint"]
 
-RESUME = "then go on with --resume"
-"""What the user does when a disk was full in training."""
+
+def go_on() -> str:
+    """What the user does when a disk was full in training."""
+    return f"then go on with {option('resume', True)}"
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -29,17 +31,16 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     """
     header = {"facts": json.dumps({"format": FORMAT, **facts})}
     data = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, header)
-    write_whole(path, data, then=RESUME)
+    write_whole(path, data, then=go_on())
 
 
-def read_checkpoint(
-    path: Path, kind: Any = dict[str, Any], *, mend: str = "restore it from a copy, or train again into another --out"
-) -> tuple[dict[str, Tensor], Any]:
+def read_checkpoint(path: Path, kind: Any = dict[str, Any], *, mend: str = "") -> tuple[dict[str, Tensor], Any]:
     """The tensors of a checkpoint, and its facts as a ``kind`` (:mod:`ppgen.files.documents`); nothing is unpickled.
 
     Raises:
         UsageError: there is none, it is truncated or was edited, or a later ppgen wrote it. It ends with ``mend``.
     """
+    mend = mend or f"restore it from a copy, or train again into another {option('out')}"
     if not path.is_file():
         raise UsageError(f"expected a checkpoint at {path}, found none: train first, or name another run.")
     try:

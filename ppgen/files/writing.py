@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, option
 
 __all__ = ["LOCK", "claimed", "write_all", "write_whole"]
 
@@ -109,7 +109,8 @@ def _locked(folder: Path) -> Iterator[None]:
         descriptor = _open_locked(file, wait=False)
     except BlockingIOError as error:
         raise UsageError(
-            f"{folder} is in use: {_holder(file)} writes to it; wait until it has ended, or name another --out."
+            f"{folder} is in use: {_holder(file)} writes to it; wait until it has ended, or name another "
+            f"{option('out')}."
         ) from error
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}; name another.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, option, shown
 from ppgen.machine.ranks import local_rank
 
 __all__ = ["choose_device"]
@@ -25,7 +25,8 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"expected a device (auto, cpu, cuda), got {shown(name)}.")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {shown(name)} was asked for, but torch sees no GPU here: use --device cpu.")
+        other = option("device", "cpu")
+        raise UsageError(f"device {shown(name)} was asked for, but torch sees no GPU here: use {other}.")
     local = local_rank()
     if device.type == "cuda" and local is not None:
         if device.index not in (None, local):

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch.distributed.distributed_c10d import Store
 
-from ppgen.errors import UsageError, first_sentence, users_line
+from ppgen.errors import UsageError, first_sentence, option, users_line
 
 __all__ = ["DONE", "LostError", "Verdict", "roll_call", "said_of", "undisturbed"]
 
@@ -104,7 +104,7 @@ def _judged(notes: Mapping[int, Mapping[str, Any]], size: int) -> Verdict:
     if silent:
         return Verdict(
             f"{_named(silent)} ended without a word (killed, out of memory, or cut off), and the others stopped; the "
-            "last checkpoint is whole: go on with --resume.",
+            f"last checkpoint is whole: go on with {option('resume', True)}.",
             speaker,
         )
     return Verdict("the ranks lost the connection to each other; the last checkpoint is whole.", speaker)

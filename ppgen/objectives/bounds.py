@@ -116,7 +116,8 @@ class Bound(Objective):
 
 def target_of(objective: Objective) -> Reduction | None:
     """The bound whose gradient an objective estimates; None: it estimates that of no function of log-weights."""
-    return objective.target if isinstance(objective, Bound) else None
+    target: Reduction | None = objective.target
+    return target
 
 
 class Reduction(Bound):

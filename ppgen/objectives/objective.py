@@ -151,6 +151,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Of what it carries from step to step that which every rank has its own part of (chains), by the axis along which
     it is divided; the rest is averaged (:mod:`ppgen.training.sharing`). None: it does not say, and one that carries
     anything is trained in one process."""
+    why_eager: ClassVar[str] = ""
+    """Why its steps cannot be compiled; empty: they can."""
     unit: ClassVar[str] = "nats"
     """Of the loss; empty for a number without one."""
     max_plate_nesting = float("inf")
@@ -208,6 +210,11 @@ class Objective(pyro.infer.ELBO, ABC):
     def taking(self, particles: int) -> Objective:
         """This objective with at most so many particles in memory at a time; itself where it does not split them."""
         return self
+
+    @property
+    def target(self) -> Any:
+        """The bound whose gradient is estimated, a function of log-weights; None where it is no such function."""
+        return None
 
     def players(self) -> tuple[Player, ...]:
         """Who moves in one turn, in order. Most objectives have one player, who owns everything."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import torch
 from markupsafe import Markup
@@ -36,7 +37,9 @@ def look_of(data: Dataset) -> Look:
 
 
 class Look(ABC):
-    """The look of a data set's data. All data are (num, D); ``alt`` and ``caption`` are those of the figure.
+    """The look of a data set's data, in the units that they were given in.
+
+    All data are (num, D); ``alt`` and ``caption`` are those of the figure.
 
     Args:
         data: whose look it is.
@@ -96,7 +99,7 @@ class Pictures(Look):
     @cached_property
     def grey(self) -> tuple[float, float]:
         """The numbers drawn black and white."""
-        shown = self.data.shown[0][:_GREYS]
+        shown = self.data.in_units(self.data.shown[0][:_GREYS])
         return (0.0, 1.0) if self.spec.in_unit_interval else (float(shown.min()), float(shown.max()))
 
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
@@ -106,7 +109,7 @@ class Pictures(Look):
 
     def file(self, x: Tensor) -> bytes:
         square = max(1, min(self.spec.num_classes or round(len(x) ** 0.5), 2 * COLUMNS))
-        pixels = grid(x, self.shape, 1 if self.spec.image_shape is None else square, grey=self.grey)
+        pixels = grid(self.data.in_units(x), self.shape, 1 if self.spec.image_shape is None else square, grey=self.grey)
         return png(pixels, max(1, _PIXELS // max(self.shape[-2:])))
 
     def rows(self, groups: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
@@ -126,6 +129,7 @@ class Pictures(Look):
         return self._figure(torch.stack([*data.values()]), len(data) if self.means else 1, alt, caption)
 
     def _figure(self, x: Tensor, columns: int, alt: str, caption: str, band: int = 0) -> Figure:
+        x = self.data.in_units(x)
         return Figure(picture(grid(x, self.shape, columns, grey=self.grey, band=band), columns, alt), caption)
 
 
@@ -148,26 +152,33 @@ class Panels(Look):
         return self._beside(x, "data").png()
 
     def rows(self, groups: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
-        return self._figure({name: [Vectors(x, 0, 0.5), *self._modes] for name, x in groups.items()}, alt, caption)
+        return self._figure(
+            {name: [self._vectors(x, 0, 0.5), *self._modes] for name, x in groups.items()}, alt, caption
+        )
 
     def paths(self, paths: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
         faint = {
-            name: [*self._modes, *(Vectors(x[[i]], 0, 0.2 + 0.8 * i / max(1, len(x) - 1)) for i in range(len(x)))]
+            name: [*self._modes, *(self._vectors(x[[i]], 0, 0.2 + 0.8 * i / max(1, len(x) - 1)) for i in range(len(x)))]
             for name, x in paths.items()
         }
         return self._figure(faint, alt, f"{caption} The stronger, the further along.")
 
     def pairs(self, x: Tensor, mean: Tensor, alt: str, caption: str) -> Figure:
         first = range(min(_PANELS, len(x)))
-        both = {f"datum {i}": [Vectors(x[[i]], 1, marker="o"), Vectors(mean[[i]])] for i in first}
+        both = {f"datum {i}": [self._vectors(x[[i]], 1, marker="o"), self._vectors(mean[[i]])] for i in first}
         return self._figure(both, alt, f"{caption} With points: the data.")
 
     def each(self, data: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
-        return self._figure({name: [Vectors(x[None])] for name, x in [*data.items()][:_PANELS]}, alt, caption)
+        return self._figure({name: [self._vectors(x[None])] for name, x in [*data.items()][:_PANELS]}, alt, caption)
 
     def _beside(self, x: Tensor, named: str) -> Chart:
-        groups = {named: Vectors(self.data.shown[0][: len(x)], 1, 0.5), "samples": Vectors(x, 0, 0.5)}
+        own = self.data.shown[0][: len(x)]
+        groups = {named: self._vectors(own, 1, 0.5), "samples": self._vectors(x, 0, 0.5)}
         return plot_panels({name: [group, *self._modes] for name, group in groups.items()})
+
+    def _vectors(self, x: Tensor, *style: Any, **named: Any) -> Vectors:
+        """Data in the units that they were given in."""
+        return Vectors(self.data.in_units(x), *style, **named)
 
     def _figure(self, panels: Mapping[str, list[Vectors]], alt: str, caption: str) -> Figure:
         return figure_of(plot_panels(panels), alt, caption)

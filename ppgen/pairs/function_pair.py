@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import transform_to
 from torch.distributions.constraints import Constraint
 
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import GivenParameters, owner, unwrapped
 
@@ -203,7 +203,7 @@ def check_takes(pair: Pair, batch: tuple[Tensor, ...]) -> None:
     except TypeError as error:
         raise UsageError(
             f"the data yield batches of {len(batch)} tensors, and the model takes ({_arguments(model)}): load the data "
-            f"with labels={len(batch) == 1}, or choose another model."
+            f"with {setting('D', 'labels', len(batch) == 1)}, or choose another model."
         ) from error
 
 

@@ -88,7 +88,7 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
     drawn_from: ClassVar[str] = "prior"
     """What :meth:`draw_data` draws from, for people."""
     origin: dict[str, Any] | None = None
-    """The name and options it was made from, when ``make_pair`` made it."""
+    """The name and options it was made from, and the class, when ``make_pair`` made it."""
 
     def __init__(self, data_size: int | None = None) -> None:
         super().__init__()

@@ -11,9 +11,10 @@ import torch
 from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_validator
 
 from ppgen.data import Dataset, DataSpec
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, spelled
 from ppgen.factory import objective_config, pair_config
 from ppgen.files.documents import FORMAT, Document, read_document
+from ppgen.files.repository import repository_of
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 from ppgen.training.options import TrainingOptions
@@ -55,6 +56,13 @@ def _check_training(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+class _Repository(Document):
+    """The user's own code: what :func:`ppgen.files.repository.repository_of` gives."""
+
+    commit: str
+    dirty: bool
+
+
 class _Config(Document):
     """What :func:`ppgen.runs.config.describe` gives."""
 
@@ -65,6 +73,7 @@ class _Config(Document):
     training: Annotated[dict[str, Any], AfterValidator(_check_training)]
     device: str
     versions: dict[str, str]
+    git: _Repository | None = None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -75,20 +84,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / CONFIG
     if not file.is_file():
-        raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name the --out of a `ppgen train`.")
+        place = spelled("the --out of a `ppgen train`", "the out= of a ppgen.fit")
+        raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name {place}.")
     return read_document(file, _Config, "restore it, or train again").model_dump(exclude_unset=True)
 
 
-def describe(pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions) -> dict[str, Any]:
-    """``config.json`` of a run."""
+def describe(
+    pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions, *, written: bool = True
+) -> dict[str, Any]:
+    """``config.json`` of a run; of one that is not ``written``, git is not asked."""
     device = data.train[0].device
     return {
         "format": FORMAT,
         "model": pair_config(pair),
         "spec": data.spec.to_json(),
-        "data": {**data.config, "sha256": data.sha256},
+        "data": {**data.config, **data.found, "sha256": data.sha256},
         "objective": objective_config(objective),
         "training": options.to_json(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "versions": versions(),
+        "git": repository_of(Path()) if written else None,
     }

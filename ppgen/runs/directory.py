@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, option
 from ppgen.files.writing import claimed
 from ppgen.posterior.inference_data import POSTERIOR
 from ppgen.runs.config import CONFIG
@@ -61,27 +61,28 @@ def claim_directory(out: str | Path | None, resume: bool, files: Sequence[str] =
     """
     if out is None:
         if resume:
-            raise UsageError("--resume needs the --out of the run to go on with.")
+            raise UsageError(f"{option('resume', True)} needs the {option('out')} of the run to go on with.")
         return None
-    folder = Path(out)
+    folder, another = Path(out), f"name another {option('out')}"
     there = [name for name in files if os.path.lexists(folder / name)]
     if files[0] in there and not resume:
-        raise UsageError(f"{folder} holds a run already: add --resume to go on with it, or name another --out.")
+        raise UsageError(f"{folder} holds a run already: add {option('resume', True)} to go on with it, or {another}.")
     if there and files[0] not in there:
         raise UsageError(
             f"{folder} holds {there[0]} and no {files[0]}, so that it is not known whose it is: restore {files[0]}, or "
-            "name another --out."
+            f"{another}."
         )
     linked = [name for name in there if (folder / name).is_symlink()]
     strange = [name for name in there if not (folder / name).is_file()]
     if strange and not linked:
-        raise UsageError(f"{folder / strange[0]} must be a file, and is none: take it away, or name another --out.")
+        raise UsageError(f"{folder / strange[0]} must be a file, and is none: take it away, or {another}.")
     if linked:
-        raise UsageError(f"{folder / linked[0]} is a link, and what it leads to would be changed: name another --out.")
+        raise UsageError(f"{folder / linked[0]} is a link, and what it leads to would be changed: {another}.")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(
-            f"--out {folder} cannot be written: {existing} is no directory you may write to; name another."
+            f"{option('out', str(folder))} cannot be written: {existing} is no directory you may write to; name "
+            "another."
         )
     return folder
 

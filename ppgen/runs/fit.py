@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from ppgen.data import Dataset, DataSpec, as_dataset
-from ppgen.errors import UsageError, shown, within_memory
-from ppgen.factory import as_objective
+from ppgen.errors import UsageError, option, shown, within_memory
+from ppgen.factory import as_objective, defaults_of
 from ppgen.machine.devices import choose_device
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
@@ -41,7 +41,7 @@ __all__ = ["fit", "fit_in"]
 def fit(
     pair: Any,
     data: Any,
-    objective: Objective | str,
+    objective: Any,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -55,9 +55,9 @@ def fit(
     Args:
         pair: a pair, or any module with ``model`` and ``guide``; it is trained in place.
         data: a data set; or data of your own, which reach the pair as they are, all of them to train on
-            (:func:`ppgen.data.as_dataset`): x or (x, y, ...), a frame, a data set of torch's, a file; or a list of
-            several, whose batches take turns.
-        objective: what to minimise, or its registered name.
+            (:func:`ppgen.data.as_dataset`): x or (x, y, ...), a dict of them, a frame, a data set of torch's, a file;
+            or a list of several, whose batches take turns.
+        objective: what to minimise, its registered name, or a ``pyro.infer.ELBO``, which trains eagerly.
         out: directory for the record; None: nothing is written.
         resume: go on with the run in ``out``; one that has no checkpoint yet starts from the beginning.
         device: ``auto``, ``cpu``, ``cuda``.
@@ -100,9 +100,9 @@ def fit_in(
         check_takes(pair, part.train)
         _check_made_for(pair, part)
     data = data.to(put_on(pair, _first(data, options), place, asked=asked))
-    config = describe(pair, data, objective, options)
+    config = describe(pair, data, objective, options, written=folder is not None)
     if folder is not None and (folder / CONFIG).exists():
-        _check_same(read_config(folder), config)
+        _check_same(read_config(folder), config, defaults_of(pair))
     ranks = joined()
     if ranks.size > 1:
         ranks.check_alike(facts_of(pair, objective, config))
@@ -168,17 +168,26 @@ def _check_made_for(pair: Pair, data: Dataset) -> None:
         )
 
 
-def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """A run goes on with what it was begun with; only its length may change."""
-    new = json.loads(json.dumps(new, default=str))
-    old = {**old, "training": {**TrainingOptions().to_json(), **old["training"]}}  # options that came later
+_FREE = ("epochs", "steps", "checkpoint_seconds", "kinds", "standardised")
+"""What may change, and what follows from the data."""
+
+
+def _check_same(old: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """A run goes on with what it was begun with; only its length may change.
+
+    ``defaults`` are those of the model, which a config of an earlier version leaves out.
+    """
+    new, defaults = (json.loads(json.dumps(part, default=str)) for part in (new, defaults))
+    model = {**old["model"], "options": {**defaults, **old["model"]["options"]}}
+    training = {**TrainingOptions().to_json(), **old["training"]}  # options that came later
+    old = {**old, "model": model, "training": training}
     for part in ("model", "spec", "data", "objective", "training"):
         for key in sorted(old[part].keys() | new[part].keys()):
             was, now = _given(old[part].get(key)), _given(new[part].get(key))
-            if was != now and key not in ("epochs", "steps", "checkpoint_seconds"):
+            if was != now and key not in _FREE:
                 raise UsageError(
                     f"the run to resume was begun with {part} {key} = {shown(was)}, this one has {shown(now)}: "
-                    "give what it was begun with, or name another --out."
+                    f"give what it was begun with, or name another {option('out')}."
                 )
 
 

@@ -10,17 +10,18 @@ from typing import Any
 import torch
 
 from ppgen.arguments import as_typed, check_fields
-from ppgen.data import Dataset, load_data
-from ppgen.factory import label_option, make_objective, make_pair, model_class
+from ppgen.data import Dataset, load_data, named_loader
+from ppgen.factory import make_objective, make_pair, model_class, objective_class, takes_labels
 from ppgen.machine.devices import choose_device
 from ppgen.machine.ranks import joined
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
-from ppgen.registry import DATA, OBJECTIVES
+from ppgen.registry import DATA
 from ppgen.runs.directory import claimed_run
 from ppgen.runs.fit import fit_in
 from ppgen.runs.run import Run
 from ppgen.training.options import TrainingOptions
+from ppgen.user_code import execute_files
 
 __all__ = ["Job", "named_data", "named_pair"]
 
@@ -31,8 +32,8 @@ class Job:
 
     Args:
         model: a registered name, or ``file.py:Class``.
-        data: a registered name.
-        objective: a registered name.
+        data: as :func:`ppgen.load_data` takes it: a registered name, a file, a folder, ``file.py:function``.
+        objective: as :func:`ppgen.make_objective` takes it: a registered name, ``pyro.Trace_ELBO``, ``file.py:Class``.
         model_options: of the pair's constructor, as all options from a shell, where a word may stand for True or False.
         data_options: of the data's loader.
         objective_options: of the objective.
@@ -72,17 +73,21 @@ class Job:
         Raises:
             UsageError: its name or an option is unknown, a value is refused.
         """
-        return make_objective(self.objective, **as_typed(OBJECTIVES[self.objective].cls, self.objective_options))
+        execute_files(self.model, self.data)
+        return make_objective(self.objective, **as_typed(objective_class(self.objective), self.objective_options))
 
 
 def named_data(data: str, options: Mapping[str, Any], model: str) -> Dataset:
-    """A data set by its name; labels are asked for where the model takes them.
+    """A data set by its name; labels are asked for where the model takes them, and left out where it does not.
 
     Raises:
         UsageError: the data, the model or an option are unknown; files that cannot be read.
     """
-    labels = label_option(model)
-    return load_data(data, **labels | as_typed(DATA[data].cls, options))
+    execute_files(model, data)
+    spec, wanted = named_loader(data)[0], takes_labels(model)
+    has = "labels" in spec.options or (wanted and spec.name in DATA)
+    labels = {"labels": wanted} if has and wanted is not None else {}
+    return load_data(data, **labels | as_typed(spec.cls, options))
 
 
 def named_pair(model: str, options: Mapping[str, Any], data: Dataset) -> Pair:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ppgen.data import Dataset, DataSpec, as_dataset, load_data
-from ppgen.errors import UsageError, first_sentence, shown
-from ppgen.factory import make_objective, make_pair
+from ppgen.data import Dataset, DataSpec, as_dataset, load_data, named_loader
+from ppgen.errors import UsageError, first_sentence, shown, spelled
+from ppgen.factory import as_given, make_objective, make_pair, model_class
 from ppgen.files.checkpoint import read_checkpoint
 from ppgen.machine.devices import choose_device
 from ppgen.objectives.objective import Objective
@@ -21,6 +21,7 @@ from ppgen.runs.run import Run
 from ppgen.training.batches import first_batches
 from ppgen.training.learner import load_learner, state_of
 from ppgen.training.metrics import read_metrics
+from ppgen.user_code import execute_files, is_executed
 
 __all__ = ["load"]
 
@@ -39,7 +40,9 @@ def load(
         directory: of the run.
         pair: for a run whose model is not registered, or was made of classes and the like: the pair, made as it was, or
             ``file.py:Class`` again.
-        data: for a run on data of one's own: the data, as they were given to ``fit``.
+        data: for a run on data of one's own: the data, as they were given to ``fit``; of a run on a file, a folder or
+            ``file.py:function``: where it is now. A function's file is executed only if it is named here, or is that of
+            the pair.
         objective: for a run whose objective was given a module or a function: the objective, made as it was.
         device: where to put pair and data.
 
@@ -51,7 +54,8 @@ def load(
     config = read_config(folder)
     tensors, _ = read_checkpoint(folder / CHECKPOINT)
     place = choose_device(device)
-    data = (as_dataset(data) if data is not None else _load_data(config)).to(place)
+    execute_files(*(name for name in (pair, data) if isinstance(name, str)))
+    data = _load_data(config, data).to(place)
     _check_datum(config, data)
     rebuilt = _rebuild(config, pair).to(place)
     options = config["training"]
@@ -67,17 +71,20 @@ def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:
     if pair is not None and not isinstance(pair, str):
         return as_pair(pair)
     if pair is None and (name is None or name not in MODELS):
+        again = spelled("name its file again (--model path/to/file.py:Class)", "give it again, pair=...")
         raise UsageError(
             f"this run's model is {shown(name or config['model'].get('class'))}, which is not a registered name, or "
-            "was given more than config.json can hold: name its file again (--model path/to/file.py:Class, or "
-            "ppgen.load(directory, pair=...))."
+            f"was given more than config.json can hold: {again}."
         )
-    return make_pair(pair or name, DataSpec.from_json(config["spec"]), **options)
+    name = pair or name
+    return make_pair(name, DataSpec.from_json(config["spec"]), **as_given(model_class(name), options))
 
 
 def _made_again(config: Mapping[str, Any]) -> Objective:
     try:
-        return make_objective(str(config.get("name")), **config["options"])
+        if not is_executed(name := str(config.get("name"))):
+            raise UsageError(f"it is {name}, and a Python file is executed only if you name it yourself")
+        return make_objective(name, **config["options"])
     except UsageError as error:
         raise UsageError(
             f"the run's objective cannot be made of config.json: {first_sentence(error)}; give it again, "
@@ -85,12 +92,24 @@ def _made_again(config: Mapping[str, Any]) -> Objective:
         ) from error
 
 
-def _load_data(config: Mapping[str, Any]) -> Dataset:
-    if "name" not in config["data"]:
+def _load_data(config: Mapping[str, Any], given: Any) -> Dataset:
+    """The data of a run: those that are given, or those of its name and options, at the place that is given."""
+    name, options = config["data"].get("name"), config["data"].get("options", {})
+    if name is None or not (given is None or isinstance(given, str | Path)):
+        if given is None:
+            raise UsageError(
+                "this run was trained on tensors of your own: give them again, ppgen.load(directory, data=...)."
+            )
+        return as_dataset(given)
+    if given is not None:
+        spec, place = named_loader(str(given))
+        return load_data(str(given), **as_given(spec.cls, options) | place)
+    if not is_executed(name):
         raise UsageError(
-            "this run was trained on tensors of your own: give them again, ppgen.load(directory, data=...)."
+            f"this run's data are {name}, and a Python file is executed only if you name it yourself: "
+            f"{spelled(f'--data {name}', f'ppgen.load(directory, data={name!r})')}."
         )
-    return load_data(config["data"]["name"], **config["data"].get("options", {}))
+    return load_data(name, **options)
 
 
 def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ppgen.errors import UsageError, shown
-from ppgen.files.checkpoint import RESUME, read_checkpoint, write_checkpoint
+from ppgen.errors import UsageError, option, shown
+from ppgen.files.checkpoint import go_on, read_checkpoint, write_checkpoint
 from ppgen.files.documents import Seconds, WholeNumber
 from ppgen.files.writing import write_whole
 from ppgen.runs.config import CONFIG
@@ -54,7 +54,7 @@ class Record:
         if self.folder is not None:
             file = self.folder / CONFIG
             text = json.dumps(config, indent=2, default=str)
-            write_whole(file, text.encode(), then=RESUME if file.exists() else "")
+            write_whole(file, text.encode(), then=go_on() if file.exists() else "")
             (self.folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
         if not begun:
             self.save()
@@ -118,7 +118,7 @@ class Record:
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise UsageError(
                 f"checkpoint {checkpoint} cannot be resumed from ({shown(error)}): it was edited; restore it, or train "
-                "again into another --out."
+                f"again into another {option('out')}."
             ) from error
         self._started = time.perf_counter() - facts.seconds
         return True

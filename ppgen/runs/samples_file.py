@@ -26,8 +26,8 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
 
     ``.png``: for images the means of p(x | z), in a grid; for other data the draws, as cells,
     or as lines or points beside test data.
-    ``.csv``: a draw of x a line, below a header (the words, of counts). ``.npz``: arrays ``x`` and ``mean``. Labels go
-    along as ``y``.
+    ``.csv``: a draw of x a line, below a header (the words, of counts; the columns, of a table). ``.npz``: arrays ``x``
+    and ``mean``. Labels go along as ``y``. What was standardised is in the units that it was given in.
 
     Raises:
         UsageError: num_samples < 1, another suffix, or a place that cannot be written.
@@ -40,12 +40,12 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
     def columns() -> dict[str, NDArray[Any]]:
         draws = run.sample(num_samples, seed=seed)
         labels = {} if run.data.spec.num_classes is None else {"y": conditions(run.data, num_samples)[1]}
-        return {name: value.cpu().numpy() for name, value in {"x": draws.x, "mean": draws.mean, **labels}.items()}
+        x, mean = (run.data.in_units(part) for part in (draws.x, draws.mean))
+        return {name: value.cpu().numpy() for name, value in {"x": x, "mean": mean, **labels}.items()}
 
     def csv() -> bytes:
         x, _, *labels = columns().values()
-        names = run.data.spec.vocabulary or [f"x{i}" for i in range(x.shape[1])]
-        return as_csv([*names, *["y"] * len(labels)], np.column_stack([x, *labels]))
+        return as_csv([*run.data.names, *["y"] * len(labels)], np.column_stack([x, *labels]))
 
     write_as(path, {".png": png, ".csv": csv, ".npz": lambda: as_npz(columns())}, "samples")
 

@@ -12,7 +12,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-from ppgen.errors import DivergedError, UsageError, in_a_sentence, shown
+from ppgen.errors import DivergedError, UsageError, in_a_sentence, option, shown
+from ppgen.files.checkpoint import go_on
 from ppgen.files.documents import FORMAT, Document, read_document
 from ppgen.files.writing import claimed, write_all, write_whole
 from ppgen.machine.engines import engine_of
@@ -30,9 +31,6 @@ from ppgen.sweeps.result import Cell, Sweep, SweepRun
 __all__ = ["PAGE", "RESULT", "sweep", "sweep_in"]
 
 RESULT, PAGE = "sweep.json", "sweep.html"
-
-_AGAIN = "then go on with --resume"
-_MEND = "restore it, or sweep again into another --out"
 
 
 @entry_point
@@ -140,7 +138,7 @@ def sweep_in(
                 book.enter(task, answer)
                 shown.update(line, completed=book.num_ended, note=task.run.folder)
         found = book.found()
-        write_all({folder / RESULT: book.text(), folder / PAGE: render(found).encode()}, then=_AGAIN)
+        write_all({folder / RESULT: book.text(), folder / PAGE: render(found).encode()}, then=go_on())
     return found
 
 
@@ -214,7 +212,7 @@ class _Book:
                 if kept is None and (self.folder / name / CONFIG).exists():
                     raise UsageError(
                         f"{self.folder} holds the run {name} and no {RESULT}, so that it is not known whose it is: "
-                        f"restore {RESULT}, or name another --out."
+                        f"restore {RESULT}, or name another {option('out')}."
                     )
                 self.runs[name] = (kept or {}).get(name, SweepRun(seed, name))
 
@@ -257,7 +255,7 @@ class _Book:
 
     def write(self) -> None:
         """Write it."""
-        write_whole(self.folder / RESULT, self.text(), then=_AGAIN)
+        write_whole(self.folder / RESULT, self.text(), then=go_on())
 
     def _is_ended(self, run: SweepRun) -> bool:
         return run.status == "diverged" or (run.status == "done" and (self.folder / run.folder / EVALUATION).is_file())
@@ -266,7 +264,7 @@ class _Book:
         file = self.folder / RESULT
         if not file.exists():
             return None
-        found = read_document(file, _File, _MEND)
+        found = read_document(file, _File, f"restore it, or sweep again into another {option('out')}")
         _check_goes_on(found.plan, self.checked)
         return {run.folder: run for cell in found.cells for run in cell.runs}
 
@@ -290,9 +288,12 @@ def _claimed_sweep(folder: Path, resume: bool) -> Iterator[None]:
 
 def _check_free(folder: Path, resume: bool) -> None:
     if os.path.lexists(folder / CONFIG):
-        raise UsageError(f"{folder} holds a run or a comparison: name another --out.")
+        raise UsageError(f"{folder} holds a run or a comparison: name another {option('out')}.")
     if not resume and os.path.lexists(folder / RESULT):
-        raise UsageError(f"{folder} holds a sweep already: add --resume to go on with it, or name another --out.")
+        raise UsageError(
+            f"{folder} holds a sweep already: add {option('resume', True)} to go on with it, or name another "
+            f"{option('out')}."
+        )
     claim_directory(folder, resume, files=(RESULT, PAGE))
 
 
@@ -303,7 +304,7 @@ def _check_goes_on(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         if not {"seeds": _has_more, "grid": _holds}.get(key, _is_same)(was, now):
             raise UsageError(
                 f"the sweep to resume was begun with {key} = {shown(was)}, this one has {shown(now)}: give what it was "
-                "begun with, or name another --out."
+                f"begun with, or name another {option('out')}."
             )
 
 

@@ -12,17 +12,18 @@ from annotated_types import Ge
 
 from ppgen.arguments import Count, as_typed, check_fields, check_names, one_of, options_of
 from ppgen.comparison.listing import Listed, parse_objectives
-from ppgen.data import Dataset
+from ppgen.data import Dataset, named_loader
 from ppgen.errors import UsageError, shown
 from ppgen.evaluation.case import num_data_within
 from ppgen.factory import model_class, objective_config
 from ppgen.files.jsonable import plain
 from ppgen.machine.devices import choose_device
 from ppgen.pairs.looking import seeded
-from ppgen.registry import DATA, OBJECTIVES
+from ppgen.registry import OBJECTIVES
 from ppgen.runs.job import Job, named_data, named_pair
 from ppgen.sweeps.grid import OBJECTIVE, cells_of, label_of
 from ppgen.training.options import TrainingOptions
+from ppgen.user_code import execute_files
 
 __all__ = ["SweepPlan", "judged_split"]
 
@@ -36,7 +37,7 @@ class SweepPlan:
 
     Args:
         model: a registered name, or ``file.py:Class``.
-        data: a registered name.
+        data: as :func:`ppgen.load_data` takes it.
         objective: a registered name; None: the grid has several.
         model_options: of the pair's constructor, for all runs.
         data_options: of the data's loader, for all runs.
@@ -120,6 +121,7 @@ class SweepPlan:
         return found
 
     def _check_grid(self) -> None:
+        execute_files(self.model, self.data)
         if self.seeds == 1 and not self.grid:
             raise UsageError("a sweep of a single run is `ppgen train`: give --grid OPTION=VALUE,VALUE or --seeds.")
         check_names("training", TrainingOptions, self.training)
@@ -152,7 +154,7 @@ class SweepPlan:
         of_parts = {
             "M": options_of(model_class(self.model)),
             "O": set.intersection(*of_objectives),
-            "D": options_of(DATA[self.data].cls),
+            "D": named_loader(self.data)[0].options,
         }
         return [*_TRAINING, OBJECTIVE, *(f"{letter}.{name}" for letter, names in of_parts.items() for name in names)]
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 
 from ppgen.comparison.statistics import Interval, mean_interval
+from ppgen.errors import option
 from ppgen.files.documents import Seconds, WholeNumber
 from ppgen.files.jsonable import plain
 from ppgen.pages.brief import Brief
@@ -195,7 +196,8 @@ class Sweep(Brief):
         failed = [f"{cell.label}, seed {run.seed}: {run.sentence}" for cell in self.cells for run in cell.failed]
         said = [f"{len(failed)} of {len(self.runs)} runs failed. The first of them is {failed[0]}"] if failed else []
         num_left = len(self.left)
-        return [*said, *([f"{num_left} of {len(self.runs)} runs are left: go on with --resume."] if num_left else [])]
+        left = f"{num_left} of {len(self.runs)} runs are left: go on with {option('resume', True)}."
+        return [*said, *([left] if num_left else [])]
 
     def _of_the_best(self) -> list[str]:
         best = self.best

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, option
 from ppgen.files.documents import Document, Seconds, WholeNumber, parse_document, read_bytes
 
 __all__ = ["Line", "MetricsLog", "read_metrics", "score"]
@@ -76,7 +76,7 @@ class MetricsLog:
         except OSError as error:
             raise UsageError(
                 f"cannot write {self.path}: {error.strerror}; the last checkpoint is whole: make room and go on "
-                "with --resume."
+                f"with {option('resume', True)}."
             ) from error
         self.size += len(text)
 

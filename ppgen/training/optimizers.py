@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, option, shown
 from ppgen.objectives.objective import Player
 from ppgen.training.named import Named
 
@@ -79,7 +79,7 @@ class Optimizer(Named):
             raise UsageError(
                 f"the checkpoint's optimizer of player {shown(player.name)}, at turn {turn}, is not that of its "
                 f"{len(group['params'])} parameters: the checkpoint was edited; restore it, or train again into "
-                "another --out."
+                f"another {option('out')}."
             )
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in slots.items():

@@ -42,7 +42,11 @@ class Steps:
         self.learner, self.objective, self.draws, self.chunks = learner, objective, draws, chunks
         self.precision = options.precision
         self.choices = Choices()
-        self._eager = set(range(len(draws))) if options.eager else set()  # parts whose steps are not compiled
+        why = "" if options.eager else objective.why_eager
+        eager = options.eager or bool(why)
+        self._eager = set(range(len(draws))) if eager else set()  # parts whose steps are not compiled
+        if why:
+            warnings.warn(f"this pair trains eagerly, because {why}.", stacklevel=2)
         self._made: dict[Any, StepFunction] = {}
         self._num_particles: dict[Any, int] = {}
 

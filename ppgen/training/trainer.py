@@ -17,7 +17,7 @@ from pydantic import AfterValidator, AliasChoices, Field
 from torch import Tensor, nn
 
 from ppgen.data import Dataset
-from ppgen.errors import DivergedError, UsageError, shown
+from ppgen.errors import DivergedError, UsageError, option, shown
 from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.precision import check_precision
@@ -252,7 +252,7 @@ class Trainer:
         if facts.cursor != moves:
             raise UsageError(
                 f"the checkpoint has shown {facts.cursor} batches after {facts.turn} turns, expected {moves}: it was "
-                "edited; restore it, or train again into another --out."
+                f"edited; restore it, or train again into another {option('out')}."
             )
         load_state(self.learner, under("learner.", tensors))
         for player in self.players:

@@ -83,7 +83,7 @@ def test_nothing_done_is_said_and_has_no_best() -> None:
     found = sweep(cell(0.1, None), cell(0.2, None, status="left"))
     assert found.best is None
     assert found.words().startswith("No run is done. 1 of 2 runs failed.")
-    assert found.missing[-1] == "1 of 2 runs are left: go on with --resume."
+    assert found.missing[-1] == "1 of 2 runs are left: go on with resume=True."
 
 
 def test_a_sweep_is_short_in_a_console_flat_in_rows_and_plain_in_json() -> None:

@@ -133,7 +133,7 @@ def test_what_has_not_begun_when_the_budget_is_over_is_left_and_taken_up(monkeyp
     monkeypatch.setattr("ppgen.sweeps.core.time.monotonic", lambda: next(ticks, 0.0))
     found = swept(budget=1.0)
     assert [one.status for one in found.runs] == ["done", "left"]
-    assert found.missing == ["1 of 2 runs are left: go on with --resume."]
+    assert found.missing == ["1 of 2 runs are left: go on with resume=True."]
     assert swept(resume=True).num_done == 2
 
 

@@ -1,0 +1,212 @@
+"""Tables: columns by name, of a frame, a dict of arrays, a file; which of them are x, which is y, and of what kind.
+
+A column's kind is binary (0 and 1), counts (0, 1, 2, ...) or real, and that of y may be categorical: names of classes,
+which are numbered in their order.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.arguments import one_of
+from ppgen.data.sources import opened_alone, rows_of
+from ppgen.errors import UsageError, cut, setting, shown
+
+__all__ = ["Chosen", "Classes", "as_table", "check_complete", "is_text", "kind_found", "names_of"]
+
+MOST_CLASSES = 1000
+"""Whole numbers 0..C-1, each of which occurs, are names of classes up to so many."""
+
+
+def as_table(given: Any) -> Mapping[str, Any] | None:
+    """The columns of a frame, or the entries of a dict of arrays, by name; None: it is neither."""
+    pandas = sys.modules.get("pandas")  # who has a frame has imported it
+    if pandas is not None and isinstance(given, pandas.DataFrame):
+        return {str(name): given.iloc[:, place] for place, name in enumerate(given.columns)}
+    if not isinstance(given, Mapping):
+        return None
+    return {str(name): opened_alone(f"entry {shown(name)}", value) for name, value in given.items()}
+
+
+def names_of(given: Any) -> tuple[str, ...] | None:
+    """Names of columns: a list of them, or the text of one, ``[a, b]``, as a shell hands it on; None for None.
+
+    >>> names_of("[a, 'b c']"), names_of(["a", 0]), names_of("a")
+    (('a', 'b c'), ('a', '0'), ('a',))
+    """
+    if given is None:
+        return None
+    listed = given.strip("[]() ").split(",") if isinstance(given, str) else given
+    listed = [listed] if isinstance(listed, int) else listed
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str | int) for name in listed):
+        raise UsageError(f"columns must be a list of names, got {shown(given)}.")
+    return tuple(str(name).strip().strip("'\"") for name in listed)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a table is asked for.
+
+    Args:
+        columns: of x; None: all but the target.
+        target: the column of y; None: there is none.
+    """
+
+    columns: tuple[str, ...] | None = None
+    target: str | None = None
+
+    def entries(self, where: str, table: Mapping[str, Any]) -> tuple[Any, ...]:
+        """(x,) or (x, y) of a table: the columns side by side, and the target as it stands.
+
+        Without either, a table whose entries are not all columns of numbers is a batch's entries in their order.
+
+        Raises:
+            UsageError: it has no such column, or none that is left for x.
+        """
+        for name in (*(self.columns or ()), *([] if self.target is None else [self.target])):
+            one_of(f"{where} has no column", name, table)
+        if not table:
+            raise UsageError(f"{where} must have columns of numbers, and has none.")
+        if self == Chosen() and any(np.ndim(value) > 1 for value in table.values()):
+            return tuple(table.values())
+        x = self.columns or tuple(name for name in table if name != self.target)
+        if not x:
+            raise UsageError(f"{where} has the column {shown(self.target)} alone, and nothing for x: add columns.")
+        _check_numbers(where, {name: table[name] for name in x})
+        rows = [rows_of(f"column {shown(name)} of {where}", table[name]) for name in x]
+        whole = rows[0] if len(rows) == 1 and rows[0].ndim > 1 else _side_by_side(where, x, rows)
+        return (whole,) if self.target is None else (whole, table[self.target])
+
+    def kinds(self, table: Mapping[str, Any]) -> dict[str, str]:
+        """What each column of x holds, where all are columns of numbers."""
+        x = self.columns or tuple(name for name in table if name != self.target)
+        if any(np.ndim(table[name]) != 1 for name in x):
+            return {}
+        columns = {name: rows_of(name, table[name]) for name in x}
+        return {name: kind_found(column[:]) for name, column in columns.items()}
+
+
+def kind_found(x: Tensor) -> str:
+    """The kind of some numbers.
+
+    >>> [kind_found(torch.tensor(x)) for x in ([0.0, 1.0], [0.0, 7.0], [0.5, 1.0])]
+    ['binary', 'counts', 'real']
+    """
+    if bool(((x == 0) | (x == 1)).all()):
+        return "binary"
+    whole = not x.is_floating_point() or bool((x == x.round()).all())
+    return "counts" if whole and bool((x >= 0).all()) else "real"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The names of classes 0..C-1 in their order."""
+
+    names: tuple[Any, ...]
+
+    @classmethod
+    def found(cls, y: Any, asked: bool | None) -> Classes | None:
+        """Those of y, which is text, or holds the whole numbers 0..C-1; None: y holds numbers that are no names.
+
+        Args:
+            y: of the training data.
+            asked: whether y holds names, whatever it looks like; None: as said above.
+        """
+        values = np.asarray(y)
+        if asked is False or values.ndim != 1 or isinstance(y, np.ma.MaskedArray):
+            return None
+        if values.dtype.kind in "OUSb" or asked:
+            return cls(tuple(np.unique(_texts(values) if values.dtype.kind in "OUS" else values).tolist()))
+        whole = values.dtype.kind in "iu" and len(values) and values.min() == 0 and values.max() < MOST_CLASSES
+        numbers = np.unique(values) if whole else values[:0]
+        return cls(tuple(numbers.tolist())) if whole and len(numbers) == numbers[-1] + 1 else None
+
+    def numbered(self, where: str, y: Any) -> Tensor:
+        """The number of each name, (N,), int64.
+
+        Raises:
+            UsageError: a name is none of the training data's.
+        """
+        values = np.asarray(y)
+        values = _texts(values) if values.dtype.kind in "OUS" else values
+        known = np.array(self.names)
+        found = np.searchsorted(known, values).clip(max=len(known) - 1)
+        wrong = known[found] != values
+        if np.any(wrong):
+            raise UsageError(
+                f"the target of {where} is {shown(values[wrong][0].item())} in row {int(np.argmax(wrong))}, a class "
+                f"that the training data lack, which have {cut(', '.join(map(str, self.names)))}: leave such rows out."
+            )
+        return torch.from_numpy(found.astype(np.int64))
+
+    def __str__(self) -> str:
+        """The kind in words."""
+        if self.names in ((0, 1), (False, True)):
+            return "binary"
+        return f"categorical ({', '.join(map(str, self.names))})"
+
+
+def check_complete(where: str, name: str, y: Any) -> None:
+    """Check that a target has a value in every row.
+
+    Raises:
+        UsageError: it has not; the first such row is named.
+    """
+    missing = y.isna().to_numpy() if hasattr(y, "isna") else np.array([value is None for value in y])
+    if np.any(missing):
+        raise UsageError(
+            f"the target {shown(name)} of {where} has a missing value in row {int(np.argmax(missing))}: fill it in, or "
+            "leave the row out."
+        )
+
+
+def is_text(y: Any) -> bool:
+    """Whether y is an array, a series or a list of text."""
+    values = np.asarray(y) if hasattr(y, "__array__") and not isinstance(y, Tensor) else y
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    return kind in tuple("OUS") or (isinstance(y, list) and any(isinstance(value, str) for value in y))
+
+
+def _texts(values: Any) -> Any:
+    return np.array([str(value) for value in values])
+
+
+def _check_numbers(where: str, columns: Mapping[str, Any]) -> None:
+    """Columns of a frame hold numbers, and have no gaps."""
+    for name, rows in _of_pandas(columns):
+        from pandas.api.types import is_numeric_dtype
+
+        if not is_numeric_dtype(rows.dtype):
+            text = next((value for value in rows if isinstance(value, str)), rows.iloc[0] if len(rows) else "")
+            raise UsageError(
+                f"column {shown(name)} of {where} must hold numbers, and holds {shown(text)}: leave it out by naming "
+                f"those of x, {setting('D', 'columns', ['a', 'b'])}, turn it into numbers, or name it as y, "
+                f"{setting('D', 'target', name)}."
+            )
+        if bool(rows.isna().any()):
+            raise UsageError(
+                f"column {shown(name)} of {where} has a missing value in row {int(np.argmax(rows.isna()))}, the first "
+                f"of {int(rows.isna().sum())}: fill it in, leave such rows out, or leave the column out by naming "
+                f"those of x, {setting('D', 'columns', ['a', 'b'])}."
+            )
+
+
+def _of_pandas(columns: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    pandas = sys.modules.get("pandas")
+    yield from ((name, rows) for name, rows in columns.items() if pandas and isinstance(rows, pandas.Series))
+
+
+def _side_by_side(where: str, names: Sequence[str], rows: Sequence[Any]) -> Tensor:
+    """Columns (N,), or blocks of them (N, ...), as one matrix (N, D)."""
+    sizes = {name: len(part) if part.ndim else 0 for name, part in zip(names, rows, strict=True)}
+    if len(set(sizes.values())) > 1:
+        raise UsageError(f"the columns of {where} must have the same number of rows, got {shown(sizes)}.")
+    blocks = [part[:][:, None] if part.ndim == 1 else part[:].flatten(1) for part in rows]
+    return torch.cat(blocks, 1)
