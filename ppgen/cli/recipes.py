@@ -50,7 +50,7 @@ def reproduce_(
     """
     chosen = recipe(name)
     if chosen.budget is not None and not short:
-        say(f"about {chosen.budget.minutes:g} minutes on {chosen.budget.on}.")
+        say(f"this takes about {chosen.budget.words}.")
     folder = out or Path("runs", Path(name).stem)
     with told_how_to_resume(folder / CONFIG):
         found = reproduce(chosen.short() if short else chosen, folder, resume=resume, device=device, progress=True)

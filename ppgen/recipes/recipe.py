@@ -93,6 +93,11 @@ class Budget(Written):
     minutes: Annotated[Seconds, Field(gt=0)]
     on: Literal["one core", "two cores", "a GPU"]
 
+    @property
+    def words(self) -> str:
+        """``1 minute on two cores``."""
+        return f"{self.minutes:g} minute{'' if self.minutes == 1 else 's'} on {self.on}"
+
 
 class Published(Written):
     """Numbers that others reached, who, and how."""
@@ -174,7 +179,7 @@ def in_words(number: Number) -> str:
     """
     value, error = number if isinstance(number, tuple) else (number, 0.0)
     if not error:
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     digits = max(0, 1 - floor(log10(error)))
     return f"{value:,.{digits}f} ± {error:,.{digits}f}"
 

@@ -67,7 +67,7 @@ def test_a_number_is_written_to_two_digits_of_its_error() -> None:
         "0.9612 ± 0.0060",
         "751.7 ± 5.2",
         "-109.1",
-        "1,172.0",
+        "1,172",
         "0.24",
     ]
 
@@ -137,7 +137,7 @@ def test_a_recipe_is_trained_evaluated_diagnosed_and_held_against_what_was_publi
     assert likelihood.startswith("log_likelihood: published -2.00 ± 0.50, here -")
     assert likelihood.endswith(" (before: -3.5)")
     assert bound.startswith("valid_bound: here -")
-    assert "test, 5 data: 1 questions" in given.out
+    assert "test, 5 data: 1 question" in given.out
     assert "not what the recipe reaches" in given.out
     folder = Path("runs", "mine")
     assert {"config.json", "evaluation.json", "diagnosis.json", "checkpoint.safetensors"} <= set(files(folder))
