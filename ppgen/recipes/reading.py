@@ -60,11 +60,15 @@ class _Part(Document):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class _Data(_Part):
+    sha256: str | None = None
+
+
 class _OfRun(Document):
     """What a run's ``config.json`` says of its training."""
 
     model: _Part
-    data: _Part
+    data: _Data
     objective: _Part
     training: dict[str, Any]
 
@@ -73,7 +77,7 @@ class _OfRun(Document):
         parts = {part: getattr(self, part) for part in ("model", "data", "objective")}
         names = {part: one.name or "" for part, one in parts.items()}
         options = {f"{part}_options": one.options for part, one in parts.items()}
-        return Settings(**names, **options, training=self.training)
+        return Settings(**names, **options, training=self.training, sha256=self.data.sha256)
 
 
 def read_settings(file: Path) -> Settings:

@@ -12,6 +12,7 @@ import torch
 
 from ppgen.arguments import as_typed, check_fields, check_names
 from ppgen.data import Dataset, load_data
+from ppgen.errors import UsageError, shown
 from ppgen.factory import label_option, make_objective, make_pair, model_class
 from ppgen.machine.devices import choose_device
 from ppgen.machine.progress import say
@@ -42,6 +43,7 @@ class Job:
         training: those options of :class:`ppgen.training.options.TrainingOptions` that are given; others are as they
             are recommended, where the objective is, or their defaults. The seed is that of the initial parameters too.
         device: ``auto``, ``cpu``, ``cuda``.
+        sha256: of the data, where they are to be the very same.
     """
 
     model: str
@@ -52,6 +54,7 @@ class Job:
     objective_options: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -74,12 +77,21 @@ class Job:
             objective, options = None if self.objective is None else self.made_objective(), self.options
             torch.manual_seed(options.seed)
             data = named_data(self.data, self.data_options, self.model)
+            self._check_same(data)
             pair = named_pair(self.model, self.model_options, data)
             if objective is None:
                 objective, options, said = recommended(pair, data, self.objective_options, self.training)
                 if progress:
                     say(said)
             return fit_in(folder, pair, data, objective, options, place, self.device != "auto", progress)
+
+    def _check_same(self, data: Dataset) -> None:
+        if self.sha256 not in (None, data.sha256):
+            raise UsageError(
+                f"data {shown(self.data)} are not those that the file speaks of: their SHA-256 is "
+                f"{data.sha256[:12]}..., expected {str(self.sha256)[:12]}...; restore them, or name them on the line "
+                "to train on these."
+            )
 
     def made_objective(self) -> Objective:
         """The objective that is named.

@@ -25,6 +25,7 @@ class Settings:
         model, data, objective: their names; None: nobody said; "": something that has no name.
         model_options, data_options, objective_options: of each.
         training: options of :class:`ppgen.training.options.TrainingOptions`.
+        sha256: of the data, where they are to be the very same.
 
     >>> line, file = Settings(data="mnist", training={"lr": 0.1}), Settings(model="vae", data="digits")
     >>> line.over(file).job().data
@@ -38,6 +39,7 @@ class Settings:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     objective_options: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -59,7 +61,10 @@ class Settings:
             options = f"{part}_options"
             kept = getattr(base, options) if own is None or _tail(own) == _tail(other) else {}
             found |= {part: other if own is None else own, options: {**kept, **getattr(self, options)}}
-        return Settings(**found, training=over(base.training, self.training))
+        same_data = self.data is None and not self.data_options
+        return Settings(
+            **found, training=over(base.training, self.training), sha256=base.sha256 if same_data else self.sha256
+        )
 
     def job(self, device: str = "auto") -> Job:
         """The training.

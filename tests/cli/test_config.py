@@ -50,6 +50,15 @@ def test_options_of_a_file_hold_for_the_name_they_stand_with(capsys: Capture, a_
     assert config("b")["model"] == config("r")["model"]
 
 
+def test_other_data_than_those_of_the_run_are_refused_unless_the_line_names_them(capsys: Capture, a_run: Path) -> None:
+    text = Path("r/config.json").read_text()
+    Path("r/config.json").write_text(text.replace(config("r")["data"]["sha256"], "0" * 64))
+    said = run(capsys, "train", "--config", a_run / "config.json", "--out", "b").sentence
+    assert "data 'digits' are not those that the file speaks of" in said
+    assert not Path("b").exists()
+    assert run(capsys, "train", "--config", a_run / "config.json", "--data", "digits", "--out", "b").code == 0
+
+
 def test_a_recipe_and_a_file_of_ones_own_are_taken(capsys: Capture) -> None:
     Path("mine.toml").write_text('model.name = "linear_gaussian"\ndata.name = "linear_gaussian"\n')
     line = ["--steps", "1", "--eager"]
