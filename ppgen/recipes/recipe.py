@@ -57,11 +57,10 @@ class Evaluated(Written):
         return {name: value for name, value in asked.items() if value is not None}
 
     def short(self) -> Evaluated:
-        """Of a tenth of the particles, temperatures and samples, by 100 data."""
+        """Of a tenth of the particles, temperatures and samples."""
         return self.model_copy(
             update={
                 "particles": _tenth(self.particles),
-                "num_data": min(self.num_data or 100, 100),
                 "num_samples": self.num_samples and _tenth(self.num_samples),
                 "num_temperatures": None if self.exact or not self.log_z else _tenth(self.num_temperatures or 10_000),
             }
@@ -82,9 +81,8 @@ class Diagnosed(Written):
     questions: list[Annotated[str, AfterValidator(_check_question)]] | None = None
 
     def short(self) -> Diagnosed:
-        """Of a tenth of the draws, by 20 data."""
-        few = {"num_data": min(self.num_data or 20, 20), "num_particles": max(100, _tenth(self.num_particles))}
-        return self.model_copy(update=few)
+        """Of a tenth of the draws."""
+        return self.model_copy(update={"num_particles": max(100, _tenth(self.num_particles))})
 
 
 class Budget(Written):
@@ -172,16 +170,20 @@ class Recipe(Written):
 
 
 def in_words(number: Number) -> str:
-    """A number with its error, to two digits of the error, or to four digits.
+    """A number with its error, to two digits of the error, or to five digits; to no more than it is known to.
 
-    >>> in_words((-89.1432, 0.2312)), in_words((724.2, 4.9)), in_words(0.24)
-    ('-89.14 ± 0.23', '724.2 ± 4.9', '0.24')
+    >>> in_words((-89.1432, 0.2312)), in_words((-126.8, 0.4)), in_words(0.24)
+    ('-89.14 ± 0.23', '-126.8 ± 0.4', '0.24')
     """
     value, error = number if isinstance(number, tuple) else (number, 0.0)
     if not error:
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    digits = max(0, 1 - floor(log10(error)))
+        return f"{value:,.5g}" if abs(value) < 1000 else f"{value:,.0f}"
+    digits = min(max(0, 1 - floor(log10(error))), max(_decimals(value), _decimals(error)))
     return f"{value:,.{digits}f} ± {error:,.{digits}f}"
+
+
+def _decimals(value: float) -> int:
+    return len(f"{value:.12g}".partition(".")[2])
 
 
 def _tenth(value: int) -> int:

@@ -17,7 +17,7 @@ from ppgen.pairs import Program
 from ppgen.recipes import Recipe, read_recipe, recipe, recipes
 from ppgen.recipes.recipe import in_words
 from ppgen.recipes.table import families, markdown
-from ppgen.registry import DATA, MODELS, OBJECTIVES
+from ppgen.registry import DATA, MODELS
 from tests.cli_cases import RECIPE, files, run
 
 Capture: TypeAlias = pytest.CaptureFixture[str]
@@ -61,12 +61,15 @@ def test_every_model_has_an_objective_that_is_recommended_for_it(name: str) -> N
     assert objective.refuses(Program(pair.model, pair.guide), batch) is None
 
 
-def test_a_number_is_written_to_two_digits_of_its_error() -> None:
-    assert [in_words(one) for one in ((-89.1432, 0.2312), (0.9612, 0.006), (751.7, 5.2), -109.1, 1172, 0.24)] == [
+def test_a_number_is_written_to_two_digits_of_its_error_or_as_it_is_known() -> None:
+    assert [
+        in_words(one) for one in ((-89.1432, 0.2312), (0.961, 0.006), (225, 2), (-126.8, 0.4), -137.64, 1172, 0.24)
+    ] == [
         "-89.14 ± 0.23",
-        "0.9612 ± 0.0060",
-        "751.7 ± 5.2",
-        "-109.1",
+        "0.961 ± 0.006",
+        "225 ± 2",
+        "-126.8 ± 0.4",
+        "-137.64",
         "1,172",
         "0.24",
     ]
@@ -134,7 +137,7 @@ def test_a_recipe_is_trained_evaluated_diagnosed_and_held_against_what_was_publi
     given = run(capsys, "reproduce", "mine.toml", "--short")
     assert given.code == 0
     likelihood, bound = [line for line in given.out.splitlines() if ": here" in line or "here " in line]
-    assert likelihood.startswith("log_likelihood: published -2.00 ± 0.50, here -")
+    assert likelihood.startswith("log_likelihood: published -2.0 ± 0.5, here -")
     assert likelihood.endswith(" (before: -3.5)")
     assert bound.startswith("valid_bound: here -")
     assert "test, 5 data: 1 question" in given.out
@@ -143,7 +146,6 @@ def test_a_recipe_is_trained_evaluated_diagnosed_and_held_against_what_was_publi
     assert {"config.json", "evaluation.json", "diagnosis.json", "checkpoint.safetensors"} <= set(files(folder))
     assert json.loads((folder / "config.json").read_text())["training"]["steps"] == 3
     assert "holds a run already" in run(capsys, "reproduce", "mine.toml").sentence
-    assert run(capsys, "reproduce", "mine.toml", "--short", "--resume").code == 0
 
 
 def test_a_short_recipe_has_a_tenth_of_each(tmp_path: Path) -> None:
@@ -151,7 +153,6 @@ def test_a_short_recipe_has_a_tenth_of_each(tmp_path: Path) -> None:
     short = read_recipe(tmp_path / "mine.toml").short()
     assert isinstance(short, Recipe)
     assert short.training == {"steps": 3, "eager": True}
-    assert (short.evaluation.particles, short.evaluation.num_data, short.evaluation.log_z) == (2, 100, {})
+    assert (short.evaluation.particles, short.evaluation.num_data, short.evaluation.log_z) == (2, None, {})
     assert (short.diagnosis.num_data, short.diagnosis.num_particles) == (5, 100)
     assert recipe("rbm-binarized_mnist-long").short().evaluation.log_z == {"num_temperatures": 4000, "num_chains": 200}
-    assert all(one.name in OBJECTIVES for one in (short.objective,) if one is not None)
