@@ -87,8 +87,9 @@ def read_document(file: Path, kind: type[T], mend: str) -> T:
     Raises:
         UsageError: it cannot be read, or is not a ``kind``; the key is named.
     """
-    data: bytes | str = read_bytes(file, mend)
-    return parse_document(_of_toml(data, file, mend) if file.suffix == ".toml" else data, kind, str(file), mend)
+    data = read_bytes(file, mend)
+    text = _of_toml(data, file, mend) if file.suffix == ".toml" else data
+    return parse_document(text, kind, str(file), mend)
 
 
 def parse_document(data: bytes | str, kind: type[T], where: str, mend: str) -> T:
@@ -101,7 +102,7 @@ def parse_document(data: bytes | str, kind: type[T], where: str, mend: str) -> T
         _check_format(data, where)
         found: T = _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
     except ValidationError as error:
-        cause = "" if isinstance(kind, type) and issubclass(kind, Written) else "it was edited or cut; "
+        cause = "" if Written in getattr(kind, "__mro__", ()) else "it was edited or cut; "
         raise UsageError(f"{where} cannot be read: {_fault(error)}; {cause}{mend}.") from error
     return found
 

@@ -75,7 +75,7 @@ class _OfRun(Document):
     @property
     def settings(self) -> Settings:
         parts = {part: getattr(self, part) for part in ("model", "data", "objective")}
-        names = {part: one.name or "" for part, one in parts.items()}
+        names: dict[str, Any] = {part: one.name or "" for part, one in parts.items()}
         options = {f"{part}_options": one.options for part, one in parts.items()}
         return Settings(**names, **options, training=self.training, sha256=self.data.sha256)
 

@@ -153,7 +153,8 @@ class Recipe(Written):
     @property
     def numbers(self) -> list[str]:
         """The names of all numbers that it is about, those that were published first."""
-        return list(dict.fromkeys(name for one in (*self.published, *self.reached) for name in one.numbers))
+        named: list[Numbers] = [one.numbers for one in self.published] + [one.numbers for one in self.reached]
+        return list(dict.fromkeys(name for numbers in named for name in numbers))
 
     def short(self) -> Recipe:
         """The same in a tenth of the time or less, which does not reach the number.

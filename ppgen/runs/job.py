@@ -59,7 +59,7 @@ class Job:
     def __post_init__(self) -> None:
         check_fields(self)
         check_names("training", TrainingOptions, self.training)
-        assert self.options  # values are refused before anything is read
+        _ = self.options  # values are refused before anything is read
 
     @cached_property
     def options(self) -> TrainingOptions:

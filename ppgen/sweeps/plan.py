@@ -85,7 +85,7 @@ class SweepPlan:
         Raises:
             UsageError: a name or an option is unknown, a value is refused.
         """
-        parts: dict[str, dict[str, Any]] = {name: dict(getattr(self, name)) for name in (*_PARTS.values(), "training")}
+        parts: dict[str, Any] = {name: dict(getattr(self, name)) for name in (*_PARTS.values(), "training")}
         objective = str(self.objective)
         for key, value in cell.items():
             letter, _, name = key.rpartition(".")

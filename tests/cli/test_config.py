@@ -44,8 +44,8 @@ def test_what_stands_on_the_line_goes_before_what_the_file_says(capsys: Capture,
 
 
 def test_options_of_a_file_hold_for_the_name_they_stand_with(capsys: Capture, a_run: Path) -> None:
-    given = ["train", "--config", a_run / "config.json", "--objective", "elbo", "--out", "b"]
-    assert run(capsys, *given).code == 0
+    line = ["--objective", "elbo", "--out", "b"]
+    assert run(capsys, "train", "--config", a_run / "config.json", *line).code == 0
     assert config("b")["objective"] == {"name": "elbo", "options": {"num_particles": 1}}
     assert config("b")["model"] == config("r")["model"]
 
