@@ -8,7 +8,7 @@ suite, the command line and the tables of the documents read the registry and no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ppgen.arguments import checked, one_of, options_of
@@ -19,6 +19,7 @@ __all__ = [
     "DATA",
     "MODELS",
     "OBJECTIVES",
+    "Recommended",
     "Registry",
     "Spec",
     "register_data",
@@ -27,6 +28,23 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """What trains a model well where nobody says otherwise.
+
+    Args:
+        objective: a registered name.
+        options: of the objective.
+        training: of :class:`ppgen.training.options.TrainingOptions`. Steps hold for any number of data, epochs do not.
+        kinds: of data for which it holds, as :attr:`ppgen.DataSpec.observation` names them; none: for all.
+    """
+
+    objective: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,12 @@ class Spec:
     tags: tuple[str, ...] = ()
     tiny: Callable[[], Any] | None = None
     """A zero-argument factory of a seconds-fast case: ``(pair, batch)`` for a model, the objective for an objective."""
+    recommended: tuple[Recommended, ...] = ()
+    """Of a model: what is taken where no objective is named, the first that holds for the kind of data."""
+
+    def recommended_for(self, kind: str) -> Recommended | None:
+        """What is recommended for data of a kind; None: nothing is."""
+        return next((one for one in self.recommended if not one.kinds or kind in one.kinds), None)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -74,8 +98,10 @@ class Registry(Mapping[str, Spec]):
         link: str = "",
         tags: tuple[str, ...] = (),
         tiny: Callable[[], Any] | None = None,
+        recommended: Recommended | tuple[Recommended, ...] = (),
     ) -> Callable[[T], T]:
         """A decorator that enters a class under ``name``, or a loader, whose calls are checked from then on."""
+        each = recommended if isinstance(recommended, tuple) else (recommended,)
 
         def enter(cls: T) -> T:
             first = self._specs[name].cls if name in self else cls
@@ -85,7 +111,7 @@ class Registry(Mapping[str, Spec]):
                     "one."
                 )
             made = cls if isinstance(cls, type) else checked(cls)
-            self._specs[name] = Spec(name, made, summary, reference, year, link, tags, tiny)
+            self._specs[name] = Spec(name, made, summary, reference, year, link, tags, tiny, each)
             return made
 
         return enter

@@ -1,4 +1,4 @@
-"""The tables in the pages: models, objectives and data sets from the registry, and the rooms of the engine by level.
+"""The tables in the pages: models, objectives and data from the registry, recipes, the rooms of the engine by level.
 
 A page says where a table goes by two markers, each on a line of its own; what stands between them is ours::
 
@@ -13,10 +13,12 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ppgen.arguments import one_of
 from ppgen.errors import UsageError
+from ppgen.recipes.table import families, markdown
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
 
 __all__ = ["LEVELS", "main", "render", "stale", "table"]
@@ -25,14 +27,14 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "versions"),
     ("arguments", "user_code"),
     ("registry", "schedules", "files", "machine", "distributions"),
-    ("pairs", "data", "tables"),
+    ("pairs", "data"),
     ("layers", "chains", "posterior", "pages"),
     ("models", "objectives", "draws"),
     ("inference", "training", "evaluation", "factory"),
     ("diagnostics", "testing"),
     ("runs",),
-    ("comparison", "report"),
-    ("sweeps",),
+    ("comparison", "report", "recipes"),
+    ("sweeps", "tables"),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -87,6 +89,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "objectives": lambda: table(OBJECTIVES),
     "data": lambda: table(DATA),
     "rooms": rooms,
+    "recipes": markdown,
+    **{f"recipes_{family}": partial(markdown, family) for family in families()},
 }
 
 

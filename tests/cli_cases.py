@@ -19,6 +19,7 @@ __all__ = [
     "BRIEF",
     "COMPARE",
     "QUICK",
+    "RECIPE",
     "RESUME",
     "SMALL",
     "SWEEP",
@@ -72,8 +73,45 @@ BRIEF = {
     "compare": [word for word in COMPARE if word != "--train"],
     "sweep": SWEEP,
     "check": ["check", "linear_gaussian", "--data", "linear_gaussian", "--batch-size", "3"],
+    "recipes": ["recipes"],
+    "reproduce": ["reproduce", "mine.toml", "--short"],
 }
 """Every command with little to do, some on a run ``r``."""
+
+RECIPE = """
+[model]
+name = "linear_gaussian"
+options = { latent_dim = 1 }
+
+[data]
+name = "linear_gaussian"
+options = { num_features = 2, num_data = 50 }
+
+[objective]
+name = "elbo"
+
+[training]
+steps = 30
+eager = true
+
+[evaluation]
+particles = 20
+
+[diagnosis]
+num_data = 5
+num_particles = 100
+questions = ["importance"]
+
+[[published]]
+numbers = { log_likelihood = [-2, 0.5] }
+source = "somebody"
+
+[[reached]]
+numbers = { log_likelihood = -3.5, valid_bound = -3.6 }
+date = 2026-01-02
+machine = "an abacus"
+"""
+"""A recipe of under a second, to be written to ``mine.toml``."""
 
 USER_FILE = """
 import warnings

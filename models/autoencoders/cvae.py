@@ -23,7 +23,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["CVAE"]
 
@@ -41,6 +41,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://proceedings.neurips.cc/paper/2015/hash/8d55a249e6baa5c06772297520da2051-Abstract.html",
     tags=("continuous", "amortised", "conditional"),
     tiny=_tiny,
+    recommended=Recommended("elbo", training={"steps": 20_000, "batch_size": 100}),
 )
 class CVAE(Pair):
     """Conditional variational autoencoder. One batch is ``(x, y)``, x of shape (B, D), labels y of shape (B,).

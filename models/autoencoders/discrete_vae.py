@@ -29,7 +29,7 @@ from ppgen.layers.discrete_units import DiscreteUnits
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["DiscreteVAE"]
 
@@ -48,6 +48,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1611.01144",
     tags=("discrete", "amortised"),
     tiny=_tiny,
+    recommended=Recommended("vimco", {"num_particles": 5}, {"steps": 20_000, "batch_size": 50}),
 )
 class DiscreteVAE(Pair):
     """Variational autoencoder with discrete latents. One batch is ``(x,)``, x of shape (B, D).

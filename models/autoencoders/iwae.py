@@ -29,7 +29,7 @@ from ppgen.data import DataSpec
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["IWAE"]
 
@@ -47,6 +47,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1509.00519",
     tags=("continuous", "amortised", "hierarchical"),
     tiny=_tiny,
+    recommended=Recommended("iwelbo", {"num_particles": 5}, {"steps": 20_000, "batch_size": 100}),
 )
 class IWAE(Pair):
     """Autoencoder with two stochastic layers. One batch is ``(x,)``, x of shape (B, D).

@@ -47,7 +47,7 @@ from ppgen.layers.dense import glorot, make_activation
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal, Network, Networks
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["SSVAE"]
 
@@ -72,6 +72,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1406.5298",
     tags=("continuous", "discrete", "amortised", "semi-supervised"),
     tiny=_tiny,
+    recommended=Recommended("enumerate", training={"steps": 5_000, "batch_size": 120, "lr": 2e-3}),
 )
 class SSVAE(Pair):
     """Semi-supervised variational autoencoder. One batch is ``(x, y)``, or ``(x,)`` where no label is known.

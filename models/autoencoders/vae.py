@@ -27,7 +27,7 @@ from ppgen.data import DataSpec
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import Activation, ConditionalNormal, Network, Networks
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["VAE"]
 
@@ -46,6 +46,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1312.6114",
     tags=("continuous", "amortised"),
     tiny=_tiny,
+    recommended=Recommended("elbo", training={"steps": 20_000, "batch_size": 100}),
 )
 class VAE(Pair):
     """Variational autoencoder. One batch is ``(x,)``, x of shape (B, D).

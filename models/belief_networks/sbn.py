@@ -36,7 +36,7 @@ from ppgen.layers.discrete_units import AutoregressiveUnits, DiscreteUnits
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["SBN"]
 
@@ -55,6 +55,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1402.0030",
     tags=("discrete", "amortised", "hierarchical"),
     tiny=_tiny,
+    recommended=Recommended("vimco", {"num_particles": 5}, {"steps": 20_000, "batch_size": 50, "lr": 2e-3}),
 )
 class SBN(Pair):
     """Sigmoid belief network. One batch is ``(x,)``, x of shape (B, D).

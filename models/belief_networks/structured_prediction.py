@@ -38,7 +38,7 @@ from ppgen.layers.discrete_units import DiscreteUnits
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["StructuredPrediction"]
 
@@ -57,6 +57,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1406.2989",
     tags=("discrete", "conditional", "hierarchical"),
     tiny=_tiny,
+    recommended=Recommended("vimco", {"num_particles": 20}, {"steps": 20_000, "batch_size": 50}),
 )
 class StructuredPrediction(Pair):
     """The lower half of x given the upper half. One batch is ``(x,)``, x of shape (B, D), whole pictures.

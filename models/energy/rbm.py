@@ -34,7 +34,7 @@ from ppgen.data import DataSpec
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["RBM"]
 
@@ -53,6 +53,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://doi.org/10.1162/089976602760128018",
     tags=("energy-based", "discrete"),
     tiny=_tiny,
+    recommended=Recommended("pcd", training={"steps": 20_000, "batch_size": 100}),
 )
 class RBM(EnergyPair):
     """Restricted Boltzmann machine. One batch is ``(x,)``, x of shape (B, D).

@@ -33,7 +33,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.layers.dense import Maker, made_module
 from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["GAN"]
 
@@ -83,6 +83,19 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1406.2661",
     tags=("continuous", "implicit"),
     tiny=_tiny,
+    recommended=(
+        Recommended(
+            "wasserstein_gp",
+            {"hidden": (256, 256, 256), "critic_steps": 1},
+            {"steps": 5_000, "batch_size": 500},
+            kinds=("binary", "quantised"),
+        ),
+        Recommended(
+            "wasserstein_gp",
+            {"hidden": (64, 64), "weight": 0.1, "critic_steps": 2},
+            {"steps": 12_000, "batch_size": 128, "lr": 2e-3},
+        ),
+    ),
 )
 class GAN(Pair):
     """Generator of a GAN. One batch is ``(x,)``, x of shape (B, D).

@@ -29,7 +29,7 @@ from ppgen.arguments import Count, Positive
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["LinearGaussian"]
 
@@ -48,6 +48,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://doi.org/10.1111/1467-9868.00196",
     tags=("continuous", "amortised", "exact"),
     tiny=_tiny,
+    recommended=Recommended("elbo", training={"steps": 2_000, "batch_size": 100, "lr": 1e-2}),
 )
 class LinearGaussian(Pair):
     """Linear-Gaussian pair. One batch is ``(x,)``, x of shape (B, D).

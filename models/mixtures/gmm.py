@@ -37,7 +37,7 @@ from ppgen.data import DataSpec
 from ppgen.distributions.components import Bernoullis, Chosen, Components, DiagonalGaussians, FullGaussians
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["GMM"]
 
@@ -58,6 +58,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
     tags=("discrete", "mixture", "exact"),
     tiny=_tiny,
+    recommended=Recommended("elbo", training={"steps": 1_200, "batch_size": 500, "lr": 0.05}),
 )
 class GMM(Pair):
     """Mixture of Gaussians, or of Bernoullis for binary data. One batch is ``(x,)``, x of shape (B, D).

@@ -46,7 +46,7 @@ from ppgen.distributions.log_dirichlet import LogDirichlet
 from ppgen.errors import UsageError, shown
 from ppgen.layers.networks import MLP, BatchNorm
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["LDA"]
 
@@ -65,6 +65,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://www.jmlr.org/papers/v3/blei03a.html",
     tags=("continuous", "topics"),
     tiny=_tiny,
+    recommended=Recommended("elbo", training={"steps": 1_200, "batch_size": 200, "lr": 0.05}),
 )
 class LDA(Pair):
     """Latent Dirichlet allocation. One batch is ``(x,)``, x of shape (B, V): counts of words.

@@ -44,7 +44,7 @@ from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.errors import UsageError, shown
 from ppgen.layers.networks import MLP, BatchNorm
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["ProdLDA"]
 
@@ -63,6 +63,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1703.01488",
     tags=("continuous", "amortised", "topics"),
     tiny=_tiny,
+    recommended=Recommended("analytic_kl", training={"steps": 2_000, "batch_size": 200, "lr": 0.02}),
 )
 class ProdLDA(Pair):
     """ProdLDA. One batch is ``(x,)``, x of shape (B, V): counts of words.

@@ -1,4 +1,4 @@
-"""The command line: ``ppgen list | train | evaluate | sample | compare | sweep | check | report``.
+"""The command line: ``ppgen list | train | evaluate | sample | compare | sweep | check | report | reproduce``.
 
 Results go to standard output, everything else (progress, warnings, errors) to standard error. Exit codes: 0; 1 when
 ``check`` finds a broken rule or no run of a ``sweep`` is done; 2 for bad input, with one sentence on standard error;

@@ -18,6 +18,7 @@ from ppgen.cli.errors import explain
 from ppgen.cli.evaluate import evaluate
 from ppgen.cli.listing import list_
 from ppgen.cli.output import one_line_warnings, reader_gone, say, write_any_text
+from ppgen.cli.recipes import recipes_, reproduce_
 from ppgen.cli.report import report
 from ppgen.cli.sample import sample
 from ppgen.cli.sweep import sweep
@@ -40,6 +41,8 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
         "ppgen train vae --data digits --objective iwelbo -O num_particles=5 --out runs/vae",
         "ppgen train my.py:MyPair --data mnist --objective elbo -M hidden=[200,200] --steps 5000 --eager",
         "ppgen train vae --data digits --objective iwelbo -O num_particles=5 --out runs/vae --resume",
+        "ppgen train lda --data 20news",
+        "ppgen train --config runs/vae/config.json --seed 1 --out runs/again",
     ],
     evaluate: ["ppgen evaluate runs/vae --particles 5000", "ppgen evaluate runs/vae --split valid --json"],
     diagnose: ["ppgen diagnose runs/vae", "ppgen diagnose runs/vae --ask importance --particles 10000 --json"],
@@ -57,6 +60,8 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     ],
     check: ["ppgen check my.py:MyPair --data digits"],
     report: ["ppgen report runs/vae"],
+    recipes_: ["ppgen recipes", "ppgen recipes --json"],
+    reproduce_: ["ppgen reproduce vae-digits-iwelbo --out runs/vae", "ppgen reproduce lda-20news --short"],
 }
 for command, examples in EXAMPLES.items():
     app.command(command.__name__.rstrip("_"), epilog="\n\n".join(["Examples:", *map(escape, examples)]))(command)

@@ -23,17 +23,20 @@ __all__ = [
     "DataAgain",
     "DataMoved",
     "DataName",
+    "DataOrNone",
     "DataSettings",
     "Device",
     "Engines",
     "ModelAgain",
     "ModelName",
+    "ModelOrNone",
     "ModelSettings",
-    "ObjectiveName",
     "ObjectiveSettings",
     "OptimizerName",
+    "OptimizerOrNone",
     "RunFolder",
     "Schedule",
+    "ScheduleOrNone",
     "Threads",
     "Workers",
     "complete_objective",
@@ -124,15 +127,12 @@ def _keys(registry: Registry, named_by: str) -> Completion:
     return complete
 
 
-ModelName = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A name of `ppgen list models`, or path/to/file.py:Class for a pair of your own.",
-        autocompletion=_names(MODELS),
-        show_default=False,
-    ),
-]
+_MODEL = typer.Argument(
+    metavar="MODEL",
+    help="A name of `ppgen list models`, or path/to/file.py:Class for a pair of your own.",
+    autocompletion=_names(MODELS),
+    show_default=False,
+)
 _DATA = typer.Option(
     "--data",
     metavar="NAME|PATH",
@@ -141,17 +141,10 @@ _DATA = typer.Option(
     autocompletion=_names(DATA),
     show_default=False,
 )
+ModelName = Annotated[str, _MODEL]
+ModelOrNone = Annotated[str | None, _MODEL]
 DataName = Annotated[str, _DATA]
-ObjectiveName = Annotated[
-    str,
-    typer.Option(
-        "--objective",
-        metavar="NAME",
-        help="A name of `ppgen list objectives`.",
-        autocompletion=_names(OBJECTIVES),
-        show_default=False,
-    ),
-]
+DataOrNone = Annotated[str | None, _DATA]
 
 
 def _settings_option(flag: str, whose: str, example: str, complete: Completion) -> Any:
@@ -217,21 +210,21 @@ def _beginning(names: Iterable[str]) -> Callable[[str], list[str]]:
     return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
-OptimizerName = Annotated[
-    str,
-    typer.Option(
-        "--optimizer",
-        metavar="NAME(OPTION=VALUE)",
-        help=f"{', '.join(OPTIMIZERS)}, with options of torch.optim's: 'SGD(momentum=0.9)'.",
-        autocompletion=_beginning(OPTIMIZERS),
-    ),
-]
-Schedule = Annotated[
-    str,
-    typer.Option(
-        metavar="|".join([*CURVES, "NAME(...)"]),
-        help="Of the learning rate: cosine falls to zero; others are 'linear(1, 0.1, 1000)', a factor by steps, and "
-        "those of torch.optim.lr_scheduler: 'StepLR(step_size=1000)'.",
-        autocompletion=_beginning(NAMES),
-    ),
-]
+_OPTIMIZER = typer.Option(
+    "--optimizer",
+    metavar="NAME(OPTION=VALUE)",
+    help=f"{', '.join(OPTIMIZERS)}, with options of torch.optim's: 'SGD(momentum=0.9)'.",
+    autocompletion=_beginning(OPTIMIZERS),
+    show_default="Adam",
+)
+_SCHEDULE = typer.Option(
+    metavar="|".join([*CURVES, "NAME(...)"]),
+    help="Of the learning rate: cosine falls to zero; others are 'linear(1, 0.1, 1000)', a factor by steps, and "
+    "those of torch.optim.lr_scheduler: 'StepLR(step_size=1000)'.",
+    autocompletion=_beginning(NAMES),
+    show_default="cosine",
+)
+OptimizerName = Annotated[str, _OPTIMIZER]
+OptimizerOrNone = Annotated[str | None, _OPTIMIZER]
+Schedule = Annotated[str, _SCHEDULE]
+ScheduleOrNone = Annotated[str | None, _SCHEDULE]

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ppgen.files.jsonable import plain
-from ppgen.machine.ranks import speaks
+from ppgen.machine.progress import say
 
 __all__ = ["one_line_warnings", "print_json", "print_table", "reader_gone", "say", "stdout_kept_for", "write_any_text"]
 
@@ -33,12 +33,6 @@ def reader_gone() -> int:
     """Nobody reads standard output any more (``| head -1``): what is left goes nowhere; the exit code of a shell."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 128 + signal.SIGPIPE
-
-
-def say(sentence: str) -> None:
-    """One line to the user, on standard error; of several ranks one alone says it."""
-    if speaks():
-        print(f"ppgen: {sentence}", file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +18,6 @@ from ppgen.cli.options import (
     ModelName,
     ModelSettings,
     ObjectiveSettings,
-    OptimizerName,
-    Schedule,
     Threads,
     Workers,
     complete_objective,
@@ -29,7 +25,7 @@ from ppgen.cli.options import (
     short_name,
 )
 from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
-from ppgen.cli.train import DEFAULTS, BatchSize, ClipNorm, Eager, Epochs, Patience, Rate, Steps
+from ppgen.cli.training import takes_training, told_how_to_resume
 from ppgen.data.dataset import SPLITS
 from ppgen.errors import UsageError, shown
 from ppgen.machine.engines import engine_of
@@ -38,15 +34,14 @@ from ppgen.sweeps.grid import parse_grid
 from ppgen.sweeps.page import columns, row
 from ppgen.sweeps.plan import SweepPlan
 from ppgen.sweeps.result import Sweep
-from ppgen.training.options import TrainingOptions
 
 __all__ = ["sweep"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+@takes_training
 def sweep(
-    context: typer.Context,
     model: ModelName,
     data: DataName,
     objective: Annotated[
@@ -73,15 +68,8 @@ def sweep(
     model_options: ModelSettings = None,
     objective_options: ObjectiveSettings = None,
     data_options: DataSettings = None,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    batch_size: BatchSize = DEFAULTS.batch_size,
-    lr: Rate = DEFAULTS.lr,
-    optimizer: OptimizerName = str(DEFAULTS.optimizer),
-    schedule: Schedule = str(DEFAULTS.schedule),
-    clip_norm: ClipNorm = DEFAULTS.clip_norm,
-    patience: Patience = DEFAULTS.patience,
-    eager: Eager = False,
+    *,
+    training: Mapping[str, Any],
     seed: Annotated[int, typer.Option(help="The first of the seeds.")] = SweepPlan.seed,
     split: Annotated[
         str | None,
@@ -124,7 +112,7 @@ def sweep(
         model_options=settings("-M", model_options),
         data_options=settings("-D", data_options),
         objective_options=settings("-O", objective_options),
-        training=_given(context),
+        training=training,
         grid=parse_grid(grid or ()),
         seeds=seeds,
         seed=seed,
@@ -134,7 +122,7 @@ def sweep(
         device=device,
     )
     folder, seconds = out or Path("runs", f"{short_name(model)}-{short_name(data)}-sweep"), _seconds(budget)
-    with stdout_kept_for(as_json), _told_how_to_resume(folder):
+    with stdout_kept_for(as_json), told_how_to_resume(folder / RESULT, "the runs that are done"):
         where = engine_of(engine, workers, threads, gpus=device != "cpu")
         found = sweep_in(folder, plan, where, resume=resume, budget=seconds, progress=True)
     if as_json:
@@ -154,17 +142,6 @@ def _print(found: Sweep) -> None:
     print(found.directory / PAGE)
 
 
-def _given(context: typer.Context) -> dict[str, Any]:
-    """The options of training that are on the line: only these hold for all runs, and cannot be in the grid."""
-    names = [one.name for one in fields(TrainingOptions) if one.name in context.params and one.name != "seed"]
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return {
-        name: context.params[name]
-        for name, source in sources.items()
-        if source is not None and source.name == "COMMANDLINE"
-    }
-
-
 def _seconds(budget: str | None) -> float | None:
     """``90``, ``90s``, ``1.5m``, ``2h`` in seconds."""
     if budget is None:
@@ -173,14 +150,3 @@ def _seconds(budget: str | None) -> float | None:
     if found is None or float(found[1]) == 0:
         raise UsageError(f"--budget expects a time above zero, such as 90s, 30m or 2h, got {shown(budget)}.")
     return float(found[1]) * _UNITS[found[2]]
-
-
-@contextmanager
-def _told_how_to_resume(folder: Path) -> Iterator[None]:
-    """Say, when Ctrl-C stops it, how the sweep goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if (folder / RESULT).exists():
-            say(f"stopped; {folder} holds the runs that are done: go on with the same command and --resume.")
-        raise

@@ -2,137 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ppgen.cli.options import (
-    DataName,
+    DataOrNone,
     DataSettings,
     Device,
-    ModelName,
+    ModelOrNone,
     ModelSettings,
-    ObjectiveName,
     ObjectiveSettings,
-    OptimizerName,
-    Schedule,
+    complete_objective,
     settings,
     short_name,
 )
-from ppgen.cli.output import say
-from ppgen.errors import UsageError
+from ppgen.cli.training import takes_training, told_how_to_resume
 from ppgen.machine.ranks import stopping_together
 from ppgen.objectives.objective import Objective
+from ppgen.recipes.reading import read_settings
 from ppgen.runs.job import Job
 from ppgen.runs.run import CONFIG, Run
-from ppgen.training.options import TrainingOptions
+from ppgen.runs.settings import Settings
 
-__all__ = ["BatchSize", "ClipNorm", "Eager", "Epochs", "Patience", "Rate", "Steps", "train"]
-
-DEFAULTS = TrainingOptions()
-Epochs = Annotated[
-    int | None, typer.Option(help="Passes over the training data.", show_default=f"{DEFAULTS.epochs}, unless --steps")
-]
-Steps = Annotated[int | None, typer.Option(help="Turns of the loop, instead of --epochs.", show_default=False)]
-BatchSize = Annotated[int, typer.Option(help="Data in a batch.")]
-Rate = Annotated[float, typer.Option(help="Learning rate.")]
-ClipNorm = Annotated[
-    float | None, typer.Option(help="Largest norm of the gradient, per datum.", show_default="no limit")
-]
-Patience = Annotated[
-    int | None,
-    typer.Option(help="Stop after so many validations without a better bound.", show_default="never stop early"),
-]
-Seed = Annotated[int, typer.Option(help="Of the initial parameters and of training.")]
-Eager = Annotated[bool, typer.Option("--eager", help="Do not compile the steps: no wait, but slower.")]
-Precision = Annotated[str, typer.Option(help="Of matrix products: float32, tf32 (on GPUs that have it) or bf16.")]
-Chunk = Annotated[
-    int | None,
-    typer.Option(help="Most log-weights (data times particles) in memory at a time.", show_default="as many as fit"),
-]
-Out = Annotated[Path | None, typer.Option(help="Directory of the run.", show_default="runs/MODEL-DATA-OBJECTIVE")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")]
+__all__ = ["train"]
 
 
 @stopping_together
+@takes_training
 def train(
-    model: ModelName,
-    data: DataName,
-    objective: ObjectiveName,
+    model: ModelOrNone = None,
+    data: DataOrNone = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            metavar="NAME",
+            help="A name of `ppgen list objectives`.",
+            autocompletion=complete_objective,
+            show_default="what is recommended for the model on such data, with its options",
+        ),
+    ] = None,
     model_options: ModelSettings = None,
     objective_options: ObjectiveSettings = None,
     data_options: DataSettings = None,
-    epochs: Epochs = None,
-    steps: Steps = None,
-    batch_size: BatchSize = DEFAULTS.batch_size,
-    lr: Rate = DEFAULTS.lr,
-    optimizer: OptimizerName = str(DEFAULTS.optimizer),
-    schedule: Schedule = str(DEFAULTS.schedule),
-    clip_norm: ClipNorm = DEFAULTS.clip_norm,
-    patience: Patience = DEFAULTS.patience,
-    seed: Seed = DEFAULTS.seed,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What the line does not say: the config.json of a run, a recipe, or a TOML or JSON file like them.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    training: Mapping[str, Any],
     device: Device = "auto",
-    eager: Eager = False,
-    precision: Precision = DEFAULTS.precision,
-    chunk: Chunk = None,
-    out: Out = None,
-    resume: Resume = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the run.", show_default="runs/MODEL-DATA-OBJECTIVE")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
 ) -> None:
     """Train MODEL on a data set with an objective.
 
     The directory --out holds the run. Ctrl-C stops it, and the same command with --resume goes on with it, to the same
     bits as if it had not been stopped. Several processes train together under `torchrun -m ppgen train`.
     """
-    options = TrainingOptions(
-        **_length(epochs, steps),
-        batch_size=batch_size,
-        lr=lr,
-        optimizer=optimizer,
-        schedule=schedule,
-        clip_norm=clip_norm,
-        patience=patience,
-        seed=seed,
-        eager=eager,
-        precision=precision,  # type: ignore[arg-type]  # checked there
-        chunk=chunk,
-    )
-    job = Job(
+    line = Settings(
         model=model,
         data=data,
         objective=objective,
         model_options=settings("-M", model_options),
         data_options=settings("-D", data_options),
         objective_options=settings("-O", objective_options),
-        training=options,
-        device=device,
+        training=training,
     )
-    folder = out or Path("runs", "-".join([short_name(model), short_name(data), objective.rpartition(":")[2]]))
-    with _told_how_to_resume(folder):
+    job = (line if config is None else line.over(read_settings(config))).job(device)
+    folder = out or Path("runs", _name(job))
+    with told_how_to_resume(folder / CONFIG):
         run = job.train(folder, resume=resume, progress=True)
     if run.directory is not None:  # another rank has it
         print(f"{run.data}.")
-        named = (("--model", model), ("--data", data))
+        named = (("--model", job.model), ("--data", job.data))
         print(_summary(run, "".join(f" {flag} {name}" for flag, name in named if ".py:" in name)))
 
 
-@contextmanager
-def _told_how_to_resume(folder: Path) -> Iterator[None]:
-    """Say, when Ctrl-C stops it, how training goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if (folder / CONFIG).exists():
-            say(f"stopped; {folder} holds the run: go on with the same command and --resume.")
-        raise
-
-
-def _length(epochs: int | None, steps: int | None) -> dict[str, Any]:
-    if epochs is not None and steps is not None:
-        raise UsageError(f"--epochs {epochs} and --steps {steps} both set the length of training: give one of them.")
-    return {name: value for name, value in (("epochs", epochs), ("steps", steps)) if value is not None}
+def _name(job: Job) -> str:
+    """Of a run's folder."""
+    objective = [] if job.objective is None else [job.objective.rpartition(":")[2]]
+    return "-".join([short_name(job.model), short_name(job.data), *objective])
 
 
 def _summary(run: Run, again: str) -> str:

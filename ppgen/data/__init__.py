@@ -26,7 +26,8 @@ from ppgen.data import (
 )
 from ppgen.data.bars import bar_topics
 from ppgen.data.dataset import SPLITS, Dataset, Split
-from ppgen.data.disk_rows import DiskRows, on_disk
+from ppgen.data.disk_files import on_disk
+from ppgen.data.disk_rows import DiskRows
 from ppgen.data.given import as_dataset
 from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
 from ppgen.data.load import load_data, loader_options, named_loader

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from ppgen.arguments import Seed, one_of
 from ppgen.data.dataset import Dataset
-from ppgen.data.disk_rows import on_disk
+from ppgen.data.disk_files import on_disk
 from ppgen.data.spec import Observation
 from ppgen.data.user import dataset_from
 from ppgen.errors import UsageError, setting

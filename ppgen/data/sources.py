@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 from torch.utils.data import Dataset as TorchDataset
 
 from ppgen.data.dataset import SPLITS, Split
-from ppgen.data.disk_rows import DiskRows, on_disk, rows_of_memmap
+from ppgen.data.disk_files import on_disk, rows_of_memmap
+from ppgen.data.disk_rows import DiskRows
 from ppgen.data.formats import read_arrays, read_csv
 from ppgen.data.rows import Rows
 from ppgen.data.sparse import SparseRows, is_sparse, native

@@ -1,20 +1,23 @@
-"""The one reader of JSON that a run keeps: types and ranges are checked, and a fault is named by file and key.
+"""The one reader of documents, JSON that a run keeps and TOML or JSON that people write.
 
-What is read is declared by its owner, as a :class:`Document` or a dataclass. Keys that it does not declare are left as
-they are; a ``format`` above :data:`FORMAT` is of a later ppgen, and is refused before anything else is looked at.
+Types and ranges are checked, and a fault is named by file and key. What is read is declared by its owner, as a
+:class:`Document` or a dataclass, whose undeclared keys are left as they are, or as a :class:`Written`, where there are
+none. A ``format`` above :data:`FORMAT` is of a later ppgen, and is refused before anything else is looked at.
 """
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from ppgen.errors import UsageError, expected, shown
+from ppgen.arguments import one_of
+from ppgen.errors import UsageError, expected, first_sentence, shown
 from ppgen.files.jsonable import plain
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "Error",
     "Seconds",
     "WholeNumber",
+    "Written",
     "from_document",
     "parse_document",
     "read_bytes",
@@ -58,22 +62,34 @@ class Document(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
 
+class Written(Document):
+    """What people write: a key that is not declared is a slip, and is refused."""
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        for key in self.model_extra or ():
+            one_of("there is no key", key, type(self).model_fields)
+        return self
+
+
 class _Formatted(Document):
     format: WholeNumber = FORMAT
 
 
 def read_document(file: Path, kind: type[T], mend: str) -> T:
-    """The JSON document in ``file`` as a ``kind``.
+    """The document in ``file`` as a ``kind``.
 
     Args:
-        file: to read.
+        file: to read; TOML if it is named so, else JSON.
         kind: what it must be.
         mend: what the user can do if it is not, as the end of a sentence.
 
     Raises:
         UsageError: it cannot be read, or is not a ``kind``; the key is named.
     """
-    return parse_document(read_bytes(file, mend), kind, str(file), mend)
+    data = read_bytes(file, mend)
+    text = _of_toml(data, file, mend) if file.suffix == ".toml" else data
+    return parse_document(text, kind, str(file), mend)
 
 
 def parse_document(data: bytes | str, kind: type[T], where: str, mend: str) -> T:
@@ -86,7 +102,8 @@ def parse_document(data: bytes | str, kind: type[T], where: str, mend: str) -> T
         _check_format(data, where)
         found: T = _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
     except ValidationError as error:
-        raise UsageError(f"{where} cannot be read: {_fault(error)}; it was edited or cut; {mend}.") from error
+        cause = "" if Written in getattr(kind, "__mro__", ()) else "it was edited or cut; "
+        raise UsageError(f"{where} cannot be read: {_fault(error)}; {cause}{mend}.") from error
     return found
 
 
@@ -114,6 +131,14 @@ def read_bytes(file: Path, mend: str) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; {mend}.") from error
+
+
+def _of_toml(data: bytes, file: Path, mend: str) -> str:
+    """The same document in JSON, dates as text."""
+    try:
+        return json.dumps(tomllib.loads(data.decode()), default=str)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{file} cannot be read: it is no TOML ({first_sentence(error)}); {mend}.") from error
 
 
 def _check_format(data: bytes | str, where: str) -> None:

@@ -1,7 +1,8 @@
-"""Progress bars on standard error."""
+"""Progress bars, and lines to the user, on standard error."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -9,7 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn as Bar
 from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["bar", "track"]
+from ppgen.machine.ranks import speaks
+
+__all__ = ["bar", "say", "track"]
 
 T = TypeVar("T")
 
@@ -20,6 +23,12 @@ def bar(shown: bool = True) -> Progress:
     columns = TextColumn("{task.description}"), Bar(), TimeElapsedColumn(), TimeRemainingColumn()
     note = TextColumn("{task.fields[note]}")
     return Progress(*columns, note, console=console, disable=not (shown and console.is_terminal), transient=True)
+
+
+def say(sentence: str) -> None:
+    """One line to the user; of several ranks one alone says it."""
+    if speaks():
+        print(f"ppgen: {sentence}", file=sys.stderr, flush=True)
 
 
 def track(items: Sequence[T], description: str, shown: bool) -> Iterator[T]:

@@ -17,7 +17,7 @@ from ppgen.errors import UsageError, option, shown, within_memory
 from ppgen.factory import as_objective, defaults_of
 from ppgen.machine.devices import choose_device
 from ppgen.machine.entry import entry_point
-from ppgen.machine.progress import bar
+from ppgen.machine.progress import bar, say
 from ppgen.machine.ranks import joined, launched, stopping_together
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair, check_takes
@@ -28,6 +28,7 @@ from ppgen.pairs.tracing import Batch
 from ppgen.runs.alike import facts_of
 from ppgen.runs.config import CONFIG, describe, read_config
 from ppgen.runs.directory import claimed_run
+from ppgen.runs.recommended import recommended
 from ppgen.runs.record import Record
 from ppgen.runs.run import Run
 from ppgen.training.options import TrainingOptions
@@ -41,7 +42,7 @@ __all__ = ["fit", "fit_in"]
 def fit(
     pair: Any,
     data: Any,
-    objective: Any,
+    objective: Any = None,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -57,7 +58,9 @@ def fit(
         data: a data set; or data of your own, which reach the pair as they are, all of them to train on
             (:func:`ppgen.data.as_dataset`): x or (x, y, ...), a dict of them, a frame, a data set of torch's, a file;
             or a list of several, whose batches take turns.
-        objective: what to minimise, its registered name, or a ``pyro.infer.ELBO``, which trains eagerly.
+        objective: what to minimise, its registered name, or a ``pyro.infer.ELBO``, which trains eagerly; None: what is
+            recommended for a registered pair on such data, with its options of training in the place of their
+            defaults.
         out: directory for the record; None: nothing is written.
         resume: go on with the run in ``out``; one that has no checkpoint yet starts from the beginning.
         device: ``auto``, ``cpu``, ``cuda``.
@@ -71,7 +74,14 @@ def fit(
             (:mod:`ppgen.machine.ranks`), what stopped another.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    chosen, objective, place = _chosen(training, options), as_objective(objective), choose_device(device)
+    chosen, place = _chosen(training, options), choose_device(device)
+    if objective is None:
+        given = options if training is None else vars(training)
+        pair, data = as_pair(pair), as_dataset(data)
+        objective, chosen, said = recommended(pair, data, {}, given)
+        if progress:
+            say(said)
+    objective = as_objective(objective)
     with claimed_run(out, resume, writes=joined().first) as folder:
         return fit_in(folder, as_pair(pair), as_dataset(data), objective, chosen, place, device != "auto", progress)
 

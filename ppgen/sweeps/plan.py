@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from ppgen.arguments import Count, as_typed, check_fields, check_names, one_of, options_of
+from ppgen.arguments import Count, check_fields, check_names, one_of, options_of
 from ppgen.comparison.listing import Listed, parse_objectives
 from ppgen.data import Dataset, named_loader
 from ppgen.errors import UsageError, shown
@@ -86,7 +86,7 @@ class SweepPlan:
         Raises:
             UsageError: a name or an option is unknown, a value is refused.
         """
-        parts: dict[str, dict[str, Any]] = {name: dict(getattr(self, name)) for name in (*_PARTS.values(), "training")}
+        parts: dict[str, Any] = {name: dict(getattr(self, name)) for name in (*_PARTS.values(), "training")}
         objective = str(self.objective)
         for key, value in cell.items():
             letter, _, name = key.rpartition(".")
@@ -96,7 +96,7 @@ class SweepPlan:
                 parts["objective_options"] |= listed.options
             else:
                 parts[_PARTS[letter] if letter else "training"][name] = value
-        training = TrainingOptions(**as_typed(TrainingOptions, parts.pop("training")), seed=seed)
+        training = {**parts.pop("training"), "seed": seed}
         return Job(
             model=self.model, data=self.data, objective=objective, training=training, device=self.device, **parts
         )
@@ -162,7 +162,7 @@ class SweepPlan:
         """No two cells are the same training in other words."""
         seen: dict[str, Mapping[str, Any]] = {}
         for cell, job in zip(self.cells, jobs, strict=True):
-            objective, training = objective_config(job.made_objective()), job.training.to_json()
+            objective, training = objective_config(job.made_objective()), job.options.to_json()
             said = _said([training, objective, job.model_options, job.data_options])
             if said in seen:
                 raise UsageError(

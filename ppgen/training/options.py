@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from ppgen.machine.precision import Precision
 from ppgen.training.optimizers import Optimizer
 from ppgen.training.rates import read_rates
 
-__all__ = ["TrainingOptions"]
+__all__ = ["TrainingOptions", "over"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +90,14 @@ class TrainingOptions:
     def to_json(self) -> dict[str, Any]:
         """The options as ``config.json`` holds them, optimizer and schedule as text."""
         return {**vars(self), "optimizer": str(self.optimizer), "schedule": str(self.schedule)}
+
+
+def over(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of training, those given in the place of those of ``base``; a length, whichever, in that of a length.
+
+    >>> over({"epochs": 3, "lr": 0.1}, {"steps": 10})
+    {'lr': 0.1, 'steps': 10}
+    """
+    lengths = {"epochs", "steps"}
+    superseded = lengths if lengths & given.keys() else set()
+    return {**{name: value for name, value in base.items() if name not in superseded}, **given}

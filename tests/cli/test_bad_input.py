@@ -87,8 +87,8 @@ NUMBERS: dict[str, tuple[list[str], str]] = {
     "optimizer that is code": ([*QUICK, "--optimizer", "print(1)"], "expected an optimizer, such as SGD(momentum=0.9)"),
     "device": ([*QUICK, "--device", "tpu"], "expected a device (auto, cpu, cuda), got 'tpu'."),
     "device without memory": ([*QUICK, "--device", "meta"], "expected a device (auto, cpu, cuda), got 'meta'."),
-    "missing objective": (TRAIN[:4], "Missing option '--objective'; see `ppgen train --help`."),
-    "missing model": (["train"], "Missing argument 'MODEL'; see `ppgen train --help`."),
+    "missing data": (TRAIN[:2], "no data is named (--data NAME): write for example ppgen train vae --data digits"),
+    "missing model": (["train"], "no model is named (MODEL): write for example ppgen train vae --data digits"),
     "batch to check": (
         ["check", "vae", "--data", "digits", "--batch-size", "0"],
         "--batch-size must be at least 1, got 0.",

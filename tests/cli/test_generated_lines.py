@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ppgen.cli import app
 from ppgen.registry import DATA, MODELS, OBJECTIVES
-from tests.cli_cases import BRIEF, USER_FILE, check_line, copied
+from tests.cli_cases import BRIEF, RECIPE, USER_FILE, check_line, copied
 from tests.generated import generated
 from tests.test_generated_options import EMBEDDED, LISTS, SCHEDULES, TEXTS
 
@@ -36,6 +36,8 @@ MEANT: dict[str, st.SearchStrategy[str]] = {
     "run": st.sampled_from(PLACES),
     "out": st.sampled_from(PLACES),
     "repeat": st.sampled_from([*PLACES, "r/config.json"]),
+    "config": st.sampled_from([*PLACES, "mine.toml"]),
+    "name": st.sampled_from([*PLACES, "mine.toml", "nope"]),
     "model": st.sampled_from([*MODELS, "my.py:Mine", "my.py:NoSite", "my.py:", ":A", "none.py:A"]),
     "data": st.sampled_from(EMBEDDED),
     "objective": st.sampled_from(list(OBJECTIVES)),
@@ -97,6 +99,7 @@ def test_a_line_does_its_work_or_leaves_all_as_it_was(
     line = data.draw(lines_of(name))
     with copied(judged):
         Path("my.py").write_text(USER_FILE)
+        Path("mine.toml").write_text(RECIPE)
         check_line(capsys, *line)
 
 

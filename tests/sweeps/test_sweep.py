@@ -110,7 +110,7 @@ def test_a_run_that_fails_is_tried_again_and_no_other(monkeypatch: pytest.Monkey
     assert "expected a device" in found.runs[0].sentence
     trained = counted(monkeypatch)
     assert [one.status for one in swept(resume=True).runs] == ["done", "done"]
-    assert [job.training.lr for job in trained] == [1e-3]
+    assert [job.options.lr for job in trained] == [1e-3]
 
 
 def test_ctrl_c_stops_and_the_sweep_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_ctrl_c_stops_and_the_sweep_goes_on_where_it_was(monkeypatch: pytest.Mon
             swept()
     trained = counted(monkeypatch)
     assert swept(resume=True).num_done == 2
-    assert [job.training.lr for job in trained] == [1e-2]
+    assert [job.options.lr for job in trained] == [1e-2]
 
 
 def test_what_has_not_begun_when_the_budget_is_over_is_left_and_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_seeds_and_values_can_be_added_and_nothing_is_trained_twice(monkeypatch:
     trained = counted(monkeypatch)
     found = swept(grid={"lr": (1e-4, 1e-3, 1e-2)}, seeds=2, resume=True)
     assert found.num_done == 6
-    assert [(job.training.lr, job.training.seed) for job in trained] == [(1e-4, 0), (1e-4, 1), (1e-3, 1), (1e-2, 1)]
+    assert [(job.options.lr, job.options.seed) for job in trained] == [(1e-4, 0), (1e-4, 1), (1e-3, 1), (1e-2, 1)]
     assert set(first.runs) <= set(found.runs)
 
 
