@@ -3,24 +3,30 @@
     ELBO(x) = E_q [ log p(x | z) ] - sum_s E_q KL( q(z_s | .) || p(z_s | .) ),
 
 each KL exact given the latents drawn before it, where Pyro has it and the model's distribution of z_s does not depend
-on z_s itself through a latent that the guide draws later; the other sites are sampled, as in the ELBO. Same bound,
-same unbiased pathwise gradient; at most the variance of the likelihood's part. At least as good as sampling in
-most models, but no theorem: where q is the posterior, the sampled form with ``stl`` has variance zero and this one not.
+on z_s itself through a latent that the guide draws later; the other sites are sampled, as in the ELBO, and a warning
+says once which ones and why. Same bound, same unbiased pathwise gradient; at most the variance of the likelihood's
+part. At least as good as sampling in most models, but no theorem: where q is the posterior, the sampled form with
+``stl`` has variance zero and this one not.
 
 Kingma, Welling: Auto-Encoding Variational Bayes, ICLR 2014, eq. 7 (the second SGVB estimator).
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
 
 from torch import Tensor
 
 from ppgen.arguments import Count
+from ppgen.errors import shown
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import Scheduled
-from ppgen.pairs.divergence import divergences
-from ppgen.pairs.tracing import Particles
+from ppgen.pairs.divergence import divergences, sampled_sites
+from ppgen.pairs.structure import structure_key, untouched
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.registry import OBJECTIVES, register_objective
 
 __all__ = ["AnalyticKL"]
@@ -51,6 +57,23 @@ class AnalyticKL(Bound):
 
     num_particles: Scheduled[Count] = 1
 
+    def sampled_sites(self, program: Program, batch: Batch) -> dict[str, str]:
+        """The latents of a pair whose divergence is sampled, and of each why; empty: all of it is exact."""
+        with untouched(program):
+            one = run_particles(program, batch, 1)
+            found = sampled_sites(one)
+            return found if one.outside is None else found | sampled_sites(one.outside)
+
+    def check(self, program: Program, batch: Batch) -> None:
+        super().check(program, batch)
+        key = structure_key(program.model)
+        if key not in _SAID and (found := self.sampled_sites(program, batch)):
+            _SAID.add(key)
+            sites = "; ".join(f"{shown(name)}, for {why}" for name, why in found.items())
+            warnings.warn(
+                f"{type(self).__name__} samples some divergences, as ELBO does: that of {sites}.", stacklevel=2
+            )
+
     @property
     def target(self) -> Reduction:
         """The ELBO, whose expectation this has too."""
@@ -59,3 +82,7 @@ class AnalyticKL(Bound):
     def estimate(self, particles: Particles) -> Tensor:
         divergence = sum(divergences(particles))  # (K, B)
         return (particles.log_likelihood - divergence).mean(0)
+
+
+_SAID: WeakSet[Any] = WeakSet()
+"""Pairs of which it was said where their divergence is sampled."""

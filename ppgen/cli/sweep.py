@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -28,9 +27,9 @@ from ppgen.cli.options import (
     settings,
 )
 from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
+from ppgen.cli.times import seconds_of
 from ppgen.cli.train import DEFAULTS, BatchSize, ClipNorm, Eager, Epochs, Patience, Rate, Steps
 from ppgen.data.dataset import SPLITS
-from ppgen.errors import UsageError, shown
 from ppgen.machine.engines import engine_of
 from ppgen.sweeps.core import PAGE, RESULT, sweep_in
 from ppgen.sweeps.grid import parse_grid
@@ -40,8 +39,6 @@ from ppgen.sweeps.result import Sweep
 from ppgen.training.options import TrainingOptions
 
 __all__ = ["sweep"]
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def sweep(
@@ -132,7 +129,7 @@ def sweep(
         num_data=num_data,
         device=device,
     )
-    folder, seconds = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-sweep"), _seconds(budget)
+    folder, seconds = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-sweep"), seconds_of(budget)
     with stdout_kept_for(as_json), _told_how_to_resume(folder):
         where = engine_of(engine, workers, threads, gpus=device != "cpu")
         found = sweep_in(folder, plan, where, resume=resume, budget=seconds, progress=True)
@@ -162,16 +159,6 @@ def _given(context: typer.Context) -> dict[str, Any]:
         for name, source in sources.items()
         if source is not None and source.name == "COMMANDLINE"
     }
-
-
-def _seconds(budget: str | None) -> float | None:
-    """``90``, ``90s``, ``1.5m``, ``2h`` in seconds."""
-    if budget is None:
-        return None
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{0,9})?)([smh]?)", budget)
-    if found is None or float(found[1]) == 0:
-        raise UsageError(f"--budget expects a time above zero, such as 90s, 30m or 2h, got {shown(budget)}.")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 @contextmanager
