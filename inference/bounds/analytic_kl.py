@@ -3,10 +3,10 @@
     ELBO(x) = E_q [ log p(x | z) ] - sum_s E_q KL( q(z_s | .) || p(z_s | .) ),
 
 each KL exact given the latents drawn before it, where Pyro has it and the model's distribution of z_s does not depend
-on z_s itself through a latent that the guide draws later; the other sites are sampled, as in the ELBO, and a warning
-says once which ones and why. Same bound, same unbiased pathwise gradient; at most the variance of the likelihood's
-part. At least as good as sampling in most models, but no theorem: where q is the posterior, the sampled form with
-``stl`` has variance zero and this one not.
+on z_s itself through a latent that the guide draws later; the other sites are sampled, as in the ELBO
+(:meth:`AnalyticKL.sampled_sites` says which ones and why; a warning does, where none is exact). Same bound, same
+unbiased pathwise gradient; at most the variance of the likelihood's part. At least as good as sampling in most models,
+but no theorem: where q is the posterior, the sampled form with ``stl`` has variance zero and this one not.
 
 Kingma, Welling: Auto-Encoding Variational Bayes, ICLR 2014, eq. 7 (the second SGVB estimator).
 """
@@ -58,21 +58,24 @@ class AnalyticKL(Bound):
     num_particles: Scheduled[Count] = 1
 
     def sampled_sites(self, program: Program, batch: Batch) -> dict[str, str]:
-        """The latents of a pair whose divergence is sampled, and of each why; empty: all of it is exact."""
-        with untouched(program):
-            one = run_particles(program, batch, 1)
-            found = sampled_sites(one)
-            return found if one.outside is None else found | sampled_sites(one.outside)
+        """The latents of a pair whose divergence is sampled, and of each why; empty: all of it is exact.
+
+        >>> import ppgen, torch
+        >>> from ppgen.pairs import Program
+        >>> pair = ppgen.models.IWAE(ppgen.DataSpec("bits", 4, "binary"))
+        >>> AnalyticKL().sampled_sites(Program(pair.model, pair.guide), (torch.ones(2, 4),))
+        {'z1': "the model draws it given 'z2', which the guide draws after it"}
+        """
+        return _looked(program, batch)[0]
 
     def check(self, program: Program, batch: Batch) -> None:
         super().check(program, batch)
         key = structure_key(program.model)
-        if key not in _SAID and (found := self.sampled_sites(program, batch)):
+        sampled, exact = ({}, []) if key in _SAID else _looked(program, batch)
+        if sampled and not exact:
             _SAID.add(key)
-            sites = "; ".join(f"{shown(name)}, for {why}" for name, why in found.items())
-            warnings.warn(
-                f"{type(self).__name__} samples some divergences, as ELBO does: that of {sites}.", stacklevel=2
-            )
+            sites = "; ".join(f"{shown(name)}, for {why}" for name, why in sampled.items())
+            warnings.warn(f"{type(self).__name__} is ELBO here, and samples the divergence of {sites}.", stacklevel=2)
 
     @property
     def target(self) -> Reduction:
@@ -85,4 +88,13 @@ class AnalyticKL(Bound):
 
 
 _SAID: WeakSet[Any] = WeakSet()
-"""Pairs of which it was said where their divergence is sampled."""
+"""Pairs of which it was said that none of their divergences is exact."""
+
+
+def _looked(program: Program, batch: Batch) -> tuple[dict[str, str], list[str]]:
+    """The latents whose divergence is sampled, with why, and those of which it is exact."""
+    with untouched(program):
+        one = run_particles(program, batch, 1)
+        parts = [part for part in (one, one.outside) if part is not None]
+        sampled = {name: why for part in parts for name, why in sampled_sites(part).items()}
+    return sampled, [name for part in parts for name in part.latents if name not in sampled]
