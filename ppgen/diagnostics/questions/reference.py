@@ -43,8 +43,8 @@ from torch import Tensor
 
 from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.chains import PosteriorChains, joint_chains, posterior_chains
-from ppgen.diagnostics.distances import interval_distance, wasserstein_1, weighted_quantiles
 from ppgen.diagnostics.finding import Finding, Real, Status
+from ppgen.diagnostics.marginals import PROBABILITIES, Marginals, interval_errors, marginal_errors
 from ppgen.diagnostics.question import asks
 from ppgen.errors import UsageError
 from ppgen.evaluation.case import Case
@@ -56,12 +56,11 @@ from ppgen.pairs.looking import looked_at, looking
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["Compared", "Enumerated", "Marginals", "Sampled", "interval_errors", "marginal_errors", "reference"]
+__all__ = ["Compared", "Enumerated", "Sampled", "reference"]
 
 _NUM_DATA, _LEAST_DRAWS = 4, 1000
 _THRESHOLD, _BAD = 0.15, 0.3
 _SHARE = 0.95
-_PROBABILITIES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 _WIDEST, _CELLS, _OTHER = 500, 2**22, 200
 """Of latents of the whole data set: most numbers that are sampled; and most in all data at once, those of a datum's
@@ -77,30 +76,6 @@ _ADVICE = (
     "do not, the guide lacks mass where the posterior has it: a richer guide (full covariance, a flow)[, or an "
     "objective that covers more mass ({iwelbo, dreg, vimco, rws})]."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Marginals:
-    """A weighted sample of the latents of B data: ``values`` (N, B, F), float64, ``weight`` (N, B), sums to one."""
-
-    values: Tensor
-    weight: Tensor
-
-    def halves(self) -> tuple[Marginals, Marginals]:
-        """The first half of the sample and the second, each with weights that sum to one."""
-        values, weight = self.values.chunk(2), self.weight.chunk(2)
-        one, other = (Marginals(v, w / w.sum(0)) for v, w in zip(values, weight, strict=True))
-        return one, other
-
-    def quantiles(self) -> Tensor:
-        """(5, B, F): at 0.05, 0.25, 0.5, 0.75, 0.95."""
-        return weighted_quantiles(self.values, torch.tensor(_PROBABILITIES), self.weight[..., None])
-
-    def sd(self) -> Tensor:
-        """Standard deviations, (B, F)."""
-        weight = self.weight[..., None]
-        mean = (weight * self.values).sum(0)
-        return (weight * (self.values - mean).square()).sum(0).sqrt()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,16 +162,6 @@ def reference(case: Case) -> Finding[Sampled | Enumerated] | None:
     )
 
 
-def interval_errors(one: Marginals, other: Marginals) -> Tensor:
-    """V of every marginal, (B, F)."""
-    return interval_distance(one.values, other.values, one.weight[..., None], other.weight[..., None])
-
-
-def marginal_errors(one: Marginals, other: Marginals) -> Tensor:
-    """W1 of every marginal, (B, F)."""
-    return wasserstein_1(one.values, other.values, one.weight[..., None], other.weight[..., None])
-
-
 def _of_each(case: Case) -> tuple[_Reference, tuple[Tensor, Tensor]]:
     """The latents of a few data: the reference, and draws of the guide with their log-weights."""
     case.check_divisible("a reference posterior")
@@ -235,7 +200,7 @@ def _check_joint(names: list[str], one: Particles) -> None:
     for name in names:
         if one.guide_sites[name]["fn"].support.is_discrete:
             raise UsageError(f"{name!r} is discrete and of the whole data set: NUTS moves continuous latents alone.")
-    size, cells = _shared(one)[0].shape[-1], num_rows(one.batch) * (datum_width(one) + _OTHER)
+    size, cells = _shared(one)[0].shape[-1], _width(one) + num_rows(one.batch) * _OTHER
     if size > _WIDEST or cells > _CELLS:
         raise UsageError(
             f"{', '.join(names)} have {size:,} numbers, given {num_rows(one.batch):,} data, which is more than the "
@@ -316,12 +281,17 @@ def _guide(case: Case, few: Batch) -> tuple[Tensor, Tensor]:
 def _guide_of_all(case: Case, batch: Batch, one: Particles) -> tuple[Tensor, Tensor]:
     """The same of the latents that all data share, (K, 1, F) and (K, 1)."""
     num = max(case.num_particles, _LEAST_DRAWS)
-    block = max(1, _CELLS // (num_rows(batch) * datum_width(one)))
+    block = max(1, _CELLS // _width(one))
     with looking(case.pair), pyro.validation_enabled(False):
         starts = track(range(0, num, block), "posterior", case.progress)
         runs = [_shared(run_particles(one.program, batch, min(block, num - done))) for done in starts]
     values, log_w = (torch.cat(parts) for parts in zip(*runs, strict=True))
     return values, log_w
+
+
+def _width(one: Particles) -> int:
+    """Numbers in the largest site, of all data together."""
+    return datum_width(one) * one.log_w.shape[1]
 
 
 def _shared(particles: Particles) -> tuple[Tensor, Tensor]:
@@ -358,7 +328,7 @@ def _details(
     return found.details(
         data=found.rows,
         names=list(found.names),
-        probabilities=list(_PROBABILITIES),
+        probabilities=list(PROBABILITIES),
         quantiles={name: q.tolist() for name, q in {"reference": exact, **quantiles}.items()},
         interval_error={name: error.tolist() for name, error in errors.items()},
         noise={name: _noise(guide, found) for name, guide in guides.items()},
