@@ -25,7 +25,6 @@ from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import brought_to
-from ppgen.pairs.rows import num_rows
 
 __all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
 
@@ -91,9 +90,8 @@ def diagnose(
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     at_least("num_particles", num_particles, 2)
-    what = f"a diagnosis of {num_rows(batch)} data with K = {num_particles} particles"
     findings: list[Finding] = []
-    with within_memory(what, _SMALLER), seeded(seed):
+    with seeded(seed):
         case = Case(
             pair=as_pair(pair),
             data=data,
@@ -154,8 +152,9 @@ def _left_out(pair: Pair) -> str:
 def _answer(question: Question, case: Case, budget: float | None) -> Finding | None:
     """The finding; its numbers do not depend on which other questions there are, nor on what they raise."""
     torch.manual_seed(case.seed)
+    what = f"a diagnosis of {case.num_data} data with K = {case.num_particles} particles"
     try:
-        with within_memory("it", _SMALLER), in_seconds(budget):
+        with within_memory(what, _SMALLER), in_seconds(budget):
             return question(case)
     except Exception as error:
         _LOG.debug("%s has no answer", question.name, exc_info=True)

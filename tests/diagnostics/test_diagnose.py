@@ -387,7 +387,10 @@ def test_arguments_that_are_no_columns_are_diagnosed_as_they_are(
         ppgen.diagnose(pair, (x, 0.5, lengths), split="test")
 
 
-def test_a_model_without_arguments_is_diagnosed() -> None:
+def test_a_model_without_arguments_is_diagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = ChainBudget(num_chains=2, warmup=50, num_draws=150)
+    monkeypatch.setattr("ppgen.diagnostics.chains.ChainBudget", lambda: budget)
+
     def model() -> None:
         bias = pyro.sample("bias", dist.Normal(0.0, 1.0))
         pyro.sample("seen", dist.Normal(bias, 1.0), obs=torch.tensor(0.7))

@@ -277,7 +277,6 @@ def _guide(case: Case, few: Batch) -> tuple[Tensor, Tensor]:
     return values, log_w
 
 
-@torch.no_grad()
 def _guide_of_all(case: Case, batch: Batch, one: Particles) -> tuple[Tensor, Tensor]:
     """The same of the latents that all data share, (K, 1, F) and (K, 1)."""
     num = max(case.num_particles, _LEAST_DRAWS)
