@@ -10,6 +10,7 @@ Of a pair with continuous latents of its data this says: Take a richer guide, or
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ def advised(case: Case, advice: str) -> str:
     """The advice for the pair at hand: see above. :meth:`ppgen.Objective.refuses` is asked of each objective."""
     program, few = Program(case.pair.model, case.pair.guide), case.first(2)
 
+    @functools.cache
     def trains(name: str) -> bool:
         name, *options = name.split()
         try:
