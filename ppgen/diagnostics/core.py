@@ -79,10 +79,10 @@ def diagnose(
         UsageError: a pair without data, an unknown split or question, num_data not between 2 and the split's size,
             num_particles < 2, a budget that is not above 0.
     """
-    options = {"split": split, "num_data": num_data, "num_particles": num_particles, "questions": questions}
-    options |= {} if keep is None else {"keep": keep}
+    options: dict[str, Any] = {"split": split, "num_data": num_data, "num_particles": num_particles}
+    options |= {"questions": questions, "budget": budget, **({} if keep is None else {"keep": keep})}
     if data is None:
-        return _of_run(pair, **options, budget=budget, seed=seed, progress=progress)
+        return _of_run(pair, **options, seed=seed, progress=progress)
     asked = _asked(questions)
     if budget is not None:
         kind_of(Positive).read("budget", budget)

@@ -17,6 +17,7 @@ from ppgen.errors import shown
 from ppgen.pairs.parameters import isolated, kept_buffers, owner
 from ppgen.pairs.sampling import unconditioned
 from ppgen.pairs.sites import is_point, raw_log_prob
+from ppgen.pairs.structure import handled
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.pairs.transformed import NO_INVERSE
 
@@ -31,13 +32,6 @@ class Watch:
     ``first``: a sentence on the first site whose value or log-probability is not finite, in the order in which they
     run, with the parameter of its distribution that is not; empty: there is none. An implicit pair's model, which
     states no density, is judged by its draws.
-
-    >>> import ppgen
-    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"))
-    >>> watch = Watch()
-    >>> _ = run_particles(watch.over(Program(pair.model, pair.guide)), (torch.full((4, 3), torch.inf),), 2)
-    >>> watch.first
-    "the value of site 'z' of the guide is not finite (its loc is not)"
     """
 
     def __init__(self) -> None:
@@ -45,13 +39,12 @@ class Watch:
 
     def over(self, program: Program) -> Program:
         """The same program, watched."""
-        functions = {kind: self._watched(getattr(program, kind), kind) for kind in ("guide", "model")}
-        return replace(program, **functions)
+        return replace(
+            program, model=self._watched(program.model, "model"), guide=self._watched(program.guide, "guide")
+        )
 
     def _watched(self, function: Callable[..., Any], kind: str) -> Callable[..., Any]:
-        seen = _Sites(self, kind, bool(getattr(owner(function), "implicit", False)))(function)
-        seen.structure_of = function  # looked at once, not again
-        return seen  # type: ignore[no-any-return]  # pyro's is untyped
+        return handled(_Sites(self, kind, bool(getattr(owner(function), "implicit", False))), function)
 
 
 class _Sites(Messenger):
@@ -73,7 +66,14 @@ class _Sites(Messenger):
 
 
 def first_nonfinite(program: Program, batch: Batch) -> str:
-    """What :class:`Watch` says of one particle of a program; :data:`ALL_FINITE` where there is no such site."""
+    """What :class:`Watch` says of one particle of a program; :data:`ALL_FINITE` where there is no such site.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"))
+    >>> _ = torch.nn.init.constant_(pair.log_noise, torch.inf)
+    >>> first_nonfinite(Program(pair.model, pair.guide), (torch.zeros(4, 3),))
+    "the log-probability of site 'x' of the model is not finite (its scale is not)"
+    """
     watch = Watch()
     watched = watch.over(program)
     still = kept_buffers(program.model, program.guide)

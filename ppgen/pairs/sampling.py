@@ -24,6 +24,7 @@ from ppgen.pairs.parameters import isolated, owner
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import num_rows, x_of
 from ppgen.pairs.sites import Site, data_frame, drawn_site, is_latent
+from ppgen.pairs.structure import handled
 from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
@@ -190,9 +191,7 @@ def simulated(particles: Particles, needed_by: str) -> tuple[Program, Batch]:
             batch[place] = seen[name]
         elif particles.latents:
             raise _not_held(name, needed_by)
-    model = _Observing(seen)(program.model)
-    model.structure_of = program.model  # looked at once, not for each data set
-    return replace(program, model=model), tuple(batch)
+    return replace(program, model=handled(_Observing(seen), program.model)), tuple(batch)
 
 
 class _Observing(Messenger):

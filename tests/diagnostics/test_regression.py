@@ -6,19 +6,25 @@ from torch import Tensor
 
 import ppgen
 import ppgen.diagnostics.questions.global_calibration as vsbc
-from ppgen.diagnostics.chains import ChainBudget, joint_chains
+from ppgen.diagnostics.chains import ChainBudget, PosteriorChains, joint_chains
 from ppgen.diagnostics.questions.global_calibration import global_shares
 from ppgen.diagnostics.questions.reference import _guide_of_all
 from ppgen.evaluation.case import Case
-from ppgen.pairs.looking import looked_at
+from ppgen.pairs.looking import looked_at, seeded
+from ppgen.pairs.tracing import Batch, Program, run_particles
 from tests.diagnostics.regression import Regression, table
 
-SHORT = ChainBudget(num_chains=2, warmup=60, num_draws=200)
+
+@pytest.fixture(scope="module")
+def chains() -> PosteriorChains:
+    with seeded(0):
+        return joint_chains(Regression(*table()), table(), ChainBudget(num_chains=2, warmup=60, num_draws=300))
 
 
-@pytest.fixture(autouse=True)
-def short_chains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppgen.diagnostics.chains.ChainBudget", lambda: SHORT)
+@pytest.fixture
+def drawn_before(chains: PosteriorChains, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question is given these chains: whatever the guide, the posterior is the same."""
+    monkeypatch.setattr("ppgen.diagnostics.questions.reference.joint_chains", lambda *given, **more: chains)
 
 
 def test_a_site_of_one_number_a_datum_is_checked_as_any_other() -> None:
@@ -30,17 +36,16 @@ def test_a_site_of_one_number_a_datum_is_checked_as_any_other() -> None:
     assert found["posterior_predictive"].details.num_data == 30
 
 
-def test_chains_of_latents_that_all_data_share_draw_their_posterior() -> None:
+def test_chains_of_latents_that_all_data_share_draw_their_posterior(chains: PosteriorChains) -> None:
     """Five Monte Carlo standard errors."""
-    pair = Regression(*table())
-    torch.manual_seed(0)
-    found = joint_chains(pair, table(), SHORT)
-    assert (found.draws.shape, found.names) == (torch.Size([2, 200, 1, 2]), ("w[0]", "w[1]"))
+    pair, found = Regression(*table()), chains
+    assert (found.draws.shape, found.names) == (torch.Size([2, 300, 1, 2]), ("w[0]", "w[1]"))
     sd = torch.linalg.vector_norm(pair.lower.tril(-1) + pair.log_scale.exp().diag(), dim=1)  # (D,)
     error = 5 * sd / found.effective_sample_size[0].sqrt()
     assert ((found.draws.mean((0, 1, 2)) - pair.loc).abs() < error).all()
 
 
+@pytest.mark.usefixtures("drawn_before")
 @pytest.mark.parametrize(("scale", "status"), [(1.0, "good"), (0.3, "bad")])
 def test_a_guide_of_latents_that_all_data_share_is_held_against_nuts(scale: float, status: str) -> None:
     pair = Regression(*table(), scale=scale)
@@ -75,7 +80,7 @@ def test_refits_do_not_hang_on_how_a_model_says_what_it_observes(seen: object, m
     observed: list[Tensor] = []
     plain = vsbc._fit
 
-    def fit(pair: Regression, program: vsbc.Program, batch: vsbc.Batch, num_steps: int) -> tuple[Tensor, list[str]]:
+    def fit(pair: Regression, program: Program, batch: Batch, num_steps: int) -> tuple[Tensor, list[str]]:
         observed.append(looked_at_sites(program, batch)["y"]["value"])
         return plain(pair, program, batch, num_steps)
 
@@ -89,6 +94,6 @@ def test_refits_do_not_hang_on_how_a_model_says_what_it_observes(seen: object, m
     assert float(observed[0].std()) < 5  # of the model itself, not twice its data
 
 
-def looked_at_sites(program: vsbc.Program, batch: vsbc.Batch) -> dict[str, dict[str, Tensor]]:
-    sites: dict[str, dict[str, Tensor]] = dict(vsbc.run_particles(program, batch, 1).model_sites)
+def looked_at_sites(program: Program, batch: Batch) -> dict[str, dict[str, Tensor]]:
+    sites: dict[str, dict[str, Tensor]] = dict(run_particles(program, batch, 1).model_sites)
     return sites

@@ -92,7 +92,7 @@ def test_what_is_masked_out_may_be_infinite() -> None:
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
-            with pyro.poutine.mask(mask=x > 0):
+            with pyro.poutine.mask(mask=torch.BoolTensor(x > 0)):
                 pyro.sample("x", dist.Normal(torch.where(x > 0, z, torch.nan), 1.0, validate_args=False), obs=x)
 
     def guide(x: Tensor) -> None:
