@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import pkgutil
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ppgen.cli import app
 from ppgen.errors import UsageError, blame, nearest, users_line
+from ppgen.registry import OBJECTIVES
 from ppgen.schedules import parse_schedule
 
 HERE = Path(__file__)
@@ -43,3 +49,36 @@ def test_a_name_that_is_nested_too_deep_to_be_written_has_no_near_one() -> None:
     for _ in range(10_000):
         deep = [deep]
     assert nearest(deep, ["Adam"]) == ": Known names: Adam."
+
+
+def refusals() -> Iterator[tuple[Path, str]]:
+    """The texts of every UsageError that is raised by name, as the sources have them."""
+    for folder in ("ppgen", "models", "inference"):
+        for file in sorted((HERE.parents[1] / folder).glob("**/*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("UsageError", "DivergedError"):
+                    parts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                    yield file, " ".join(part for part in parts if isinstance(part, str))
+
+
+def found(name: str) -> bool:
+    """Whether a dotted name is a module or what one holds."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def test_a_refusal_points_to_words_that_exist() -> None:
+    """Functions and modules, commands, objectives beside which `such as` stands; not what only a class declares."""
+    texts = list(refusals())
+    assert len(texts) > 200
+    names = {name.rstrip(".") for _, text in texts for name in re.findall(r"\bppgen(?:\.\w+)+", text)}
+    assert {name for name in names if not found(name)} == set()
+    commands = {one for _, text in texts for one in re.findall(r"`ppgen (\w+)", text)}
+    assert commands <= {command.name for command in app.registered_commands}
+    assert [(file.name, text) for file, text in texts if re.search(r"\bneeds_\w+", text)] == []
+    such = {one for _, text in texts for one in re.findall(r"objective[\w -]*, such as '(\w+)'", text)}
+    assert such
+    assert such <= set(OBJECTIVES)

@@ -17,7 +17,7 @@ from ppgen.cli.embed import embed
 from ppgen.cli.errors import explain
 from ppgen.cli.evaluate import evaluate
 from ppgen.cli.listing import list_
-from ppgen.cli.output import one_line_warnings, reader_gone, say, write_any_text
+from ppgen.cli.output import one_line_warnings, reader_gone, say, tracebacks_shown, write_any_text
 from ppgen.cli.recipes import recipes_, reproduce_
 from ppgen.cli.report import report
 from ppgen.cli.sample import sample
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on ``arguments`` (the process's own by default); returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     write_any_text()
-    with one_line_warnings(), shell():
+    with one_line_warnings(), shell(), tracebacks_shown("--debug" in given):
         try:
             code = app([a for a in given if a != "--debug"], prog_name="ppgen", standalone_mode=False)
             print(end="", flush=True)  # here, where what goes wrong can be said

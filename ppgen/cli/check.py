@@ -27,7 +27,8 @@ def check(
 ) -> None:
     """Check that MODEL keeps the contract of a pair.
 
-    A table says which rule is broken, where, and what to do. The exit code is 1 if one is.
+    One line says how many rules hold. Where one is broken the exit code is 1, and a table says which, where, and what
+    to do.
     """
     at_least("--batch-size", batch_size, 1)
     from ppgen.testing import check_pair  # the checks are loaded for this command alone
@@ -40,8 +41,10 @@ def check(
     if as_json:
         print_json({"model": model, "data": data, "ok": report.ok, "results": [asdict(r) for r in report.results]})
     else:
-        rows = [(r.rule, r.verdict, _place(r.where, r.message), r.advice) for r in report.results]
-        print_table(("rule", "verdict", "where", "what to do"), rows)
+        if not report.ok:
+            rows = [(r.rule, r.verdict, _place(r.where, r.message), r.advice) for r in report.results]
+            print_table(("rule", "verdict", "where", "what to do"), rows)
+        print(f"{model}: {report.summary}")
     raise typer.Exit(0 if report.ok else 1)
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder
-from ppgen.cli.output import print_json, print_table, stdout_kept_for
+from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
+from ppgen.cli.times import seconds_of
 from ppgen.data.dataset import SPLITS
 from ppgen.diagnostics.core import NUM_DATA, NUM_PARTICLES
+from ppgen.diagnostics.result import Diagnosis
+from ppgen.runs.directory import DIAGNOSIS
 from ppgen.runs.load import load
+from ppgen.runs.run import Run
 
 __all__ = ["diagnose"]
 
@@ -29,6 +35,10 @@ def diagnose(
         list[str] | None,
         typer.Option(help="A question, as --json names it; as often as needed.", show_default="every one that arises"),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Most time for a question, such as 90s, 5m or 1h.", show_default="as long as it takes"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Directory for diagnosis.json and posterior.nc.", show_default="the run's own")
@@ -41,21 +51,26 @@ def diagnose(
     """Tell whether a run's guide is to be believed, by numbers and a plain verdict.
 
     Each question that arises for such a model has a status, a number and the threshold it was held against, and what to
-    do next. diagnosis.json keeps them; `ppgen report` shows them with plots. posterior.nc beside it has draws of the
-    latents of the first 16 data, for ArviZ.
+    do next. diagnosis.json keeps them, each from when it was given; `ppgen report` shows them with plots. posterior.nc
+    beside it has draws of the latents of the first 16 data, for ArviZ. A question that fails has no answer and says
+    why; --debug shows where.
     """
+    seconds = seconds_of(budget)
     with stdout_kept_for(as_json):
         found = load(run, pair=model, data=data, device=device)
-        result = found.diagnose(
-            out,
-            write=False,
-            split=split,
-            num_data=num_data,
-            num_particles=particles,
-            questions=ask,
-            seed=seed,
-            progress=True,
-        )
+        with _kept(found, out) as keep:
+            result = found.diagnose(
+                out,
+                write=False,
+                split=split,
+                num_data=num_data,
+                num_particles=particles,
+                questions=ask,
+                budget=seconds,
+                keep=keep,
+                seed=seed,
+                progress=True,
+            )
     if as_json:
         print_json(result.to_json())
     else:
@@ -68,3 +83,20 @@ def diagnose(
                 print(f"{finding.title} {finding.advice}")
     with stdout_kept_for(as_json):
         found.keep(result, out)  # last: a full disk takes no finding away
+
+
+@contextmanager
+def _kept(run: Run, out: Path | None) -> Iterator[Callable[[Diagnosis], None]]:
+    """What writes the answers down as they come; Ctrl-C says where those are that were given."""
+    given = 0
+
+    def keep(found: Diagnosis) -> None:
+        nonlocal given
+        run.keep_so_far(found, out)
+        given = len(found)
+
+    try:
+        yield keep
+    except KeyboardInterrupt:
+        say(f"stopped; {(out or run.directory or Path()) / DIAGNOSIS} holds the {given} answers that were given.")
+        raise

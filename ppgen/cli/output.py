@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,7 +20,16 @@ from rich.text import Text
 from ppgen.files.jsonable import plain
 from ppgen.machine.progress import say
 
-__all__ = ["one_line_warnings", "print_json", "print_table", "reader_gone", "say", "stdout_kept_for", "write_any_text"]
+__all__ = [
+    "one_line_warnings",
+    "print_json",
+    "print_table",
+    "reader_gone",
+    "say",
+    "stdout_kept_for",
+    "tracebacks_shown",
+    "write_any_text",
+]
 
 
 def write_any_text() -> None:
@@ -78,3 +88,20 @@ def one_line_warnings() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
         yield
+
+
+@contextmanager
+def tracebacks_shown(wanted: bool) -> Iterator[None]:
+    """Within it, where ``wanted``, what ppgen logs goes to standard error: tracebacks of what it went on after."""
+    if not wanted:
+        yield
+        return
+    logger, handler = logging.getLogger("ppgen"), logging.StreamHandler()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,9 +24,9 @@ from ppgen.cli.options import (
     short_name,
 )
 from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
+from ppgen.cli.times import seconds_of
 from ppgen.cli.training import takes_training, told_how_to_resume
 from ppgen.data.dataset import SPLITS
-from ppgen.errors import UsageError, shown
 from ppgen.machine.engines import engine_of
 from ppgen.sweeps.core import PAGE, RESULT, sweep_in
 from ppgen.sweeps.grid import parse_grid
@@ -36,8 +35,6 @@ from ppgen.sweeps.plan import SweepPlan
 from ppgen.sweeps.result import Sweep
 
 __all__ = ["sweep"]
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @takes_training
@@ -121,7 +118,7 @@ def sweep(
         num_data=num_data,
         device=device,
     )
-    folder, seconds = out or Path("runs", f"{short_name(model)}-{short_name(data)}-sweep"), _seconds(budget)
+    folder, seconds = out or Path("runs", f"{short_name(model)}-{short_name(data)}-sweep"), seconds_of(budget)
     with stdout_kept_for(as_json), told_how_to_resume(folder / RESULT, "the runs that are done"):
         where = engine_of(engine, workers, threads, gpus=device != "cpu")
         found = sweep_in(folder, plan, where, resume=resume, budget=seconds, progress=True)
@@ -140,13 +137,3 @@ def _print(found: Sweep) -> None:
     print_table(heads, (row(cell, found) for cell in found.ranked))
     print(f"\n{found.verdict}\n")
     print(found.directory / PAGE)
-
-
-def _seconds(budget: str | None) -> float | None:
-    """``90``, ``90s``, ``1.5m``, ``2h`` in seconds."""
-    if budget is None:
-        return None
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{0,9})?)([smh]?)", budget)
-    if found is None or float(found[1]) == 0:
-        raise UsageError(f"--budget expects a time above zero, such as 90s, 30m or 2h, got {shown(budget)}.")
-    return float(found[1]) * _UNITS[found[2]]

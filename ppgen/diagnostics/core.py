@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppgen.arguments import at_least, one_of
+from ppgen.arguments import Positive, at_least, kind_of, one_of
 from ppgen.data import Dataset
 from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis
 from ppgen.diagnostics.weights import without_weights
-from ppgen.errors import UsageError, first_sentence, is_out_of_memory, line_of_pair, within_memory
+from ppgen.errors import UsageError, first_sentence, in_a_sentence, line_of_pair, within_memory
 from ppgen.evaluation.case import Arguments, Case, data_or_arguments, num_data_within
 from ppgen.machine.entry import entry_point
+from ppgen.machine.progress import in_seconds
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import brought_to
-from ppgen.pairs.rows import num_rows
 
 __all__ = ["NUM_DATA", "NUM_PARTICLES", "diagnose"]
 
 NUM_DATA, NUM_PARTICLES = 256, 1000
+
+_SMALLER = "lower num_particles or num_data, or ask fewer questions"
+
+_LOG = logging.getLogger(__name__)
 
 
 @entry_point
@@ -39,13 +45,16 @@ def diagnose(
     num_particles: int = NUM_PARTICLES,
     questions: Sequence[str] | None = None,
     chains: Tensor | None = None,
+    budget: float | None = None,
+    keep: Callable[[Diagnosis], None] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Diagnosis:
     """Is the guide of ``pair`` to be believed?
 
     Every question of :data:`ppgen.diagnostics.QUESTIONS` that arises for such a pair is asked; one that cannot be
-    answered is found ``unknown``, with a sentence that says why.
+    answered, whatever it raises, is found ``unknown``, with a sentence that says why, and the others are asked all the
+    same. Tracebacks are logged at level DEBUG.
 
     Args:
         pair: a pair, any module with ``model`` and ``guide``, to whose device the data are brought; or a
@@ -60,23 +69,29 @@ def diagnose(
         num_particles: K of the log-weights of each datum.
         questions: names of those to ask; None: all.
         chains: where the persistent chains of an energy-based pair stand, (M, D); a run knows.
+        budget: seconds that a question may take, up to the next step of its loops; one that takes longer is
+            ``unknown``, and says so. None: as long as it takes.
+        keep: called with what was found so far, after each question that is not the last (a run writes it down).
         seed: seeds all draws; the global random state is left as it was.
         progress: show progress bars.
 
     Raises:
         UsageError: a pair without data, an unknown split or question, num_data not between 2 and the split's size,
-            num_particles < 2.
+            num_particles < 2, a budget that is not above 0.
     """
-    options = {"split": split, "num_data": num_data, "num_particles": num_particles, "questions": questions}
+    options: dict[str, Any] = {"split": split, "num_data": num_data, "num_particles": num_particles}
+    options |= {"questions": questions, "budget": budget, **({} if keep is None else {"keep": keep})}
     if data is None:
         return _of_run(pair, **options, seed=seed, progress=progress)
     asked = _asked(questions)
+    if budget is not None:
+        kind_of(Positive).read("budget", budget)
     data, chains = brought_to(pair, data_or_arguments(data)), brought_to(pair, chains)
     split = data.last_split if split is None else split
     batch = data.rows(split, slice(_num_data(data, split, num_data)))
     at_least("num_particles", num_particles, 2)
-    what = f"a diagnosis of {num_rows(batch)} data with K = {num_particles} particles"
-    with within_memory(what, "lower num_particles or num_data, or ask fewer questions"), seeded(seed):
+    findings: list[Finding] = []
+    with seeded(seed):
         case = Case(
             pair=as_pair(pair),
             data=data,
@@ -87,14 +102,24 @@ def diagnose(
             progress=progress,
             chains=chains,
         )
-        findings = [found for question in asked if (found := _answer(question, case)) is not None]
+        for number, question in enumerate(asked, 1):
+            found = _answer(question, case, budget)
+            findings += [] if found is None else [found]
+            if keep is not None and asked[number:]:
+                keep(_diagnosis(case, findings, asked[number:]))
+    return _diagnosis(case, findings, [])
+
+
+def _diagnosis(case: Case, findings: Sequence[Finding], left: Sequence[Question]) -> Diagnosis:
+    """What was found, before the questions that are left."""
     return Diagnosis(
         findings=tuple(findings),
-        split=split,
+        split=case.split,
         num_data=case.num_data,
-        num_particles=num_particles,
-        seed=seed,
+        num_particles=case.num_particles,
+        seed=case.seed,
         left_out=_left_out(case.pair),
+        not_asked=tuple(question.name for question in left),
     )
 
 
@@ -124,38 +149,41 @@ def _left_out(pair: Pair) -> str:
     return "" if pair.has_approximate_guide else equal
 
 
-def _answer(question: Question, case: Case) -> Finding | None:
-    """The finding; its numbers do not depend on which other questions there are.
+def _answer(question: Question, case: Case, budget: float | None) -> Finding | None:
+    """The finding; its numbers do not depend on which other questions there are, nor on what they raise."""
+    torch.manual_seed(case.seed)
+    what = f"a diagnosis of {case.num_data} data with K = {case.num_particles} particles"
+    try:
+        with within_memory(what, _SMALLER), in_seconds(budget):
+            return question(case)
+    except Exception as error:
+        _LOG.debug("%s has no answer", question.name, exc_info=True)
+        return question.found(Finding(status="unknown", meaning=f"No answer: {_reason(error, case)}"))
+
+
+def _reason(error: Exception, case: Case) -> str:
+    """Why a question has no answer, as a sentence.
 
     Where a datum's log-weights are not finite, drawing and scoring may fail in any way: the datum is named then.
     """
-    torch.manual_seed(case.seed)
-    try:
-        return question(case)
-    except UsageError as error:
-        return _unanswered(question, str(error))
-    except Exception as error:
-        datum = _without_weights(case) if isinstance(error, RuntimeError | ValueError) else None
-        if datum is not None:
-            return _unanswered(
-                question, f"log-weights of datum {datum} are not finite: look at what guide and model say there."
-            )
-        if is_out_of_memory(error) or not (line := line_of_pair(error)):
-            raise
-        return _unanswered(
-            question,
+    if isinstance(error, UsageError):
+        return str(error)
+    datum = _without_weights(case) if isinstance(error, RuntimeError | ValueError) else None
+    if datum is not None:
+        return f"log-weights of datum {datum} are not finite: look at what guide and model say there."
+    if line := line_of_pair(error):
+        return (
             f"it runs the pair at other data or draws than these, and the pair cannot be run so ({line}: "
-            f"{first_sentence(error)}).",
+            f"{first_sentence(error)})."
         )
-
-
-def _unanswered(question: Question, why: str) -> Finding:
-    return question.found(Finding(status="unknown", meaning=f"No answer: {why}"))
+    return in_a_sentence(error)[0]
 
 
 def _without_weights(case: Case) -> int | None:
     """The first datum with a log-weight that is NaN or +inf, or none that is finite; None: there is none."""
-    broken = without_weights(case.log_w).nonzero()[:, 0].tolist() if case.pair.has_weights else []
+    broken: list[int] = []
+    with suppress(Exception):  # they cannot be had either
+        broken = without_weights(case.log_w).nonzero()[:, 0].tolist() if case.pair.has_weights else []
     return broken[0] if broken else None
 
 

@@ -46,7 +46,7 @@ class Diagnosis(Brief):
     """The findings on a pair, in the order of :data:`ppgen.diagnostics.QUESTIONS`.
 
     ``num_data`` of ``split`` were looked at, ``num_particles`` drawn for each. ``left_out`` says which questions
-    do not arise for such a pair, and why; empty where all do.
+    do not arise for such a pair, and why; empty where all do. ``not_asked`` names those that it was stopped before.
 
     >>> import ppgen, torch
     >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"), latent_dim=1)
@@ -64,11 +64,14 @@ class Diagnosis(Brief):
     num_particles: int
     seed: int
     left_out: str = ""
+    not_asked: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Status:
-        """The gravest status: bad before warn before unknown before good; unknown where no question arose."""
-        return max((found.status for found in self.findings), key=_GRAVITY.__getitem__, default="unknown")
+        """The gravest status: bad before warn before unknown before good; unknown where no question arose, or where
+        some were not asked."""
+        unasked: list[Status] = ["unknown"] if self.not_asked or not self.findings else []
+        return max([*unasked, *(found.status for found in self.findings)], key=_GRAVITY.__getitem__)
 
     @property
     def sentence(self) -> str:
@@ -80,6 +83,7 @@ class Diagnosis(Brief):
         """How many questions were asked, and how many found good, in part and so on."""
         counts = Counter(found.status for found in self.findings)
         said = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
+        said += [f"{len(self.not_asked)} more not asked"] if self.not_asked else []
         return f"{len(self.findings)} questions: {', '.join(said)}" if said else "no question arose"
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
@@ -132,6 +136,8 @@ class Diagnosis(Brief):
             yield f"In part: {_quoted(titles['warn'])}"
         if titles["unknown"]:
             yield f"Not answered: {_quoted(titles['unknown'])}"
+        if self.not_asked:
+            yield f"Stopped before these were asked: {', '.join(self.not_asked)}."
         if not self.findings:
             yield "No question arose for such a pair."
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ppgen.distributions.wrappers import nested
+from ppgen.distributions.wrappers import family_name, nested
+from ppgen.errors import shown
 from ppgen.pairs.sites import Site, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
-__all__ = ["divergences", "moment_kl", "site_kl", "unit_entropy", "unit_kl"]
+__all__ = ["divergences", "moment_kl", "sampled_sites", "site_kl", "unit_entropy", "unit_kl"]
 
 
 def divergences(particles: Particles) -> list[Tensor]:
@@ -28,6 +29,24 @@ def divergences(particles: Particles) -> list[Tensor]:
         prior = sum(particles.log_prob(name) for name in particles.latents)
         return [particles.log_q - prior]
     return [site_kl(particles, name) for name in particles.latents]
+
+
+def sampled_sites(particles: Particles) -> dict[str, str]:
+    """The latents whose divergence :func:`divergences` samples at the particles, by name, and of each why."""
+    if particles.made_of:
+        sources = ", ".join(map(shown, particles.made_of))
+        return dict.fromkeys(particles.latents, f"the guide makes it of {sources}, and has a density of all together")
+    found = {}
+    for name in particles.latents:
+        q, p = particles.guide_sites[name]["fn"], particles.model_sites[name]["fn"]
+        if _exact(particles, name, q, p) is None:
+            late = _before(particles.model_sites, name) - _before(particles.guide_sites, name)
+            found[name] = (
+                f"the model draws it given {', '.join(map(shown, sorted(late)))}, which the guide draws after it"
+                if late
+                else f"torch has no divergence of {family_name(q)} from {family_name(p)}"
+            )
+    return found
 
 
 def site_kl(particles: Particles, name: str) -> Tensor:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
+from ppgen.errors import UsageError, shown
 from ppgen.pairs.running import Batch, Draw, Program
 from ppgen.pairs.sites import Site
 from ppgen.pairs.structure import runner_of, untouched
@@ -97,7 +98,11 @@ class _InParts(Particles):
         return self._table(lambda particles: particles.log_q_of(chosen))
 
     def log_prob(self, name: str, sites: Mapping[str, Site] | None = None) -> Tensor:
-        raise NotImplementedError("particles in parts have tables of all sites, and none of one site")
+        raise UsageError(
+            f"the log-probability of site {shown(name)} alone was asked for, and particles that are run a few at a "
+            "time have tables of all sites together: read log_w, log_p, log_q, log_prior or log_likelihood, or declare "
+            "splits_particles = False in the objective."
+        )
 
     @cached_property
     def outside(self) -> Particles | None:

@@ -9,12 +9,13 @@ a parameter, has a reparameterized sample. A latent with a fixed prior may be di
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.errors import UsageError, shown
@@ -23,6 +24,7 @@ from ppgen.pairs.parameters import isolated, owner
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import num_rows, x_of
 from ppgen.pairs.sites import Site, data_frame, drawn_site, is_latent
+from ppgen.pairs.structure import handled
 from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
@@ -36,6 +38,7 @@ __all__ = [
     "global_draws",
     "local_latents",
     "prior_latents",
+    "simulated",
     "unconditioned",
 ]
 
@@ -171,6 +174,38 @@ def dreamt(particles: Particles, needed_by: str) -> Particles:
     return run_particles(particles.program, tuple(dream), 1, {name: drawn[name] for name in _latents(particles)})
 
 
+def simulated(particles: Particles, needed_by: str) -> tuple[Program, Batch]:
+    """A data set x' ~ p(x, z | g) in the place of the batch's, g: the latents outside the data plate as they are.
+
+    A program whose model observes x' at its sites, whatever it says that it observes (``obs=y[:, 0]``, ``obs=x > 0``);
+    and a batch that holds x' where a tensor of it is observed as it is: there the guide sees it.
+
+    Raises:
+        UsageError: the guide infers latents of a datum, from data that the batch does not hold as they are observed.
+    """
+    program, batch = particles.program, list(particles.batch)
+    drawn, seen = _sampled(particles, 1), {}
+    for name, place in _observed(particles.model_sites, particles.batch).items():
+        seen[name] = drawn[name].reshape(particles.model_sites[name]["value"].shape)
+        if place is not None:
+            batch[place] = seen[name]
+        elif particles.latents:
+            raise _not_held(name, needed_by)
+    return replace(program, model=handled(_Observing(seen), program.model)), tuple(batch)
+
+
+class _Observing(Messenger):
+    """Other values are observed at some sites."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] and msg["name"] in self.values:
+            msg["value"] = self.values[msg["name"]]
+
+
 def prior_latents(particles: Particles) -> dict[str, Tensor]:
     """z ~ p(z), as many as there are particles, by site name, (K, B, ...), without gradients."""
     drawn = _sampled(particles, particles.num_particles)
@@ -197,22 +232,30 @@ def _sampled(particles: Particles, num: int) -> dict[str, Tensor]:
 def _places(sites: Mapping[str, Site], batch: Batch, needed_by: str) -> dict[int, str]:
     """Which tensor of the batch each observed site observes."""
     found = {}
-    for name, site in sites.items():
-        if site["is_observed"] and not site["infer"].get("is_auxiliary", False):
-            place = next((i for i, part in enumerate(batch) if part is site["value"]), None)
-            if place is None:
-                raise UsageError(
-                    f"{needed_by} shows the guide what the model dreams, and site {shown(name)} observes a tensor "
-                    "that is not one of the batch's own: observe a tensor of the batch as it is, or use an objective "
-                    "without a sleep phase ('rws' with sleep=0)."
-                )
-            found[place] = name
+    for name, place in _observed(sites, batch).items():
+        if place is None:
+            raise _not_held(name, needed_by)
+        found[place] = name
     if not found:
         raise UsageError(
             f"{needed_by} shows the guide what the model dreams, and the model observes nothing: use an objective "
             "without a sleep phase ('rws' with sleep=0)."
         )
     return found
+
+
+def _observed(sites: Mapping[str, Site], batch: Batch) -> dict[str, int | None]:
+    """The observed sites, and which tensor of the batch each observes as it is; None: none of them."""
+    names = [name for name, site in sites.items() if site["is_observed"] and not site["infer"].get("is_auxiliary")]
+    return {name: next((i for i, x in enumerate(batch) if x is sites[name]["value"]), None) for name in names}
+
+
+def _not_held(name: str, needed_by: str) -> UsageError:
+    return UsageError(
+        f"{needed_by} shows the guide what the model dreams, and site {shown(name)} observes a tensor that is not one "
+        "of the batch's own: observe a tensor of the batch as it is, or use an objective without a sleep phase ('rws' "
+        "with sleep=0)."
+    )
 
 
 def without_path(site: Any) -> Tensor | None:

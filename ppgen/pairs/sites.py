@@ -212,8 +212,8 @@ def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> No
         if is_latent(site) and not site["fn"].has_rsample:
             raise UsageError(
                 f"site {shown(name)} of the guide is drawn from {family_name(site['fn'])}, which has no "
-                f"reparameterized sample: under {objective} its gradient would silently be zero; use an objective with "
-                "needs_rsample = False (`ppgen list objectives`), or a reparameterizable distribution."
+                f"reparameterized sample: under {objective} its gradient would silently be zero; use an objective that "
+                "scores its draws, such as 'reinforce' or 'vimco', or a reparameterizable distribution."
             )
 
 

@@ -11,6 +11,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -31,7 +32,7 @@ from ppgen.pairs.summation import is_absorbed
 from ppgen.pairs.traces import sites_of
 from ppgen.pairs.transformed import NO_INVERSE
 
-__all__ = ["APART", "Memory", "known_of", "runner_of", "structure_key", "untouched"]
+__all__ = ["APART", "Memory", "handled", "known_of", "runner_of", "structure_key", "untouched"]
 
 APART = "particles of this pair are run one after another"
 """How the warning begins."""
@@ -88,6 +89,7 @@ _NESTING: WeakKeyDictionary[Any, dict[tuple[str, Kind], int]] = WeakKeyDictionar
 
 def _nesting(function: Callable[..., Any], batch: Batch) -> int:
     """How many dims the function's own plates take, found by one run the first time the function is seen."""
+    function = _structured(function)
     known = _NESTING.setdefault(structure_key(function), {})
     name = (_name(function), _kind(batch))
     if name not in known:
@@ -122,7 +124,8 @@ def _why_apart(program: Program, batch: Batch, dim: int) -> str:
         return "" if said else "the pair says so: vectorized = False"
     known, key = known_of(_APART, program, batch)
     if key not in known:
-        why = known[key] = _compared(program, batch, dim)
+        plain = replace(program, model=_structured(program.model), guide=_structured(program.guide))
+        why = known[key] = _compared(plain, batch, dim)
         if why:
             warnings.warn(
                 f"{APART}, because a plate of particles changes it ({why}): "
@@ -237,12 +240,25 @@ def structure_key(function: Callable[..., Any]) -> Any:
 
     A function that says ``structure_of`` has the structure of that other one.
     """
-    function = getattr(function, "structure_of", function)
+    function = _structured(function)
     if _has_handler(function):
         return function
     function = unwrapped(function)
     module = owner(function)
     return module if module is not None else getattr(function, "__self__", function)
+
+
+def handled(handler: Messenger, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function under a handler that leaves its structure as it is, which is not looked at again."""
+    changed: Any = handler(function)
+    changed.structure_of = function
+    return changed  # type: ignore[no-any-return]  # a partial of pyro's
+
+
+def _structured(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function whose structure this one has, and which is looked at in its place."""
+    other: Callable[..., Any] = getattr(function, "structure_of", function)
+    return other
 
 
 def _has_handler(function: Callable[..., Any]) -> bool:
@@ -254,7 +270,7 @@ def _has_handler(function: Callable[..., Any]) -> bool:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return getattr(unwrapped(getattr(function, "structure_of", function)), "__name__", "")
+    return getattr(unwrapped(_structured(function)), "__name__", "")
 
 
 def _kind(batch: Batch) -> Kind:

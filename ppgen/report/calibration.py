@@ -194,7 +194,8 @@ def _worst(details: Compared) -> list[tuple[int, int]]:
 
 def _quantiles(details: Compared, worst: list[tuple[int, int]]) -> Figure:
     """Five quantiles of the farthest marginals by reference, guide and weighted guide."""
-    names = [f"{details.names[column]}, datum {details.data[row]}" for row, column in worst]
+    whose = [f", datum {datum}" for datum in details.data] or [""]
+    names = [f"{details.names[column]}{whose[row]}" for row, column in worst]
     groups = {
         _LABELS[name]: [[level[row][column] for level in levels] for row, column in worst]
         for name, levels in details.quantiles.items()

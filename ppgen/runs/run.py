@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -140,10 +141,16 @@ class Run(Brief):
             else:
                 write_whole(folder / DIAGNOSIS, document.encode())
                 self.__dict__.pop("diagnosis", None)
-                self._keep_posterior(folder / POSTERIOR, found)
+                if not found.not_asked:
+                    self._keep_posterior(folder / POSTERIOR, found)
         except UsageError as error:
             error.add_note(document)
             raise
+
+    def keep_so_far(self, found: Diagnosis, out: str | Path | None = None) -> None:
+        """As :meth:`keep`, of a diagnosis that goes on: where it cannot be written, the last one will say so."""
+        with suppress(UsageError):
+            self.keep(found, out)
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -155,7 +162,9 @@ class Run(Brief):
         return self._read(EVALUATION, Evaluation, "evaluate again")
 
     def diagnose(self, out: str | Path | None = None, *, write: bool = True, **options: Any) -> Diagnosis:
-        """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answer.
+        """Is the guide to be believed? See :func:`ppgen.diagnose`; ``diagnosis.json`` in ``out`` keeps the answers.
+
+        Each is written when it is given: what stops a diagnosis takes none of them away.
 
         ``posterior.nc`` beside it holds draws at the first 16 of the data (:func:`ppgen.to_inference_data`), and the
         findings' numbers as attributes, ``diagnosis_importance`` and the like; a pair that breaks down there has none,
@@ -170,6 +179,8 @@ class Run(Brief):
             UsageError: as :func:`ppgen.diagnose`, or ``out`` cannot be written.
         """
         folder = None if out is None else writable_directory(out)
+        if write:
+            options.setdefault("keep", partial(self.keep_so_far, out=folder))
         result = diagnose(self.pair, self.data, chains=self.chains, **options)
         if write:
             self.keep(result, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,6 +60,16 @@ class Report:
     def broken(self) -> tuple[Result, ...]:
         """The rules that are broken."""
         return tuple(result for result in self.results if result.verdict == "broken")
+
+    @property
+    def summary(self) -> str:
+        """How many rules hold, are broken, and do not apply to such a pair or objective."""
+        counts = Counter(result.verdict for result in self.results)
+        held, broken, apart = (counts[verdict] for verdict in ("held", "broken", "not applicable"))
+        said = [f"{held} {'rule holds' if held == 1 else 'rules hold'}"]
+        said += [f"{broken} {'is' if broken == 1 else 'are'} broken"] if broken else []
+        said += [f"{apart} {'says' if apart == 1 else 'say'} nothing of it"] if apart else []
+        return f"{', '.join(said)}."
 
     def __str__(self) -> str:
         return "\n".join(_line(result) for result in self.results)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -24,7 +25,7 @@ from ppgen.machine.precision import check_precision
 from ppgen.machine.ranks import Ranks
 from ppgen.objectives.objective import Objective, State
 from ppgen.pairs.looking import goes_apart, looked_at, looking
-from ppgen.pairs.nonfinite import first_nonfinite
+from ppgen.pairs.nonfinite import Watch
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated, kept_buffers, swapped
 from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides
@@ -36,6 +37,7 @@ from ppgen.training.device_books import books_of
 from ppgen.training.learner import Learner, fixed_and_moving, load_state, state_of, under, untied
 from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
+from ppgen.training.replay import WatchedLearner, what_is_not_finite
 from ppgen.training.sharing import Sharing
 from ppgen.training.stepping import Steps
 from ppgen.training.steps import StepResult
@@ -329,7 +331,7 @@ class Trainer:
         """One step of one player, with these numbers; what comes of it is for the books."""
         books, optimizer = self._books, self.optimizers[move.player.name]
         (group,) = optimizer.param_groups
-        stepped = self._stepped(move, given)
+        stepped = self._stepped(move, given, self.steps)
         gradients, report, state, buffers = self.sharing.mean(stepped, self.state, self._values, move.weight)
         gradients = [_laid_out_like(p, g) for p, g in zip(group["params"], gradients, strict=True)]
         norm = nn.utils.get_total_norm(gradients)
@@ -346,12 +348,12 @@ class Trainer:
         for name, value in buffers.items():
             self._values[name].copy_(books.keep(self._values[name], value))
 
-    def _stepped(self, move: Move, given: Given) -> StepResult:
+    def _stepped(self, move: Move, given: Given, steps: Steps) -> StepResult:
         """What the player's step function gives of this rank's rows, gradients weighted by the batch's share."""
         owned, others = self._arguments[move.player.name]
         batch = self.batches.parts[move.part].take(given.rows)
         arguments = (owned, others, self.state, dict(given.moving), batch)
-        gradients, report, state, buffers = self.steps.take(move, arguments, self._books.take_back)
+        gradients, report, state, buffers = steps.take(move, arguments, self._books.take_back)
         gradients = gradients if move.share == 1 else [gradient * move.share for gradient in gradients]
         return gradients, report, state, buffers
 
@@ -362,16 +364,18 @@ class Trainer:
             self._stop(self.cursor + found.place)
 
     def _stop(self, cursor: int) -> NoReturn:
-        """Say what was not finite in this move; parameters, state and random numbers are those before it."""
+        """Say what was not finite in this move, which is made again as it was: parameters, state and random numbers are
+        those before it."""
         self.turn, within = divmod(cursor, self._moves_per_turn)
         self.cursor = cursor - within
         move = self._planned(0)[within]
-        owned, part = self._arguments[move.player.name][0], self.parts[move.part]
+        owned = self._arguments[move.player.name][0]
+        watch, eager = Watch(), replace(self.options, eager=True)
+        draws = [part.draw for part in self.parts]
+        again = Steps(WatchedLearner(self.learner, watch), self.objective, draws, self.chunks, eager)
         with torch.random.fork_rng():
-            found, report, *_ = self._stepped(move, self._books.given(move))
-        gradients = dict(zip(owned, found, strict=True))
-        batch = part.draw(self.batches.parts[move.part].take(move.rows))
-        where = first_nonfinite(self.learner.program, batch, gradients)
+            found, report, *_ = self._stepped(move, self._books.given(move), again)
+        where = what_is_not_finite(watch, report["loss"], dict(zip(owned, found, strict=True)))
         where = self.sharing.whose(where, [report["loss"], nn.utils.get_total_norm(found)])
         raise DivergedError(
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "

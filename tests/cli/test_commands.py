@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import runpy
 import signal
 import sys
@@ -253,8 +254,7 @@ def test_check_names_the_broken_rule_and_exits_with_1(capsys: pytest.CaptureFixt
 def test_check_of_a_sound_pair_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     given = run(capsys, "check", "vae", "--data", "digits", *SMALL)
     assert given.code == 0
-    assert "broken" not in given.out
-    assert "held" in given.out
+    assert re.fullmatch(r"vae: \d+ rules hold(, \d+ says? nothing of it)?\.\n", given.out)
 
 
 def test_no_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

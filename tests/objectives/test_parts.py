@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import ppgen.objectives.bounds
 import ppgen.pairs.parts
+from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, DReG, MuProp, Renyi
 from ppgen.objectives.bounds import Bound
 from ppgen.pairs.pair import Pair
@@ -162,7 +163,7 @@ def test_elbo_iwelbo_renyi_dreg_and_score_functions_are_among_them() -> None:
 def test_what_reads_single_sites_does_not_split_and_stays_as_it_is() -> None:
     objective = MuProp(num_particles=6)
     assert objective.taking(2) is objective
-    with pytest.raises(NotImplementedError, match="tables of all sites"):
+    with pytest.raises(UsageError, match=r"site 'z' alone .* tables of all sites"):
         run_in_parts(*_arguments(), 6, 3).log_prob("z")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import ppgen
 from ppgen.pairs.rows import take_rows
 from ppgen.pairs.tracing import Batch
-from ppgen.testing import OBJECTIVE_CHECKS, PAIR_CHECKS, CheckFailed, NotApplicable, Report, check_pair
+from ppgen.testing import OBJECTIVE_CHECKS, PAIR_CHECKS, CheckFailed, NotApplicable, Report, Result, check_pair
 from tests.broken_pairs import (
     MUTANTS,
     BatchStatistics,
@@ -261,6 +261,18 @@ def test_what_is_no_batch_is_refused_with_a_sentence(batch: Any) -> None:
 def test_what_is_no_pair_is_refused_with_a_sentence() -> None:
     with pytest.raises(ppgen.UsageError, match="expected a pair"):
         check_pair(nn.Linear(1, 1), data())
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (["held"] * 20, "20 rules hold."),
+        (["held"] * 18 + ["not applicable"], "18 rules hold, 1 says nothing of it."),
+        (["held", "broken", "not applicable", "not applicable"], "1 rule holds, 1 is broken, 2 say nothing of it."),
+    ],
+)
+def test_a_report_says_in_a_line_how_many_rules_hold(verdicts: list[Any], said: str) -> None:
+    assert Report(tuple(Result("check_it", "it is so", verdict) for verdict in verdicts)).summary == said
 
 
 @pytest.mark.usefixtures("without_slow_checks")

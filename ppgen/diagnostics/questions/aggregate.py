@@ -27,6 +27,7 @@ import torch
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.question import asks
 from ppgen.draws.samples import prior_latents
@@ -115,14 +116,14 @@ def aggregate(case: Case) -> Finding[Moments | Surgery] | None:
         meaning=f"share of the KL that is spent on an aggregated posterior unlike the prior: of {found.kl:.2f} nats "
         f"{found.mutual_information:.2f} tell the data apart (log N = {found.log_n:.2f}), and {found.marginal_kl:.2f} "
         f"({at_most}) do not",
-        advice="" if status == "good" else _ADVICE,
+        advice="" if status == "good" else advised(case, _ADVICE),
         details=_with_moments(found, case),
     )
 
 
 _ADVICE = (
     "Samples of the prior may look worse than reconstructions: look at both. A richer prior, a second layer of latents "
-    "or a larger weight of the KL brings the two together."
+    "or a larger weight of the KL[ ({beta} above 1)] brings the two together."
 )
 
 

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.simulation import DENSITIES, Ranks, simulated_ranks
@@ -58,12 +59,13 @@ _SOURCE = (
     "of too narrow a guide miss more than twice as often as they say; 0.15 and 0.5 of a log-density"
 )
 _ADVICE = {
-    "too narrow": "The guide is overconfident: train with an objective that covers more mass ('iwelbo' or 'dreg' with "
-    "more particles, 'rws'), or give it a richer family (full covariance, a flow; autoregressive if it is discrete).",
+    "too narrow": "The guide is overconfident: [train with an objective that covers more mass ({iwelbo, dreg, vimco, "
+    "rws}, with more particles), or ]give it a richer family (full covariance, a flow; autoregressive if it is "
+    "discrete).",
     "too wide": "The guide is wider than the posterior: train longer; a posterior that depends on x more sharply than "
     "the encoder can say needs a larger encoder.",
-    "too low": "The guide is off in location: train longer or with a larger encoder; wake-sleep ('rws' with "
-    "sleep=1) trains it on data the model makes.",
+    "too low": "The guide is off in location: train longer or with a larger encoder[; wake-sleep ({rws sleep=1}) "
+    "trains it on data the model makes].",
 }
 _ADVICE["too high"] = _ADVICE["too low"]
 _TOGETHER = (
@@ -129,6 +131,7 @@ def calibration(case: Case) -> Finding[Calibration] | None:
     worst, (least, most) = max(zip(found.quantities, limits, strict=True), key=lambda each: each[0].error / each[1][0])
     number = worst.error
     status: Status = "good" if number <= least else "warn" if number <= most else "bad"
+    advice = _TOGETHER if worst.name in DENSITIES else _ADVICE.get(str(worst.shape), "")
     return Finding(
         status=status,
         number=number,
@@ -137,7 +140,7 @@ def calibration(case: Case) -> Finding[Calibration] | None:
         meaning=f"error beyond noise in the probability of an interval, {_in_words(worst)}; "
         f"{_coverage_in_words(ranks)}. Ranks of {len(limits):,} quantities of "
         f"{_SIMULATIONS:,} simulated data among {_DRAWS} draws are uniform with {_p_in_words(found.p)}",
-        advice="" if status == "good" else _TOGETHER if worst.name in DENSITIES else _ADVICE[str(worst.shape)],
+        advice="" if status == "good" else advised(case, advice),
         details=found,
     )
 

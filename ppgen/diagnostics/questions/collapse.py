@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.units import Unit, units_of
@@ -22,9 +23,13 @@ _NAMED = 10
 
 _SOURCE = f"Burda et al. 2016, section 5.1: a unit is active above {ACTIVE}; the share asked for is ours"
 _ADVICE = (
-    "Idle units tell next to nothing of the datum. If the latents should tell more: weigh the KL less ('beta' below 1) "
-    "or let it in slowly (a schedule of beta from 0 to 1), take a weaker decoder, or fewer latents; 'iwelbo' keeps "
-    "more units active than 'elbo'."
+    "Idle units tell next to nothing of the datum. If the latents should tell more: [weigh the KL less ({beta} below "
+    "1) or let it in slowly (a schedule of beta from 0 to 1), ]take a weaker decoder, or fewer latents[; by {iwelbo, "
+    "vimco}, with several particles, more units stay active]."
+)
+_OF_ENERGY = (
+    "Idle units tell next to nothing of the datum: take fewer of them, or train longer[ (by {cd, pcd, "
+    "parallel_tempering}, with more sweeps between steps)]."
 )
 
 
@@ -64,7 +69,7 @@ def collapse(case: Case) -> Finding[Units] | None:
         source=_SOURCE,
         meaning=f"share of the {len(units):,} units of the latents that are active: their mean moves with the datum, "
         f"over {case.num_data:,} {case.split} data{_named(idle)}",
-        advice="" if status == "good" else _ADVICE,
+        advice="" if status == "good" else advised(case, _OF_ENERGY if case.pair.needs_log_z else _ADVICE),
         details=Units(
             active_units=len(units) - len(idle),
             num_units=len(units),

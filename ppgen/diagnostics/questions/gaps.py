@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.local import LocalWeights, local_log_weights
 from ppgen.diagnostics.question import asks
@@ -44,7 +45,7 @@ _AMORTISATION = (
 )
 _APPROXIMATION = (
     "Most of it is the family's: a richer guide (full covariance, a flow, more layers; of discrete latents an "
-    "autoregressive one), or an objective that is less bound to it ('iwelbo', 'dreg', 'vimco')."
+    "autoregressive one)[, or an objective that is less bound to it ({iwelbo, dreg, vimco})]."
 )
 
 
@@ -99,7 +100,7 @@ def gaps(case: Case) -> Finding[Gaps] | None:
         meaning=f"nats that the guide leaves of log p(x), over {num_rows(batch)} {case.split} data: "
         f"{found.approximation_gap:.2f} by its family and {found.amortisation_gap:.2f} by amortisation"
         f"{_won(found.elbo)}",
-        advice="" if status == "good" else advice,
+        advice="" if status == "good" else advised(case, advice),
         details=found,
     )
 

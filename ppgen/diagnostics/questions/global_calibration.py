@@ -39,7 +39,7 @@ from ppgen.pairs.looking import few_of
 from ppgen.pairs.pair import Pair, check_density
 from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.places import ready
-from ppgen.pairs.sampling import dreamt
+from ppgen.pairs.sampling import simulated
 from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
@@ -153,8 +153,8 @@ def global_shares(
         progress: show a progress bar.
 
     Raises:
-        UsageError: the model is no normalised density, no latent stands outside the data plate, or a latent of the
-            guide has no reparameterized sample.
+        UsageError: the model is no normalised density, no latent stands outside the data plate, a latent of the guide
+            has no reparameterized sample, or a refit diverges.
     """
     pair, batch = ready(pair, batch)
     check_density(pair.model, "VSBC")
@@ -162,25 +162,26 @@ def global_shares(
     for _ in track(range(num_replications), "refits", progress):
         refit = copy.deepcopy(pair)
         with isolated(), in_evaluation(refit):
-            simulated, truth, given = _simulated(refit, batch)
-            _towards(refit, simulated, given)
-            draws, names = _fit(refit, simulated, num_steps)
+            program, made, truth, given = _simulated(refit, batch)
+            _towards(refit, made, given)
+            draws, names = _fit(refit, program, made, num_steps)
         found.append(((draws < truth).double() + (draws == truth).double() / 2).mean(0))  # (Q,)
     with isolated(), in_evaluation(refit):
-        again, _ = _fit(refit, simulated, num_steps)
+        again, _ = _fit(refit, program, made, num_steps)
     drift = (again.mean(0) - draws.mean(0)).abs() / draws.std(0)  # (Q,)
     return torch.stack(found), names, float(drift.median())
 
 
 @torch.no_grad()
-def _simulated(pair: Pair, batch: Batch) -> tuple[Batch, Tensor, dict[str, Tensor]]:
-    """A batch that the model makes with latents g* from its prior; the numbers of g*, (Q,); and g* by site."""
+def _simulated(pair: Pair, batch: Batch) -> tuple[Program, Batch, Tensor, dict[str, Tensor]]:
+    """A program that observes a batch that the model makes with latents g* from its prior; the batch, for the guide;
+    the numbers of g*, (Q,); and g* by site."""
     one = run_particles(Program(pair.model, pair.guide), batch, 1)
     _check_refit(one)
     prior = sites_of(unobserved(pair.model), *batch)
     given = {name: prior[name]["value"].reshape(one.guide_sites[name]["value"].shape) for name in one.global_latents}
     at_prior = run_particles(one.program, batch, 1, given)
-    return dreamt(at_prior, "VSBC").batch, _numbers(at_prior)[0][0], given
+    return *simulated(at_prior, "VSBC"), _numbers(at_prior)[0][0], given
 
 
 def _afforded(case: Case) -> tuple[int, int]:
@@ -202,29 +203,35 @@ def _towards(pair: Pair, batch: Batch, given: Mapping[str, Tensor]) -> None:
         (-outside.log_q.sum()).backward()
 
 
-def _fit(pair: Pair, batch: Batch, num_steps: int) -> tuple[Tensor, list[str]]:
-    """Steps of the guide alone up the ELBO, the data of the batch being all the data; then draws of it, (K, Q)."""
-    for _ in _steps(pair, num_steps):
-        particles = _drawn(pair, batch, _PARTICLES).with_fixed(model=True)
+def _fit(pair: Pair, program: Program, batch: Batch, num_steps: int) -> tuple[Tensor, list[str]]:
+    """Steps of the guide alone up the ELBO, the data of the batch being all the data; then draws of it, (K, Q).
+
+    Raises:
+        UsageError: the ELBO becomes NaN or infinite.
+    """
+    for step in _steps(pair, num_steps):
+        particles = run_particles(program, batch, _PARTICLES).with_fixed(model=True)
         log_w = [part.log_w.sum(1) for part in (particles, particles.outside) if part is not None]  # (K,) each
-        (-torch.stack(log_w).sum(0).mean()).backward()
-    few = few_of(pair, batch)
+        elbo = torch.stack(log_w).sum(0).mean()
+        if not bool(elbo.isfinite()):
+            raise UsageError(
+                f"refitted to data that the model made, the guide diverges: its ELBO is {float(elbo)} after {step} of "
+                f"{num_steps} steps. The model may make data that no guide can hold (priors far wider than what the "
+                "data say), or the guide's scales have no bounds."
+            )
+        (-elbo).backward()
     with torch.no_grad():
-        return _numbers(_drawn(pair, few, _DRAWS))
+        return _numbers(run_particles(Program(pair.model, pair.guide), few_of(pair, batch), _DRAWS))
 
 
-def _steps(pair: Pair, num: int) -> Iterator[None]:
-    """Steps of Adam, its rate falling to nothing; the gradient is made at each yield."""
+def _steps(pair: Pair, num: int) -> Iterator[int]:
+    """Steps of Adam, its rate falling to nothing; the gradient is made at each yield, which tells which step it is."""
     optimizer = torch.optim.Adam(pair.parameters(), _RATE)
     for step in range(num):
         optimizer.param_groups[0]["lr"] = _RATE * (1 - step / num)
         optimizer.zero_grad()
-        yield
+        yield step
         optimizer.step()
-
-
-def _drawn(pair: Pair, batch: Batch, num: int) -> Particles:
-    return run_particles(Program(pair.model, pair.guide), batch, num)
 
 
 def _numbers(particles: Particles) -> tuple[Tensor, list[str]]:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, KHat, Real, Status
 from ppgen.diagnostics.question import asks
 from ppgen.diagnostics.weights import effective_sample_size, k_threshold, pareto_k, weight_perplexity, without_weights
@@ -23,12 +24,12 @@ _SHARE = 0.95
 _SOURCE = "Vehtari et al. 2024, Pareto smoothed importance sampling: k-hat at most min(1 - 1/log10 K, 0.7)"
 _ADVICE = (
     "Raise num_particles: where k-hat stays, the guide's tails are too light. Then a richer guide (full covariance, a "
-    "flow, more layers), or an objective that covers more mass ('iwelbo' or 'dreg' with more particles, 'rws')."
+    "flow, more layers)[, or an objective that covers more mass ({iwelbo, dreg, vimco, rws}, with more particles)]."
 )
 _OF_DISCRETE = (
     "Raise num_particles: where k-hat stays, the guide gives too little to states that the posterior takes. Then a "
     "guide whose units know of each other (more layers, each given the one before): units that are independent given "
-    "the datum miss what goes together; or an objective that covers more mass ('vimco' with more particles, 'rws')."
+    "the datum miss what goes together[; or an objective that covers more mass ({vimco, rws}, with more particles)]."
 )
 
 
@@ -92,7 +93,7 @@ def importance(case: Case) -> Finding[Weights | NotFinite] | None:
         meaning=f"Pareto k-hat that {_SHARE:.0%} of {len(k):,} {case.split} data stay below, by K = "
         f"{case.num_particles:,} draws each{_given(case)}; the median is {median:.2f}, and {above:.1%} of the data are "
         "above",
-        advice="" if status == "good" else _OF_DISCRETE if case.discrete else _ADVICE,
+        advice="" if status == "good" else advised(case, _OF_DISCRETE if case.discrete else _ADVICE),
         details=_details(case.log_w, k, threshold),
     )
 

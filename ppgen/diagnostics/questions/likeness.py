@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.question import asks
 from ppgen.evaluation.case import Case
@@ -29,7 +30,7 @@ _QUALITY = 0.95
 """Share of the samples that should lie at a mode, where modes are known."""
 
 _MISSING = (
-    "No sample reaches some of the data's modes: take an objective that drops fewer ('wasserstein_gp', 'mmd'), larger "
+    "No sample reaches some of the data's modes: take [an objective that drops fewer ({wasserstein_gp, mmd}), ]larger "
     "minibatches, or a smaller learning rate."
 )
 _COPIED = (
@@ -38,8 +39,8 @@ _COPIED = (
     "out than the data, train longer."
 )
 _UNLIKE = (
-    "Look at the samples beside data. Train longer, with a learning rate that falls, or with an objective that is "
-    "steadier near the end ('wasserstein_gp', 'mmd'); a larger critic sees finer differences."
+    "Look at the samples beside data. Train longer, with a learning rate that falls[, or with an objective that is "
+    "steadier near the end ({wasserstein_gp, mmd})]; a larger critic sees finer differences."
 )
 
 
@@ -64,7 +65,7 @@ def likeness(case: Case) -> Finding[dict[str, Measure]] | None:
         source="Gretton et al. 2012, a kernel two-sample test; Lin et al. 2018 for modes; Meehan et al. 2020 for "
         "copies; the shares asked for are ours",
         meaning="; ".join(_said(case, found)),
-        advice=" ".join(dict.fromkeys(advice for *_, advice in wrong)),
+        advice=advised(case, " ".join(dict.fromkeys(advice for *_, advice in wrong))),
         details=found,
     )
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ppgen.chains.log_z import log_z
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.question import asks
 from ppgen.evaluation.case import Case
@@ -38,8 +39,9 @@ _SHOWN = 200
 """Points of a chain that are kept for a plot."""
 
 _ADVICE = (
-    "Take more sweeps for samples and between steps (cd with more steps, more persistent chains), 'parallel_tempering' "
-    "for the negative phase, and more temperatures for log Z; a smaller learning rate lets persistent chains follow."
+    "Take more sweeps for samples and between steps[ ({cd, pcd} with more of them, more persistent chains)][, "
+    "{parallel_tempering} for the negative phase], and more temperatures for log Z; a smaller learning rate lets "
+    "persistent chains follow."
 )
 
 
@@ -83,7 +85,7 @@ def mixing(case: Case) -> Finding[Mixing] | None:
         f"distribution, whose {_CHAINS * _SWEEPS // 2:,} states are worth {ess:,.0f} independent ones (at least "
         f"{_LEAST_DRAWS} for a yes); {_ANNEALED} weights of annealing over {_TEMPERATURES:,} temperatures are worth "
         f"{annealed.effective_sample_size:,.0f} equal ones",
-        advice="" if status == "good" else _ADVICE,
+        advice="" if status == "good" else advised(case, _ADVICE),
         details=Mixing(
             r_hat=r_hat,
             effective_sample_size=ess,

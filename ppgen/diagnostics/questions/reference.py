@@ -23,38 +23,48 @@ is V beyond noise. Of 800 simulated exact guides, 1,000 draws each against 400, 
 below was at most 0.1.
 
 A datum whose chains have not converged has no reference, and is left out by name; without any, there is no answer.
+
+Latents of the whole data set have one posterior, given all training data: where a pair has no others, theirs is held
+against NUTS on all of them, and the guide's draws are weighted by all the data. Beside latents of data they are held
+where the guide puts them, once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+import pyro
 import torch
 from torch import Tensor
 
-from ppgen.diagnostics.chains import posterior_chains
-from ppgen.diagnostics.distances import interval_distance, wasserstein_1, weighted_quantiles
+from ppgen.diagnostics.advice import advised
+from ppgen.diagnostics.chains import PosteriorChains, joint_chains, posterior_chains
 from ppgen.diagnostics.finding import Finding, Real, Status
+from ppgen.diagnostics.marginals import PROBABILITIES, Marginals, interval_errors, marginal_errors
 from ppgen.diagnostics.question import asks
 from ppgen.errors import UsageError
 from ppgen.evaluation.case import Case
+from ppgen.machine.progress import track
 from ppgen.objectives.discrete.enumeration import Enumeration
 from ppgen.pairs.latents import latent_names, side_by_side
-from ppgen.pairs.log_weights import read_particles
-from ppgen.pairs.looking import looking
+from ppgen.pairs.log_weights import datum_width, read_particles
+from ppgen.pairs.looking import looked_at, looking
 from ppgen.pairs.rows import num_rows, take_rows
-from ppgen.pairs.tracing import Batch, Particles, Program
+from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["Compared", "Enumerated", "Marginals", "Sampled", "interval_errors", "marginal_errors", "reference"]
+__all__ = ["Compared", "Enumerated", "Sampled", "reference"]
 
 _NUM_DATA, _LEAST_DRAWS = 4, 1000
 _THRESHOLD, _BAD = 0.15, 0.3
 _SHARE = 0.95
-_PROBABILITIES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+_WIDEST, _CELLS, _OTHER = 500, 2**22, 200
+"""Of latents of the whole data set: most numbers that are sampled; and most in all data at once, those of a datum's
+largest site and what else it costs."""
 
 _SOURCE = (
     "Kuiper 1960, a lower bound on the total variation; limits are ours: at 0.15 a guide is 0.4 standard deviations "
@@ -63,39 +73,16 @@ _SOURCE = (
 )
 _ADVICE = (
     "Look at which marginals are off, and how. Where importance weights mend them, use more weighted draws; where they "
-    "do not, the guide lacks mass where the posterior has it: a richer guide, or an objective that covers more mass."
+    "do not, the guide lacks mass where the posterior has it: a richer guide (full covariance, a flow)[, or an "
+    "objective that covers more mass ({iwelbo, dreg, vimco, rws})]."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Marginals:
-    """A weighted sample of the latents of B data: ``values`` (N, B, F), float64, ``weight`` (N, B), sums to one."""
-
-    values: Tensor
-    weight: Tensor
-
-    def halves(self) -> tuple[Marginals, Marginals]:
-        """The first half of the sample and the second, each with weights that sum to one."""
-        values, weight = self.values.chunk(2), self.weight.chunk(2)
-        one, other = (Marginals(v, w / w.sum(0)) for v, w in zip(values, weight, strict=True))
-        return one, other
-
-    def quantiles(self) -> Tensor:
-        """(5, B, F): at 0.05, 0.25, 0.5, 0.75, 0.95."""
-        return weighted_quantiles(self.values, torch.tensor(_PROBABILITIES), self.weight[..., None])
-
-    def sd(self) -> Tensor:
-        """Standard deviations, (B, F)."""
-        weight = self.weight[..., None]
-        mean = (weight * self.values).sum(0)
-        return (weight * (self.values - mean).square()).sum(0).sqrt()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """The marginals of ``names`` of each of ``data``: quantiles at ``probabilities`` of the reference, the guide and
-    the weighted guide; of the latter two V and its noise, and W1 and the mean error of a quantile in the reference's
-    unit."""
+    """The marginals of ``names`` of each of ``data`` (none: one row, of all data together): quantiles at
+    ``probabilities`` of the reference, the guide and the weighted guide; of the latter two V and its noise, and W1 and
+    the mean error of a quantile in the reference's unit."""
 
     data: list[int]
     names: list[str]
@@ -133,25 +120,25 @@ class _Reference:
     noise: Tensor  # (B, F), the V between halves of its sample; 0 of an exact one
     unit: Tensor  # (B, F), what distances are counted in
     unit_name: str
-    rows: list[int]  # the data that have one, of those asked for
+    rows: list[int]  # the data that have one, of those asked for; none: it is of all data together
+    whose: str
     how: str
     details: Callable[..., Sampled | Enumerated]  # of what both methods have
 
 
 @asks("Do the guide's marginals agree with a reference?")
 def reference(case: Case) -> Finding[Sampled | Enumerated] | None:
-    """The guide's marginals for the first 4 data against those of another method.
+    """The guide's marginals for the first 4 data against those of another method; where all latents are of the whole
+    data set, those given all training data.
 
     The number is the V beyond noise that 95 % of all marginals stay below. Green: at most 0.15. Red: above 0.3. None
-    for an implicit pair, an exact guide, or a pair without latents of a datum; unknown where the chains did not
-    converge, and for latents of both kinds, which neither method here serves.
+    for an implicit pair, an exact guide, or a pair without latents; unknown where the chains did not converge, and for
+    latents of both kinds, which neither method here serves.
     """
-    if not case.pair.has_approximate_guide or not case.local_latents or case.one.log_q.shape[1] == 1:
+    if not case.pair.has_approximate_guide or not (case.local_latents or case.global_latents):
         return None
-    case.check_divisible("a reference posterior")
-    few = case.first(_NUM_DATA)
-    found = _reference(case, few)
-    values, log_w = _guide(case, take_rows(few, found.rows))
+    each = case.local_latents and case.one.log_q.shape[1] > 1
+    found, (values, log_w) = _of_each(case) if each else _of_all(case)
     guides = {
         "guide": Marginals(values, torch.full_like(log_w, 1 / len(log_w))),
         "weighted": Marginals(values, log_w.softmax(0)),
@@ -167,22 +154,59 @@ def reference(case: Case) -> Finding[Sampled | Enumerated] | None:
         threshold=_THRESHOLD,
         source=_SOURCE,
         meaning=f"error beyond noise in the probability of an interval that {_SHARE:.0%} of the marginals of "
-        f"{len(found.rows)} {case.split} data stay below, against {found.how}; {weighted:.2f} with importance weights; "
+        f"{found.whose} stay below, against {found.how}; {weighted:.2f} with importance weights; "
         f"largest for {found.names[worst]}. The Wasserstein-1 distance that as many stay below is "
         f"{float(distances['guide'].quantile(_SHARE)):.2f} {found.unit_name}",
-        advice="" if status == "good" else _ADVICE,
+        advice="" if status == "good" else advised(case, _ADVICE),
         details=_details(found, guides, errors, distances),
     )
 
 
-def interval_errors(one: Marginals, other: Marginals) -> Tensor:
-    """V of every marginal, (B, F)."""
-    return interval_distance(one.values, other.values, one.weight[..., None], other.weight[..., None])
+def _of_each(case: Case) -> tuple[_Reference, tuple[Tensor, Tensor]]:
+    """The latents of a few data: the reference, and draws of the guide with their log-weights."""
+    case.check_divisible("a reference posterior")
+    few = case.first(_NUM_DATA)
+    found = _reference(case, few)
+    return found, _guide(case, take_rows(few, found.rows))
 
 
-def marginal_errors(one: Marginals, other: Marginals) -> Tensor:
-    """W1 of every marginal, (B, F)."""
-    return wasserstein_1(one.values, other.values, one.weight[..., None], other.weight[..., None])
+def _of_all(case: Case) -> tuple[_Reference, tuple[Tensor, Tensor]]:
+    """The latents that all training data share: the reference, and draws of the guide with their log-weights."""
+    _check_prior(case)
+    names = case.global_latents or case.local_latents
+    case.check_spread(names)
+    case.check_all_data()
+    batch = case.data.draw(case.data.rows("train"))
+    one = looked_at(case.pair, batch, seed=case.seed)
+    _check_joint(names, one)
+    chains = joint_chains(case.pair, batch, progress=case.progress)
+    if not bool(chains.converged.all()):
+        raise UsageError(_not_converged(chains, f"{', '.join(names)} given {num_rows(batch):,} training data"))
+    found = _from_chains(chains, [0], f"{', '.join(names)}, given all {num_rows(batch):,} training data,")
+    return replace(found, rows=[]), _guide_of_all(case, batch, one)
+
+
+def _check_prior(case: Case) -> None:
+    if not case.pair.has_prior:
+        raise UsageError("the model is unnormalised: its prior, from which chains start, cannot be drawn from.")
+
+
+def _check_joint(names: list[str], one: Particles) -> None:
+    """The latents of all data are continuous, and few enough.
+
+    Raises:
+        UsageError: one is discrete (it is named); they have too many numbers, or there are too many data.
+    """
+    for name in names:
+        if one.guide_sites[name]["fn"].support.is_discrete:
+            raise UsageError(f"{name!r} is discrete and of the whole data set: NUTS moves continuous latents alone.")
+    size, cells = _shared(one)[0].shape[-1], _width(one) + num_rows(one.batch) * _OTHER
+    if size > _WIDEST or cells > _CELLS:
+        raise UsageError(
+            f"{', '.join(names)} have {size:,} numbers, given {num_rows(one.batch):,} data, which is more than the "
+            f"question may cost ({_WIDEST} numbers, {_CELLS // _OTHER:,} data at most): run pyro.infer.MCMC with "
+            "NUTS(pair.model) on a larger budget, and hold ppgen.to_inference_data of both against each other."
+        )
 
 
 def _reference(case: Case, few: Batch) -> _Reference:
@@ -198,18 +222,26 @@ def _reference(case: Case, few: Batch) -> _Reference:
 
 
 def _by_chains(case: Case, few: Batch) -> _Reference:
-    if not case.pair.has_prior:
-        raise UsageError("the model is unnormalised: its prior, from which chains start, cannot be drawn from.")
+    _check_prior(case)
     found = posterior_chains(case.pair, few, shared=case.one.held, progress=case.progress)
     rows = found.converged.nonzero()[:, 0].tolist()
     if not rows:
-        raise UsageError(
-            f"NUTS has not converged for any of {num_rows(few)} data (R-hat up to {float(found.r_hat.max()):.2f}, "
-            f"effective sample size down to {float(found.effective_sample_size.min()):.0f}): no reference."
-        )
+        raise UsageError(_not_converged(found, f"any of {num_rows(few)} data"))
+    left_out = f"; none for datum {', '.join(_left_out(rows, few[0]))}" if len(rows) < num_rows(few) else ""
+    return _from_chains(found, rows, f"{len(rows)} {case.split} data", left_out)
+
+
+def _not_converged(found: PosteriorChains, what: str) -> str:
+    return (
+        f"NUTS has not converged for {what} (R-hat up to {float(found.r_hat.max()):.2f}, effective sample size down to "
+        f"{float(found.effective_sample_size.min()):.0f}): no reference."
+    )
+
+
+def _from_chains(found: PosteriorChains, rows: list[int], whose: str, left_out: str = "") -> _Reference:
+    """The rows of the chains' posteriors that may be called a reference."""
     draws = found.draws[:, :, rows].flatten(0, 1)  # (M S, B, F), chain by chain
     marginals = Marginals(draws, torch.full_like(draws[..., 0], 1 / len(draws)))
-    left_out = f"; none for datum {', '.join(_left_out(rows, few[0]))}" if len(rows) < num_rows(few) else ""
     how = f"{len(found.draws)} chains of NUTS (R-hat at most {float(found.r_hat[rows].max()):.3f}{left_out})"
     details = partial(
         Sampled,
@@ -218,7 +250,7 @@ def _by_chains(case: Case, few: Batch) -> _Reference:
         divergences=found.divergences,
     )
     noise, unit = interval_errors(*marginals.halves()), marginals.sd()
-    return _Reference(marginals, found.names, noise, unit, "standard deviations", rows, how, details)
+    return _Reference(marginals, found.names, noise, unit, "standard deviations", rows, whose, how, details)
 
 
 def _by_enumeration(case: Case, few: Batch) -> _Reference:
@@ -231,8 +263,9 @@ def _by_enumeration(case: Case, few: Batch) -> _Reference:
     off = (posterior.weight - log_q.double().softmax(0)).abs().sum(0) / 2  # (B,)
     details = partial(Enumerated, num_states=states.num_states, total_variation=off.tolist())
     how = f"the exact sum over {states.num_states:,} states"
-    noise, unit = torch.zeros_like(values[0]), torch.ones_like(values[0])
-    return _Reference(posterior, names, noise, unit, "of the latents' values", [*range(num_rows(few))], how, details)
+    noise, unit, rows = torch.zeros_like(values[0]), torch.ones_like(values[0]), [*range(num_rows(few))]
+    whose = f"{len(rows)} {case.split} data"
+    return _Reference(posterior, names, noise, unit, "of the latents' values", rows, whose, how, details)
 
 
 def _guide(case: Case, few: Batch) -> tuple[Tensor, Tensor]:
@@ -242,6 +275,30 @@ def _guide(case: Case, few: Batch) -> tuple[Tensor, Tensor]:
     sides = [[torch.cat(parts) for parts in zip(*blocks, strict=True)] for blocks in read]
     values, log_w = (torch.cat(parts, 1) for parts in zip(*sides, strict=True))
     return values, log_w
+
+
+def _guide_of_all(case: Case, batch: Batch, one: Particles) -> tuple[Tensor, Tensor]:
+    """The same of the latents that all data share, (K, 1, F) and (K, 1)."""
+    num = max(case.num_particles, _LEAST_DRAWS)
+    block = max(1, _CELLS // _width(one))
+    with looking(case.pair), pyro.validation_enabled(False):
+        starts = track(range(0, num, block), "posterior", case.progress)
+        runs = [_shared(run_particles(one.program, batch, min(block, num - done))) for done in starts]
+    values, log_w = (torch.cat(parts) for parts in zip(*runs, strict=True))
+    return values, log_w
+
+
+def _width(one: Particles) -> int:
+    """Numbers in the largest site, of all data together."""
+    return datum_width(one) * one.log_w.shape[1]
+
+
+def _shared(particles: Particles) -> tuple[Tensor, Tensor]:
+    """The numbers of the latents that all data share, (K, 1, F), and a draw's log-weight by all data, (K, 1)."""
+    outside, log_w = particles.outside, particles.log_w.double().sum(1, keepdim=True)
+    if outside is None:
+        return side_by_side(particles).double(), log_w
+    return side_by_side(outside).double(), log_w + outside.log_w.double()
 
 
 def _values_and_weights(particles: Particles) -> tuple[Tensor, Tensor]:
@@ -270,7 +327,7 @@ def _details(
     return found.details(
         data=found.rows,
         names=list(found.names),
-        probabilities=list(_PROBABILITIES),
+        probabilities=list(PROBABILITIES),
         quantiles={name: q.tolist() for name, q in {"reference": exact, **quantiles}.items()},
         interval_error={name: error.tolist() for name, error in errors.items()},
         noise={name: _noise(guide, found) for name, guide in guides.items()},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
@@ -26,7 +27,7 @@ _WIDE = (
 )
 _SHORT = (
     "What the guide's own draws say of log p(x) is too low by that much: report annealed bounds beside them, or a "
-    "guide that proposes better (richer, or trained with 'iwelbo')."
+    "guide that proposes better (a richer one[, or one trained with {iwelbo, dreg, vimco, rws}])."
 )
 
 
@@ -79,7 +80,7 @@ def sandwich(case: Case) -> Finding[Sandwich] | None:
         meaning=f"nats between an upper and a lower bound on log p(x), over {made} simulated data ({budget.num_powers} "
         f"powers, {budget.num_chains} chains each). From below, {num_rows(batch)} {case.split} data have "
         f"{float(found.lower.mean()):.2f} nats{said}",
-        advice=_WIDE if wide else _SHORT if low else "",
+        advice=advised(case, _WIDE if wide else _SHORT if low else ""),
         details=details,
     )
 

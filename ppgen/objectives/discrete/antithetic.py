@@ -114,7 +114,7 @@ class Antithetic(Coupled, ABC):
             if not family.binary:
                 raise UsageError(
                     f"{family.site} has units of several classes, and {name} mirrors the noise of binary ones alone: "
-                    "make it Bernoulli, or use an objective without needs_binary, such as 'reinforce', 'vimco' or "
+                    "make it Bernoulli, or use an objective for units of any classes, such as 'reinforce', 'vimco' or "
                     "'rebar'."
                 )
 

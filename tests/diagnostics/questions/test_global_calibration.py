@@ -114,9 +114,9 @@ def test_shares_and_drift_are_those_of_the_draws(monkeypatch: pytest.MonkeyPatch
     draws = torch.tensor([[1.0, 3.0, -2.0], [2.0, 4.0, 2.0], [3.0, 5.0, 6.0]], dtype=torch.float64)
     again = draws + torch.tensor([0.25, 0.5, 3.0], dtype=torch.float64)
     fits = iter([(draws, ["a", "b", "c"]), (again, ["a", "b", "c"])])
-    monkeypatch.setattr(vsbc, "_simulated", lambda pair, batch: (batch, truth, {}))
+    monkeypatch.setattr(vsbc, "_simulated", lambda pair, batch: (None, batch, truth, {}))
     monkeypatch.setattr(vsbc, "_towards", lambda pair, batch, given: None)
-    monkeypatch.setattr(vsbc, "_fit", lambda pair, batch, num_steps: next(fits))
+    monkeypatch.setattr(vsbc, "_fit", lambda pair, program, batch, num_steps: next(fits))
     shares, names, drift = global_shares(Shared(), (data(8),), 1)
     assert names == ["a", "b", "c"]
     torch.testing.assert_close(shares, torch.tensor([[1 / 2, 0.0, 1 / 2]], dtype=torch.float64))

@@ -9,7 +9,8 @@ from torch import Tensor
 from ppgen.data import DataSpec, dataset_from
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.diagnostics.chains import ChainBudget, PosteriorChains, posterior_chains
-from ppgen.diagnostics.questions.reference import Marginals, _by_chains, interval_errors
+from ppgen.diagnostics.marginals import Marginals, interval_errors
+from ppgen.diagnostics.questions.reference import _by_chains
 from ppgen.evaluation.case import Case
 from ppgen.models import GAN, RBM, LinearGaussian
 from ppgen.pairs.pair import Pair

@@ -98,3 +98,13 @@ def test_the_latents_of_an_autoguide_have_one_divergence_together(kind: type[nn.
     (divergence,) = divergences(particles)
     prior = particles.log_prob("z1") + particles.log_prob("z2")
     assert torch.equal(divergence, particles.log_q - prior)
+
+
+def test_it_says_which_divergences_it_samples_and_why() -> None:
+    pair, autoguided = Chain(), pair_from((chain := Chain()).model, AutoNormal(chain.model))
+    found = AnalyticKL().sampled_sites(Program(pair.model, pair.guide), (data(4),))
+    assert found == {"z1": "the model draws it given 'z2', which the guide draws after it"}
+    assert AnalyticKL().sampled_sites(Program(Line().model, Line().guide), (data(4),)) == {}
+    with pytest.warns(UserWarning, match="AnalyticKL is ELBO here, and samples the divergence of 'z2', for the guide"):
+        AnalyticKL().loss(autoguided.model, autoguided.guide, data(4))
+    AnalyticKL().loss(autoguided.model, autoguided.guide, data(4))  # which is said once
