@@ -16,6 +16,7 @@ from ppgen.cli.diagnose import diagnose
 from ppgen.cli.embed import embed
 from ppgen.cli.errors import explain
 from ppgen.cli.evaluate import evaluate
+from ppgen.cli.hub import pull, push
 from ppgen.cli.listing import list_
 from ppgen.cli.output import one_line_warnings, reader_gone, say, write_any_text
 from ppgen.cli.report import report
@@ -56,6 +57,8 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     ],
     check: ["ppgen check my.py:MyPair --data digits"],
     report: ["ppgen report runs/vae"],
+    push: ["ppgen push runs/vae me/vae-digits --private"],
+    pull: ["ppgen pull me/vae-digits --out runs/again"],
 }
 for command, examples in EXAMPLES.items():
     app.command(command.__name__.rstrip("_"), epilog="\n\n".join(["Examples:", *map(escape, examples)]))(command)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder
-from ppgen.cli.output import print_json, print_table, stdout_kept_for
+from ppgen.cli.options import AsJson, Device, ModelAgain, RunFolder, Which
+from ppgen.cli.output import keep, print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
 from ppgen.diagnostics.core import NUM_DATA, NUM_PARTICLES
 from ppgen.runs.load import load
@@ -33,6 +33,7 @@ def diagnose(
     out: Annotated[
         Path | None, typer.Option(help="Directory for diagnosis.json and posterior.nc.", show_default="the run's own")
     ] = None,
+    which: Which = None,
     model: ModelAgain = None,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -44,7 +45,7 @@ def diagnose(
     latents of the first 16 data, for ArviZ.
     """
     with stdout_kept_for(as_json):
-        found = load(run, pair=model, device=device)
+        found = load(run, pair=model, which=which, device=device)
         result = found.diagnose(
             out,
             write=False,
@@ -66,4 +67,4 @@ def diagnose(
             if finding.advice:
                 print(f"{finding.title} {finding.advice}")
     with stdout_kept_for(as_json):
-        found.keep(result, out)  # last: a full disk takes no finding away
+        keep(found, result, out)

@@ -15,6 +15,7 @@ from ppgen.machine.engines import ENGINES
 from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry
 from ppgen.runs.job import named_data, named_pair
+from ppgen.runs.load import PARAMETERS
 from ppgen.training.optimizers import Optimizer
 from ppgen.training.rates import CURVES, NAMES
 
@@ -33,6 +34,7 @@ __all__ = [
     "RunFolder",
     "Schedule",
     "Threads",
+    "Which",
     "Workers",
     "complete_objective",
     "complete_objectives",
@@ -169,6 +171,16 @@ ModelAgain = Annotated[
         metavar="FILE.py:CLASS",
         help="The model's file again, for a run whose model is not a registered one.",
         show_default=False,
+    ),
+]
+Which = Annotated[
+    str | None,
+    typer.Option(
+        "--which",
+        metavar="|".join(PARAMETERS),
+        help="The parameters of the best validation, or those at the end of training.",
+        autocompletion=lambda: list(PARAMETERS),
+        show_default="best for a run with --patience, else last",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="auto takes a GPU where there is one.")]

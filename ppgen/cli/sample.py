@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ppgen.cli.options import Device, ModelAgain, RunFolder
+from ppgen.cli.options import Device, ModelAgain, RunFolder, Which
 from ppgen.runs.load import load
 
 __all__ = ["sample"]
@@ -23,6 +23,7 @@ def sample(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    which: Which = None,
     model: ModelAgain = None,
     device: Device = "auto",
 ) -> None:
@@ -32,7 +33,7 @@ def sample(
     """
     from ppgen.runs.samples_file import save_samples  # what draws pictures is slow to load
 
-    found = load(run, pair=model, device=device)
+    found = load(run, pair=model, which=which, device=device)
     path = out or run / "samples.png"
     save_samples(found, num_samples, path, seed=seed)
     print(f"{path}: {num_samples} samples from the {found.pair.drawn_from}")

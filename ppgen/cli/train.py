@@ -22,6 +22,7 @@ from ppgen.cli.options import (
     settings,
 )
 from ppgen.cli.output import say
+from ppgen.cli.steering import CallbackFiles, CheckpointEvery, Log, WithProgress, watching
 from ppgen.errors import UsageError
 from ppgen.machine.ranks import stopping_together
 from ppgen.objectives.objective import Objective
@@ -77,6 +78,10 @@ def train(
     eager: Eager = False,
     precision: Precision = DEFAULTS.precision,
     chunk: Chunk = None,
+    checkpoint_every: CheckpointEvery = None,
+    callback: CallbackFiles = None,
+    log: Log = None,
+    progress: WithProgress = True,
     out: Out = None,
     resume: Resume = False,
 ) -> None:
@@ -97,6 +102,7 @@ def train(
         eager=eager,
         precision=precision,  # type: ignore[arg-type]  # checked there
         chunk=chunk,
+        checkpoint_every=checkpoint_every,
     )
     job = Job(
         model=model,
@@ -110,7 +116,7 @@ def train(
     )
     folder = out or Path("runs", f"{model.rpartition(':')[2]}-{data}-{objective}")
     with _told_how_to_resume(folder):
-        run = job.train(folder, resume=resume, progress=True)
+        run = job.train(folder, resume=resume, progress=progress, callbacks=watching(callback, log))
     if run.directory is not None:  # another rank has it
         print(f"{run.data}.")
         print(_summary(run, f" --model {model}" if ".py:" in model else ""))

@@ -40,7 +40,7 @@ def diagnose(
     questions: Sequence[str] | None = None,
     chains: Tensor | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Diagnosis:
     """Is the guide of ``pair`` to be believed?
 
@@ -61,7 +61,7 @@ def diagnose(
         questions: names of those to ask; None: all.
         chains: where the persistent chains of an energy-based pair stand, (M, D); a run knows.
         seed: seeds all draws; the global random state is left as it was.
-        progress: show progress bars.
+        progress: show progress, where there is a terminal or a notebook.
 
     Raises:
         UsageError: a pair without data, an unknown split or question, num_data not between 2 and the split's size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ppgen.registry import DATA, OBJECTIVES
 from ppgen.runs.directory import claimed_run
 from ppgen.runs.fit import fit_in
 from ppgen.runs.run import Run
+from ppgen.training.callbacks import Callback
 from ppgen.training.options import TrainingOptions
 
 __all__ = ["Job", "named_data", "named_pair"]
@@ -52,7 +53,14 @@ class Job:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def train(self, out: str | Path | None, *, resume: bool = False, progress: bool = False) -> Run:
+    def train(
+        self,
+        out: str | Path | None,
+        *,
+        resume: bool = False,
+        progress: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> Run:
         """The run, written to ``out``; see :func:`ppgen.fit`.
 
         Raises:
@@ -64,7 +72,8 @@ class Job:
             torch.manual_seed(self.training.seed)
             data = named_data(self.data, self.data_options, self.model)
             pair = named_pair(self.model, self.model_options, data)
-            return fit_in(folder, pair, data, objective, self.training, place, self.device != "auto", progress)
+            asked = self.device != "auto"
+            return fit_in(folder, pair, data, objective, self.training, place, asked, progress, callbacks)
 
     def made_objective(self) -> Objective:
         """The objective.

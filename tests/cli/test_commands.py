@@ -30,7 +30,10 @@ from tests.cli_cases import QUICK, SMALL, USER_FILE, files, run
 from tests.processes import command_line, started
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("list", "train", "evaluate", "sample", "embed", "compare", "sweep", "diagnose", "check", "report")
+COMMANDS = (
+    *("list", "train", "evaluate", "sample", "embed", "compare", "sweep", "diagnose", "check", "report"),
+    *("push", "pull"),
+)
 
 
 @pytest.fixture(autouse=True)
