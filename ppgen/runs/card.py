@@ -134,10 +134,10 @@ def _loading(config: Mapping[str, Any]) -> str:
         "data=": "name" not in config["data"] and "the data, as they were given to fit",
         "objective=": config["objective"].get("name") is None and "the objective, made as it was",
     }
-    given = "".join(f", {name}..." for name, missing in more.items() if missing)
-    told = "".join(f"  # {name} {said}\n" for name, said in more.items() if said)
+    missing = {name: said for name, said in more.items() if said}
+    given, told = "".join(f", {name}..." for name in missing), "".join(f"# {n} {said}\n" for n, said in missing.items())
     text = f'import ppgen\n\n{told}run = ppgen.load("this folder"{given})\nrun.evaluate(particles=1000)\n'
-    return f"```python\n{text.replace('  # ', '# ')}```"
+    return f"```python\n{text}```"
 
 
 def _called(what: Mapping[str, Any]) -> str:

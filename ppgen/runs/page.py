@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ppgen.errors import UsageError
-
-if TYPE_CHECKING:
-    from ppgen.runs.run import Run
 
 __all__ = ["REPORT", "page_of", "writes_pages"]
 
 REPORT = "report.html"
 """The page in a run's directory."""
 
-Writer = Callable[["Run", Path | None], Path]
+Writer = Callable[[Any, Path | None], Path]
 
 _WRITERS: list[Writer] = []
 
@@ -27,7 +24,7 @@ def writes_pages(writer: Writer) -> Writer:
     return writer
 
 
-def page_of(run: Run, path: Path | None) -> Path:
+def page_of(run: Any, path: Path | None) -> Path:
     """Write the run's page.
 
     Raises:

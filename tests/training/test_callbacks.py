@@ -201,7 +201,7 @@ def test_a_checkpoint_is_written_every_so_many_turns(tmp_path: Path) -> None:
 
 
 def test_how_often_checkpoints_are_written_may_differ_when_a_run_is_gone_on_with(tmp_path: Path) -> None:
-    whole = fit(out=tmp_path / "whole")
-    fit(out=tmp_path / "run", steps=4, checkpoint_every=1)
-    again = fit(out=tmp_path / "run", resume=True)
+    whole = fit(out=tmp_path / "whole", schedule="constant")
+    fit(out=tmp_path / "run", steps=4, checkpoint_every=1, schedule="constant")
+    again = fit(out=tmp_path / "run", resume=True, schedule="constant")
     assert all(torch.equal(value, parameters(again)[name]) for name, value in parameters(whole).items())
