@@ -1,7 +1,8 @@
-"""MLflow, in its local file store: ``mlflow ui --backend-store-uri RUN/mlflow``."""
+"""MLflow, in its local file store: ``MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri RUN/mlflow``."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ __all__ = ["MLflow"]
 
 _LONGEST = 500
 """Characters of a parameter, at most."""
+
+_ENVIRONMENT = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+"""What MLflow is told where the user says nothing else: it wants to be asked for files, and would report its use."""
 
 _DIRECTORY = "ppgen.directory"
 """The tag by which a run is found again."""
@@ -40,6 +44,8 @@ class MLflow(Logger):
         self.experiment = experiment
 
     def open(self, folder: Path, training: Training) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient
         from mlflow.entities import Param
 

@@ -50,7 +50,7 @@ def push(run: Run | str | Path, repo_id: str, *, private: bool = False) -> str:
 
     with _told(f"cannot push {folder} to {shown(repo_id)}"):
         hub = HfApi(library_name="ppgen")
-        name = hub.create_repo(_name(repo_id), private=private, exist_ok=True).repo_id
+        name = hub.create_repo(_name(repo_id), private=private or None, exist_ok=True).repo_id
         message = f"{folder.name}, by ppgen"
         return str(
             hub.upload_folder(repo_id=name, folder_path=folder, allow_patterns=list(FILES), commit_message=message)

@@ -44,7 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             known = name in self.here.repositories
             self.here.repositories.setdefault(name, {})
-            self.here.private.setdefault(name, bool(asked.get("private")))
+            self.here.private.setdefault(
+                name, "private" in (asked.get("visibility"), asked.get("private") and "private")
+            )
             self._json({"url": f"{self.here.address}/{name}", "name": name}, 409 if known else 200)
         elif self.path == "/api/validate-yaml":
             self._json({"errors": [], "warnings": []})
@@ -71,7 +73,11 @@ class _Handler(BaseHTTPRequestHandler):
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:2] == ["api", "models"] and "/".join(parts[2:4]) in self.here.repositories:
             name = "/".join(parts[2:4])
-            siblings = [{"rfilename": path} for path in self.here.repositories[name]]
+            files = self.here.repositories[name]
+            if "tree" in parts:
+                self._json([{"type": "file", "path": p, "size": len(b), "oid": _hash(b)} for p, b in files.items()])
+                return
+            siblings = [{"rfilename": path} for path in files]
             self._json({"id": name, "modelId": name, "sha": SHA, "siblings": siblings, "private": False, "tags": []})
             return
         name, path = "/".join(parts[:2]), "/".join(parts[4:])
@@ -85,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.here.repositories[name][path]
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+        self.send_header("ETag", f'"{_hash(body)}"')
         self.send_header("X-Repo-Commit", SHA)
         self.end_headers()
         if with_body:
@@ -101,6 +107,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+def _hash(body: bytes) -> str:
+    return hashlib.sha1(body).hexdigest()
 
 
 @pytest.fixture
