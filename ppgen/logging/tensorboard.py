@@ -28,7 +28,7 @@ class TensorBoard(Logger):
         from torch.utils.tensorboard import SummaryWriter
 
         purge = training.step + 1 if training.step else None
-        self._writer = SummaryWriter(str(folder), purge_step=purge)  # type: ignore[no-untyped-call]  # torch has no types
+        self._writer = SummaryWriter(str(folder), purge_step=purge)
         config = json.dumps(training.config, indent=2, default=str)
         self._writer.add_text("config", "\n".join(f"    {line}" for line in config.splitlines()), training.step)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ppgen.errors import UsageError
 
@@ -13,9 +13,9 @@ __all__ = ["REPORT", "page_of", "writes_pages"]
 REPORT = "report.html"
 """The page in a run's directory."""
 
-Writer = Callable[[Any, Path | None], Path]
+Writer = TypeVar("Writer", bound=Callable[..., Path])
 
-_WRITERS: list[Writer] = []
+_WRITERS: list[Callable[..., Path]] = []
 
 
 def writes_pages(writer: Writer) -> Writer:

@@ -23,7 +23,7 @@ def fit(logger: ppgen.Callback, out: Path | None, steps: int = 4, *, resume: boo
     return ppgen.fit(Line(), held, "elbo", callbacks=[logger], out=out, steps=steps, resume=resume, **OPTIONS)
 
 
-def bounds(run: ppgen.Run) -> dict[int, float]:
+def bounds(run: ppgen.Run) -> dict[int, Any]:
     """By step, of the validations."""
     return {line["step"]: pytest.approx(line["bound"], rel=1e-6) for line in run.metrics if line["split"] == "valid"}
 
