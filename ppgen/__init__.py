@@ -1,6 +1,6 @@
 """Deep generative models as Pyro model/guide pairs, the objectives that train them, and honest evaluation."""
 
-from ppgen import inference, models
+from ppgen import inference, logging, models, report
 from ppgen.chains.log_z import LogZ, log_z
 from ppgen.comparison import Comparison, compare
 from ppgen.data import Dataset, DataSpec, dataset_from, load_data
@@ -16,16 +16,19 @@ from ppgen.pairs.pair import Pair
 from ppgen.posterior.inference_data import to_inference_data
 from ppgen.registry import register_data, register_model, register_objective
 from ppgen.runs.fit import fit
+from ppgen.runs.hub import pull, push
 from ppgen.runs.load import load
 from ppgen.runs.run import Run
 from ppgen.sweeps import Sweep, sweep
 from ppgen.testing import check_pair
+from ppgen.training.callbacks import Callback
 from ppgen.versions import VERSION
 
 __version__ = VERSION
 
 __all__ = [
     "Bound",
+    "Callback",
     "Comparison",
     "DataSpec",
     "Dataset",
@@ -51,13 +54,17 @@ __all__ = [
     "load_data",
     "log_weights",
     "log_z",
+    "logging",
     "make_objective",
     "make_pair",
     "models",
     "pair_from",
+    "pull",
+    "push",
     "register_data",
     "register_model",
     "register_objective",
+    "report",
     "sweep",
     "to_inference_data",
 ]

@@ -31,7 +31,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("layers", "chains", "posterior", "pages"),
     ("models", "objectives", "draws"),
     ("inference", "training", "evaluation", "factory"),
-    ("diagnostics", "testing"),
+    ("diagnostics", "testing", "logging"),
     ("runs",),
     ("comparison", "report", "recipes"),
     ("sweeps", "tables"),

@@ -16,6 +16,7 @@ from ppgen.cli.diagnose import diagnose
 from ppgen.cli.embed import embed
 from ppgen.cli.errors import explain
 from ppgen.cli.evaluate import evaluate
+from ppgen.cli.hub import pull, push
 from ppgen.cli.listing import list_
 from ppgen.cli.output import one_line_warnings, reader_gone, say, tracebacks_shown, write_any_text
 from ppgen.cli.recipes import recipes_, reproduce_
@@ -62,6 +63,8 @@ EXAMPLES: dict[Callable[..., None], list[str]] = {
     report: ["ppgen report runs/vae"],
     recipes_: ["ppgen recipes", "ppgen recipes --json"],
     reproduce_: ["ppgen reproduce vae-digits-iwelbo --out runs/vae", "ppgen reproduce lda-20news --short"],
+    push: ["ppgen push runs/vae me/vae-digits --private"],
+    pull: ["ppgen pull me/vae-digits --out runs/again"],
 }
 for command, examples in EXAMPLES.items():
     app.command(command.__name__.rstrip("_"), epilog="\n\n".join(["Examples:", *map(escape, examples)]))(command)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder
-from ppgen.cli.output import print_json, print_table, say, stdout_kept_for
+from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder, Which
+from ppgen.cli.output import keep, print_json, print_table, say, stdout_kept_for
 from ppgen.cli.times import seconds_of
 from ppgen.data.dataset import SPLITS
 from ppgen.diagnostics.core import NUM_DATA, NUM_PARTICLES
@@ -43,6 +43,7 @@ def diagnose(
     out: Annotated[
         Path | None, typer.Option(help="Directory for diagnosis.json and posterior.nc.", show_default="the run's own")
     ] = None,
+    which: Which = None,
     model: ModelAgain = None,
     data: DataMoved = None,
     device: Device = "auto",
@@ -57,8 +58,8 @@ def diagnose(
     """
     seconds = seconds_of(budget)
     with stdout_kept_for(as_json):
-        found = load(run, pair=model, data=data, device=device)
-        with _kept(found, out) as keep:
+        found = load(run, pair=model, data=data, which=which, device=device)
+        with _kept(found, out) as keep_so_far:
             result = found.diagnose(
                 out,
                 write=False,
@@ -67,7 +68,7 @@ def diagnose(
                 num_particles=particles,
                 questions=ask,
                 budget=seconds,
-                keep=keep,
+                keep=keep_so_far,
                 seed=seed,
                 progress=True,
             )
@@ -82,7 +83,7 @@ def diagnose(
             if finding.advice:
                 print(f"{finding.title} {finding.advice}")
     with stdout_kept_for(as_json):
-        found.keep(result, out)  # last: a full disk takes no finding away
+        keep(found, result, out)  # last: a full disk takes no finding away
 
 
 @contextmanager
@@ -90,13 +91,13 @@ def _kept(run: Run, out: Path | None) -> Iterator[Callable[[Diagnosis], None]]:
     """What writes the answers down as they come; Ctrl-C says where those are that were given."""
     given = 0
 
-    def keep(found: Diagnosis) -> None:
+    def keep_so_far(found: Diagnosis) -> None:
         nonlocal given
         run.keep_so_far(found, out)
         given = len(found)
 
     try:
-        yield keep
+        yield keep_so_far
     except KeyboardInterrupt:
         say(f"stopped; {(out or run.directory or Path()) / DIAGNOSIS} holds the {given} answers that were given.")
         raise

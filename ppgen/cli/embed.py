@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ppgen.cli.options import DataMoved, Device, ModelAgain, RunFolder
+from ppgen.cli.options import DataMoved, Device, ModelAgain, RunFolder, Which
 from ppgen.data.dataset import SPLITS
 from ppgen.runs.load import load
 
@@ -26,6 +26,7 @@ def embed(
     ] = None,
     particles: Annotated[int, typer.Option(help="Draws of the guide, where a mean is not known at once.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    which: Which = None,
     model: ModelAgain = None,
     data: DataMoved = None,
     device: Device = "auto",
@@ -36,6 +37,6 @@ def embed(
     """
     from ppgen.runs.samples_file import save_embedding  # what draws pictures is slow to load
 
-    found, path = load(run, pair=model, data=data, device=device), out or run / "embedding.npz"
+    found, path = load(run, pair=model, data=data, which=which, device=device), out or run / "embedding.npz"
     made = save_embedding(found, path, split=split, num_particles=particles, seed=seed, progress=True)
     print(f"{path}: {len(made.values):,} data, {len(made.names):,} numbers each ({made.names[0]} to {made.names[-1]})")

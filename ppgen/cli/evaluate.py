@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ppgen.chains.log_z import log_z as estimate_log_z
-from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder
-from ppgen.cli.output import print_json, print_table, stdout_kept_for
+from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder, Which
+from ppgen.cli.output import keep, print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
 from ppgen.runs.load import load
 
@@ -40,6 +40,7 @@ def evaluate(
             show_default="10000 for models without a density and data with known modes, else 0",
         ),
     ] = None,
+    which: Which = None,
     model: ModelAgain = None,
     data: DataMoved = None,
     device: Device = "auto",
@@ -54,7 +55,7 @@ def evaluate(
     given = {"exact": exact_log_z or None, "num_temperatures": temperatures, "num_chains": chains}
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with stdout_kept_for(as_json):
-        found = load(run, pair=model, data=data, device=device)
+        found = load(run, pair=model, data=data, which=which, device=device)
         log_z = estimate_log_z(found.pair, **asked, progress=True) if asked else None
         result = found.evaluate(
             split, particles, num_data=num_data, log_z=log_z, num_samples=num_samples, progress=True, write=False
@@ -68,4 +69,4 @@ def evaluate(
             print_table((">K", ">log-likelihood", ">standard error"), rows)
         if result.measures:
             print_table(("measure", ">value", ">±", "what it says"), (measure.cells for measure in result.measures))
-    found.keep(result)  # last: a full disk takes no number away
+    keep(found, result)

@@ -15,6 +15,7 @@ from ppgen.machine.engines import ENGINES
 from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry
 from ppgen.runs.job import named_data, named_pair
+from ppgen.runs.load import PARAMETERS
 from ppgen.training.optimizers import Optimizer
 from ppgen.training.rates import CURVES, NAMES
 
@@ -38,6 +39,7 @@ __all__ = [
     "Schedule",
     "ScheduleOrNone",
     "Threads",
+    "Which",
     "Workers",
     "complete_objective",
     "complete_objectives",
@@ -183,6 +185,16 @@ DataMoved = Annotated[
         metavar="PATH",
         help="Where the data are now, or path/to/file.py:function again, for a run on data of your own.",
         show_default=False,
+    ),
+]
+Which = Annotated[
+    str | None,
+    typer.Option(
+        "--which",
+        metavar="|".join(PARAMETERS),
+        help="The parameters of the best validation, or those at the end of training.",
+        autocompletion=lambda: list(PARAMETERS),
+        show_default="best for a run with --patience, else last",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="auto takes a GPU where there is one.")]

@@ -11,16 +11,21 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ppgen.diagnostics import Diagnosis
+from ppgen.evaluation import Evaluation
 from ppgen.files.jsonable import plain
 from ppgen.machine.progress import say
+from ppgen.runs.run import Run
 
 __all__ = [
+    "keep",
     "one_line_warnings",
     "print_json",
     "print_table",
@@ -60,6 +65,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # Text: brackets are not markup
     Console().print(table)
+
+
+def keep(run: Run, found: Evaluation | Diagnosis, out: Path | None = None) -> None:
+    """Have the run keep what was found, after it was printed: a full disk takes no number away.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if out is None and not run.writes:
+        say("these numbers are printed alone: the run keeps those of the parameters that training left in its pair.")
+    run.keep(found, out)
 
 
 @contextmanager

@@ -13,6 +13,4 @@ def report(run: RunFolder, model: ModelAgain = None, data: DataMoved = None, dev
 
     It shows the training curves, the likelihood, reconstructions and samples.
     """
-    from ppgen.report.page import write_report  # what draws pictures is slow to load
-
-    print(write_report(load(run, pair=model, data=data, device=device)))
+    print(load(run, pair=model, data=data, device=device).report())

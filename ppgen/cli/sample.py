@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ppgen.cli.options import DataMoved, Device, ModelAgain, RunFolder
+from ppgen.cli.options import DataMoved, Device, ModelAgain, RunFolder, Which
 from ppgen.runs.load import load
 
 __all__ = ["sample"]
@@ -23,6 +23,7 @@ def sample(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    which: Which = None,
     model: ModelAgain = None,
     data: DataMoved = None,
     device: Device = "auto",
@@ -33,7 +34,7 @@ def sample(
     """
     from ppgen.runs.samples_file import save_samples  # what draws pictures is slow to load
 
-    found = load(run, pair=model, data=data, device=device)
+    found = load(run, pair=model, data=data, which=which, device=device)
     path = out or run / "samples.png"
     save_samples(found, num_samples, path, seed=seed)
     print(f"{path}: {num_samples} samples from the {found.pair.drawn_from}")

@@ -19,6 +19,7 @@ from ppgen.cli.options import (
     settings,
     short_name,
 )
+from ppgen.cli.steering import CallbackFiles, Log, WithProgress, watching
 from ppgen.cli.training import takes_training, told_how_to_resume
 from ppgen.machine.ranks import stopping_together
 from ppgen.objectives.objective import Objective
@@ -59,6 +60,9 @@ def train(
     *,
     training: Mapping[str, Any],
     device: Device = "auto",
+    callback: CallbackFiles = None,
+    log: Log = None,
+    progress: WithProgress = True,
     out: Annotated[
         Path | None, typer.Option(help="Directory of the run.", show_default="runs/MODEL-DATA-OBJECTIVE")
     ] = None,
@@ -81,7 +85,7 @@ def train(
     job = (line if config is None else line.over(read_settings(config))).job(device)
     folder = out or Path("runs", _name(job))
     with told_how_to_resume(folder / CONFIG):
-        run = job.train(folder, resume=resume, progress=True)
+        run = job.train(folder, resume=resume, progress=progress, callbacks=watching(callback, log))
     if run.directory is not None:  # another rank has it
         print(f"{run.data}.")
         named = (("--model", job.model), ("--data", job.data))

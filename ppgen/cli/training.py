@@ -60,6 +60,10 @@ OPTIONS: Mapping[str, Any] = {
             help="Most log-weights (data times particles) in memory at a time.", show_default="as many as fit"
         ),
     ],
+    "checkpoint_every": Annotated[
+        int | None,
+        typer.Option(help="Turns between checkpoints.", show_default="after a validation, ten seconds apart"),
+    ],
 }
 """Those of :class:`ppgen.training.options.TrainingOptions` that can be set on a line."""
 

@@ -56,7 +56,7 @@ def compare(
     trained_by: Any = None,
     training: TrainingOptions | None = None,
     comparison: ComparisonOptions | None = None,
-    progress: bool = False,
+    progress: bool = True,
     **options: Any,
 ) -> Comparison:
     """Compare estimators of a bound's gradient at one pair and batch.
@@ -77,7 +77,7 @@ def compare(
         trained_by: the objective that trains to those points; None: the first of ``objectives`` that is not Pyro's.
         training: how it trains; None: the defaults, for as many steps as the last point, or 1,000.
         comparison: the options as one object; None: those that are given one by one.
-        progress: show a progress bar.
+        progress: show progress, where there is a terminal or a notebook.
         options: see :class:`ppgen.comparison.ComparisonOptions`: ``draws``, ``precision``, ``seconds``, ``blocks``,
             ``at``, ``double``, ``false_alarm``, ``seed``, ...
 

@@ -245,7 +245,9 @@ def _train(
         for before, now in zip(train, valid, strict=True)
     ]
     num_data = min(_NUM_DATA, len(run.data.valid[0]))
-    found = evaluate(run.pair, run.data, split="valid", particles=particles, num_data=num_data, num_samples=0)
+    found = evaluate(
+        run.pair, run.data, split="valid", particles=particles, num_data=num_data, num_samples=0, progress=False
+    )
     return _Training(lines, found.log_likelihood)
 
 

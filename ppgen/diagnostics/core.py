@@ -48,7 +48,7 @@ def diagnose(
     budget: float | None = None,
     keep: Callable[[Diagnosis], None] | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Diagnosis:
     """Is the guide of ``pair`` to be believed?
 
@@ -73,7 +73,7 @@ def diagnose(
             ``unknown``, and says so. None: as long as it takes.
         keep: called with what was found so far, after each question that is not the last (a run writes it down).
         seed: seeds all draws; the global random state is left as it was.
-        progress: show progress bars.
+        progress: show progress, where there is a terminal or a notebook.
 
     Raises:
         UsageError: a pair without data, an unknown split or question, num_data not between 2 and the split's size,

@@ -38,7 +38,7 @@ def evaluate(
     log_z: LogZ | None = None,
     num_samples: int | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Evaluation:
     """Evaluate ``pair`` on a split of ``data``.
 
@@ -54,7 +54,7 @@ def evaluate(
             training data, the data's modes where they are known. None: 10,000 for a pair without a density, whose
             log-likelihood is that of a Parzen window of them, and for data with known modes; 0 for any other.
         seed: seeds the draws; the global random state is left as it was.
-        progress: show a progress bar.
+        progress: show a progress bar, where there is a terminal or a notebook.
 
     Raises:
         UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, data that do not share the

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from importlib.util import find_spec
+from typing import ClassVar, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn as Bar
@@ -76,11 +77,33 @@ def check_time() -> None:
 
 
 def bar(shown: bool = True) -> Progress:
-    """A progress bar with a field ``note`` at its end; nothing is drawn unless ``shown`` and a person is watching."""
+    """A progress bar with a field ``note`` at its end; nothing is drawn unless ``shown`` and a person is watching.
+
+    A person watches a terminal, or a notebook (where ``ipywidgets`` is installed, by which Rich draws there). Of bars
+    within each other the outermost alone is drawn.
+    """
     console = Console(stderr=True)
+    watched = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
     columns = TextColumn("{task.description}"), Bar(), TimeElapsedColumn(), TimeRemainingColumn()
     note = TextColumn("{task.fields[note]}")
-    return Progress(*columns, note, console=console, disable=not (shown and console.is_terminal), transient=True)
+    return _Bar(*columns, note, console=console, disable=not (shown and watched), transient=True)
+
+
+class _Bar(Progress):
+    """A bar that is not drawn within another one."""
+
+    _drawn: ClassVar[int] = 0
+
+    def start(self) -> None:
+        """Draw it."""
+        self.disable = self.disable or bool(_Bar._drawn)
+        _Bar._drawn += not self.disable
+        super().start()
+
+    def stop(self) -> None:
+        """Take it away."""
+        super().stop()
+        _Bar._drawn -= not self.disable
 
 
 def say(sentence: str) -> None:

@@ -17,7 +17,7 @@ sampling, 2024.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,7 @@ from ppgen.posterior.arviz_bridge import smoothed_log_weights
 from ppgen.posterior.replay import Replay, Scores, Variables, observations
 from ppgen.posterior.variables import Variable
 
-__all__ = ["Groups", "guide_groups", "mcmc_groups", "numbers_of_a_draw"]
+__all__ = ["Groups", "guide_groups", "mcmc_groups", "numbers_of_a_draw", "posterior_groups"]
 
 _CELLS = 2**24
 """Numbers in the largest site of one block of draws."""
@@ -91,8 +91,7 @@ def guide_groups(
     _check_sizes(pair, num_samples, resampled_from)
     pair.prepare(*batch)
     with looking(pair), pyro.validation_enabled(False):
-        one = run_particles(Program(pair.model, pair.guide), batch, 1)
-        replay = Replay(runner_of(one.program, batch, 2), bool(one.summed), _block(one), progress)
+        one, replay = _begun(pair, batch, progress)
         drawn = _drawn(one, num_samples, resampled_from, replay) if pair.has_weights else Groups()
         inferred = (drawn.posterior or one.summed) and pair.has_prior
         scores = replay.scored(drawn.posterior, num_samples) if inferred else Scores()
@@ -108,6 +107,25 @@ def guide_groups(
         kind=drawn.kind,
         facts=drawn.facts,
     )
+
+
+def posterior_groups(
+    pair: Pair, batch: Batch, num_samples: int, resampled_from: int | None = None, *, progress: bool = False
+) -> Groups:
+    """The posterior and the sample statistics of :func:`guide_groups` alone, the same draws from the same seed."""
+    _check_sizes(pair, num_samples, resampled_from)
+    pair.prepare(*batch)
+    with looking(pair), pyro.validation_enabled(False):
+        one, replay = _begun(pair, batch, progress)
+        drawn = _drawn(one, num_samples, resampled_from, replay)
+        summed = replay.scored(drawn.posterior, num_samples).summed if one.summed else {}
+    return replace(drawn, posterior=drawn.posterior | summed)
+
+
+def _begun(pair: Pair, batch: Batch, progress: bool) -> tuple[Particles, Replay]:
+    """One particle, and how the model is run again."""
+    one = run_particles(Program(pair.model, pair.guide), batch, 1)
+    return one, Replay(runner_of(one.program, batch, 2), bool(one.summed), _block(one), progress)
 
 
 def mcmc_groups(mcmc: Any, batch: tuple[Any, ...], options: Mapping[str, Any], *, progress: bool = False) -> Groups:

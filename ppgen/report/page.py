@@ -24,14 +24,13 @@ from ppgen.report.predictive import leave_one_out, posterior_checks, prior_check
 from ppgen.report.samples import reconstructed_data, samples, samples_over_training
 from ppgen.report.topics import topics
 from ppgen.report.training import training
+from ppgen.runs.page import REPORT, writes_pages
 from ppgen.training.metrics import score
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
 __all__ = ["REPORT", "SECTIONS", "Headline", "headline", "write_report"]
-
-REPORT = "report.html"
 
 _ERROR = "± is one standard error."
 
@@ -105,6 +104,7 @@ def _unevaluated(run: Run) -> Headline:
     return Headline(what, number(values[-1]), "", (advice,))
 
 
+@writes_pages
 def write_report(run: Run, path: Path | None = None) -> Path:
     """Write the report of ``run`` and return where it is. The run, its pair and the random state stay as they are.
 

@@ -13,7 +13,7 @@ from ppgen.posterior.inference_data import POSTERIOR
 from ppgen.runs.config import CONFIG
 from ppgen.runs.snapshots import SNAPSHOTS
 
-__all__ = ["CHECKPOINT", "DIAGNOSIS", "EVALUATION", "METRICS", "claim_directory", "claimed_run"]
+__all__ = ["CHECKPOINT", "DIAGNOSIS", "EVALUATION", "FILES", "METRICS", "claim_directory", "claimed_run"]
 
 
 METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (

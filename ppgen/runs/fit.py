@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.places import put_on
 from ppgen.pairs.tracing import Batch
 from ppgen.runs.alike import facts_of
+from ppgen.runs.card import write_card
 from ppgen.runs.config import CONFIG, describe, read_config
 from ppgen.runs.directory import claimed_run
 from ppgen.runs.recommended import recommended
 from ppgen.runs.record import Record
 from ppgen.runs.run import Run
+from ppgen.training.callbacks import Callback, as_callbacks
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
 
@@ -47,7 +49,8 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
-    progress: bool = False,
+    progress: bool = True,
+    callbacks: Sequence[Callback] = (),
     training: TrainingOptions | None = None,
     **options: Any,
 ) -> Run:
@@ -64,14 +67,17 @@ def fit(
         out: directory for the record; None: nothing is written.
         resume: go on with the run in ``out``; one that has no checkpoint yet starts from the beginning.
         device: ``auto``, ``cpu``, ``cuda``.
-        progress: show a progress bar with the bound's trend.
+        progress: show a progress bar with the bound's trend, where there is a terminal or a notebook to show it.
+        callbacks: are called after each step, validation and checkpoint, and may stop training
+            (:class:`ppgen.Callback`).
         training: the options as one object; None: those that are given one by one.
         options: see :class:`ppgen.training.options.TrainingOptions`: ``epochs``, ``batch_size``, ``lr``, ``seed``, ...
 
     Raises:
         UsageError: anything in the arguments that cannot work, before anything is written; a number that is not
             finite in training (site and step are named; the last checkpoint stays); of a rank among several
-            (:mod:`ppgen.machine.ranks`), what stopped another.
+            (:mod:`ppgen.machine.ranks`), what stopped another; a callback raised (it is named, its error is the cause,
+            and the run can be gone on with).
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     chosen, place = _chosen(training, options), choose_device(device)
@@ -81,9 +87,9 @@ def fit(
         objective, chosen, said = recommended(pair, data, {}, given)
         if progress:
             say(said)
-    objective = as_objective(objective)
+    objective, watching, asked = as_objective(objective), as_callbacks(callbacks), device != "auto"
     with claimed_run(out, resume, writes=joined().first) as folder:
-        return fit_in(folder, as_pair(pair), as_dataset(data), objective, chosen, place, device != "auto", progress)
+        return fit_in(folder, as_pair(pair), as_dataset(data), objective, chosen, place, asked, progress, watching)
 
 
 def fit_in(
@@ -95,6 +101,7 @@ def fit_in(
     place: torch.device,
     asked: bool,
     progress: bool,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """As :func:`fit`, in a folder that was claimed; ``asked`` is whether the user named the device.
 
@@ -118,15 +125,21 @@ def fit_in(
         ranks.check_alike(facts_of(pair, objective, config))
     mend = "lower batch_size or num_particles, or make the pair smaller"
     with within_memory(_sizes(pair, objective, options), mend), seeded(options.seed), _stop_requests() as stop:
-        record = Record(Trainer(pair, data, objective, options, ranks), folder)
-        record.begin(config)
-        _train(record, stop, progress and ranks.first)
+        record = Record(Trainer(pair, data, objective, options, ranks), folder, callbacks)
+        try:
+            record.begin(config)
+            _train(record, stop, progress and ranks.first)
+        finally:
+            record.callbacks.call("at_end")
+        record.callbacks.check(ranks)
+        if folder is not None:
+            write_card(folder)
         state = record.trainer.sharing.whole(record.trainer.state)
     return Run(pair, data, objective, config, record.log.lines, folder, state)
 
 
 def _train(record: Record, stop: threading.Event, progress: bool) -> None:
-    """To the end, to an early stop, or to a Ctrl-C."""
+    """To the end, to an early stop, to what a callback asks for or raises, or to a Ctrl-C."""
     trainer = record.trainer
     with bar(progress) as shown:
         task = shown.add_task("training", total=trainer.total_turns, completed=trainer.turn, note="")
@@ -135,9 +148,9 @@ def _train(record: Record, stop: threading.Event, progress: bool) -> None:
             if (note := record.see()) is not None:
                 shown.update(task, note=note)
             shown.update(task, completed=trainer.turn)
-            if trainer.ranks.agree(stop.is_set()):
-                record.save()
-                raise KeyboardInterrupt
+            if trainer.ranks.agree(stop.is_set() or record.callbacks.stop):
+                record.halt(stop.is_set())
+                return
     record.end()
 
 
@@ -178,7 +191,7 @@ def _check_made_for(pair: Pair, data: Dataset) -> None:
         )
 
 
-_FREE = ("epochs", "steps", "checkpoint_seconds", "kinds", "standardised")
+_FREE = ("epochs", "steps", "checkpoint_every", "checkpoint_seconds", "kinds", "standardised")
 """What may change, and what follows from the data."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from ppgen.runs.directory import claimed_run
 from ppgen.runs.fit import fit_in
 from ppgen.runs.recommended import recommended
 from ppgen.runs.run import Run
+from ppgen.training.callbacks import Callback
 from ppgen.training.options import TrainingOptions
 from ppgen.user_code import execute_files
 
@@ -68,7 +69,14 @@ class Job:
         """All options of training, as they are where the objective is named."""
         return TrainingOptions(**as_typed(TrainingOptions, self.training))
 
-    def train(self, out: str | Path | None, *, resume: bool = False, progress: bool = False) -> Run:
+    def train(
+        self,
+        out: str | Path | None,
+        *,
+        resume: bool = False,
+        progress: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> Run:
         """The run, written to ``out``; see :func:`ppgen.fit`.
 
         Raises:
@@ -85,7 +93,8 @@ class Job:
                 objective, options, said = recommended(pair, data, self.objective_options, self.training)
                 if progress:
                     say(said)
-            return fit_in(folder, pair, data, objective, options, place, self.device != "auto", progress)
+            asked = self.device != "auto"
+            return fit_in(folder, pair, data, objective, options, place, asked, progress, callbacks)
 
     def _check_same(self, data: Dataset) -> None:
         if self.sha256 not in (None, data.sha256):

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from ppgen.arguments import one_of
 from ppgen.data import Dataset, DataSpec, as_dataset, load_data, named_loader
 from ppgen.errors import UsageError, first_sentence, shown, spelled
 from ppgen.factory import as_given, make_objective, make_pair, model_class
@@ -17,13 +20,17 @@ from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS
 from ppgen.runs.config import read_config
 from ppgen.runs.directory import CHECKPOINT, METRICS
+from ppgen.runs.hub import SCHEME, fetched
 from ppgen.runs.run import Run
 from ppgen.training.batches import first_batches
 from ppgen.training.learner import load_learner, state_of
 from ppgen.training.metrics import read_metrics
 from ppgen.user_code import execute_files, is_executed
 
-__all__ = ["load"]
+__all__ = ["PARAMETERS", "load"]
+
+PARAMETERS = {"best": "best.", "last": "learner."}
+"""Of a run, those of the best validation and those at its end: how their names begin in a checkpoint."""
 
 
 def load(
@@ -32,27 +39,33 @@ def load(
     pair: Pair | str | None = None,
     data: Any = None,
     objective: Objective | None = None,
+    which: str | None = None,
     device: str = "auto",
 ) -> Run:
     """A run from its directory, ready to evaluate, sample and report. Registered names only are built.
 
     Args:
-        directory: of the run.
+        directory: of the run; or ``hf://user/name``, of one on a hub (:mod:`ppgen.runs.hub`), in which nothing is kept.
         pair: for a run whose model is not registered, or was made of classes and the like: the pair, made as it was, or
             ``file.py:Class`` again.
         data: for a run on data of one's own: the data, as they were given to ``fit``; of a run on a file, a folder or
             ``file.py:function``: where it is now. A function's file is executed only if it is named here, or is that of
             the pair.
         objective: for a run whose objective was given a module or a function: the objective, made as it was.
+        which: ``"best"``, the parameters of the best validation (the mean of the last ``window``, see
+            :class:`~ppgen.training.options.TrainingOptions`), or ``"last"``, those at the end; None: those that ``fit``
+            left in the pair, the best where there was a ``patience``. What is found of others is not kept in the run.
         device: where to put pair and data.
 
     Raises:
         UsageError: no run there; a file missing, truncated or edited; parameters that do not fit the model; data of
-            another shape than the training data.
+            another shape than the training data; the best are asked for, and the run has kept none.
     """
-    folder = Path(directory)
+    hub = str(directory).startswith(SCHEME)
+    folder = fetched(str(directory)) if hub else Path(directory)
     config = read_config(folder)
     tensors, _ = read_checkpoint(folder / CHECKPOINT)
+    usual, which = _which(config, tensors, which, folder)
     place = choose_device(device)
     execute_files(*(name for name in (pair, data) if isinstance(name, str)))
     data = _load_data(config, data).to(place)
@@ -61,9 +74,26 @@ def load(
     options = config["training"]
     batch, *_ = first_batches(rebuilt, data, options.get("batch_size", 2), options.get("seed", 0))
     objective = _made_again(config["objective"]) if objective is None else objective
-    load_learner(rebuilt, objective, tensors, batch)
+    load_learner(rebuilt, objective, tensors, batch, PARAMETERS[which])
     state = {name: value.to(place) for name, value in state_of(tensors).items()}
-    return Run(rebuilt, data, objective, config, read_metrics(folder / METRICS), folder, state)
+    lines = read_metrics(folder / METRICS)
+    return Run(rebuilt, data, objective, config, lines, folder, state, writes=which == usual and not hub)
+
+
+def _which(
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], asked: str | None, folder: Path
+) -> tuple[str, str]:
+    """The parameters that training left in the pair, and those that are asked for."""
+    has_best = any(name.startswith(PARAMETERS["best"]) for name in tensors)
+    usual = "best" if has_best and config["training"].get("patience") is not None else "last"
+    if asked is not None:
+        one_of("which parameters: expected a name, got", asked, PARAMETERS)
+    if asked == "best" and not has_best:
+        raise UsageError(
+            f"the run in {folder} has kept no best parameters: nothing was held out to judge them by, or it was not "
+            "validated yet, or an earlier version of ppgen wrote it: take the last ones."
+        )
+    return usual, asked or usual
 
 
 def _rebuild(config: Mapping[str, Any], pair: Pair | str | None) -> Pair:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from ppgen.files.writing import write_whole
 from ppgen.runs.config import CONFIG
 from ppgen.runs.directory import CHECKPOINT, EVALUATION, METRICS
 from ppgen.runs.snapshots import Recorder
+from ppgen.training.callbacks import Callback, Callbacks, Training
+from ppgen.training.fitness import is_comparable
 from ppgen.training.metrics import MetricsLog, score
 from ppgen.training.stopping import EarlyStopping
 from ppgen.training.trainer import Progress, Trainer
@@ -33,14 +35,16 @@ class Facts(Progress):
 
 
 class Record:
-    """What is kept of a training, in ``folder``; of one without a folder, in memory."""
+    """What is kept of a training, in ``folder``; of one without a folder, in memory. ``callbacks`` are told of it."""
 
-    def __init__(self, trainer: Trainer, folder: Path | None) -> None:
+    def __init__(self, trainer: Trainer, folder: Path | None, callbacks: Iterable[Callback] = ()) -> None:
         self.trainer, self.folder, options = trainer, folder, trainer.options
         self.log = MetricsLog(None if folder is None else folder / METRICS)
         self.snapshots = Recorder(folder, trainer.learner.pair, trainer.data, trainer.total_turns)
         self.stopping = EarlyStopping(options.patience, options.window)
         self.every = options.validate_every or max(100, trainer.turns_per_epoch)
+        mine = callbacks if trainer.ranks.first else ()
+        self.callbacks = Callbacks(mine, Training(trainer, folder, self.log))
         self._started = self._saved = time.perf_counter()
 
     @property
@@ -56,20 +60,37 @@ class Record:
             text = json.dumps(config, indent=2, default=str)
             write_whole(file, text.encode(), then=go_on() if file.exists() else "")
             (self.folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
+        self.callbacks.training.config = config
+        self.callbacks.call("at_start")
         if not begun:
             self.save()
         self._take_snapshot()
+        self.callbacks.check(self.trainer.ranks)
 
     def see(self) -> str | None:
         """Take note of a turn; where a validation was due, its bound and the trend in words."""
         self._take_snapshot()
-        if self.trainer.turn % self.every:
-            return None
-        words = self._judged(*self._looked())
-        is_due = time.perf_counter() - self._saved > self.trainer.options.checkpoint_seconds
-        if self.trainer.ranks.gathered(is_due)[0]:
+        self.callbacks.call("after_step")
+        words = None if self.trainer.turn % self.every else self._judged(*self._looked())
+        if self._is_due(validated=words is not None):
             self.save()
         return words
+
+    def halt(self, interrupted: bool) -> None:
+        """Before the end: since a callback asked for it or raised, or a Ctrl-C was seen, on whatever rank.
+
+        Raises:
+            KeyboardInterrupt: it was a Ctrl-C; the checkpoint is written.
+        """
+        interruptions, failures = zip(
+            *self.trainer.ranks.gathered([interrupted, self.callbacks.failure is not None]), strict=True
+        )
+        if not any(interruptions + failures):
+            self.end()
+            return
+        self.save()
+        if any(interruptions):
+            raise KeyboardInterrupt
 
     def end(self) -> None:
         """Take note of the end, and give the pair its best parameters, where there is a patience."""
@@ -89,7 +110,9 @@ class Record:
         self._saved = time.perf_counter()
         tensors = {**self.trainer.tensors(), **self.stopping.tensors()}  # of all ranks
         if self.folder is not None:
-            write_checkpoint(self.folder / CHECKPOINT, tensors, {**(facts or self.facts()), "record": self.log.size})
+            file = self.folder / CHECKPOINT
+            write_checkpoint(file, tensors, {**(facts or self.facts()), "record": self.log.size})
+            self.callbacks.call("after_checkpoint", file)
 
     def restore(self) -> bool:
         """Take up the checkpoint, where there is one; what the record holds beyond it does not count.
@@ -123,6 +146,14 @@ class Record:
         self._started = time.perf_counter() - facts.seconds
         return True
 
+    def _is_due(self, *, validated: bool) -> bool:
+        """Whether a checkpoint is, which all ranks write together."""
+        trainer = self.trainer
+        if trainer.options.checkpoint_every is not None:
+            return trainer.turn % trainer.options.checkpoint_every == 0
+        elapsed = time.perf_counter() - self._saved
+        return validated and trainer.ranks.gathered(elapsed > trainer.options.checkpoint_seconds)[0]
+
     def _take_snapshot(self) -> None:
         trainer = self.trainer
         self.snapshots.see(trainer.turn, trainer.objective.chains(trainer.state) if trainer.state else None)
@@ -137,6 +168,8 @@ class Record:
         validated = trainer.validate()
         if validated:
             self.log.add({**place, "split": "valid", **validated})
+        every = {"train": trained, "valid": validated} if validated else {"train": trained}
+        self.callbacks.call("after_validation", every)
         return ("valid", validated) if validated else ("train", trained)
 
     def _judged(self, split: str, report: Mapping[str, float]) -> str:
@@ -144,7 +177,8 @@ class Record:
         if not {"bound", "loss"} & report.keys():  # of a game, whose players have a loss each
             return ""
         trend = self.stopping.trend(score(report))
-        self.stopping.see(score(report), self.trainer.learner)
+        comparable = split == "valid" and is_comparable(self.trainer.objective, report)
+        self.stopping.see(score(report), self.trainer.learner, keep=comparable)
         return f"{split} {'bound' if 'bound' in report else 'minus loss'} {score(report):.2f} {trend}"
 
     def _elapsed(self) -> float:

@@ -7,13 +7,15 @@ snapshots.safetensors   samples at a few moments of training (:mod:`ppgen.runs.s
 evaluation.json         the last evaluation, if there was one
 diagnosis.json          the last diagnosis, if there was one
 posterior.nc            draws of some data's posterior, for ArviZ (:func:`ppgen.to_inference_data`), from then
+README.md               the model card (:mod:`ppgen.runs.card`)
+report.html             the page, if it was written
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -22,22 +24,25 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ppgen.data import Dataset
+from ppgen.data import Dataset, as_dataset
 from ppgen.diagnostics import Diagnosis, diagnose
 from ppgen.draws.embedding import Embedding, embedding
+from ppgen.draws.inferred import Posterior, infer
 from ppgen.draws.samples import Draws, conditions, prior_samples
 from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.evaluation import Evaluation, evaluate
 from ppgen.files.documents import read_document
-from ppgen.files.writing import write_whole
+from ppgen.files.writing import write_all
 from ppgen.objectives.objective import Objective, State
 from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import number
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.posterior.inference_data import POSTERIOR, write_posterior
+from ppgen.runs.card import with_card
 from ppgen.runs.config import CONFIG, read_config
 from ppgen.runs.directory import DIAGNOSIS, EVALUATION, writable_directory
+from ppgen.runs.page import page_of
 from ppgen.runs.snapshots import Snapshots
 
 __all__ = ["CONFIG", "Run", "read_config"]
@@ -61,6 +66,8 @@ class Run(Brief):
         metrics: what ``metrics.jsonl`` holds: training reports and validation bounds, per datum, in nats.
         directory: None for a run that was not written.
         state: what the last step handed on.
+        writes: whether what is found of the run is kept in its directory; not so of parameters that are not those which
+            training left in the pair.
 
     >>> import ppgen, torch
     >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"))
@@ -76,6 +83,7 @@ class Run(Brief):
     metrics: list[dict[str, Any]]
     directory: Path | None = None
     state: State = field(default_factory=dict)
+    writes: bool = True
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """What was trained on what by what; the last report, and what was found since."""
@@ -124,22 +132,54 @@ class Run(Brief):
         """
         return embedding(self.pair, self.data.draw(self.data.rows(split or self.data.last_split)), **options)
 
+    def infer(self, x: Any, **options: Any) -> Posterior:
+        """What the guide says of new data: draws of their latents, means, deviations; for ArviZ by its own method.
+
+        Args:
+            x: data as the run was trained on them, (B, D), or (x, y, ...) where the pair takes more: tensors, arrays, a
+                frame (:func:`ppgen.data.as_dataset`).
+            options: those of :func:`ppgen.draws.infer`: ``num_samples``, ``resampled_from``, ``seed``, ``progress``.
+
+        Raises:
+            UsageError: the data have another shape than those of training, or another number of tensors; the pair has
+                no posterior.
+        """
+        given, known = as_dataset(x, name="x").train, self.data.train
+        shapes, expected = ([(*part.shape[1:],) for part in split] for split in (given, known))
+        if shapes != expected:
+            raise UsageError(f"expected data of shapes {_rows(expected)}, as those of training, got {_rows(shapes)}.")
+        batch = tuple(part[:].to(like.dtype) for part, like in zip(given, known, strict=True))
+        return infer(self.pair, self.data.draw(batch), **options)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the run's page, one HTML file that needs no other, and return where it is.
+
+        Args:
+            path: of the page; None: ``report.html`` in the run's directory.
+
+        Raises:
+            UsageError: the run has no directory and no path is given, or the place cannot be written.
+        """
+        return page_of(self, None if path is None else Path(path))
+
     def keep(self, found: Evaluation | Diagnosis, out: str | Path | None = None) -> None:
         """Write an evaluation or a diagnosis of this run to ``out``, or to its own directory if it has one.
 
         Raises:
             UsageError: it cannot be written; the numbers are a note of the error, so that they are not lost.
         """
-        folder = self.directory if out is None else Path(out)
+        own = self.directory if self.writes else None
+        folder = own if out is None else Path(out)
         if folder is None:
             return
         document = json.dumps(found.to_json(), indent=2)
         try:
+            beside = with_card(folder, found) if folder == own else {}
             if isinstance(found, Evaluation):
-                write_whole(folder / EVALUATION, document.encode())
+                write_all({folder / EVALUATION: document.encode(), **beside})
                 self.__dict__.pop("evaluation", None)
             else:
-                write_whole(folder / DIAGNOSIS, document.encode())
+                write_all({folder / DIAGNOSIS: document.encode(), **beside})
                 self.__dict__.pop("diagnosis", None)
                 if not found.not_asked:
                     self._keep_posterior(folder / POSTERIOR, found)
@@ -218,6 +258,10 @@ class Run(Brief):
         """The document of that name in the run's directory, if there is one."""
         file = None if self.directory is None else self.directory / name
         return read_document(file, kind, mend) if file is not None and file.is_file() else None
+
+
+def _rows(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join("(N" + "".join(f", {size}" for size in shape) + ")" for shape in shapes)
 
 
 def _last(line: Mapping[str, Any]) -> str:

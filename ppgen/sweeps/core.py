@@ -48,7 +48,7 @@ def sweep(
     engine: str = "local",
     workers: int | None = None,
     threads: int | None = None,
-    progress: bool = False,
+    progress: bool = True,
     model_options: Mapping[str, Any] | None = None,
     data_options: Mapping[str, Any] | None = None,
     objective_options: Mapping[str, Any] | None = None,
@@ -78,7 +78,7 @@ def sweep(
         engine: ``local``, processes of this machine; ``ray``, a Ray cluster.
         workers: runs at a time; None: one, in this process, or as many as the cluster has cores for.
         threads: of a worker; None: one.
-        progress: show a progress bar.
+        progress: show progress, where there is a terminal or a notebook.
         model_options, data_options, objective_options: for all runs.
         split: the data that judge; None: validation data.
         particles: K of the bound on their log p(x).
@@ -164,7 +164,7 @@ def _carried_out(task: _Task) -> SweepRun:
     """The run, trained to its end and evaluated; one that had begun goes on."""
     run = task.job.train(task.folder, resume=True)
     split = judged_split(run.data, task.split)
-    found = run.evaluate(split, task.particles, num_data=task.num_data)
+    found = run.evaluate(split, task.particles, num_data=task.num_data, progress=False)
     last: Mapping[str, Any] = run.metrics[-1] if run.metrics else {"seconds": 0.0, "step": 0}
     return replace(
         task.run,

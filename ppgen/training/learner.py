@@ -8,11 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.errors import UsageError, shown
-from ppgen.objectives.objective import Objective, Player
+from ppgen.objectives.objective import Objective, Player, State
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Learner", "check_state", "fixed_and_moving", "load_learner", "load_state", "state_of", "under", "untied"]
+__all__ = [
+    "Learner",
+    "check_state",
+    "checked_values",
+    "fixed_and_moving",
+    "load_learner",
+    "load_state",
+    "state_of",
+    "under",
+    "untied",
+]
 
 
 class Learner(nn.Module):
@@ -70,16 +80,18 @@ def fixed_and_moving(schedules: Mapping[str, float]) -> tuple[dict[str, int], di
     return fixed, {name: value for name, value in schedules.items() if name not in fixed}
 
 
-def load_learner(pair: Pair, objective: Objective, tensors: Mapping[str, Tensor], batch: Batch) -> Learner:
+def load_learner(
+    pair: Pair, objective: Objective, tensors: Mapping[str, Tensor], batch: Batch, prefix: str = "learner."
+) -> Learner:
     """The pair, and the objective's own module for data like ``batch``, with the parameters of a checkpoint.
 
-    They are the best where the checkpoint holds them, beside those that training goes on from.
+    They are those that training goes on from, or the best ones, whose names begin with ``best.``.
 
     Raises:
         UsageError: they do not fit.
     """
     learner = Learner(pair, objective.parameters(pair, batch))
-    load_state(learner, under("best.", tensors) or under("learner.", tensors))
+    load_state(learner, under(prefix, tensors))
     return learner
 
 
@@ -119,6 +131,22 @@ def check_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, T
         if not bool(torch.isfinite(tensors[name]).all()):
             raise UsageError(f"the checkpoint's parameter {shown(name)} is not finite: it was edited; restore a copy.")
     return dict(tensors)
+
+
+def checked_values(own: State, found: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Of a checkpoint's state what has the names of one's own, on a device.
+
+    Raises:
+        UsageError: something is missing, or of another shape or type.
+    """
+    for name, value in own.items():
+        if name not in found or found[name].shape != value.shape or found[name].dtype != value.dtype:
+            got = f"{tuple(found[name].shape)} {found[name].dtype}" if name in found else "nothing"
+            raise UsageError(
+                f"the checkpoint's state {shown(name)} is {got}, this run's is {tuple(value.shape)} {value.dtype}: "
+                "resume with the objective's options and batch size it was trained with."
+            )
+    return {name: found[name].to(device) for name in own}
 
 
 def untied(module: nn.Module) -> dict[str, Tensor]:

@@ -39,7 +39,8 @@ class TrainingOptions:
         window: see ``patience``.
         validate_every: turns between validations, or reports where nothing is held out; None: an epoch, and at least
             100 turns.
-        checkpoint_seconds: least time between two checkpoints (they are written after validations).
+        checkpoint_every: turns between two checkpoints; None: after a validation, once ``checkpoint_seconds`` are over.
+        checkpoint_seconds: least time between two checkpoints; see there.
         seed: of everything random in training.
         eager: do not compile the steps.
         precision: of the matrix products of steps, ``"float32"``, ``"tf32"`` (on GPUs that have it) or ``"bf16"``; all
@@ -62,6 +63,7 @@ class TrainingOptions:
     patience: Count | None = None
     window: Count = 5
     validate_every: Count | None = None
+    checkpoint_every: Count | None = None
     checkpoint_seconds: NonNegative = 10.0
     seed: Annotated[int, Ge(0)] = 0
     eager: bool = False

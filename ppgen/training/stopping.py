@@ -1,4 +1,4 @@
-"""Early stopping on a windowed validation bound."""
+"""The best parameters by a windowed validation bound, and early stopping on it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["EarlyStopping"]
 
 
 class EarlyStopping:
-    """Says when the validation bound has stopped rising, and keeps the parameters of its best.
+    """Keeps the parameters of the best validation bound, and says when it has stopped rising.
 
     Single bounds are noisy, so means over the last ``window`` validations are compared: training is done when
-    ``patience`` validations have passed without a new best mean.
+    ``patience`` validations have passed without a new best mean. Before there is a first mean the last are the best.
 
     Args:
-        patience: None: never stop, keep nothing.
+        patience: None: never stop.
         window: validations in a mean.
     """
 
@@ -35,11 +35,11 @@ class EarlyStopping:
             self.patience is not None and len(means) - 1 - means.index(max(means)) >= self.patience if means else False
         )
 
-    def see(self, bound: float, learner: nn.Module) -> None:
-        """Take note of one validation."""
+    def see(self, bound: float, learner: nn.Module, *, keep: bool = True) -> None:
+        """Take note of one validation, and with ``keep`` of the parameters, if it is the best."""
         self.bounds.append(bound)
         means = self._means()
-        if self.patience is not None and means and means[-1] == max(means):
+        if keep and (not means or means[-1] == max(means)):
             self.best = {name: value.clone() for name, value in learner.state_dict().items()}
 
     def trend(self, bound: float) -> str:
@@ -49,7 +49,7 @@ class EarlyStopping:
 
     def take_best(self, learner: nn.Module) -> None:
         """Give the learner the best parameters, when there is a patience."""
-        if self.best:
+        if self.patience is not None and self.best:
             learner.load_state_dict(self.best)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -7,11 +7,9 @@ stopped and restored goes on with the same bits as one that never stopped.
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import torch
 from pydantic import AfterValidator, AliasChoices, Field
@@ -24,17 +22,18 @@ from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.precision import check_precision
 from ppgen.machine.ranks import Ranks
 from ppgen.objectives.objective import Objective, State
-from ppgen.pairs.looking import goes_apart, looked_at, looking
 from ppgen.pairs.nonfinite import Watch
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import isolated, kept_buffers, swapped
-from ppgen.pairs.tracing import Batch, Program, automatic_guides, divides
+from ppgen.pairs.parameters import isolated
+from ppgen.pairs.tracing import Batch, Program
 from ppgen.training.batches import Interleaved, first_batches
 from ppgen.training.books import Books, Given, Move, NotFiniteError
 from ppgen.training.choices import Choices
-from ppgen.training.chunks import Chunk, Chunks
+from ppgen.training.chunks import Chunks
 from ppgen.training.device_books import books_of
-from ppgen.training.learner import Learner, fixed_and_moving, load_state, state_of, under, untied
+from ppgen.training.fitness import check_amortised, check_patience
+from ppgen.training.learner import Learner, checked_values, fixed_and_moving, load_state, state_of, under, untied
+from ppgen.training.looks import Looks
 from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
 from ppgen.training.replay import WatchedLearner, what_is_not_finite
@@ -43,8 +42,6 @@ from ppgen.training.stepping import Steps
 from ppgen.training.steps import StepResult
 
 __all__ = ["Progress", "Trainer"]
-
-T = TypeVar("T")
 
 _READ_AHEAD = 3
 """Turns whose batches are read from disk beforehand."""
@@ -97,20 +94,20 @@ class Trainer:
         self.sharing.check(self.batches.smallest)
         examples = first_batches(pair, data, options.batch_size, options.seed)
         batch = examples[0]
-        self.chunks, self._looks = Chunks(pair, objective, options.chunk), Chunks(pair, objective)
+        self.chunks, self._looks = Chunks(pair, objective, options.chunk), Looks(pair, objective)
         for example in examples:
             self.chunks.check(example, objective.at(0).total_particles)
-            self._looked_at(example, lambda few, _: objective.check(Program(pair.model, pair.guide), few))
+            self._looks.at_first(example, lambda few, _: objective.check(Program(pair.model, pair.guide), few))
         num_data = sum(len(part.train[0]) for part in self.parts)
         self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
         check_precision(options.precision, self.learner)
-        _check_amortised(pair, examples, num_data, self.ranks)
+        check_amortised(pair, examples, num_data, self.ranks)
         self.players = objective.players()
         self.turn = self.cursor = 0
         for turn in (0, min(self.total_turns, _LOOKED_AHEAD)):
             options.rate(turn, self.total_turns)
         with isolated():
-            state = self._looked_at(batch, lambda few, now: now.initial_state(self.learner.program, few))
+            state = self._looks.at_first(batch, lambda few, now: now.initial_state(self.learner.program, few))
         self.state: State = {name: value.clone() for name, value in state.items()}
         self._arguments = {player.name: self.learner.arguments(player) for player in self.players}
         self._values = self.learner.values()
@@ -120,17 +117,19 @@ class Trainer:
         }
         self.steps = Steps(self.learner, objective, [part.draw for part in self.parts], self.chunks, options)
         self._books = self._new_books()
-        held_out = [tuple(entry[: options.batch_size] for entry in part.valid) for part in self.parts if part.valid]
-        tried = [*examples, *held_out]
-        self._check_patience(self._judged(tried, sum(len(batch[0]) for batch in tried)))
+        self._try(examples)
         keep_large_blocks()
         self.state = self.sharing.begin(self.learner, self.state, options.seed)
-        if self.batches.on_disk and self.device.type == "cuda":
-            warnings.warn(
-                "data that stay in files are brought by the host, and their turns are no CUDA graphs: steps run one by "
-                "one; tensors that fit on the GPU train faster.",
-                stacklevel=2,
-            )
+        _say_if_brought(self.batches)
+
+    def _try(self, examples: Sequence[Batch]) -> None:
+        """Judge the first batches, of held-out data too, so that what cannot be judged is known now."""
+        size = self.options.batch_size
+        held_out = [tuple(entry[:size] for entry in part.valid) for part in self.parts if part.valid]
+        tried = [*examples, *held_out]
+        report = self._judged(tried, sum(len(batch[0]) for batch in tried))
+        if self.options.patience is not None:
+            check_patience(self.objective, self.data, report)
 
     @property
     def turns_per_epoch(self) -> int:
@@ -180,11 +179,15 @@ class Trainer:
     def sums(self, sums: Mapping[str, float]) -> None:
         self._books.sums = dict(sums)
 
-    def report(self) -> dict[str, float]:
-        """Means of what the steps reported since the last call."""
+    def means(self) -> dict[str, float]:
+        """Means of what the steps reported since the last report."""
         self.settle()
         sums = self.sums
-        means = {name: total / sums[f"{name}/count"] for name, total in sums.items() if f"{name}/count" in sums}
+        return {name: total / sums[f"{name}/count"] for name, total in sums.items() if f"{name}/count" in sums}
+
+    def report(self) -> dict[str, float]:
+        """The :meth:`means`, which begin anew."""
+        means = self.means()
         self.sums = {}
         return means
 
@@ -200,35 +203,8 @@ class Trainer:
         return self.ranks.sums(self._judged(batches, sum(len(split[0]) for split in splits)))
 
     def _judged(self, batches: Iterable[Batch], num_data: int) -> dict[str, float]:
-        """The first player's loss and metrics, per datum, over batches of so many data in all."""
-        player, objective = self.players[0].name, self.objective.at(self.turn)
-        sums: dict[str, float] = {}
-        buffers = {name: value.clone() for name, value in self.learner.named_buffers()}  # those of training stay
-        still = swapped(self.learner, buffers)
-        with looking(self.learner, self.sharing.seed(self.options.seed)), still:
-            for batch in batches:
-                play = partial(self._played, player, objective, batch)
-                for name, value in self._looks.fitting(batch, objective.total_particles, play).items():
-                    sums[name] = sums.get(name, 0.0) + value / num_data
-        return sums
-
-    def _played(self, player: str, objective: Objective, batch: Batch, chunk: Chunk) -> dict[str, float]:
-        """The player's loss and metrics, summed over the data of a batch."""
-        now, sums = objective.taking(chunk.particles), defaultdict[str, float](float)
-        for part in chunk.parts(batch):
-            outcome = now.play(player, self.learner.program, part, self.state)
-            for name, value in {"loss": outcome.loss / outcome.num_data, **outcome.metrics}.items():
-                sums[name] += float(value) * len(part[0])
-        return sums
-
-    def _looked_at(self, batch: Batch, look: Callable[[Batch, Objective], T]) -> T:
-        """A look at a batch and at the objective as it begins, or at as many data and particles as memory holds."""
-        now = self.objective.at(0)
-
-        def at_first(chunk: Chunk) -> T:
-            return look(next(chunk.parts(batch)), now.taking(chunk.particles))
-
-        return self._looks.fitting(batch, now.total_particles, at_first)
+        seed = self.sharing.seed(self.options.seed)
+        return self._looks.judged(self.learner, self.turn, self.state, batches, num_data, seed)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""
@@ -260,15 +236,7 @@ class Trainer:
         for player in self.players:
             slots = under(f"optimizer.{player.name}.", tensors)
             self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn)
-        state = self.sharing.part(state_of(tensors))
-        for name, value in self.state.items():
-            if name not in state or state[name].shape != value.shape or state[name].dtype != value.dtype:
-                got = f"{tuple(state[name].shape)} {state[name].dtype}" if name in state else "nothing"
-                raise UsageError(
-                    f"the checkpoint's state {shown(name)} is {got}, this run's is {tuple(value.shape)} {value.dtype}: "
-                    "resume with the objective's options and batch size it was trained with."
-                )
-        self.state = {name: state[name].to(self.device) for name in self.state}
+        self.state = checked_values(self.state, self.sharing.part(state_of(tensors)), self.device)
         self.turn, self.cursor = facts.turn, facts.cursor
         self.steps.choices = Choices(facts.choices)
         self._books = self._new_books()
@@ -279,19 +247,6 @@ class Trainer:
     def device(self) -> torch.device:
         """Where training runs."""
         return self.batches.device
-
-    def _check_patience(self, report: Mapping[str, float]) -> None:
-        """Stopping early needs a number that falls as training goes well: a bound, or the loss of a single player."""
-        if self.options.patience is not None and len(self.players) > 1 and "bound" not in report:
-            raise UsageError(
-                f"patience waits for validation to improve, and {type(self.objective).__name__} validates the loss of "
-                "one of its players, which rises when the other gains: leave patience out."
-            )
-        if self.options.patience is not None and not any(part.valid for part in self.parts):
-            raise UsageError(
-                f"patience waits for validation to improve, and data {shown(self.data.spec.name)} hold nothing out: "
-                "give validation data, ppgen.data.as_dataset(x, valid=...), or leave patience out."
-            )
 
     def _new_books(self) -> Books:
         like = next(iter(self._arguments[self.players[0].name][0].values()))  # x may be whole numbers
@@ -389,23 +344,10 @@ def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
     return gradient if same else torch.empty_like(parameter).copy_(gradient)
 
 
-def _check_amortised(pair: Pair, examples: Sequence[Batch], num_data: int, ranks: Ranks) -> None:
-    """Minibatches are for guides that are functions of a datum; an autoguide has parameters for each of the first B."""
-    for batch in examples:
-        if ranks.size > 1:
-            with kept_buffers(pair.model, pair.guide):
-                apart = goes_apart(pair, batch)
-            if not apart:
-                raise UsageError(
-                    f"{ranks.size} ranks cut each batch in parts, and to {type(pair).__name__} a batch is one datum: "
-                    "give the model a data plate, or train in one process."
-                )
-        if automatic_guides(pair.guide) and len(batch[0]) < num_data * ranks.size:
-            one = looked_at(pair, batch)
-            if one.latents and one.plate is not None and not divides(one):
-                raise UsageError(
-                    f"the guide has parameters for each datum ({', '.join(one.latents)}), and batches of "
-                    f"{len(ranks.shard(batch[0]))} of {num_data} data would share them: train with "
-                    f"batch_size={num_data}{' in one process' if ranks.size > 1 else ''}, or with a guide that is a "
-                    "function of a datum."
-                )
+def _say_if_brought(batches: Interleaved) -> None:
+    if batches.on_disk and batches.device.type == "cuda":
+        warnings.warn(
+            "data that stay in files are brought by the host, and their turns are no CUDA graphs: steps run one by "
+            "one; tensors that fit on the GPU train faster.",
+            stacklevel=3,
+        )

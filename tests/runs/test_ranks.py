@@ -30,6 +30,22 @@ TRAIN = [*QUICK, "--out", "r"]
 PCD = ["train", "rbm", "--data", "digits", "--objective", "pcd", "--steps", "6", "--eager", "-M", "hidden=5"]
 CHAINS = [*PCD, "--schedule", "constant", "-O", "num_chains=7", "--out", "r"]
 
+WATCH = """
+import ppgen
+
+
+class Raises(ppgen.Callback):
+    def after_step(self, training):
+        if training.step == 2:
+            raise ValueError("enough")
+
+
+class Stops(ppgen.Callback):
+    def after_step(self, training):
+        if training.step == 2:
+            training.stop()
+"""
+
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
@@ -85,6 +101,23 @@ def test_ctrl_c_on_one_rank_stops_all_at_one_turn_and_the_run_goes_on(tmp_path: 
     turn = read_checkpoint(Path("r/checkpoint.safetensors"))[1]["turn"]
     onwards = [str(turn + 1) if argument == "3" else argument for argument in TRAIN]
     assert codes(by_ranks(commanded(*onwards, "--resume"), tmp_path / "said")) == [0, 0]
+
+
+def test_a_callback_that_raises_on_rank_0_stops_all_and_the_run_goes_on(tmp_path: Path) -> None:
+    Path("watch.py").write_text(WATCH)
+    endless = ["100000" if argument == "3" else argument for argument in TRAIN]
+    ended = by_ranks(commanded(*endless, "--callback", "watch.py:Raises"), tmp_path / "said")
+    assert codes(ended) == [2, 2]
+    assert "callback Raises raised ValueError: enough in its after_step" in said(ended)
+    turn = read_checkpoint(Path("r/checkpoint.safetensors"))[1]["turn"]
+    onwards = [str(turn + 1) if argument == "3" else argument for argument in TRAIN]
+    assert codes(by_ranks(commanded(*onwards, "--resume"), tmp_path / "said")) == [0, 0]
+
+
+def test_a_callback_of_rank_0_ends_the_training_of_all(tmp_path: Path) -> None:
+    Path("watch.py").write_text(WATCH)
+    endless = ["100000" if argument == "3" else argument for argument in TRAIN]
+    assert codes(by_ranks(commanded(*endless, "--callback", "watch.py:Stops"), tmp_path / "said")) == [0, 0]
 
 
 def test_a_rank_that_is_killed_is_named_and_the_checkpoint_is_whole(tmp_path: Path) -> None:
