@@ -14,6 +14,7 @@ from ppgen.comparison.curves import Curves
 from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
 from ppgen.comparison.result import Comparison
 from ppgen.comparison.statistics import Interval
+from ppgen.comparison.words import when
 from ppgen.files.writing import write_whole
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, figure_of, texts
@@ -69,6 +70,7 @@ def render(
         "comparison.html",
         title=title,
         subtitle=_subtitle(comparison),
+        lead=brief(comparison.lead),
         words=brief(comparison.words()).split("\n\n"),
         sections=sections,
     )
@@ -101,11 +103,6 @@ def table_of(point: PointResult) -> list[tuple[str, ...]]:
         for one in point.objectives
         for index, block in enumerate(one.blocks)
     ]
-
-
-def when(point: PointResult) -> str:
-    """The point of training in words, to follow a noun."""
-    return {"init": "before training", "trained": "after training"}.get(str(point.at), f"after {point.step:,} steps")
 
 
 def spread(interval: Interval) -> str:
@@ -233,7 +230,8 @@ def _training(curves: Sequence[Curves]) -> Iterator[Section]:
     seeds = max(len(one.likelihoods) + len(one.failures) for one in curves)
     text = (
         f"Each estimator trained a fresh pair from {seeds} seed{'s' if seeds > 1 else ''}. Lines are means over seeds, "
-        "bands reach from the least to the greatest. Each curve is the objective's own bound on the validation data, "
+        "bands reach from the least to the greatest; seconds are those of training, without those that compiling took. "
+        "Each curve is the objective's own bound on the validation data, "
         "so that only curves of one figure can be compared; the table has its last values on training and validation "
         "data, and one number that means the same for all: log p(x) of validation data after training, by the bound "
         f"of {curves[0].particles} particles."
@@ -271,4 +269,4 @@ def _trained(one: Curves) -> tuple[str, ...]:
 def _configuration(config: Mapping[str, Any]) -> Iterator[Section]:
     groups = {title: value for title, value in config.items() if isinstance(value, Mapping)}
     if groups:
-        yield Section("Configuration", facts={title: texts(group) for title, group in groups.items()})
+        yield Section("Configuration", facts={title: texts(group) for title, group in groups.items()}, wide=True)

@@ -18,12 +18,13 @@ from ppgen.files.documents import from_document, to_document
 from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import counted, short
 
-__all__ = ["Diagnosis"]
+__all__ = ["WORDS", "Diagnosis"]
 
 _GRAVITY: dict[Status, int] = {"good": 0, "unknown": 1, "warn": 2, "bad": 3}
 
 
-_WORDS: dict[Status, str] = {"good": "good", "warn": "in part", "bad": "bad", "unknown": "not answered"}
+WORDS: dict[Status, str] = {"good": "good", "warn": "in part", "bad": "bad", "unknown": "not answered"}
+"""What a status is called."""
 
 _KINDS = {question.name: question.kind for question in QUESTIONS}
 
@@ -79,7 +80,7 @@ class Diagnosis(Brief):
     def tally(self) -> str:
         """How many questions were asked, and how many found good, in part and so on."""
         counts = Counter(found.status for found in self.findings)
-        said = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
+        said = [f"{counts[status]} {word}" for status, word in WORDS.items() if counts[status]]
         return f"{counted(len(self.findings), 'question')}: {', '.join(said)}" if said else "no question arose"
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:

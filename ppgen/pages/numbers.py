@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["apart", "counted", "number", "plus_minus", "short", "signed"]
+__all__ = ["apart", "counted", "digits_for", "number", "plus_minus", "short", "signed"]
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -68,8 +68,14 @@ def plus_minus(value: float, error: float) -> tuple[str, str]:
     >>> plus_minus(-87.654, 0.1234), plus_minus(12.34567, 0.00123), plus_minus(4.158, 0.0)
     (('−87.65', '0.12'), ('12.3457', '0.0012'), ('4.16', '0'))
     """
-    if not error:
-        return number(value), "0"
-    small = 0 < error < 0.01
-    digits = min(8, 1 - math.floor(math.log10(error))) if small else 2
-    return number(value, digits), number(error, digits)
+    digits = digits_for(error)
+    return number(value, digits), number(error, digits) if error else "0"
+
+
+def digits_for(error: float) -> int:
+    """Digits after the point, from two, that show two of a small error's.
+
+    >>> digits_for(0.1234), digits_for(0.00123), digits_for(0.0)
+    (2, 4, 2)
+    """
+    return min(8, 1 - math.floor(math.log10(error))) if 0 < error < 0.01 else 2

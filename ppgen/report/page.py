@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppgen.diagnostics.result import WORDS
 from ppgen.errors import UsageError
 from ppgen.files.writing import write_whole
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, name_of, texts
-from ppgen.pages.numbers import number
+from ppgen.pages.numbers import number, plus_minus
 from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.configuration import configuration, versions
 from ppgen.report.diagnosis import aggregated_posterior, chain_energies, importance_weights, latent_units, verdict
@@ -36,6 +37,7 @@ REPORT = "report.html"
 _ERROR = "± is one standard error."
 
 SECTIONS: list[Callable[[Run], Section | None]] = [
+    free_energies,
     training,
     likelihood,
     log_normaliser,
@@ -54,19 +56,19 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     posterior_checks,
     prior_checks,
     leave_one_out,
+    topics,
     reconstructed_data,
     samples,
     samples_over_training,
     markov_chains,
-    free_energies,
     filters,
-    topics,
     traversals,
     interpolations,
     configuration,
     versions,
 ]
-"""The page from top to bottom. To add a section: write a function of the run, and put it where it belongs."""
+"""The page from top to bottom, those of a group beside each other. To add a section: write a function of the run, and
+put it where it belongs."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def headline(run: Run) -> Headline:
     found = run.evaluation
     if found is None:
         return _unevaluated(run)
-    return Headline(found.title, number(found.log_likelihood), number(found.standard_error), (found.sentence, _ERROR))
+    return Headline(found.title, *plus_minus(found.log_likelihood, found.standard_error), (found.sentence, _ERROR))
 
 
 def _unevaluated(run: Run) -> Headline:
@@ -133,5 +135,8 @@ def render(run: Run) -> str:
         objective=name_of(config["objective"]),
         options=texts(config["objective"]["options"]),
         headline=headline(run),
+        verdict=run.diagnosis,
+        words=WORDS,
+        diagnose=f"ppgen diagnose {run.directory or 'RUN'}",
         sections=sections,
     )
