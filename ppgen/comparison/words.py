@@ -71,7 +71,7 @@ def _far_behind(point: PointResult) -> Iterator[tuple[ObjectiveResult, Objective
 
 
 def _setting(point: PointResult, num_data: int) -> str:
-    start = f"{when(point).capitalize()}, on {num_data} data,"
+    start = f"{when(point).capitalize()}, on {counted(num_data, 'datum', 'data')},"
     evidence = point.evidence
     if evidence is None:
         return f"{start} log p(x) is not known for each datum."
@@ -79,7 +79,7 @@ def _setting(point: PointResult, num_data: int) -> str:
         return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.method})."
     return (
         f"{start} log p(x) is about {evidence.value:.2f} nats per datum (a reference and not exact: the bound of "
-        f"{evidence.num_particles} particles, standard error {short(evidence.standard_error, 2)})."
+        f"{counted(evidence.num_particles or 0, 'particle')}, standard error {short(evidence.standard_error, 2)})."
     )
 
 

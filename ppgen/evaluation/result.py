@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ppgen.chains.log_z import LogZ
 from ppgen.files.documents import Error, from_document
 from ppgen.pages.brief import Brief
-from ppgen.pages.numbers import digits_for, short
+from ppgen.pages.numbers import counted, digits_for, short
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
 
@@ -112,7 +112,7 @@ class Evaluation(Brief):
         log_z = "" if self.log_z is None else _with_error(self.log_z.value, self.log_z.standard_error)
         return (
             f"{self.split}: {relation} {_with_error(self.log_likelihood, self.standard_error)} nats per datum "
-            f"({how.format(**{**vars(self), 'of_log_z': log_z})}, {self.num_data:,} data){bits}"
+            f"({how.format(**{**vars(self), 'of_log_z': log_z})}, {counted(self.num_data, 'datum', 'data')}){bits}"
         )
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:

@@ -110,7 +110,7 @@ def chain_energies(run: Run, found: Finding, details: Mixing) -> Iterator[Figure
     curves = [Curve(f"chain {i}", [step * t for t in range(len(one))], one) for i, one in enumerate(energies[:_WALKS])]
     yield figure_of(
         plot_curves(curves, x_label="sweeps", y_label="free energy, nats"),
-        f"{len(curves)} chains over {details.sweeps:,} sweeps: R-hat {number(details.r_hat, 3)}.",
+        f"{counted(len(curves), 'chain')} over {details.sweeps:,} sweeps: R-hat {number(details.r_hat, 3)}.",
         "The free energy of chains that start at draws of the base distribution. Where they stay apart, they do not "
         "mix.",
     )

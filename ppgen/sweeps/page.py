@@ -9,7 +9,7 @@ from ppgen.comparison.statistics import Interval
 from ppgen.errors import cut
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, figure_of, texts
-from ppgen.pages.numbers import number, short
+from ppgen.pages.numbers import counted, number, short
 from ppgen.pages.statistics import plot_intervals
 from ppgen.sweeps.result import LEVEL, Cell, Sweep
 
@@ -33,7 +33,7 @@ def render(found: Sweep) -> str:
     return pages.render(
         "sweep.html",
         title=f"{model} on {plan['data']}",
-        subtitle=f"{runs}: {len(found.cells)} cells, {plan['seeds']} seeds each",
+        subtitle=f"{runs}: {counted(len(found.cells), 'cell')}, {counted(plan['seeds'], 'seed')} each",
         lead=found.verdict,
         words=found.missing,
         sections=sections,
