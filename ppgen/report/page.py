@@ -94,14 +94,16 @@ def headline(run: Run) -> Headline:
 
 
 def _unevaluated(run: Run) -> Headline:
-    """The last validation value, and the command that gives a better number."""
-    values = [score(line) for line in run.metrics if line["split"] == "valid"]
+    """The last validation value, where it is a measure of fit, and the command that gives a better number."""
+    is_fit = run.pair.has_weights and not run.objective.needs_energy
+    values = [score(line) for line in run.metrics if line["split"] == "valid" and is_fit]
     command, gives = f"ppgen evaluate {run.directory or 'RUN'}", "its test log-likelihood"
     if not run.pair.has_weights:
-        values, gives = [], "measures of its samples"
+        gives = "measures of its samples"
     advice = f"The run has not been evaluated: {command} gives {gives}, then write this page again."
     last = f"Last validation {name_of_value(run)}"
-    what = last if run.pair.has_weights else "Test log-likelihood under a Parzen window"
+    found = "Test log-likelihood" if run.pair.has_weights else "Test log-likelihood under a Parzen window"
+    what = last if is_fit else found
     if not values:
         return Headline(what, "none yet", "", (advice,), unit="")
     return Headline(what, number(values[-1]), "", (advice,))

@@ -37,7 +37,7 @@ def training(run: Run) -> Section | None:
         figures = tuple(figure for figures in each for figure in figures)
         return Section("Training", f"{text} {_GAME.format(players[0])}", figures, group="Fit")
     if run.objective.needs_energy:
-        figures = (_values(run, "free_energy", "free energy, nats per datum"), _progress(run, "steps"))
+        figures = (*_values(run, "free_energy", "free energy, nats per datum"), _progress(run, "steps"))
         return Section("Training", f"{text} {_NEGATIVE_PHASE}", figures, group="Fit")
     return Section("Training", text, tuple(_progress(run, unit) for unit in ("steps", "seconds")), group="Fit")
 
@@ -64,11 +64,12 @@ def _progress(run: Run, unit: str) -> Figure:
     return _chart([*curves, _curve(f"valid {name}", valid, value, unit)], unit, "nats per datum")
 
 
-def _values(run: Run, key: str, y_label: str) -> Figure:
+def _values(run: Run, key: str, y_label: str) -> Iterator[Figure]:
     """One number that training and validation both report, against steps."""
     found = {split: [line for line in _lines(run, split) if key in line] for split in ("train", "valid")}
     curves = [_curve(split, lines, key, "steps") for split, lines in found.items() if lines]
-    return _chart(curves, "steps", y_label)
+    if curves:
+        yield _chart(curves, "steps", y_label)
 
 
 def _of_player(run: Run, player: str, *, validated: bool) -> Iterator[Figure]:

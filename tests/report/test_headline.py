@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 
 import ppgen
-from ppgen.inference import ELBO, MMD
+from ppgen.inference import ELBO, MMD, PCD
 from ppgen.pages.numbers import number
 from ppgen.report import page as report
 from ppgen.report.diagnosis import verdict
 from tests.diagnosed import diagnosed, found
 from tests.implicit import Push, ring
-from tests.reported import Page, pictures_run
+from tests.reported import Page, pictures_run, tiny_run
 
 
 def test_the_headline_is_the_evaluation(tmp_path: Path) -> None:
@@ -86,3 +86,11 @@ def test_a_small_error_is_told_by_its_own_digits(tmp_path: Path) -> None:
     first = report.headline(run)
     assert (first.value, first.error) == ("−1.2346", "0.0012")
     assert "-1.2346 ± 0.0012 nats" in found.sentence
+
+
+def test_the_loss_of_an_energy_based_pair_is_no_headline() -> None:
+    run = tiny_run("rbm")
+    run.objective = PCD(num_chains=4)
+    run.metrics = [{"step": 1, "epoch": 1.0, "seconds": 1.0, "split": "valid", "loss": 0.1}]
+    first = report.headline(run)
+    assert (first.what, first.value) == ("Test log-likelihood", "none yet")
