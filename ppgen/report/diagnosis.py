@@ -39,7 +39,7 @@ def verdict(run: Run) -> Section | None:
         return None
     infers = run.pair.has_approximate_guide
     draws = f", with {found.num_particles:,} draws of the guide for each" if infers else ""
-    text = f"{found.sentence} Asked of {found.num_data:,} {found.split} data{draws}. {found.left_out}"
+    text = f"{found.tally}. Asked of {found.num_data:,} {found.split} data{draws}. {found.left_out}"
     gravest = found.gravest_first
     good = [one for one in gravest if one.status == "good"]
     lights = _lights([one for one in gravest if one.status != "good"]) + _folded(good)
