@@ -165,7 +165,7 @@ def plot_sorted(groups: Sequence[tuple[str, Sequence[float]]], threshold: float,
     return plot_curves([*curves, limit], x_label=f"percent of the {of}", y_label=y_label)
 
 
-def plot_bars(heights: Mapping[float, float], *, x_label: str, y_label: str) -> Chart:
+def plot_bars(heights: Mapping[int, float], *, x_label: str, y_label: str) -> Chart:
     """A bar at each x."""
     figure, (axes,) = blank(1, 1)
     bars(axes, {"": list(heights.items())})

@@ -118,7 +118,8 @@ def _cell(cell: object, index: int, words: frozenset[int], is_head: bool) -> Mar
 def tiles(named: Mapping[str, Markup], least: int) -> Markup:
     """Elements side by side, as many as the screen holds at ``least`` CSS pixels each, and below each its name."""
     each = (Markup("<div>{}<p>{}</p></div>").format(body, name) for name, body in named.items())
-    return Markup('<div class="tiles" style="--least: {}px">{}</div>').format(least, Markup("").join(each))
+    grid = '<div class="tiles" style="grid-template-columns: repeat(auto-fill, minmax({}px, 1fr))">{}</div>'
+    return Markup(grid).format(least, Markup("").join(each))
 
 
 def picture(pixels: NDArray[np.uint8], columns: int, alt: str) -> Markup:

@@ -73,8 +73,8 @@ def latent_units(run: Run, found: Finding, details: Units) -> Iterator[Figure]:
     yield figure_of(
         plot_layers(panels, x_label="units, the most active first", y_label="activity"),
         f"Activity of the units of each latent. {said}.",
-        f"The share of each unit's {whole} that its mean, which moves with the datum, explains; {said}. Idle: at most "
-        f"{ACTIVE:.0%}.{paid}",
+        f"The share of each unit's {whole} that its mean, which moves with the datum, explains; {said}. Idle, in "
+        f"the other colour: at most {ACTIVE:.0%}.{paid}",
     )
 
 

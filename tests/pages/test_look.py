@@ -22,6 +22,7 @@ WORDS = DataSpec("words", 3, "counts", vocabulary=("ape", "bee", "cat"))
 
 def look(spec: DataSpec) -> Look:
     x = torch.rand(30, spec.num_features).round()
+    x[:, 0] = 1  # a document has a word
     return look_of(Dataset(spec, (x,), (x,), (x,)))
 
 

@@ -63,6 +63,6 @@ def test_the_worst_data_stand_each_over_its_k_hat(tmp_path: Path) -> None:
     details = {**numbers, **sizes, "worst": [2, 0, 1], "per_datum": per_datum}
     section = importance_weights(diagnosed(tmp_path, found("importance", details)))
     assert section is not None
-    named = re.findall(r"datum (\d): ([\d.]+)", html.unescape(label_of(section.figures[1])))
+    named = re.findall(r"datum (\d): (\d\.\d+)", html.unescape(label_of(section.figures[1])))
     assert named == [("2", "1.20"), ("0", "0.90"), ("1", "0.10")]
     assert numbers_in(section.figures[1].caption) == [3]

@@ -58,7 +58,7 @@ def test_the_verdict_stands_beside_the_number_with_what_is_not_good(tmp_path: Pa
     warned = found("importance", {}) | {"title": "Well?", "number": 0.6, "threshold": 0.52, "quantity": "k-hat"}
     run = diagnosed(tmp_path, found("gaps", {}) | {"status": "good", "title": "Small?"}, warned)
     text = report.render(run)
-    header = Page(text[text.index("<header>") : text.index("<nav")]).text
+    header = Page(text[text.index("<h1>") : text.index("<nav")]).text
     assert "2 questions: 1 good, 1 in part" in header
     assert "in part: Well? k-hat 0.6, at most 0.52" in header
     assert not any("Small?" in part for part in header)

@@ -151,7 +151,7 @@ def test_a_run_without_a_directory_needs_a_path(tmp_path: Path) -> None:
 def test_the_links_stand_in_groups_in_the_order_of_the_page() -> None:
     text = rendered("vae")[1]
     nav = text[text.index("<nav") : text.index("</nav>")]
-    assert re.findall(r"<b>(.*?)</b>", nav) == [
+    assert re.findall(r"<span>(.*?)</span>", nav) == [
         "Fit",
         "Pictures",
         "Record",
