@@ -32,6 +32,7 @@ __all__ = [
     "Vectors",
     "bars",
     "blank",
+    "count_across",
     "labelled",
     "leave_out_the_start",
     "plot_bars",
@@ -169,6 +170,7 @@ def plot_bars(heights: Mapping[int, float], *, x_label: str, y_label: str) -> Ch
     """A bar at each x."""
     figure, (axes,) = blank(1, 1)
     bars(axes, {"": list(heights.items())})
+    count_across(axes)
     labelled(axes, x_label, y_label)
     return Chart(figure)
 
@@ -178,6 +180,13 @@ def bars(axes: Axes, groups: Mapping[str, Sequence[tuple[float, float]]]) -> Non
     for colour, (label, group) in zip(cycle(SERIES), groups.items(), strict=False):
         if group:
             axes.bar([x for x, _ in group], [height for _, height in group], width=0.8, color=colour, label=label)
+
+
+def count_across(axes: Axes) -> None:
+    """The horizontal axis counts things: it is labelled by whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def plot_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 2) -> Chart:

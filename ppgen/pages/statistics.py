@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, TEXT, WIDTH, Chart, bars, blank, labelled
+from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, TEXT, WIDTH, Chart, bars, blank, count_across, labelled
 
 __all__ = ["plot_in_band", "plot_intervals", "plot_layers", "plot_scores", "plot_spreads", "plot_stacks"]
 
@@ -66,6 +66,7 @@ def plot_stacks(groups: Mapping[str, Sequence[float]], *, x_label: str, y_label:
         axes.bar(range(1, size + 1), heights, bottom=bottoms, width=0.8, color=colour, label=label)
         above = [up + max(height, 0.0) for up, height in zip(above, heights, strict=True)]
         below = [down + min(height, 0.0) for down, height in zip(below, heights, strict=True)]
+    count_across(axes)
     axes.axhline(0, color=INK, linewidth=0.6)
     labelled(axes, x_label, y_label)
     return Chart(figure)
@@ -94,7 +95,7 @@ def plot_spreads(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label
         centres, halves = zip(*spreads, strict=True)
         style: dict[str, Any] = {"fmt": "o", "color": colour, "markersize": 3.5, "elinewidth": 1.4}
         axes.errorbar(x, centres, halves, **style, label=label)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    count_across(axes)
     labelled(axes, x_label, y_label)
     return Chart(figure)
 
@@ -109,7 +110,7 @@ def plot_layers(
         axes.set_title(title, fontsize=TEXT, color=INK, loc="left")
         bars(axes, groups)
         axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.05 * max(most, 1e-9))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        count_across(axes)
         axes.set_ylabel(y_label)
     cells[-1].set_xlabel(x_label)
     return Chart(figure)
