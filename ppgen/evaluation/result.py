@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ppgen.chains.log_z import LogZ
 from ppgen.files.documents import Error, from_document
 from ppgen.pages.brief import Brief
-from ppgen.pages.numbers import counted, digits_for, short
+from ppgen.pages.numbers import counted, plus_minus, short
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
 
@@ -160,5 +160,5 @@ _WORDS: dict[Method, tuple[str, str, str]] = {
 
 def _with_error(value: float, error: float) -> str:
     """A value and its error, with as many digits as a small error needs to be seen."""
-    digits = digits_for(error)
-    return f"{value:.{digits}f} ± {f'{error:.{digits}f}' if error else 0}"
+    both = (text.replace("−", "-").replace(",", "") for text in plus_minus(value, error))
+    return " ± ".join(both)

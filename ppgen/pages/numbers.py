@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["apart", "counted", "digits_for", "number", "plus_minus", "short", "signed"]
+__all__ = ["apart", "counted", "number", "plus_minus", "short", "signed"]
+
+_LEAST = 1e-6
+"""An error below it is rounding."""
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -63,19 +66,16 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def plus_minus(value: float, error: float) -> tuple[str, str]:
-    """A value and its error, with as many digits after the point, from two, as show two of a small error's.
+    """A value and its error, with as many digits after the point, from two, as show two of a small error's; one below a
+    millionth is none.
 
-    >>> plus_minus(-87.654, 0.1234), plus_minus(12.34567, 0.00123), plus_minus(4.158, 0.0)
+    >>> plus_minus(-87.654, 0.1234), plus_minus(12.34567, 0.00123), plus_minus(4.158, 1e-9)
     (('−87.65', '0.12'), ('12.3457', '0.0012'), ('4.16', '0'))
     """
-    digits = digits_for(error)
-    return number(value, digits), number(error, digits) if error else "0"
+    digits = _digits_for(error)
+    return number(value, digits), "0" if abs(error) < _LEAST else number(error, digits)
 
 
-def digits_for(error: float) -> int:
-    """Digits after the point, from two, that show two of a small error's.
-
-    >>> digits_for(0.1234), digits_for(0.00123), digits_for(0.0)
-    (2, 4, 2)
-    """
-    return min(8, 1 - math.floor(math.log10(error))) if 0 < error < 0.01 else 2
+def _digits_for(error: float) -> int:
+    """Digits after the point, from two, that show two of a small error's."""
+    return 1 - math.floor(math.log10(error)) if _LEAST <= error < 0.01 else 2
