@@ -165,6 +165,4 @@ def _worst(run: Run, k: list[float], worst: list[int]) -> Figure:
     x = run.data.rows(run.diagnosis.split, torch.tensor(worst))[0]
     named = {f"datum {i}: {number(k[i])}": row for i, row in zip(worst, x, strict=True)}
     alt = f"The data of the largest k-hat: {', '.join(named)}."
-    return look.each(
-        named, alt, f"The {counted(len(worst), 'datum', 'data')} of the largest k-hat, which stands below each."
-    )
+    return look.each(named, alt, f"The {counted(len(worst), 'datum', 'data')} of the largest k-hat, each with its own.")

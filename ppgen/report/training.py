@@ -85,7 +85,7 @@ def _of_player(run: Run, player: str, *, validated: bool) -> Iterator[Figure]:
     curves = [_curve(f"{player} {name}", train, f"{player}/{name}", "steps") for name in others]
     curves = [*_margin(train, player), *(curve for curve in curves if any(curve.y))]
     if curves:
-        yield _chart(curves, "steps", f"of the {player}, per datum")
+        yield _chart(curves, "steps", curves[0].label if len(curves) == 1 else f"of the {player}, per datum")
 
 
 def _margin(train: Sequence[dict[str, Any]], player: str) -> Iterator[Curve]:
