@@ -46,7 +46,7 @@ def _to_use(point: PointResult) -> Iterator[str]:
     for bound, rivals in point.ranked.items():
         as_good = [one.label for one in rivals if one.whole.work.low <= rivals[0].whole.work.high][:_NAMED]
         told.append(_listed(as_good, before_last=" or ") + (f" for {bound}" if len(point.ranked) > 1 else ""))
-    yield f"Use {_listed(told, '; ', '; and ')}." if told else "None is known to be unbiased."
+    yield f"Use {'; '.join(told)}." if told else "None is known to be unbiased."
 
 
 def _biased(point: PointResult) -> Iterator[str]:

@@ -36,10 +36,11 @@ _TILE = 76
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture or chart as an element of the page, and what stands below it."""
+    """A picture or chart as an element of the page, and what stands below it; ``wide``: it takes the page's width."""
 
     body: Markup
     caption: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Section:
 
     ``facts`` are names and values in groups, each under its heading; ``table`` is rows, the first the header, and
     ``text_columns`` those of its columns that hold words and not numbers. ``group``: where its link stands. A section
-    that is ``wide``, or has a table of words, takes the whole width of the page.
+    that is ``wide``, or has a table of words or a wide figure, takes the whole width of the page.
     """
 
     title: str
@@ -59,6 +60,11 @@ class Section:
     text_columns: tuple[int, ...] = ()
     group: Group = ""
     wide: bool = False
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it takes the whole width of the page."""
+        return self.wide or bool(self.text_columns) or any(figure.wide for figure in self.figures)
 
     @property
     def tabled(self) -> Markup:

@@ -180,7 +180,7 @@ class Documents(Look):
 
     def _table(self, rows: Sequence[Sequence[str]], alt: str, caption: str) -> Figure:
         said = f"{caption} Of each document the most frequent words, and how often they stand in it or are expected to."
-        return Figure(table(rows, range(len(rows[0])), alt), said)
+        return Figure(table(rows, range(len(rows[0])), alt), said, wide=True)
 
 
 class Panels(Look):

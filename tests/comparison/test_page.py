@@ -127,7 +127,7 @@ def test_the_first_line_says_what_to_use_what_is_biased_and_what_to_avoid(tmp_pa
     assert said in Page(write_page(found, tmp_path / "page.html").read_text()).text
     assert comparison(others[1]).lead == "None is known to be unbiased. Biased: relaxed."
     both = comparison(result("elbo", 1.0, 0.1), result("dreg", 1.0, 0.1, bound="iwelbo"), points=("init", "trained"))
-    assert both.lead == "After training: Use elbo for elbo; and dreg for iwelbo."
+    assert both.lead == "After training: Use elbo for elbo; dreg for iwelbo."
 
 
 def test_a_page_without_a_test_or_a_variance_says_so_and_is_whole(tmp_path: Path) -> None:
