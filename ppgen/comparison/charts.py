@@ -12,7 +12,7 @@ from ppgen.comparison.curves import Curves
 from ppgen.comparison.front import pareto_front
 from ppgen.comparison.records import BlockResult, ObjectiveResult
 from ppgen.comparison.statistics import Interval, normal_score
-from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, labelled, leave_out_the_start
+from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, TEXT, Chart, blank, labelled, leave_out_the_start
 from ppgen.pages.numbers import short
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["brief", "families", "plot_bias", "plot_cost", "plot_signal", "plot_training"]
 
 GOOD, BAD = SERIES[0], SERIES[1]
-_WIDTH = 7.4
+_WIDTH = 6.2
 
 
 def plot_bias(objectives: Sequence[ObjectiveResult], false_alarm: float) -> Chart:
@@ -224,7 +224,7 @@ def _name(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
             xycoords="axes fraction",
             textcoords="axes fraction",
             color=colour,
-            fontsize=8.5,
+            fontsize=TEXT,
             va="center",
             arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 3},
         )

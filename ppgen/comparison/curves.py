@@ -22,6 +22,7 @@ from ppgen.objectives.bounds import target_of
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 from ppgen.runs.fit import fit
+from ppgen.training.metrics import evened
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
 
@@ -45,9 +46,10 @@ class Curves:
         label: of the objective.
         bound_name: the bound whose value the curve is; None: no bound of log-weights, such as a relaxed objective.
         steps: of the validations, T of them; as many as the shortest training has.
-        seconds: elapsed at each, one row a seed, (S, T).
+        seconds: elapsed at each without those of compiling, one row a seed, (S, T).
         bounds: the objective's own bound on the validation data, nats per datum, (S, T); empty where it has none.
-        training_bounds: the same on the training data: its mean over the steps since the validation before.
+        training_bounds: the same on the training data: its mean over the steps since the validation before; of few last
+            steps, with those before (:func:`ppgen.training.metrics.evened`).
         likelihoods: the mean log p(x) of the validation data after training, estimated by the bound of ``particles``
             particles, nats per datum, one a seed: the one number that means the same for every objective.
         particles: see ``likelihoods``.
@@ -240,6 +242,7 @@ def _train(
     except DivergedError as error:  # what the estimator does here is the answer
         return _Training((), failure=str(error))
     train, valid = ([line for line in run.metrics if line["split"] == split] for split in ("train", "valid"))
+    train = evened(train)
     lines = [
         {**now, "train_bound": before["bound"]} if "bound" in before else now
         for before, now in zip(train, valid, strict=True)

@@ -14,10 +14,11 @@ from ppgen.comparison.curves import Curves
 from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
 from ppgen.comparison.result import Comparison
 from ppgen.comparison.statistics import Interval
+from ppgen.comparison.words import when
 from ppgen.files.writing import write_whole
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, figure_of, texts
-from ppgen.pages.numbers import number, short, signed
+from ppgen.pages.numbers import counted, number, short, signed
 
 __all__ = [
     "TRAINED",
@@ -69,6 +70,7 @@ def render(
         "comparison.html",
         title=title,
         subtitle=_subtitle(comparison),
+        lead=brief(comparison.lead),
         words=brief(comparison.words()).split("\n\n"),
         sections=sections,
     )
@@ -103,11 +105,6 @@ def table_of(point: PointResult) -> list[tuple[str, ...]]:
     ]
 
 
-def when(point: PointResult) -> str:
-    """The point of training in words, to follow a noun."""
-    return {"init": "before training", "trained": "after training"}.get(str(point.at), f"after {point.step:,} steps")
-
-
 def spread(interval: Interval) -> str:
     """A value, and half the width of its interval in percent of it; of a value of zero the upper end alone."""
     if not interval.value > 0:
@@ -124,8 +121,8 @@ def evidence_of_bias(one: ObjectiveResult) -> str:
 
 def _subtitle(comparison: Comparison) -> str:
     num = len(comparison.points[0].objectives)
-    estimators = "one estimator" if num == 1 else f"{num} estimators"
-    return f"{estimators} of the gradient of a bound, on a batch of {comparison.num_data} data"
+    data = counted(comparison.num_data, "datum", "data")
+    return f"{counted(num, 'estimator')} of the gradient of a bound, on a batch of {data}"
 
 
 def _of_point(point: PointResult, comparison: Comparison) -> Iterator[Section]:
@@ -149,7 +146,7 @@ def _bias(point: PointResult, comparison: Comparison, suffix: str) -> Section:
     text = (
         f"Each mark is one block of parameters, held against {against}. Filled: the error along the gradient; open: in "
         "whatever direction the first half of the draws suggests. Beyond a dashed line the estimator is biased: with "
-        f"probability {1 - rate:.4g} no unbiased one lies there, of all {comparison.num_tests} tests."
+        f"probability {1 - rate:.4g} no unbiased one lies there, of {counted(comparison.num_tests, 'test')}."
     )
     alt = " ".join(f"{one.label}: {one.verdict}, {evidence_of_bias(one)}." for one in tested)
     return Section(f"Bias{suffix}", text, (figure_of(chart, f"Bias {when(point)}. {alt}"),))
@@ -205,7 +202,7 @@ def _signal(point: PointResult, suffix: str) -> Section:
 def _bounds(point: PointResult, suffix: str) -> Section:
     evidence, text = point.evidence, ""
     if evidence is not None:
-        reference = f"a reference and not exact: the bound of {evidence.num_particles or 0:,} particles"
+        reference = f"a reference and not exact: the bound of {counted(evidence.num_particles or 0, 'particle')}"
         how = evidence.method if evidence.is_exact else reference
         text = f"log p(x) = {number(evidence.value)} nats per datum ({how})."
     header = ("objective", "estimates", "value, nats", "standard error", "bias from")
@@ -232,11 +229,12 @@ def _training(curves: Sequence[Curves]) -> Iterator[Section]:
         return
     seeds = max(len(one.likelihoods) + len(one.failures) for one in curves)
     text = (
-        f"Each estimator trained a fresh pair from {seeds} seed{'s' if seeds > 1 else ''}. Lines are means over seeds, "
-        "bands reach from the least to the greatest. Each curve is the objective's own bound on the validation data, "
+        f"Each estimator trained a fresh pair from {counted(seeds, 'seed')}. Lines are means over seeds, "
+        "bands reach from the least to the greatest; seconds are those of training, without those that compiling took. "
+        "Each curve is the objective's own bound on the validation data, "
         "so that only curves of one figure can be compared; the table has its last values on training and validation "
         "data, and one number that means the same for all: log p(x) of validation data after training, by the bound "
-        f"of {curves[0].particles} particles."
+        f"of {counted(curves[0].particles, 'particle')}."
     )
     drawable = [one for one in curves if one.bounds]
     figures = []
@@ -271,4 +269,4 @@ def _trained(one: Curves) -> tuple[str, ...]:
 def _configuration(config: Mapping[str, Any]) -> Iterator[Section]:
     groups = {title: value for title, value in config.items() if isinstance(value, Mapping)}
     if groups:
-        yield Section("Configuration", facts={title: texts(group) for title, group in groups.items()})
+        yield Section("Configuration", facts={title: texts(group) for title, group in groups.items()}, wide=True)

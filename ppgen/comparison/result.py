@@ -8,10 +8,10 @@ from typing import Any
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.records import BlockResult, ObjectiveResult, PointResult
 from ppgen.comparison.statistics import Interval
-from ppgen.comparison.words import in_words
+from ppgen.comparison.words import in_words, lead, when
 from ppgen.files.jsonable import plain
 from ppgen.pages.brief import Brief
-from ppgen.pages.numbers import short
+from ppgen.pages.numbers import counted, short
 
 __all__ = ["Comparison"]
 
@@ -61,7 +61,14 @@ class Comparison(Brief):
             (one.label, one.verdict, f"variance {short(one.whole.variance.value)}", f"{short(one.seconds.value)} s")
             for one in last.objectives
         ]
-        return f"{len(rows)} objectives at {last.at}, {self.num_data:,} data; {best or 'none is best'}", rows
+        found = f"{counted(len(rows), 'objective')} {when(last)}, {self.num_data:,} data"
+        return f"{found}; {best or 'none is best'}", rows
+
+    @property
+    def lead(self) -> str:
+        """What to do, in a line, by the last point of training."""
+        place = f"{when(self.points[-1]).capitalize()}: " if len(self.points) > 1 else ""
+        return f"{place}{lead(self.points[-1])}"
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat row for each point, objective and block, for a table, a CSV file or a data frame.

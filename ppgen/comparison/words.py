@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator
 
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
-from ppgen.pages.numbers import short, signed
+from ppgen.pages.numbers import counted, short, signed
 
-__all__ = ["in_words"]
+__all__ = ["in_words", "lead", "when"]
 
 _FAR = 3.0
 """An objective whose variance x time is so many times the best one's is one to avoid."""
+
+_NAMED = 3
+"""Objectives, at most, that are as good as each other in a line."""
 
 
 def in_words(point: PointResult, num_data: int, options: ComparisonOptions) -> str:
@@ -26,9 +29,49 @@ def in_words(point: PointResult, num_data: int, options: ComparisonOptions) -> s
     return " ".join(sentences)
 
 
+def lead(point: PointResult) -> str:
+    """What to do, in a line: which objectives to use, which are biased, and which to avoid for their work."""
+    return " ".join([*_to_use(point), *_biased(point), *_too_costly(point)])
+
+
+def when(point: PointResult) -> str:
+    """The point of training in words, to follow a noun."""
+    named = {"init": "as given", "trained": "after training"}
+    return named.get(str(point.at), f"after {counted(point.step, 'step')}")
+
+
+def _to_use(point: PointResult) -> Iterator[str]:
+    """Of each bound the best, and those that are not told from it."""
+    told = []
+    for bound, rivals in point.ranked.items():
+        as_good = [one.label for one in rivals if one.whole.work.low <= rivals[0].whole.work.high][:_NAMED]
+        told.append(_listed(as_good, before_last=" or ") + (f" for {bound}" if len(point.ranked) > 1 else ""))
+    yield f"Use {'; '.join(told)}." if told else "None is known to be unbiased."
+
+
+def _biased(point: PointResult) -> Iterator[str]:
+    biased = [one.label for one in point.objectives if not one.fits]
+    if biased:
+        yield f"Biased: {', '.join(biased)}."
+
+
+def _too_costly(point: PointResult) -> Iterator[str]:
+    costly = [f"{one.label} ({short(times, 2)} times the work)" for one, _, times in _far_behind(point)]
+    if costly:
+        yield f"Avoid: {', '.join(costly)}."
+
+
+def _far_behind(point: PointResult) -> Iterator[tuple[ObjectiveResult, ObjectiveResult, float]]:
+    """An objective, the best of its bound, and how many times its work the former takes, where they are many."""
+    for best, *others in point.ranked.values():
+        for one in others:
+            times = one.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
+            if _FAR < times < math.inf:
+                yield one, best, times
+
+
 def _setting(point: PointResult, num_data: int) -> str:
-    where = f"At {point.at}" if isinstance(point.at, str) else f"After {point.at} steps"
-    start = f"{where}, on {num_data} data,"
+    start = f"{when(point).capitalize()}, on {counted(num_data, 'datum', 'data')},"
     evidence = point.evidence
     if evidence is None:
         return f"{start} log p(x) is not known for each datum."
@@ -36,7 +79,7 @@ def _setting(point: PointResult, num_data: int) -> str:
         return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.method})."
     return (
         f"{start} log p(x) is about {evidence.value:.2f} nats per datum (a reference and not exact: the bound of "
-        f"{evidence.num_particles} particles, standard error {short(evidence.standard_error, 2)})."
+        f"{counted(evidence.num_particles or 0, 'particle')}, standard error {short(evidence.standard_error, 2)})."
     )
 
 
@@ -77,12 +120,10 @@ def _ranking(point: PointResult) -> Iterator[str]:
 
 
 def _to_avoid(point: PointResult) -> Iterator[str]:
-    reasons: list[str] = []
-    for best, *others in point.ranked.values():
-        for one in others:
-            times = one.whole.work.value / best.whole.work.value if best.whole.work.value > 0 else math.inf
-            if _FAR < times < math.inf:
-                reasons.append(f"{one.label}, which takes {short(times, 2)} times the work of {best.label}")
+    reasons = [
+        f"{one.label}, which takes {short(times, 2)} times the work of {best.label}"
+        for one, best, times in _far_behind(point)
+    ]
     reasons += [
         f"{one.label}, which declares itself unbiased and is not"
         for one in point.objectives

@@ -9,10 +9,15 @@ from typing import Annotated, Any, Generic, Literal
 from pydantic import BeforeValidator, WrapSerializer, WrapValidator
 from typing_extensions import TypeVar
 
-__all__ = ["Finding", "KHat", "LogWeight", "Real", "Status"]
+from ppgen.pages.numbers import apart
+
+__all__ = ["Direction", "Finding", "KHat", "LogWeight", "Real", "Status"]
 
 Status = Literal["good", "warn", "bad", "unknown"]
 """``unknown``: the question arises for such a pair, and could not be answered; the meaning says why."""
+
+Direction = Literal["at most", "at least"]
+"""On which side of the threshold a number is good."""
 
 
 def _if_none(number: float) -> BeforeValidator:
@@ -37,6 +42,9 @@ class Finding(Generic[D]):
         status: good, warn, bad or unknown.
         number: by which it was judged; None where there is none.
         threshold: that the number was held against; None where there is none.
+        direction: on which side of the threshold the number is good.
+        quantity: what the number is called, such as ``k-hat``; empty where the unit says it.
+        unit: of number and threshold, such as ``nats``; empty for a plain number.
         source: of the threshold or the method: authors, year, equation or section.
         meaning: what was found, in words, with the units of the number.
         advice: what to do next; empty where there is nothing to do.
@@ -48,6 +56,9 @@ class Finding(Generic[D]):
     status: Status
     number: float | None = None
     threshold: float | None = None
+    direction: Direction = "at most"
+    quantity: str = ""
+    unit: str = ""
     source: str = ""
     meaning: str = ""
     advice: str = ""
@@ -56,3 +67,25 @@ class Finding(Generic[D]):
         WrapValidator(lambda value, read: read(value) if value else None),
         WrapSerializer(lambda value, write: {} if value is None else write(value)),
     ] = None  # type: ignore[assignment]  # where there is no answer, which no reader of the details has to think of
+
+    @property
+    def held(self) -> str:
+        """The number and what it was held against, in words; empty where there is no number.
+
+        >>> Finding(status="good", number=0.6, threshold=0.667, quantity="k-hat").held
+        'k-hat 0.6, at most 0.67'
+        >>> Finding(status="warn", number=1.013, threshold=1.01, quantity="R-hat").held
+        'R-hat 1.013, at most 1.01'
+        """
+        if self.number is None:
+            return ""
+        number = apart(self.number, self.threshold)
+        named = " ".join(filter(None, (self.quantity, number, self.unit)))
+        return f"{named}, {self.limit}" if self.limit else named
+
+    @property
+    def limit(self) -> str:
+        """The threshold with its direction and unit; empty where there is none."""
+        if self.threshold is None:
+            return ""
+        return " ".join(filter(None, (self.direction, apart(self.threshold, self.number), self.unit)))

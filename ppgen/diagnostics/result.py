@@ -16,14 +16,15 @@ from ppgen.diagnostics.finding import Finding, Status
 from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.files.documents import from_document, to_document
 from ppgen.pages.brief import Brief
-from ppgen.pages.numbers import short
+from ppgen.pages.numbers import counted, short
 
-__all__ = ["Diagnosis"]
+__all__ = ["WORDS", "Diagnosis"]
 
 _GRAVITY: dict[Status, int] = {"good": 0, "unknown": 1, "warn": 2, "bad": 3}
 
 
-_WORDS: dict[Status, str] = {"good": "good", "warn": "in part", "bad": "bad", "unknown": "not answered"}
+WORDS: dict[Status, str] = {"good": "good", "warn": "in part", "bad": "bad", "unknown": "not answered"}
+"""What a status is called."""
 
 _KINDS = {question.name: question.kind for question in QUESTIONS}
 
@@ -82,17 +83,21 @@ class Diagnosis(Brief):
     def tally(self) -> str:
         """How many questions were asked, and how many found good, in part and so on."""
         counts = Counter(found.status for found in self.findings)
-        said = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
+        said = [f"{counts[status]} {word}" for status, word in WORDS.items() if counts[status]]
         said += [f"{len(self.not_asked)} more not asked"] if self.not_asked else []
-        return f"{len(self.findings)} questions: {', '.join(said)}" if said else "no question arose"
+        return f"{counted(len(self.findings), 'question')}: {', '.join(said)}" if said else "no question arose"
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """The tally, and the findings with their numbers, the gravest first."""
-        gravest = sorted(self.findings, key=lambda found: -_GRAVITY[found.status])
         rows: list[tuple[str, ...]] = [
-            (found.status, found.title, _text(found.number), _limit(found)) for found in gravest
+            (found.status, found.title, _text(found.number), found.limit) for found in self.gravest_first
         ]
         return f"{self.split}, {self.num_data:,} data: {self.tally}", rows
+
+    @property
+    def gravest_first(self) -> list[Finding]:
+        """The findings: bad before warn before unknown before good, else in their order."""
+        return sorted(self.findings, key=lambda found: -_GRAVITY[found.status])
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -111,11 +116,8 @@ class Diagnosis(Brief):
         return found[question]
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """A row for each finding: its status, title, number, threshold and meaning."""
-        return [
-            (found.status, found.title, _text(found.number), _text(found.threshold), found.meaning)
-            for found in self.findings
-        ]
+        """A row for each finding: its status, title, number, threshold with its direction, and meaning."""
+        return [(found.status, found.title, _text(found.number), found.limit, found.meaning) for found in self.findings]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the fields, the verdict and its sentence; numbers that are not finite are None."""
@@ -140,10 +142,6 @@ class Diagnosis(Brief):
             yield f"Stopped before these were asked: {', '.join(self.not_asked)}."
         if not self.findings:
             yield "No question arose for such a pair."
-
-
-def _limit(found: Finding) -> str:
-    return "" if found.threshold is None else f"held against {short(found.threshold)}"
 
 
 def _text(value: float | None) -> str:

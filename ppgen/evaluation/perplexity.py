@@ -36,6 +36,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Measure
+from ppgen.pages.numbers import counted
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles
@@ -216,7 +217,7 @@ def perplexities(case: Case) -> Iterator[Measure]:
     short = int((num_words < 2).sum())
     if num_rows(batch) - short >= 2:
         found = completion(pair, batch, K, seed=case.seed, progress=case.progress)
-        left_out = f"; {short:,} documents of one word left out" if short else ""
+        left_out = f"; {counted(short, 'document')} of one word left out" if short else ""
         yield Measure(
             "perplexity",
             found.value,

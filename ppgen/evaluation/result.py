@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ppgen.chains.log_z import LogZ
 from ppgen.files.documents import Error, from_document
 from ppgen.pages.brief import Brief
-from ppgen.pages.numbers import short
+from ppgen.pages.numbers import counted, plus_minus, short
 
 __all__ = ["Evaluation", "Measure", "Method", "Point"]
 
@@ -80,7 +80,7 @@ class Evaluation(Brief):
     >>> _ = torch.nn.init.zeros_(pair.weight)  # x ~ N(0, 1), whatever z
     >>> found = evaluate(pair, torch.zeros(20, 1), particles=2)
     >>> found.sentence
-    'train: log p(x) ≥ -0.92 ± 0.00 nats per datum (K = 2, 20 data)'
+    'train: log p(x) ≥ -0.92 ± 0 nats per datum (K = 2, 20 data)'
     >>> found.curve
     (Point(num_particles=1, log_likelihood=-0.918..., ...), Point(num_particles=2, log_likelihood=-0.918..., ...))
     """
@@ -109,9 +109,10 @@ class Evaluation(Brief):
         if self.method == "bound" and self.log_z is not None:
             how = f"{how}, less {_WORDS['enumerated' if self.log_z.exact else 'annealed'][2]}"
         bits = "" if self.bits_per_dim is None else f", {self.bits_per_dim:.3f} bits per dimension"
+        log_z = "" if self.log_z is None else _with_error(self.log_z.value, self.log_z.standard_error)
         return (
-            f"{self.split}: {relation} {self.log_likelihood:.2f} ± {self.standard_error:.2f} nats per datum "
-            f"({how.format(**vars(self))}, {self.num_data:,} data){bits}"
+            f"{self.split}: {relation} {_with_error(self.log_likelihood, self.standard_error)} nats per datum "
+            f"({how.format(**{**vars(self), 'of_log_z': log_z})}, {counted(self.num_data, 'datum', 'data')}){bits}"
         )
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
@@ -144,7 +145,7 @@ _WORDS: dict[Method, tuple[str, str, str]] = {
     "annealed": (
         "log-likelihood",
         "log p(x) ≈",
-        "log Z ≈ {log_z.value:.2f} ± {log_z.standard_error:.2f}: {log_z.num_temperatures:,} temperatures, "
+        "log Z ≈ {of_log_z}: {log_z.num_temperatures:,} temperatures, "
         "{log_z.num_chains:,} chains of effective size {log_z.effective_sample_size:.0f}",
     ),
     "enumerated": ("log-likelihood", "log p(x) ≈", "log Z = {log_z.value:.2f}, exact"),
@@ -155,3 +156,9 @@ _WORDS: dict[Method, tuple[str, str, str]] = {
     ),
 }
 """By method: what the number is, what stands before it in a sentence, and how it was found."""
+
+
+def _with_error(value: float, error: float) -> str:
+    """A value and its error, with as many digits as a small error needs to be seen."""
+    both = (text.replace("−", "-").replace(",", "") for text in plus_minus(value, error))
+    return " ± ".join(both)

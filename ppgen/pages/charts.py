@@ -25,10 +25,14 @@ __all__ = [
     "INK",
     "SERIES",
     "STYLES",
+    "TEXT",
+    "WIDTH",
     "Chart",
     "Curve",
     "Vectors",
+    "bars",
     "blank",
+    "count_across",
     "labelled",
     "leave_out_the_start",
     "plot_bars",
@@ -41,6 +45,14 @@ INK, FAINT = "#3d3a36", "#dcd7ce"
 SERIES = ("#0f6b8f", "#b8501b", "#5d7a1f", "#7a4fa3")
 STYLES = tuple(product(("-", "--", ":"), SERIES))
 """Of curves, in turn: a dash and a colour; all colours first."""
+WIDTH = 4.0
+"""Inches of a chart that a phone shows whole."""
+TEXT = 9.0
+"""Points of the smallest letters of a chart."""
+_LONG = 200
+"""Numbers of a line that its panel has pixels for: a longer one is drawn as pixels, which take less room."""
+_LETTERS = 50
+"""Letters, and room for the marks before them, that fit above a panel."""
 _VARIABLES = {INK: "--ink-2", FAINT: "--rule"} | {colour: f"--series-{i}" for i, colour in enumerate(SERIES, 1)}
 
 
@@ -94,13 +106,28 @@ class Chart:
 
         buffer = io.StringIO()
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
-            self.figure.savefig(buffer, format="svg", transparent=True)
+            self.figure.savefig(buffer, format="svg", transparent=True, dpi=150)
         text = buffer.getvalue()
-        text = text[text.index("<svg") :]
+        text = _shorter(text[text.index("<svg") :])
         text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(label, quote=True)}" ', 1)
         for pattern, replacement in _FOR_PAGES.items():
             text = re.sub(pattern, replacement, text, flags=re.DOTALL)
         return text
+
+
+def _shorter(svg: str) -> str:
+    """The same to a hundredth of a point, with the style of a group of marks said once."""
+    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    return re.sub(r"<g([^>]*)>(\s*(?:<use [^>]*/>\s*)+)</g>", _styled_once, svg)
+
+
+def _styled_once(group: re.Match[str]) -> str:
+    attributes, marks = group.groups()
+    styles = set(re.findall(r' style="[^"]*"', marks))
+    if len(styles) != 1 or "style=" in attributes:
+        return group[0]
+    (style,) = styles
+    return f"<g{attributes}{style}>{marks.replace(style, '')}</g>"
 
 
 _FOR_PAGES = {
@@ -139,26 +166,44 @@ def plot_sorted(groups: Sequence[tuple[str, Sequence[float]]], threshold: float,
     return plot_curves([*curves, limit], x_label=f"percent of the {of}", y_label=y_label)
 
 
-def plot_bars(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:
-    """Bars at (x, height), each group in its colour, with the names above the panel of those that are not empty."""
+def plot_bars(heights: Mapping[int, float], *, x_label: str, y_label: str) -> Chart:
+    """A bar at each x."""
     figure, (axes,) = blank(1, 1)
-    for colour, (label, bars) in zip(cycle(SERIES), groups.items(), strict=False):
-        if bars:
-            axes.bar([x for x, _ in bars], [height for _, height in bars], width=0.8, color=colour, label=label)
+    bars(axes, {"": list(heights.items())})
+    count_across(axes)
     labelled(axes, x_label, y_label)
     return Chart(figure)
 
 
-def plot_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 3) -> Chart:
-    """A panel for each title, all on the same scales; at most ``columns`` in a row."""
+def bars(axes: Axes, groups: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """Bars at (x, height), each group in its colour; an empty one takes up a colour alone."""
+    for colour, (label, group) in zip(cycle(SERIES), groups.items(), strict=False):
+        if group:
+            axes.bar([x for x, _ in group], [height for _, height in group], width=0.8, color=colour, label=label)
+
+
+def count_across(axes: Axes) -> None:
+    """The horizontal axis counts things: it is labelled by whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def plot_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 2) -> Chart:
+    """A panel for each title, all on the same scales, points in the plane with the same both ways; at most ``columns``
+    in a row."""
     columns = min(columns, len(panels))
     figure, cells = blank(-(-len(panels) // columns), columns)
+    if any(group.rows.shape[1] == 2 for groups in panels.values() for group in groups):
+        figure.set_layout_engine("compressed")
+        for axes in cells:
+            axes.set_aspect("equal", adjustable="box")
     for axes, (title, groups) in zip(cells, panels.items(), strict=False):
-        axes.set_title(title, fontsize=9, color=INK, loc="left")
+        axes.set_title(title, fontsize=TEXT, color=INK, loc="left")
         for group in groups:
             _draw_vectors(axes, group)
             if group.rows.shape[1] > 2:
-                figure.supxlabel("feature", color=INK, fontsize=9)
+                figure.supxlabel("feature", color=INK, fontsize=TEXT)
     for axes in cells[len(panels) :]:
         axes.remove()
     return Chart(figure)
@@ -170,15 +215,15 @@ def blank(
     """An empty figure in the house style, and its panels row by row; ``size`` in inches, None: by the panels."""
     from matplotlib.figure import Figure
 
-    usual = (4.6, 3.0) if rows * columns == 1 else (1.9 * columns + 0.4, 1.7 * rows + 0.2)
+    usual = (WIDTH, 2.6) if rows * columns == 1 else (WIDTH * columns / 2, 1.7 * rows + 0.2)
     figure = Figure(figsize=size or usual, layout="constrained")
     cells = list(figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False).flat)
     for axes in cells:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(FAINT)
-        axes.tick_params(colors=INK, labelsize=9, color=FAINT)
-        axes.xaxis.label.set(color=INK, size=9)
-        axes.yaxis.label.set(color=INK, size=9)
+        axes.tick_params(colors=INK, labelsize=TEXT, color=FAINT)
+        axes.xaxis.label.set(color=INK, size=TEXT)
+        axes.yaxis.label.set(color=INK, size=TEXT)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)
     return figure, cells
@@ -192,7 +237,8 @@ def _draw_vectors(axes: Axes, group: Vectors) -> None:
     elif values.shape[1] == 2:
         axes.plot(values[:, 0], values[:, 1], group.marker or ".", markersize=8 if group.marker else 4, **style)
     else:
-        axes.plot(values.T, linewidth=1.2, marker=group.marker, markersize=3.5, **style)
+        style |= {"linewidth": 1.2, "marker": group.marker, "markersize": 3.5}
+        axes.plot(values.T, **style, rasterized=values.shape[1] > _LONG)
 
 
 def labelled(axes: Axes, x_label: str, y_label: str) -> None:
@@ -201,8 +247,14 @@ def labelled(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_ylabel(y_label)
     handles, labels = axes.get_legend_handles_labels()
     if len(handles) > 1:
-        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": len(handles)}
-        axes.legend(handles, labels, **place, frameon=False, fontsize=9, labelcolor=INK, borderpad=0.2)
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": _across(labels)}
+        axes.legend(handles, labels, **place, frameon=False, fontsize=TEXT, labelcolor=INK, borderpad=0.2)
+
+
+def _across(labels: Sequence[str]) -> int:
+    """How many names fit above a panel side by side."""
+    longest = max(map(len, labels))
+    return max(1, min(len(labels), _LETTERS // (longest + 8)))
 
 
 def leave_out_the_start(axes: Axes, curves: Sequence[Sequence[float]]) -> None:

@@ -1,9 +1,9 @@
-"""How data of a kind are drawn, on every page and in every file: pictures in a grid, or vectors in panels."""
+"""How data of a kind are drawn, on every page and in every file: pictures in a grid, words, or vectors in panels."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ppgen.data import Dataset
 from ppgen.pages.charts import Chart, Vectors, plot_panels
-from ppgen.pages.elements import COLUMNS, Figure, figure_of, picture
+from ppgen.pages.elements import COLUMNS, Figure, figure_of, picture, table, tiles
+from ppgen.pages.numbers import short
 from ppgen.pages.pictures import grid, png
 
 __all__ = ["Look", "look_of"]
@@ -22,7 +23,13 @@ _LINES, _POINTS = 20, 500
 """Draws that can be told apart as lines, and as points in the plane or on the line."""
 
 _PANELS = 6
-"""Data with a panel each, at most."""
+"""Data with a panel or a line of words each, at most."""
+
+_WORDS = 8
+"""Of a document, at most."""
+
+_TILE = 84
+"""CSS pixels of a picture with its name below, at least."""
 
 _GREYS = 1000
 """Rows of data that say what is black and what white."""
@@ -32,8 +39,12 @@ _PIXELS = 64
 
 
 def look_of(data: Dataset) -> Look:
-    """Pictures for images, and for levels between 0 and 1, each a row of cells; panels for everything else."""
-    return (Panels if data.spec.image_shape is None and not data.spec.in_unit_interval else Pictures)(data)
+    """Pictures for images, and for levels between 0 and 1, each a row of cells; words where the features are words;
+    panels for everything else."""
+    spec = data.spec
+    if spec.image_shape is None and spec.vocabulary is not None:
+        return Documents(data)
+    return (Panels if spec.image_shape is None and not spec.in_unit_interval else Pictures)(data)
 
 
 class Look(ABC):
@@ -47,6 +58,9 @@ class Look(ABC):
 
     columns = 1
     """Data side by side."""
+
+    compared = _PANELS
+    """Data of which each stands beside what was made of it, at most."""
 
     def __init__(self, data: Dataset) -> None:
         self.data, self.spec = data, data.spec
@@ -91,6 +105,8 @@ class Look(ABC):
 class Pictures(Look):
     """Pictures side by side; black and white are 0 and 1, or for real data and counts the extremes of the data."""
 
+    compared = 2 * COLUMNS
+
     def __init__(self, data: Dataset) -> None:
         super().__init__(data)
         self.shape = self.spec.image_shape or (1, self.spec.num_features)
@@ -113,72 +129,117 @@ class Pictures(Look):
         return png(pixels, max(1, _PIXELS // max(self.shape[-2:])))
 
     def rows(self, groups: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
-        x = list(groups.values())
-        return self._figure(torch.cat(x), len(x[0]), alt, f"{caption} Row by row: {', '.join(groups)}.")
+        strip = Markup('<div class="strip"><p>{}</p>{}</div>')
+        strips = [strip.format(name, self._figure(x, len(x), f"{alt} {name}", "").body) for name, x in groups.items()]
+        return Figure(Markup("").join(strips), caption)
 
     def paths(self, paths: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
-        strip = Markup('<div class="strip"><p>{}</p>{}</div>')
-        strips = [strip.format(name, self._figure(x, len(x), f"{alt} {name}", "").body) for name, x in paths.items()]
-        return Figure(Markup("").join(strips), caption)
+        return self.rows(paths, alt, caption)
 
     def pairs(self, x: Tensor, mean: Tensor, alt: str, caption: str) -> Figure:
         both = zip(x.split(self.columns), mean.split(self.columns), strict=True)
         return self._figure(torch.cat([row for rows in both for row in rows]), self.columns, alt, caption, band=2)
 
     def each(self, data: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
-        return self._figure(torch.stack([*data.values()]), len(data) if self.means else 1, alt, caption)
+        one_each = {name: x[None] for name, x in data.items()}
+        if self.spec.image_shape is None:
+            return self.rows(one_each, alt, caption)
+        pictures = {name: self._figure(x, 1, f"{alt} {name}", "").body for name, x in one_each.items()}
+        return Figure(tiles(pictures, _TILE), caption)
 
     def _figure(self, x: Tensor, columns: int, alt: str, caption: str, band: int = 0) -> Figure:
         x = self.data.in_units(x)
         return Figure(picture(grid(x, self.shape, columns, grey=self.grey, band=band), columns, alt), caption)
 
 
+class Documents(Look):
+    """Documents by their most frequent words, each with how often it stands there, or is expected to."""
+
+    def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
+        both = zip(self.data.shown[0][:_PANELS], x, strict=False)
+        return self._table([(named, "samples"), *(tuple(map(self._words, each)) for each in both)], alt, caption)
+
+    def file(self, x: Tensor) -> bytes:
+        return _beside(self.data, x, "data").png()
+
+    def rows(self, groups: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
+        lines = [(name, *map(self._words, x[:2])) for name, x in groups.items()]
+        return self._table([("", "first", "second")[: len(lines[0])], *lines], alt, caption)
+
+    def paths(self, paths: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
+        lines = [(name, *(self._words(x[i]) for i in (0, len(x) // 2, -1))) for name, x in paths.items()]
+        return self._table([("", "at the start", "halfway", "at the end"), *lines], alt, caption)
+
+    def pairs(self, x: Tensor, mean: Tensor, alt: str, caption: str) -> Figure:
+        lines = [(self._words(one), self._words(other)) for one, other in zip(x, mean, strict=True)]
+        return self._table([("datum", "made of it"), *lines], alt, caption)
+
+    def each(self, data: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
+        return self._table([("", "words"), *((name, self._words(x)) for name, x in data.items())], alt, caption)
+
+    def _words(self, x: Tensor) -> str:
+        names, most = self.spec.vocabulary or (), x.topk(min(_WORDS, len(x)))
+        each = zip(most.values.tolist(), most.indices.tolist(), strict=True)
+        return ", ".join(f"{names[v]}\N{NO-BREAK SPACE}{short(often, 2)}" for often, v in each if often > 0) or "none"
+
+    def _table(self, rows: Sequence[Sequence[str]], alt: str, caption: str) -> Figure:
+        said = f"{caption} Of each document the most frequent words, and how often they stand in it or are expected to."
+        return Figure(table(rows, range(len(rows[0])), alt), said, wide=True)
+
+
 class Panels(Look):
     """Histograms, points in the plane or lines, with the known modes of data in the plane as crosses."""
 
-    @property
-    def _modes(self) -> list[Vectors]:
-        modes = self.data.modes
-        return [Vectors(modes.centres, 2, marker="+")] if modes is not None and modes.centres.shape[1] == 2 else []
-
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
-        crosses = " Crosses: the known modes." if self._modes else ""
+        crosses = " Crosses: the known modes." if _modes(self.data) else ""
         beside = f"{min(len(x), len(self.data.shown[0]))} {named} beside {alt}"
         return figure_of(
-            self._beside(x, named), beside, f"{named.capitalize()}, and as many samples. {caption}{crosses}"
+            _beside(self.data, x, named), beside, f"{named.capitalize()}, and as many samples. {caption}{crosses}"
         )
 
     def file(self, x: Tensor) -> bytes:
-        return self._beside(x, "data").png()
+        return _beside(self.data, x, "data").png()
 
     def rows(self, groups: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
+        modes = _modes(self.data)
         return self._figure(
-            {name: [self._vectors(x, 0, 0.5), *self._modes] for name, x in groups.items()}, alt, caption
+            {name: [_vectors(self.data, x, 0, 0.5), *modes] for name, x in groups.items()}, alt, caption
         )
 
     def paths(self, paths: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
+        modes = _modes(self.data)
         faint = {
-            name: [*self._modes, *(self._vectors(x[[i]], 0, 0.2 + 0.8 * i / max(1, len(x) - 1)) for i in range(len(x)))]
+            name: [*modes, *(_vectors(self.data, x[[i]], 0, 0.2 + 0.8 * i / max(1, len(x) - 1)) for i in range(len(x)))]
             for name, x in paths.items()
         }
         return self._figure(faint, alt, f"{caption} The stronger, the further along.")
 
     def pairs(self, x: Tensor, mean: Tensor, alt: str, caption: str) -> Figure:
-        first = range(min(_PANELS, len(x)))
-        both = {f"datum {i}": [self._vectors(x[[i]], 1, marker="o"), self._vectors(mean[[i]])] for i in first}
+        both = {
+            f"datum {i}": [_vectors(self.data, x[[i]], 1, marker="o"), _vectors(self.data, mean[[i]])]
+            for i in range(len(x))
+        }
         return self._figure(both, alt, f"{caption} With points: the data.")
 
     def each(self, data: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
-        return self._figure({name: [self._vectors(x[None])] for name, x in [*data.items()][:_PANELS]}, alt, caption)
-
-    def _beside(self, x: Tensor, named: str) -> Chart:
-        own = self.data.shown[0][: len(x)]
-        groups = {named: self._vectors(own, 1, 0.5), "samples": self._vectors(x, 0, 0.5)}
-        return plot_panels({name: [group, *self._modes] for name, group in groups.items()})
-
-    def _vectors(self, x: Tensor, *style: Any, **named: Any) -> Vectors:
-        """Data in the units that they were given in."""
-        return Vectors(self.data.in_units(x), *style, **named)
+        return self._figure({name: [_vectors(self.data, x[None])] for name, x in data.items()}, alt, caption)
 
     def _figure(self, panels: Mapping[str, list[Vectors]], alt: str, caption: str) -> Figure:
         return figure_of(plot_panels(panels), alt, caption)
+
+
+def _beside(data: Dataset, x: Tensor, named: str) -> Chart:
+    """Draws of a model beside as many data, which are ``named`` so."""
+    groups = {named: _vectors(data, data.shown[0][: len(x)], 1, 0.5), "samples": _vectors(data, x, 0, 0.5)}
+    return plot_panels({name: [group, *_modes(data)] for name, group in groups.items()})
+
+
+def _modes(data: Dataset) -> list[Vectors]:
+    """The known modes of data in the plane, as crosses."""
+    modes = data.modes
+    return [Vectors(modes.centres, 2, marker="+")] if modes is not None and modes.centres.shape[1] == 2 else []
+
+
+def _vectors(data: Dataset, x: Tensor, *style: Any, **named: Any) -> Vectors:
+    """Data in the units that they were given in."""
+    return Vectors(data.in_units(x), *style, **named)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, Chart, blank, labelled
+from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, TEXT, WIDTH, Chart, bars, blank, count_across, labelled
 
-__all__ = ["plot_in_band", "plot_intervals", "plot_stacks"]
+__all__ = ["plot_in_band", "plot_intervals", "plot_layers", "plot_scores", "plot_spreads", "plot_stacks"]
 
 _ROW = 0.45
 """Inches of height for a row of intervals."""
@@ -34,12 +34,15 @@ def plot_in_band(
     return Chart(figure)
 
 
-def plot_intervals(rows: Sequence[str], groups: Mapping[str, Sequence[Sequence[float]]], *, x_label: str) -> Chart:
+def plot_intervals(
+    rows: Sequence[str], groups: Mapping[str, Sequence[Sequence[float]]], *, x_label: str, width: float = WIDTH
+) -> Chart:
     """For each row and each group a line between outer quantiles, a thick one between inner ones, and the median.
 
-    ``groups`` gives the five quantiles of every row, ascending; the first row stands on top.
+    ``groups`` gives the five quantiles of every row, ascending; the first row stands on top. ``width``
+    is in inches.
     """
-    figure, (axes,) = blank(1, 1, (4.6, 0.9 + _ROW * len(rows)))
+    figure, (axes,) = blank(1, 1, (width, 0.9 + _ROW * len(rows)))
     for index, (colour, (label, quantiles)) in enumerate(zip(cycle(SERIES), groups.items(), strict=False)):
         y = [row + 0.2 * (index - (len(groups) - 1) / 2) for row in range(len(rows))]
         low, first, median, third, high = zip(*quantiles, strict=True)
@@ -63,6 +66,51 @@ def plot_stacks(groups: Mapping[str, Sequence[float]], *, x_label: str, y_label:
         axes.bar(range(1, size + 1), heights, bottom=bottoms, width=0.8, color=colour, label=label)
         above = [up + max(height, 0.0) for up, height in zip(above, heights, strict=True)]
         below = [down + min(height, 0.0) for down, height in zip(below, heights, strict=True)]
+    count_across(axes)
     axes.axhline(0, color=INK, linewidth=0.6)
     labelled(axes, x_label, y_label)
+    return Chart(figure)
+
+
+def plot_scores(rows: Sequence[str], scores: Sequence[float], *, x_label: str) -> Chart:
+    """A mark for each row at its distance from a mean, in standard deviations, against bands of one and of two."""
+    figure, (axes,) = blank(1, 1, (WIDTH, 0.9 + 0.6 * _ROW * len(rows)))
+    for half, opacity in ((2, 0.5), (1, 1.0)):
+        axes.axvspan(-half, half, color=FAINT, alpha=opacity, linewidth=0, zorder=0)
+    axes.axvline(0, color=INK, linewidth=0.6)
+    for colour, inside in zip(SERIES, (True, False), strict=False):
+        group = [(score, row) for row, score in enumerate(scores) if (abs(score) <= 2) is inside]
+        axes.plot([score for score, _ in group], [row for _, row in group], "o", color=colour, markersize=4.5)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(x_label)
+    return Chart(figure)
+
+
+def plot_spreads(groups: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Chart:
+    """At 0, 1, 2, ... of each group a centre with a bar of its spread to each side; nothing joins what has no order."""
+    figure, (axes,) = blank(1, 1)
+    for index, (colour, (label, spreads)) in enumerate(zip(cycle(SERIES), groups.items(), strict=False)):
+        x = [place + 0.3 * (index - (len(groups) - 1) / 2) for place in range(len(spreads))]
+        centres, halves = zip(*spreads, strict=True)
+        style: dict[str, Any] = {"fmt": "o", "color": colour, "markersize": 3.5, "elinewidth": 1.4}
+        axes.errorbar(x, centres, halves, **style, label=label)
+    count_across(axes)
+    labelled(axes, x_label, y_label)
+    return Chart(figure)
+
+
+def plot_layers(
+    layers: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], *, x_label: str, y_label: str
+) -> Chart:
+    """For each title a panel of bars at (x, height), each group in its colour, all panels of the same height."""
+    figure, cells = blank(len(layers), 1, (WIDTH, 0.8 + 1.6 * len(layers)), shared=False)
+    most = max(height for groups in layers.values() for group in groups.values() for _, height in group)
+    for axes, (title, groups) in zip(cells, layers.items(), strict=True):
+        axes.set_title(title, fontsize=TEXT, color=INK, loc="left")
+        bars(axes, groups)
+        axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.05 * max(most, 1e-9))
+        count_across(axes)
+        axes.set_ylabel(y_label)
+    cells[-1].set_xlabel(x_label)
     return Chart(figure)

@@ -15,7 +15,7 @@ from ppgen.diagnostics.questions.sandwich import Sandwich
 from ppgen.diagnostics.simulation import DENSITIES
 from ppgen.pages.charts import Curve, plot_bars, plot_curves, plot_sorted
 from ppgen.pages.elements import Figure, figure_of
-from ppgen.pages.numbers import number
+from ppgen.pages.numbers import counted, number
 from ppgen.pages.statistics import plot_in_band, plot_intervals, plot_stacks
 from ppgen.report.parts import of_question
 
@@ -74,18 +74,15 @@ def evidence_bounds(run: Run, found: Finding, details: Sandwich) -> Iterator[Fig
     well the chains moved on their way."""
     ends = zip(details.simulated_upper, details.simulated_lower, strict=True)
     widths = sorted((high - low for high, low in ends), reverse=True)
-    short = sorted(details.shortfall_per_datum or (), reverse=True)
-    groups = {
-        "upper less lower": [(float(i), width) for i, width in enumerate(widths, 1)],
-        "lower less guide's": [(float(i), gap) for i, gap in enumerate(short, len(widths) + 2)],
-    }
-    width, beside = number(details.width), _short_in_words(len(short), details.shortfall or 0.0) if short else ""
+    width, made = number(details.width), counted(len(widths), "simulated datum", "simulated data")
     yield figure_of(
-        plot_bars(groups, x_label="data, the widest first", y_label="nats"),
-        f"Bounds of {len(widths)} simulated data, {width} nats apart on average.",
-        f"How far the two annealed bounds on log p(x) are apart, of {len(widths)} data that the model made; on average "
-        f"{width} nats. Where they cross, it is by noise.{beside}",
+        plot_bars(dict(enumerate(widths, 1)), x_label="data, the widest first", y_label="upper less lower, nats"),
+        f"Bounds of {made}, {width} nats apart on average.",
+        f"How far the two annealed bounds on log p(x) are apart, of {made}; on average {width} nats. Where they cross, "
+        "it is by noise.",
     )
+    if details.shortfall_per_datum:
+        yield _short(sorted(details.shortfall_per_datum, reverse=True), number(details.shortfall or 0.0))
     rates = details.acceptance
     curve = Curve("acceptance", powers(len(rates)).tolist()[1:], rates)
     yield figure_of(
@@ -98,10 +95,14 @@ def evidence_bounds(run: Run, found: Finding, details: Sandwich) -> Iterator[Fig
     )
 
 
-def _short_in_words(num: int, mean: float) -> str:
-    return (
-        f" Right: how far the guide's bound is below the annealed lower one, of {num} data; on average {number(mean)} "
-        "nats. Below zero it is the better of the two."
+def _short(gaps: Sequence[float], mean: str) -> Figure:
+    """How far the guide's bound is below the annealed lower one."""
+    data = counted(len(gaps), "datum", "data")
+    return figure_of(
+        plot_bars(dict(enumerate(gaps, 1)), x_label="data, the largest first", y_label="lower less guide's, nats"),
+        f"The guide's bound of {data}, {mean} nats below the annealed lower one on average.",
+        f"How far the guide's bound is below the annealed lower one, of {data}; on average {mean} nats. Below zero it "
+        "is the better of the two.",
     )
 
 

@@ -21,10 +21,12 @@ def configuration(run: Run) -> Section:
         "objective": {"name": name_of(config["objective"]), **config["objective"]["options"]},
         "training": config["training"],
     }
-    return Section("Configuration", facts={title: texts(group) for title, group in groups.items()})
+    return Section(
+        "Configuration", facts={title: texts(group) for title, group in groups.items()}, group="Record", wide=True
+    )
 
 
 def versions(run: Run) -> Section:
     """What it ran on."""
     facts = {**run.config["versions"], "device": run.config["device"], "data (SHA-256)": run.config["data"]["sha256"]}
-    return Section("Versions", facts={"": texts(facts)})
+    return Section("Versions", facts={"": texts(facts)}, group="Record", wide=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from operator import attrgetter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,13 +10,16 @@ from markupsafe import Markup
 
 from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.questions.aggregate import Moments
-from ppgen.diagnostics.questions.collapse import Units
+from ppgen.diagnostics.questions.collapse import ACTIVE, Units
 from ppgen.diagnostics.questions.importance import Weights
 from ppgen.diagnostics.questions.mixing import Mixing
-from ppgen.pages.charts import Curve, Vectors, plot_bars, plot_curves, plot_panels
+from ppgen.diagnostics.result import WORDS
+from ppgen.diagnostics.units import Unit
+from ppgen.pages.charts import Curve, Vectors, plot_curves, plot_panels
 from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of
 from ppgen.pages.look import look_of
-from ppgen.pages.numbers import number, short
+from ppgen.pages.numbers import counted, number
+from ppgen.pages.statistics import plot_layers, plot_spreads
 from ppgen.report.parts import k_hats, of_question
 
 if TYPE_CHECKING:
@@ -28,24 +30,21 @@ __all__ = ["aggregated_posterior", "chain_energies", "importance_weights", "late
 _WALKS = 3
 """Chains that are drawn."""
 
-_KL = attrgetter("kl"), "KL, nats", "What the bound pays for each unit."
-_ACTIVITY = attrgetter("activity"), "activity", "The share of each unit's variance that data explain."
-_BELOW = (
-    " Below zero: latents that the guide draws after the unit, and the model before it, tell more of it than the guide "
-    "does from the datum alone; the sum over all units is what the bound pays."
-)
-
 
 def verdict(run: Run) -> Section | None:
-    """A light for each question, with its number, threshold, source and what to do; None for a run not diagnosed."""
+    """A light for each question, with its number, threshold, source and what to do, the gravest first and the good ones
+    folded away; None for a run not diagnosed."""
     found = run.diagnosis
     if found is None:
         return None
     infers = run.pair.has_approximate_guide
     draws = f", with {found.num_particles:,} draws of the guide for each" if infers else ""
-    text = f"{found.sentence} Asked of {found.num_data:,} {found.split} data{draws}. {found.left_out}"
-    lights = Markup('<ul class="lights">{}</ul>').format(Markup("").join(map(_light, found.findings)))
-    return Section(f"Is the {'guide' if infers else 'model'} to be believed?", text, (Figure(lights),))
+    text = f"{found.tally}. Asked of {found.num_data:,} {found.split} data{draws}. {found.left_out}"
+    gravest = found.gravest_first
+    good = [one for one in gravest if one.status == "good"]
+    lights = _lights([one for one in gravest if one.status != "good"]) + _folded(good)
+    title = f"Is the {'guide' if infers else 'model'} to be believed?"
+    return Section(title, text, (Figure(lights),), group="Guide", wide=True)
 
 
 @of_question("importance", Weights, "Importance weights")
@@ -63,71 +62,94 @@ def importance_weights(run: Run, found: Finding, details: Weights) -> Iterator[F
 
 @of_question("collapse", Units, "Units of the latents")
 def latent_units(run: Run, found: Finding, details: Units) -> Iterator[Figure]:
-    """The KL of every unit, and which are active."""
-    use, what, says = _KL if any(unit.kl is not None for unit in details.units) else _ACTIVITY
-    ranked = sorted(((unit.name, use(unit) or 0.0) for unit in details.units), key=lambda one: -one[1])
-    bars = [(float(rank), height, name in details.idle) for rank, (name, height) in enumerate(ranked, 1)]
-    groups = {
-        "active": [(rank, height) for rank, height, is_idle in bars if not is_idle],
-        "idle": [(rank, height) for rank, height, is_idle in bars if is_idle],
-    }
-    chart = plot_bars(groups, x_label="units, the most used first", y_label=what)
-    first = ", ".join(f"{name} {number(height)}" for name, height in ranked[:3])
+    """The activity of every unit, layer by layer, and which are active."""
+    layers: dict[str, list[Unit]] = {}
+    for unit in sorted(details.units, key=lambda unit: -unit.activity):
+        layers.setdefault(unit.site, []).append(unit)
+    panels = {_of_layer(name, layers[name], details.idle): _told_apart(layers[name], details.idle) for name in layers}
+    said = "; ".join(panels)
+    whole = "prior variance" if run.pair.has_prior else "variance"
+    paid = "" if details.kl is None else f" All units together cost the bound {number(details.kl)} nats."
     yield figure_of(
-        chart,
-        f"{len(groups['active'])} active and {len(groups['idle'])} idle units; the first are {first}.",
-        f"{says} The first are {first}. Idle: the unit's mean, which moves with the datum, explains at most 1 % of its "
-        f"variance.{_BELOW if any(height < 0 for _, height, _ in bars) else ''}",
+        plot_layers(panels, x_label="units, the most active first", y_label="activity"),
+        f"Activity of the units of each latent. {said}.",
+        f"The share of each unit's {whole} that its mean, which moves with the datum, explains; {said}. Idle, in "
+        f"the other colour: at most {ACTIVE:.0%}.{paid}",
     )
 
 
 @of_question("aggregate", Moments, "Aggregated posterior")
 def aggregated_posterior(run: Run, found: Finding, details: Moments) -> Iterator[Figure]:
     """The latents of the data against the prior: moments of each, and draws of the two that go together most."""
-    labels, places = details.latents, [float(i) for i in range(len(details.latents))]
-    curves = [
-        Curve("data", places, details.mean, [v**0.5 for v in details.variance]),
-        Curve("prior", places, details.prior_mean, [v**0.5 for v in details.prior_variance]),
-    ]
+    labels = details.latents
+    spreads = {
+        "data": [(mean, v**0.5) for mean, v in zip(details.mean, details.variance, strict=True)],
+        "prior": [(mean, v**0.5) for mean, v in zip(details.prior_mean, details.prior_variance, strict=True)],
+    }
+    latents = counted(len(labels), "latent")
     yield figure_of(
-        plot_curves(curves, x_label="latent", y_label="mean ± standard deviation"),
-        f"{len(labels)} latents of the data against the prior.",
-        "Mean and standard deviation of each latent over the data, and under the prior.",
+        plot_spreads(spreads, x_label="latent", y_label="mean ± standard deviation"),
+        f"{latents} of the data against the prior.",
+        f"Mean and standard deviation of each of {latents} over the data, and under the prior.",
     )
     groups = {"data": details.draws, "prior": details.prior_draws}
     panels = {title: [Vectors(torch.tensor(x), hue, 0.5)] for hue, (title, x) in enumerate(groups.items())}
     names = " and ".join(dict.fromkeys(labels[i] for i in details.most_correlated))
+    together = (
+        f", the two that go together most: correlation {number(details.largest_correlation)} in size over the data"
+    )
     yield figure_of(
-        plot_panels(panels),
-        f"Draws of {names}.",
-        f"Draws of {names}, the two that go together most: correlation "
-        f"{number(details.largest_correlation)} in size over the data.",
+        plot_panels(panels), f"Draws of {names}.", f"Draws of {names}{together if len(labels) > 1 else ''}."
     )
 
 
-@of_question("mixing", Mixing, "Mixing of the chains")
+@of_question("mixing", Mixing, "Mixing of the chains", group="Model")
 def chain_energies(run: Run, found: Finding, details: Mixing) -> Iterator[Figure]:
     """The free energies of some chains on their way."""
     energies, step = details.energies, details.sweeps // len(details.energies[0])
     curves = [Curve(f"chain {i}", [step * t for t in range(len(one))], one) for i, one in enumerate(energies[:_WALKS])]
     yield figure_of(
         plot_curves(curves, x_label="sweeps", y_label="free energy, nats"),
-        f"{len(curves)} chains over {details.sweeps:,} sweeps: R-hat {number(details.r_hat, 3)}.",
+        f"{counted(len(curves), 'chain')} over {details.sweeps:,} sweeps: R-hat {number(details.r_hat, 3)}.",
         "The free energy of chains that start at draws of the base distribution. Where they stay apart, they do not "
         "mix.",
     )
 
 
+def _of_layer(name: str, units: list[Unit], idle: list[str]) -> str:
+    """The site's name, and how many of its units are active."""
+    return f"{name}: {sum(unit.name not in idle for unit in units)} of {counted(len(units), 'unit')} active"
+
+
+def _told_apart(units: list[Unit], idle: list[str]) -> dict[str, list[tuple[float, float]]]:
+    """Bars of units in their order, the idle in a colour of their own."""
+    placed = [(float(rank), unit.activity, unit.name in idle) for rank, unit in enumerate(units, 1)]
+    return {
+        "active": [(rank, height) for rank, height, is_idle in placed if not is_idle],
+        "idle": [(rank, height) for rank, height, is_idle in placed if is_idle],
+    }
+
+
+def _lights(findings: Sequence[Finding]) -> Markup:
+    return Markup('<ul class="lights">{}</ul>').format(Markup("").join(map(_light, findings)))
+
+
+def _folded(good: Sequence[Finding]) -> Markup:
+    """What is good, behind a line that says so."""
+    if not good:
+        return Markup("")
+    said = f"{counted(len(good), 'question')} found good"
+    return Markup("<details><summary>{}</summary>{}</details>").format(said, _lights(good))
+
+
 def _light(found: Finding) -> Markup:
-    held = "" if found.threshold is None else f" (threshold {short(found.threshold)})"
     return Markup(
-        '<li class="{}"><span class="number">{}{}{}</span><strong>{}</strong><div>{}</div><div>{}</div>'
+        '<li class="{}"><span class="number"><b>{}</b> {}</span><strong>{}</strong><div>{}</div><div>{}</div>'
         "<small>{}</small></li>"
     ).format(
         found.status,
-        f"{found.status} ",
-        "" if found.number is None else short(found.number),
-        held,
+        WORDS[found.status],
+        found.held,
         found.title,
         found.meaning,
         f"What to do: {found.advice}" if found.advice else "",
@@ -136,10 +158,11 @@ def _light(found: Finding) -> Markup:
 
 
 def _worst(run: Run, k: list[float], worst: list[int]) -> Figure:
-    """The data of the largest k-hat."""
+    """The data of the largest k-hat, each over its own."""
     assert run.diagnosis is not None
-    worst = worst[:COLUMNS]
-    named = ", ".join(f"{i} ({number(k[i])})" for i in worst)
+    look = look_of(run.data)
+    worst = worst[: min(COLUMNS, look.compared)]
     x = run.data.rows(run.diagnosis.split, torch.tensor(worst))[0]
-    caption = f"The data of the largest k-hat: {named}."
-    return look_of(run.data).each({f"datum {i}": row for i, row in zip(worst, x, strict=True)}, caption, caption)
+    named = {f"datum {i}: {number(k[i])}": row for i, row in zip(worst, x, strict=True)}
+    alt = f"The data of the largest k-hat: {', '.join(named)}."
+    return look.each(named, alt, f"The {counted(len(worst), 'datum', 'data')} of the largest k-hat, each with its own.")

@@ -10,7 +10,7 @@ from torch import Tensor
 from ppgen.pages.charts import Vectors, plot_panels
 from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of, picture
 from ppgen.pages.look import look_of
-from ppgen.pages.numbers import number
+from ppgen.pages.numbers import counted, number, plus_minus
 from ppgen.pages.pictures import grid
 from ppgen.pairs.energy import SWEEPS, energy_pair
 from ppgen.pairs.looking import looking, seeded
@@ -38,11 +38,13 @@ def log_normaliser(run: Run) -> Section | None:
     found = None if run.evaluation is None else run.evaluation.log_z
     if found is None:
         return None
-    facts = {"log Z": f"{number(found.value)} nats", "standard error": number(found.standard_error, 3)}
+    value, error = plus_minus(found.value, found.standard_error)
+    facts = {"log Z": f"{value} nats"}
     if found.exact:
-        return Section("Normalising constant", "By enumeration: exact.", facts={"": facts})
+        return Section("Normalising constant", "By enumeration: exact.", facts={"": facts}, group="Fit")
     size, of = found.effective_sample_size or 0.0, f"{found.num_chains:,}"
     facts |= {
+        "standard error": f"{error} nats",
         "temperatures": f"{found.num_temperatures:,}",
         "chains": of,
         "effective sample size of the weights": f"{number(size, 1)} of {of}",
@@ -51,7 +53,7 @@ def log_normaliser(run: Run) -> Section | None:
         "By annealed importance sampling. The estimate is below log Z in expectation, so that the log-likelihood errs "
         "upward; with a small error bar and an effective sample size near the number of chains, by little."
     )
-    return Section("Normalising constant", text, facts={"": facts})
+    return Section("Normalising constant", text, facts={"": facts}, group="Fit")
 
 
 @pictured("Chains", applies=_is_energy)
@@ -63,13 +65,13 @@ def markov_chains(run: Run) -> Iterator[Figure]:
     places = f"{', '.join(f'{n:,}' for n in _AFTER[:-1])} and {_AFTER[-1]:,}"
     start = "at a draw of the base distribution" if run.chains is None else "where training left it"
     yield look_of(run.data).rows(
-        {f"{n:,} sweeps": v for n, v in zip(_AFTER, states, strict=True)},
+        {counted(n, "sweep"): v for n, v in zip(_AFTER, states, strict=True)},
         f"{COLUMNS} chains after {places} sweeps.",
         f"States of {COLUMNS} chains, each of which starts {start}.",
     )
 
 
-@pictured("Free energies", applies=_is_energy)
+@pictured("Free energies", applies=_is_energy, group="Fit")
 def free_energies(run: Run) -> Iterator[Figure]:
     """Free energies of data against those of samples."""
     pair = energy_pair(run.pair, "a histogram of free energies")
@@ -103,7 +105,7 @@ def filters(run: Run) -> Iterator[Figure]:
         f"is {number(-bound, 1)}, white {number(bound, 1)}."
     )
     pixels = grid(shown, shape, columns, grey=(-bound, bound))
-    yield Figure(picture(pixels, columns, f"{len(shown)} filters."), caption)
+    yield Figure(picture(pixels, columns, f"{counted(len(shown), 'filter')}."), caption)
 
 
 def _weights(run: Run) -> Tensor | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ppgen.pages.charts import Curve, plot_curves
 from ppgen.pages.elements import Section, figure_of
-from ppgen.pages.numbers import number
+from ppgen.pages.numbers import number, plus_minus
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
@@ -27,10 +27,9 @@ def likelihood(run: Run) -> Section | None:
         "tighter as K grows. While the curve still climbs, the truth is higher. A bar is one standard error of the "
         f"mean over {found.num_data:,} data."
     )
-    rows = [(f"{k:,}", number(value), number(se)) for k, value, se in zip(K, bound, error, strict=True)]
-    return Section(
-        "Likelihood", text, (figure_of(chart, alt),), table=(("K", "nats per datum", "standard error"), *rows)
-    )
+    rows = [(f"{k:,}", *plus_minus(value, se)) for k, value, se in zip(K, bound, error, strict=True)]
+    table = (("K", "nats per datum", "standard error"), *rows)
+    return Section("Likelihood", text, (figure_of(chart, alt),), table=table, group="Fit")
 
 
 def measures(run: Run) -> Section | None:
@@ -38,4 +37,6 @@ def measures(run: Run) -> Section | None:
     if run.evaluation is None or not run.evaluation.measures:
         return None
     rows = [measure.cells for measure in run.evaluation.measures]
-    return Section("Measures", table=(("measure", "value", "±", "what it says"), *rows), text_columns=(0, 3))
+    return Section(
+        "Measures", table=(("measure", "value", "±", "what it says"), *rows), text_columns=(0, 3), group="Fit"
+    )

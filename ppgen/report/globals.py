@@ -48,9 +48,8 @@ def global_refits(run: Run, found: Finding, details: Refits) -> Iterator[Figure]
     """Where the truth of each simulated data set lies in the guide refitted to it, in the least symmetric dimension."""
     for name, shares in details.shares.items():
         counts = torch.histc(torch.tensor(shares), _BINS, 0.0, 1.0).tolist()
-        bars = {"data sets": [(rank + 1, count) for rank, count in enumerate(counts)]}
         yield figure_of(
-            plot_bars(bars, x_label=f"tenths of Q({name} < truth)", y_label="data sets"),
+            plot_bars(dict(enumerate(counts, 1)), x_label=f"tenths of Q({name} < truth)", y_label="data sets"),
             f"Shares of the refitted guides below the truth of {name}, in {len(shares)} data sets.",
             f"The share of the refitted guide's draws of {name} below the truth, in {len(shares)} simulated data sets: "
             f"mean {number(sum(shares) / len(shares))}. More in the right half: the guide sits too low; in the left "

@@ -9,7 +9,7 @@ from ppgen.draws.paths import has_paths, interpolation, latent_traversal
 from ppgen.draws.samples import conditions, has_walk
 from ppgen.pages.elements import Figure
 from ppgen.pages.look import look_of
-from ppgen.pages.numbers import number
+from ppgen.pages.numbers import counted, number
 from ppgen.pairs.rows import take_rows
 from ppgen.report.parts import pictured, shown_data
 
@@ -30,7 +30,7 @@ def traversals(run: Run) -> Iterator[Figure]:
     names = (f"{label}, {number(float(kl))} nats" for label, kl in zip(walk.labels, walk.kl, strict=True))
     yield look_of(run.data).paths(
         dict(zip(names, walk.means, strict=True)),
-        f"{len(walk.labels)} latents moved along their priors: {', '.join(walk.labels)}.",
+        f"{counted(len(walk.labels), 'latent')} moved along the prior: {', '.join(walk.labels)}.",
         f"Datum 0 of the {shown_data(run)}, made again with one latent moved from the {first} to the {last} quantile "
         "of its prior, all else held. The latents of most use come first: those of largest KL(q(z | x) || p(z)), a "
         "mean over them.",

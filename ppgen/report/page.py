@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppgen.diagnostics.result import WORDS
 from ppgen.errors import UsageError
 from ppgen.files.writing import write_whole
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, name_of, texts
-from ppgen.pages.numbers import number
+from ppgen.pages.numbers import number, plus_minus
 from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.configuration import configuration, versions
 from ppgen.report.diagnosis import aggregated_posterior, chain_energies, importance_weights, latent_units, verdict
@@ -35,6 +36,7 @@ __all__ = ["REPORT", "SECTIONS", "Headline", "headline", "write_report"]
 _ERROR = "± is one standard error."
 
 SECTIONS: list[Callable[[Run], Section | None]] = [
+    free_energies,
     training,
     likelihood,
     log_normaliser,
@@ -53,19 +55,19 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     posterior_checks,
     prior_checks,
     leave_one_out,
+    topics,
     reconstructed_data,
     samples,
     samples_over_training,
     markov_chains,
-    free_energies,
     filters,
-    topics,
     traversals,
     interpolations,
     configuration,
     versions,
 ]
-"""The page from top to bottom. To add a section: write a function of the run, and put it where it belongs."""
+"""The page from top to bottom, those of a group beside each other. To add a section: write a function of the run, and
+put it where it belongs."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +89,20 @@ def headline(run: Run) -> Headline:
     found = run.evaluation
     if found is None:
         return _unevaluated(run)
-    return Headline(found.title, number(found.log_likelihood), number(found.standard_error), (found.sentence, _ERROR))
+    return Headline(found.title, *plus_minus(found.log_likelihood, found.standard_error), (found.sentence, _ERROR))
 
 
 def _unevaluated(run: Run) -> Headline:
-    """The last validation value, and the command that gives a better number."""
-    values = [score(line) for line in run.metrics if line["split"] == "valid"]
+    """The last validation value, where it is a measure of fit, and the command that gives a better number."""
+    is_fit = run.pair.has_weights and not run.objective.needs_energy
+    values = [score(line) for line in run.metrics if line["split"] == "valid" and is_fit]
     command, gives = f"ppgen evaluate {run.directory or 'RUN'}", "its test log-likelihood"
     if not run.pair.has_weights:
-        values, gives = [], "measures of its samples"
+        gives = "measures of its samples"
     advice = f"The run has not been evaluated: {command} gives {gives}, then write this page again."
     last = f"Last validation {name_of_value(run)}"
-    what = last if run.pair.has_weights else "Test log-likelihood under a Parzen window"
+    found = "Test log-likelihood" if run.pair.has_weights else "Test log-likelihood under a Parzen window"
+    what = last if is_fit else found
     if not values:
         return Headline(what, "none yet", "", (advice,), unit="")
     return Headline(what, number(values[-1]), "", (advice,))
@@ -133,5 +137,8 @@ def render(run: Run) -> str:
         objective=name_of(config["objective"]),
         options=texts(config["objective"]["options"]),
         headline=headline(run),
+        verdict=run.diagnosis,
+        words=WORDS,
+        diagnose=f"ppgen diagnose {run.directory or 'RUN'}",
         sections=sections,
     )

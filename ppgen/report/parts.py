@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ppgen.diagnostics.finding import Finding
 from ppgen.errors import is_out_of_memory
 from ppgen.pages.charts import plot_sorted
-from ppgen.pages.elements import Figure, Section, figure_of
+from ppgen.pages.elements import Figure, Group, Section, figure_of
 from ppgen.pages.numbers import number
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["k_hats", "name_of_value", "of_question", "pictured", "shown_data"]
 
 
 def pictured(
-    title: str, applies: Callable[[Run], bool] = lambda run: True
+    title: str, applies: Callable[[Run], bool] = lambda run: True, *, group: Group = "Pictures"
 ) -> Callable[[Callable[[Run], Iterator[Figure]]], Callable[[Run], Section | None]]:
     """Make a section of a function that yields figures: None for a run to which it does not apply.
 
@@ -32,11 +32,11 @@ def pictured(
         @wraps(figures)
         def section(run: Run) -> Section | None:
             try:
-                return Section(title, figures=tuple(figures(run))) if applies(run) else None
+                return Section(title, figures=tuple(figures(run)), group=group) if applies(run) else None
             except (RuntimeError, ValueError) as error:
                 if is_out_of_memory(error):
                     raise
-                return Section(title, f"There is no such picture of this pair: {error}")
+                return Section(title, f"There is no such picture of this pair: {error}", group=group)
 
         return section
 
@@ -62,7 +62,7 @@ def shown_data(run: Run) -> str:
 
 
 def of_question(
-    question: str, details: type[D], title: str
+    question: str, details: type[D], title: str, *, group: Group = "Guide"
 ) -> Callable[[Callable[[Run, Finding, D], Iterator[Figure]]], Callable[[Run], Section | None]]:
     """Make a section of a function that draws one finding, by its details: None where there are no such details, as
     where the question was not answered, or nothing to draw."""
@@ -73,7 +73,7 @@ def of_question(
             every = () if run.diagnosis is None else run.diagnosis.findings
             of_it = [one for one in every if one.question == question and isinstance(one.details, details)]
             made = tuple(figure for found in of_it for figure in figures(run, found, found.details))
-            return Section(title, figures=made) if made else None
+            return Section(title, figures=made, group=group) if made else None
 
         return section
 

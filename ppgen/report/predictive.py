@@ -10,7 +10,7 @@ from ppgen.diagnostics.questions.elpd import LeftOut
 from ppgen.diagnostics.questions.predictive import Checks
 from ppgen.pages.elements import Figure, figure_of
 from ppgen.pages.numbers import number
-from ppgen.pages.statistics import plot_intervals
+from ppgen.pages.statistics import plot_scores
 from ppgen.report.parts import k_hats, of_question
 
 if TYPE_CHECKING:
@@ -21,22 +21,20 @@ __all__ = ["leave_one_out", "posterior_checks", "prior_checks"]
 _NAMED = 5
 """Data of the largest k-hat that are named."""
 
-_NORMAL = [-2.0, -1.0, 0.0, 1.0, 2.0]
 
-
-@of_question("posterior_predictive", Checks, "Data made again")
+@of_question("posterior_predictive", Checks, "Data made again", group="Model")
 def posterior_checks(run: Run, found: Finding, details: Checks) -> Iterator[Figure]:
     """Test quantities of the data against those of sets made from the data's own latents."""
     yield from _checks(details, "made from the guide's latents of the data")
 
 
-@of_question("prior_predictive", Checks, "New data against the data")
+@of_question("prior_predictive", Checks, "New data against the data", group="Model")
 def prior_checks(run: Run, found: Finding, details: Checks) -> Iterator[Figure]:
     """Test quantities of the data against those of new sets."""
     yield from _checks(details, "of new data")
 
 
-@of_question("leave_one_out", LeftOut, "Data left out")
+@of_question("leave_one_out", LeftOut, "Data left out", group="Model")
 def leave_one_out(run: Run, found: Finding, details: LeftOut) -> Iterator[Figure]:
     """The k-hat of leaving each datum out, in order."""
     k, named = details.k, ", ".join(f"{i} ({number(details.k[i])})" for i in details.worst[:_NAMED])
@@ -55,11 +53,7 @@ def _checks(details: Checks, made: str) -> Iterator[Figure]:
         return
     names = [check.name.replace("_", " ") for check in checks]
     off = [(check.observed - check.mean) / check.sd for check in checks]
-    chart = plot_intervals(
-        names,
-        {"sets of the model": [_NORMAL] * len(checks), "data": [[value] * 5 for value in off]},
-        x_label="standard deviations of the sets",
-    )
+    chart = plot_scores(names, off, x_label="standard deviations of the sets")
     said = "; ".join(
         f"{name} {number(value, 1)} (p = {number(check.p_value, 3)})"
         for name, value, check in zip(names, off, checks, strict=True)
@@ -68,5 +62,6 @@ def _checks(details: Checks, made: str) -> Iterator[Figure]:
         chart,
         f"Quantities of the data among those of {details.num_sets:,} sets {made}: {said}.",
         f"Quantities of {details.num_data:,} data among those of {details.num_sets:,} sets of as "
-        f"many {made}, in standard deviations from the sets' mean; thick: one, thin: two. The data's are: {said}.",
+        f"many {made}, in standard deviations from the sets' mean; the bands are one and two wide to each side. The "
+        f"data's are: {said}.",
     )

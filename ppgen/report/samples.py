@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ppgen.draws.samples import conditions, prior_samples, reconstructions
-from ppgen.pages.elements import COLUMNS, Figure
+from ppgen.pages.elements import Figure
 from ppgen.pages.look import look_of
+from ppgen.pages.numbers import counted
 from ppgen.pairs.rows import take_rows
 from ppgen.report.parts import pictured, shown_data
 
@@ -28,7 +29,7 @@ def samples(run: Run) -> Iterator[Figure]:
     num = _ROWS * across if look.columns > 1 else look.few
     draws = prior_samples(run.pair, conditions(run.data, num), num, start=run.chains)
     x, how = (draws.mean, draws.of_mean) if look.means else (draws.x, draws.of_x)
-    yield look.samples(x, shown_data(run), f"{num} samples.", f"{how}.")
+    yield look.samples(x, shown_data(run), f"{counted(num, 'sample')}.", f"{how}.")
 
 
 @pictured("Samples over training", applies=lambda run: run.snapshots is not None)
@@ -38,8 +39,8 @@ def samples_over_training(run: Run) -> Iterator[Figure]:
     assert found is not None
     moments = f"{', '.join(f'{step:,}' for step in found.steps[:-1])} and {found.steps[-1]:,}"
     yield look_of(run.data).rows(
-        {f"{step:,} steps": x for step, x in zip(found.steps, found.x, strict=True)},
-        f"{found.x.shape[1]} samples after {moments} steps.",
+        {counted(step, "step"): x for step, x in zip(found.steps, found.x, strict=True)},
+        f"{counted(found.x.shape[1], 'sample')} after {moments} steps.",
         "The same random numbers each time, while the pair was trained.",
     )
 
@@ -48,7 +49,7 @@ def samples_over_training(run: Run) -> Iterator[Figure]:
 def reconstructed_data(run: Run) -> Iterator[Figure]:
     """Data that were held out, or what there is, and what the pair makes of them."""
     look = look_of(run.data)
-    num = min(2 * COLUMNS, len(run.data.shown[0])) // look.columns * look.columns
+    num = min(look.compared, len(run.data.shown[0])) // look.columns * look.columns
     batch = take_rows(run.data.shown, slice(num))
     again = reconstructions(run.pair, batch)
     yield look.pairs(

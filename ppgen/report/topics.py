@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppgen.evaluation.coherence import COHERENCE_WORDS, published_coherence, top_words, topics_of
 from ppgen.pages.elements import COLUMNS, Figure, Section, picture
-from ppgen.pages.numbers import number
+from ppgen.pages.numbers import counted, number
 from ppgen.pages.pictures import grid
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.looking import seeded
@@ -50,7 +50,7 @@ def topics(run: Run) -> Section | None:
     shown = {title: cells for title, cells in columns.items() if cells}
     table = (tuple(shown), *zip(*shown.values(), strict=True))
     text, figures = " ".join(_explained(run, found, share, npmi)), tuple(_pictures(run, found[order]))
-    return Section("Topics", text, figures, table=table, text_columns=(len(shown) - 1,))
+    return Section("Topics", text, figures, table=table, text_columns=(len(shown) - 1,), group="Model")
 
 
 def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | None) -> Iterator[str]:
@@ -58,7 +58,7 @@ def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | Non
         yield f"The first {_TOPICS} of {len(found):,} topics."
     if share is not None:
         count = min(_DOCUMENTS, len(run.data.shown[0]))
-        whose = f"{count:,} documents ({shown_data(run)})"
+        whose = f"{counted(count, 'document')} ({shown_data(run)})"
         yield f"A topic's share is its part in the words of {whose}, a mean under the guide."
     if npmi is not None:
         few, many = COHERENCE_WORDS
@@ -99,4 +99,6 @@ def _pictures(run: Run, found: Tensor) -> Iterator[Figure]:
         columns = min(COLUMNS, len(found))
         most = float(found.max())
         caption = f"The topics in the table's order, row by row; black is 0, white {number(100 * most, 1)} percent."
-        yield Figure(picture(grid(found, shape, columns, grey=(0.0, most)), columns, f"{len(found)} topics."), caption)
+        yield Figure(
+            picture(grid(found, shape, columns, grey=(0.0, most)), columns, f"{counted(len(found), 'topic')}."), caption
+        )

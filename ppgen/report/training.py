@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ppgen.pages.charts import Curve, plot_curves
 from ppgen.pages.elements import Figure, Section, figure_of
-from ppgen.pages.numbers import number
+from ppgen.pages.numbers import counted, number
 from ppgen.report.parts import name_of_value
+from ppgen.training.metrics import evened
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
@@ -27,17 +28,25 @@ def training(run: Run) -> Section | None:
     last = run.metrics[-1]
     players = [player.name for player in run.objective.players()]
     text = (
-        f"{last['step']:,} steps, {number(last['epoch'], 1)} passes over the training data, "
-        f"{number(last['seconds'], 1)} seconds. A point of the training curve is the mean over the steps since the one "
-        "before; validation is under fixed random numbers."
+        f"{counted(last['step'], 'step')}, {number(last['epoch'], 1)} passes over the training data, "
+        f"{number(last['seconds'], 1)} seconds, those of compiling the step left out. A point of the training curve is "
+        "the mean over the steps since the one before; validation is under fixed random numbers."
     )
-    if len(players) == 1:
-        return Section("Training", text, tuple(_progress(run, unit) for unit in ("steps", "seconds")))
-    each = [_of_player(run, name, validated=name == players[0]) for name in players]
-    return Section(
-        "Training", f"{text} {_GAME.format(players[0])}", tuple(figure for figures in each for figure in figures)
-    )
+    if len(players) > 1:
+        each = (_of_player(run, name, validated=name == players[0]) for name in players)
+        figures = tuple(figure for figures in each for figure in figures)
+        return Section("Training", f"{text} {_GAME.format(players[0])}", figures, group="Fit")
+    if run.objective.needs_energy:
+        figures = (*_values(run, "free_energy", "free energy, nats per datum"), _progress(run, "steps"))
+        return Section("Training", f"{text} {_NEGATIVE_PHASE}", figures, group="Fit")
+    return Section("Training", text, tuple(_progress(run, unit) for unit in ("steps", "seconds")), group="Fit")
 
+
+_NEGATIVE_PHASE = (
+    "Free energies are known up to log Z, which moves while the pair trains: what tells is how far validation data lie "
+    "above training data, which is overfitting. The loss, the free energy of data less that of chains, is no measure "
+    "of fit: it is near zero whenever the two have the same energy."
+)
 
 _GAME = (
     "Each player lowers its own loss while the others move, so that a falling loss need not be progress, nor a rising "
@@ -55,23 +64,41 @@ def _progress(run: Run, unit: str) -> Figure:
     return _chart([*curves, _curve(f"valid {name}", valid, value, unit)], unit, "nats per datum")
 
 
+def _values(run: Run, key: str, y_label: str) -> Iterator[Figure]:
+    """One number that training and validation both report, against steps."""
+    found = {split: [line for line in _lines(run, split) if key in line] for split in ("train", "valid")}
+    curves = [_curve(split, lines, key, "steps") for split, lines in found.items() if lines]
+    if curves:
+        yield _chart(curves, "steps", y_label)
+
+
 def _of_player(run: Run, player: str, *, validated: bool) -> Iterator[Figure]:
     """The player's loss; below it whatever else it reports, but for the size of its gradient."""
     train = [line for line in _lines(run, "train") if f"{player}/loss" in line]
     if not train:
         return
     own = [key.removeprefix(f"{player}/") for key in train[-1] if key.startswith(f"{player}/")]
-    others = [name for name in own if name not in ("loss", "gradient_norm")]
+    others = [name for name in own if name not in ("loss", "gradient_norm", "real", "fake")]
     valid = [_curve(f"valid {player} loss", _lines(run, "valid"), "loss", "steps")] if validated else []
     curve = _curve(f"train {player} loss", train, f"{player}/loss", "steps")
     yield _chart([curve, *valid], "steps", f"{player} loss per datum")
-    if others:
-        curves = [_curve(f"{player} {name}", train, f"{player}/{name}", "steps") for name in others]
-        yield _chart(curves, "steps", f"of the {player}, per datum")
+    curves = [_curve(f"{player} {name}", train, f"{player}/{name}", "steps") for name in others]
+    curves = [*_margin(train, player), *(curve for curve in curves if any(curve.y))]
+    if curves:
+        yield _chart(curves, "steps", curves[0].label if len(curves) == 1 else f"of the {player}, per datum")
+
+
+def _margin(train: Sequence[dict[str, Any]], player: str) -> Iterator[Curve]:
+    """By how much the output of a player that tells data from samples is larger at data."""
+    told = [line for line in train if f"{player}/real" in line and f"{player}/fake" in line]
+    if told:
+        margins = [line[f"{player}/real"] - line[f"{player}/fake"] for line in told]
+        yield Curve(f"{player} at data less at samples", [line["step"] for line in told], margins)
 
 
 def _lines(run: Run, split: str) -> list[dict[str, Any]]:
-    return [line for line in run.metrics if line["split"] == split]
+    lines = [line for line in run.metrics if line["split"] == split]
+    return evened(lines) if split == "train" else lines
 
 
 def _curve(label: str, lines: Sequence[dict[str, Any]], key: str, unit: str) -> Curve:

@@ -182,5 +182,5 @@ class Record:
         return f"{split} {'bound' if 'bound' in report else 'minus loss'} {score(report):.2f} {trend}"
 
     def _elapsed(self) -> float:
-        """Seconds of training, over all sessions."""
-        return time.perf_counter() - self._started
+        """Seconds of training, over all sessions, without those of compiling."""
+        return time.perf_counter() - self._started - self.trainer.steps.compiling

@@ -9,7 +9,7 @@ from ppgen.comparison.statistics import Interval
 from ppgen.errors import cut
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, figure_of, texts
-from ppgen.pages.numbers import number, short
+from ppgen.pages.numbers import counted, number, short
 from ppgen.pages.statistics import plot_intervals
 from ppgen.sweeps.result import LEVEL, Cell, Sweep
 
@@ -17,6 +17,9 @@ __all__ = ["columns", "render", "row"]
 
 _DRAWN = 30
 """Cells in a figure, at most."""
+
+_WIDTH = 6.2
+"""Inches of a figure."""
 
 _LONGEST = 32
 """Characters of a cell's name in a figure."""
@@ -30,8 +33,9 @@ def render(found: Sweep) -> str:
     return pages.render(
         "sweep.html",
         title=f"{model} on {plan['data']}",
-        subtitle=f"{runs}: {len(found.cells)} cells, {plan['seeds']} seeds each",
-        words=[found.words()],
+        subtitle=f"{runs}: {counted(len(found.cells), 'cell')}, {counted(plan['seeds'], 'seed')} each",
+        lead=found.verdict,
+        words=found.missing,
         sections=sections,
     )
 
@@ -71,7 +75,10 @@ def _intervals(found: Sweep) -> Iterator[Section]:
     quantiles = [(low, i.value, i.value, i.value, high) for (low, high), (_, i) in zip(spans, drawable, strict=True)]
     labels = [cell.label for cell, _ in drawable]
     chart = plot_intervals(
-        [cut(label, _LONGEST) for label in labels], {"": quantiles}, x_label=f"{found.measured}, nats per datum"
+        [cut(label, _LONGEST) for label in labels],
+        {"": quantiles},
+        x_label=f"{found.measured}, nats per datum",
+        width=_WIDTH,
     )
     said = " ".join(f"{label}: {number(q[2])}." for label, q in zip(labels, quantiles, strict=True))
     text = (
@@ -98,4 +105,4 @@ def _failures(found: Sweep) -> Iterator[Section]:
 def _configuration(found: Sweep) -> Iterator[Section]:
     own = {key: value for key, value in found.plan.items() if not isinstance(value, Mapping)}
     groups = {"for all runs": own, **{key: value for key, value in found.plan.items() if isinstance(value, Mapping)}}
-    yield Section("Configuration", facts={title: texts(group) for title, group in groups.items() if group})
+    yield Section("Configuration", facts={title: texts(group) for title, group in groups.items() if group}, wide=True)

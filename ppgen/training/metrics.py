@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from ppgen.errors import UsageError, option
 from ppgen.files.documents import Document, Seconds, WholeNumber, parse_document, read_bytes
 
-__all__ = ["Line", "MetricsLog", "read_metrics", "score"]
+__all__ = ["Line", "MetricsLog", "evened", "read_metrics", "score"]
 
 _MEND = "restore it, or train again"
 
@@ -47,6 +48,24 @@ def _parsed(lines: list[bytes], file: Path) -> list[dict[str, Any]]:
 def score(report: Mapping[str, float]) -> float:
     """The number a validation is judged by, more is better: the bound, or minus the loss where there is none."""
     return report["bound"] if "bound" in report else -report["loss"]
+
+
+def evened(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Training reports, each a mean over the steps since the one before.
+
+    A last one over fewer than half as many steps as the one before it, as where training ends between two validations,
+    is taken over the steps of both.
+
+    >>> evened([{"step": 100, "loss": 3.0}, {"step": 200, "loss": 2.0}, {"step": 210, "loss": 13.0}])[-1]
+    {'step': 210, 'loss': 3.0}
+    """
+    steps = [0, *(report["step"] for report in reports)]
+    widths = [now - before for before, now in pairwise(steps)]
+    if len(reports) < 2 or 2 * widths[-1] >= widths[-2]:
+        return list(reports)
+    share, (before, last) = widths[-1] / (widths[-1] + widths[-2]), reports[-2:]
+    measured = last.keys() & before.keys() - {*Line.model_fields, "learning_rate"}
+    return [*reports[:-1], last | {name: share * last[name] + (1 - share) * before[name] for name in measured}]
 
 
 class MetricsLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -42,6 +43,8 @@ class Steps:
         self.learner, self.objective, self.draws, self.chunks = learner, objective, draws, chunks
         self.precision = options.precision
         self.choices = Choices()
+        self.compiling = 0.0
+        """Seconds that were spent on compiling, so far."""
         why = "" if options.eager else objective.why_eager
         eager = options.eager or bool(why)
         self._eager = set(range(len(draws))) if eager else set()  # parts whose steps are not compiled
@@ -99,6 +102,7 @@ class Steps:
         return self._made[key]
 
     def _compiled(self, step: StepFunction, part: int, arguments: tuple[Any, ...]) -> StepFunction:
+        start = time.perf_counter()
         try:
             return compiled(step, *arguments, choices=self.choices)
         except UsageError:
@@ -112,3 +116,5 @@ class Steps:
                 f"this pair trains eagerly, because its step cannot be traced to one graph: {where}", stacklevel=2
             )
             return step
+        finally:
+            self.compiling += time.perf_counter() - start

@@ -84,7 +84,7 @@ def test_json_is_one_document_with_every_number(capsys: pytest.CaptureFixture[st
     assert [one["label"] for one in point["objectives"]] == ["reinforce", "vimco(num_particles=2)"]
     assert [one["num_particles"] for one in point["objectives"]] == [2, 2]
     assert point["evidence"]["method"] == "enumerated"
-    assert found["words"].startswith("At init, on 4 data,")
+    assert found["words"].startswith("As given, on 4 data,")
 
 
 def test_the_folder_holds_page_numbers_and_a_file_that_makes_the_same_comparison_again(

@@ -361,5 +361,5 @@ def test_words_say_what_was_not_seen_and_how_large_it_could_have_been() -> None:
     blocks = found.points[0].objectives[0].blocks
     shown = {block.name: f"{100 * block.bias.resolution:.2g}%" for block in blocks if block.bias is not None}
     words = found.words()
-    assert words.startswith("At init, on 100 data, log p(x) is -1.14 nats per datum exactly (enumerated).")
+    assert words.startswith("As given, on 100 data, log p(x) is -1.14 nats per datum exactly (enumerated).")
     assert f"no bias was seen in reinforce(num_particles=4) ({shown['all']}; guide {shown['guide']});" in words

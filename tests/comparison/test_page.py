@@ -25,7 +25,7 @@ from ppgen.inference import ELBO, IWELBO
 from ppgen.models import VAE
 from ppgen.training.options import TrainingOptions
 from tests.marks import thorough
-from tests.report.test_page import Page
+from tests.reported import Page
 
 
 def at(value: float) -> Interval:
@@ -114,8 +114,20 @@ def test_the_page_stands_alone_and_draws_what_there_is(tmp_path: Path) -> None:
 def test_the_page_of_several_points_says_which_is_which(tmp_path: Path) -> None:
     found = comparison(result("elbo", 1.0, 0.1), points=("init", 50, "trained"))
     text = write_page(found, tmp_path / "page.html").read_text()
-    for when in ("before training", "after 1 steps", "after training"):
+    for when in ("as given", "after 1 step", "after training"):
         assert f"Bias {when}" in text
+
+
+def test_the_first_line_says_what_to_use_what_is_biased_and_what_to_avoid(tmp_path: Path) -> None:
+    """Work is variance times seconds: 0.5, 0.51, which is not told from it, and 48, 96 times as much."""
+    others = [result("nvil", 0.1, 0.1, z=9.0), result("relaxed", 0.1, 0.1, unbiased=False, bound=None, z=None)]
+    found = comparison(result("disarm", 5.0, 0.1), result("arm", 5.1, 0.1), *others, result("reinforce", 480.0, 0.1))
+    said = "Use disarm or arm. Biased: nvil, relaxed. Avoid: reinforce (96 times the work)."
+    assert found.lead == said
+    assert said in Page(write_page(found, tmp_path / "page.html").read_text()).text
+    assert comparison(others[1]).lead == "None is known to be unbiased. Biased: relaxed."
+    both = comparison(result("elbo", 1.0, 0.1), result("dreg", 1.0, 0.1, bound="iwelbo"), points=("init", "trained"))
+    assert both.lead == "After training: Use elbo for elbo; dreg for iwelbo."
 
 
 def test_a_page_without_a_test_or_a_variance_says_so_and_is_whole(tmp_path: Path) -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 
 import pytest
 import torch
 
 from ppgen.data import Dataset, DataSpec
-from ppgen.pages.charts import plot_sorted
-from ppgen.pages.look import Look, Panels, Pictures, look_of
+from ppgen.pages.charts import Vectors, plot_panels, plot_sorted
+from ppgen.pages.look import Documents, Look, Panels, Pictures, look_of
 
 GREYS = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
 BITS = DataSpec("bits", 12, "binary")
 NUMBERS = DataSpec("numbers", 12, "real")
 PLANE = DataSpec("plane", 2, "real")
+WORDS = DataSpec("words", 3, "counts", vocabulary=("ape", "bee", "cat"))
 
 
 def look(spec: DataSpec) -> Look:
     x = torch.rand(30, spec.num_features).round()
+    x[:, 0] = 1  # a document has a word
     return look_of(Dataset(spec, (x,), (x,), (x,)))
 
 
@@ -30,8 +33,9 @@ def look(spec: DataSpec) -> Look:
         (BITS, Pictures, 20, False),
         (NUMBERS, Panels, 20, False),
         (PLANE, Panels, 500, False),
+        (WORDS, Documents, 20, False),
     ],
-    ids=["images", "bits", "numbers", "plane"],
+    ids=["images", "bits", "numbers", "plane", "words"],
 )
 def test_the_spec_chooses_the_look(spec: DataSpec, kind: type[Look], few: int, means: bool) -> None:
     found = look(spec)
@@ -46,7 +50,7 @@ def test_black_and_white_are_the_extremes_of_pictures_of_real_numbers() -> None:
     assert found.grey == (-3, 5)
 
 
-@pytest.mark.parametrize("spec", [GREYS, BITS, NUMBERS, PLANE], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [GREYS, BITS, NUMBERS, PLANE, WORDS], ids=lambda spec: spec.name)
 def test_every_look_draws_everything(spec: DataSpec) -> None:
     from matplotlib.image import imread
 
@@ -63,6 +67,37 @@ def test_every_look_draws_everything(spec: DataSpec) -> None:
     words = ("samples", "rows", "paths", "pairs", "each")
     assert all(word in str(figure.body) for word, figure in zip(words, figures, strict=True))
     assert imread(io.BytesIO(found.file(x))).shape[2] == 4
+
+
+def test_documents_are_told_by_their_words_the_most_frequent_first() -> None:
+    x = torch.tensor([[0.0, 3.0, 12.0], [0.25, 0.0, 0.0]])
+    figure = look(WORDS).pairs(x[:1], x[1:], "pairs", "In pairs.")
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", str(figure.body).replace("\N{NO-BREAK SPACE}", " "))
+    assert cells == ["cat 12, bee 3", "ape 0.25"]
+    assert "<svg" not in figure.body
+
+
+def test_a_datum_stands_over_its_name() -> None:
+    figure = look(GREYS).each({"datum 7: 0.93": torch.zeros(12), "datum 1: 0.5": torch.zeros(12)}, "worst", "Worst.")
+    assert re.findall(r"<div><img [^>]*><p>(.*?)</p></div>", str(figure.body)) == ["datum 7: 0.93", "datum 1: 0.5"]
+
+
+def test_points_in_the_plane_have_one_unit_both_ways() -> None:
+    chart = plot_panels({"data": [Vectors(torch.randn(5, 2))], "samples": [Vectors(torch.randn(5, 2))]})
+    assert [axes.get_aspect() for axes in chart.figure.axes] == [1, 1]
+    assert plot_panels({"": [Vectors(torch.randn(5, 3))]}).figure.axes[0].get_aspect() == "auto"
+
+
+def test_a_long_line_takes_no_more_room_than_its_pixels() -> None:
+    """Twenty spikes over 2,000 features, as paths 500 kB."""
+    chart = plot_panels({"": [Vectors(torch.rand(20, 2000))]})
+    assert len(chart.svg("spikes")) < 100_000
+
+
+def test_a_cloud_of_points_says_its_style_once() -> None:
+    svg = plot_panels({"": [Vectors(torch.rand(500, 2), opacity=0.5)]}).svg("cloud")
+    assert svg.count("opacity") < 20
+    assert max(len(decimals) for decimals in re.findall(r" x=\"\d+\.(\d+)\"", svg)) <= 2
 
 
 def test_sorted_numbers_end_at_all_of_them() -> None:

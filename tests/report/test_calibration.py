@@ -132,13 +132,15 @@ def test_the_caption_of_the_gaps_has_both_parts_in_nats(tmp_path: Path) -> None:
     assert numbers_in(bars.caption) == [1.5, 0.5, 1.0, 0.02]
 
 
-def test_bounds_are_drawn_without_the_guide_s_where_that_is_of_other_latents(tmp_path: Path) -> None:
+def test_the_width_of_bounds_and_the_guide_s_distance_are_drawn_apart(tmp_path: Path) -> None:
     without = {**SANDWICH, "shortfall": None, "shortfall_per_datum": None}
     both, alone = (evidence_bounds(diagnosed(tmp_path, found("sandwich", details))) for details in (SANDWICH, without))
     assert both is not None
     assert alone is not None
-    assert numbers_in(alone.figures[0].caption) == [2, 0.3]  # data, and their mean width
-    assert numbers_in(both.figures[0].caption) == [2, 0.3, 2, 0.2]  # and how far the guide's bound is below
+    widths, below, _ = both.figures
+    assert numbers_in(widths.caption) == [2, 0.3]  # data, and their mean width
+    assert numbers_in(below.caption) == [2, 0.2]  # data, and how far the guide's bound is below
+    assert len(alone.figures) == 2  # of other latents: the widths, and the rates of acceptance
 
 
 def test_stacked_bars_add_up_above_zero_and_below_it() -> None:

@@ -1,9 +1,7 @@
 """The report is one page that needs nothing else, says what the run says, and changes nothing."""
 
-import dataclasses
 import functools
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pyro
@@ -15,23 +13,18 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import Pair
-from ppgen.data import Dataset, DataSpec
+from ppgen.data import DataSpec
 from ppgen.draws.paths import has_paths
 from ppgen.draws.samples import has_walk
 from ppgen.errors import UsageError
-from ppgen.inference import ELBO, IWELBO, MMD, NonSaturating
 from ppgen.models import RBM, VAE
-from ppgen.objectives.objective import Objective
 from ppgen.pages.elements import Section
 from ppgen.pages.numbers import number
 from ppgen.registry import MODELS
 from ppgen.report import page as report
-from ppgen.runs.config import describe
 from ppgen.runs.run import Run
-from ppgen.training.options import TrainingOptions
-from tests.implicit import Push, ring
+from tests.reported import METRICS, Page, pictures_run, run_of, tiny_run
 
-VOID = {"meta", "link", "img", "br", "hr", "input"}
 WITH_DENSITY = [
     "Training",
     "Reconstructions",
@@ -41,62 +34,7 @@ WITH_DENSITY = [
     "Versions",
 ]
 IMPLICIT = ["Training", "Samples", "Configuration", "Versions"]
-ENERGY_BASED = ["Training", "Reconstructions", "Samples", "Chains", "Free energies", "Configuration", "Versions"]
-METRICS = [
-    {"step": step, "epoch": step / 2, "seconds": step / 10, "split": split, "bound": -5.0 - 1 / step}
-    for step in (1, 2, 3)
-    for split in ("train", "valid")
-]
-
-
-class Page(HTMLParser):
-    """The elements of a page; it refuses one that is not closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._open += [] if tag in VOID else [tag]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += [data.strip()] if data.strip() else []
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of every element of a kind."""
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
-def run_of(pair: Pair, spec: DataSpec, batch: tuple[Tensor, ...], directory: Path | None = None) -> Run:
-    """A run of an untrained pair, with a made-up record."""
-    spec = dataclasses.replace(spec, num_data=None)
-    data, objective = Dataset(spec, batch, batch, batch), ELBO()
-    return Run(pair, data, objective, describe(pair, data, objective, TrainingOptions()), list(METRICS), directory)
-
-
-def tiny_run(name: str, directory: Path | None = None) -> Run:
-    """The tiny case of a registered pair as a run."""
-    pair, batch = MODELS[name].tiny()  # type: ignore[misc]  # registered with one
-    spec = next(value for value in pair.arguments.values() if isinstance(value, DataSpec))
-    return run_of(pair, spec, batch, directory)
-
-
-def pictures_run(directory: Path | None = None) -> Run:
-    """A run on pictures of 3 x 4 pixels."""
-    spec = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
-    return run_of(VAE(spec, 2, hidden=(4,)), spec, (torch.randint(5, (12, 12)) / 4,), directory)
+ENERGY_BASED = ["Free energies", "Training", "Reconstructions", "Samples", "Chains", "Configuration", "Versions"]
 
 
 @functools.cache
@@ -173,50 +111,6 @@ def test_colours_follow_the_reader_and_none_is_left_fixed() -> None:
     assert set(re.findall(r"var\((--[\w-]+)\)", text)) <= defined
 
 
-def test_the_headline_is_the_evaluation(tmp_path: Path) -> None:
-    run = pictures_run(tmp_path)
-    found = run.evaluate(particles=20)
-    page = Page(report.render(run))
-    assert number(found.log_likelihood) in page.text
-    assert f"± {number(found.standard_error)}" in page.text
-    assert found.sentence in page.text
-    assert f"(K = 20, 12 data), {number(found.bits_per_dim or 0, 3)} bits per dimension" in found.sentence
-    rows = [cell for point in found.curve for cell in (number(point.log_likelihood), number(point.standard_error))]
-    assert all(row in page.text for row in rows)
-    assert "Likelihood" in page.text
-
-
-def test_a_run_without_evaluation_says_how_to_get_one(tmp_path: Path) -> None:
-    page = Page(report.render(pictures_run(tmp_path)))
-    assert "Last validation bound" in page.text
-    assert "−5.33" in page.text
-    assert any(f"ppgen evaluate {tmp_path}" in part for part in page.text)
-    assert "Likelihood" not in page.text
-
-
-def test_a_run_without_a_record_has_a_page() -> None:
-    run = pictures_run()
-    run.metrics = []
-    page = Page(report.render(run))
-    assert "Training" not in page.text
-    assert "none yet" in page.text
-
-
-def test_a_record_cut_before_its_first_validation_has_a_page() -> None:
-    run = pictures_run()
-    run.metrics = run.metrics[:1]
-    assert "Training" in Page(report.render(run)).text
-
-
-def test_an_objective_that_is_no_bound_is_not_called_one() -> None:
-    class NoBound(ELBO):
-        is_bound = False
-
-    run = pictures_run()
-    run.objective = NoBound()
-    assert "Last validation objective" in Page(report.render(run)).text
-
-
 def test_the_configuration_is_all_of_it() -> None:
     run, text = rendered("pictures")
     page = Page(text)
@@ -252,6 +146,30 @@ def test_a_run_without_a_directory_needs_a_path(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no directory"):
         report.write_report(pictures_run())
     assert report.write_report(pictures_run(), tmp_path / "page.html").is_file()
+
+
+def test_the_links_stand_in_groups_in_the_order_of_the_page() -> None:
+    text = rendered("vae")[1]
+    nav = text[text.index("<nav") : text.index("</nav>")]
+    assert re.findall(r"<span>(.*?)</span>", nav) == [
+        "Fit",
+        "Pictures",
+        "Record",
+    ]  # not diagnosed: nothing on guide and model
+    assert re.findall(r"<a href=\"#(\d+)\">", nav) == [str(i) for i in range(1, 1 + text.count("<section"))]
+    assert text.count('<div class="group">') == 3
+
+
+def test_a_phone_reads_charts_at_eleven_pixels() -> None:
+    """The smallest letters of a chart, in points of which the drawing's least width says how many pixels each has."""
+    _, text = rendered("linear_gaussian")
+    charts = re.findall(r"min-width: (\d+)px; max-width: \d+px\"><svg .*?viewBox=\"0 0 ([\d.]+) .*?</svg>", text, re.S)
+    assert charts
+    sizes = [
+        float(size) for size in re.findall(r"font: ([\d.]+)px|font-size: ([\d.]+)px", text) for size in size if size
+    ]
+    assert all(float(least) / float(points) * min(sizes) >= 11 for least, points in charts)
+    assert all(int(least) <= 360 for least, _ in charts)  # and shows them whole: 400 pixels less the margins
 
 
 def test_names_are_text_and_not_markup() -> None:
@@ -310,92 +228,8 @@ def test_functions_with_an_autoguide_get_a_page() -> None:
     assert "Interpolation" not in text
 
 
-def test_the_page_of_a_trained_run_tells_its_training(tmp_path: Path) -> None:
-    data = ppgen.load_data("digits")
-    pair = VAE(data.spec, 2, hidden=(4,))
-    run = ppgen.fit(pair, data, IWELBO(num_particles=2), steps=3, eager=True, out=tmp_path / "run")
-    page = Page(report.write_report(run).read_text(encoding="utf-8"))
-    assert any(part.startswith("3 steps, 0.0 passes") for part in page.text)
-    assert f"{number(run.metrics[-1]['bound'])}" in page.text
-    assert any("iwelbo" in part and "num particles = 2" in part for part in page.text)
-
-
 def test_a_report_imports_matplotlib_late_and_never_pyplot(imported: tuple[set[str], set[str]]) -> None:
     first, drawn = imported
     assert not {"matplotlib", "jinja2"} & first
     assert "matplotlib" in drawn
     assert "matplotlib.pyplot" not in drawn
-
-
-def trained(data: Dataset, objective: Objective, pair: Pair, out: Path, steps: int = 4) -> tuple[Run, Page]:
-    """A run of a few steps, evaluated, and its page."""
-    run = ppgen.fit(pair, data, objective, steps=steps, batch_size=8, validate_every=2, eager=True, out=out)
-    run.evaluate(particles=2, num_samples=50)
-    return run, Page(report.render(run))
-
-
-@pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Page]:
-    """A run of an implicit pair on points, and its page."""
-    pyro.set_rng_seed(0)
-    data = ring(60)
-    return trained(data, MMD(), Push(data.spec), tmp_path_factory.mktemp("pushed"))
-
-
-def test_the_page_of_an_implicit_pair_says_that_its_number_is_no_likelihood(pushed: tuple[Run, Page]) -> None:
-    run, page = pushed
-    assert "Test log-likelihood under a Parzen window" in page.text
-    assert any("of 50 samples, not the model's likelihood" in part for part in page.text)
-    assert {"Measures", "modes covered", "parzen sigma", "two sample p value"} <= set(page.text)
-    assert not {"Likelihood", "Reconstructions", "Latent traversal"} & set(page.text)
-    assert run.evaluation is not None
-    assert {measure.meaning for measure in run.evaluation.measures} <= set(page.text)
-
-
-def test_an_implicit_pair_that_was_not_evaluated_has_no_number_in_its_place(tmp_path: Path) -> None:
-    data = ring(60)
-    run = ppgen.fit(Push(data.spec), data, MMD(), steps=2, batch_size=8, eager=True, out=tmp_path)
-    assert report.headline(run).value == "none yet"
-    assert report.headline(run).unit == ""
-    assert "gives measures of its samples" in report.headline(run).notes[0]
-
-
-def test_points_stand_beside_data_and_modes_at_the_end_and_over_training(pushed: tuple[Run, Page]) -> None:
-    _, page = pushed
-    labels = [str(chart["aria-label"]) for chart in page.all("svg")]
-    assert "60 test data beside 500 samples." in labels
-    assert "500 samples after 0, 1, 2 and 4 steps." in labels
-    assert any("Crosses: the known modes." in part for part in page.text)
-
-
-def test_pictures_over_training_are_a_grid_of_moments(tmp_path: Path) -> None:
-    spec = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
-    train, valid, test = ((torch.randint(5, (12, 12)) / 4,) for _ in range(3))
-    _, page = trained(Dataset(spec, train, valid, test), ELBO(), VAE(spec, 2, hidden=(4,)), tmp_path)
-    assert "10 samples after 0, 1, 2 and 4 steps." in [image["alt"] for image in page.all("img")]
-
-
-def test_every_player_has_a_chart_of_its_own_loss(tmp_path: Path) -> None:
-    data = ring(60)
-    run, page = trained(data, NonSaturating(hidden=(4,)), Push(data.spec), tmp_path)
-    labels = " ".join(str(chart["aria-label"]) for chart in page.all("svg"))
-    for player in ("critic", "generator"):
-        loss = [line[f"{player}/loss"] for line in run.metrics if line["split"] == "train"]
-        assert f"train {player} loss: {number(loss[0])} at first, {number(loss[-1])} at last." in labels
-    assert "valid critic loss" in labels
-    assert "valid generator loss" not in labels
-    assert "critic real" in labels
-    assert any("validation is of the critic alone" in part for part in page.text)
-
-
-def test_the_loss_of_an_objective_without_a_bound_is_drawn_with_one_sign(pushed: tuple[Run, Page]) -> None:
-    run, page = pushed
-    valid = [line["loss"] for line in run.metrics if line["split"] == "valid"]
-    labels = " ".join(str(chart["aria-label"]) for chart in page.all("svg"))
-    assert f"valid loss: {number(valid[0])} at first, {number(valid[-1])} at last." in labels
-
-
-def test_a_page_is_made_without_the_pictures_of_a_damaged_file(pushed: tuple[Run, Page], tmp_path: Path) -> None:
-    (tmp_path / "snapshots.safetensors").write_bytes(b"cut")
-    again = dataclasses.replace(pushed[0], directory=tmp_path)  # has read nothing yet
-    assert any("it holds pictures alone: delete it" in part for part in Page(report.render(again)).text)

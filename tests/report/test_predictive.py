@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ppgen.pages.statistics import plot_scores
 from ppgen.report.page import SECTIONS
 from ppgen.report.predictive import leave_one_out, posterior_checks, prior_checks
 from ppgen.runs.run import Run
@@ -50,3 +51,11 @@ def test_data_left_out_are_named_by_the_largest_k_hat(tmp_path: Path) -> None:
     assert section is not None
     assert numbers_in(section.figures[0].caption) == [3, 1, 0.8, 2, 0.3, 0, 0.1]  # each datum and its k-hat
     assert leave_one_out(diagnosed(tmp_path, found("leave_one_out", {}))) is None
+
+
+def test_scores_stand_against_bands_of_one_and_two_standard_deviations() -> None:
+    (axes,) = plot_scores(["in", "out"], [1.5, -2.5], x_label="").figure.axes
+    bands = sorted((patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches)  # type: ignore[attr-defined]
+    assert bands == [(-2, 2), (-1, 1)]
+    inside, outside = (line.get_xydata().tolist() for line in axes.lines[1:])  # type: ignore[union-attr]
+    assert (inside, outside) == ([[1.5, 0]], [[-2.5, 1]])

@@ -66,6 +66,8 @@ def collapse(case: Case) -> Finding[Units] | None:
         status=status,
         number=share,
         threshold=_MOST,
+        direction="at least",
+        quantity="share of active units",
         source=_SOURCE,
         meaning=f"share of the {len(units):,} units of the latents that are active: their mean moves with the datum, "
         f"over {case.num_data:,} {case.split} data{_named(idle)}",

@@ -96,6 +96,7 @@ def gaps(case: Case) -> Finding[Gaps] | None:
         status=status,
         number=number,
         threshold=_SMALL,
+        unit="nats",
         source=_SOURCE,
         meaning=f"nats that the guide leaves of log p(x), over {num_rows(batch)} {case.split} data: "
         f"{found.approximation_gap:.2f} by its family and {found.amortisation_gap:.2f} by amortisation"

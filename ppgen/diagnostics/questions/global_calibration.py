@@ -117,6 +117,8 @@ def global_calibration(case: Case) -> Finding[Refits] | None:
         status="warn" if number < _ALPHA else "good" if ended else "unknown",
         number=number,
         threshold=_ALPHA,
+        direction="at least",
+        quantity="p-value",
         source=_SOURCE,
         meaning=f"p-value that {len(p)} dimensions of the latents of {num} simulated data sets of {size:,} data each "
         f"lie on both sides of their guides, refitted in {_STEPS} steps, alike; the least symmetric is "

@@ -173,6 +173,7 @@ def global_importance(case: Case) -> Finding[AllData] | None:
         status=status,
         number=k,
         threshold=threshold,
+        quantity="k-hat",
         source=_SOURCE,
         meaning=f"Pareto k-hat of {num_draws:,} draws of {', '.join(case.global_latents)} ({weights.num_latents:,} "
         f"numbers), weighted by all {weights.num_data:,} training data, the latents of each integrated out by "

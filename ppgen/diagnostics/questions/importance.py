@@ -89,6 +89,7 @@ def importance(case: Case) -> Finding[Weights | NotFinite] | None:
         status=status,
         number=number,
         threshold=threshold,
+        quantity="k-hat",
         source=_SOURCE,
         meaning=f"Pareto k-hat that {_SHARE:.0%} of {len(k):,} {case.split} data stay below, by K = "
         f"{case.num_particles:,} draws each{_given(case)}; the median is {median:.2f}, and {above:.1%} of the data are "

@@ -57,30 +57,38 @@ def likeness(case: Case) -> Finding[dict[str, Measure]] | None:
     sampled = replace(case, data=case.dataset, num_samples=_SAMPLES)
     found = {one.name: one for measure in MEASURES for one in measure(sampled)}
     wrong = [*_wrong(case, {name: one.value for name, one in found.items()})]
-    status, number, threshold, _ = wrong[0] if wrong else ("good", found["two_sample_p_value"].value, _LEVEL, "")
-    return Finding(
-        status=status,
-        number=number,
-        threshold=threshold,
+    return replace(
+        wrong[0][0] if wrong else _p_value("good", found["two_sample_p_value"].value),
         source="Gretton et al. 2012, a kernel two-sample test; Lin et al. 2018 for modes; Meehan et al. 2020 for "
         "copies; the shares asked for are ours",
         meaning="; ".join(_said(case, found)),
-        advice=advised(case, " ".join(dict.fromkeys(advice for *_, advice in wrong))),
+        advice=advised(case, " ".join(dict.fromkeys(advice for _, advice in wrong))),
         details=found,
     )
 
 
-def _wrong(case: Case, value: Mapping[str, float]) -> Iterator[tuple[Status, float, float, str]]:
+def _wrong(case: Case, value: Mapping[str, float]) -> Iterator[tuple[Finding, str]]:
     """What is wrong, the gravest first: its number, what it was held against, and what to do about it."""
     modes = 0 if case.data.modes is None else len(case.data.modes.centres)
-    if value.get("modes_covered", 0) < modes:
-        yield "bad", value["modes_covered"], modes, _MISSING
+    covered, share, nearness = (value.get(n) for n in ("modes_covered", "high_quality_share", "nearness_to_train"))
+    if covered is not None and covered < modes:
+        yield (
+            Finding(status="bad", quantity="modes with samples", number=covered, threshold=modes, direction="at least"),
+            _MISSING,
+        )
     if value["two_sample_p_value"] < _LEVEL:
-        yield "warn", value["two_sample_p_value"], _LEVEL, _UNLIKE
-    if value.get("high_quality_share", 1.0) < _QUALITY:
-        yield "warn", value["high_quality_share"], _QUALITY, _UNLIKE
-    if value.get("nearness_to_train", 0.5) > _COPIES:
-        yield "warn", value["nearness_to_train"], _COPIES, _COPIED
+        yield _p_value("warn", value["two_sample_p_value"]), _UNLIKE
+    if share is not None and share < _QUALITY:
+        yield (
+            Finding(status="warn", quantity="share at a mode", number=share, threshold=_QUALITY, direction="at least"),
+            _UNLIKE,
+        )
+    if nearness is not None and nearness > _COPIES:
+        yield Finding(status="warn", quantity="nearness to training data", number=nearness, threshold=_COPIES), _COPIED
+
+
+def _p_value(status: Status, value: float) -> Finding:
+    return Finding(status=status, quantity="p-value", number=value, threshold=_LEVEL, direction="at least")
 
 
 def _said(case: Case, found: Mapping[str, Measure]) -> Iterator[str]:

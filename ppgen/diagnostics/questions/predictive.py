@@ -206,6 +206,8 @@ def _finding(case: Case, given: Literal["prior", "posterior"], advice: str) -> F
         status="good" if number >= _LEAST else "warn",
         number=number,
         threshold=_LEAST,
+        direction="at least",
+        quantity="p-value",
         source="Gelman, Meng and Stern 1996; two-sided, times the number of quantities (Bonferroni); the level is ours",
         meaning=f"the smallest p-value of {len(checks)} quantities, times {len(checks)}: {_SETS} sets of {rows:,} data "
         f"made from {origin}" + (f"; the data differ in {', '.join(seen)}" if seen else ""),

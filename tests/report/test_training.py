@@ -1,0 +1,120 @@
+"""The page's section on training: of one player, of several, of none."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import ppgen
+from ppgen.data import Dataset, DataSpec
+from ppgen.inference import ELBO, IWELBO, MMD, PCD, NonSaturating
+from ppgen.models import VAE
+from ppgen.pages.numbers import number
+from ppgen.report import page as report
+from ppgen.report.training import training
+from ppgen.runs import record
+from ppgen.training import stepping
+from ppgen.training.metrics import evened
+from tests.diagnosed import label_of
+from tests.implicit import Push, ring
+from tests.reported import Page, pictures_run, tiny_run, trained
+
+
+def test_a_run_without_a_record_has_a_page() -> None:
+    run = pictures_run()
+    run.metrics = []
+    page = Page(report.render(run))
+    assert "Training" not in page.text
+    assert "none yet" in page.text
+
+
+def test_a_record_cut_before_its_first_validation_has_a_page() -> None:
+    run = pictures_run()
+    run.metrics = run.metrics[:1]
+    assert "Training" in Page(report.render(run)).text
+
+
+def test_the_page_of_a_trained_run_tells_its_training(tmp_path: Path) -> None:
+    data = ppgen.load_data("digits")
+    pair = VAE(data.spec, 2, hidden=(4,))
+    run = ppgen.fit(pair, data, IWELBO(num_particles=2), steps=3, eager=True, out=tmp_path / "run")
+    page = Page(report.write_report(run).read_text(encoding="utf-8"))
+    assert any(part.startswith("3 steps, 0.0 passes") for part in page.text)
+    assert f"{number(run.metrics[-1]['bound'])}" in page.text
+    assert any("iwelbo" in part and "num particles = 2" in part for part in page.text)
+
+
+def test_pictures_over_training_are_a_row_for_each_moment(tmp_path: Path) -> None:
+    spec = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
+    train, valid, test = ((torch.randint(5, (12, 12)) / 4,) for _ in range(3))
+    _, page = trained(Dataset(spec, train, valid, test), ELBO(), VAE(spec, 2, hidden=(4,)), tmp_path)
+    alts = [image["alt"] for image in page.all("img")]
+    for moment in ("0 steps", "1 step", "2 steps", "4 steps"):
+        assert f"10 samples after 0, 1, 2 and 4 steps. {moment}" in alts
+        assert moment in page.text
+
+
+def test_every_player_has_a_chart_of_its_own_loss(tmp_path: Path) -> None:
+    data = ring(60)
+    run, page = trained(data, NonSaturating(hidden=(4,)), Push(data.spec), tmp_path)
+    labels = " ".join(str(chart["aria-label"]) for chart in page.all("svg"))
+    for player in ("critic", "generator"):
+        loss = [line[f"{player}/loss"] for line in run.metrics if line["split"] == "train"]
+        assert f"train {player} loss: {number(loss[0])} at first, {number(loss[-1])} at last." in labels
+    assert "valid critic loss" in labels
+    assert "valid generator loss" not in labels
+    margin = [line["critic/real"] - line["critic/fake"] for line in run.metrics if line["split"] == "train"]
+    assert f"critic at data less at samples: {number(margin[0])} at first, {number(margin[-1])} at last." in labels
+    assert "critic real" not in labels
+    assert any("validation is of the critic alone" in part for part in page.text)
+
+
+def test_an_energy_based_run_shows_energies_and_says_that_its_loss_is_no_fit() -> None:
+    run = tiny_run("rbm")
+    run.objective = PCD(num_chains=4)
+    run.metrics = [
+        {"step": step, "epoch": 1.0, "seconds": 1.0, "split": split, "loss": 0.1, "free_energy": energy}
+        for step, energy in ((1, -2.0), (2, -3.0))
+        for split in ("train", "valid")
+    ]
+    section = training(run)
+    assert section is not None
+    first, second = map(label_of, section.figures)
+    assert "train: −2.00 at first, −3.00 at last. valid: −2.00 at first, −3.00 at last." in first
+    assert "train loss" in second
+    assert "no measure of fit" in section.text
+
+
+def test_a_last_report_of_a_few_steps_is_taken_with_the_one_before() -> None:
+    """400 steps of loss 2 and 100 of loss 12: a mean of 4; one of half as many steps stands by itself."""
+    reports: list[dict[str, Any]] = [
+        {"step": 400, "seconds": 1.0, "loss": 2.0},
+        {"step": 500, "seconds": 2.0, "loss": 12.0},
+    ]
+    assert evened(reports) == [reports[0], {"step": 500, "seconds": 2.0, "loss": 4.0}]
+    reports[1]["step"] = 600
+    assert evened(reports) == reports
+    assert evened(reports[:1]) == reports[:1]
+
+
+def test_seconds_of_training_are_without_those_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compilation that takes an hour leaves the record's seconds as they are."""
+    data = ring(20)
+    clock = itertools.count()
+    hour = 3600.0
+
+    def compiled(step: Any, *arguments: Any, choices: Any) -> Any:
+        for _ in range(int(hour)):
+            next(clock)
+        return step
+
+    monkeypatch.setattr(stepping, "compiled", compiled)
+    monkeypatch.setattr(stepping, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    monkeypatch.setattr(record, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    run = ppgen.fit(Push(data.spec), data, MMD(), steps=1, batch_size=8)
+    assert 0 < run.metrics[-1]["seconds"] < 100
