@@ -13,6 +13,10 @@ _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)
 
 _FOLDER = "repository"
 
+_HEAD = "---\nsearch:\n  exclude: true\n---\n\n# {}\n\n"
+
+_FENCE = "~~~~~~~~"
+
 
 def linked(markdown: str, page: str, root: Path) -> str:
     """A page's text, whose links out of docs/ and to notebooks lead to their pages on the site.
@@ -79,13 +83,13 @@ def _targets(path: Path, root: Path) -> Iterator[Path]:
 
 def _text(path: Path, root: Path) -> str:
     if path.is_dir():
-        inside = (f"- [{one.name}]({one.name})\n" for one in _within(path))
-        return f"# {path.relative_to(root)}\n\n" + "".join(inside)
+        inside = (f"- [`{one.name}`]({one.name})\n" for one in _within(path))
+        return _HEAD.format(path.relative_to(root)) + "".join(inside)
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text
-    fence = "~~~~~~~~"
-    return f"# {path.relative_to(root)}\n\n{fence}{'python' if path.suffix == '.py' else 'text'}\n{text}{fence}\n"
+    language = "python" if path.suffix == ".py" else "text"
+    return f"{_HEAD.format(path.relative_to(root))}{_FENCE}{language}\n{text}{_FENCE}\n"
 
 
 def _within(folder: Path) -> list[Path]:
