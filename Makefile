@@ -65,7 +65,7 @@ $(VENV)/.site: $(VENV)/.installed
 GALLERY := $(patsubst docs/%.ipynb,build/%.ipynb,$(wildcard docs/gallery/*.ipynb))
 
 site: $(VENV)/.site $(GALLERY)
-	$(BIN)/python -m mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 build/gallery/%.ipynb: docs/gallery/%.ipynb $(shell git ls-files ppgen models inference) | $(VENV)/.site
 	rm -rf build/gallery/$*

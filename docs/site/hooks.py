@@ -7,19 +7,14 @@ whatever else of the repository a page leads to (:mod:`docs.site.repository`).
 
 from __future__ import annotations
 
-import html
-import re
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
-from docs.site import commands, notebooks, reference, repository
+from docs.site import commands, mathematics, notebooks, reference, repository
 
 _ROOT = Path(__file__).resolve().parents[2]
-
-_MATHEMATICS = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_config(config: Any) -> Any:
@@ -51,9 +46,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Mathematics is drawn by the browser itself, from MathML."""
-    return _MATHEMATICS.sub(lambda found: _mathml(found[2], found[1]), content)
-
-
-def _mathml(latex: str, element: str) -> str:
-    return str(convert(html.unescape(latex), display="block" if element == "div" else "inline"))
+    """Mathematics is drawn by the browser itself."""
+    return mathematics.drawn(content)
