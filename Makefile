@@ -67,7 +67,7 @@ GALLERY := $(patsubst docs/%.ipynb,build/%.ipynb,$(wildcard docs/gallery/*.ipynb
 site: $(VENV)/.site $(GALLERY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
-build/gallery/%.ipynb: docs/gallery/%.ipynb $(shell git ls-files ppgen models inference) | $(VENV)/.site
+build/gallery/%.ipynb: docs/gallery/%.ipynb $(shell git ls-files 'ppgen/*.py' 'models/*.py' 'inference/*.py') | $(VENV)/.site
 	rm -rf build/gallery/$*
 	mkdir -p build/gallery/$*
 	cp $< build/gallery/$*

@@ -1,4 +1,4 @@
-"""The pages of the reference: one a room of the engine, with every name that the room makes public.
+"""The pages of the reference: one a room of the engine, with every name that the room makes public, module by module.
 
 Public is what a room's ``__all__`` names, or those of its modules where the room itself names nothing. A name that is
 imported from elsewhere is described once, on the page of the room that defines it. Sources are read and not run.
@@ -36,27 +36,42 @@ _ROOM = """\
 
 ::: {room}
     options:
-      members: false
+      members: [{names}]
       show_root_heading: false
       show_root_toc_entry: false
+
+"""
+
+_MODULE = """\
+::: {module}
+    options:
+      members: [{names}]
 
 """
 
 
 def pages() -> dict[str, str]:
     """The Markdown of the pages by their places below ``reference/``."""
-    rooms: dict[str, list[str]] = {}
+    rooms: dict[str, dict[str, list[str]]] = {}
     for home in homes():
-        rooms.setdefault(_room(home), []).append(home)
+        module, _, name = home.rpartition(".")
+        rooms.setdefault(_room(home), {}).setdefault(module, []).append(name)
     index = _INDEX.format(
         names="".join(f"| {_link(_home(module, name))} |\n" for module, name in _exports("ppgen")),
         rooms="".join(f"| {_link(room)} |\n" for room in sorted(rooms)),
     )
-    each = {
-        f"{_last(room)}.md": _ROOM.format(room=room) + "".join(f"::: {home}\n\n" for home in names)
-        for room, names in rooms.items()
-    }
-    return {"index.md": index, **dict(sorted(each.items()))}
+    return {"index.md": index, **{f"{_last(room)}.md": _page(room, rooms[room]) for room in sorted(rooms)}}
+
+
+def _page(room: str, modules: dict[str, list[str]]) -> str:
+    """A room's page: what the room says of itself, and then module by module."""
+    each = (
+        _MODULE.format(module=module, names=", ".join(sorted(names)))
+        for module, names in sorted(modules.items())
+        if module != room
+    )
+    own = ", ".join(sorted(modules.get(room, [])))
+    return _ROOM.format(room=room, names=own) + "".join(each)
 
 
 @cache
