@@ -13,7 +13,7 @@ export PPGEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: setup demo test lint types rounding docs packaging bench thorough fuzz mutants kills ci
+.PHONY: setup demo test lint types rounding docs site picture packaging bench thorough fuzz mutants kills ci
 
 setup: $(VENV)/.installed
 
@@ -55,7 +55,28 @@ rounding: setup
 docs: setup
 	$(BIN)/python -m ppgen.tables --check
 	$(BIN)/python benchmarks/page.py --check
-	$(PYTEST) tests/test_docs.py
+	$(PYTEST) tests/test_docs.py tests/test_site.py tests/test_gallery.py
+
+$(VENV)/.site: $(VENV)/.installed
+	$(PIP) --no-build-isolation -e '.[site]'
+	touch $@
+
+# The documentation as pages, build/site/index.html. Its notebooks are run in full, again whenever they or the code change.
+GALLERY := $(patsubst docs/%.ipynb,build/%.ipynb,$(wildcard docs/gallery/*.ipynb))
+
+site: $(VENV)/.site $(GALLERY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+build/gallery/%.ipynb: docs/gallery/%.ipynb $(shell git ls-files 'ppgen/*.py' 'models/*.py' 'inference/*.py') | $(VENV)/.site
+	rm -rf build/gallery/$*
+	mkdir -p build/gallery/$*
+	cp $< build/gallery/$*
+	MATPLOTLIBRC=$(abspath docs/site) $(BIN)/python -m nbconvert --to notebook --execute \
+		--output ../$*.ipynb build/gallery/$*/$*.ipynb
+
+# The picture of a page in README.md, taken of the demo's by Chromium.
+picture: demo
+	$(BIN)/python docs/site/picture.py $(RUN)/report.html docs/report.png
 
 packaging: setup
 	$(PYTEST) tests/test_packaging.py

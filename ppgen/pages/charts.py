@@ -41,7 +41,8 @@ __all__ = [
     "plot_sorted",
 ]
 
-INK, FAINT = "#3d3a36", "#dcd7ce"
+INK = "#3d3a36"
+FAINT = "#dcd7ce"
 SERIES = ("#0f6b8f", "#b8501b", "#5d7a1f", "#7a4fa3")
 STYLES = tuple(product(("-", "--", ":"), SERIES))
 """Of curves, in turn: a dash and a colour; all colours first."""
