@@ -1,4 +1,4 @@
-"""pseudolikelihood, ratio_matching, score_matching, denoising_score_matching, nce: against enumeration and quadrature."""
+"""The criteria of energy-based pairs, which need no chain, against enumeration and quadrature."""
 
 import math
 
@@ -13,6 +13,7 @@ from ppgen.errors import UsageError
 from ppgen.inference import NCE, DenoisingScoreMatching, Pseudolikelihood, RatioMatching, ScoreMatching
 from ppgen.models import RBM
 from ppgen.objectives.energies import Criterion
+from ppgen.pairs.tracing import Program
 from ppgen.testing.sandbox import program_of
 from tests.machines import KINDS, Machine, bernoulli, gaussian
 
@@ -126,7 +127,7 @@ def test_denoising_is_at_its_least_where_the_model_is_the_noisy_datum() -> None:
 def test_the_gradient_of_nce_vanishes_at_the_truth_its_log_z_included(machine: Machine) -> None:
     torch.manual_seed(2)
     pair, objective = machine.pair, NCE(num_noise=2)
-    program = program_of(pair, objective.parameters(pair, (machine.states,)))
+    program = Program(pair.model, pair.guide, objective.parameters(pair, (machine.states,)))
     with torch.no_grad():
         program.own.log_z.copy_(pair.exact_log_z())  # type: ignore[union-attr, operator]
     leaves = [*pair.parameters(), *program.own.parameters()]  # type: ignore[union-attr]
@@ -144,9 +145,8 @@ def test_the_gradient_of_nce_vanishes_at_the_truth_its_log_z_included(machine: M
 
 def test_nce_learns_log_z() -> None:
     machine = bernoulli(scale=1.0)
-    run = ppgen.fit(
-        machine.pair.float(), machine.draw(4000).float(), NCE(num_noise=20), steps=400, lr=0.01, seed=0, eager=True
-    )
+    data, objective = machine.draw(4000).float(), NCE(num_noise=20)
+    run = ppgen.fit(machine.pair.float(), data, objective, steps=400, lr=0.01, seed=0, eager=True)
     assert float(run.learner.objective.log_z) == pytest.approx(float(machine.pair.exact_log_z()), abs=0.15)
 
 
