@@ -9,7 +9,7 @@ __all__ = ["RECORDED", "profiled"]
 
 KINDS = {
     "products of matrices": r"mm|addmm|bmm|baddbmm|_linear_pointwise|product",
-    "generated loops": r"cpp_fused_.*",
+    "generated loops": r"(graph_\d+_)?cpp_fused_.*",
     "Adam": r".*adam.*|.*Optimizer\.step.*",
     "random numbers": r"(.*normal|.*bernoulli|rand|randn|multinomial|.*gamma|.*dirichlet|exponential|uniform)(_.*|$)",
     "gradient norm": r".*norm",

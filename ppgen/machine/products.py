@@ -6,15 +6,15 @@ shape and on where the factors lie. It is not guessed: :func:`timed` runs both o
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, fx
 
-__all__ = ["Product", "Timing", "has_onednn", "shared_out", "timed"]
+from ppgen.machine.timing import Timing, in_turn
+
+__all__ = ["Product", "has_onednn", "shared_out", "timed"]
 
 aten = torch.ops.aten
 
@@ -23,8 +23,6 @@ _LEAST_WORK = 1_000_000
 
 _MOST_WORK = 32_000_000
 """Multiplications above which a product is timed by a part of it, a few milliseconds on one core."""
-
-_ROUNDS = 5
 
 
 class Product(NamedTuple):
@@ -74,13 +72,6 @@ class Product(NamedTuple):
         return product if product.work >= _LEAST_WORK else None
 
 
-class Timing(NamedTuple):
-    """Microseconds of a product by either library, medians over rounds; what oneDNN copies of a factor counts."""
-
-    mkl: float
-    onednn: float
-
-
 def has_onednn() -> bool:
     """Whether this torch has oneDNN's product."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -111,7 +102,7 @@ def shared_out(graph: fx.GraphModule, choose: Callable[[Iterable[Product]], Cont
 
 
 def timed(product: Product) -> Timing:
-    """Both libraries in turn on factors of zeros and ones, after a call of each that does not count."""
+    """By MKL and by oneDNN in turn, on factors of ones; what oneDNN copies of a factor counts."""
     left, right = (
         _factor(product.rows, product.inner, product.left),
         _factor(product.inner, product.columns, product.right),
@@ -127,18 +118,11 @@ def timed(product: Product) -> Timing:
         return result
 
     with torch.no_grad():
-        rounds = [(_microseconds(by_mkl), _microseconds(by_onednn)) for _ in range(1 + _ROUNDS)][1:]
-    return Timing(*map(statistics.median, zip(*rounds, strict=True)))
+        return in_turn(by_mkl, by_onednn)
 
 
 def _factor(rows: int, columns: int, lies: str) -> Tensor:
     return torch.ones(rows, columns) if lies == "n" else torch.ones(columns, rows).t()
-
-
-def _microseconds(call: Callable[[], Tensor]) -> float:
-    start = time.perf_counter()
-    call()
-    return 1e6 * (time.perf_counter() - start)
 
 
 _CONTIGUOUS: dict[str, Any] = {"memory_format": torch.contiguous_format}

@@ -1,9 +1,10 @@
-"""Which library computes each matrix product of a run: measured on the machine at hand, once, and kept.
+"""How a run computes on a CPU: by a measurement on the machine at hand, made once, and kept.
 
-Beside Inductor's cache lies a file for each machine (processor, threads, versions: :func:`machine`) with the times of
-every kind of product that was met on it, so that two runs of one seed choose alike. What a run has chosen is part of
-its checkpoint too: the two libraries round differently, and a run that goes on ends with the same bits wherever the
-file has gone.
+Which library computes each matrix product (MKL, or oneDNN: :mod:`ppgen.machine.products`), and whether a step is taken
+by all threads or by one (:mod:`ppgen.machine.threads`). Beside Inductor's cache lies a file for each machine
+(processor, threads, versions: :func:`machine`) with the times of all that was met on it, so that two runs of one seed
+choose alike. What a run has chosen is part of its checkpoint too: the two ways round differently, and a run that goes
+on ends with the same bits wherever the file has gone.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +26,18 @@ from ppgen.errors import UsageError
 from ppgen.files.documents import FORMAT, Document, read_document, to_document
 from ppgen.files.writing import write_whole
 from ppgen.machine.processor import processor
-from ppgen.machine.products import Product, Timing, timed
+from ppgen.machine.products import Product, timed
+from ppgen.machine.threads import timed_threads
+from ppgen.machine.timing import Timing
 from ppgen.versions import VERSION
 
 __all__ = ["Choices", "machine"]
 
 BUDGET = 0.3
-"""Seconds that a run may spend on measuring; a product met later goes to MKL, as Inductor has it, and stays there."""
+"""Seconds that a run may spend on measuring; what it meets later goes the usual way (MKL, all threads), for good."""
 
 MARGIN = 0.9
-"""Of MKL's time, what oneDNN must stay below: what is not clearly faster is not worth another rounding."""
+"""Of the usual way's time, what the other must stay below: what is not clearly faster is not worth another rounding."""
 
 _SPEAKS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE")
 """Variables that change what a library takes the processor for; of ATEN_CPU_CAPABILITY torch tells what came of it."""
@@ -43,47 +46,58 @@ Microseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Timed(Document):
-    mkl: Microseconds
-    onednn: Microseconds
+    usual: Microseconds
+    other: Microseconds
 
 
 class _Kept(Document):
     """What the file holds."""
 
     machine: dict[str, str]
-    products: dict[str, _Timed | None]
+    timings: dict[str, _Timed | None]
 
 
 class Choices:
-    """Of one run: which products oneDNN computes; of a product, always the same.
+    """Of one run: which products oneDNN computes, and which steps one thread takes; of the same one, always alike.
 
     Args:
-        taken: choices that were made before, by the products' names.
+        taken: choices that were made before, by name: whether the other way than the usual one was taken.
     """
 
     def __init__(self, taken: Mapping[str, bool] | None = None) -> None:
         self.taken = dict(taken or {})
         self._left = BUDGET
 
-    def __call__(self, products: Iterable[Product]) -> set[Product]:
-        """Those of them that oneDNN computes."""
+    def products(self, products: Iterable[Product]) -> set[Product]:
+        """Those of them that oneDNN computes; the largest are measured first."""
         asked = list(products)
-        fresh = {str(product): product.part for product in asked if str(product) not in self.taken}
-        if fresh:
-            known = self._timings(fresh.values())
-            self.taken |= {name: _is_faster(known[str(part)]) for name, part in fresh.items()}
-        return {product for product in asked if self.taken[str(product)]}
+        parts = {str(product): product.part for product in asked}
+        in_order = sorted(parts, key=lambda name: (-parts[name].work, name))
+        other = self._other({name: (str(parts[name]), partial(timed, parts[name])) for name in in_order})
+        return {product for product in asked if other[str(product)]}
 
-    def _timings(self, parts: Iterable[Product]) -> Mapping[str, Timing | None]:
-        """From the file, or measured now, the largest first; None of what the run has no more time for."""
+    def takes_one_thread(self, step: str, call: Callable[[], object]) -> bool:
+        """Whether one thread takes the step of that name, of which ``call`` is one."""
+        return torch.get_num_threads() > 1 and self._other({step: (step, partial(timed_threads, call))})[step]
+
+    def _other(self, asked: Mapping[str, tuple[str, Callable[[], Timing | None]]]) -> Mapping[str, bool]:
+        """Whether the other way is taken; for each name, under which one its times are kept, and how they are had."""
+        fresh = {name: entry for name, entry in asked.items() if name not in self.taken}
+        if fresh:
+            known = self._timings(dict(fresh.values()))
+            self.taken |= {name: _is_faster(known[kept]) for name, (kept, _) in fresh.items()}
+        return self.taken
+
+    def _timings(self, asked: Mapping[str, Callable[[], Timing | None]]) -> Mapping[str, Timing | None]:
+        """From the file, or measured now, in this order; None of what the run has no more time for."""
         file = _file()
         known = _known(file)
-        missing = {str(part): part for part in parts if str(part) not in known}
         measured: dict[str, Timing | None] = {}
-        for name, part in sorted(missing.items(), key=lambda item: (-item[1].work, item[0])):
-            start = time.perf_counter()
-            measured[name] = timed(part) if self._left > 0 else None
-            self._left -= time.perf_counter() - start
+        for name, measure in asked.items():
+            if name not in known:
+                start = time.perf_counter()
+                measured[name] = measure() if self._left > 0 else None
+                self._left -= time.perf_counter() - start
         if measured:
             known |= {**measured, **_read(file)}  # what another process has written meanwhile comes first
             _write(file, known)
@@ -91,7 +105,7 @@ class Choices:
 
 
 def _is_faster(timing: Timing | None) -> bool:
-    return timing is not None and timing.onednn < MARGIN * timing.mkl
+    return timing is not None and timing.other < MARGIN * timing.usual
 
 
 def machine() -> dict[str, str]:
@@ -111,12 +125,12 @@ def _file() -> Path:
     from torch._inductor.runtime.cache_dir_utils import cache_dir  # slow to import, and of compiled steps alone
 
     digest = hashlib.sha256(json.dumps(machine(), sort_keys=True).encode()).hexdigest()[:16]
-    return Path(cache_dir()) / f"ppgen-products-{digest}.json"
+    return Path(cache_dir()) / f"ppgen-choices-{digest}.json"
 
 
 @cache
 def _known(file: Path) -> dict[str, Timing | None]:
-    """Times by products' names, of this process and of those before; a file that is none of ours counts as missing."""
+    """Times by name, of this process and of those before; a file that is none of ours counts as missing."""
     return _read(file)
 
 
@@ -124,14 +138,14 @@ def _read(file: Path) -> dict[str, Timing | None]:
     with suppress(UsageError):
         kept = read_document(file, _Kept, "it is made again")
         if kept.machine == machine():
-            timings = kept.products.items()
-            return {name: None if entry is None else Timing(entry.mkl, entry.onednn) for name, entry in timings}
+            timings = kept.timings.items()
+            return {name: None if entry is None else Timing(entry.usual, entry.other) for name, entry in timings}
     return {}
 
 
 def _write(file: Path, known: Mapping[str, Timing | None]) -> None:
     """Keep what is known; where the place cannot be written, this process alone knows it."""
-    products = {name: entry and _Timed(mkl=entry.mkl, onednn=entry.onednn) for name, entry in known.items()}
-    document = {"format": FORMAT, **to_document(_Kept(machine=machine(), products=products))}
+    timings = {name: entry and _Timed(usual=entry.usual, other=entry.other) for name, entry in known.items()}
+    document = {"format": FORMAT, **to_document(_Kept(machine=machine(), timings=timings))}
     with suppress(UsageError):
         write_whole(file, json.dumps(document, indent=1).encode())

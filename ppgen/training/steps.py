@@ -9,6 +9,7 @@ changes from step to step is an input here.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,10 +21,11 @@ import pyro
 import torch
 from torch import Tensor, fx
 
-from ppgen.machine.graphs import constants_moved, graph_of, without_detach
+from ppgen.machine.graphs import by_the_cache, constants_moved, graph_of, without_detach
 from ppgen.machine.leftovers import Descendants
 from ppgen.machine.precision import Precision, products_in
 from ppgen.machine.products import shared_out
+from ppgen.machine.threads import on_one_thread
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.parameters import isolated, swapped
 from ppgen.pairs.tracing import Batch
@@ -124,7 +126,10 @@ def compiled(step: StepFunction, *arguments: Any, choices: Choices | None = None
     with torch.random.fork_rng(), torch.no_grad():
         graph = constants_moved(without_detach(graph_of(flat, *leaves)))
         first.check(graph, held)
-        run = _inductor(shared_out(graph, choices or Choices()), leaves)
+        choices, name = choices or Choices(), _name(graph, leaves)
+        run = _inductor(shared_out(graph, choices.products), leaves)
+        if _on_cpu(leaves) and choices.takes_one_thread(name, lambda: run(*leaves)):
+            run = on_one_thread(run)
 
     def fast(*arguments: Any) -> StepResult:
         with torch.no_grad():
@@ -192,11 +197,22 @@ def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., 
     options = {
         "fallback_random": True,
         "cpp.vec_isa_ok": True,  # the processor's own word: 5 s less of trial builds
-        "cpp_wrapper": all(value.device.type == "cpu" for value in inputs),
+        "cpp_wrapper": _on_cpu(inputs),
+        "cpp.dynamic_threads": True,  # as many as torch may take when it is called
     }
-    with _silent_inductor():
+    with _silent_inductor(), by_the_cache():
         run: Callable[..., Sequence[Tensor]] = compile_graph(graph, list(inputs), options=options)
     return run
+
+
+def _on_cpu(inputs: Sequence[Tensor]) -> bool:
+    return all(value.device.type == "cpu" for value in inputs)
+
+
+def _name(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> str:
+    """Of a step, by which the machine knows it again."""
+    shapes = [(tuple(value.shape), str(value.dtype)) for value in inputs]
+    return f"step {hashlib.sha256(f'{graph.code}{shapes}'.encode()).hexdigest()[:16]}"
 
 
 @contextmanager

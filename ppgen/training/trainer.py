@@ -13,7 +13,7 @@ from functools import partial
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AliasChoices, Field
 from torch import Tensor, nn
 
 from ppgen.data import Dataset
@@ -65,8 +65,8 @@ class Progress(Document):
     turn: WholeNumber
     cursor: WholeNumber
     sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
-    onednn: dict[str, bool] = Field(default_factory=dict)
-    """Of products of matrices, whether oneDNN computes them."""
+    choices: dict[str, bool] = Field(default_factory=dict, validation_alias=AliasChoices("choices", "onednn"))
+    """How it computes, see :class:`ppgen.training.choices.Choices`."""
 
 
 class Trainer:
@@ -240,7 +240,7 @@ class Trainer:
     def facts(self) -> dict[str, Any]:
         """The numbers beside the tensors."""
         self.settle()
-        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, "onednn": dict(self.steps.choices.taken)}
+        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, "choices": dict(self.steps.choices.taken)}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Progress) -> None:
         """Go on from what :meth:`tensors` and :meth:`facts` gave.
@@ -268,7 +268,7 @@ class Trainer:
                 )
         self.state = {name: state[name].to(self.device) for name in self.state}
         self.turn, self.cursor = facts.turn, facts.cursor
-        self.steps.choices = Choices(facts.onednn)
+        self.steps.choices = Choices(facts.choices)
         self._books = self._new_books()
         self.sums = facts.sums
         self.sharing.set_random(tensors, self.device, self.options.seed, self.turn)

@@ -1,4 +1,4 @@
-"""A library is chosen for a product by a measurement, once on a machine, and for a run for good."""
+"""Which library, and how many threads, is chosen by measuring: once on a machine, and for a run for good."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from ppgen.machine.products import Product, Timing, has_onednn
+from ppgen.machine.products import Product, has_onednn
+from ppgen.machine.timing import Timing
 from ppgen.training import choices as module
 from ppgen.training.choices import Choices, machine
 
@@ -57,27 +59,27 @@ def test_onednn_is_chosen_where_it_is_clearly_faster(
     monkeypatch: pytest.MonkeyPatch, times: Timing, chosen: bool
 ) -> None:
     clocked(monkeypatch, *times)
-    assert Choices()([PRODUCT]) == ({PRODUCT} if chosen else set())
+    assert Choices().products([PRODUCT]) == ({PRODUCT} if chosen else set())
 
 
 def test_a_product_is_measured_once_on_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = clocked(monkeypatch)
     for choices in (Choices(), Choices(), forgotten()):
-        assert choices([PRODUCT, PRODUCT]) == {PRODUCT}
+        assert choices.products([PRODUCT, PRODUCT]) == {PRODUCT}
     assert clock.asked == 1
-    assert forgotten()([PRODUCT, OTHER]) == {PRODUCT, OTHER}
+    assert forgotten().products([PRODUCT, OTHER]) == {PRODUCT, OTHER}
     assert clock.asked == 2
 
 
 def test_a_run_keeps_its_choice_where_the_file_is_lost(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     clocked(monkeypatch)
     first = Choices()
-    first([PRODUCT])
+    first.products([PRODUCT])
     for file in folder.iterdir():
         file.unlink()
     clock = clocked(monkeypatch, onednn=200.0)
     module._known.cache_clear()
-    assert Choices(first.taken)([PRODUCT]) == {PRODUCT}
+    assert Choices(first.taken).products([PRODUCT]) == {PRODUCT}
     assert clock.asked == 0
 
 
@@ -91,18 +93,18 @@ def test_a_run_measures_the_largest_products_first_and_no_longer_than_it_may(mon
 
     monkeypatch.setattr(module, "timed", slow)
     choices = Choices()
-    assert choices([OTHER, PRODUCT]) == {PRODUCT}
+    assert choices.products([OTHER, PRODUCT]) == {PRODUCT}
     assert measured == [PRODUCT]
     assert choices.taken == {str(PRODUCT): True, str(OTHER): False}
-    assert forgotten()([OTHER, PRODUCT]) == {PRODUCT}  # another run of the same seed has the same bits
+    assert forgotten().products([OTHER, PRODUCT]) == {PRODUCT}  # another run of the same seed has the same bits
     assert measured == [PRODUCT]
 
 
 @pytest.mark.parametrize("damage", ["cut", "no JSON", "foreign", "negative", "later", "a folder"])
 def test_a_file_that_is_none_of_ours_is_made_again(monkeypatch: pytest.MonkeyPatch, folder: Path, damage: str) -> None:
     clock = clocked(monkeypatch)
-    Choices()([PRODUCT])
-    (file,) = folder.glob("ppgen-products-*.json")
+    Choices().products([PRODUCT])
+    (file,) = folder.glob("ppgen-choices-*.json")
     whole = file.read_text()
     other = {
         "foreign": whole.replace(json.dumps(machine()["processor"]), '"another"'),
@@ -115,7 +117,7 @@ def test_a_file_that_is_none_of_ours_is_made_again(monkeypatch: pytest.MonkeyPat
     else:
         file.write_text({"cut": whole[:40], "no JSON": "\0", **other}[damage])
         assert file.read_text() != whole
-    assert forgotten()([PRODUCT]) == {PRODUCT}
+    assert forgotten().products([PRODUCT]) == {PRODUCT}
     assert clock.asked == 2
     assert file.is_dir() or json.loads(file.read_text()) == json.loads(whole)
 
@@ -125,19 +127,19 @@ def test_where_nothing_can_be_written_a_process_knows_what_it_measured(
 ) -> None:
     clock = clocked(monkeypatch)
     monkeypatch.setattr(module, "_file", lambda: folder / "missing" / "file.json")
-    assert Choices()([PRODUCT]) == Choices()([PRODUCT]) == {PRODUCT}
+    assert Choices().products([PRODUCT]) == Choices().products([PRODUCT]) == {PRODUCT}
     assert clock.asked == 1
 
 
 def test_what_another_process_has_measured_meanwhile_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     clocked(monkeypatch)
-    Choices()([OTHER])  # this process has read the file
+    Choices().products([OTHER])  # this process has read the file
     here = dict(module._known(module._file()))
-    forgotten()([PRODUCT])  # another one writes
+    forgotten().products([PRODUCT])  # another one writes
     module._known(module._file()).clear()
     module._known(module._file()).update(here)
     clocked(monkeypatch, onednn=200.0)
-    assert Choices()([PRODUCT]) == {PRODUCT}
+    assert Choices().products([PRODUCT]) == {PRODUCT}
 
 
 def test_what_a_processor_is_taken_for_is_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,8 +158,29 @@ def test_what_torch_takes_the_processor_for_is_another_machine() -> None:
     assert said.strip() == "DEFAULT"
 
 
+@pytest.mark.parametrize(("times", "chosen"), CASES)
+def test_one_thread_takes_a_step_where_it_is_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, times: Timing, chosen: bool
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(module, "timed_threads", lambda call: times)
+    choices = Choices()
+    assert choices.takes_one_thread("step a", lambda: None) is chosen
+    assert choices.taken == {"step a": chosen}
+    monkeypatch.setattr(module, "timed_threads", lambda call: None)
+    assert forgotten().takes_one_thread("step a", lambda: None) is chosen  # another process knows
+    assert not forgotten().takes_one_thread("step b", lambda: None)  # too long to be timed
+
+
+def test_with_one_thread_there_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    choices = Choices()
+    assert not choices.takes_one_thread("step a", lambda: None)
+    assert choices.taken == {}
+
+
 @pytest.mark.skipif(not has_onednn(), reason="this torch has no oneDNN")
 def test_measuring_ends_in_time() -> None:
     choices = Choices()
-    choices([PRODUCT, OTHER])
+    choices.products([PRODUCT, OTHER])
     assert 0 < module.BUDGET - choices._left < 2 * module.BUDGET + 1.0  # a busy machine takes longer
