@@ -16,6 +16,7 @@ AISTATS 2010, eq. 3; with n noise draws a datum: JMLR 13, 2012, eq. 8.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -53,8 +54,8 @@ class _LogZ(nn.Module):
 class NCE(Criterion):
     """Noise-contrastive estimation with ``num_noise`` (n) draws of noise for each datum. The loss is in nats.
 
-    Parameter: ``log_z``, the estimate c. Under Pyro's own ``SVI``, which trains the pair alone, c stays at the base
-    distribution's log Z.
+    Parameter and metric: ``log_z``, the estimate c. Under Pyro's own ``SVI``, which trains the pair alone, c stays at
+    the base distribution's log Z.
 
     >>> import ppgen
     >>> pair = ppgen.models.RBM(ppgen.DataSpec("bits", 4, "binary"), hidden=2)
@@ -76,6 +77,9 @@ class NCE(Criterion):
         of_noise = softplus(gains[len(v) :]).reshape(self.num_noise, len(v))
         return softplus(-gains[: len(v)]) + of_noise.sum(0)
 
+    def metrics(self, program: Program) -> Mapping[str, Tensor]:
+        return {} if program.own is None else {"log_z": program.own.log_z.detach()}  # type: ignore[operator, union-attr]
+
     def _gains(self, pair: EnergyPair, v: Tensor) -> Tensor:
         """log p~(v) - log p_0(v), (B,)."""
         with torch.no_grad():
@@ -84,8 +88,9 @@ class NCE(Criterion):
 
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)
-        if energy_pair(program.model, "NCE").has_own_state:
+        pair = energy_pair(program.model, "NCE")
+        if pair.has_own_state:
             raise UsageError(
-                "NCE tells data from draws of the pair's base distribution, which is one of states that hold more than "
-                "the data: choose 'pseudolikelihood' for binary data, or 'pcd'."
+                f"NCE tells data from draws of the base distribution, and that of {type(pair).__name__} is one of states "
+                "that hold more than the data: choose 'pseudolikelihood' for binary data, or 'pcd'."
             )

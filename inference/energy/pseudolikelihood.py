@@ -47,6 +47,7 @@ class Pseudolikelihood(Criterion):
     """
 
     needs_observation = "binary"
+    splits_data = True
     num_features: Count | None = None
 
     def criterion(self, pair: EnergyPair, v: Tensor, program: Program) -> Tensor:

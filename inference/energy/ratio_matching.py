@@ -49,6 +49,7 @@ class RatioMatching(Criterion):
 
     unit: ClassVar[str] = ""
     needs_observation = "binary"
+    splits_data = True
     num_features: Count | None = None
 
     def criterion(self, pair: EnergyPair, v: Tensor, program: Program) -> Tensor:

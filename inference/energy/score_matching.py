@@ -50,6 +50,7 @@ class ScoreMatching(Criterion):
 
     unit: ClassVar[str] = ""
     needs_observation = "real"
+    splits_data = True
     num_projections: Count | None = None
 
     def criterion(self, pair: EnergyPair, v: Tensor, program: Program) -> Tensor:

@@ -7,7 +7,7 @@ function of the energy at and near each datum, in which log Z cancels: no chain 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -54,8 +54,6 @@ class Criterion(EnergyObjective):
     ``needs_observation`` what data it is for; 3. register it.
     """
 
-    splits_data = True
-
     @abstractmethod
     def criterion(self, pair: EnergyPair, v: Tensor, program: Program) -> Tensor:
         """The criterion of each datum, (B, D) -> (B,)."""
@@ -64,8 +62,12 @@ class Criterion(EnergyObjective):
         pair, v = self.seen(program, batch)
         each, num_data = self.criterion(pair, v, program), float(pair.data_size or len(v))
         with torch.no_grad():
-            free_energy = pair.free_energy(v).mean()
-        return Outcome(each.mean() * num_data, num_data, {"free_energy": free_energy}, state)
+            metrics = {"free_energy": pair.free_energy(v).mean(), **self.metrics(program)}
+        return Outcome(each.mean() * num_data, num_data, metrics, state)
+
+    def metrics(self, program: Program) -> Mapping[str, Tensor]:
+        """Whatever else is reported."""
+        return {}
 
 
 def _some_features(v: Tensor, num: int | None) -> Tensor:

@@ -41,8 +41,8 @@ def pair(request: pytest.FixtureRequest) -> Boltzmann:
 
 def minus_energy(pair: Boltzmann, s: Tensor) -> float:
     """log p~(s) of one state, term by term."""
-    bias = torch.cat([pair.visible_bias, pair.hidden_bias])
-    pairs = sum(float(pair.weight[i, j] * s[i] * s[j]) for i in range(len(s)) for j in range(i + 1, len(s)))
+    bias, weight = torch.cat([pair.visible_bias, pair.hidden_bias]).detach(), pair.weight.detach()
+    pairs = sum(float(weight[i, j] * s[i] * s[j]) for i in range(len(s)) for j in range(i + 1, len(s)))
     return (float(s @ bias) + pairs) / pair.temperature
 
 
