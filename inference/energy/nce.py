@@ -91,6 +91,6 @@ class NCE(Criterion):
         pair = energy_pair(program.model, "NCE")
         if pair.has_own_state:
             raise UsageError(
-                f"NCE tells data from draws of the base distribution, and that of {type(pair).__name__} is one of states "
-                "that hold more than the data: choose 'pseudolikelihood' for binary data, or 'pcd'."
+                f"NCE tells data from draws of the base distribution, which is one of states for {type(pair).__name__}, "
+                "that hold more than data: choose 'pseudolikelihood' for binary data, or 'pcd'."
             )

@@ -121,8 +121,8 @@ class EnergyPair(Pair):
         if needed is not None and self.observation != needed:
             got = f"is one of {self.observation} data" if self.observation else "does not say what its data are"
             raise UsageError(
-                f"{needed_by} is for densities of {needed} data, and {type(self).__name__} {got}: choose 'cd' or 'pcd', "
-                f"or say observation = {needed!r} in a pair of your own whose data are."
+                f"{needed_by} is for densities of {needed} data, and {type(self).__name__} {got}: choose 'cd' or "
+                f"'pcd', or say observation = {needed!r} in a pair of your own whose data are."
             )
 
     def chain_states(self, num: int, start: Tensor | None = None, after: Sequence[int] = (SWEEPS,)) -> Tensor:
