@@ -91,6 +91,6 @@ class NCE(Criterion):
         pair = energy_pair(program.model, "NCE")
         if pair.has_own_state:
             raise UsageError(
-                f"NCE tells data from draws of the base distribution, and a state of {type(pair).__name__} holds more than "
-                "a datum: choose 'pseudolikelihood' for binary data, or 'pcd'."
+                f"NCE tells data from draws of the base distribution, and a state of {type(pair).__name__} holds more "
+                "than a datum: choose 'pseudolikelihood' for binary data, or 'pcd'."
             )
