@@ -32,8 +32,13 @@ from ppgen.inference.discrete.straight_through import StraightThrough
 from ppgen.inference.discrete.vimco import VIMCO
 from ppgen.inference.em.mcem import MCEM
 from ppgen.inference.energy.cd import CD
+from ppgen.inference.energy.denoising_score_matching import DenoisingScoreMatching
+from ppgen.inference.energy.nce import NCE
 from ppgen.inference.energy.parallel_tempering import ParallelTempering
 from ppgen.inference.energy.pcd import PCD
+from ppgen.inference.energy.pseudolikelihood import Pseudolikelihood
+from ppgen.inference.energy.ratio_matching import RatioMatching
+from ppgen.inference.energy.score_matching import ScoreMatching
 from ppgen.inference.pathwise.dreg import DReG
 from ppgen.inference.pathwise.stl import STL
 from ppgen.inference.wake_sleep.rws import RWS
@@ -49,6 +54,7 @@ __all__ = [
     "MCEM",
     "MIWAE",
     "MMD",
+    "NCE",
     "NVIL",
     "PCD",
     "PIWAE",
@@ -62,6 +68,7 @@ __all__ = [
     "AnalyticKL",
     "Beta",
     "DReG",
+    "DenoisingScoreMatching",
     "DisARM",
     "Enumerate",
     "GumbelSoftmax",
@@ -70,7 +77,10 @@ __all__ = [
     "MuProp",
     "NonSaturating",
     "ParallelTempering",
+    "Pseudolikelihood",
+    "RatioMatching",
     "Renyi",
+    "ScoreMatching",
     "StraightThrough",
     "WakeSleep",
     "Wasserstein",

@@ -10,6 +10,7 @@ from ppgen.models.autoencoders.ss_vae import SSVAE
 from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
+from ppgen.models.energy.boltzmann import Boltzmann
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -27,6 +28,7 @@ __all__ = [
     "SBN",
     "SSVAE",
     "VAE",
+    "Boltzmann",
     "DiscreteVAE",
     "LinearGaussian",
     "ProdLDA",

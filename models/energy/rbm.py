@@ -89,7 +89,7 @@ class RBM(EnergyPair):
         self, spec: DataSpec, hidden: Count = 500, *, visible: str | None = None, length: Count | None = None
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.hidden = hidden
+        self.hidden, self.observation = hidden, spec.observation
         self.layer = visible_layer(spec, visible, length)
         self.weight = nn.Parameter(0.01 * torch.randn(self.layer.num_units, hidden))
         self.visible_bias = nn.Parameter(self.layer.initial_bias(spec.mean))
@@ -114,6 +114,14 @@ class RBM(EnergyPair):
     def free_energy(self, v: Tensor) -> Tensor:
         logits, own = self._terms(v)
         return -own - softplus(logits).sum(-1)
+
+    def flip_gains(self, v: Tensor, features: Tensor) -> Tensor:
+        """As the base's, by how each flip moves the hidden units' logits: M B H terms and no product of matrices."""
+        sign = (1 - 2 * v[:, features].T).unsqueeze(-1)  # (M, B, 1)
+        logits = self._terms(v)[0]  # (B, H)
+        moved = logits + sign * self.weight[features].unsqueeze(1)  # (M, B, H)
+        own = sign.squeeze(-1) * self.visible_bias[features, None]
+        return -own - (softplus(moved) - softplus(logits)).sum(-1)
 
     @torch.no_grad()
     def sweep(self, v: Tensor) -> Tensor:

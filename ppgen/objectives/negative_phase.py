@@ -2,35 +2,35 @@
 
     d/dt -log p(v) = d/dt F(v) - E_{v' ~ p}[ d/dt F(v') ]
 
-The first term is read off the data, the second, the negative phase, off chains; latents are summed out in both. The
-loss, per datum in nats,
+The first term is read off the data, the second, the negative phase, off the states of chains; latents are summed out of
+the first, and of the second where a state does not hold them. The loss, per datum in nats,
 
-    mean F(data) - mean F(chains),
+    mean F(data) + mean log p~(chains),
 
-has that gradient when the chains, taken as fixed, are draws from the model. Its value is no bound and no measure of
+has that gradient when the chains, taken as fixed, are draws from the model: where a state is v, the second term is
+minus mean F(chains). Its value is no bound and no measure of
 fit: it is near zero whenever data and chains have the same energy.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.errors import UsageError
-from ppgen.objectives.objective import Objective, Outcome, Scheduled, State
-from ppgen.pairs.energy import EnergyPair, energy_pair
-from ppgen.pairs.rows import x_of
+from ppgen.objectives.energies import EnergyObjective
+from ppgen.objectives.objective import Outcome, Scheduled, State
+from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.tracing import Batch, Program
 
 __all__ = ["NegativePhase"]
 
 
-class NegativePhase(Objective):
+class NegativePhase(EnergyObjective):
     """An objective that is data's free energy minus that of chains; subclasses declare ``num_steps``.
 
     Metrics: ``free_energy``, the data's (its excess on validation over training data shows overfitting), and
@@ -39,10 +39,6 @@ class NegativePhase(Objective):
     To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :meth:`negative`, and ``initial_state`` of
     what must persist; 3. register it.
     """
-
-    is_bound = False
-    unbiased_gradient = False
-    needs_energy = True
 
     num_steps: Scheduled[Count]
 
@@ -54,20 +50,12 @@ class NegativePhase(Objective):
         """
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        pair, v = energy_pair(program.model, type(self).__name__), x_of(batch, type(self).__name__)
+        pair, v = self.seen(program, batch)
         with torch.no_grad():
             negative, state, metrics = self.negative(pair, v, state)
-        energies = pair.free_energy(torch.cat([v, pair.visible(negative)]))  # (B + M,)
-        data, model = energies[: len(v)].mean(), energies[len(v) :].mean()
+        data, model = pair.free_energy(v).mean(), -pair.log_tempered(negative, 1.0).mean()
         gap, num_data = data - model, float(pair.data_size or len(v))
         return Outcome(gap * num_data, num_data, {"free_energy": data, "energy_gap": gap, **metrics}, state)
-
-    def differentiable_loss(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *batch: Any, **options: Any
-    ) -> Tensor:
-        """The loss, in nats, summed over the batch and times N / B. Its gradient alone has a meaning."""
-        model(*batch, **options)  # Pyro's handlers see the parameters of what runs, and a free energy is no model
-        return super().differentiable_loss(model, guide, *batch, **options)
 
     def started(self, program: Program, batch: Batch, num_chains: int) -> Tensor:
         """States at ``num_chains`` data drawn from the batch, (num_chains, S): where persistent chains begin.
@@ -75,7 +63,7 @@ class NegativePhase(Objective):
         Raises:
             UsageError: there are no data, or the pair is not energy-based.
         """
-        pair, v = energy_pair(program.model, type(self).__name__), x_of(batch, type(self).__name__)
+        pair, v = self.seen(program, batch)
         if not len(v):
             raise UsageError("chains start at data, and the batch is empty: give at least one row.")
         return pair.state_at(v[torch.randint(len(v), (num_chains,), device=v.device)])

@@ -134,6 +134,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the model must be a normalised density of x."""
     needs_energy: ClassVar[bool] = False
     """Whether the pair must have a free energy and chains."""
+    needs_observation: ClassVar[str | None] = None
+    """What the data of an energy-based pair must be, as ``DataSpec.observation`` says it; None: anything."""
     needs_samples: ClassVar[bool] = False
     """Whether it reads draws of x, which must be differentiable in the pair's parameters."""
     trains_guide: ClassVar[bool] = True
@@ -196,7 +198,7 @@ class Objective(pyro.infer.ELBO, ABC):
         """What :meth:`refuses` asks: subclasses raise UsageError for what else they cannot do."""
         name = type(self).__name__
         if self.needs_energy:
-            energy_pair(program.model, name)
+            energy_pair(program.model, name).check_observation(self.needs_observation, name)
         if self.needs_density:
             check_density(program.model, name)
         if self.needs_samples:

@@ -37,6 +37,8 @@ class EnergyPair(Pair):
     hidden layers side by side). All methods take any number of leading dims. Those that draw use torch's global random
     numbers and tensor operations alone: they can be traced into a compiled step.
 
+    ``free_energy`` is exact, or, where ``free_energy_is_exact`` is False, a bound from above.
+
     To add one: 1. write ``model`` with the latents drawn in the data plate and one ``pyro.factor`` there, and the
     ``guide``, exact unless ``exact_guide`` is False; 2. write the methods below, of which ``log_tempered`` at b = 1
     is minus ``free_energy`` where a state is v; 3. register it as any pair; objectives with ``needs_energy`` train it.
@@ -52,6 +54,10 @@ class EnergyPair(Pair):
 
     normalised: ClassVar[bool] = False
     exact_guide: ClassVar[bool] = True
+    observation: str | None = None
+    """What a datum is, as ``DataSpec.observation`` says it; None: the pair does not say."""
+    free_energy_is_exact: bool = True
+    """Whether ``free_energy`` is F itself; otherwise it is a bound, F or more."""
     has_chains: ClassVar[bool] = True
     drawn_from: ClassVar[str] = "Markov chains"
 
@@ -87,6 +93,11 @@ class EnergyPair(Pair):
             UsageError: there are more than 2**22 states to sum over.
         """
 
+    @property
+    def has_own_state(self) -> bool:
+        """Whether a chain's state is more than a datum."""
+        return type(self).state_at is not EnergyPair.state_at
+
     def state_at(self, v: Tensor) -> Tensor:
         """A state at the datum v, where a chain may start, (..., D) -> (..., S)."""
         return v
@@ -94,6 +105,25 @@ class EnergyPair(Pair):
     def visible(self, s: Tensor) -> Tensor:
         """The datum at a state, (..., S) -> (..., D)."""
         return s
+
+    def flip_gains(self, v: Tensor, features: Tensor) -> Tensor:
+        """F(v with feature i flipped) - F(v) of binary data (B, D), for each i of ``features`` (M,): (M, B), nats."""
+        flipped = v.expand(len(features), *v.shape).clone()  # (M, B, D)
+        flipped[torch.arange(len(features), device=v.device), :, features] = 1 - v[:, features].T
+        return self.free_energy(flipped) - self.free_energy(v)
+
+    def check_observation(self, needed: str | None, needed_by: str) -> None:
+        """Whether a datum is of the kind that an objective is for; None: of any.
+
+        Raises:
+            UsageError: it is of another.
+        """
+        if needed is not None and self.observation != needed:
+            got = f"is one of {self.observation} data" if self.observation else "does not say what its data are"
+            raise UsageError(
+                f"{needed_by} is for densities of {needed} data, and {type(self).__name__} {got}: choose 'cd' or "
+                f"'pcd', or say observation = {needed!r} in a pair of your own whose data are."
+            )
 
     def chain_states(self, num: int, start: Tensor | None = None, after: Sequence[int] = (SWEEPS,)) -> Tensor:
         """Where ``num`` chains stand after so many sweeps each, (len(after), num, S).

@@ -24,6 +24,7 @@ from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check
 from ppgen.testing.sandbox import SEED, program_of
 from ppgen.testing.yardsticks import (
     BernoulliYardstick,
+    BitsYardstick,
     EnergyYardstick,
     GaussianYardstick,
     ImplicitYardstick,
@@ -58,7 +59,7 @@ def yardstick(objective: Objective, data_size: int | None = None) -> Yardstick:
             return ImplicitYardstick(data_size)
         raise NotApplicable("it has several players, and is judged by its own tests")
     if objective.needs_energy:
-        return EnergyYardstick(data_size)
+        return (BitsYardstick if objective.needs_observation == "binary" else EnergyYardstick)(data_size)
     return (BernoulliYardstick if objective.needs_discrete else GaussianYardstick)(data_size)
 
 

@@ -6,6 +6,7 @@
     normal:     z ~ N(0, 1),        x = b + s z,                without a density; the guide is the prior
     counted:    z ~ N(0, 1),        x | z ~ Bernoulli(sigmoid(w z)), whose draws have no gradient
     energy:     log p~(x, h) = -(x - a)^2 / (2 s^2) + h (w x + b),  h in {0, 1}, unnormalised, with the exact guide
+    bits:       log p~(x, h) = a x_1 + b x_2 + h (w (x_1 + x_2) + log s),  x in {0, 1}^2, h in {0, 1}, likewise
 
 The other guides are wrong on purpose: at the exact posterior all bounds agree, and none can be told from another.
 """
@@ -27,6 +28,7 @@ from ppgen.pairs.pair import Pair
 
 __all__ = [
     "BernoulliYardstick",
+    "BitsYardstick",
     "CountedYardstick",
     "EnergyYardstick",
     "GaussianYardstick",
@@ -165,6 +167,8 @@ class CountedYardstick(Yardstick):
 class EnergyYardstick(Yardstick, EnergyPair):
     """See the module. Sites: h (), energy () a factor, both in the plate ``data``. A datum is one number, x (B,)."""
 
+    observation = "real"
+
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
             h = pyro.sample("h", dist.Bernoulli(logits=torch.zeros_like(self.w)))  # (K, B)
@@ -207,3 +211,56 @@ class EnergyYardstick(Yardstick, EnergyPair):
 
     def _logit(self, v: Tensor) -> Tensor:
         return self.w * v + self.b
+
+
+class BitsYardstick(Yardstick, EnergyPair):
+    """See the module. Sites: h (), energy () a factor, both in the plate ``data``. A datum is two bits, x (B, 2)."""
+
+    observation = "binary"
+
+    def batch(self, size: int) -> tuple[Tensor]:
+        """``size`` data, (0, 1), (1, 1) and (0, 0) in turn: (size, 2), float64."""
+        three = torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+        return (three[torch.arange(size) % 3],)
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            h = pyro.sample("h", dist.Bernoulli(logits=torch.zeros_like(self.w)))  # (K, B)
+            pyro.factor("energy", x @ self._bias() + h * self._logit(x) + math.log(2))  # (K, B)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("h", dist.Bernoulli(logits=self._logit(x)))  # (K, B)
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        return -self.log_tempered(v, 1.0)
+
+    def sweep(self, v: Tensor) -> Tensor:
+        return self.tempered_sweep(v, 1.0)
+
+    def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
+        return b * (v @ self._bias()) + softplus(b * self._logit(v))
+
+    def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
+        h = torch.bernoulli((b * self._logit(v)).sigmoid())
+        logits = self._bias() + self.w * h[..., None]
+        return torch.bernoulli((torch.as_tensor(b)[..., None] * logits).sigmoid())
+
+    def base_sample(self, num: int) -> Tensor:
+        return torch.rand(num, 2).round().to(self.a)
+
+    def base_log_z(self) -> Tensor:
+        return 3 * torch.full_like(self.w, 2.0).log()
+
+    def exact_log_z(self) -> Tensor:
+        return self.log_tempered(self.states(), 1.0).logsumexp(0)
+
+    def states(self) -> Tensor:
+        """All data, (4, 2)."""
+        return torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 2)
+
+    def _bias(self) -> Tensor:
+        return torch.stack([self.a, self.b])
+
+    def _logit(self, v: Tensor) -> Tensor:
+        return self.w * v.sum(-1) + self.log_s

@@ -16,10 +16,12 @@ import ppgen.pairs.parts
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, DReG, MuProp, Renyi
 from ppgen.objectives.bounds import Bound
+from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parts import run_in_parts
 from ppgen.pairs.tracing import Particles, Program, run_particles
 from ppgen.registry import OBJECTIVES
+from ppgen.testing.yardsticks import BitsYardstick, EnergyYardstick, Yardstick
 from tests.doubles import Chain, Line, Shared, Switch, data
 
 aten = torch.ops.aten
@@ -101,7 +103,7 @@ def noise(monkeypatch: pytest.MonkeyPatch) -> Callable[[], OfParticle]:
 
 def _played(objective: Any, pair: Pair, noise: _Noise, rows: slice = slice(None)) -> list[Tensor]:
     """Of a step on some of the data: loss per datum, metrics, next state and gradients."""
-    every = data(5)
+    every = pair.batch(5)[0] if isinstance(pair, Yardstick) else data(5)
     torch.manual_seed(3)
     own = objective.parameters(pair, (every,)).double()
     program = Program(pair.model, pair.guide, own)
@@ -143,13 +145,19 @@ def test_the_latents_of_all_data_are_those_outside_the_plate() -> None:
     assert parts.global_latents == whole.global_latents == ["mean"]
 
 
+def _pair_for(objective: Objective) -> Pair:
+    if objective.needs_energy:
+        return (BitsYardstick if objective.needs_observation == "binary" else EnergyYardstick)(data_size=7)
+    return Switch(data_size=7) if objective.needs_discrete else Chain(data_size=7)
+
+
 DIVIDING = [name for name, spec in OBJECTIVES.items() if spec.tiny is not None and spec.tiny().splits_data]
 
 
 @pytest.mark.parametrize("name", DIVIDING)
 def test_the_gradient_of_a_batch_is_the_mean_of_those_of_its_parts(name: str) -> None:
     objective = OBJECTIVES[name].tiny()  # type: ignore[misc]  # it is one
-    pair = Switch(data_size=7) if OBJECTIVES[name].cls.needs_discrete else Chain(data_size=7)  # type: ignore[attr-defined]
+    pair = _pair_for(objective)
     rows = slice(0, 5), slice(0, 5), slice(0, 2), slice(2, 5)
     _, whole, *parts = (_played(objective, pair, OfDatum(of), of) for of in rows)  # the first looks at the pair as well
     for one, two, three in zip(whole, *parts, strict=True):

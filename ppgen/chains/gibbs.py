@@ -1,0 +1,44 @@
+"""Gibbs sweeps over binary units that are joined each with each: one unit after another, all chains side by side.
+
+Within a step's graph a sweep is one operator, whatever the number of units; it has no gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["gibbs_sweep"]
+
+
+def gibbs_sweep(s: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One sweep that leaves p(s) ∝ exp(bias s + s' weight s / 2) invariant, s in {0, 1}^N.
+
+    Each unit in turn is drawn from Bernoulli(sigmoid(bias_i + sum_j weight_ij s_j)), given all others as they are.
+
+    Args:
+        s: states, (..., N).
+        weight: (..., N, N), symmetric with a zero diagonal; leading dims, if any, broadcast with those of ``s``.
+        bias: (..., N), likewise.
+    """
+    u = torch.rand_like(s).logit()  # sigmoid(l) > u, unit by unit
+    swept: Tensor = torch.ops.ppgen.gibbs(s, u, weight, bias)
+    return swept
+
+
+def _gibbs(s: Tensor, u: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    s = s.clone()
+    for i in range(s.shape[-1]):
+        logit = bias[..., i] + (s * weight[..., i]).sum(-1)
+        s[..., i] = (u[..., i] < logit).to(s.dtype)
+    return s
+
+
+def _shape_of_gibbs(s: Tensor, u: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.empty_like(s)
+
+
+_LIBRARY = torch.library.Library("ppgen", "FRAGMENT")
+_LIBRARY.define("gibbs(Tensor s, Tensor u, Tensor weight, Tensor bias) -> Tensor")
+_LIBRARY.impl("gibbs", _gibbs, "CompositeExplicitAutograd")
+torch.library.register_fake("ppgen::gibbs", _shape_of_gibbs, lib=_LIBRARY)
