@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,18 +68,18 @@ class NCE(Criterion):
     num_noise: Count = 10
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
-        return _LogZ(energy_pair(pair, type(self).__name__).base_log_z())  # type: ignore[arg-type]  # told by name
+        return _LogZ(energy_pair(pair, type(self).__name__).base_log_z())
 
     def criterion(self, pair: EnergyPair, v: Tensor, program: Program) -> Tensor:
         with torch.no_grad():
             noise = pair.base_sample(self.num_noise * len(v))
-        c = pair.base_log_z().detach() if program.own is None else program.own.log_z
+        c: Any = pair.base_log_z().detach() if program.own is None else program.own.log_z
         gains = self._gains(pair, torch.cat([v, noise])) - c - math.log(self.num_noise)  # G - log n
         of_noise = softplus(gains[len(v) :]).reshape(self.num_noise, len(v))
         return softplus(-gains[: len(v)]) + of_noise.sum(0)
 
     def metrics(self, program: Program) -> Mapping[str, Tensor]:
-        return {} if program.own is None else {"log_z": program.own.log_z.detach()}  # type: ignore[operator, union-attr]
+        return {} if program.own is None else {"log_z": program.own.log_z.detach()}  # type: ignore[operator]
 
     def _gains(self, pair: EnergyPair, v: Tensor) -> Tensor:
         """log p~(v) - log p_0(v), (B,)."""

@@ -131,7 +131,8 @@ class Boltzmann(EnergyPair):
         """q(h | v), exact up to 12 hidden units, else the mean field; H >= 1."""
         if self.exact_guide:
             return JointBernoulli(self._joint(v) - self._terms(v)[0].unsqueeze(-1))
-        return dist.Bernoulli(probs=self.mean_field(v)).to_event(1)
+        mean_field: dist.TorchDistribution = dist.Bernoulli(probs=self.mean_field(v)).to_event(1)
+        return mean_field
 
     def mean_field(self, v: Tensor) -> Tensor:
         """m(v), (..., D) -> (..., H), without a gradient."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ppgen.diagnostics import Diagnosis
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation
-from ppgen.files.checkpoint import RESUME
+from ppgen.files.checkpoint import go_on
 from ppgen.files.documents import read_bytes, read_document
 from ppgen.files.writing import write_all
 from ppgen.pages.elements import name_of
@@ -48,7 +48,7 @@ def write_card(folder: Path) -> None:
         UsageError: there is no run, or its record was edited; the card cannot be written.
     """
     if files := with_card(folder):
-        write_all(files, then=RESUME)
+        write_all(files, then=go_on())
 
 
 def with_card(folder: Path, found: Evaluation | Diagnosis | None = None) -> dict[Path, bytes]:

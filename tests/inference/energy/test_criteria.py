@@ -119,7 +119,7 @@ def test_denoising_is_at_its_least_where_the_model_is_the_noisy_datum() -> None:
     with torch.no_grad():
         pair.weight.zero_()
         pair.visible_bias.copy_(v[0])
-        pair.layer.log_scale.fill_(math.log(0.3))  # type: ignore[operator, union-attr]
+        pair.layer.log_scale.fill_(math.log(0.3))  # type: ignore[operator]
     loss = each(DenoisingScoreMatching(scale=0.3), pair, v.expand(5, -1))
     torch.testing.assert_close(loss, torch.zeros_like(loss))
 
@@ -130,7 +130,7 @@ def test_the_gradient_of_nce_vanishes_at_the_truth_its_log_z_included(machine: M
     program = Program(pair.model, pair.guide, objective.parameters(pair, (machine.states,)))
     with torch.no_grad():
         program.own.log_z.copy_(pair.exact_log_z())  # type: ignore[union-attr, operator]
-    leaves = [*pair.parameters(), *program.own.parameters()]  # type: ignore[union-attr]
+    leaves = [*pair.parameters(), *program.own.parameters()]
     gradients = torch.stack(
         [
             parameters_to_vector(

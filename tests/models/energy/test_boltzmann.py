@@ -153,10 +153,9 @@ def test_a_fully_visible_machine_learns_the_correlations_of_its_data() -> None:
     torch.manual_seed(4)
     first = torch.rand(2000, 1).round()
     x = torch.cat([first, (first + (torch.rand(2000, 1) < 0.1)) % 2, torch.rand(2000, 1).round()], 1)
-    run = ppgen.fit(
-        Boltzmann(DataSpec("bits", 3, "binary")), x, PCD(num_chains=500), steps=600, lr=0.02, seed=0, eager=True
-    )
-    pair, states = run.pair.double(), product(3)
+    pair, states = Boltzmann(DataSpec("bits", 3, "binary")), product(3)
+    ppgen.fit(pair, x, PCD(num_chains=500), steps=600, lr=0.02, seed=0, eager=True)
+    pair.double()
     moments = states.T @ (probabilities(pair)[:, None] * states)
     torch.testing.assert_close(moments, (x.T @ x / len(x)).double(), rtol=0, atol=0.05)
 
