@@ -116,7 +116,8 @@ def as_objective(objective: Any) -> Objective:
         return Pyros(elbo=objective)
     if isinstance(objective, type) and issubclass(objective, pyro.infer.ELBO):
         raise UsageError(
-            f"expected an objective, got the class {objective.__name__}: make an instance, {objective.__name__}()."
+            f"expected an objective, such as ppgen.inference.ELBO(), got the class {objective.__name__}: make "
+            f"an instance, {objective.__name__}()."
         )
     raise UsageError(
         "expected an objective, such as ppgen.inference.ELBO(), the name of a registered one, or a pyro.infer.ELBO, "

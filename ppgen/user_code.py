@@ -11,7 +11,7 @@ from types import ModuleType
 
 from ppgen.errors import UsageError, cut, is_file, one_line, shown, users_line
 
-__all__ = ["execute_files", "file_and_name", "is_executed", "module_of", "name_in_file"]
+__all__ = ["execute_files", "file_and_name", "is_executed", "is_named", "module_of", "name_in_file"]
 
 _EXECUTED: dict[Path, tuple[str, ModuleType]] = {}
 """Modules by their files, each with the hash of the text that was executed."""
@@ -42,6 +42,13 @@ def is_executed(name: str) -> bool:
     """Whether the file of a name was executed in this process, or the name is that of no file."""
     found = file_and_name(name)
     return found is None or Path(found[0]).resolve() in _EXECUTED
+
+
+def is_named(name: str, *by_the_user: str | None) -> bool:
+    """Whether the file of a name is that of one of those, or :func:`is_executed`."""
+    files = [found[0] for one in by_the_user if (found := file_and_name(one or "")) is not None]
+    own = file_and_name(name)
+    return is_executed(name) or (own is not None and Path(own[0]).resolve() in {Path(file).resolve() for file in files})
 
 
 def name_in_file(cls: type) -> str | None:

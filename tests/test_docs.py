@@ -9,6 +9,7 @@ from ppgen import tables
 from ppgen.cli import main
 from ppgen.training.options import TrainingOptions
 from tests.marks import thorough
+from tests.own_code import own_code_forgotten
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = tables.pages(ROOT)
@@ -33,8 +34,9 @@ def test_the_examples_of_a_page_run(page: Path, eager: bool, tmp_path: Path, mon
     assert defaults is not None
     monkeypatch.setitem(defaults, "eager", eager)
     names: dict[str, object] = {"__name__": "__main__"}
-    for code in examples(page):
-        exec(compile(code, str(page), "exec"), names)
+    with own_code_forgotten():
+        for code in examples(page):
+            exec(compile(code, str(page), "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -13,7 +13,7 @@ from ppgen.data import DataSpec, load_data
 from ppgen.errors import UsageError
 from ppgen.factory import make_objective, make_pair, objective_config
 from ppgen.registry import MODELS
-from ppgen.user_code import file_and_name, is_executed, module_of
+from ppgen.user_code import file_and_name, is_executed, is_named, module_of
 from tests.own_code import own_code_forgotten
 
 SPEC = DataSpec("numbers", 3, "real")
@@ -90,6 +90,7 @@ def test_a_file_is_executed_once_and_again_when_it_has_changed(counted: Path) ->
     load_data(f"{counted}:raw")
     assert counted.with_name("count").read_text() == "x"
     assert is_executed(f"{counted}:Own")
+    assert [is_named("a.py:x", name) for name in ("./a.py:Y", "b.py:x", None)] == [True, False, False]
     counted.write_text(counted.read_text().replace("scale: float = 1.0", "scale: float = 2.0"))
     assert make_pair(f"{counted}:Own", SPEC).scale == 2.0
     assert counted.with_name("count").read_text() == "xx"

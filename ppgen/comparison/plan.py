@@ -28,7 +28,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.registry import DATA, MODELS
 from ppgen.runs.job import named_data
 from ppgen.training.options import TrainingOptions
-from ppgen.user_code import execute_files, is_executed
+from ppgen.user_code import execute_files, is_named
 from ppgen.versions import versions
 
 __all__ = ["Plan"]
@@ -114,8 +114,7 @@ class Plan:
                     f"--repeat takes all of the comparison from its file, and {what} was given too: leave it out."
                 )
         plan = replace(plan, model=model or plan.model, data=data or plan.data)
-        execute_files(model, data)
-        if not is_executed(plan.data):
+        if not is_named(plan.data, model, data):
             raise UsageError(
                 f"{path} names the data {shown(plan.data)}, and a Python file is executed only if you name it "
                 f"yourself: add --data {plan.data}."

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ppgen.cli.errors import BAD_INPUT, explain
 from ppgen.data import Dataset, DataSpec
+from ppgen.errors import shell
 from ppgen.files.checkpoint import read_checkpoint
 from ppgen.registry import DATA
 from tests.cli_cases import QUICK, RESUME, USER_FILE, files, run
@@ -281,4 +282,5 @@ def test_too_little_memory_says_what_to_lower(
     what = "an evaluation of 300 data with K = 1000 particles takes more memory than there is"
     assert said == f"{what}: lower particles, num_samples or num_data."
     lower = "lower --batch-size, --particles or the objective's num_particles."
-    assert explain(error) == (BAD_INPUT, f"out of memory: {lower}")  # wherever else it is met
+    with shell():
+        assert explain(error) == (BAD_INPUT, f"out of memory: {lower}")  # wherever else it is met

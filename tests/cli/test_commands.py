@@ -161,7 +161,8 @@ def test_the_run_has_a_default_place_and_records_the_options_that_were_given(
     )
     assert config["training"]["optimizer"] == "SGD(momentum=0.9)"
     assert config["training"] == expected.to_json()
-    assert config["model"] == {"name": "vae", "options": {"latent_dim": 2, "hidden": [4]}}
+    defaults = json.loads(json.dumps(MODELS["vae"].options))
+    assert config["model"] == {"name": "vae", "options": {**defaults, "latent_dim": 2, "hidden": [4]}}
     assert config["objective"] == {"name": "iwelbo", "options": {"num_particles": 2}}
     assert config["data"]["options"]["binarize"] == "threshold"
 

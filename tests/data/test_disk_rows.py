@@ -217,7 +217,7 @@ def test_arrays_are_a_data_set_by_name(tmp_path: Path) -> None:
     assert data.sha256 == dataset_from(X, test=X[:4], seed=3).sha256
     assert load_data(data.config["name"], **data.config["options"]).sha256 == data.sha256
     for options, sentence in (
-        ({}, "needs file=, a .npy file or a folder of them: -D file=x.npy"),
+        ({}, "needs a .npy file or a folder of them: file='x.npy'"),
         ({"file": "none.npy"}, "expected the path of a .npy or .npz file or of a folder of .npy files, got 'none.npy'"),
         ({"file": str(tmp_path / "x.npy"), "observation": "reel"}, "unknown observation 'reel': did you mean 'real'"),
     ):

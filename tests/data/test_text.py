@@ -175,7 +175,7 @@ def test_documents_may_have_files_of_their_own_for_every_split(files: Path) -> N
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({}, "needs file="),
+        ({}, "needs the .npz or lda-c file of word counts: file="),
         ({"file": "nowhere.npz"}, "file must name a file, got 'nowhere.npz', where there is none"),
         ({"file": "counts.npz", "vocabulary": "nowhere.txt"}, "vocabulary must name a file"),
         ({"file": "counts.npz", "vocabulary": "two.txt"}, "counts.npz must be word counts in compressed sparse rows"),

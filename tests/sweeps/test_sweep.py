@@ -160,7 +160,7 @@ def test_a_run_whose_folder_was_taken_away_is_trained_again() -> None:
         ({"grid": {"lr": (1e-3,)}}, "was begun with grid"),
         ({"grid": {"M.latent_dim": (2,)}, "model_options": {}}, "was begun with grid"),
         ({"objective": "iwelbo"}, "was begun with objective = 'elbo'"),
-        ({"resume": False}, "s holds a sweep already: add --resume"),
+        ({"resume": False}, "s holds a sweep already: add resume=True"),
         ({"seeds": 2, "seed": 1}, "was begun with seed = 0"),
     ],
     ids=str,
