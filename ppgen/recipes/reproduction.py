@@ -25,7 +25,7 @@ class Reproduction:
     >>> one = quick.diagnosis.model_copy(update={"questions": ["importance"]})
     >>> found = reproduce(quick.model_copy(update={"training": {"steps": 2, "eager": True}, "diagnosis": one}))
     >>> found.lines[0]
-    'log_likelihood: here -27... (before: -22.56 ± 0.21)'
+    'log_likelihood: here -27... (before: -22.56 ± 0.21, -22.56 ± 0.21)'
     """
 
     recipe: Recipe
