@@ -120,8 +120,14 @@ class Diagnosis(Brief):
         return [(found.status, found.title, _text(found.number), found.limit, found.meaning) for found in self.findings]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able dict of the fields, the verdict and its sentence; numbers that are not finite are None."""
-        return {"verdict": self.verdict, "sentence": self.sentence, **to_document(self)}
+        """A JSON-able dict of the fields, the verdict and its sentence; numbers that are not finite are None.
+
+        ``not_asked`` is in it only where a diagnosis was stopped.
+        """
+        fields = to_document(self)
+        if not self.not_asked:
+            del fields["not_asked"]
+        return {"verdict": self.verdict, "sentence": self.sentence, **fields}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Diagnosis:

@@ -60,7 +60,7 @@ def runner_of(program: Program, batch: Batch, num_particles: int, together: bool
 def untouched(program: Program, *inner: Messenger) -> Iterator[None]:
     """A run that leaves nothing behind: no gradients, parameters, random numbers or batch statistics."""
     still = kept_buffers(program.model, program.guide)
-    with still, torch.random.fork_rng(), torch.no_grad(), isolated(), poutine.block(), ExitStack() as stack:
+    with still, torch.random.fork_rng(), torch.no_grad(), poutine.block(), isolated(), ExitStack() as stack:
         for handler in inner:
             stack.enter_context(handler)
         yield

@@ -79,6 +79,7 @@ def check_compiled_step(pair: Pair, batch: Batch) -> None:
     objective = AnyBound(num_particles=2)
     learner, player = Learner(pair, objective.parameters(pair, batch)), objective.players()[0]
     owned, others = learner.arguments(player)
+    batch = tuple(part.contiguous() if torch.is_tensor(part) else part for part in batch)  # as other rows of it are
     step = player_step(learner, objective, player)
     gradients, _, _, buffers = _seeded(step, (owned, others, {}, {}, batch))
     try:

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from ppgen.models import VAE
-from ppgen.pairs.looking import looking, seeded
+from ppgen.pairs.looking import looked_at, looking, seeded
+from tests.doubles import Line
+from tests.doubles import data as line_data
 from tests.tiny import tiny_pair
 
 
@@ -46,3 +48,12 @@ def test_a_seed_gives_the_same_numbers_again() -> None:
         with seeded(7):
             found.append(torch.rand(3))
     assert torch.equal(*found)
+
+
+def test_a_look_leaves_a_frozen_parameter_frozen() -> None:
+    """Pyro's store, where a parameter is put that no handler answers for, would make it trainable."""
+    pair = Line()
+    pair.slope.requires_grad_(False)
+    looked_at(pair, (line_data(4),))
+    assert not pair.slope.requires_grad
+    assert pair.shift.requires_grad

@@ -48,6 +48,15 @@ _NUMBERS = 2**25
 
 _LEAST = 0.05
 
+_AGAIN = (
+    "The decoder does not make again what the latents hold: look at the reconstructions; train longer, take a "
+    "likelihood that fits the data, or a larger decoder."
+)
+_ANOTHER = (
+    "The model does not make such data: look at the quantities that differ; take a likelihood that fits the data, or "
+    "let it depend on more of what is given with them. Held-out data may differ from the training data, too."
+)
+
 
 def _features(x: Tensor) -> Tensor:
     """Sets of data (S, B, ...) as rows of features, (S, B, D)."""
@@ -172,11 +181,7 @@ def posterior_predictive(case: Case) -> Finding[Checks] | None:
     """Data made again from their own latents. None for a pair that infers none, or whose model is no sampler."""
     if not case.pair.has_density:
         return None
-    advice = (
-        "The decoder does not make again what the latents hold: look at the reconstructions; train longer, take a "
-        "likelihood that fits the data, or a larger decoder."
-    )
-    return _finding(case, "posterior", advice)
+    return _finding(case, "posterior", _AGAIN if case.local_latents else _ANOTHER)
 
 
 @asks("Does the model make new data like the data?")
