@@ -22,7 +22,7 @@ from ppgen.files.writing import write_all
 from ppgen.pages.elements import name_of
 from ppgen.pages.numbers import number
 from ppgen.registry import MODELS
-from ppgen.runs.config import read_config
+from ppgen.runs.config import CONFIG, read_config
 from ppgen.runs.directory import DIAGNOSIS, EVALUATION, METRICS
 from ppgen.training.metrics import read_metrics, score
 from ppgen.training.options import TrainingOptions
@@ -45,18 +45,22 @@ def write_card(folder: Path) -> None:
     """Write the card of the run in ``folder``, or write it anew between its markers.
 
     Raises:
-        UsageError: there is no run, or its record was edited; the card cannot be written.
+        UsageError: the run's configuration or record was edited; the card cannot be written.
     """
     if files := with_card(folder):
         write_all(files, then=go_on())
 
 
 def with_card(folder: Path, found: Evaluation | Diagnosis | None = None) -> dict[Path, bytes]:
-    """The card as a file to be written, with what was found just now; none beside a ``README.md`` of somebody's own.
+    """The card as a file to be written, with what was found just now.
+
+    There is none beside a ``README.md`` of somebody's own, nor in a folder that no training wrote.
 
     Raises:
-        UsageError: there is no run, or its record was edited.
+        UsageError: the run's configuration or record was edited.
     """
+    if not (folder / CONFIG).is_file():
+        return {}
     file, made = folder / CARD, f"{_BEGIN}\n{card(folder, found)}{_END}"
     text = read_bytes(file, _MEND).decode(errors="replace") if file.is_file() else _HEAD + made + "\n"
     return {file: _CARD.sub(lambda _: made, text, count=1).encode()} if _CARD.search(text) else {}

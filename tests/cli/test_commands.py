@@ -117,7 +117,7 @@ def test_train_evaluate_sample_report_is_one_path(capsys: pytest.CaptureFixture[
     assert held_out == "data 'digits': 1,297 to train, 200 held out for valid, 300 held out for test."
     assert trained_to.startswith("r: validation bound -")
     assert trained.out.endswith("nats after 3 steps; next: ppgen evaluate r\n")
-    expected = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "snapshots.safetensors"}
+    expected = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "snapshots.safetensors", "README.md"}
     assert expected == set(files(tmp_path / "r"))
 
     given = run(capsys, "evaluate", "r", "--particles", "5", "--json")
