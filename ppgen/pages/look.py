@@ -209,7 +209,7 @@ class Panels(Look):
 
     def pairs(self, x: Tensor, mean: Tensor, alt: str, caption: str) -> Figure:
         both = {f"datum {i}": [Vectors(x[[i]], 1, marker="o"), Vectors(mean[[i]])] for i in range(len(x))}
-        return self._figure(both, alt, f"{caption} With points: the data.")
+        return self._figure(both, alt, f"{caption} Marked by larger points: the data.")
 
     def each(self, data: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
         return self._figure({name: [Vectors(x[None])] for name, x in data.items()}, alt, caption)
