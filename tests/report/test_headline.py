@@ -60,7 +60,13 @@ def test_the_verdict_stands_beside_the_number_with_what_is_not_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "SECTIONS", [])
-    warned = found("importance", {}) | {"title": "Well?", "number": 0.6, "threshold": 0.52, "quantity": "k-hat"}
+    warned = found("importance", {}) | {
+        "title": "Well?",
+        "number": 0.6,
+        "threshold": 0.52,
+        "direction": "at most",
+        "quantity": "k-hat",
+    }
     run = diagnosed(tmp_path, found("gaps", {}) | {"status": "good", "title": "Small?"}, warned)
     header = Page(report.render(run)).text
     assert "2 questions: 1 good, 1 in part" in header
