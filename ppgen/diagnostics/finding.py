@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal
 
-from pydantic import BeforeValidator, WrapSerializer, WrapValidator
+from pydantic import BeforeValidator, Field, WrapSerializer, WrapValidator
 from typing_extensions import TypeVar
 
 from ppgen.pages.numbers import apart
@@ -16,8 +16,11 @@ __all__ = ["Direction", "Finding", "KHat", "LogWeight", "Real", "Status"]
 Status = Literal["good", "warn", "bad", "unknown"]
 """``unknown``: the question arises for such a pair, and could not be answered; the meaning says why."""
 
-Direction = Literal["at most", "at least"]
-"""On which side of the threshold a number is good."""
+Direction = Literal["at most", "at least", ""]
+"""On which side of the threshold a number is good; empty: it was not said, as by earlier versions."""
+
+_Given = Field(exclude_if=lambda value: not value)
+"""Of a field that JSON has only where it is set."""
 
 
 def _if_none(number: float) -> BeforeValidator:
@@ -56,9 +59,9 @@ class Finding(Generic[D]):
     status: Status
     number: float | None = None
     threshold: float | None = None
-    direction: Direction = "at most"
-    quantity: str = ""
-    unit: str = ""
+    direction: Annotated[Direction, _Given] = ""
+    quantity: Annotated[str, _Given] = ""
+    unit: Annotated[str, _Given] = ""
     source: str = ""
     meaning: str = ""
     advice: str = ""
@@ -72,10 +75,12 @@ class Finding(Generic[D]):
     def held(self) -> str:
         """The number and what it was held against, in words; empty where there is no number.
 
-        >>> Finding(status="good", number=0.6, threshold=0.667, quantity="k-hat").held
+        >>> Finding(status="good", number=0.6, threshold=0.667, direction="at most", quantity="k-hat").held
         'k-hat 0.6, at most 0.67'
-        >>> Finding(status="warn", number=1.013, threshold=1.01, quantity="R-hat").held
+        >>> Finding(status="warn", number=1.013, threshold=1.01, direction="at most", quantity="R-hat").held
         'R-hat 1.013, at most 1.01'
+        >>> Finding(status="warn", number=0.3, threshold=0.2, unit="nats").held
+        '0.3 nats, held against 0.2 nats'
         """
         if self.number is None:
             return ""
@@ -88,4 +93,4 @@ class Finding(Generic[D]):
         """The threshold with its direction and unit; empty where there is none."""
         if self.threshold is None:
             return ""
-        return " ".join(filter(None, (self.direction, apart(self.threshold, self.number), self.unit)))
+        return " ".join(filter(None, (self.direction or "held against", apart(self.threshold, self.number), self.unit)))

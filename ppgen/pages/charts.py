@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from ppgen.pages.numbers import short
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -163,7 +165,7 @@ def plot_curves(curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: b
 def plot_sorted(groups: Sequence[tuple[str, Sequence[float]]], threshold: float, *, of: str, y_label: str) -> Chart:
     """The numbers of each group in order, against the percent of them all, with the threshold they are held against."""
     curves = [Curve(label, np.linspace(0, 100, len(y) + 1)[1:].tolist(), sorted(y)) for label, y in groups]
-    limit = Curve("threshold", [0, 100], [threshold] * 2)
+    limit = Curve(f"threshold {short(threshold, 2)}", [0, 100], [threshold] * 2)
     return plot_curves([*curves, limit], x_label=f"percent of the {of}", y_label=y_label)
 
 

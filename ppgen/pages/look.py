@@ -219,7 +219,7 @@ class Panels(Look):
             f"datum {i}": [_vectors(self.data, x[[i]], 1, marker="o"), _vectors(self.data, mean[[i]])]
             for i in range(len(x))
         }
-        return self._figure(both, alt, f"{caption} With points: the data.")
+        return self._figure(both, alt, f"{caption} Marked by larger points: the data.")
 
     def each(self, data: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
         return self._figure({name: [_vectors(self.data, x[None])] for name, x in data.items()}, alt, caption)

@@ -309,6 +309,8 @@ def test_a_run_keeps_its_diagnosis_and_the_report_shows_it(run: ppgen.Run) -> No
     assert "Is the guide to be believed?" in page
     for one in found.findings:
         assert escape(one.title) in page
+        assert escape(one.held) in page
+        assert one.limit.startswith(("at most ", "at least "))
     for title in ("Importance weights", "Units of the latents", "Aggregated posterior"):
         assert f"{title}</h2>" in page
 

@@ -112,6 +112,7 @@ def aggregate(case: Case) -> Finding[Moments | Surgery] | None:
         status=status,
         number=share,
         threshold=_SHARE,
+        direction="at most",
         quantity="share of the KL",
         source="Hoffman and Johnson 2016, ELBO surgery; the tenth is ours",
         meaning=f"share of the KL that is spent on an aggregated posterior unlike the prior: of {found.kl:.2f} nats "

@@ -136,6 +136,7 @@ def calibration(case: Case) -> Finding[Calibration] | None:
         status=status,
         number=number,
         threshold=least,
+        direction="at most",
         quantity="error of a probability",
         source=_SOURCE,
         meaning=f"error beyond noise in the probability of an interval, {_in_words(worst)}; "

@@ -181,6 +181,7 @@ def leave_one_out(case: Case) -> Finding[LeftOut] | None:
         status=status,
         number=number,
         threshold=limit,
+        direction="at most",
         quantity="k-hat",
         source="Vehtari, Gelman and Gabry 2017; threshold of Vehtari et al. 2024",
         meaning=f"Pareto k-hat of leaving a datum out that 95% of {size} training data stay below, {_DRAWS} draws of "

@@ -96,6 +96,7 @@ def gaps(case: Case) -> Finding[Gaps] | None:
         status=status,
         number=number,
         threshold=_SMALL,
+        direction="at most",
         unit="nats",
         source=_SOURCE,
         meaning=f"nats that the guide leaves of log p(x), over {num_rows(batch)} {case.split} data: "

@@ -173,6 +173,7 @@ def global_importance(case: Case) -> Finding[AllData] | None:
         status=status,
         number=k,
         threshold=threshold,
+        direction="at most",
         quantity="k-hat",
         source=_SOURCE,
         meaning=f"Pareto k-hat of {num_draws:,} draws of {', '.join(case.global_latents)} ({weights.num_latents:,} "

@@ -89,6 +89,7 @@ def importance(case: Case) -> Finding[Weights | NotFinite] | None:
         status=status,
         number=number,
         threshold=threshold,
+        direction="at most",
         quantity="k-hat",
         source=_SOURCE,
         meaning=f"Pareto k-hat that {_SHARE:.0%} of {len(k):,} {case.split} data stay below, by K = "

@@ -84,7 +84,16 @@ def _wrong(case: Case, value: Mapping[str, float]) -> Iterator[tuple[Finding, st
             _UNLIKE,
         )
     if nearness is not None and nearness > _COPIES:
-        yield Finding(status="warn", quantity="nearness to training data", number=nearness, threshold=_COPIES), _COPIED
+        yield (
+            Finding(
+                status="warn",
+                quantity="nearness to training data",
+                number=nearness,
+                threshold=_COPIES,
+                direction="at most",
+            ),
+            _COPIED,
+        )
 
 
 def _p_value(status: Status, value: float) -> Finding:

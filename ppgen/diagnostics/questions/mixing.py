@@ -80,6 +80,7 @@ def mixing(case: Case) -> Finding[Mixing] | None:
         status=status,
         number=r_hat,
         threshold=_THRESHOLD,
+        direction="at most",
         quantity="R-hat",
         source=f"Vehtari et al. 2021: R-hat below {_THRESHOLD} and {_LEAST_DRAWS} effective draws",
         meaning=f"R-hat of the free energy over the last {_SWEEPS // 2:,} sweeps of {_CHAINS} chains from the base "

@@ -152,6 +152,7 @@ def reference(case: Case) -> Finding[Sampled | Enumerated] | None:
         status=status,
         number=number,
         threshold=_THRESHOLD,
+        direction="at most",
         quantity="error of a probability",
         source=_SOURCE,
         meaning=f"error beyond noise in the probability of an interval that {_SHARE:.0%} of the marginals of "

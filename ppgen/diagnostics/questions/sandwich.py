@@ -76,6 +76,7 @@ def sandwich(case: Case) -> Finding[Sandwich] | None:
         status="warn" if wide or low else "good",
         number=details.width,
         threshold=_NARROW,
+        direction="at most",
         unit="nats",
         source=_SOURCE,
         meaning=f"nats between an upper and a lower bound on log p(x), over {made} simulated data ({budget.num_powers} "
