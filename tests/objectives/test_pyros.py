@@ -133,7 +133,7 @@ def test_what_gives_several_losses_has_no_bound_and_trains() -> None:
             "JitTrace_ELBO keeps the parameters of its first step, and would train none",
         ),
     ],
-    ids=str,
+    ids=["a class of Pyro's", "a class", "a number", "a name", "a name of Pyro's", "a traced one"],
 )
 def test_what_is_no_objective_is_refused_in_a_sentence(objective: Any, sentence: str) -> None:
     with pytest.raises(ppgen.UsageError, match=sentence):
