@@ -84,7 +84,7 @@ class NCE(Criterion):
     def _gains(self, pair: EnergyPair, v: Tensor) -> Tensor:
         """log p~(v) - log p_0(v), (B,)."""
         with torch.no_grad():
-            base = pair.log_tempered(v, 0.0) - pair.base_log_z()
+            base = pair.log_tempered(v, v.new_zeros(())) - pair.base_log_z()
         return -pair.free_energy(v) - base
 
     def _look(self, program: Program, batch: Batch) -> None:

@@ -40,7 +40,7 @@ from ppgen.distributions.joint_bernoulli import JointBernoulli
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
-from ppgen.registry import register_model
+from ppgen.registry import Recommended, register_model
 
 __all__ = ["Boltzmann"]
 
@@ -65,6 +65,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://doi.org/10.1207/s15516709cog0901_7",
     tags=("energy-based", "discrete"),
     tiny=_tiny,
+    recommended=Recommended("pseudolikelihood", training={"lr": 0.01}),
 )
 class Boltzmann(EnergyPair):
     """Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary.

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ppgen.arguments import one_of
 from ppgen.errors import UsageError, shown
-from ppgen.factory import model_class
 from ppgen.logging import LOGGERS, make_loggers
 from ppgen.training.callbacks import Callback, as_callbacks
+from ppgen.user_code import file_and_name, module_of
 
 __all__ = ["CallbackFiles", "Log", "WithProgress", "watching"]
 
@@ -48,9 +49,13 @@ def watching(files: Sequence[str] | None, log: str | None) -> tuple[Callback, ..
 
 
 def _from_file(name: str) -> Callback:
-    if ".py:" not in name:
+    place = file_and_name(name)
+    if place is None:
         raise UsageError(f"--callback expects path/to/file.py:name, got {shown(name)}.")
-    found: Any = model_class(name)
+    file, thing = place
+    has = vars(module_of(file))
+    one_of(f"{file} has no", thing, [each for each in has if not each.startswith("_")])
+    found: Any = has[thing]
     if isinstance(found, type) and issubclass(found, Callback):
         try:
             found = found()

@@ -53,7 +53,7 @@ class NegativePhase(EnergyObjective):
         pair, v = self.seen(program, batch)
         with torch.no_grad():
             negative, state, metrics = self.negative(pair, v, state)
-        data, model = pair.free_energy(v).mean(), -pair.log_tempered(negative, 1.0).mean()
+        data, model = pair.free_energy(v).mean(), -pair.log_tempered(negative, negative.new_ones(())).mean()
         gap, num_data = data - model, float(pair.data_size or len(v))
         return Outcome(gap * num_data, num_data, {"free_energy": data, "energy_gap": gap, **metrics}, state)
 

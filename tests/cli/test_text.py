@@ -82,7 +82,7 @@ def test_a_file_of_ones_own_is_trained_on_and_named_in_the_run(capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([*VAE, "documents"], "needs file="),
+        ([*VAE, "documents"], "-D file=counts.npz"),
         ([*RBM, "bars", "-M", "visible=bernoulli"], "a bernoulli layer needs binary data, and data 'bars' are counts"),
         ([*RBM, "bars", "-M", "length=0"], "length must be"),
         ([*RBM, "digits", "-M", "length=10"], "length is that of documents"),

@@ -247,7 +247,7 @@ def test_answers_that_cannot_be_written_as_they_come_are_not_lost(
     def full(*given: object, **options: object) -> None:
         raise UsageError("the disk is full.")
 
-    monkeypatch.setattr("ppgen.runs.run.write_whole", full)
+    monkeypatch.setattr("ppgen.runs.run.write_all", full)
     options = ["--num-data", "20", "--particles", "200", "--ask", "importance", "--ask", "collapse"]
     assert main(["diagnose", str(run.directory), *options]) == 2
     said = capsys.readouterr()

@@ -243,7 +243,7 @@ def test_every_number_stands_in_the_evaluation_with_its_direction() -> None:
         found.to_json()
     )
     meanings = {measure.name: measure.meaning for measure in found.measures}
-    assert "no bound; 1 documents of one word left out" in meanings["perplexity"]
+    assert "no bound; 1 document of one word left out" in meanings["perplexity"]
     assert "above the model's perplexity" in meanings["bound_perplexity"]
 
 
