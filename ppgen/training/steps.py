@@ -198,7 +198,6 @@ def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., 
         "fallback_random": True,
         "cpp.vec_isa_ok": True,  # the processor's own word: 5 s less of trial builds
         "cpp_wrapper": _on_cpu(inputs),
-        "cpp.dynamic_threads": torch.get_num_threads() > 1,  # as many as torch may take when it is called
     }
     with _silent_inductor(), by_the_cache():
         run: Callable[..., Sequence[Tensor]] = compile_graph(graph, list(inputs), options=options)
