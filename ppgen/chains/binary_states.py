@@ -32,7 +32,7 @@ def binary_states(num_units: int, like: Tensor, chunk: int = 2**14) -> Iterator[
     """Every state of ``num_units`` binary units, in parts of shape (S, num_units), S at most ``chunk``."""
     places = torch.arange(num_units, device=like.device)
     for numbers in torch.arange(2**num_units, device=like.device).split(chunk):
-        yield (numbers[:, None] >> places & 1).to(like.dtype)
+        yield (torch.bitwise_right_shift(numbers[:, None], places) & 1).to(like.dtype)
 
 
 def as_power(base: int, exponent: int) -> str:

@@ -44,13 +44,13 @@ class JointBernoulli(TorchDistribution):
         with torch.no_grad():
             below = self.logits.softmax(-1).cumsum(-1)[..., :-1].expand(*sample_shape, *self.batch_shape, -1)
             number = (torch.rand_like(below[..., :1]) >= below).sum(-1, keepdim=True)
-            return (number >> self._places() & 1).to(self.logits.dtype)
+            return (torch.bitwise_right_shift(number, self._places()) & 1).to(self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """(..., H) -> (...,), in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        number = (value.long() << self._places()).sum(-1, keepdim=True)
+        number = (value.long() * 2 ** self._places()).sum(-1, keepdim=True)
         shape = torch.broadcast_shapes(number.shape[:-1], self.logits.shape[:-1])
         log_p = self.logits.log_softmax(-1).expand(*shape, -1)
         return log_p.gather(-1, number.expand(*shape, 1)).squeeze(-1)
@@ -60,4 +60,4 @@ class JointBernoulli(TorchDistribution):
 
     def _states(self) -> Tensor:
         numbers = torch.arange(self.logits.shape[-1], device=self.logits.device)[:, None]
-        return (numbers >> self._places() & 1).to(self.logits.dtype)
+        return (torch.bitwise_right_shift(numbers, self._places()) & 1).to(self.logits.dtype)
