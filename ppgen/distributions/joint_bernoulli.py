@@ -50,7 +50,7 @@ class JointBernoulli(TorchDistribution):
         """(..., H) -> (...,), in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        number = (value.long() * 2 ** self._places()).sum(-1, keepdim=True)
+        number = torch.bitwise_left_shift(value.long(), self._places()).sum(-1, keepdim=True)
         shape = torch.broadcast_shapes(number.shape[:-1], self.logits.shape[:-1])
         log_p = self.logits.log_softmax(-1).expand(*shape, -1)
         return log_p.gather(-1, number.expand(*shape, 1)).squeeze(-1)
