@@ -33,9 +33,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, pad, softplus
 
 from ppgen.arguments import Positive
-from ppgen.chains.binary_states import binary_states, check_states
 from ppgen.chains.gibbs import gibbs_sweep
 from ppgen.data import DataSpec
+from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.distributions.joint_bernoulli import JointBernoulli
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
 from ppgen.pairs.energy import EnergyPair

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ppgen.arguments import Count
-from ppgen.chains.binary_states import binary_states, check_states
 from ppgen.data import DataSpec
+from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution, constraints
+from pyro.distributions import Categorical, TorchDistribution, constraints
 from torch import Tensor
+
+from ppgen.distributions.binary_states import binary_states
 
 __all__ = ["JointBernoulli"]
 
@@ -15,7 +17,7 @@ class JointBernoulli(TorchDistribution):
     """H bits with p(h) = softmax(logits)[number of h], the number being sum_j h_j 2^j.
 
     Args:
-        logits: (..., 2^H), finite.
+        logits: (..., 2^H), finite; H at most 14.
 
     >>> h = JointBernoulli(torch.tensor([0.0, 0.0, 0.0, 100.0])).sample()  # the state with number 3
     >>> h
@@ -26,7 +28,7 @@ class JointBernoulli(TorchDistribution):
     support = constraints.independent(constraints.boolean, 1)
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
-        self.logits = logits
+        self.logits, self._number = logits, Categorical(logits=logits, validate_args=False)
         bits = int(logits.shape[-1]).bit_length() - 1
         super().__init__(logits.shape[:-1], torch.Size((bits,)), validate_args=validate_args)
 
@@ -42,22 +44,17 @@ class JointBernoulli(TorchDistribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws, sample_shape + (..., H)."""
         with torch.no_grad():
-            below = self.logits.softmax(-1).cumsum(-1)[..., :-1].expand(*sample_shape, *self.batch_shape, -1)
-            number = (torch.rand_like(below[..., :1]) >= below).sum(-1, keepdim=True)
-            return (torch.bitwise_right_shift(number, self._places()) & 1).to(self.logits.dtype)
+            return self._states()[self._number.sample(torch.Size(sample_shape))]
 
     def log_prob(self, value: Tensor) -> Tensor:
         """(..., H) -> (...,), in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        number = torch.bitwise_left_shift(value.long(), self._places()).sum(-1, keepdim=True)
-        shape = torch.broadcast_shapes(number.shape[:-1], self.logits.shape[:-1])
-        log_p = self.logits.log_softmax(-1).expand(*shape, -1)
-        return log_p.gather(-1, number.expand(*shape, 1)).squeeze(-1)
-
-    def _places(self) -> Tensor:
-        return torch.arange(self.event_shape[0], device=self.logits.device)
+        places = torch.arange(self.event_shape[0], device=value.device)
+        log_p: Tensor = self._number.log_prob(torch.bitwise_left_shift(value.long(), places).sum(-1))
+        return log_p
 
     def _states(self) -> Tensor:
-        numbers = torch.arange(self.logits.shape[-1], device=self.logits.device)[:, None]
-        return (torch.bitwise_right_shift(numbers, self._places()) & 1).to(self.logits.dtype)
+        """All states by their numbers, (2^H, H)."""
+        (states,) = binary_states(self.event_shape[0], self.logits)
+        return states

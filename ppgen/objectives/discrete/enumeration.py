@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ppgen.chains.binary_states import as_power
+from ppgen.distributions.binary_states import as_power
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.bounds import Reduction
 from ppgen.pairs.discrete_families import family_of
