@@ -125,6 +125,32 @@ def test_denoising_is_at_its_least_where_the_model_is_the_noisy_datum() -> None:
     torch.testing.assert_close(loss, torch.zeros_like(loss))
 
 
+def test_denoising_has_the_value_that_normal_densities_give() -> None:
+    """Of N(m, s^2) the score is -(x - m) / s^2, so that a datum's mean loss is a function of m, s and the noise."""
+    torch.manual_seed(4)
+    pair, m, s, scale, v = RBM(DataSpec("real", 1, "real"), hidden=2).double(), 0.4, 0.8, 0.5, 1.3
+    with torch.no_grad():
+        pair.weight.zero_()
+        pair.visible_bias.fill_(m)
+        pair.layer.log_scale.fill_(math.log(s))  # type: ignore[operator]
+    x = torch.full((100_000, 1), v, dtype=torch.float64)
+    draws = each(DenoisingScoreMatching(scale=scale), pair, x).detach()
+    expected = 0.5 * ((scale * (v - m) / s**2) ** 2 + (1 - scale**2 / s**2) ** 2)
+    assert float(draws.mean()) == pytest.approx(expected, abs=5 * float(draws.std()) / math.sqrt(len(draws)))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_nce_of_a_model_that_is_its_own_noise_tells_data_by_their_share_alone(n: int) -> None:
+    """log(1 + n) of a datum, and log(1 + 1 / n) of each of the n draws of noise."""
+    pair = bernoulli().pair
+    with torch.no_grad():
+        pair.weight.zero_()
+        pair.hidden_bias.zero_()
+        pair.visible_bias.copy_(pair.base_bias)
+    found = each(NCE(num_noise=n), pair, torch.ones(2, 4, dtype=torch.float64)).detach()
+    torch.testing.assert_close(found, torch.full_like(found, math.log(1 + n) + n * math.log(1 + 1 / n)))
+
+
 def test_the_gradient_of_nce_vanishes_at_the_truth_its_log_z_included(machine: Machine) -> None:
     torch.manual_seed(2)
     pair, objective = machine.pair, NCE(num_noise=2)
