@@ -27,6 +27,7 @@ from ppgen.recipes.reading import read_settings
 from ppgen.runs.job import Job
 from ppgen.runs.run import CONFIG, Run
 from ppgen.runs.settings import Settings
+from ppgen.user_code import file_and_name
 
 __all__ = ["train"]
 
@@ -89,7 +90,7 @@ def train(
     if run.directory is not None:  # another rank has it
         print(f"{run.data}.")
         named = (("--model", job.model), ("--data", job.data))
-        print(_summary(run, "".join(f" {flag} {name}" for flag, name in named if ".py:" in name)))
+        print(_summary(run, "".join(f" {flag} {name}" for flag, name in named if file_and_name(name))))
 
 
 def _name(job: Job) -> str:

@@ -30,7 +30,7 @@ from ppgen.data.disk_files import on_disk
 from ppgen.data.disk_rows import DiskRows
 from ppgen.data.given import as_dataset
 from ppgen.data.linear_gaussian import LinearGaussianTruth, linear_gaussian_truth
-from ppgen.data.load import load_data, loader_options, named_loader
+from ppgen.data.load import load_data, named_loader
 from ppgen.data.scaling import Scaling
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec, Observation
@@ -61,7 +61,6 @@ __all__ = [
     "linear_gaussian",
     "linear_gaussian_truth",
     "load_data",
-    "loader_options",
     "mixtures",
     "mnist",
     "named_loader",

@@ -17,7 +17,7 @@ from ppgen.errors import UsageError, shown, within_memory
 from ppgen.registry import DATA, Spec
 from ppgen.user_code import file_and_name
 
-__all__ = ["load_data", "loader_options", "named_loader"]
+__all__ = ["load_data", "named_loader"]
 
 _READERS = {".csv": "table", ".npz": "table", ".npy": "arrays"}
 """The data set that reads a file, by the file's suffix."""
@@ -73,11 +73,6 @@ def named_loader(name: str) -> tuple[Spec, dict[str, Any]]:
     return DATA["documents" if counts else _READERS[path.suffix]], {"file": name}
 
 
-def loader_options(spec: Spec) -> dict[str, Any]:
-    """The options that a loader takes, each with its default."""
-    return spec.options
-
-
 def _reader_of_folder(folder: Path) -> str:
     if any(folder.glob("*.npy")):
         return "arrays"
@@ -97,10 +92,10 @@ def _check_call(spec: Spec, options: dict[str, Any]) -> None:
 
 
 def _complete(spec: Spec, options: dict[str, Any]) -> dict[str, Any]:
-    known = loader_options(spec)
+    known = spec.options
     for option in options:
         if option == "labels" and "labels" not in known:
-            labelled = [other.name for other in DATA.values() if "labels" in loader_options(other)]
+            labelled = [other.name for other in DATA.values() if "labels" in other.options]
             raise UsageError(f"data set {shown(spec.name)} has no labels: those that have are {', '.join(labelled)}.")
     check_names(f"data set {shown(spec.name)}", spec.cls, options)
     return known | options

@@ -10,6 +10,7 @@ from ppgen.arguments import check_fields
 from ppgen.errors import UsageError, shown
 from ppgen.runs.job import Job
 from ppgen.training.options import over
+from ppgen.user_code import file_and_name
 
 __all__ = ["Settings"]
 
@@ -53,7 +54,7 @@ class Settings:
         found: dict[str, Any] = {}
         for part, flag in _PARTS.items():
             own, other = getattr(self, part), getattr(base, part)
-            if own is None and ".py:" in (other or ""):
+            if own is None and file_and_name(other or "") is not None:
                 raise UsageError(
                     f"the file names the {part} {shown(other)}, and a Python file is run only if you name it yourself: "
                     f"give it on the line too ({flag})."
