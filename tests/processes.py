@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,9 +18,24 @@ import torch
 
 from ppgen.cli import main
 
-__all__ = ["FORK", "command_line", "started"]
+__all__ = ["FORK", "carried", "command_line", "started"]
 
 FORK = multiprocessing.get_context("fork")
+
+
+def carried(value: Any) -> Any:
+    """A value as it comes out of the pipe that two processes share.
+
+    Raises:
+        Exception: what the pipe's other end raised: it cannot be sent.
+    """
+    out, into = multiprocessing.Pipe(duplex=False)
+    with ThreadPoolExecutor(1) as sender:
+        sent = sender.submit(into.send, value)
+        while not out.poll(0.01):
+            if sent.done():
+                sent.result()
+        return out.recv()
 
 
 @contextmanager

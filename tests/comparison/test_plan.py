@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -22,6 +21,7 @@ from ppgen.inference import ELBO, IWELBO
 from ppgen.machine.workers import Answer, Here, answered
 from ppgen.pages.charts import STYLES, Curve, plot_curves
 from ppgen.training.options import TrainingOptions
+from tests.processes import carried
 
 CONFIG: dict[str, Any] = {
     "kind": "comparison",
@@ -105,16 +105,12 @@ def test_objectives_are_text_in_python_as_on_the_command_line() -> None:
     assert named({"mine": "iwelbo(num_particles=3)"}) == {"mine": IWELBO(num_particles=3)}
 
 
-def _carried(value: Any) -> Any:
-    return pickle.loads(pickle.dumps(value))
-
-
 class Packed(Here):
     """Another process in all but its memory: what is given and what comes back goes through bytes."""
 
     def submit(self, function: Callable[..., Any], *given: Any) -> Future[Answer]:
         future: Future[Answer] = Future()
-        future.set_result(_carried(answered(*_carried((function, *given)))))
+        future.set_result(carried(answered(*carried((function, *given)))))
         return future
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import torch
 from ppgen.errors import DivergedError, LostWorkerError, UsageError
 from ppgen.machine.engines import engine_of
 from ppgen.machine.workers import Answer, Engine, Here, Processes, answered, check_portable, each
+from tests.processes import carried
 
 
 def work(what: Any) -> Any:
@@ -43,7 +43,7 @@ def work(what: Any) -> Any:
 
 
 def answer_to(what: Any) -> Answer:
-    found: Answer = pickle.loads(pickle.dumps(answered(work, what)))
+    found: Answer = carried(answered(work, what))
     return found
 
 
