@@ -75,7 +75,7 @@ BRIEF = {
     "check": ["check", "linear_gaussian", "--data", "linear_gaussian", "--batch-size", "3"],
     "recipes": ["recipes"],
     "reproduce": ["reproduce", "mine.toml", "--short"],
-    "push": ["push", "nowhere", "me/it"],
+    "push": ["push", "r", "me/it"],
     "pull": ["pull", "me/it"],
 }
 """Every command with little to do, some on a run ``r``."""

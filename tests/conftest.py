@@ -39,11 +39,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_configure() -> None:
     """Let ``PPGEN_DATA`` name the data folder beside the repository where it exists and nobody named one.
 
+    No test reaches a hub of models on the network, where somebody may be logged in.
     Where there is no accelerator, a seed is given to the CPU alone: for one that may come, ``torch.manual_seed`` writes
     down the whole stack of the test, three times, in 5 ms.
     """
     if not torch.accelerator.is_available():
         torch.manual_seed = torch.default_generator.manual_seed
+    os.environ["HF_HUB_OFFLINE"] = "1"
     beside = ROOT.parent / "shared" / "data"
     if beside.is_dir():
         os.environ.setdefault("PPGEN_DATA", str(beside))

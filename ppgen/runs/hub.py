@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ppgen.errors import UsageError, first_sentence, shown
 from ppgen.files.writing import claimed, write_all
-from ppgen.runs.card import CARD, write_card
+from ppgen.runs.card import CARD, with_card
 from ppgen.runs.config import read_config
 from ppgen.runs.directory import FILES as WRITTEN
 from ppgen.runs.directory import claim_directory
@@ -45,16 +46,17 @@ def push(run: Run | str | Path, repo_id: str, *, private: bool = False) -> str:
     if folder is None:
         raise UsageError("this run has no directory to push: fit with out=...")
     read_config(folder)
-    write_card(folder)
-    from huggingface_hub import HfApi
+    files: dict[Path, Any] = {folder / name: folder / name for name in FILES if (folder / name).is_file()}
+    card = with_card(folder)
+    from huggingface_hub import CommitOperationAdd, HfApi
 
     with _told(f"cannot push {folder} to {shown(repo_id)}"):
         hub = HfApi(library_name="ppgen")
         name = hub.create_repo(_name(repo_id), private=private or None, exist_ok=True).repo_id
-        message = f"{folder.name}, by ppgen"
-        return str(
-            hub.upload_folder(repo_id=name, folder_path=folder, allow_patterns=list(FILES), commit_message=message)
-        )
+        added = [CommitOperationAdd(file.name, content) for file, content in {**files, **card}.items()]
+        address = str(hub.create_commit(name, added, commit_message=f"{folder.name}, by ppgen"))
+    write_all(card)  # last: what the hub refuses changes nothing here
+    return address
 
 
 def pull(repo_id: str, out: str | Path) -> Path:

@@ -32,20 +32,7 @@ from tests.processes import command_line, started
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    *(
-        "list",
-        "train",
-        "evaluate",
-        "sample",
-        "embed",
-        "compare",
-        "sweep",
-        "diagnose",
-        "check",
-        "report",
-        "push",
-        "pull",
-    ),
+    *("list", "train", "evaluate", "sample", "embed", "compare", "sweep", "diagnose", "check", "report"),
     *("recipes", "reproduce", "push", "pull"),
 )
 

@@ -118,11 +118,14 @@ def test_a_worker_of_a_cluster_that_is_killed_loses_its_job_and_no_other() -> No
 
 
 SCRIPT = """
+import signal
+
 from ppgen.machine.engines import engine_of
 from ppgen.machine.workers import each
 from tests.machine.test_workers import work
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background, it is ignored
     with engine_of("local", 2) as engine:
         for job, answer in each(engine, work, ["where", "sleep"]):
             print(answer.result, flush=True)

@@ -122,6 +122,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         address = f"http://127.0.0.1:{server.server_port}"
         _Handler.here = Hub(address)
         monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.HUGGINGFACE_CO_URL_HOME.rstrip("/"), address)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -193,6 +194,16 @@ def test_a_folder_that_is_no_run_is_not_pushed(site: Hub, tmp_path: Path) -> Non
     with pytest.raises(ppgen.UsageError, match=r"found no config.json"):
         hub.push(tmp_path, "me/vae")
     assert site.repositories == {}
+
+
+def test_what_the_hub_refuses_leaves_the_run_as_it_was(a_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (a_run / "README.md").unlink()
+    before = {file.name: file.read_bytes() for file in a_run.iterdir()}
+    with pytest.raises(ppgen.UsageError, match="cannot push"):
+        hub.push(a_run, "me/vae")
+    assert {file.name: file.read_bytes() for file in a_run.iterdir()} == before
 
 
 def test_the_extra_is_named_where_the_library_is_missing(a_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
