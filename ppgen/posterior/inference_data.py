@@ -101,7 +101,8 @@ def write_posterior(pair: Any, batch: Batch, path: str | Path, **options: Any) -
     """
     target, pair = Path(path), as_pair(pair)
     if options.get("num_samples") is None:
-        options["num_samples"] = max(1, min(_SAMPLES, _FILE // numbers_of_a_draw(pair, brought_to(pair, batch))))
+        numbers = max(1, numbers_of_a_draw(pair, brought_to(pair, batch)))  # of weights alone, where nothing is drawn
+        options["num_samples"] = max(1, min(_SAMPLES, _FILE // numbers))
     write_whole(target, netcdf(to_inference_data(pair, batch, **options)))
     return target
 

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,6 +186,20 @@ def test_a_fully_visible_machine_learns_the_correlations_of_its_data() -> None:
     pair.double()
     moments = states.T @ (probabilities(pair)[:, None] * states)
     torch.testing.assert_close(moments, (x.T @ x / len(x)).double(), rtol=0, atol=0.05)
+
+
+def test_a_fully_visible_machine_goes_the_whole_way(tmp_path: Path) -> None:
+    """It has no latents: ArviZ's file holds its weights alone."""
+    torch.manual_seed(6)
+    x = torch.rand(60, VISIBLE).round()
+    data = ppgen.dataset_from(x)
+    run = ppgen.fit(Boltzmann(data.spec), data, "pseudolikelihood", steps=20, seed=0, eager=True, out=tmp_path / "run")
+    found = run.evaluate(log_z=ppgen.log_z(run.pair, exact=True))
+    assert found.method == "enumerated"
+    assert run.diagnose(questions=["mixing"], num_data=6)["mixing"].status != "unknown"
+    assert ppgen.load(tmp_path / "run", data=data).diagnosis is not None
+    assert (tmp_path / "run" / "posterior.nc").exists()
+    assert run.report().exists()
 
 
 def test_data_that_are_not_binary_are_refused() -> None:
