@@ -154,6 +154,9 @@ class Boltzmann(EnergyPair):
         entropy = binary_cross_entropy(m, m, reduction="none").sum(-1)
         return -(own + (m * logits).sum(-1) + self._among_hidden(m)) - entropy
 
+    def filters(self) -> Tensor | None:
+        return self._weights()[: self.layer.num_features, self._split].detach() if self.hidden else None
+
     def state_at(self, v: Tensor) -> Tensor:
         """v beside a draw of the guide's h."""
         if not self.hidden:

@@ -115,6 +115,9 @@ class RBM(EnergyPair):
         logits, own = self._terms(v)
         return -own - softplus(logits).sum(-1)
 
+    def filters(self) -> Tensor | None:
+        return self.weight.detach() if self.layer.num_units == self.layer.num_features else None
+
     def flip_gains(self, v: Tensor, features: Tensor) -> Tensor:
         """As the base's, by how each flip moves the hidden units' logits: M B H terms and no product of matrices."""
         sign = (1 - 2 * v[:, features].T).unsqueeze(-1)  # (M, B, 1)

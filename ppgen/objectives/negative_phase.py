@@ -40,6 +40,8 @@ class NegativePhase(EnergyObjective):
     what must persist; 3. register it.
     """
 
+    measures_fit = False
+
     num_steps: Scheduled[Count]
 
     @abstractmethod

@@ -155,6 +155,8 @@ class Objective(pyro.infer.ELBO, ABC):
     anything is trained in one process."""
     why_eager: ClassVar[str] = ""
     """Why its steps cannot be compiled; empty: they can."""
+    measures_fit: ClassVar[bool] = True
+    """Whether its loss falls as the pair comes nearer to the data; not that of a negative phase."""
     unit: ClassVar[str] = "nats"
     """Of the loss; empty for a number without one."""
     max_plate_nesting = float("inf")

@@ -112,6 +112,10 @@ class EnergyPair(Pair):
         flipped[torch.arange(len(features), device=v.device), :, features] = 1 - v[:, features].T
         return self.free_energy(flipped) - self.free_energy(v)
 
+    def filters(self) -> Tensor | None:
+        """The weight of each feature to each hidden unit, (D, H), for a page to picture; None: there is none."""
+        return None
+
     def check_observation(self, needed: str | None, needed_by: str) -> None:
         """Whether a datum is of the kind that an objective is for; None: of any.
 

@@ -109,9 +109,5 @@ def filters(run: Run) -> Iterator[Figure]:
 
 
 def _weights(run: Run) -> Tensor | None:
-    """The energy-based pair's matrix of a weight for each feature and hidden unit, (D, H), if it has one."""
-    weight = getattr(run.pair, "weight", None)
-    features = run.data.spec.num_features
-    if not _is_energy(run) or not isinstance(weight, Tensor) or weight.dim() != 2 or len(weight) != features:
-        return None
-    return weight.detach()
+    """What an energy-based pair calls its filters, (D, H), if it has any."""
+    return energy_pair(run.pair, "a picture of filters").filters() if _is_energy(run) else None

@@ -36,16 +36,22 @@ def training(run: Run) -> Section | None:
         each = (_of_player(run, name, validated=name == players[0]) for name in players)
         figures = tuple(figure for figures in each for figure in figures)
         return Section("Training", f"{text} {_GAME.format(players[0])}", figures, group="Fit")
-    if run.objective.needs_energy:
-        figures = (*_values(run, "free_energy", "free energy, nats per datum"), _progress(run, "steps"))
-        return Section("Training", f"{text} {_NEGATIVE_PHASE}", figures, group="Fit")
-    return Section("Training", text, tuple(_progress(run, unit) for unit in ("steps", "seconds")), group="Fit")
+    progress = tuple(_progress(run, unit) for unit in ("steps", "seconds"))
+    if not run.objective.needs_energy:
+        return Section("Training", text, progress, group="Fit")
+    energies = tuple(_values(run, "free_energy", "free energy, nats per datum"))
+    if run.objective.measures_fit:
+        return Section("Training", f"{text} {_ENERGIES}", (*progress, *energies), group="Fit")
+    return Section("Training", f"{text} {_ENERGIES} {_NEGATIVE_PHASE}", (*energies, progress[0]), group="Fit")
 
 
-_NEGATIVE_PHASE = (
+_ENERGIES = (
     "Free energies are known up to log Z, which moves while the pair trains: what tells is how far validation data lie "
-    "above training data, which is overfitting. The loss, the free energy of data less that of chains, is no measure "
-    "of fit: it is near zero whenever the two have the same energy."
+    "above training data, which is overfitting."
+)
+_NEGATIVE_PHASE = (
+    "The loss, the free energy of data less that of chains, is no measure of fit: it is near zero whenever the two "
+    "have the same energy."
 )
 
 _GAME = (

@@ -17,8 +17,9 @@ __all__ = ["check_amortised", "check_patience", "is_comparable"]
 
 
 def is_comparable(objective: Objective, report: Mapping[str, float]) -> bool:
-    """Whether a validation has a number that falls as training goes well: a bound, or the loss of a single player."""
-    return "bound" in report or len(objective.players()) == 1
+    """Whether a validation has a number that falls as training goes well: a bound, or the loss of a single player that
+    measures the fit."""
+    return "bound" in report or (objective.measures_fit and len(objective.players()) == 1)
 
 
 def check_patience(objective: Objective, data: Dataset, report: Mapping[str, float]) -> None:
@@ -28,9 +29,11 @@ def check_patience(objective: Objective, data: Dataset, report: Mapping[str, flo
         UsageError: one of them is missing.
     """
     if not is_comparable(objective, report):
+        several = "the loss of one of its players, which rises when the other gains"
+        what = several if len(objective.players()) > 1 else "a loss that is no measure of fit"
         raise UsageError(
-            f"patience waits for validation to improve, and {type(objective).__name__} validates the loss of "
-            "one of its players, which rises when the other gains: leave patience out."
+            f"patience waits for validation to improve, and {type(objective).__name__} validates {what}: leave "
+            "patience out."
         )
     if not any(part.valid for part in data.parts):
         raise UsageError(

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from ppgen.data import load_data, loader_options
+from ppgen.data import load_data
 from ppgen.errors import UsageError
 from ppgen.registry import DATA
 
-LABELLED = [name for name, spec in DATA.items() if "labels" in loader_options(spec)]
+LABELLED = [name for name, spec in DATA.items() if "labels" in spec.options]
 
 
 def test_load_data_suggests_the_nearest_name() -> None:

@@ -13,7 +13,7 @@ import torch
 import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.inference import ELBO, IWELBO, MMD, PCD, NonSaturating
-from ppgen.models import VAE
+from ppgen.models import VAE, Boltzmann
 from ppgen.pages.numbers import number
 from ppgen.report import page as report
 from ppgen.report.training import training
@@ -118,3 +118,17 @@ def test_seconds_of_training_are_without_those_of_compiling(monkeypatch: pytest.
     monkeypatch.setattr(record, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
     run = ppgen.fit(Push(data.spec), data, MMD(), steps=1, batch_size=8)
     assert 0 < run.metrics[-1]["seconds"] < 100
+
+
+def test_a_criterion_of_energies_is_told_as_a_fit_and_a_negative_phase_is_not() -> None:
+    data = ppgen.dataset_from(torch.rand(40, 3).round())
+    said = {}
+    for objective in ("pseudolikelihood", "pcd"):
+        run = ppgen.fit(Boltzmann(data.spec), data, objective, steps=2, eager=True)
+        section = training(run)
+        assert section is not None
+        said[objective] = section.text
+        assert "Filters" not in Page(report.render(run)).text  # no hidden units
+    assert "no measure of fit" in said["pcd"]
+    assert "no measure of fit" not in said["pseudolikelihood"]
+    assert all("Free energies are known up to log Z" in text for text in said.values())

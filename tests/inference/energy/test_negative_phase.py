@@ -281,3 +281,13 @@ def test_chains_of_counts_are_handed_on_in_the_layout_they_came_in() -> None:
     run = ppgen.fit(RBM(data.spec, 3), data, PCD(num_chains=4), steps=2, eager=True)
     assert run.chains is not None
     assert run.chains.stride() == (5, 1)
+
+
+def test_its_loss_is_no_measure_to_stop_by(tmp_path: Path) -> None:
+    pair = RBM(DataSpec("bits", 4, "binary"), hidden=2)
+    data = dataset_from(torch.rand(40, 4).round())
+    with pytest.raises(UsageError, match="PCD validates a loss that is no measure of fit"):
+        ppgen.fit(pair, data, PCD(), steps=3, patience=2, eager=True)
+    ppgen.fit(pair, data, PCD(num_chains=5), steps=3, validate_every=1, eager=True, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="kept no best parameters"):
+        ppgen.load(tmp_path / "run", data=data, which="best")
