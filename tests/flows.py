@@ -134,3 +134,34 @@ class FlowLikelihood(Pair):
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
             pyro.sample("z", dist.Normal(self.encoder(x), 1.0).to_event(1))
+
+
+def flow_data(rows: int = 60) -> Tensor:
+    """(rows, WIDTH), always the same."""
+    return torch.randn(rows, WIDTH, generator=torch.Generator().manual_seed(5))
+
+
+class OwnPrior(Pair):
+    """The guide is the posterior: both are one flow of one normal, and x is independent of z."""
+
+    def __init__(self, name: str, *, shared: bool) -> None:
+        super().__init__()
+        self.flow = flow(name)
+        self.prior = self.flow if shared else flow(name)
+        self.loc = nn.Parameter(torch.tensor([0.3, -0.2, 0.5]))
+        self.prior_loc = nn.Parameter(self.loc.detach().clone())
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            base = dist.Normal(self.prior_loc, 1.0).to_event(1)
+            pyro.sample("z", dist.TransformedDistribution(base, [self.prior]))
+            pyro.sample("x", dist.Normal(torch.zeros_like(x), 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.TransformedDistribution(dist.Normal(self.loc, 1.0).to_event(1), [self.flow]))
+
+
+def site_of(fn: Any, value: Tensor) -> dict[str, Any]:
+    """A site ``z`` as Pyro's traces have it."""
+    return {"name": "z", "fn": fn, "value": value, "args": (), "kwargs": {}}
