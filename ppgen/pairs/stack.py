@@ -7,17 +7,17 @@ data by the machines that have learnt already (Hinton, Osindero and Teh 2006).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ppgen.errors import UsageError
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import Batch
 
-__all__ = ["Stack", "stack_of"]
+__all__ = ["Directed", "Stack", "stack_of"]
 
 
 class Stack(ABC):
@@ -45,6 +45,22 @@ class Stack(ABC):
 
     def settle(self, number: int) -> None:  # noqa: B027  # most have nothing to do
         """What the pair does once machine ``number`` has learnt: copies what is not tied, starts the next from it."""
+
+
+class Directed(Stack):
+    """A stack whose lower layers are directed: recognised upwards by the guide, dreamt downwards from the top."""
+
+    @abstractmethod
+    def ascend(self, batch: Batch) -> dict[str, Tensor]:
+        """A draw of the guide's latents at a batch, by site, (B, ...) each, without gradient."""
+
+    @abstractmethod
+    def state_of(self, latents: Mapping[str, Tensor]) -> Tensor:
+        """Of latents, the state of a chain on top, (B, S)."""
+
+    @abstractmethod
+    def descend(self, s: Tensor) -> tuple[Batch, dict[str, Tensor]]:
+        """A draw of the model below states of chains, (M, S): data, and the latents that they came from."""
 
 
 def stack_of(model: Callable[..., Any] | nn.Module, needed_by: str) -> Stack:
