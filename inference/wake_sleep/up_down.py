@@ -20,17 +20,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.errors import UsageError
 from ppgen.objectives.energies import EnergyObjective
 from ppgen.objectives.objective import Outcome, Scheduled, State
-from ppgen.pairs.parameters import owner
-from ppgen.pairs.stack import Directed
+from ppgen.pairs.stack import directed_layers
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.registry import register_objective
 
@@ -60,6 +58,7 @@ class UpDown(EnergyObjective):
     """
 
     measures_fit = False
+    needs_layers = True
     shards: ClassVar[Mapping[str, int]] = {"chains": 0}
 
     num_steps: Scheduled[Count] = 1
@@ -68,7 +67,7 @@ class UpDown(EnergyObjective):
     def initial_state(self, program: Program, batch: Batch) -> State:
         if self.num_chains is None:
             return {}
-        pair = _directed(program)
+        pair = directed_layers(program.model, type(self).__name__)
         states = pair.state_of(pair.ascend(batch))
         return {"chains": states[torch.randint(len(states), (self.num_chains,), device=states.device)]}
 
@@ -77,7 +76,7 @@ class UpDown(EnergyObjective):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         pair, v = self.seen(program, batch)
-        directed = _directed(program)
+        directed = directed_layers(program.model, type(self).__name__)
         recognised = directed.ascend(batch)
         awake = run_particles(program, batch, 1, _one(recognised))
         states = state.get("chains", directed.state_of(recognised))
@@ -90,25 +89,6 @@ class UpDown(EnergyObjective):
         num_data = float(pair.data_size or len(v))
         metrics = {"free_energy": (awake.log_q - awake.log_p).mean(), "dreams": sleep}
         return Outcome(loss * num_data, num_data, metrics, {"chains": states} if "chains" in state else {})
-
-    def _look(self, program: Program, batch: Batch) -> None:
-        super()._look(program, batch)
-        _directed(program)
-
-
-def _directed(program: Program) -> Directed:
-    """The pair as what is recognised and dreamt.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    pair: Any = owner(program.model)
-    if not isinstance(pair, Directed):
-        raise UsageError(
-            f"UpDown needs directed layers below an energy-based machine, got {type(pair).__name__}: choose another "
-            "objective, or a model such as 'dbn'."
-        )
-    return pair
 
 
 def _one(latents: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pyro
 import pyro.distributions as dist
@@ -32,11 +32,12 @@ import torch
 from annotated_types import MaxLen, MinLen
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
-from ppgen.layers.visibles import draw_binary
+from ppgen.layers.visibles import VisibleLayer, draw_binary
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
@@ -69,7 +70,7 @@ class DBN(Directed, EnergyPair):
     """Deep belief net. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
-        h_1 .. h_{L-1}: (H_l,), in {0, 1}, in the plate ``data``
+        h_1: (H_1,), in {0, 1}, in the plate ``data``; likewise h_2 .. h_{L-1}
         energy: (), a factor, in the plate ``data``: log p~(v, h) but for what the sites of h say
 
     Parameters: ``visible_bias``, and for l = 1 .. L ``weight_l`` (H_{l-1}, H_l) and ``hidden_bias_l`` (H_l,), those of
@@ -91,6 +92,7 @@ class DBN(Directed, EnergyPair):
     """
 
     exact_guide = False
+    weight_1: Tensor
 
     def __init__(
         self, spec: DataSpec, hidden: Annotated[tuple[Count, ...], MinLen(2), MaxLen(9)] = (500, 2000)
@@ -99,6 +101,7 @@ class DBN(Directed, EnergyPair):
         self.hidden, self.observation = hidden, spec.observation
         specs = [spec, *(DataSpec(f"layer {number}", size, "binary") for number, size in enumerate(hidden[:-1], 1))]
         machines: list[Any] = [MODELS["rbm"].cls(below, size) for below, size in zip(specs, hidden, strict=True)]
+        self.layer: VisibleLayer = machines[0].layer
         self.visible_bias = machines[0].visible_bias
         for number, machine in enumerate(machines, start=1):
             above = machines[number].visible_bias if machine is not machines[-1] else machine.hidden_bias
@@ -113,22 +116,18 @@ class DBN(Directed, EnergyPair):
     def prepare(self, *batch: Tensor) -> None:
         """Check the batch, as Pyro's distributions do theirs: while its validation is on."""
         if is_validation_enabled():
-            self.bottom.layer.check(batch[0])
+            self.layer.check(batch[0])
 
     @property
-    def bottom(self) -> Any:
-        """The machine of v and h_1; in the model, p(v | h_1)."""
-        return self.machines[0]
-
-    @property
-    def top(self) -> Any:
+    def top(self) -> EnergyPair:
         """The machine of h_{L-1} and h_L, an RBM."""
-        return self.machines[-1]
+        machine: Any = self.machines[-1]
+        return cast(EnergyPair, machine)
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
             size = self.hidden[-2]
-            free = torch.zeros_like(self.top.visible_bias)
+            free = torch.zeros_like(getattr(self, f"hidden_bias_{len(self.hidden) - 1}"))
             h = pyro.sample(self._names[-1], dist.Bernoulli(logits=free).to_event(1))  # (K, B, H_{L-1})
             energy = size * math.log(2) - self.top.free_energy(h)
             for name, logits in self._downwards():
@@ -137,7 +136,7 @@ class DBN(Directed, EnergyPair):
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
-            h = self.bottom.layer.statistics(x)
+            h = self.layer.statistics(x)
             for number, name in enumerate(self._names, start=1):
                 h = pyro.sample(name, dist.Bernoulli(logits=self._recognised(number, h)).to_event(1))  # (K, B, H_l)
 
@@ -150,7 +149,7 @@ class DBN(Directed, EnergyPair):
         return -self._log_joint(v, dict(zip(self._names, split, strict=True))).logsumexp(0)
 
     def filters(self) -> Tensor | None:
-        return self.bottom.filters()
+        return self.weight_1.detach() if self.layer.num_units == self.layer.num_features else None
 
     @property
     def has_own_state(self) -> bool:
@@ -160,7 +159,8 @@ class DBN(Directed, EnergyPair):
         return self.state_of(self.ascend((v,)))
 
     def visible(self, s: Tensor) -> Tensor:
-        return self.descend(s)[0][0]
+        found: Tensor = self.descend(s)[0][0]
+        return found
 
     def sweep(self, s: Tensor) -> Tensor:
         return self.top.sweep(s)
@@ -182,7 +182,7 @@ class DBN(Directed, EnergyPair):
 
     @torch.no_grad()
     def ascend(self, batch: Batch) -> dict[str, Tensor]:
-        h, found = self.bottom.layer.statistics(batch[0]), {}
+        h, found = self.layer.statistics(batch[0]), {}
         for number, name in enumerate(self._names, start=1):
             found[name] = h = draw_binary(self._recognised(number, h))
         return found
@@ -195,15 +195,14 @@ class DBN(Directed, EnergyPair):
         h, found = s, {self._names[-1]: s}
         for name, logits in self._downwards():
             found[name] = h = draw_binary(logits(h))
-        layer = self.bottom.layer
-        eta = self.visible_bias + h @ self.bottom.weight.T
-        return (layer.sample(eta, layer.usual_size(eta)),), found
+        eta = self.visible_bias + h @ self.weight_1.T  # (M, visible)
+        return (self.layer.sample(eta, self.layer.usual_size(eta)),), found
 
     @torch.no_grad()
     def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
         h = batch[0]
         for below in range(1, number + 1):
-            logits = self._recognised(below, self.bottom.layer.statistics(h) if below == 1 else h)
+            logits = self._recognised(below, self.layer.statistics(h) if below == 1 else h)
             h = draw_binary(logits) if sample else logits.sigmoid()
         return (h,)
 
@@ -228,28 +227,33 @@ class DBN(Directed, EnergyPair):
 
     def _log_visible(self, v: Tensor, h: Tensor) -> Tensor:
         """log p(v | h_1), (...,)."""
-        layer = self.bottom.layer
-        eta = self.visible_bias + h @ self.bottom.weight.T  # (..., visible)
-        own = (layer.statistics(v) * eta).sum(-1) + layer.log_measure(v)
-        return own - layer.log_normaliser(eta, layer.size(v))
+        eta = self.visible_bias + h @ self.weight_1.T  # (..., visible)
+        own = (self.layer.statistics(v) * eta).sum(-1) + self.layer.log_measure(v)
+        found: Tensor = own - self.layer.log_normaliser(eta, self.layer.size(v))
+        return found
 
     def _log_joint(self, v: Tensor, latents: Mapping[str, Tensor]) -> Tensor:
         """log p~(v, h_1 .. h_{L-1}), (...,)."""
         h = latents[self._names[-1]]
         total = -self.top.free_energy(h)
         for name, logits in self._downwards():
-            total = total + dist.Bernoulli(logits=logits(h), validate_args=False).log_prob(latents[name]).sum(-1)
+            total = total + _log_bernoulli(logits(h), latents[name])
             h = latents[name]
         return total + self._log_visible(v, h)
 
     def _log_q(self, v: Tensor, latents: Mapping[str, Tensor]) -> Tensor:
         """log q(h_1 .. h_{L-1} | v), (...,)."""
-        h, total = self.bottom.layer.statistics(v), v.new_zeros(v.shape[:-1])
+        h, total = self.layer.statistics(v), v.new_zeros(v.shape[:-1])
         for number, name in enumerate(self._names, start=1):
             logits = self._recognised(number, h)
             h = latents[name]
-            total = total + dist.Bernoulli(logits=logits, validate_args=False).log_prob(h).sum(-1)
+            total = total + _log_bernoulli(logits, h)
         return total
+
+
+def _log_bernoulli(logits: Tensor, h: Tensor) -> Tensor:
+    """log Bernoulli(h | sigmoid(logits)), summed over units: (..., H) -> (...,)."""
+    return (h * logits - softplus(logits)).sum(-1)
 
 
 class _Logits:
@@ -259,4 +263,5 @@ class _Logits:
         self.weight, self.bias = getattr(pair, f"weight_{number + 1}"), getattr(pair, f"hidden_bias_{number}")
 
     def __call__(self, above: Tensor) -> Tensor:
-        return self.bias + above @ self.weight.T
+        found: Tensor = self.bias + above @ self.weight.T
+        return found
