@@ -98,7 +98,7 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_bits(x: Any, tmp_path: P
     trained(x, tmp_path / "whole", objective=ppgen.make_objective(OBJECTIVE, shares=(2, 1)))
     stopped = {"objective": ppgen.make_objective(OBJECTIVE, shares=(2, 1)), "callbacks": [StopAt(step)]}
     run = trained(x, tmp_path / "cut", **stopped)
-    assert (run.stage is run.objective) is False
+    assert run.stage is not run.objective
     loaded = ppgen.load(tmp_path / "cut", data=x)
     assert str(loaded.stage) == str(run.stage)
     trained(x, tmp_path / "cut", objective=stopped["objective"], resume=True)
