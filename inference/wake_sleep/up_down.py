@@ -75,7 +75,7 @@ class UpDown(EnergyObjective):
         return state.get("chains")
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        pair, v = self.seen(program, batch)
+        pair = self.seen(program, batch)[0]
         directed = directed_layers(program.model, type(self).__name__)
         recognised = directed.ascend(batch)
         awake = run_particles(program, batch, 1, _one(recognised))
@@ -86,7 +86,7 @@ class UpDown(EnergyObjective):
         asleep = run_particles(program, data, 1, _one(latents))
         wake, sleep = awake.log_p.mean(), asleep.log_q.mean()
         loss = -wake + pair.log_tempered(states, states.new_ones(())).mean() - sleep
-        num_data = float(pair.data_size or len(v))
+        num_data = float(pair.data_size or len(batch[0]))
         metrics = {"free_energy": (awake.log_q - awake.log_p).mean(), "dreams": sleep}
         return Outcome(loss * num_data, num_data, metrics, {"chains": states} if "chains" in state else {})
 
