@@ -68,7 +68,7 @@ class UpDown(EnergyObjective):
         if self.num_chains is None:
             return {}
         pair = directed_layers(program.model, type(self).__name__)
-        states = pair.state_of(pair.ascend(batch))
+        states = pair.state_of(pair.ascend(batch), batch)
         return {"chains": states[torch.randint(len(states), (self.num_chains,), device=states.device)]}
 
     def chains(self, state: State) -> Tensor | None:
@@ -79,7 +79,7 @@ class UpDown(EnergyObjective):
         directed = directed_layers(program.model, type(self).__name__)
         recognised = directed.ascend(batch)
         awake = run_particles(program, batch, 1, _one(recognised))
-        states = state.get("chains", directed.state_of(recognised))
+        states = state.get("chains", directed.state_of(recognised, batch))
         for _ in range(self.num_steps):  # type: ignore[arg-type]  # schedules are numbers by now
             states = pair.sweep(states)
         data, latents = directed.descend(states)

@@ -14,7 +14,13 @@ the machine on top; from there v is drawn downwards.
 
     F(v) = -log sum_{h_1 .. h_{L-1}} exp log p~(v, h_1 .. h_{L-1})        (nats)
 
-is summed over up to 2^12 states; beyond, ``free_energy`` is a draw of its bound, log q(h | v) - log p~(v, h), h ~ q.
+With labels y the machine on top has h_{L-1} and the one-hot of y as its visible units, and
+
+    p(y | x) = softmax_y(-F_L(m, y)),      m: the means that the guide passes upwards,
+
+is that of the machine on top at means: an approximation of p(y | x), good where the guide is sure.
+
+F is summed over up to 2^12 states; beyond, ``free_energy`` is a draw of its bound, log q(h | v) - log p~(v, h), h ~ q.
 
 Reference: A Fast Learning Algorithm for Deep Belief Nets, Hinton, Osindero and Teh, 2006. The bound and log Z by AIS:
 On the Quantitative Analysis of Deep Belief Networks, Salakhutdinov and Murray, 2008.
@@ -37,6 +43,7 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
+from ppgen.layers.labels import classes_of, with_one_hot
 from ppgen.layers.visibles import VisibleLayer, draw_binary
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
@@ -67,7 +74,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     recommended=Recommended("greedy, up_down", training={"epochs": 40, "batch_size": 100}),
 )
 class DBN(Directed, EnergyPair):
-    """Deep belief net. One batch is ``(x,)``, x of shape (B, D).
+    """Deep belief net. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
 
     Sites:
         h_1: (H_1,), in {0, 1}, in the plate ``data``; likewise h_2 .. h_{L-1}
@@ -75,15 +82,17 @@ class DBN(Directed, EnergyPair):
 
     Parameters: ``visible_bias``, and for l = 1 .. L ``weight_l`` (H_{l-1}, H_l) and ``hidden_bias_l`` (H_l,), those of
     the model; for l < L ``recognition_weight_l`` (H_{l-1}, H_l) and ``recognition_bias_l`` (H_l,), those of the guide.
+    With labels also ``label_weight`` (C, H_L) and ``label_bias`` (C,).
     ``machines`` are the machines of neighbouring layers, whose parameters these are, but for the guide's weights, which
     are copies until ``up_down`` moves them apart.
 
     Args:
         spec: what one datum is; its mean, where known, is where ``visible_bias`` starts.
         hidden: H_1 .. H_L, from below; two to nine layers.
+        labels: whether the label is a visible unit of the machine on top, of data loaded with ``labels=True``.
 
     Raises:
-        UsageError: a size is not positive, or the data are of no kind that has a visible layer.
+        UsageError: a size is not positive, the data are of no kind that has a visible layer, or have no labels.
 
     >>> import ppgen
     >>> pair = DBN(DataSpec("bits", 4, "binary"), (3, 2))
@@ -95,18 +104,28 @@ class DBN(Directed, EnergyPair):
     weight_1: Tensor
 
     def __init__(
-        self, spec: DataSpec, hidden: Annotated[tuple[Count, ...], MinLen(2), MaxLen(9)] = (500, 2000)
+        self,
+        spec: DataSpec,
+        hidden: Annotated[tuple[Count, ...], MinLen(2), MaxLen(9)] = (500, 2000),
+        *,
+        labels: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.hidden, self.observation = hidden, spec.observation
-        specs = [spec, *(DataSpec(f"layer {number}", size, "binary") for number, size in enumerate(hidden[:-1], 1))]
-        machines: list[Any] = [MODELS["rbm"].cls(below, size) for below, size in zip(specs, hidden, strict=True)]
+        self.num_classes = classes_of(spec, "DBN with labels") if labels else None
+        kinds: list[dict[str, Any]] = [{}] * (len(hidden) - 2) + [{"num_classes": self.num_classes}]
+        layers = zip(hidden[:-1], kinds, strict=True)
+        specs = [spec, *(DataSpec("a layer of hidden units", size, "binary", **kind) for size, kind in layers)]
+        sizes = zip(specs, hidden, strict=True)
+        machines: list[Any] = [MODELS["rbm"].cls(b, size, labels=labels and b is specs[-1]) for b, size in sizes]
         self.layer: VisibleLayer = machines[0].layer
         self.visible_bias = machines[0].visible_bias
         for number, machine in enumerate(machines, start=1):
             above = machines[number].visible_bias if machine is not machines[-1] else machine.hidden_bias
             self.register_parameter(f"weight_{number}", machine.weight)
             self.register_parameter(f"hidden_bias_{number}", above)
+        if labels:
+            self.label_weight, self.label_bias = machines[-1].label_weight, machines[-1].label_bias
         for number, machine in enumerate(machines[:-1], start=1):
             self.register_parameter(f"recognition_weight_{number}", nn.Parameter(machine.weight.detach().clone()))
             self.register_parameter(f"recognition_bias_{number}", machine.hidden_bias)
@@ -117,6 +136,12 @@ class DBN(Directed, EnergyPair):
         """Check the batch, as Pyro's distributions do theirs: while its validation is on."""
         if is_validation_enabled():
             self.layer.check(batch[0])
+            self.datum(batch)
+
+    def datum(self, batch: Batch) -> Tensor:
+        if self.num_classes is None:
+            return super().datum(batch)
+        return with_one_hot(batch, self.num_classes, "DBN with labels")
 
     @property
     def top(self) -> EnergyPair:
@@ -124,29 +149,44 @@ class DBN(Directed, EnergyPair):
         machine: Any = self.machines[-1]
         return cast(EnergyPair, machine)
 
-    def model(self, x: Tensor) -> None:
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        label = self._split(self.datum((x, y)))[1]  # (B, C)
         with self.data_plate(x):
             size = self.hidden[-2]
             free = torch.zeros_like(getattr(self, f"hidden_bias_{len(self.hidden) - 1}"))
             h = pyro.sample(self._names[-1], dist.Bernoulli(logits=free).to_event(1))  # (K, B, H_{L-1})
-            energy = size * math.log(2) - self.top.free_energy(h)
+            energy = size * math.log(2) - self._top_free_energy(h, label)
             for name, logits in self._downwards():
                 h = pyro.sample(name, dist.Bernoulli(logits=logits(h)).to_event(1))  # (K, B, H_l)
             pyro.factor("energy", energy + self._log_visible(x, h))  # (K, B)
 
-    def guide(self, x: Tensor) -> None:
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):
             h = self.layer.statistics(x)
             for number, name in enumerate(self._names, start=1):
                 h = pyro.sample(name, dist.Bernoulli(logits=self._recognised(number, h)).to_event(1))  # (K, B, H_l)
 
     def free_energy(self, v: Tensor) -> Tensor:
+        x, label = self._split(v)
         if not self.free_energy_is_exact:
-            h = self.ascend((v,))
-            return self._log_q(v, h) - self._log_joint(v, h)
+            h = self.ascend((x,))
+            return self._log_q(x, h) - self._log_joint(x, h, label)
         (states,) = binary_states(sum(self.hidden[:-1]), v)  # (S, sum H_l)
         split = states.reshape(len(states), *(1,) * (v.dim() - 1), -1).split(self.hidden[:-1], -1)
-        return -self._log_joint(v, dict(zip(self._names, split, strict=True))).logsumexp(0)
+        return -self._log_joint(x, dict(zip(self._names, split, strict=True)), label).logsumexp(0)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """p(y | x) of a net with labels, (..., D) -> (..., C)."""
+        return self.label_log_probs(x).exp()
+
+    def label_log_probs(self, x: Tensor) -> Tensor:
+        """log p(y | x) of a net with labels, at the means that the guide passes upwards, (..., D) -> (..., C), nats."""
+        m = self.layer.statistics(x)
+        for number in range(1, len(self.hidden)):
+            m = self._recognised(number, m).sigmoid()
+        top: Any = self.top
+        found: Tensor = top.label_log_probs(m)
+        return found
 
     def filters(self) -> Tensor | None:
         return self.weight_1.detach() if self.layer.num_units == self.layer.num_features else None
@@ -156,7 +196,9 @@ class DBN(Directed, EnergyPair):
         return True
 
     def state_at(self, v: Tensor) -> Tensor:
-        return self.state_of(self.ascend((v,)))
+        x, label = self._split(v)
+        h = self.ascend((x,))[self._names[-1]]
+        return self.top.state_at(h if label is None else torch.cat([h, label], -1))
 
     def visible(self, s: Tensor) -> Tensor:
         found: Tensor = self.descend(s)[0][0]
@@ -187,16 +229,18 @@ class DBN(Directed, EnergyPair):
             found[name] = h = draw_binary(self._recognised(number, h))
         return found
 
-    def state_of(self, latents: Mapping[str, Tensor]) -> Tensor:
-        return latents[self._names[-1]]
+    def state_of(self, latents: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        return self.top.datum((latents[self._names[-1]], *batch[1:]))
 
     @torch.no_grad()
     def descend(self, s: Tensor) -> tuple[Batch, dict[str, Tensor]]:
-        h, found = s, {self._names[-1]: s}
+        h = self.top.visible(s)
+        found, label = {self._names[-1]: h}, s[..., h.shape[-1] :].argmax(-1) if self.num_classes else None
         for name, logits in self._downwards():
             found[name] = h = draw_binary(logits(h))
         eta = self.visible_bias + h @ self.weight_1.T  # (M, visible)
-        return (self.layer.sample(eta, self.layer.usual_size(eta)),), found
+        x = self.layer.sample(eta, self.layer.usual_size(eta))
+        return (x,) if label is None else (x, label), found
 
     @torch.no_grad()
     def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
@@ -204,7 +248,7 @@ class DBN(Directed, EnergyPair):
         for below in range(1, number + 1):
             logits = self._recognised(below, self.layer.statistics(h) if below == 1 else h)
             h = draw_binary(logits) if sample else logits.sigmoid()
-        return (h,)
+        return (h, *batch[1:]) if self.machines[number] is self.top else (h,)
 
     def settle(self, number: int) -> None:
         if number < len(self.machines) - 1:
@@ -232,10 +276,22 @@ class DBN(Directed, EnergyPair):
         found: Tensor = own - self.layer.log_normaliser(eta, self.layer.size(v))
         return found
 
-    def _log_joint(self, v: Tensor, latents: Mapping[str, Tensor]) -> Tensor:
-        """log p~(v, h_1 .. h_{L-1}), (...,)."""
+    def _split(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x, and the one-hot of its label where the datum holds it."""
+        size = self.layer.num_features
+        return v[..., :size], v[..., size:] if v.shape[-1] > size else None
+
+    def _top_free_energy(self, h: Tensor, label: Tensor | None) -> Tensor:
+        """F_L of h_{L-1}, and of its label where that is given, (...,)."""
+        if label is not None:
+            leading = torch.broadcast_shapes(h.shape[:-1], label.shape[:-1])
+            h = torch.cat([h.expand(*leading, -1), label.expand(*leading, -1)], -1)
+        return self.top.free_energy(h)
+
+    def _log_joint(self, v: Tensor, latents: Mapping[str, Tensor], label: Tensor | None = None) -> Tensor:
+        """log p~(v, h_1 .. h_{L-1}), and of the label where that is given, (...,)."""
         h = latents[self._names[-1]]
-        total = -self.top.free_energy(h)
+        total = -self._top_free_energy(h, label)
         for name, logits in self._downwards():
             total = total + _log_bernoulli(logits(h), latents[name])
             h = latents[name]

@@ -56,8 +56,8 @@ class Directed(Stack):
         """A draw of the guide's latents at a batch, by site, (B, ...) each, without gradient."""
 
     @abstractmethod
-    def state_of(self, latents: Mapping[str, Tensor]) -> Tensor:
-        """Of latents, the state of a chain on top, (B, S)."""
+    def state_of(self, latents: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Of a batch's latents, the state of a chain on top, (B, S)."""
 
     @abstractmethod
     def descend(self, s: Tensor) -> tuple[Batch, dict[str, Tensor]]:

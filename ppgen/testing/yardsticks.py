@@ -264,7 +264,7 @@ class DirectedYardstick(Yardstick, Directed, EnergyPair):
         return True
 
     def state_at(self, v: Tensor) -> Tensor:
-        return self.state_of(self.ascend((v,)))
+        return self.ascend((v,))["h"]
 
     def visible(self, s: Tensor) -> Tensor:
         found: Tensor = self.descend(s)[0][0]
@@ -277,7 +277,7 @@ class DirectedYardstick(Yardstick, Directed, EnergyPair):
     def ascend(self, batch: Batch) -> dict[str, Tensor]:
         return {"h": torch.bernoulli((self.a * batch[0] + self.b).sigmoid())}
 
-    def state_of(self, latents: Mapping[str, Tensor]) -> Tensor:
+    def state_of(self, latents: Mapping[str, Tensor], batch: Batch) -> Tensor:
         return latents["h"]
 
     @torch.no_grad()

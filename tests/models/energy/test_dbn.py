@@ -137,7 +137,40 @@ def test_the_guide_recognises_what_ascends() -> None:
         pair.guide(v)
     sites = [name for name, site in tracer.trace.nodes.items() if site["type"] == "sample" and name != "data"]
     assert sites == ["h_1", "h_2"] == list(pair.ascend((v,)))
-    assert torch.equal(pair.state_of({"h_1": v, "h_2": v[:, :2]}), v[:, :2])
+    assert torch.equal(pair.state_of({"h_1": v, "h_2": v[:, :2]}, (v,)), v[:, :2])
+
+
+def test_labels_join_the_machine_on_top() -> None:
+    torch.manual_seed(0)
+    spec = ppgen.DataSpec("bits", D, "binary", num_classes=3)
+    pair: Any = ppgen.make_pair("dbn", spec, hidden=(3, 2), labels=True).double()
+    for parameter in pair.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.8)
+    x, h, top = all_of(D), all_of(3)[:, None, None], all_of(2)[:, None, None, None]  # (2^2, 2^3, C, 2^D)
+    y = torch.eye(3, dtype=torch.float64)[:, None]
+    logits = pair.visible_bias + h @ pair.weight_1.T
+    above = ((h @ pair.weight_2 + (y @ pair.label_weight) + pair.hidden_bias_2) * top).sum(-1)
+    joint = above + h @ pair.hidden_bias_1 + y @ pair.label_bias
+    joint = joint + (x * logits - torch.nn.functional.softplus(logits)).sum(-1)
+    both = pair.datum((x, torch.ones(len(x), dtype=torch.int64)))
+    assert torch.allclose(-pair.free_energy(both), joint.logsumexp((0, 1))[1], atol=1e-12)
+    assert torch.allclose(-pair.free_energy(x), joint.logsumexp((0, 1, 2)), atol=1e-12)
+    assert torch.allclose(pair.exact_log_z(), joint.logsumexp((0, 1, 2, 3)), atol=1e-12)
+    assert torch.allclose(pair.classify(x).sum(-1), torch.ones(len(x), dtype=torch.float64))
+    states = pair.state_at(x)
+    (drawn, label), latents = pair.descend(pair.sweep(states))
+    assert (states.shape, drawn.shape, label.shape) == ((16, 6), (16, D), (16,))
+    assert latents["h_1"].shape == (16, 3)
+
+
+def test_a_net_with_labels_goes_the_whole_way() -> None:
+    data = ppgen.load_data("digits", labels=True)
+    pair = ppgen.make_pair("dbn", data.spec, hidden=(30, 40), labels=True)
+    objective = "greedy, up_down"
+    run = ppgen.fit(pair, data, objective, steps=600, batch_size=100, lr=0.02, eager=True, progress=False)
+    found = run.evaluate(particles=2, log_z=ppgen.log_z(pair, num_temperatures=100))
+    assert {measure.name: measure.value for measure in found.measures}["accuracy"] > 0.5  # by chance 0.1
+    assert run.sample(3).x.shape == (3, 64)
 
 
 def test_data_that_are_not_binary_are_told() -> None:
