@@ -25,9 +25,15 @@ def examples(page: Path) -> list[str]:
     return ["\n" * text.count("\n", 0, block.start("code")) + block["code"] for block in blocks]
 
 
+LONG = ("bayesian-regression.md",)
+"""Pages whose examples are run at length by ``make thorough``; the notebook of the same runs in its short form."""
+WITH_EXAMPLES = [page for page in PAGES if examples(page)]
+EXAMPLES = [page if page.name not in LONG else thorough([page])[0] for page in WITH_EXAMPLES]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("eager", [True, *thorough([False])], ids=lambda eager: "eager" if eager else "compiled")
-@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda value: value.name)
 def test_the_examples_of_a_page_run(page: Path, eager: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     defaults = TrainingOptions.__init__.__kwdefaults__

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.marks import thorough
+
 ROOT = Path(__file__).resolve().parents[1]
 LINKS = {"ppgen/models": "models", "ppgen/inference": "inference"}
 NOT_SOURCE = (".git", ".venv", "*.egg-info", "__pycache__", ".*_cache")
@@ -182,7 +184,7 @@ def test_the_sdist_holds_every_file_once(sdist: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["wheel", "wheel of the sdist", "wheel without links", "editable", "editable without links"]
+    "kind", ["wheel", "editable", *thorough(["wheel of the sdist", "wheel without links", "editable without links"])]
 )
 def test_an_installation_imports_every_module(wheels: dict[str, Path], kind: str, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", symlinks=True)

@@ -113,7 +113,7 @@ def test_pixels_of_a_generator_have_no_bits_per_dimension() -> None:
     assert evaluate(Push(spec), ppgen.Dataset(spec, train, valid, test), num_samples=30).bits_per_dim is None
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_training_images_as_samples_score_as_published(require_data: Callable[[str], Path]) -> None:
     """242.5 within 3: 243 in Theis et al. (2016) for true data, 242.5 +- 2.1 by another implementation."""
     require_data("train-images-idx3-ubyte.gz")

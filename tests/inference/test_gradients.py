@@ -33,6 +33,7 @@ from tests.inference.truth import (
     renyi,
     z_scores,
 )
+from tests.marks import sampled
 
 COPIES = 100_000
 MODEL, GUIDE = ("weight", "loc", "log_noise"), ("slope", "shift", "log_scale")
@@ -49,7 +50,7 @@ def test_every_objective_that_calls_its_gradient_unbiased_is_held_to_it() -> Non
     assert claimed <= {type(case.objective) for case in UNBIASED}
 
 
-@pytest.mark.parametrize("case", [*UNBIASED, *ONLY_ON_LINE], ids=str)
+@pytest.mark.parametrize("case", sampled([*UNBIASED, *ONLY_ON_LINE]), ids=str)
 def test_the_gradient_is_the_exact_one(case: Case) -> None:
     assert case.objective.unbiased_gradient
     exact = case.on_line()
@@ -60,7 +61,7 @@ def test_the_gradient_is_the_exact_one(case: Case) -> None:
         assert min(error[name] for name in block) * (CRITICAL + 2) < 0.02
 
 
-@pytest.mark.parametrize("case", UNBIASED, ids=str)
+@pytest.mark.parametrize("case", sampled(UNBIASED), ids=str)
 def test_the_gradient_is_the_exact_one_for_a_hierarchical_guide(case: Case) -> None:
     scores = z_scores(gradient_draws(case.objective, Chain(COPIES), rounds=4), case.on_chain())
     assert max(map(abs, scores.values())) < CRITICAL
@@ -79,7 +80,7 @@ WRONG_ON_LINE = [
 WRONG_ON_CHAIN = [Case(DetachedDistributions(square=True), iwelbo, 2), Case(HookedWeights(), iwelbo, 2)]
 
 
-@pytest.mark.parametrize("case", WRONG_ON_LINE, ids=str)
+@pytest.mark.parametrize("case", sampled(WRONG_ON_LINE), ids=str)
 def test_a_wrong_estimator_is_caught(case: Case) -> None:
     scores = z_scores(gradient_draws(case.objective, Line(COPIES), rounds=16), case.on_line())
     assert max(map(abs, scores.values())) > CRITICAL

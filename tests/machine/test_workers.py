@@ -19,6 +19,7 @@ import torch
 from ppgen.errors import DivergedError, LostWorkerError, UsageError
 from ppgen.machine.engines import engine_of
 from ppgen.machine.workers import Answer, Engine, Here, Processes, answered, check_portable, each
+from tests.marks import thorough
 from tests.processes import carried
 
 
@@ -106,7 +107,7 @@ def check_engine(engine: Engine) -> None:
     assert isinstance(found["diverge"].error, DivergedError)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_process_that_is_killed_loses_its_job_and_no_other() -> None:
     check_engine(engine_of("local", 2))
 
@@ -133,7 +134,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=lambda end: end.name)
+@pytest.mark.parametrize("end", [*thorough([signal.SIGINT]), signal.SIGKILL], ids=lambda end: end.name)
 def test_no_worker_outlives_its_parent(tmp_path: Path, end: signal.Signals) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -110,6 +110,7 @@ def test_an_entry_of_the_list_that_fits_no_mutant_is_an_error() -> None:
     assert stale(plan, [], only=["other.py"]) == []
 
 
+@pytest.mark.thorough
 def test_functions_are_found_though_an_earlier_group_froze_them() -> None:
     gc.freeze()
     found = functions_of(["tests/mutation/operators.py"], ROOT)["tests/mutation/operators.py"]

@@ -330,5 +330,6 @@ def test_bad_input_is_one_sentence(source: Any, batch: Any, options: dict[str, A
         to_inference_data(source, batch, **options)
 
 
+@pytest.mark.thorough
 def test_import_does_not_load_arviz(imported: tuple[set[str], set[str]]) -> None:
     assert not {"arviz", "xarray", "scipy", "pandas", "matplotlib"} & imported[0]

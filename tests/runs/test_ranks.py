@@ -268,7 +268,7 @@ def test_a_wrong_option_is_said_once(tmp_path: Path) -> None:
     assert (codes(ended), "lr" in said(ended)) == ([2, 2], True)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_torchrun_starts_the_ranks(tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "ppgen"]
     place = {**os.environ, "PYTHONPATH": str(Path(ppgen.__file__).parents[1]), "OMP_NUM_THREADS": "1"}

@@ -150,7 +150,7 @@ def test_what_a_processor_is_taken_for_is_another_machine(monkeypatch: pytest.Mo
     assert module._file() == file
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_torch_takes_the_processor_for_is_another_machine() -> None:
     code = "from ppgen.training.choices import machine; print(machine()['capability'])"
     env = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}

@@ -21,6 +21,7 @@ from ppgen.training.chunks import Chunk, Chunks, by_data
 from ppgen.training.device_books import DeviceBooks
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
+from tests.marks import thorough
 
 QUICK: dict[str, Any] = {"eager": True, "batch_size": 12, "lr": 1e-2, "validate_every": 5, "device": "cpu"}
 X = torch.randn(60, 3, generator=torch.Generator().manual_seed(7))
@@ -128,8 +129,8 @@ def test_a_pair_with_batch_statistics_is_not_taken_in_parts() -> None:
         ppgen.fit(pair, DATA, ELBO(), steps=1, chunk=4, **QUICK)
 
 
-@pytest.mark.parametrize("eager", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["eager", "compiled"])
-@pytest.mark.parametrize("later", [False, True], ids=["first step", "later step"])
+@pytest.mark.parametrize("eager", [True, *thorough([False])], ids=["eager", "compiled"])
+@pytest.mark.parametrize("later", [*thorough([False]), True], ids=["first step", "later step"])
 @pytest.mark.parametrize(("particles", "room"), [(2, 12), (5, 4)], ids=["fewer data", "fewer particles"])
 def test_what_memory_does_not_hold_at_once_is_taken_in_chunks_and_a_warning_says_so(
     particles: int, room: int, later: bool, eager: bool

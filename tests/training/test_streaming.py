@@ -192,6 +192,7 @@ print(peak(8_000), peak(64_000))
 """
 
 
+@pytest.mark.thorough
 def test_memory_is_the_same_whatever_the_size_of_the_file(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _TRAINING, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -68,7 +68,7 @@ def drawn_before(found: PosteriorChains, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("ppgen.diagnostics.questions.reference.posterior_chains", lambda *given, **more: found)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_nuts_draws_the_posterior_of_every_datum_not_a_power_of_it(found: PosteriorChains) -> None:
     """Of a pair that knows N = 1,000: the plate's scale N / B must not enter. Five Monte Carlo standard errors."""
     pair, x = line()

@@ -38,6 +38,7 @@ from tests.inference.discrete.discrete_harness import Moments, blocks_of, moment
 from tests.inference.discrete.discrete_mutants import MUTANTS, Mutant
 from tests.inference.discrete.discrete_truth import CRITICAL
 from tests.inference.truth import elbo, iwelbo
+from tests.marks import sampled
 
 BOUNDS: dict[str, tuple[Reduce, int]] = {"elbo": (elbo, 1), "iwelbo": (iwelbo, 2)}
 """Each bound by hand, and the particles that its expectation needs."""
@@ -89,7 +90,7 @@ SLOW = [
 ]
 
 
-@pytest.mark.parametrize("case", [*QUICK, *SLOW], ids=str)
+@pytest.mark.parametrize("case", [*sampled(QUICK, 3), *SLOW], ids=str)
 def test_the_gradient_is_the_exact_one_and_two_percent_would_be_seen(case: Case) -> None:
     found = seen(case)
     assert found.largest_z < CRITICAL
@@ -98,19 +99,19 @@ def test_the_gradient_is_the_exact_one_and_two_percent_would_be_seen(case: Case)
         assert found.sees(block)
 
 
-@pytest.mark.parametrize("case", GLIMPSED, ids=str)
+@pytest.mark.parametrize("case", sampled(GLIMPSED), ids=str)
 def test_the_gradient_is_the_exact_one_in_a_round_of_draws(case: Case) -> None:
     assert moments(case.objective, case.double, case.exact).largest_z < CRITICAL
 
 
 @pytest.mark.parametrize("factor", [-1.0, 0.98, 1.02, 2.0])
-@pytest.mark.parametrize("case", [*QUICK, *SLOW], ids=str)
+@pytest.mark.parametrize("case", [*sampled(QUICK, 3), *SLOW], ids=str)
 def test_an_estimator_with_a_wrong_factor_in_one_block_is_caught(case: Case, factor: float) -> None:
     for block in blocks_of(case.double).values():
         assert abs(seen(case).times(factor, block).z_of(block)) > CRITICAL
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+@pytest.mark.parametrize("mutant", sampled(MUTANTS), ids=str)
 def test_an_estimator_with_a_mistake_is_caught_and_without_it_is_not(
     mutant: Mutant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +127,9 @@ def bounds_for_discrete_latents() -> list[Any]:
     return [objective for objective in tiny if objective.needs_discrete and objective.is_bound]
 
 
-@pytest.mark.parametrize("objective", bounds_for_discrete_latents(), ids=lambda objective: type(objective).__name__)
+@pytest.mark.parametrize(
+    "objective", sampled(bounds_for_discrete_latents()), ids=lambda objective: type(objective).__name__
+)
 def test_the_value_has_the_expectation_of_the_bound_whatever_its_gradient(objective: Any) -> None:
     """The mean of 20 losses of 1,000 data each; |t| < 6.5 at 19 degrees of freedom: a false alarm in 300,000."""
     for double in (pair for pair in SEEN if takes(objective, pair)):
