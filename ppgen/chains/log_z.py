@@ -8,13 +8,23 @@ p~_b, 0 = b_0 < b_1 < ... < b_T = 1. Each of M chains starts at a draw of the ba
 The mean of w over chains is an unbiased estimate of Z / Z_0, so by Jensen's inequality the logarithm reported here is
 below log Z in expectation, and a log-likelihood that it is subtracted from errs upward; the error shrinks with T.
 
+The other way round, from states of the model down to the base, the mean of the weights w' is an unbiased estimate of
+Z_0 / Z: log Z_0 - log mean w' is above log Z in expectation, if the states are draws of the model. The two are a
+*sandwich*. By Markov's inequality either is wrong by more than t nats with probability exp(-t) at most. The states are
+where long chains stand: what they have not found in so many sweeps lowers the upper side.
+
+The rungs of ``"adaptive"`` are laid out by a pilot run: along the path the spread of log w grows by the standard
+deviation s(b) of d log p~_b / db at each b, and the sum of variances over a given number of rungs is least where their
+density is proportional to s(b) (Gelman and Meng 1998, section 4).
+
 Annealed importance sampling. Radford M. Neal, 2001.
 On the quantitative analysis of deep belief networks. Ruslan Salakhutdinov and Iain Murray, 2008.
+Accurate and conservative estimates of MRF log-likelihood using reverse annealing. Burda, Grosse, Salakhutdinov, 2015.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -30,12 +40,18 @@ from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.reductions import effective_sample_size, log_mean_exp, standard_error
 
-__all__ = ["LogZ", "Spacing", "log_z", "temperatures"]
+__all__ = ["LogZ", "Spacing", "adapted", "log_z", "temperatures"]
 
-Spacing = Literal["piecewise", "linear"]
+Spacing = Literal["piecewise", "linear", "adaptive"]
 
 _SHARES, _KNOTS = (0.0, 500 / 14_500, 4_500 / 14_500, 1.0), (0.0, 0.5, 0.9, 1.0)
 """Salakhutdinov and Murray (2008): 500 steps up to 0.5, 4,000 up to 0.9, 10,000 up to 1; here shares of all steps."""
+
+_PILOT = 200
+"""Temperatures of the pilot run, at most; it takes as many chains as the run itself."""
+
+_FEW = 0.2
+"""Of the chains, the share of effective ones below which their error bar is not to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,8 @@ class LogZ:
     """log Z in nats, with the standard error of the estimate (0 where it is exact).
 
     ``effective_sample_size`` is that of the weights, (sum w)^2 / sum w^2: far below ``num_chains``, neither the value
-    nor its error bar is to be trusted. It and the numbers of AIS are None where ``exact``.
+    nor its error bar is to be trusted, and ``warning`` says so. It and the numbers of AIS are None where ``exact``.
+    ``value`` is below log Z in expectation, and ``upper``, of a sandwich, above; each has its own standard error.
 
     >>> import ppgen
     >>> pair = ppgen.models.RBM(ppgen.DataSpec("bits", 4, "binary"), hidden=2)
@@ -61,6 +78,21 @@ class LogZ:
     num_temperatures: int | None = None
     num_chains: int | None = None
     effective_sample_size: float | None = None
+    upper: float | None = None
+    upper_standard_error: float | None = None
+    upper_effective_sample_size: float | None = None
+
+    @property
+    def warning(self) -> str:
+        """What speaks against the estimate, a sentence; empty: nothing does."""
+        if self.effective_sample_size is None or self.num_chains is None:
+            return ""
+        if self.effective_sample_size >= _FEW * self.num_chains:
+            return ""
+        return (
+            f"log Z rests on {self.effective_sample_size:.1f} of {self.num_chains:,} chains: it is likely too low, and "
+            "the log-likelihood too high; take more temperatures, or a sandwich, which has an upper side."
+        )
 
 
 @entry_point
@@ -71,6 +103,8 @@ def log_z(
     num_chains: int = 100,
     *,
     spacing: Spacing = "piecewise",
+    sandwich: bool = False,
+    start: Tensor | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> LogZ:
@@ -81,7 +115,10 @@ def log_z(
         exact: enumerate the smaller of the two layers, up to 2^22 states, instead of sampling.
         num_temperatures: T, the number of steps from the base distribution to the model.
         num_chains: M, all run side by side.
-        spacing: ``piecewise``, the finer the closer to the model, or ``linear``.
+        spacing: ``piecewise``, the finer the closer to the model, ``linear``, or ``adaptive``, by a pilot run.
+        sandwich: anneal from states of the model to the base as well: an estimate from above.
+        start: states, (M', S), from which the chains that find these states begin, such as the persistent chains of a
+            run; None: draws of the base distribution.
         seed: seeds the chains; the global random state is left as it was.
         progress: show a progress bar.
 
@@ -94,9 +131,24 @@ def log_z(
         if exact:
             return LogZ(float(pair.exact_log_z()), 0.0, exact=True)
         at_least("num_chains", num_chains, 2, ": an error bar is made of their weights")
-        betas = temperatures(num_temperatures, spacing)
-        log_w = annealed_log_weights(pair, betas, num_chains, progress=progress)
-        return _estimate(log_w + pair.base_log_z().double(), num_temperatures)
+        if spacing == "adaptive":
+            betas = adapted(pair, num_temperatures, num_chains)
+        else:
+            betas = temperatures(num_temperatures, spacing)
+        base = pair.base_log_z().double()
+        found = _estimate(
+            annealed(pair, pair.base_sample(num_chains), betas, progress=progress) + base, num_temperatures
+        )
+        if not sandwich:
+            return found
+        states = pair.chain_states(num_chains, start)[-1]
+        above = _estimate(annealed(pair, states, betas.flip(0), progress=progress) - base, num_temperatures)
+        return replace(
+            found,
+            upper=-above.value,
+            upper_standard_error=above.standard_error,
+            upper_effective_sample_size=above.effective_sample_size,
+        )
 
 
 def temperatures(num: int, spacing: Spacing = "piecewise") -> Tensor:
@@ -108,34 +160,57 @@ def temperatures(num: int, spacing: Spacing = "piecewise") -> Tensor:
     >>> temperatures(4, "linear").tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    one_of("unknown spacing of temperatures,", spacing, get_args(Spacing))
+    one_of("unknown spacing of temperatures,", spacing, get_args(Spacing)[:2])
     at_least("num_temperatures", num, 2, ": thousands make the error bar small")
     steps = np.linspace(0.0, 1.0, num + 1)
     return torch.from_numpy(steps if spacing == "linear" else np.interp(steps, _SHARES, _KNOTS))
 
 
-def annealed_log_weights(pair: EnergyPair, betas: Tensor, num_chains: int, *, progress: bool = False) -> Tensor:
-    """log w of each chain along ``betas``, relative to the base's Z: (num_chains,), float64, nats."""
-    s = pair.base_sample(num_chains)  # (M, S)
-    log_w = torch.zeros(num_chains, dtype=torch.float64, device=s.device)
+def adapted(pair: EnergyPair, num: int, num_chains: int = 100) -> Tensor:
+    """0 = b_0 < ... < b_num = 1, float64, the denser the faster the chains' weights spread there.
+
+    Raises:
+        UsageError: num < 2; the pilot's weights are not finite.
+    """
+    at_least("num_temperatures", num, 2, ": thousands make the error bar small")
+    pilot = temperatures(min(num, _PILOT))
+    steps = annealed_steps(pair, pair.base_sample(num_chains), pilot)  # (T, M)
+    _check_finite(steps.sum(0))
+    spread = steps.std(1)  # of each rung, s(b) times its width
+    reached = np.concatenate([[0.0], np.cumsum(spread.cpu().numpy() + 1e-12)])
+    return torch.from_numpy(np.interp(np.linspace(0.0, reached[-1], num + 1), reached, pilot.numpy()))
+
+
+def annealed(pair: EnergyPair, s: Tensor, betas: Tensor, *, progress: bool = False) -> Tensor:
+    """log w of each chain from its state, (M, S), along ``betas``: (M,), float64, nats."""
+    return annealed_steps(pair, s, betas, progress=progress).sum(0)
+
+
+def annealed_steps(pair: EnergyPair, s: Tensor, betas: Tensor, *, progress: bool = False) -> Tensor:
+    """The increments of :func:`annealed` at each rung, (T, M)."""
     rungs = betas.to(s).unfold(0, 2, 1)[..., None]  # (T, 2, 1)
-    for rung in track(list(rungs), "annealing", progress):
+    steps = torch.empty(len(rungs), len(s), dtype=torch.float64, device=s.device)
+    for step, rung in zip(steps, track(list(rungs), "annealing", progress), strict=True):
         before, after = pair.log_tempered(s[None], rung)  # (M,) each
-        log_w += (after - before).double()
+        step.copy_(after - before)
         s = pair.tempered_sweep(s, rung[1, 0])
-    return log_w
+    return steps
 
 
 def _estimate(log_w: Tensor, num_temperatures: int) -> LogZ:
     """The logarithm of the weights' mean; its standard error by the delta method, sd(w) / mean(w) / sqrt(M)."""
+    _check_finite(log_w)
+    w = (log_w - log_w.max()).exp()
+    error, size = standard_error(w) / float(w.mean()), float(effective_sample_size(log_w[:, None]))
+    return LogZ(float(log_mean_exp(log_w[:, None])), error, False, num_temperatures, len(w), size)
+
+
+def _check_finite(log_w: Tensor) -> None:
     if not bool(log_w.isfinite().all()):
         raise UsageError(
             f"{int((~log_w.isfinite()).sum())} of {len(log_w)} chains ended with a weight that is not finite: the "
             "pair's parameters are not finite or far too large; train again with a smaller lr."
         )
-    w = (log_w - log_w.max()).exp()
-    error, size = standard_error(w) / float(w.mean()), float(effective_sample_size(log_w[:, None]))
-    return LogZ(float(log_mean_exp(log_w[:, None])), error, False, num_temperatures, len(w), size)
 
 
 def _unnormalised(pair: Any) -> EnergyPair:

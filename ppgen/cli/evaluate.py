@@ -33,6 +33,13 @@ def evaluate(
     chains: Annotated[
         int | None, typer.Option(help="Unnormalised models: chains that anneal to log Z.", show_default="100")
     ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option(help="Unnormalised models: piecewise, linear or adaptive temperatures.", show_default="piecewise"),
+    ] = None,
+    sandwich: Annotated[
+        bool, typer.Option("--sandwich", help="Unnormalised models: log Z from above too, by reverse annealing.")
+    ] = False,
     num_samples: Annotated[
         int | None,
         typer.Option(
@@ -52,11 +59,12 @@ def evaluate(
     From an unnormalised model log Z is subtracted, and its error counts in the standard error. A model without a
     density (a GAN) is judged by its samples: a Parzen window's log-likelihood, which is not the model's own, and more.
     """
-    given = {"exact": exact_log_z or None, "num_temperatures": temperatures, "num_chains": chains}
+    given = {"exact": exact_log_z or None, "num_temperatures": temperatures, "num_chains": chains, "spacing": spacing}
+    given |= {"sandwich": sandwich or None}
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with stdout_kept_for(as_json):
         found = load(run, pair=model, data=data, which=which, device=device)
-        log_z = estimate_log_z(found.pair, **asked, progress=True) if asked else None
+        log_z = estimate_log_z(found.pair, **asked, start=found.chains, progress=True) if asked else None
         result = found.evaluate(
             split, particles, num_data=num_data, log_z=log_z, num_samples=num_samples, progress=True, write=False
         )

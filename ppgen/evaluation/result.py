@@ -113,7 +113,24 @@ class Evaluation(Brief):
         return (
             f"{self.split}: {relation} {_with_error(self.log_likelihood, self.standard_error)} nats per datum "
             f"({how.format(**{**vars(self), 'of_log_z': log_z})}, {counted(self.num_data, 'datum', 'data')}){bits}"
+            f"{self._beside}"
         )
+
+    @property
+    def _beside(self) -> str:
+        """What the other side of log Z makes of the number, and what speaks against it."""
+        if self.log_z is None:
+            return ""
+        lower = self.lower
+        above = "" if lower is None else f"; at least {lower:.2f} by log Z from above, {self.log_z.upper:.2f}"
+        return above + (f". Warning: {self.log_z.warning}" if self.log_z.warning else "")
+
+    @property
+    def lower(self) -> float | None:
+        """The log-likelihood less an estimate of log Z that errs upward, nats; None: log Z is exact, or no sandwich."""
+        if self.log_z is None or self.log_z.upper is None:
+            return None
+        return self.log_likelihood + self.log_z.value - self.log_z.upper
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """The sentence, and the measures with their errors."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from ppgen.arguments import one_of
+from ppgen.chains.log_z import Spacing
 from ppgen.diagnostics import QUESTIONS
 from ppgen.errors import UsageError
 from ppgen.files.documents import FORMAT, Error, Seconds, WholeNumber, Written
@@ -39,8 +40,11 @@ class Named(Written):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+_OF_LOG_Z = ("exact", "num_temperatures", "num_chains", "spacing", "sandwich")
+
+
 class Evaluated(Written):
-    """Options of an evaluation; the last three of log Z (:func:`ppgen.log_z`)."""
+    """Options of an evaluation; the last five of log Z (:func:`ppgen.log_z`)."""
 
     split: Split | None = None
     particles: Annotated[int, Field(ge=1)] = 1000
@@ -49,11 +53,13 @@ class Evaluated(Written):
     exact: bool | None = None
     num_temperatures: AtLeastTwo | None = None
     num_chains: AtLeastTwo | None = None
+    spacing: Spacing | None = None
+    sandwich: bool | None = None
 
     @property
     def log_z(self) -> dict[str, Any]:
         """What is asked of log Z."""
-        asked = {name: getattr(self, name) for name in ("exact", "num_temperatures", "num_chains")}
+        asked = {name: getattr(self, name) for name in _OF_LOG_Z}
         return {name: value for name, value in asked.items() if value is not None}
 
     def short(self) -> Evaluated:

@@ -91,7 +91,7 @@ def evaluated(run: Run, options: Evaluated, progress: bool) -> Evaluation:
     asked = options.log_z
     if asked and not run.pair.needs_log_z:
         raise UsageError(f"{', '.join(asked)} are of log Z, and this pair is normalised: leave them out.")
-    found = log_z(run.pair, **asked, progress=progress) if asked else None
+    found = log_z(run.pair, **asked, start=run.chains, progress=progress) if asked else None
     return run.evaluate(
         options.split,
         options.particles,

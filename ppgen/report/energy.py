@@ -49,10 +49,17 @@ def log_normaliser(run: Run) -> Section | None:
         "chains": of,
         "effective sample size of the weights": f"{number(size, 1)} of {of}",
     }
+    if found.upper is not None:
+        above = plus_minus(found.upper, found.upper_standard_error or 0.0)
+        facts["log Z from above"] = f"{above[0]} ± {above[1]} nats, by reverse annealing"
     text = (
         "By annealed importance sampling. The estimate is below log Z in expectation, so that the log-likelihood errs "
         "upward; with a small error bar and an effective sample size near the number of chains, by little."
     )
+    if found.upper is not None:
+        text += " Reverse annealing from the model's own chains errs the other way: the truth is between the two."
+    if found.warning:
+        text += f" Warning: {found.warning}"
     return Section("Normalising constant", text, facts={"": facts}, group="Fit")
 
 
