@@ -192,11 +192,11 @@ def count_across(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def plot_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 2) -> Chart:
-    """A panel for each title, all on the same scales, points in the plane with the same both ways; at most ``columns``
-    in a row."""
+def plot_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 2, shared: bool = True) -> Chart:
+    """A panel for each title, all on the same scales where ``shared``, points in the plane with the same both ways; at
+    most ``columns`` in a row."""
     columns = min(columns, len(panels))
-    figure, cells = blank(-(-len(panels) // columns), columns)
+    figure, cells = blank(-(-len(panels) // columns), columns, shared=shared)
     if any(group.rows.shape[1] == 2 for groups in panels.values() for group in groups):
         figure.set_layout_engine("compressed")
         for axes in cells:

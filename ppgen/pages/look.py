@@ -40,10 +40,12 @@ _PIXELS = 64
 
 def look_of(data: Dataset) -> Look:
     """Pictures for images, and for levels between 0 and 1, each a row of cells; words where the features are words;
-    panels for everything else."""
+    numbers by their names where they are columns of a table; panels for everything else."""
     spec = data.spec
     if spec.image_shape is None and spec.vocabulary is not None:
         return Documents(data)
+    if spec.image_shape is None and data.kinds and spec.num_features > 2:
+        return Columns(data)
     return (Panels if spec.image_shape is None and not spec.in_unit_interval else Pictures)(data)
 
 
@@ -152,15 +154,15 @@ class Pictures(Look):
         return Figure(picture(grid(x, self.shape, columns, grey=self.grey, band=band), columns, alt), caption)
 
 
-class Documents(Look):
-    """Documents by their most frequent words, each with how often it stands there, or is expected to."""
+class _InWords(Look):
+    """Each datum by a line of words and numbers."""
 
-    def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
-        both = zip(self.data.shown[0][:_PANELS], x, strict=False)
-        return self._table([(named, "samples"), *(tuple(map(self._words, each)) for each in both)], alt, caption)
+    said: str
+    """What the lines are."""
 
-    def file(self, x: Tensor) -> bytes:
-        return _beside(self.data, x, "data").png()
+    @abstractmethod
+    def _words(self, x: Tensor) -> str:
+        """One datum, (D,)."""
 
     def rows(self, groups: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
         lines = [(name, *map(self._words, x[:2])) for name, x in groups.items()]
@@ -177,14 +179,54 @@ class Documents(Look):
     def each(self, data: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
         return self._table([("", "words"), *((name, self._words(x)) for name, x in data.items())], alt, caption)
 
+    def _table(self, rows: Sequence[Sequence[str]], alt: str, caption: str) -> Figure:
+        return Figure(table(rows, range(len(rows[0])), alt), f"{caption} {self.said}", wide=True)
+
+
+class Documents(_InWords):
+    """Documents by their most frequent words, each with how often it stands there, or is expected to."""
+
+    said = "Of each document the most frequent words, and how often they stand in it or are expected to."
+
+    def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
+        both = zip(self.data.shown[0][:_PANELS], x, strict=False)
+        return self._table([(named, "samples"), *(tuple(map(self._words, each)) for each in both)], alt, caption)
+
+    def file(self, x: Tensor) -> bytes:
+        return _beside(self.data, x, "data").png()
+
     def _words(self, x: Tensor) -> str:
         names, most = self.spec.vocabulary or (), x.topk(min(_WORDS, len(x)))
         each = zip(most.values.tolist(), most.indices.tolist(), strict=True)
         return ", ".join(f"{names[v]}\N{NO-BREAK SPACE}{short(often, 2)}" for often, v in each if often > 0) or "none"
 
-    def _table(self, rows: Sequence[Sequence[str]], alt: str, caption: str) -> Figure:
-        said = f"{caption} Of each document the most frequent words, and how often they stand in it or are expected to."
-        return Figure(table(rows, range(len(rows[0])), alt), said, wide=True)
+
+class Columns(_InWords):
+    """Rows of a table by the names of their columns; many of them by a histogram of each column."""
+
+    said = "Each by its first columns, in the units that they were given in."
+
+    def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
+        said = f"{named.capitalize()}, and as many samples, column by column. {caption}"
+        return figure_of(self._histograms(x), f"{named} beside {alt}", said)
+
+    def file(self, x: Tensor) -> bytes:
+        return self._histograms(x).png()
+
+    def _histograms(self, x: Tensor) -> Chart:
+        """Of the first columns: the data, and draws of a model."""
+        shown, made = self.data.in_units(self.data.shown[0][: len(x)]), self.data.in_units(x)
+        return plot_panels(
+            {
+                name: [Vectors(shown[:, [i]], 1, 0.5), Vectors(made[:, [i]], 0, 0.5)]
+                for i, name in enumerate(self.data.names[:_PANELS])
+            },
+            shared=False,
+        )
+
+    def _words(self, x: Tensor) -> str:
+        columns = zip(self.data.names[:_WORDS], self.data.in_units(x).tolist(), strict=False)
+        return ", ".join(f"{name}\N{NO-BREAK SPACE}{short(value, 3)}" for name, value in columns)
 
 
 class Panels(Look):

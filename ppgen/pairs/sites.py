@@ -142,7 +142,10 @@ def drawn_site(sites: Mapping[str, Site], x: Tensor) -> Site:
     site = next((site for site in observed.values() if site["value"].shape == x.shape), None)
     if site is None:
         shapes = ", ".join(f"{shown(name)} {tuple(site['value'].shape)}" for name, site in observed.items()) or "none"
-        raise UsageError(f"expected an observed site of x's shape {tuple(x.shape)} to draw from, found {shapes}.")
+        raise UsageError(
+            f"expected an observed site of x's shape {tuple(x.shape)} to draw from, found {shapes}: what the model "
+            "makes of data that it is given is in the posterior predictive draws of ppgen.to_inference_data(pair, batch)."
+        )
     return site
 
 

@@ -11,7 +11,7 @@ import torch
 
 from ppgen.data import Dataset, DataSpec
 from ppgen.pages.charts import Vectors, plot_panels, plot_sorted
-from ppgen.pages.look import Documents, Look, Panels, Pictures, look_of
+from ppgen.pages.look import Columns, Documents, Look, Panels, Pictures, look_of
 
 GREYS = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
 BITS = DataSpec("bits", 12, "binary")
@@ -20,10 +20,14 @@ PLANE = DataSpec("plane", 2, "real")
 WORDS = DataSpec("words", 3, "counts", vocabulary=("ape", "bee", "cat"))
 
 
+TABLE = DataSpec("table", 3, "real")
+KINDS = {"age": "real", "income": "real", "score": "real", "bought": "categorical (no, yes)"}
+
+
 def look(spec: DataSpec) -> Look:
     x = torch.rand(30, spec.num_features).round()
     x[:, 0] = 1  # a document has a word
-    return look_of(Dataset(spec, (x,), (x,), (x,)))
+    return look_of(Dataset(spec, (x,), (x,), (x,), kinds=KINDS if spec is TABLE else {}))
 
 
 @pytest.mark.parametrize(
@@ -34,8 +38,9 @@ def look(spec: DataSpec) -> Look:
         (NUMBERS, Panels, 20, False),
         (PLANE, Panels, 500, False),
         (WORDS, Documents, 20, False),
+        (TABLE, Columns, 20, False),
     ],
-    ids=["images", "bits", "numbers", "plane", "words"],
+    ids=["images", "bits", "numbers", "plane", "words", "table"],
 )
 def test_the_spec_chooses_the_look(spec: DataSpec, kind: type[Look], few: int, means: bool) -> None:
     found = look(spec)
@@ -50,7 +55,7 @@ def test_black_and_white_are_the_extremes_of_pictures_of_real_numbers() -> None:
     assert found.grey == (-3, 5)
 
 
-@pytest.mark.parametrize("spec", [GREYS, BITS, NUMBERS, PLANE, WORDS], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [GREYS, BITS, NUMBERS, PLANE, WORDS, TABLE], ids=lambda spec: spec.name)
 def test_every_look_draws_everything(spec: DataSpec) -> None:
     from matplotlib.image import imread
 
@@ -75,6 +80,12 @@ def test_documents_are_told_by_their_words_the_most_frequent_first() -> None:
     cells = re.findall(r"<td[^>]*>(.*?)</td>", str(figure.body).replace("\N{NO-BREAK SPACE}", " "))
     assert cells == ["cat 12, bee 3", "ape 0.25"]
     assert "<svg" not in figure.body
+
+
+def test_rows_of_a_table_are_told_by_the_names_of_their_columns() -> None:
+    figure = look(TABLE).each({"datum 7": torch.tensor([43.25, 41000.0, -0.5])}, "worst", "Worst.")
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", str(figure.body).replace("\N{NO-BREAK SPACE}", " "))
+    assert cells == ["datum 7", "age 43.2, income 41,000, score −0.5"]
 
 
 def test_a_datum_stands_over_its_name() -> None:
