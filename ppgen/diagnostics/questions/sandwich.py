@@ -50,7 +50,7 @@ class Sandwich:
 @asks("Is log p(x) known well?")
 def sandwich(case: Case) -> Finding[Sandwich] | None:
     """The width between the bounds on log p(x) of 8 simulated data; and how far the guide's K-sample bound of up to 16
-    data is below the annealed one.
+    data is below the annealed one, which is the number where it alone is too large.
 
     Green where both are at most 1 nat, else yellow. None for an implicit or unnormalised pair, one with an exact guide,
     and one without latents of a datum. Latents outside the data plate are held at one draw, and the K-sample bound,
@@ -70,18 +70,24 @@ def sandwich(case: Case) -> Finding[Sandwich] | None:
     details = _details(found, None if by_guide is None else found.lower - by_guide)
     short = details.shortfall
     wide, low = details.width > _NARROW, short is not None and short > _NARROW
-    beside = "" if short is None else f"{abs(short):.2f} {'below' if short > 0 else 'above'}"
-    said = f"; the guide's bound of K = {case.num_particles:,} is {beside}" if beside else ""
+    made_of = f"{made} simulated data ({budget.num_powers} powers, {budget.num_chains} chains each)"
+    below = f"From below, {num_rows(batch)} {case.split} data have {float(found.lower.mean()):.2f} nats"
+    by = f"the guide's bound of K = {case.num_particles:,}"
+    if low and not wide:
+        number, meaning = short, f"nats that {by} is below the annealed one, over {num_rows(batch)} {case.split} data"
+        meaning += f"; an upper and a lower annealed bound are {details.width:.2f} apart, over {made_of}. {below}"
+    else:
+        beside = "" if short is None else f"; {by} is {abs(short):.2f} {'below' if short > 0 else 'above'}"
+        number = details.width
+        meaning = f"nats between an upper and a lower bound on log p(x), over {made_of}. {below}{beside}"
     return Finding(
         status="warn" if wide or low else "good",
-        number=details.width,
+        number=number,
         threshold=_NARROW,
         direction="at most",
         unit="nats",
         source=_SOURCE,
-        meaning=f"nats between an upper and a lower bound on log p(x), over {made} simulated data ({budget.num_powers} "
-        f"powers, {budget.num_chains} chains each). From below, {num_rows(batch)} {case.split} data have "
-        f"{float(found.lower.mean()):.2f} nats{said}",
+        meaning=meaning,
         advice=advised(case, _WIDE if wide else _SHORT if low else ""),
         details=details,
     )
