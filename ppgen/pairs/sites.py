@@ -144,7 +144,7 @@ def drawn_site(sites: Mapping[str, Site], x: Tensor) -> Site:
         shapes = ", ".join(f"{shown(name)} {tuple(site['value'].shape)}" for name, site in observed.items()) or "none"
         raise UsageError(
             f"expected an observed site of x's shape {tuple(x.shape)} to draw from, found {shapes}: what the model "
-            "makes of data that it is given is in the posterior predictive draws of ppgen.to_inference_data(pair, batch)."
+            "makes of given data is in the posterior predictive draws of ppgen.to_inference_data(pair, batch)."
         )
     return site
 
