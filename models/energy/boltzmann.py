@@ -145,11 +145,13 @@ class Boltzmann(EnergyPair):
         return m
 
     def free_energy(self, v: Tensor) -> Tensor:
+        exact = self.free_energy_is_exact and self.hidden > 0
+        return -self._joint(v).logsumexp(-1) if exact else self.mean_field_free_energy(v)
+
+    def mean_field_free_energy(self, v: Tensor) -> Tensor:
         own, logits = self._terms(v)
         if not self.hidden:
             return -own
-        if self.free_energy_is_exact:
-            return -self._joint(v).logsumexp(-1)
         m = self.mean_field(v)
         entropy = binary_cross_entropy(m, m, reduction="none").sum(-1)
         return -(own + (m * logits).sum(-1) + self._among_hidden(m)) - entropy

@@ -93,6 +93,11 @@ class EnergyPair(Pair):
             UsageError: there are more than 2**22 states to sum over.
         """
 
+    def mean_field_free_energy(self, v: Tensor) -> Tensor:
+        """The mean field's bound from above on F(v), (..., D) -> (...,), in nats; F(v) itself where hidden units are
+        independent given v, as they are unless a pair says otherwise."""
+        return self.free_energy(v)
+
     @property
     def has_own_state(self) -> bool:
         """Whether a chain's state is more than a datum."""

@@ -1,0 +1,271 @@
+"""The deep Boltzmann machine: layers of binary units, each joined with the next, and none within a layer.
+
+    log p(v, h1, h2, ...) = b v + v W1 h1 + c1 h1 + h1 W2 h2 + c2 h2 + ... - log Z,        two hidden layers or three
+
+    p(h1 | v, h2) = Bernoulli(sigmoid(c1 + v W1 + W2 h2)),    p(v | h1) = Bernoulli(sigmoid(b + W1 h1)),    ...
+
+Odd layers (h1, h3) are independent given even ones (v, h2), and even ones given odd ones: a sweep draws the one half,
+then the other. A chain's state is the even half, s = (v, h2), the odd one summed out:
+
+    log p~(s) = b v + c2 h2 + sum over units of odd layers of softplus(their logit given s)
+
+    F(v) = -log sum_{h2} p~(v, h2)        (nats)
+
+Where that sum is short it is taken, and the guide is the exact p(h | v). Else q(h1) q(h2) ... is the mean field, for
+each datum a fixed point to a stated tolerance (:mod:`ppgen.chains.mean_field`), and ``free_energy`` its bound
+
+    F(v) <= -E_q[log p~(v, h)] - entropy of q,
+
+whose gradient is the energy's at the means, since at the fixed point no mean can better it. The guide is then
+*structured*: q(h2) of the mean field, and p(h1, h3 | v, h2), which is exact. Its log-weights are
+log p~(v, h2) - log q(h2), in expectation nearer to -F(v) than the mean field's bound.
+
+Tempered, b: every weight and hidden bias goes to b times itself and the visible bias to (1 - b) b_0 + b times it; at
+b = 0 the units are independent and v has the rates of the training data.
+
+Reference: Deep Boltzmann Machines, Salakhutdinov and Hinton, 2009.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import reduce
+from itertools import pairwise
+from typing import Annotated, TypeAlias
+
+import pyro
+import pyro.distributions as dist
+import torch
+from annotated_types import Len
+from pyro.poutine.util import is_validation_enabled
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy, softplus
+
+from ppgen.arguments import Count, Positive, Sizes
+from ppgen.chains.mean_field import layered_means
+from ppgen.data import DataSpec
+from ppgen.distributions.binary_states import binary_states, check_states
+from ppgen.distributions.joint_bernoulli import JointBernoulli
+from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
+from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.pair import Pair
+from ppgen.registry import Recommended, register_model
+
+__all__ = ["DBM"]
+
+SUMMED = 2**12
+"""States of h2 times units of the odd layers, up to which a datum's h2 is summed out."""
+
+Layers: TypeAlias = Mapping[int, Tensor]
+"""Values of some layers by their number, (..., units of the layer); v is layer 0."""
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five data."""
+    spec = DataSpec("tiny", 5, "binary", num_data=20)
+    return DBM(spec, (3, 2)), (torch.rand(5, 5).round(),)
+
+
+@register_model(
+    "dbm",
+    summary="deep Boltzmann machine: two or three hidden layers of binary units, each joined with the next",
+    reference="Salakhutdinov and Hinton, Deep Boltzmann machines",
+    year=2009,
+    link="https://proceedings.mlr.press/v5/salakhutdinov09a.html",
+    tags=("energy-based", "discrete", "hierarchical"),
+    tiny=_tiny,
+    recommended=Recommended("mean_field_pcd", training={"steps": 20_000, "batch_size": 100}),
+)
+class DBM(EnergyPair):
+    """Deep Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary.
+
+    Sites:
+        h1: (hidden[0],), in {0, 1}, in the plate ``data``; next to x
+        h2: (hidden[1],), in {0, 1}, in the plate ``data``; and h3 where there are three
+        energy: (), a factor, in the plate ``data``: log p~(v, h) over the uniform probability of h
+
+    Parameters: ``visible_bias`` (D,); ``weight_1`` (D, hidden[0]), ``hidden_bias_1`` (hidden[0],); ``weight_2``
+    (hidden[0], hidden[1]), ``hidden_bias_2`` (hidden[1],); ...
+
+    Args:
+        spec: what one datum is; its mean, where known, is where ``visible_bias`` and the tempered path start.
+        hidden: numbers of units, from the layer next to x upwards; two or three.
+        tolerance: of the mean field: how far any mean of a datum may have moved in its last round.
+        rounds: of the mean field, at most.
+
+    Raises:
+        UsageError: data that are not binary, another number of layers, or a size that is not positive.
+
+    >>> import ppgen
+    >>> pair = DBM(DataSpec("bits", 4, "binary"), hidden=(2, 3))
+    >>> _ = [nn.init.zeros_(parameter) for parameter in pair.parameters()]
+    >>> round(ppgen.log_z(pair, exact=True).value / math.log(2), 4)  # 2^9 states of equal energy
+    9.0
+    """
+
+    base_bias: Tensor
+    weight_1: nn.Parameter
+    hidden_bias_1: nn.Parameter
+    hidden_bias_2: nn.Parameter
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden: Annotated[Sizes, Len(2, 3)] = (500, 1000),
+        *,
+        tolerance: Positive = 1e-3,
+        rounds: Count = 50,
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        layer = visible_layer(spec, "bernoulli")
+        assert isinstance(layer, BernoulliLayer)
+        self.layer, self.observation = layer, spec.observation
+        self.hidden, self.tolerance, self.rounds = tuple(hidden), tolerance, rounds
+        self.sizes = (layer.num_features, *self.hidden)
+        terms = 2 ** self.sizes[2] * sum(self.sizes[1::2])
+        self.exact_guide = self.free_energy_is_exact = terms <= SUMMED  # type: ignore[misc]  # of this machine
+        self.visible_bias = nn.Parameter(layer.initial_bias(spec.mean))
+        for k, (below, above) in enumerate(pairwise(self.sizes), start=1):
+            self.register_parameter(f"weight_{k}", nn.Parameter(0.01 * torch.randn(below, above)))
+            self.register_parameter(f"hidden_bias_{k}", nn.Parameter(torch.zeros(above)))
+        self.register_buffer("base_bias", self.visible_bias.detach().clone())
+
+    def prepare(self, *batch: Tensor) -> None:
+        """Check the batch, as Pyro's distributions do theirs: while its validation is on."""
+        if is_validation_enabled():
+            self.layer.check(batch[0])
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            h = [
+                pyro.sample(f"h{k}", dist.Bernoulli(logits=x.new_zeros(size)).to_event(1))  # (K, B, hidden[k - 1])
+                for k, size in enumerate(self.hidden, start=1)
+            ]
+            pyro.factor("energy", self._log_joint(x, self._bottom(x), h) + sum(self.hidden) * math.log(2))  # (K, B)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            even = {0: x, 2: pyro.sample("h2", self.posterior(x))}  # (K, B, hidden[1])
+            for k in range(1, len(self.sizes), 2):
+                pyro.sample(f"h{k}", dist.Bernoulli(logits=self._logits(k, even)).to_event(1))  # (K, B, hidden[k - 1])
+
+    def posterior(self, v: Tensor) -> dist.TorchDistribution:
+        """q(h2 | v): exact where it can be summed, else that of the mean field."""
+        if self.exact_guide:
+            return JointBernoulli(self._joint(v))
+        of_mean_field: dist.TorchDistribution = dist.Bernoulli(probs=self.mean_field(v)[1]).to_event(1)
+        return of_mean_field
+
+    def mean_field(self, v: Tensor) -> tuple[Tensor, ...]:
+        """The means of h1, h2, ..., (..., hidden[k]) each, without a gradient."""
+        return self._means(self._bottom(v))
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        return -self._joint(v).logsumexp(-1) if self.free_energy_is_exact else self.mean_field_free_energy(v)
+
+    def mean_field_free_energy(self, v: Tensor) -> Tensor:
+        bottom = self._bottom(v)
+        means = self._means(bottom)
+        m = torch.cat(means, -1)
+        return -self._log_joint(v, bottom, means) - binary_cross_entropy(m, m, reduction="none").sum(-1)
+
+    def filters(self) -> Tensor | None:
+        return self.weight_1.detach()
+
+    def state_at(self, v: Tensor) -> Tensor:
+        """v beside a draw of the guide's h2."""
+        with torch.no_grad():
+            return torch.cat([v, self.posterior(v).sample()], -1)
+
+    def visible(self, s: Tensor) -> Tensor:
+        return s[..., : self.layer.num_features]
+
+    def sweep(self, s: Tensor) -> Tensor:
+        return self.tempered_sweep(s, 1.0)
+
+    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
+        return self._log_half(self._even(s), b)
+
+    @torch.no_grad()
+    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        even = self._even(s)
+        odd = {k: draw_binary(self._logits(k, even, b)) for k in range(1, len(self.sizes), 2)}
+        return torch.cat([draw_binary(self._logits(k, odd, b)) for k in even], -1)
+
+    @torch.no_grad()
+    def base_sample(self, num: int) -> Tensor:
+        return draw_binary(torch.cat([self.base_bias, torch.zeros_like(self.hidden_bias_2)]).expand(num, -1))
+
+    def base_log_z(self) -> Tensor:
+        return softplus(self.base_bias).sum() + sum(self.hidden) * math.log(2)
+
+    @torch.no_grad()
+    def exact_log_z(self) -> Tensor:
+        """Sums over the states of the half with fewer units, even layers or odd ones."""
+        first = min((0, 1), key=lambda half: sum(self.sizes[half::2]))
+        units = self.sizes[first::2]
+        check_states(sum(units), "exact log Z")
+        numbers = range(first, len(self.sizes), 2)
+        totals = [
+            self._log_half(dict(zip(numbers, states.split(units, -1), strict=True))).logsumexp(0)
+            for states in binary_states(sum(units), self.visible_bias)
+        ]
+        return torch.stack(totals).logsumexp(0)
+
+    def _even(self, s: Tensor) -> Layers:
+        """v and h2 of a state."""
+        return dict(zip((0, 2), s.split((self.sizes[0], self.sizes[2]), -1), strict=True))
+
+    def _weight(self, k: int) -> Tensor:
+        """W_k, between layers k - 1 and k."""
+        weight: Tensor = getattr(self, f"weight_{k}")
+        return weight
+
+    def _bias(self, k: int, b: Tensor | float = 1.0) -> Tensor:
+        """Of layer k, tempered."""
+        if k == 0:
+            return (1 - b) * self.base_bias + b * self.visible_bias
+        bias: Tensor = getattr(self, f"hidden_bias_{k}")
+        return b * bias
+
+    def _logits(self, k: int, half: Layers, b: Tensor | float = 1.0) -> Tensor:
+        """Of layer k given its neighbours, tempered, (..., units); b broadcasts with their leading dims."""
+        logits, b = self._bias(k, _wide(b)), _wide(b)
+        if k > 0:
+            logits = logits + b * (half[k - 1] @ self._weight(k))
+        if k < len(self.hidden):
+            logits = logits + b * (half[k + 1] @ self._weight(k + 1).T)
+        return logits
+
+    def _log_half(self, half: Layers, b: Tensor | float = 1.0) -> Tensor:
+        """log p~_b of the even layers or the odd ones, the others summed out, (...,)."""
+        own = [(value * self._bias(k, _wide(b))).sum(-1) for k, value in half.items()]
+        others = [k for k in range(len(self.sizes)) if k not in half]
+        return reduce(torch.add, [*own, *(softplus(self._logits(k, half, b)).sum(-1) for k in others)])
+
+    def _joint(self, v: Tensor) -> Tensor:
+        """log p~(v, h2) of every h2 by its number, (..., 2^hidden[1])."""
+        (h2,) = binary_states(self.sizes[2], v)
+        return self._log_half({0: v.unsqueeze(-2), 2: h2})
+
+    def _bottom(self, v: Tensor) -> Tensor:
+        """What v and its bias give the logits of h1, (..., hidden[0])."""
+        return v @ self.weight_1 + self.hidden_bias_1
+
+    def _means(self, bottom: Tensor) -> tuple[Tensor, ...]:
+        above = range(2, len(self.sizes))
+        biases, weights = [self._bias(k) for k in above], [self._weight(k) for k in above]
+        return layered_means(bottom, biases, weights, self.tolerance, self.rounds)
+
+    def _log_joint(self, v: Tensor, bottom: Tensor, h: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+        """log p~(v, h), (...,); at means in place of states its expectation."""
+        total = v @ self.visible_bias + (h[0] * bottom).sum(-1)
+        for k, (below, above) in enumerate(pairwise(h), start=2):
+            total = total + (above * (self._bias(k) + below @ self._weight(k))).sum(-1)
+        return total
+
+
+def _wide(b: Tensor | float) -> Tensor | float:
+    """b beside the units of a layer."""
+    return b.unsqueeze(-1) if isinstance(b, Tensor) else b
