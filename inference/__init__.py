@@ -33,6 +33,7 @@ from ppgen.inference.discrete.vimco import VIMCO
 from ppgen.inference.em.mcem import MCEM
 from ppgen.inference.energy.cd import CD
 from ppgen.inference.energy.denoising_score_matching import DenoisingScoreMatching
+from ppgen.inference.energy.greedy import Greedy
 from ppgen.inference.energy.mean_field_pcd import MeanFieldPCD
 from ppgen.inference.energy.nce import NCE
 from ppgen.inference.energy.parallel_tempering import ParallelTempering
@@ -72,6 +73,7 @@ __all__ = [
     "DenoisingScoreMatching",
     "DisARM",
     "Enumerate",
+    "Greedy",
     "GumbelSoftmax",
     "LeastSquares",
     "MeanFieldPCD",

@@ -36,6 +36,7 @@ __all__ = [
     "Outcome",
     "Player",
     "Scheduled",
+    "Stage",
     "State",
     "at_least",
     "capability",
@@ -74,6 +75,25 @@ class Player:
     """Adam's decay rates of the gradient's first and second moments (Kingma and Ba 2015)."""
     rate: float = 1.0
     """Its learning rate over that of the run."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training with an objective of its own; parts follow one another in the one loop.
+
+    >>> import ppgen
+    >>> [stage.name for stage in ppgen.make_objective("stl, dreg").stages(ppgen.pairs.Pair())]
+    ['STL', 'DReG']
+    """
+
+    name: str
+    objective: Objective
+    share: float = 1.0
+    """Of the turns, against those of the other stages."""
+    rate: float = 1.0
+    """Its learning rate over that of the run, whose schedule begins anew with each stage."""
+    at_end: Callable[[], None] = lambda: None
+    """What is done to the pair after its last turn."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +243,14 @@ class Objective(pyro.infer.ELBO, ABC):
     def players(self) -> tuple[Player, ...]:
         """Who moves in one turn, in order. Most objectives have one player, who owns everything."""
         return (Player("all"),)
+
+    def stages(self, pair: nn.Module) -> tuple[Stage, ...]:
+        """What follows what in a training of the pair; most objectives are one stage, themselves.
+
+        Raises:
+            UsageError: the pair is none that can be trained in these stages.
+        """
+        return (Stage(type(self).__name__, self),)
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         """A module with the objective's own parameters (a critic, baselines), for data like ``batch``; mostly empty."""

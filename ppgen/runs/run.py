@@ -61,7 +61,7 @@ class Run(Brief):
     Attributes:
         pair: with its trained parameters.
         data: what it was trained on.
-        objective: what it was trained with.
+        objective: what it was trained with; of several stages, ``stage`` is the objective of the one it stands in.
         config: what ``config.json`` holds.
         metrics: what ``metrics.jsonl`` holds: training reports and validation bounds, per datum, in nats.
         directory: None for a run that was not written.
@@ -83,7 +83,11 @@ class Run(Brief):
     metrics: list[dict[str, Any]]
     directory: Path | None = None
     state: State = field(default_factory=dict)
+    stage: Objective | None = None
     writes: bool = True
+
+    def __post_init__(self) -> None:
+        self.stage = self.stage or self.objective
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """What was trained on what by what; the last report, and what was found since."""
@@ -101,7 +105,7 @@ class Run(Brief):
     @property
     def chains(self) -> Tensor | None:
         """Where the objective's persistent chains stand, (num, D); None: it keeps none."""
-        return self.objective.chains(self.state) if self.state else None
+        return self.stage.chains(self.state) if self.state and self.stage is not None else None
 
     def evaluate(
         self, split: str | None = None, particles: int = 1000, *, write: bool = True, **options: Any
