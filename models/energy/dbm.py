@@ -23,6 +23,11 @@ log p~(v, h2) - log q(h2), in expectation nearer to -F(v) than the mean field's 
 Tempered, b: every weight and hidden bias goes to b times itself and the visible bias to (1 - b) b_0 + b times it; at
 b = 0 the units are independent and v has the rates of the training data.
 
+Learnt layer by layer (``greedy``), two layers lack a neighbour that they will have, and a copy stands in for it
+(:mod:`ppgen.layers.copied_machine`): twice v in the bottom machine, twice the top layer in the top one. The machine
+between learns weights of twice the size, which are halved. A hidden layer's bias becomes the mean of those it has in
+the machine below and in the one above: the whole is a geometric mean of the machines.
+
 Reference: Deep Boltzmann Machines, Salakhutdinov and Hinton, 2009.
 """
 
@@ -47,9 +52,12 @@ from ppgen.chains.mean_field import layered_means
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.distributions.joint_bernoulli import JointBernoulli
+from ppgen.layers.copied_machine import CopiedMachine
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.running import Batch
+from ppgen.pairs.stack import Stack
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["DBM"]
@@ -77,7 +85,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("mean_field_pcd", training={"steps": 20_000, "batch_size": 100}),
 )
-class DBM(EnergyPair):
+class DBM(Stack, EnergyPair):  # type: ignore[metaclass]  # mypy does not see that Pair's is an ABC's too
     """Deep Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary.
 
     Sites:
@@ -86,7 +94,8 @@ class DBM(EnergyPair):
         energy: (), a factor, in the plate ``data``: log p~(v, h) over the uniform probability of h
 
     Parameters: ``visible_bias`` (D,); ``weight_1`` (D, hidden[0]), ``hidden_bias_1`` (hidden[0],); ``weight_2``
-    (hidden[0], hidden[1]), ``hidden_bias_2`` (hidden[1],); ...
+    (hidden[0], hidden[1]), ``hidden_bias_2`` (hidden[1],); ... ``machines`` are those of neighbouring layers, whose
+    parameters these are.
 
     Args:
         spec: what one datum is; its mean, where known, is where ``visible_bias`` and the tempered path start.
@@ -129,7 +138,9 @@ class DBM(EnergyPair):
         for k, (below, above) in enumerate(pairwise(self.sizes), start=1):
             self.register_parameter(f"weight_{k}", nn.Parameter(0.01 * torch.randn(below, above)))
             self.register_parameter(f"hidden_bias_{k}", nn.Parameter(torch.zeros(above)))
+            self.register_buffer(f"bias_from_below_{k}", torch.zeros(above))
         self.register_buffer("base_bias", self.visible_bias.detach().clone())
+        self.machines = nn.ModuleList(self._machine(k) for k in range(1, len(self.sizes)))
 
     def prepare(self, *batch: Tensor) -> None:
         """Check the batch, as Pyro's distributions do theirs: while its validation is on."""
@@ -201,6 +212,24 @@ class DBM(EnergyPair):
         return softplus(self.base_bias).sum() + sum(self.hidden) * math.log(2)
 
     @torch.no_grad()
+    def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
+        h = batch[0]
+        for k in range(1, number + 1):
+            logits = self._bias_from_below(k) + 2 * (h @ self._weight(k))
+            h = draw_binary(logits) if sample else logits.sigmoid()
+        return (h,)
+
+    @torch.no_grad()
+    def settle(self, number: int) -> None:
+        k = number + 1
+        if k > 1:
+            bias = self._own_bias(k - 1)
+            bias.copy_((bias + self._bias_from_below(k - 1)) / 2)
+        if 1 < k < len(self.hidden):
+            self._weight(k).div_(2)
+        self._bias_from_below(k).copy_(self._own_bias(k))
+
+    @torch.no_grad()
     def exact_log_z(self) -> Tensor:
         """Sums over the states of the half with fewer units, even layers or odd ones."""
         first = min((0, 1), key=lambda half: sum(self.sizes[half::2]))
@@ -213,21 +242,34 @@ class DBM(EnergyPair):
         ]
         return torch.stack(totals).logsumexp(0)
 
+    def _machine(self, k: int) -> CopiedMachine:
+        """Of layers k - 1 and k, as it learns alone."""
+        below, above = 2 if k == 1 else 1, 2 if k == len(self.hidden) else 1
+        bias, base = self._own_bias(k - 1), torch.zeros(self.sizes[k - 1]) if k > 1 else self.base_bias
+        return CopiedMachine(bias, self._weight(k), self._own_bias(k), base, below=below, above=above)
+
+    def _bias_from_below(self, k: int) -> Tensor:
+        """The bias of layer k in the machine below it, once that has learnt."""
+        bias: Tensor = getattr(self, f"bias_from_below_{k}")
+        return bias
+
     def _even(self, s: Tensor) -> Layers:
         """v and h2 of a state."""
         return dict(zip((0, 2), s.split((self.sizes[0], self.sizes[2]), -1), strict=True))
 
-    def _weight(self, k: int) -> Tensor:
+    def _weight(self, k: int) -> nn.Parameter:
         """W_k, between layers k - 1 and k."""
-        weight: Tensor = getattr(self, f"weight_{k}")
+        weight: nn.Parameter = getattr(self, f"weight_{k}")
         return weight
+
+    def _own_bias(self, k: int) -> nn.Parameter:
+        bias: nn.Parameter = getattr(self, f"hidden_bias_{k}" if k else "visible_bias")
+        return bias
 
     def _bias(self, k: int, b: Tensor | float = 1.0) -> Tensor:
         """Of layer k, tempered."""
-        if k == 0:
-            return (1 - b) * self.base_bias + b * self.visible_bias
-        bias: Tensor = getattr(self, f"hidden_bias_{k}")
-        return b * bias
+        bias = b * self._own_bias(k)
+        return bias if k else bias + (1 - b) * self.base_bias
 
     def _logits(self, k: int, half: Layers, b: Tensor | float = 1.0) -> Tensor:
         """Of layer k given its neighbours, tempered, (..., units); b broadcasts with their leading dims."""
