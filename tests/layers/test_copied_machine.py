@@ -20,9 +20,10 @@ def product(units: int) -> Tensor:
 @pytest.fixture(params=[(1, 1), (2, 1), (1, 2)], ids=str)
 def machine(request: pytest.FixtureRequest) -> CopiedMachine:
     torch.manual_seed(3)
-    parameters = (nn.Parameter(torch.randn(size)) for size in ((VISIBLE,), (VISIBLE, HIDDEN), (HIDDEN,)))
-    below, above = request.param
-    return CopiedMachine(*parameters, torch.randn(VISIBLE), below=below, above=above).double()
+    bias, weight, above = (nn.Parameter(torch.randn(size)) for size in ((VISIBLE,), (VISIBLE, HIDDEN), (HIDDEN,)))
+    below_copies, above_copies = request.param
+    machine = CopiedMachine(bias, weight, above, torch.randn(VISIBLE), below=below_copies, above=above_copies)
+    return machine.double()
 
 
 def joint(machine: CopiedMachine) -> Tensor:
@@ -31,7 +32,8 @@ def joint(machine: CopiedMachine) -> Tensor:
     h = product(machine.above * HIDDEN).unflatten(-1, (machine.above, HIDDEN))
     own = (v @ machine.visible_bias).sum(-1)[:, None] + (h @ machine.hidden_bias).sum(-1)
     pairs = torch.einsum("aid,de,bje->ab", v, machine.weight, h)
-    return (own + pairs).detach()
+    total: Tensor = own + pairs
+    return total.detach()
 
 
 def test_a_state_has_all_copies_above_summed_out(machine: CopiedMachine) -> None:
