@@ -34,9 +34,9 @@ Reference: Deep Boltzmann Machines, Salakhutdinov and Hinton, 2009.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Annotated, TypeAlias
 
 import pyro
@@ -183,6 +183,10 @@ class DBM(Stack, EnergyPair):  # type: ignore[metaclass]  # mypy does not see th
 
     def filters(self) -> Tensor | None:
         return self.weight_1.detach()
+
+    def upper_filters(self) -> Sequence[Tensor]:
+        weights = [self._weight(k).detach() for k in range(1, len(self.sizes))]
+        return list(accumulate(weights, torch.matmul))[1:]
 
     def state_at(self, v: Tensor) -> Tensor:
         """v beside a draw of the guide's h2."""

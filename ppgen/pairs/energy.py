@@ -121,6 +121,11 @@ class EnergyPair(Pair):
         """The weight of each feature to each hidden unit, (D, H), for a page to picture; None: there is none."""
         return None
 
+    def upper_filters(self) -> Sequence[Tensor]:
+        """Of each layer above the first hidden one, from below, what a unit weighs each feature with along all ways
+        down to it: the product of the weights between, (D, units). Empty: there is no such layer."""
+        return ()
+
     def check_observation(self, needed: str | None, needed_by: str) -> None:
         """Whether a datum is of the kind that an objective is for; None: of any.
 

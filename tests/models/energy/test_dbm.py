@@ -267,6 +267,14 @@ def test_settled_machines_are_averaged_in_the_whole() -> None:
     torch.testing.assert_close(joint(pair).detach(), expected)
 
 
+def test_upper_filters_are_products_of_weights(pair: DBM) -> None:
+    whole = pair.weight_1.detach()
+    for k, found in enumerate(pair.upper_filters(), start=2):
+        whole = whole @ getattr(pair, f"weight_{k}").detach()
+        torch.testing.assert_close(found, whole)
+    assert len(pair.upper_filters()) == len(pair.hidden) - 1
+
+
 @pytest.mark.parametrize("hidden", [(3,), (3, 2, 2, 2)])
 def test_other_numbers_of_layers_are_refused(hidden: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="hidden"):
