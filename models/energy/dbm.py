@@ -100,7 +100,8 @@ class DBM(Stack, EnergyPair):  # type: ignore[metaclass]  # mypy does not see th
     Args:
         spec: what one datum is; its mean, where known, is where ``visible_bias`` and the tempered path start.
         hidden: numbers of units, from the layer next to x upwards; two or three.
-        tolerance: of the mean field: how far any mean of a datum may have moved in its last round.
+        tolerance: of the mean field: how far any mean of a datum may have moved in its last round. Its bound is off by
+            the order of that squared.
         rounds: of the mean field, at most.
 
     Raises:
@@ -123,8 +124,8 @@ class DBM(Stack, EnergyPair):  # type: ignore[metaclass]  # mypy does not see th
         spec: DataSpec,
         hidden: Annotated[Sizes, Len(2, 3)] = (500, 1000),
         *,
-        tolerance: Positive = 1e-3,
-        rounds: Count = 50,
+        tolerance: Positive = 1e-2,
+        rounds: Count = 30,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         layer = visible_layer(spec, "bernoulli")
