@@ -44,6 +44,7 @@ from ppgen.inference.energy.score_matching import ScoreMatching
 from ppgen.inference.pathwise.dreg import DReG
 from ppgen.inference.pathwise.stl import STL
 from ppgen.inference.wake_sleep.rws import RWS
+from ppgen.inference.wake_sleep.up_down import UpDown
 from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "Renyi",
     "ScoreMatching",
     "StraightThrough",
+    "UpDown",
     "WakeSleep",
     "Wasserstein",
     "WassersteinGP",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyro
 
-from ppgen.arguments import check_names, checked, options_of
+from ppgen.arguments import as_typed, check_names, checked, options_of
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, cut, shown, within_memory
 from ppgen.objectives.objective import Objective
@@ -66,9 +66,15 @@ def model_class(name: str) -> Callable[..., Any]:
     return MODELS.entry(name).cls
 
 
-def takes_labels(name: str) -> bool | None:
-    """Whether a model takes batches (x, y): its ``model`` has a second argument; None: it is a function's to say."""
-    model = getattr(model_class(name), "model", None)
+def takes_labels(name: str, options: Mapping[str, Any]) -> bool | None:
+    """Whether a model takes batches (x, y): as its option ``labels`` says, or its ``model`` has a second argument.
+
+    None: it is a function's to say.
+    """
+    made_by = model_class(name)
+    if "labels" in options_of(made_by):
+        return bool(as_typed(made_by, {"labels": options.get("labels", options_of(made_by)["labels"])})["labels"])
+    model = getattr(made_by, "model", None)
     return None if model is None else len(inspect.signature(model).parameters) > 2  # self, x, y
 
 

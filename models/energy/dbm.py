@@ -83,14 +83,14 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://proceedings.mlr.press/v5/salakhutdinov09a.html",
     tags=("energy-based", "discrete", "hierarchical"),
     tiny=_tiny,
-    recommended=Recommended("mean_field_pcd", training={"steps": 20_000, "batch_size": 100}),
+    recommended=Recommended("greedy, mean_field_pcd", training={"steps": 20_000, "batch_size": 100}),
 )
 class DBM(Stack, EnergyPair):  # type: ignore[metaclass]  # mypy does not see that Pair's is an ABC's too
     """Deep Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary.
 
     Sites:
-        h1: (hidden[0],), in {0, 1}, in the plate ``data``; next to x
-        h2: (hidden[1],), in {0, 1}, in the plate ``data``; and h3 where there are three
+        h_1: (hidden[0],), in {0, 1}, in the plate ``data``; next to x
+        h_2: (hidden[1],), in {0, 1}, in the plate ``data``; and h_3 where there are three
         energy: (), a factor, in the plate ``data``: log p~(v, h) over the uniform probability of h
 
     Parameters: ``visible_bias`` (D,); ``weight_1`` (D, hidden[0]), ``hidden_bias_1`` (hidden[0],); ``weight_2``
@@ -151,16 +151,16 @@ class DBM(Stack, EnergyPair):  # type: ignore[metaclass]  # mypy does not see th
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
             h = [
-                pyro.sample(f"h{k}", dist.Bernoulli(logits=x.new_zeros(size)).to_event(1))  # (K, B, hidden[k - 1])
+                pyro.sample(f"h_{k}", dist.Bernoulli(logits=x.new_zeros(size)).to_event(1))  # (K, B, hidden[k - 1])
                 for k, size in enumerate(self.hidden, start=1)
             ]
             pyro.factor("energy", self._log_joint(x, self._bottom(x), h) + sum(self.hidden) * math.log(2))  # (K, B)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
-            even = {0: x, 2: pyro.sample("h2", self.posterior(x))}  # (K, B, hidden[1])
+            even = {0: x, 2: pyro.sample("h_2", self.posterior(x))}  # (K, B, hidden[1])
             for k in range(1, len(self.sizes), 2):
-                pyro.sample(f"h{k}", dist.Bernoulli(logits=self._logits(k, even)).to_event(1))  # (K, B, hidden[k - 1])
+                pyro.sample(f"h_{k}", dist.Bernoulli(logits=self._logits(k, even)).to_event(1))  # (K, B, hidden[k - 1])
 
     def posterior(self, v: Tensor) -> dist.TorchDistribution:
         """q(h2 | v): exact where it can be summed, else that of the mean field."""

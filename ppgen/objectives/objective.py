@@ -26,6 +26,7 @@ from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import HowToRun
 from ppgen.pairs.sampling import check_generates
+from ppgen.pairs.stack import directed_layers
 from ppgen.pairs.structure import known_of, untouched
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.schedules import Scheduled
@@ -154,6 +155,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the model must be a normalised density of x."""
     needs_energy: ClassVar[bool] = False
     """Whether the pair must have a free energy and chains."""
+    needs_layers: ClassVar[bool] = False
+    """Whether the pair must have directed layers, which are recognised upwards and dreamt downwards."""
     needs_observation: ClassVar[str | None] = None
     """What the data of an energy-based pair must be, as ``DataSpec.observation`` says it; None: anything."""
     needs_samples: ClassVar[bool] = False
@@ -221,6 +224,8 @@ class Objective(pyro.infer.ELBO, ABC):
         name = type(self).__name__
         if self.needs_energy:
             energy_pair(program.model, name).check_observation(self.needs_observation, name)
+        if self.needs_layers:
+            directed_layers(program.model, name)
         if self.needs_density:
             check_density(program.model, name)
         if self.needs_samples:

@@ -6,22 +6,23 @@ data by the machines that have learnt already (Hinton, Osindero and Teh 2006).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ppgen.errors import UsageError
 from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import Batch
 
-__all__ = ["Stack", "stack_of"]
+__all__ = ["Directed", "Stack", "directed_layers", "stack_of"]
 
 
-class Stack(ABC):
-    """What a pair adds to be trained layer by layer; to be derived from beside :class:`ppgen.pairs.Pair`.
+class Stack(Pair):
+    """A pair that is trained layer by layer.
 
     A machine's parameters are the pair's own where the two are the same: registered with the pair first, under their
     public names (``weight_1``), and with the machine too.
@@ -43,8 +44,24 @@ class Stack(ABC):
             sample: draws of binary units; False: their means.
         """
 
-    def settle(self, number: int) -> None:  # noqa: B027  # most have nothing to do
+    def settle(self, number: int) -> None:
         """What the pair does once machine ``number`` has learnt: copies what is not tied, starts the next from it."""
+
+
+class Directed(Stack):
+    """A stack whose lower layers are directed: recognised upwards by the guide, dreamt downwards from the top."""
+
+    @abstractmethod
+    def ascend(self, batch: Batch) -> dict[str, Tensor]:
+        """A draw of the guide's latents at a batch, by site, (B, ...) each, without gradient."""
+
+    @abstractmethod
+    def state_of(self, latents: Mapping[str, Tensor]) -> Tensor:
+        """Of latents, the state of a chain on top, (B, S)."""
+
+    @abstractmethod
+    def descend(self, s: Tensor) -> tuple[Batch, dict[str, Tensor]]:
+        """A draw of the model below states of chains, (M, S): data, and the latents that they came from."""
 
 
 def stack_of(model: Callable[..., Any] | nn.Module, needed_by: str) -> Stack:
@@ -59,5 +76,21 @@ def stack_of(model: Callable[..., Any] | nn.Module, needed_by: str) -> Stack:
     what = type(pair).__name__ if pair is not None else "a function"
     raise UsageError(
         f"{needed_by} trains a pair of several layers one after another, got {what}: choose another objective, or a "
-        "model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Stack too)."
+        "model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Stack)."
+    )
+
+
+def directed_layers(model: Callable[..., Any], needed_by: str) -> Directed:
+    """The pair with directed layers that a program's model belongs to.
+
+    Raises:
+        UsageError: it belongs to none.
+    """
+    pair: Any = owner(model)
+    if isinstance(pair, Directed):
+        return pair
+    what = type(pair).__name__ if pair is not None else "a function"
+    raise UsageError(
+        f"{needed_by} needs directed layers below an energy-based machine, got {what}: choose another objective, or a "
+        "model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Directed)."
     )

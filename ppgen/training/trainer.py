@@ -280,7 +280,7 @@ class Trainer:
         load_state(self.learner, under("learner.", tensors))
         for player in self.players:
             slots = under(f"optimizer.{player.name}.", tensors)
-            self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn)
+            self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn - self.span.begin)
         self.state = checked_values(self.state, self.sharing.part(state_of(tensors)), self.device)
         self.turn, self.cursor = facts.turn, facts.cursor
         self.choices = self.steps.choices = Choices(facts.choices)

@@ -81,7 +81,7 @@ def number(s: Tensor) -> Tensor:
 
 def test_the_factor_is_the_energy_of_the_formula(pair: DBM) -> None:
     v, *h = layers(pair)
-    given = {f"h{k}": value for k, value in enumerate(h, start=1)}
+    given = {f"h_{k}": value for k, value in enumerate(h, start=1)}
     trace = pyro.poutine.trace(pyro.poutine.condition(pair.model, data=given)).get_trace(v)
     trace.compute_log_prob()
     scored = sum(trace.nodes[name]["log_prob"] for name in (*given, "energy"))
