@@ -85,7 +85,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("greedy, mean_field_pcd", training={"steps": 20_000, "batch_size": 100}),
 )
-class DBM(Stack, EnergyPair):  # type: ignore[metaclass]  # mypy does not see that Pair's is an ABC's too
+class DBM(Stack, EnergyPair):
     """Deep Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary.
 
     Sites:
