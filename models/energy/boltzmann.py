@@ -189,6 +189,13 @@ class Boltzmann(EnergyPair):
         return gibbs_sweep(s, b.unsqueeze(-1) * self._weights(), bias)
 
     @torch.no_grad()
+    def held_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        b = torch.as_tensor(b, dtype=s.dtype, device=s.device).unsqueeze(-1)
+        v, h = self.visible(s), s[..., self._split]
+        bias = b * self._terms(v)[1]  # of h, given v
+        return torch.cat([v, gibbs_sweep(h, b.unsqueeze(-1) * self._weights()[self._split, self._split], bias)], -1)
+
+    @torch.no_grad()
     def base_sample(self, num: int) -> Tensor:
         return draw_binary(self._base().expand(num, -1))
 

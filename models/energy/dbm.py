@@ -209,6 +209,10 @@ class DBM(Stack, EnergyPair):
         odd = {k: draw_binary(self._logits(k, even, b)) for k in range(1, len(self.sizes), 2)}
         return torch.cat([draw_binary(self._logits(k, odd, b)) for k in even], -1)
 
+    def held_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        size = self.layer.num_features
+        return torch.cat([s[..., :size], self.tempered_sweep(s, b)[..., size:]], -1)
+
     @torch.no_grad()
     def base_sample(self, num: int) -> Tensor:
         return draw_binary(torch.cat([self.base_bias, torch.zeros_like(self.hidden_bias_2)]).expand(num, -1))

@@ -78,6 +78,11 @@ class EnergyPair(Pair):
     def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
         """One sweep that leaves p~_b invariant, (..., S) -> (..., S)."""
 
+    def held_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        """One sweep of the hidden units of a state, its datum held, that leaves p~_b(h | v) invariant, (..., S) ->
+        (..., S); for states (v, h), h binary, of a pair whose tempered path begins with fair bits h."""
+        raise NotImplementedError
+
     @abstractmethod
     def base_sample(self, num: int) -> Tensor:
         """``num`` independent draws of states from p~_0, (num, S)."""
@@ -106,6 +111,11 @@ class EnergyPair(Pair):
             UsageError: x is no tensor with rows, or something is missing.
         """
         return x_of(batch, type(self).__name__)
+
+    @property
+    def can_be_held(self) -> bool:
+        """Whether there is a :meth:`held_sweep`."""
+        return type(self).held_sweep is not EnergyPair.held_sweep
 
     @property
     def has_own_state(self) -> bool:
