@@ -62,10 +62,12 @@ def mean_field(case: Case) -> Finding[MeanField] | None:
     v = pair.datum(case.first(_NUM_DATA))
     with looking(pair, case.seed):
         bound = pair.mean_field_free_energy(v).double()
-        annealed = -annealed_free_energy(pair, v, progress=case.progress)
+        annealed = -annealed_free_energy(pair, v, num_temperatures=_TEMPERATURES, progress=case.progress)
     weighed = log_mean_exp(case.log_w[:, : len(v)]).to(annealed)
     each = bound + max(annealed, weighed, key=lambda value: float(value.mean()))
     gap = float(each.mean())
+    by = f"{float(annealed.mean()):.2f} by {_TEMPERATURES:,} temperatures of {_CHAINS} chains and "
+    by += f"{float(weighed.mean()):.2f} by {case.num_particles:,} draws of the guide"
     return Finding(
         status="good" if gap <= _SMALL else "warn",
         number=gap,
@@ -74,17 +76,14 @@ def mean_field(case: Case) -> Finding[MeanField] | None:
         unit="nats",
         source="the mean field's bound against annealing (Salakhutdinov and Murray 2008); the limit of 1 nat is ours",
         meaning=f"nats between the mean field's bound on the free energy and its best estimate, over {len(v)} "
-        f"{case.split} data: -F(v) is {float(annealed.mean()):.2f} by {_TEMPERATURES:,} temperatures of {_CHAINS} chains "
-        f"and {float(weighed.mean()):.2f} by {case.num_particles:,} draws of the guide, which err towards a small gap",
+        f"{case.split} data: -F(v) is {by}, which err towards a small gap",
         advice="" if gap <= _SMALL else advised(case, _ADVICE),
         details=MeanField(gap=gap, standard_error=standard_error(each), per_datum=each.tolist()),
     )
 
 
 @torch.no_grad()
-def annealed_free_energy(
-    pair: EnergyPair, v: Tensor, *, num_temperatures: int = _TEMPERATURES, progress: bool = False
-) -> Tensor:
+def annealed_free_energy(pair: EnergyPair, v: Tensor, *, num_temperatures: int, progress: bool = False) -> Tensor:
     """An estimate of F(v), (B, D) -> (B,), in nats, from above in expectation, of a pair that ``can_be_held``."""
     s = pair.state_at(v.expand(_CHAINS, *v.shape))  # (M, B, S)
     hidden = s.shape[-1] - v.shape[-1]

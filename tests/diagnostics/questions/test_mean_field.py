@@ -41,7 +41,7 @@ def test_annealing_at_a_datum_ends_at_its_free_energy(make: Callable[[], EnergyP
 def test_a_diagnosis_says_how_much_the_mean_field_loses(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = random(DBM(SPEC, (3, 2)))
     monkeypatch.setattr(dbm, "SUMMED", 0)
-    monkeypatch.setattr(question, "_CHAINS", 5)
+    monkeypatch.setattr(question, "_TEMPERATURES", 100)
     pair = random(DBM(SPEC, (3, 2)))
     x = torch.rand(20, 4).round().double()
     found = diagnose(pair, (x,), split="train", questions=["mean_field"])["mean_field"]
