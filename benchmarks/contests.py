@@ -56,6 +56,9 @@ CONTESTS = {
         ((24, 5),),
     ),
     "rbm": Contest("RBM 784-500, PCD, one sweep a step", _peers("rbm", *_BY_HAND, "scikit_learn"), ((100, 1),)),
+    "dbm": Contest(
+        "DBM 784-500-1000, mean field of five rounds and PCD, one sweep a step", _peers("dbm", *_BY_HAND), ((100, 1),)
+    ),
     "gan": Contest("GAN 32-256-256-784, non-saturating, a step of each player", _peers("gan", *_BY_HAND), ((100, 1),)),
     "linear_gaussian": Contest(
         "Probabilistic PCA 784 to 20, ELBO", _peers("linear_gaussian", *_BY_HAND, "stock_pyro"), ((100, 1),)

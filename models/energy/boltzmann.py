@@ -145,11 +145,13 @@ class Boltzmann(EnergyPair):
         return m
 
     def free_energy(self, v: Tensor) -> Tensor:
+        exact = self.free_energy_is_exact and self.hidden > 0
+        return -self._joint(v).logsumexp(-1) if exact else self.mean_field_free_energy(v)
+
+    def mean_field_free_energy(self, v: Tensor) -> Tensor:
         own, logits = self._terms(v)
         if not self.hidden:
             return -own
-        if self.free_energy_is_exact:
-            return -self._joint(v).logsumexp(-1)
         m = self.mean_field(v)
         entropy = binary_cross_entropy(m, m, reduction="none").sum(-1)
         return -(own + (m * logits).sum(-1) + self._among_hidden(m)) - entropy
@@ -185,6 +187,13 @@ class Boltzmann(EnergyPair):
         b = torch.as_tensor(b, dtype=s.dtype, device=s.device).unsqueeze(-1)
         bias = (1 - b) * self._base() + b * self._bias() / self.temperature
         return gibbs_sweep(s, b.unsqueeze(-1) * self._weights(), bias)
+
+    @torch.no_grad()
+    def held_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        b = torch.as_tensor(b, dtype=s.dtype, device=s.device).unsqueeze(-1)
+        v, h = self.visible(s), s[..., self._split]
+        bias = b * self._terms(v)[1]  # of h, given v
+        return torch.cat([v, gibbs_sweep(h, b.unsqueeze(-1) * self._weights()[self._split, self._split], bias)], -1)
 
     @torch.no_grad()
     def base_sample(self, num: int) -> Tensor:

@@ -51,12 +51,16 @@ class NegativePhase(EnergyObjective):
         Without gradient.
         """
 
+    def positive(self, pair: EnergyPair, v: Tensor) -> Tensor:
+        """What is lowered at the data, (B, D) -> (B,): their free energy."""
+        return pair.free_energy(v)
+
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         pair = self.seen(program, batch)[0]
         v = pair.datum(batch)
         with torch.no_grad():
             negative, state, metrics = self.negative(pair, v, state)
-        data, model = pair.free_energy(v).mean(), -pair.log_tempered(negative, negative.new_ones(())).mean()
+        data, model = self.positive(pair, v).mean(), -pair.log_tempered(negative, negative.new_ones(())).mean()
         gap, num_data = data - model, float(pair.data_size or len(v))
         return Outcome(gap * num_data, num_data, {"free_energy": data, "energy_gap": gap, **metrics}, state)
 

@@ -78,6 +78,11 @@ class EnergyPair(Pair):
     def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
         """One sweep that leaves p~_b invariant, (..., S) -> (..., S)."""
 
+    def held_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        """One sweep of the hidden units of a state, its datum held, that leaves p~_b(h | v) invariant, (..., S) ->
+        (..., S); for states (v, h), h binary, of a pair whose tempered path begins with fair bits h."""
+        raise NotImplementedError
+
     @abstractmethod
     def base_sample(self, num: int) -> Tensor:
         """``num`` independent draws of states from p~_0, (num, S)."""
@@ -94,6 +99,11 @@ class EnergyPair(Pair):
             UsageError: there are more than 2**22 states to sum over.
         """
 
+    def mean_field_free_energy(self, v: Tensor) -> Tensor:
+        """The mean field's bound from above on F(v), (..., D) -> (...,), in nats; F(v) itself where hidden units are
+        independent given v, as they are unless a pair says otherwise."""
+        return self.free_energy(v)
+
     def datum(self, batch: Batch) -> Tensor:
         """What of a batch ``free_energy`` takes and a chain starts at: x, (B, D), or what the pair makes of (x, y).
 
@@ -101,6 +111,11 @@ class EnergyPair(Pair):
             UsageError: x is no tensor with rows, or something is missing.
         """
         return x_of(batch, type(self).__name__)
+
+    @property
+    def can_be_held(self) -> bool:
+        """Whether there is a :meth:`held_sweep`."""
+        return type(self).held_sweep is not EnergyPair.held_sweep
 
     @property
     def has_own_state(self) -> bool:
@@ -124,6 +139,11 @@ class EnergyPair(Pair):
     def filters(self) -> Tensor | None:
         """The weight of each feature to each hidden unit, (D, H), for a page to picture; None: there is none."""
         return None
+
+    def upper_filters(self) -> Sequence[Tensor]:
+        """Of each layer above the first hidden one, from below, what a unit weighs each feature with along all ways
+        down to it: the product of the weights between, (D, units). Empty: there is no such layer."""
+        return ()
 
     def check_observation(self, needed: str | None, needed_by: str) -> None:
         """Whether a datum is of the kind that an objective is for; None: of any.

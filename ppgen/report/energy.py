@@ -99,20 +99,28 @@ def free_energies(run: Run) -> Iterator[Figure]:
 
 @pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and _weights(run) is not None)
 def filters(run: Run) -> Iterator[Figure]:
-    """The weights of single hidden units as pictures."""
-    weight, shape = _weights(run), run.data.spec.image_shape
+    """The weights of single hidden units as pictures, and what those of units of upper layers come to at the data."""
+    weight = _weights(run)
     assert weight is not None
+    yield _of_units(run, weight, "filter", "Weights of the {} of {} hidden units whose weights are largest")
+    upper = energy_pair(run.pair, "a picture of filters").upper_filters()
+    for layer, product in enumerate(upper, start=2):
+        said = f"What the {{}} of {{}} units of hidden layer {layer} with the largest effect weigh each pixel with"
+        yield _of_units(run, product, "receptive field", f"{said}, through the layers between")
+
+
+def _of_units(run: Run, weight: Tensor, what: str, said: str) -> Figure:
+    """The columns of ``weight`` (D, H) with the largest norm."""
+    shape = run.data.spec.image_shape
     assert shape is not None
     norm, units = weight.norm(dim=0).sort(descending=True)
     shown = weight[:, units[:_FILTERS]].T  # (num, D)
     bound = float(shown.abs().max())
     columns = min(COLUMNS, len(shown))
-    caption = (
-        f"Weights of the {len(shown)} of {len(norm)} hidden units whose weights are largest, the largest first; black "
-        f"is {number(-bound, 1)}, white {number(bound, 1)}."
-    )
+    grey = f"black is {number(-bound, 1)}, white {number(bound, 1)}"
+    caption = f"{said.format(len(shown), len(norm))}, the largest first; {grey}."
     pixels = grid(shown, shape, columns, grey=(-bound, bound))
-    yield Figure(picture(pixels, columns, f"{counted(len(shown), 'filter')}."), caption)
+    return Figure(picture(pixels, columns, f"{counted(len(shown), what)}."), caption)
 
 
 def _weights(run: Run) -> Tensor | None:

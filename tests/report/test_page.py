@@ -17,11 +17,12 @@ from ppgen.data import DataSpec
 from ppgen.draws.paths import has_paths
 from ppgen.draws.samples import has_walk
 from ppgen.errors import UsageError
-from ppgen.models import RBM, VAE
+from ppgen.models import DBM, RBM, VAE
 from ppgen.pages.elements import Section
 from ppgen.pages.numbers import number
 from ppgen.registry import MODELS
 from ppgen.report import page as report
+from ppgen.report.energy import filters
 from ppgen.runs.run import Run
 from tests.reported import METRICS, Page, pictures_run, run_of, tiny_run
 
@@ -77,6 +78,15 @@ def test_an_energy_based_run_shows_its_log_z_chains_energies_and_filters(tmp_pat
     assert found.sentence in page.text
     assert f"{number(found.log_z.effective_sample_size or 0, 1)} of 10" in page.text
     assert "4 filters." in [image["alt"] for image in page.all("img")]
+
+
+def test_a_run_of_layers_shows_the_receptive_fields_of_the_upper_ones(tmp_path: Path) -> None:
+    spec = DataSpec("bits", 12, "binary", image_shape=(3, 4))
+    section = filters(run_of(DBM(spec, (4, 3, 2)), spec, (torch.rand(12, 12).round(),), tmp_path))
+    assert section is not None
+    said = [figure.caption for figure in section.figures]
+    assert said[1].startswith("What the 3 of 3 units of hidden layer 2 with the largest effect weigh each pixel with")
+    assert len(said) == 3
 
 
 @pytest.mark.parametrize("name", [*MODELS, "pictures"])

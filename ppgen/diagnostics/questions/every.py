@@ -12,6 +12,7 @@ from ppgen.diagnostics.questions.global_calibration import global_calibration
 from ppgen.diagnostics.questions.global_importance import global_importance
 from ppgen.diagnostics.questions.importance import importance
 from ppgen.diagnostics.questions.likeness import likeness
+from ppgen.diagnostics.questions.mean_field import mean_field
 from ppgen.diagnostics.questions.mixing import mixing
 from ppgen.diagnostics.questions.predictive import posterior_predictive, prior_predictive
 from ppgen.diagnostics.questions.reference import reference
@@ -33,6 +34,7 @@ QUESTIONS: list[Question] = [
     global_calibration,
     reference,
     mixing,
+    mean_field,
     likeness,
 ]
 """In the order in which they are shown. To add one: 1. write a function of the case in a file of its own, named as the
