@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ppgen.errors import UsageError, first_sentence, is_out_of_memory, users_line
+from ppgen.machine.memory import large_blocks_apart
 from ppgen.machine.precision import allowing_tf32
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.tracing import Batch
@@ -104,7 +105,8 @@ class Steps:
     def _compiled(self, step: StepFunction, part: int, arguments: tuple[Any, ...]) -> StepFunction:
         start = time.perf_counter()
         try:
-            return compiled(step, *arguments, choices=self.choices)
+            with large_blocks_apart():
+                return compiled(step, *arguments, choices=self.choices)
         except UsageError:
             raise
         except Exception as error:
