@@ -33,6 +33,7 @@ from ppgen.inference.discrete.vimco import VIMCO
 from ppgen.inference.em.mcem import MCEM
 from ppgen.inference.energy.cd import CD
 from ppgen.inference.energy.denoising_score_matching import DenoisingScoreMatching
+from ppgen.inference.energy.greedy import Greedy
 from ppgen.inference.energy.nce import NCE
 from ppgen.inference.energy.parallel_tempering import ParallelTempering
 from ppgen.inference.energy.pcd import PCD
@@ -42,6 +43,7 @@ from ppgen.inference.energy.score_matching import ScoreMatching
 from ppgen.inference.pathwise.dreg import DReG
 from ppgen.inference.pathwise.stl import STL
 from ppgen.inference.wake_sleep.rws import RWS
+from ppgen.inference.wake_sleep.up_down import UpDown
 from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "DenoisingScoreMatching",
     "DisARM",
     "Enumerate",
+    "Greedy",
     "GumbelSoftmax",
     "LeastSquares",
     "Minimax",
@@ -82,6 +85,7 @@ __all__ = [
     "Renyi",
     "ScoreMatching",
     "StraightThrough",
+    "UpDown",
     "WakeSleep",
     "Wasserstein",
     "WassersteinGP",

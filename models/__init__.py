@@ -11,6 +11,7 @@ from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.energy.boltzmann import Boltzmann
+from ppgen.models.energy.dbn import DBN
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -20,6 +21,7 @@ from ppgen.models.topics.prodlda import ProdLDA
 
 __all__ = [
     "CVAE",
+    "DBN",
     "GAN",
     "GMM",
     "IWAE",

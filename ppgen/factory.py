@@ -11,11 +11,13 @@ from typing import Any
 
 import pyro
 
-from ppgen.arguments import check_names, checked, options_of
+from ppgen.arguments import as_typed, check_names, checked, options_of
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, cut, shown, within_memory
 from ppgen.objectives.objective import Objective
 from ppgen.objectives.pyros import PYRO, Pyros, elbo_class
+from ppgen.objectives.staged import Staged
+from ppgen.objectives.texts import Call, called, parse_calls
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS, OBJECTIVES
@@ -64,21 +66,38 @@ def model_class(name: str) -> Callable[..., Any]:
     return MODELS.entry(name).cls
 
 
-def takes_labels(name: str) -> bool | None:
-    """Whether a model takes batches (x, y): its ``model`` has a second argument; None: it is a function's to say."""
-    model = getattr(model_class(name), "model", None)
+def takes_labels(name: str, options: Mapping[str, Any]) -> bool | None:
+    """Whether a model takes batches (x, y): as its option ``labels`` says, or its ``model`` has a second argument.
+
+    None: it is a function's to say.
+    """
+    made_by = model_class(name)
+    if "labels" in options_of(made_by):
+        return bool(as_typed(made_by, {"labels": options.get("labels", options_of(made_by)["labels"])})["labels"])
+    model = getattr(made_by, "model", None)
     return None if model is None else len(inspect.signature(model).parameters) > 2  # self, x, y
 
 
 def make_objective(name: str, **options: Any) -> Objective:
     """An objective by registered name, by ``pyro.`` and a class of ``pyro.infer``, or by ``file.py:Class``.
 
+    Several names with commas between them follow one another (:class:`ppgen.objectives.staged.Staged`, whose options
+    are ``shares`` and ``rates``); options may stand with a name, ``"iwelbo(num_particles=8)"``.
+
     Raises:
         UsageError: an unknown name, an option that the objective lacks, a value it refuses.
 
     >>> make_objective("pyro.Trace_ELBO", num_particles=2).total_particles
     2
+    >>> print(make_objective("elbo, iwelbo(num_particles=8)"))
+    ELBO(num_particles=1), IWELBO(num_particles=8)
     """
+    calls = _calls(name)
+    if len(calls) > 1:
+        check_names(shown(name), Staged, options)
+        return Staged(objectives=tuple(make_objective(one, **own) for one, own in calls), **options)
+    ((name, own),) = calls
+    options = {**own, **options}
     cls = objective_class(name)
     check_names(shown(name), cls, options)
     try:
@@ -96,11 +115,20 @@ def objective_class(name: str) -> Callable[..., Any]:
     Raises:
         UsageError: there is none.
     """
+    calls = _calls(name)
+    if len(calls) > 1:
+        return Staged
+    ((name, _),) = calls
     return elbo_class(name) if str(name).startswith(PYRO) else OBJECTIVES.entry(name).cls
 
 
+def _calls(name: Any) -> tuple[Call, ...]:
+    """The objectives that a text names; a mere name may be ``file.py:Class``."""
+    return parse_calls(name) if isinstance(name, str) and {*",("} & {*name} else ((name, {}),)
+
+
 def as_objective(objective: Any) -> Objective:
-    """An objective, one of Pyro's own (:mod:`ppgen.objectives.pyros`), or that of a name.
+    """An objective, one of Pyro's own (:mod:`ppgen.objectives.pyros`), that of a name, or several in a list.
 
     Raises:
         UsageError: it is none of these.
@@ -112,6 +140,8 @@ def as_objective(objective: Any) -> Objective:
         return make_objective(objective)
     if isinstance(objective, Objective):
         return objective
+    if isinstance(objective, list | tuple):
+        return Staged(objectives=tuple(map(as_objective, objective)))
     if isinstance(objective, pyro.infer.ELBO):
         return Pyros(elbo=objective)
     if isinstance(objective, type) and issubclass(objective, pyro.infer.ELBO):
@@ -129,6 +159,9 @@ def objective_config(objective: Objective) -> dict[str, Any]:
     """``{"name", "options"}`` from which :func:`make_objective` makes the objective again."""
     if isinstance(objective, Pyros):
         return {"name": objective.name, "options": {k: v for k, v in objective.options.items() if _is_plain(v)}}
+    if isinstance(objective, Staged):
+        names = ", ".join(called(**objective_config(one)) for one in objective.objectives)
+        return {"name": names, "options": {"shares": objective.shares, "rates": objective.rates}}
     registered = (n for n, spec in OBJECTIVES.items() if spec.cls is type(objective))
     name = next(registered, None) or name_in_file(type(objective))
     options = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]

@@ -121,7 +121,8 @@ def test_an_objective_takes_a_step_on_a_pair_or_refuses_it_by_capability(model: 
     (pair, batch), objective_ = tiny(model), tiny(objective)
     why = objective_.refuses(Program(pair.model, pair.guide), batch)
     if why is None:
-        one_step(pair, objective_, batch)
+        for stage in objective_.stages(pair):
+            one_step(pair, stage.objective, batch)
     else:
         assert type(objective_).__name__ in why
         assert re.search(rf"site '\w+'|latents|outside the data plate|{type(pair).__name__}", why)

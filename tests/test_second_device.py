@@ -83,14 +83,15 @@ def test_weights_draws_for_arviz_and_a_diagnosis_are_made_where_the_pair_is() ->
 @pytest.mark.usefixtures("second_device")
 def test_the_loss_of_an_objective_is_where_the_pair_is(objective: str) -> None:
     made: Objective = OBJECTIVES[objective].tiny()  # type: ignore[misc]
-    for pair, data in map(a_pair, ("vae", "sbn", "rbm", "gan", "rbm of reals")):
+    for pair, data in map(a_pair, ("vae", "sbn", "rbm", "gan", "dbn", "rbm of reals")):
         batch = brought_to(pair, data.rows("train", slice(5)))
         try:
             made.check(Program(pair.model, pair.guide), batch)
-            learner = Learner(pair, moved(made.parameters(pair, batch)), 15)
+            played = made.stages(pair)[-1].objective
+            learner = Learner(pair, moved(played.parameters(pair, batch)), 15)
             with isolated(), pyro.validation_enabled(False):
-                state = made.at(0).initial_state(learner.program, batch)
-                outcome = made.at(0).play(made.players()[0].name, learner.program, batch, state)
+                state = played.at(0).initial_state(learner.program, batch)
+                outcome = played.at(0).play(played.players()[0].name, learner.program, batch, state)
         except ppgen.UsageError:
             continue
         assert outcome.loss.device == CUDA

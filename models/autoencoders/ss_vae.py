@@ -42,8 +42,8 @@ from torch.distributions import constraints
 from ppgen.arguments import Count, NonNegative, Share, Sizes
 from ppgen.data import DataSpec
 from ppgen.data.validate import UNKNOWN_LABEL
-from ppgen.errors import UsageError, shown
 from ppgen.layers.dense import glorot, make_activation
+from ppgen.layers.labels import classes_of
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal, Network, Networks
 from ppgen.pairs.pair import Pair
@@ -131,12 +131,7 @@ class SSVAE(Pair):
         alpha: NonNegative = 25.0,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        if spec.num_classes is None:
-            raise UsageError(
-                f"SSVAE needs the number of classes, but data {shown(spec.name)} come without labels: load them with "
-                f"load_data({shown(spec.name)}, labels=True)."
-            )
-        self.num_classes, features = spec.num_classes, spec.num_features
+        self.num_classes, features = classes_of(spec, "SSVAE"), spec.num_features
         self.latent_dim = latent_dim
         self.alpha = float(alpha)
         self.likelihood = likelihood(spec)

@@ -9,12 +9,19 @@
 phi, m and n are the visible layer's (:mod:`ppgen.layers.visibles`): for binary v they are v, 1 and 1. The model states
 log p(v, h) without log Z and the guide is p(h | v), so that every log-weight is -F(v).
 
+With labels the visible units are x and the one-hot of y, which share the hidden units, and
+
+    p(y | x) = softmax_y(-F(x, y)),        F(x) = -log sum_y exp(-F(x, y))
+
+are sums over C classes.
+
 Tempered, b goes to (1 - t) b_0 + t b, W to t W and c to t c: at t = 0 the units are independent and v has the rates
 of the training data (Salakhutdinov and Murray 2008).
 
 Reference: Information Processing in Dynamical Systems (the "harmonium"), Smolensky, 1986; Training Products of
 Experts by Minimizing Contrastive Divergence, Hinton, 2002. Other visible layers: Exponential Family Harmoniums,
-Welling, Rosen-Zvi and Hinton, 2005.
+Welling, Rosen-Zvi and Hinton, 2005. Labels: Classification using Discriminative Restricted Boltzmann Machines,
+Larochelle and Bengio, 2008.
 """
 
 from __future__ import annotations
@@ -31,9 +38,12 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states, check_states
-from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
+from ppgen.errors import UsageError
+from ppgen.layers.labels import classes_of, with_one_hot
+from ppgen.layers.visibles import BernoulliLayer, LabelledLayer, VisibleLayer, draw_binary, draw_one_hot, visible_layer
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.running import Batch
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["RBM"]
@@ -56,7 +66,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     recommended=Recommended("pcd", training={"steps": 20_000, "batch_size": 100}),
 )
 class RBM(EnergyPair):
-    """Restricted Boltzmann machine. One batch is ``(x,)``, x of shape (B, D).
+    """Restricted Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
 
     Sites:
         h: (H,), in {0, 1}, in the plate ``data``
@@ -64,7 +74,8 @@ class RBM(EnergyPair):
 
     Parameters: ``weight`` (visible, H), ``visible_bias`` (visible,), ``hidden_bias`` (H,); ``layer`` is the visible
     layer, with scales of its own for real data. ``visible`` is D, and D times the number of levels for
-    categorical data.
+    categorical data. With labels ``label_weight`` (C, H) and ``label_bias`` (C,) too; a chain's state is then x and the
+    one-hot of y side by side, (D + C,), and what takes data takes such too, with their labels.
 
     Args:
         spec: what one datum is; its mean, where known, is where ``visible_bias`` and the tempered path start.
@@ -72,9 +83,10 @@ class RBM(EnergyPair):
         visible: ``"bernoulli"``, ``"gaussian"`` (learned scales), ``"categorical"`` or ``"counts"`` (replicated
             softmax); None: as ``spec.observation`` says.
         length: words in a document, for draws and log Z of counts; None: ``spec.length``.
+        labels: whether the label is a visible unit too, of data loaded with ``labels=True``.
 
     Raises:
-        UsageError: a size is not positive, or the kind of visible layer does not fit the data.
+        UsageError: a size is not positive, the kind of visible layer does not fit the data, or they have no labels.
 
     >>> import ppgen
     >>> pair = RBM(DataSpec("bits", 4, "binary"), hidden=2)
@@ -86,40 +98,79 @@ class RBM(EnergyPair):
     base_bias: Tensor
 
     def __init__(
-        self, spec: DataSpec, hidden: Count = 500, *, visible: str | None = None, length: Count | None = None
+        self,
+        spec: DataSpec,
+        hidden: Count = 500,
+        *,
+        visible: str | None = None,
+        length: Count | None = None,
+        labels: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.hidden, self.observation = hidden, spec.observation
-        self.layer = visible_layer(spec, visible, length)
+        self.layer: VisibleLayer = visible_layer(spec, visible, length)
         self.weight = nn.Parameter(0.01 * torch.randn(self.layer.num_units, hidden))
         self.visible_bias = nn.Parameter(self.layer.initial_bias(spec.mean))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
-        self.register_buffer("base_bias", self.visible_bias.detach().clone())
+        self.num_classes = classes_of(spec, "RBM with labels") if labels else None
+        if self.num_classes is not None:
+            self.layer = LabelledLayer(self.layer, self.num_classes)
+            self.label_weight = nn.Parameter(0.01 * torch.randn(self.num_classes, hidden))
+            self.label_bias = nn.Parameter(torch.zeros(self.num_classes))
+        self.register_buffer("base_bias", self._visible_bias.detach().clone())
 
     def prepare(self, *batch: Tensor) -> None:
         """Check the batch, as Pyro's distributions do theirs: while its validation is on."""
         if is_validation_enabled():
-            self.layer.check(batch[0])
+            self.layer.check(self.datum(batch))
 
-    def model(self, x: Tensor) -> None:
-        logits, own = self._terms(x)  # (B, H), (B,)
+    def datum(self, batch: Batch) -> Tensor:
+        if self.num_classes is None:
+            return super().datum(batch)
+        return with_one_hot(batch, self.num_classes, "RBM with labels")
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        logits, own = self._terms(self.datum((x, y)))  # (B, H), (B,)
         with self.data_plate(x):
             h = pyro.sample("h", dist.Bernoulli(logits=torch.zeros_like(self.hidden_bias)).to_event(1))  # (K, B, H)
             pyro.factor("energy", own + (h * logits).sum(-1) + self.hidden * math.log(2))  # (K, B)
 
-    def guide(self, x: Tensor) -> None:
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):
-            pyro.sample("h", dist.Bernoulli(logits=self._terms(x)[0]).to_event(1))  # (K, B, H)
+            pyro.sample("h", dist.Bernoulli(logits=self._terms(self.datum((x, y)))[0]).to_event(1))  # (K, B, H)
 
     def free_energy(self, v: Tensor) -> Tensor:
+        if self._lacks_label(v):
+            return -self._of_classes(v).logsumexp(-1)
         logits, own = self._terms(v)
         return -own - softplus(logits).sum(-1)
 
+    def classify(self, x: Tensor) -> Tensor:
+        """p(y | x) of a machine with labels, exact, (..., D) -> (..., C)."""
+        return self.label_log_probs(x).exp()
+
+    def label_log_probs(self, x: Tensor) -> Tensor:
+        """log p(y | x) of a machine with labels, exact, (..., D) -> (..., C), in nats."""
+        return self._of_classes(x).log_softmax(-1)
+
+    def state_at(self, v: Tensor) -> Tensor:
+        """The datum; one without its label beside a draw of p(y | x)."""
+        return torch.cat([v, draw_one_hot(self.label_log_probs(v)).detach()], -1) if self._lacks_label(v) else v
+
+    def visible(self, s: Tensor) -> Tensor:
+        return s if self.num_classes is None else s[..., : -self.num_classes]
+
+    @property
+    def has_own_state(self) -> bool:
+        return self.num_classes is not None
+
     def filters(self) -> Tensor | None:
-        return self.weight.detach() if self.layer.num_units == self.layer.num_features else None
+        return self.weight.detach() if len(self.weight) == self.layer.spec.num_features else None
 
     def flip_gains(self, v: Tensor, features: Tensor) -> Tensor:
         """As the base's, by how each flip moves the hidden units' logits: M B H terms and no product of matrices."""
+        if self._lacks_label(v):
+            return super().flip_gains(v, features)
         sign = (1 - 2 * v[:, features].T).unsqueeze(-1)  # (M, B, 1)
         logits = self._terms(v)[0]  # (B, H)
         moved = logits + sign * self.weight[features].unsqueeze(1)  # (M, B, H)
@@ -129,11 +180,11 @@ class RBM(EnergyPair):
     @torch.no_grad()
     def sweep(self, v: Tensor) -> Tensor:
         h = draw_binary(self._terms(v)[0])  # (..., H)
-        return self.layer.sample(self.visible_bias + h @ self.weight.T, self.layer.size(v))
+        return self.layer.sample(self._visible_bias + h @ self._weight.T, self.layer.size(v))
 
     def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
         phi, b = self.layer.statistics(v), torch.as_tensor(b, dtype=v.dtype, device=v.device)
-        base, own = phi @ self.base_bias, phi @ self.visible_bias  # (...,)
+        base, own = phi @ self.base_bias, phi @ self._visible_bias  # (...,)
         logits = b.unsqueeze(-1) * self._logits(v, phi)  # (..., H)
         return (1 - b) * base + b * own + self.layer.log_measure(v) + softplus(logits).sum(-1)
 
@@ -141,7 +192,7 @@ class RBM(EnergyPair):
     def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
         b = torch.as_tensor(b, dtype=v.dtype, device=v.device).unsqueeze(-1)
         h = draw_binary(b * self._logits(v, self.layer.statistics(v)))  # (..., H)
-        eta = (1 - b) * self.base_bias + b * (self.visible_bias + h @ self.weight.T)
+        eta = (1 - b) * self.base_bias + b * (self._visible_bias + h @ self._weight.T)
         return self.layer.sample(eta, self.layer.size(v))
 
     @torch.no_grad()
@@ -154,7 +205,8 @@ class RBM(EnergyPair):
         return self.layer.log_normaliser(self.base_bias, size.reshape(1)).squeeze() + self.hidden * math.log(2)
 
     def check_one_log_z(self, v: Tensor) -> None:
-        self.layer.check_size(v)
+        layer = self.layer.unlabelled if isinstance(self.layer, LabelledLayer) else self.layer
+        layer.check_size(v)
 
     @torch.no_grad()
     def exact_log_z(self) -> Tensor:
@@ -171,13 +223,40 @@ class RBM(EnergyPair):
 
     def _hidden_part(self, h: Tensor) -> Tensor:
         size = self.layer.usual_size(h)
-        eta = self.visible_bias + h @ self.weight.T  # (S, visible)
+        eta = self._visible_bias + h @ self._weight.T  # (S, visible)
         return (size * (h @ self.hidden_bias) + self.layer.log_normaliser(eta, size.reshape(1))).logsumexp(0)
+
+    @property
+    def _weight(self) -> Tensor:
+        """Of x, and of the label below it: (visible + C, H)."""
+        return self.weight if self.num_classes is None else torch.cat([self.weight, self.label_weight])
+
+    @property
+    def _visible_bias(self) -> Tensor:
+        return self.visible_bias if self.num_classes is None else torch.cat([self.visible_bias, self.label_bias])
+
+    def _lacks_label(self, v: Tensor) -> bool:
+        return self.num_classes is not None and v.shape[-1] == self.layer.num_features - self.num_classes
+
+    def _of_classes(self, x: Tensor) -> Tensor:
+        """-F(x, y) of every class, (..., D) -> (..., C).
+
+        Raises:
+            UsageError: the machine has no labels.
+        """
+        if not isinstance(self.layer, LabelledLayer):
+            raise UsageError("this RBM has no labels: make it with labels=True, of data loaded with labels=True.")
+        layer = self.layer.unlabelled
+        phi = layer.statistics(x)
+        logits = phi @ self.weight + layer.size(x) * self.hidden_bias  # (..., H)
+        own = phi @ self.visible_bias + layer.log_measure(x)  # (...,)
+        each = softplus(logits.unsqueeze(-2) + self.label_weight).sum(-1)  # (..., C)
+        return own.unsqueeze(-1) + self.label_bias + each
 
     def _terms(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """The hidden units' logits, (..., H), and what of log p~(v, h) no hidden unit has a part in, (...,)."""
         phi = self.layer.statistics(v)
-        return self._logits(v, phi), phi @ self.visible_bias + self.layer.log_measure(v)
+        return self._logits(v, phi), phi @ self._visible_bias + self.layer.log_measure(v)
 
     def _logits(self, v: Tensor, phi: Tensor) -> Tensor:
-        return phi @ self.weight + self.layer.size(v) * self.hidden_bias
+        return phi @ self._weight + self.layer.size(v) * self.hidden_bias

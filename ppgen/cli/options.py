@@ -87,7 +87,7 @@ def load_pair_and_data(
 ) -> tuple[Pair, Dataset]:
     """The pair and the data set that were named; labels are asked for where the model takes them."""
     options = settings("-M", model_settings)
-    loaded = named_data(data, settings("-D", data_settings), model)
+    loaded = named_data(data, settings("-D", data_settings), model, options)
     return named_pair(model, options, loaded), loaded
 
 

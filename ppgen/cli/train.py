@@ -102,7 +102,7 @@ def _name(job: Job) -> str:
 def _summary(run: Run, again: str) -> str:
     """Where the run is, its last validation bound (or loss, of an objective that is no bound), and what to do next."""
     checked = [line for line in run.metrics if line["split"] == "valid"]
-    result = _measured(checked[-1], run.objective) if checked else "trained"
+    result = _measured(checked[-1], run.stage) if checked else "trained"
     return f"{run.directory}: {result}; next: ppgen evaluate {run.directory}{again}"
 
 

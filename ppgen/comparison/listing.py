@@ -1,13 +1,7 @@
-"""Objectives as text: ``vimco(num_particles=5), reinforce(baseline=none), pyro.TraceGraph_ELBO``.
-
-Each is a registered name, or ``pyro.`` and a class of ``pyro.infer``, with the options that are not to be the defaults
-in parentheses. A value is a Python literal, an objective written in the same way
-(``bound=iwelbo(num_particles=5)``), and a string otherwise (``baseline=none``, ``temperature=linear(1, 0.1, 1000)``).
-"""
+"""Objectives of a comparison, listed as text (:mod:`ppgen.objectives.texts`)."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +11,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.factory import make_objective, objective_class, objective_config
 from ppgen.objectives.objective import Objective
 from ppgen.objectives.pyros import PYRO
-from ppgen.registry import OBJECTIVES
+from ppgen.objectives.texts import parse_calls
 
 __all__ = ["Listed", "at_particles", "parse_objectives", "with_options"]
 
@@ -75,15 +69,7 @@ def parse_objectives(text: str) -> tuple[Listed, ...]:
     >>> [one.name for one in parse_objectives("vimco(num_particles=5), reinforce(bound=iwelbo)")]
     ['vimco', 'reinforce']
     """
-    try:
-        tree = ast.parse(f"[{text.strip().rstrip(',')}]", mode="eval").body
-        if isinstance(tree, ast.List):
-            return tuple(_listed(node, text) for node in tree.elts)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # the last two: it nests deeply
-        if isinstance(error, UsageError):
-            raise
-        raise _unreadable(text) from error
-    raise _unreadable(text)
+    return tuple(Listed(name, options) for name, options in parse_calls(text))
 
 
 def with_options(listed: Iterable[Listed], options: Mapping[str, Any]) -> tuple[Listed, ...]:
@@ -113,28 +99,3 @@ def at_particles(listed: Iterable[Listed], numbers: Sequence[int]) -> tuple[List
         fit = [number for number in numbers if number >= least] or numbers  # none: the last word is the objective's
         found += [one.holding({"num_particles": number}) for number in fit]
     return tuple(found)
-
-
-def _listed(node: ast.expr, text: str) -> Listed:
-    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-    named = isinstance(call.func, ast.Name | ast.Attribute)
-    if not named or call.args or any(keyword.arg is None for keyword in call.keywords):
-        raise _unreadable(text)
-    return Listed(ast.unparse(call.func), {str(k.arg): _value(k.value, text) for k in call.keywords})
-
-
-def _value(node: ast.expr, text: str) -> Any:
-    if isinstance(node, ast.Call) and ast.unparse(node.func) in OBJECTIVES:
-        nested = _listed(node, text)
-        return {"name": nested.name, "options": nested.options}
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return ast.unparse(node)
-
-
-def _unreadable(text: str) -> UsageError:
-    return UsageError(
-        f"expected objectives such as 'vimco(num_particles=5), reinforce', got {shown(text)}: names with commas "
-        "between, options as key=value in parentheses."
-    )

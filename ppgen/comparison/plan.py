@@ -170,7 +170,7 @@ class Plan:
     def dataset(self) -> Dataset:
         """The data, on the device."""
         torch.manual_seed(self.options.seed)
-        found = named_data(self.data, self.data_options, self.model)
+        found = named_data(self.data, self.data_options, self.model, self.model_options)
         if self.sha256 not in (None, found.sha256):
             raise UsageError(
                 f"data {shown(self.data)} are not those of the comparison that is to be repeated: their SHA-256 is "

@@ -52,7 +52,8 @@ class NegativePhase(EnergyObjective):
         """
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        pair, v = self.seen(program, batch)
+        pair = self.seen(program, batch)[0]
+        v = pair.datum(batch)
         with torch.no_grad():
             negative, state, metrics = self.negative(pair, v, state)
         data, model = pair.free_energy(v).mean(), -pair.log_tempered(negative, negative.new_ones(())).mean()
@@ -65,7 +66,8 @@ class NegativePhase(EnergyObjective):
         Raises:
             UsageError: there are no data, or the pair is not energy-based.
         """
-        pair, v = self.seen(program, batch)
+        pair = self.seen(program, batch)[0]
+        v = pair.datum(batch)
         if not len(v):
             raise UsageError("chains start at data, and the batch is empty: give at least one row.")
         return pair.state_at(v[torch.randint(len(v), (num_chains,), device=v.device)])

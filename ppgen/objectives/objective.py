@@ -26,6 +26,7 @@ from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import HowToRun
 from ppgen.pairs.sampling import check_generates
+from ppgen.pairs.stack import directed_layers
 from ppgen.pairs.structure import known_of, untouched
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.schedules import Scheduled
@@ -36,6 +37,7 @@ __all__ = [
     "Outcome",
     "Player",
     "Scheduled",
+    "Stage",
     "State",
     "at_least",
     "capability",
@@ -74,6 +76,25 @@ class Player:
     """Adam's decay rates of the gradient's first and second moments (Kingma and Ba 2015)."""
     rate: float = 1.0
     """Its learning rate over that of the run."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training with an objective of its own; parts follow one another in the one loop.
+
+    >>> import ppgen
+    >>> [stage.name for stage in ppgen.make_objective("stl, dreg").stages(ppgen.pairs.Pair())]
+    ['STL', 'DReG']
+    """
+
+    name: str
+    objective: Objective
+    share: float = 1.0
+    """Of the turns, against those of the other stages."""
+    rate: float = 1.0
+    """Its learning rate over that of the run, whose schedule begins anew with each stage."""
+    at_end: Callable[[], None] = lambda: None
+    """What is done to the pair after its last turn."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +155,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the model must be a normalised density of x."""
     needs_energy: ClassVar[bool] = False
     """Whether the pair must have a free energy and chains."""
+    needs_layers: ClassVar[bool] = False
+    """Whether the pair must have directed layers, which are recognised upwards and dreamt downwards."""
     needs_observation: ClassVar[str | None] = None
     """What the data of an energy-based pair must be, as ``DataSpec.observation`` says it; None: anything."""
     needs_samples: ClassVar[bool] = False
@@ -201,6 +224,8 @@ class Objective(pyro.infer.ELBO, ABC):
         name = type(self).__name__
         if self.needs_energy:
             energy_pair(program.model, name).check_observation(self.needs_observation, name)
+        if self.needs_layers:
+            directed_layers(program.model, name)
         if self.needs_density:
             check_density(program.model, name)
         if self.needs_samples:
@@ -223,6 +248,14 @@ class Objective(pyro.infer.ELBO, ABC):
     def players(self) -> tuple[Player, ...]:
         """Who moves in one turn, in order. Most objectives have one player, who owns everything."""
         return (Player("all"),)
+
+    def stages(self, pair: nn.Module) -> tuple[Stage, ...]:
+        """What follows what in a training of the pair; most objectives are one stage, themselves.
+
+        Raises:
+            UsageError: the pair is none that can be trained in these stages.
+        """
+        return (Stage(type(self).__name__, self),)
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         """A module with the objective's own parameters (a critic, baselines), for data like ``batch``; mostly empty."""

@@ -21,6 +21,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
+from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 from ppgen.pairs.sampling import Draws
 
@@ -93,6 +94,14 @@ class EnergyPair(Pair):
             UsageError: there are more than 2**22 states to sum over.
         """
 
+    def datum(self, batch: Batch) -> Tensor:
+        """What of a batch ``free_energy`` takes and a chain starts at: x, (B, D), or what the pair makes of (x, y).
+
+        Raises:
+            UsageError: x is no tensor with rows, or something is missing.
+        """
+        return x_of(batch, type(self).__name__)
+
     @property
     def has_own_state(self) -> bool:
         """Whether a chain's state is more than a datum."""
@@ -156,7 +165,7 @@ class EnergyPair(Pair):
 
     def remake_data(self, batch: Batch) -> Draws:
         """Every datum of ``batch`` after one sweep from it."""
-        x = self.visible(self.sweep(self.state_at(batch[0])))
+        x = self.visible(self.sweep(self.state_at(self.datum(batch))))
         said = "a draw by one sweep from it"
         return Draws(x, x, said, said)
 

@@ -97,7 +97,7 @@ def headline(run: Run) -> Headline:
 
 def _unevaluated(run: Run) -> Headline:
     """The last validation value, where it is a measure of fit, and the command that gives a better number."""
-    is_fit = run.pair.has_weights and run.objective.measures_fit
+    is_fit = run.pair.has_weights and run.stage.measures_fit
     values = [score(line) for line in run.metrics if line["split"] == "valid" and is_fit]
     command, gives = f"ppgen evaluate {run.directory or 'RUN'}", "its test log-likelihood"
     if not run.pair.has_weights:

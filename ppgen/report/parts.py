@@ -53,7 +53,7 @@ def k_hats(k: Sequence[float], threshold: float | None, caption: str) -> Figure:
 
 def name_of_value(run: Run) -> str:
     """What the objective's value may be called: a bound on log p(x), or just the objective."""
-    return "bound" if run.objective.is_bound else "objective"
+    return "bound" if run.stage.is_bound else "objective"
 
 
 def shown_data(run: Run) -> str:

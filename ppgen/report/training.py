@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ppgen.pages.charts import Curve, plot_curves
 from ppgen.pages.elements import Figure, Section, figure_of
@@ -16,33 +16,56 @@ if TYPE_CHECKING:
 
 __all__ = ["training"]
 
+_Lines: TypeAlias = Sequence[dict[str, Any]]
+"""Reports, as ``metrics.jsonl`` holds them."""
+
 
 def training(run: Run) -> Section | None:
     """What training reported, and the objective's value on the validation data.
 
     Of one player against steps and against seconds; of several the loss of each, and what else it reports, against
-    steps.
+    steps. Of several stages so of the last, and a figure of each before it.
     """
     if not run.metrics:
         return None
     last = run.metrics[-1]
-    players = [player.name for player in run.objective.players()]
+    stages = {
+        line.get("stage", ""): [one for one in run.metrics if one.get("stage", "") == line.get("stage", "")]
+        for line in run.metrics
+    }
+    *before, (_, metrics) = stages.items()
     text = (
         f"{counted(last['step'], 'step')}, {number(last['epoch'], 1)} passes over the training data, "
         f"{number(last['seconds'], 1)} seconds, those of compiling the step left out. A point of the training curve is "
         "the mean over the steps since the one before; validation is under fixed random numbers."
     )
+    if before:
+        ends = [f"{name} to step {lines[-1]['step']}" for name, lines in stages.items()]
+        text += f" It was trained in stages, {', '.join(ends)}: the last comes first."
+    earlier = tuple(figure for name, lines in before for figure in _of_stage(name, lines))
+    said, figures = _of_last(run, metrics)
+    return Section("Training", f"{text} {said}".rstrip(), (*figures, *earlier), group="Fit")
+
+
+def _of_last(run: Run, metrics: _Lines) -> tuple[str, Sequence[Figure]]:
+    """What is to be said of the stage that training stands in, and its figures."""
+    players = [player.name for player in run.stage.players()]
     if len(players) > 1:
-        each = (_of_player(run, name, validated=name == players[0]) for name in players)
-        figures = tuple(figure for figures in each for figure in figures)
-        return Section("Training", f"{text} {_GAME.format(players[0])}", figures, group="Fit")
-    progress = tuple(_progress(run, unit) for unit in ("steps", "seconds"))
-    if not run.objective.needs_energy:
-        return Section("Training", text, progress, group="Fit")
-    energies = tuple(_values(run, "free_energy", "free energy, nats per datum"))
-    if run.objective.measures_fit:
-        return Section("Training", f"{text} {_ENERGIES}", (*progress, *energies), group="Fit")
-    return Section("Training", f"{text} {_ENERGIES} {_NEGATIVE_PHASE}", (*energies, progress[0]), group="Fit")
+        each = (_of_player(metrics, name, validated=name == players[0]) for name in players)
+        return _GAME.format(players[0]), [figure for figures in each for figure in figures]
+    progress = [_progress(run, metrics, unit) for unit in ("steps", "seconds")]
+    if not run.stage.needs_energy:
+        return "", progress
+    energies = list(_values(metrics, "free_energy", "free energy, nats per datum"))
+    if run.stage.measures_fit:
+        return _ENERGIES, [*progress, *energies]
+    return f"{_ENERGIES} {_NEGATIVE_PHASE}", [*energies, progress[0]]
+
+
+def _of_stage(name: str, metrics: _Lines) -> Iterator[Figure]:
+    """A figure of an earlier stage: the first of free energy, bound and loss that it reports."""
+    key = next(key for key in ("free_energy", "bound", "loss") if any(key in line for line in metrics))
+    yield from _values(metrics, key, f"{key.replace('_', ' ')} in {name}, nats per datum")
 
 
 _ENERGIES = (
@@ -60,9 +83,9 @@ _GAME = (
 )
 
 
-def _progress(run: Run, unit: str) -> Figure:
+def _progress(run: Run, metrics: _Lines, unit: str) -> Figure:
     """The bound, or the loss of an objective without one, of training and of validation."""
-    train, valid = _lines(run, "train"), _lines(run, "valid")
+    train, valid = _lines(metrics, "train"), _lines(metrics, "valid")
     keys = [key for key in train[-1] if key.endswith("bound")] or [key for key in train[-1] if key.endswith("loss")]
     value = "bound" if valid and "bound" in valid[-1] else "loss"
     name = name_of_value(run) if value == "bound" else value
@@ -70,22 +93,22 @@ def _progress(run: Run, unit: str) -> Figure:
     return _chart([*curves, _curve(f"valid {name}", valid, value, unit)], unit, "nats per datum")
 
 
-def _values(run: Run, key: str, y_label: str) -> Iterator[Figure]:
+def _values(metrics: _Lines, key: str, y_label: str) -> Iterator[Figure]:
     """One number that training and validation both report, against steps."""
-    found = {split: [line for line in _lines(run, split) if key in line] for split in ("train", "valid")}
+    found = {split: [line for line in _lines(metrics, split) if key in line] for split in ("train", "valid")}
     curves = [_curve(split, lines, key, "steps") for split, lines in found.items() if lines]
     if curves:
         yield _chart(curves, "steps", y_label)
 
 
-def _of_player(run: Run, player: str, *, validated: bool) -> Iterator[Figure]:
+def _of_player(metrics: _Lines, player: str, *, validated: bool) -> Iterator[Figure]:
     """The player's loss; below it whatever else it reports, but for the size of its gradient."""
-    train = [line for line in _lines(run, "train") if f"{player}/loss" in line]
+    train = [line for line in _lines(metrics, "train") if f"{player}/loss" in line]
     if not train:
         return
     own = [key.removeprefix(f"{player}/") for key in train[-1] if key.startswith(f"{player}/")]
     others = [name for name in own if name not in ("loss", "gradient_norm", "real", "fake")]
-    valid = [_curve(f"valid {player} loss", _lines(run, "valid"), "loss", "steps")] if validated else []
+    valid = [_curve(f"valid {player} loss", _lines(metrics, "valid"), "loss", "steps")] if validated else []
     curve = _curve(f"train {player} loss", train, f"{player}/loss", "steps")
     yield _chart([curve, *valid], "steps", f"{player} loss per datum")
     curves = [_curve(f"{player} {name}", train, f"{player}/{name}", "steps") for name in others]
@@ -102,8 +125,8 @@ def _margin(train: Sequence[dict[str, Any]], player: str) -> Iterator[Curve]:
         yield Curve(f"{player} at data less at samples", [line["step"] for line in told], margins)
 
 
-def _lines(run: Run, split: str) -> list[dict[str, Any]]:
-    lines = [line for line in run.metrics if line["split"] == split]
+def _lines(metrics: _Lines, split: str) -> list[dict[str, Any]]:
+    lines = [line for line in metrics if line["split"] == split]
     return evened(lines) if split == "train" else lines
 
 

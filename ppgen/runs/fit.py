@@ -61,8 +61,9 @@ def fit(
         data: a data set; or data of your own, which reach the pair as they are, all of them to train on
             (:func:`ppgen.data.as_dataset`): x or (x, y, ...), a dict of them, a frame, a data set of torch's, a file;
             or a list of several, whose batches take turns.
-        objective: what to minimise, its registered name, or a ``pyro.infer.ELBO``, which trains eagerly; None: what is
-            recommended for a registered pair on such data, with its options of training in the place of their
+        objective: what to minimise, its registered name, or a ``pyro.infer.ELBO``, which trains eagerly; several that
+            follow one another, a list or ``"greedy, up_down"`` (:class:`ppgen.objectives.staged.Staged`); None: what
+            is recommended for a registered pair on such data, with its options of training in the place of their
             defaults.
         out: directory for the record; None: nothing is written.
         resume: go on with the run in ``out``; one that has no checkpoint yet starts from the beginning.
@@ -135,7 +136,8 @@ def fit_in(
         if folder is not None:
             write_card(folder)
         state = record.trainer.sharing.whole(record.trainer.state)
-    return Run(pair, data, objective, config, record.log.lines, folder, state)
+        stage = record.trainer.objective
+    return Run(pair, data, objective, config, record.log.lines, folder, state, stage)
 
 
 def _train(record: Record, stop: threading.Event, progress: bool) -> None:
@@ -155,7 +157,8 @@ def _train(record: Record, stop: threading.Event, progress: bool) -> None:
 
 
 def _sizes(pair: Pair, objective: Objective, options: TrainingOptions) -> str:
-    particles, parameters = objective.at(0).total_particles, sum(parameter.numel() for parameter in pair.parameters())
+    particles = max(stage.objective.at(0).total_particles for stage in objective.stages(pair))
+    parameters = sum(parameter.numel() for parameter in pair.parameters())
     return (
         f"training on batches of B = {options.batch_size} data with K = {particles} particles each, of a pair with "
         f"{parameters:,} parameters,"

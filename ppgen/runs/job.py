@@ -86,7 +86,7 @@ class Job:
         with claimed_run(out, resume, writes=joined().first) as folder:
             objective, options = None if self.objective is None else self.made_objective(), self.options
             torch.manual_seed(options.seed)
-            data = named_data(self.data, self.data_options, self.model)
+            data = named_data(self.data, self.data_options, self.model, self.model_options)
             self._check_same(data)
             pair = named_pair(self.model, self.model_options, data)
             if objective is None:
@@ -115,14 +115,14 @@ class Job:
         return make_objective(name, **as_typed(objective_class(name), self.objective_options))
 
 
-def named_data(data: str, options: Mapping[str, Any], model: str) -> Dataset:
+def named_data(data: str, options: Mapping[str, Any], model: str, of_model: Mapping[str, Any]) -> Dataset:
     """A data set by its name; labels are asked for where the model takes them, and left out where it does not.
 
     Raises:
         UsageError: the data, the model or an option are unknown; files that cannot be read.
     """
     execute_files(model, data)
-    spec, wanted = named_loader(data)[0], takes_labels(model)
+    spec, wanted = named_loader(data)[0], takes_labels(model, of_model)
     has = "labels" in spec.options or (wanted and spec.name in DATA)
     labels = {"labels": wanted} if has and wanted is not None else {}
     return load_data(data, **labels | as_typed(spec.cls, options))

@@ -13,6 +13,7 @@ from ppgen.data import Dataset, DataSpec, as_dataset, load_data, named_loader
 from ppgen.errors import UsageError, first_sentence, shown, spelled
 from ppgen.factory import as_given, make_objective, make_pair, model_class
 from ppgen.files.checkpoint import read_checkpoint
+from ppgen.files.documents import Document, WholeNumber
 from ppgen.machine.devices import choose_device
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair
@@ -64,7 +65,7 @@ def load(
     hub = str(directory).startswith(SCHEME)
     folder = fetched(str(directory)) if hub else Path(directory)
     config = read_config(folder)
-    tensors, _ = read_checkpoint(folder / CHECKPOINT)
+    tensors, facts = read_checkpoint(folder / CHECKPOINT, _Stands)
     usual, which = _which(config, tensors, which, folder)
     place = choose_device(device)
     execute_files(*(name for name in (pair, data) if isinstance(name, str)))
@@ -74,10 +75,32 @@ def load(
     options = config["training"]
     batch, *_ = first_batches(rebuilt, data, options.get("batch_size", 2), options.get("seed", 0))
     objective = _made_again(config["objective"]) if objective is None else objective
-    load_learner(rebuilt, objective, tensors, batch, PARAMETERS[which])
+    stage = _stage(objective, rebuilt, facts.stage)
+    load_learner(rebuilt, stage, tensors, batch, PARAMETERS[which])
     state = {name: value.to(place) for name, value in state_of(tensors).items()}
     lines = read_metrics(folder / METRICS)
-    return Run(rebuilt, data, objective, config, lines, folder, state, writes=which == usual and not hub)
+    return Run(rebuilt, data, objective, config, lines, folder, state, stage, writes=which == usual and not hub)
+
+
+class _Stands(Document):
+    """Of a checkpoint's facts, the stage that it stands in."""
+
+    stage: WholeNumber = 0
+
+
+def _stage(objective: Objective, pair: Pair, number: int) -> Objective:
+    """The objective of a stage.
+
+    Raises:
+        UsageError: there are fewer.
+    """
+    stages = objective.stages(pair)
+    if number >= len(stages):
+        raise UsageError(
+            f"the run's checkpoint stands in stage {number + 1}, and {objective} has {len(stages)}: restore it, or "
+            "load it with the objective that it was trained with."
+        )
+    return stages[number].objective
 
 
 def _which(

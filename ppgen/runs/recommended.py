@@ -8,10 +8,10 @@ from typing import Any
 from ppgen.arguments import as_typed
 from ppgen.data import Dataset
 from ppgen.errors import UsageError
-from ppgen.factory import make_objective
+from ppgen.factory import make_objective, objective_class
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
-from ppgen.registry import MODELS, OBJECTIVES
+from ppgen.registry import MODELS
 from ppgen.training.options import TrainingOptions, over
 
 __all__ = ["recommended"]
@@ -42,7 +42,7 @@ def recommended(
             "--objective elbo or ppgen.fit(pair, data, 'elbo'); `ppgen list objectives` has them all."
         )
     settings = over(found.training, training)
-    named = as_typed(OBJECTIVES[found.objective].cls, {**found.options, **options})
+    named = as_typed(objective_class(found.objective), {**found.options, **options})
     taken = {**found.options, **{name: value for name, value in settings.items() if name in found.training}}
     own = ", ".join(f"{name}={value}" for name, value in taken.items() if name not in {**options, **training})
     said = f"{spec.name} on {kind} data takes what is recommended for it: {found.objective}, {own}".rstrip(" ,")

@@ -41,11 +41,16 @@ class Record:
         self.trainer, self.folder, options = trainer, folder, trainer.options
         self.log = MetricsLog(None if folder is None else folder / METRICS)
         self.snapshots = Recorder(folder, trainer.learner.pair, trainer.data, trainer.total_turns)
-        self.stopping = EarlyStopping(options.patience, options.window)
+        self._begin_stage()
         self.every = options.validate_every or max(100, trainer.turns_per_epoch)
         mine = callbacks if trainer.ranks.first else ()
         self.callbacks = Callbacks(mine, Training(trainer, folder, self.log))
         self._started = self._saved = time.perf_counter()
+
+    def _begin_stage(self) -> None:
+        """Bounds of one objective are not compared with those of another."""
+        options = self.trainer.options
+        self._stage, self.stopping = self.trainer.stage_number, EarlyStopping(options.patience, options.window)
 
     @property
     def done(self) -> bool:
@@ -69,9 +74,12 @@ class Record:
 
     def see(self) -> str | None:
         """Take note of a turn; where a validation was due, its bound and the trend in words."""
+        if self._stage != self.trainer.stage_number:
+            self._begin_stage()
         self._take_snapshot()
         self.callbacks.call("after_step")
-        words = None if self.trainer.turn % self.every else self._judged(*self._looked())
+        is_due = self.trainer.turn % self.every == 0 or self.trainer.leaves_stage
+        words = self._judged(*self._looked()) if is_due else None
         if self._is_due(validated=words is not None):
             self.save()
         return words
@@ -133,6 +141,7 @@ class Record:
         facts = Facts.model_validate_json(text)
         try:
             self.trainer.restore(tensors, facts)
+            self._begin_stage()
             self.stopping.restore(tensors, facts.bounds, self.trainer.learner)
             self.log.restore(facts.metrics, facts.record)
             self.snapshots.restore(self.trainer.turn)
@@ -161,8 +170,14 @@ class Record:
     def _looked(self) -> tuple[str, Mapping[str, float]]:
         """Record the training report and, with validation data, their bound; returns the last of them, and of what."""
         trainer = self.trainer
-        place = {"step": trainer.turn, "epoch": round(trainer.epoch, 4), "seconds": round(self._elapsed(), 3)}
-        rate = trainer.options.rate(trainer.turn, trainer.total_turns)
+        place: dict[str, Any] = {
+            "step": trainer.turn,
+            "epoch": round(trainer.epoch, 4),
+            "seconds": round(self._elapsed(), 3),
+        }
+        if len(trainer.spans) > 1:
+            place["stage"] = trainer.span.stage.name
+        rate = trainer.rate(trainer.turn)
         trained = trainer.report()
         self.log.add({**place, "split": "train", "learning_rate": rate, **trained})
         validated = trainer.validate()
@@ -183,4 +198,4 @@ class Record:
 
     def _elapsed(self) -> float:
         """Seconds of training, over all sessions, without those of compiling."""
-        return time.perf_counter() - self._started - self.trainer.steps.compiling
+        return time.perf_counter() - self._started - self.trainer.compiling - self.trainer.steps.compiling

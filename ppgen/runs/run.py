@@ -66,6 +66,7 @@ class Run(Brief):
         metrics: what ``metrics.jsonl`` holds: training reports and validation bounds, per datum, in nats.
         directory: None for a run that was not written.
         state: what the last step handed on.
+        of_stage: see :attr:`stage`.
         writes: whether what is found of the run is kept in its directory; not so of parameters that are not those which
             training left in the pair.
 
@@ -83,6 +84,7 @@ class Run(Brief):
     metrics: list[dict[str, Any]]
     directory: Path | None = None
     state: State = field(default_factory=dict)
+    of_stage: Objective | None = None
     writes: bool = True
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
@@ -101,7 +103,12 @@ class Run(Brief):
     @property
     def chains(self) -> Tensor | None:
         """Where the objective's persistent chains stand, (num, D); None: it keeps none."""
-        return self.objective.chains(self.state) if self.state else None
+        return self.stage.chains(self.state) if self.state else None
+
+    @property
+    def stage(self) -> Objective:
+        """The objective of the stage that training stands in: of one without stages, the ``objective``."""
+        return self.of_stage or self.objective
 
     def evaluate(
         self, split: str | None = None, particles: int = 1000, *, write: bool = True, **options: Any

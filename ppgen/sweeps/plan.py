@@ -15,7 +15,7 @@ from ppgen.comparison.listing import Listed, parse_objectives
 from ppgen.data import Dataset, named_loader
 from ppgen.errors import UsageError, shown
 from ppgen.evaluation.case import num_data_within
-from ppgen.factory import model_class, objective_config
+from ppgen.factory import model_class, objective_config, takes_labels
 from ppgen.files.jsonable import plain
 from ppgen.machine.devices import choose_device
 from ppgen.pairs.looking import seeded
@@ -176,9 +176,10 @@ class SweepPlan:
         made: set[str] = set()
         with seeded(self.seed):
             for job in jobs:
-                options, pair = _said(job.data_options), _said([job.data_options, job.model_options])
+                labels = takes_labels(self.model, job.model_options)
+                options, pair = _said([job.data_options, labels]), _said([job.data_options, job.model_options])
                 if options not in loaded:
-                    loaded[options] = named_data(self.data, job.data_options, self.model)
+                    loaded[options] = named_data(self.data, job.data_options, self.model, job.model_options)
                     self._check_split(loaded[options])
                 if pair not in made:
                     named_pair(self.model, job.model_options, loaded[options])

@@ -15,6 +15,7 @@ from ppgen.arguments import kinds_of
 from ppgen.errors import UsageError
 from ppgen.machine.seeds import manual_seed
 from ppgen.objectives.objective import Objective, Outcome, Player, State
+from ppgen.objectives.staged import InStages
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
 from ppgen.registry import OBJECTIVES
@@ -25,6 +26,7 @@ from ppgen.testing.sandbox import SEED, program_of
 from ppgen.testing.yardsticks import (
     BernoulliYardstick,
     BitsYardstick,
+    DirectedYardstick,
     EnergyYardstick,
     GaussianYardstick,
     ImplicitYardstick,
@@ -54,10 +56,14 @@ def yardstick(objective: Objective, data_size: int | None = None) -> Yardstick:
     Raises:
         NotApplicable: it has several players that do not read draws, and wants a pair made for it.
     """
+    if isinstance(objective, InStages):
+        raise NotApplicable("it is trained in stages, each an objective that is judged by its own tests")
     if len(objective.players()) > 1:
         if objective.needs_samples:
             return ImplicitYardstick(data_size)
         raise NotApplicable("it has several players, and is judged by its own tests")
+    if objective.needs_layers:
+        return DirectedYardstick(data_size)
     if objective.needs_energy:
         return (BitsYardstick if objective.needs_observation == "binary" else EnergyYardstick)(data_size)
     return (BernoulliYardstick if objective.needs_discrete else GaussianYardstick)(data_size)
@@ -69,9 +75,10 @@ def in_pyro(objective: Objective) -> Yardstick:
     Raises:
         NotApplicable: it has several players, which they do not know.
     """
+    pair = yardstick(objective)
     if len(objective.players()) > 1:
         raise NotApplicable("it has several players, and Pyro's own loops know one")
-    return yardstick(objective)
+    return pair
 
 
 def learner_of(objective: Objective, pair: Pair, batch: Batch) -> Learner:

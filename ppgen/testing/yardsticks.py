@@ -6,6 +6,7 @@
     normal:     z ~ N(0, 1),        x = b + s z,                without a density; the guide is the prior
     counted:    z ~ N(0, 1),        x | z ~ Bernoulli(sigmoid(w z)), whose draws have no gradient
     energy:     log p~(x, h) = -(x - a)^2 / (2 s^2) + h (w x + b),  h in {0, 1}, unnormalised, with the exact guide
+    directed:   log p~(h) = w h + softplus(a h + b),  h in {0, 1},  x | h ~ N(w h, 1),  q(h | x) as that of bernoulli
     bits:       log p~(x, h) = a x_1 + b x_2 + h (w (x_1 + x_2) + log s),  x in {0, 1}^2, h in {0, 1}, likewise
 
 The other guides are wrong on purpose: at the exact posterior all bounds agree, and none can be told from another.
@@ -25,11 +26,14 @@ from torch.nn.functional import softplus
 
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.running import Batch
+from ppgen.pairs.stack import Directed
 
 __all__ = [
     "BernoulliYardstick",
     "BitsYardstick",
     "CountedYardstick",
+    "DirectedYardstick",
     "EnergyYardstick",
     "GaussianYardstick",
     "ImplicitYardstick",
@@ -211,6 +215,81 @@ class EnergyYardstick(Yardstick, EnergyPair):
 
     def _logit(self, v: Tensor) -> Tensor:
         return self.w * v + self.b
+
+
+class DirectedYardstick(Yardstick, Directed, EnergyPair):
+    """See the module. Sites: h (), energy () a factor, both in the plate ``data``. A datum is one number, x (B,), and a
+    chain's state is h."""
+
+    exact_guide = False
+
+    def __init__(self, data_size: int | None = None) -> None:
+        super().__init__(data_size)
+        self.machines = nn.ModuleList()
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            h = pyro.sample("h", dist.Bernoulli(logits=torch.zeros_like(self.w)))  # (K, B)
+            pyro.factor("energy", self.log_tempered(h, 1.0) + self._log_visible(x, h) + math.log(2))  # (K, B)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("h", dist.Bernoulli(logits=self.a * x + self.b))  # (K, B)
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        h = torch.stack([torch.zeros_like(v), torch.ones_like(v)])
+        return -(self.log_tempered(h, 1.0) + self._log_visible(v, h)).logsumexp(0)
+
+    def sweep(self, s: Tensor) -> Tensor:
+        return self.tempered_sweep(s, 1.0)
+
+    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
+        return b * (self.w * s + softplus(self.a * s + self.b))
+
+    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        one, none = (self.log_tempered(h, b) for h in (torch.ones_like(s), torch.zeros_like(s)))
+        return torch.bernoulli((one - none).sigmoid())
+
+    def base_sample(self, num: int) -> Tensor:
+        return torch.rand(num).round().to(self.a)
+
+    def base_log_z(self) -> Tensor:
+        return torch.full_like(self.w, 2.0).log()
+
+    def exact_log_z(self) -> Tensor:
+        return self.log_tempered(torch.tensor([0.0, 1.0], dtype=torch.float64), 1.0).logsumexp(0)
+
+    @property
+    def has_own_state(self) -> bool:
+        return True
+
+    def state_at(self, v: Tensor) -> Tensor:
+        return self.state_of(self.ascend((v,)))
+
+    def visible(self, s: Tensor) -> Tensor:
+        found: Tensor = self.descend(s)[0][0]
+        return found
+
+    def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
+        raise NotImplementedError("it has no machines")
+
+    @torch.no_grad()
+    def ascend(self, batch: Batch) -> dict[str, Tensor]:
+        return {"h": torch.bernoulli((self.a * batch[0] + self.b).sigmoid())}
+
+    def state_of(self, latents: Mapping[str, Tensor]) -> Tensor:
+        return latents["h"]
+
+    @torch.no_grad()
+    def descend(self, s: Tensor) -> tuple[Batch, dict[str, Tensor]]:
+        return (self.w * s + torch.randn_like(s),), {"h": s}
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """log p(x), exact, (B,), in nats."""
+        return (-self.free_energy(x) - self.exact_log_z()).detach()
+
+    def _log_visible(self, x: Tensor, h: Tensor) -> Tensor:
+        return -0.5 * (x - self.w * h).square() - 0.5 * math.log(2 * math.pi)
 
 
 class BitsYardstick(Yardstick, EnergyPair):

@@ -69,7 +69,7 @@ class Training:
     @property
     def objective(self) -> Objective:
         """What it is trained with, as it is at this step."""
-        return self._trainer.objective.at(self.step)
+        return self._trainer.objective.at(self._trainer.stage_turn)
 
     @property
     def options(self) -> TrainingOptions:

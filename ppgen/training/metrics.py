@@ -25,6 +25,8 @@ class Line(Document):
     epoch: float
     seconds: Seconds
     split: Literal["train", "valid"]
+    stage: str = ""
+    """Of a training of several stages: its name."""
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
@@ -40,7 +42,7 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
 
 def _parsed(lines: list[bytes], file: Path) -> list[dict[str, Any]]:
     return [
-        parse_document(line, Line, f"line {number} of {file}", _MEND).model_dump()
+        parse_document(line, Line, f"line {number} of {file}", _MEND).model_dump(exclude_unset=True)
         for number, line in enumerate(lines, start=1)
     ]
 

@@ -38,6 +38,7 @@ from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
 from ppgen.training.replay import WatchedLearner, what_is_not_finite
 from ppgen.training.sharing import Sharing
+from ppgen.training.stages import spans_of
 from ppgen.training.stepping import Steps
 from ppgen.training.steps import StepResult
 
@@ -66,10 +67,13 @@ class Progress(Document):
     sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
     choices: dict[str, bool] = Field(default_factory=dict, validation_alias=AliasChoices("choices", "onednn"))
     """How it computes, see :class:`ppgen.training.choices.Choices`."""
+    stage: WholeNumber = 0
+    """Which it stands in, and ``began``: the turn at which that began."""
+    began: WholeNumber = 0
 
 
 class Trainer:
-    """Trains a pair on a data set with an objective.
+    """Trains a pair on a data set with an objective, stage by stage.
 
     Args:
         pair: on the device where it is to be trained.
@@ -86,26 +90,37 @@ class Trainer:
     def __init__(
         self, pair: Pair, data: Dataset, objective: Objective, options: TrainingOptions, ranks: Ranks | None = None
     ) -> None:
-        self.data, self.objective, self.options = data, objective, options
+        self.pair, self.data, self.options = pair, data, options
         self.ranks = ranks or Ranks()
-        self.sharing = Sharing(self.ranks, objective)
         self.parts = data.parts
         self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed)
-        self.sharing.check(self.batches.smallest)
-        examples = first_batches(pair, data, options.batch_size, options.seed)
-        batch = examples[0]
-        self.chunks, self._looks = Chunks(pair, objective, options.chunk), Looks(pair, objective)
-        for example in examples:
-            self.chunks.check(example, objective.at(0).total_particles)
-            self._looks.at_first(example, lambda few, _: objective.check(Program(pair.model, pair.guide), few))
-        num_data = sum(len(part.train[0]) for part in self.parts)
-        self.learner = Learner(pair, objective.parameters(pair, batch), num_data).to(batch[0].device)
-        check_precision(options.precision, self.learner)
-        check_amortised(pair, examples, num_data, self.ranks)
-        self.players = objective.players()
+        self._examples = first_batches(pair, data, options.batch_size, options.seed)
+        check_amortised(pair, self._examples, self._num_data, self.ranks)
         self.turn = self.cursor = 0
-        for turn in (0, min(self.total_turns, _LOOKED_AHEAD)):
-            options.rate(turn, self.total_turns)
+        self.choices, self.compiling = Choices(), 0.0
+        self.spans = spans_of(objective.stages(pair), options, self.batches.per_epoch)
+        for number in reversed(range(len(self.spans))):  # so that what cannot be trained is known now
+            self._enter(number)
+        keep_large_blocks()
+        _say_if_brought(self.batches)
+
+    def _enter(self, number: int) -> None:
+        """Begin a stage: all but the pair is made anew."""
+        self.stage_number, self.span = number, self.spans[number]
+        objective, options = self.span.stage.objective, self.options
+        self.objective, self.sharing = objective, Sharing(self.ranks, objective)
+        self.sharing.check(self.batches.smallest)
+        batch = self._examples[0]
+        self.chunks, self._looks = Chunks(self.pair, objective, options.chunk), Looks(self.pair, objective)
+        program = Program(self.pair.model, self.pair.guide)
+        for example in self._examples:
+            self.chunks.check(example, objective.at(0).total_particles)
+            self._looks.at_first(example, lambda few, _: objective.check(program, few))
+        self.learner = Learner(self.pair, objective.parameters(self.pair, batch), self._num_data).to(batch[0].device)
+        check_precision(options.precision, self.learner)
+        self.players = objective.players()
+        for turn in (self.span.begin, min(self.span.end, self.span.begin + _LOOKED_AHEAD)):
+            self.rate(turn)
         with isolated():
             state = self._looks.at_first(batch, lambda few, now: now.initial_state(self.learner.program, few))
         self.state: State = {name: value.clone() for name, value in state.items()}
@@ -116,11 +131,10 @@ class Trainer:
             for player in self.players
         }
         self.steps = Steps(self.learner, objective, [part.draw for part in self.parts], self.chunks, options)
+        self.steps.choices = self.choices
         self._books = self._new_books()
-        self._try(examples)
-        keep_large_blocks()
+        self._try(self._examples)
         self.state = self.sharing.begin(self.learner, self.state, options.seed)
-        _say_if_brought(self.batches)
 
     def _try(self, examples: Sequence[Batch]) -> None:
         """Judge the first batches, of held-out data too, so that what cannot be judged is known now."""
@@ -134,16 +148,35 @@ class Trainer:
     @property
     def turns_per_epoch(self) -> int:
         """Turns in which about every training datum is shown once."""
-        return max(1, self.batches.per_epoch // self._moves_per_turn)
+        return max(1, self.batches.per_epoch // self.span.moves)
 
     @property
-    def _moves_per_turn(self) -> int:
-        return sum(player.steps for player in self.players)
+    def _num_data(self) -> int:
+        return sum(len(part.train[0]) for part in self.parts)
 
     @property
     def total_turns(self) -> int:
         """Turns of the whole run."""
-        return self.options.steps or self.options.epochs * self.turns_per_epoch
+        return self.spans[-1].end
+
+    @property
+    def stage_turn(self) -> int:
+        """Turns of the stage so far."""
+        return self.turn - self.span.begin
+
+    @property
+    def leaves_stage(self) -> bool:
+        """Whether the next turn is of another stage."""
+        return self.turn == self.span.end < self.total_turns
+
+    def rate(self, turn: int) -> float:
+        """The learning rate at a turn of the stage.
+
+        Raises:
+            UsageError: the schedule gives none there.
+        """
+        begin, end = self.span.begin, self.span.end
+        return self.span.stage.rate * self.options.rate(turn - begin, end - begin)
 
     @property
     def epoch(self) -> float:
@@ -156,11 +189,19 @@ class Trainer:
         Raises:
             UsageError: a number was not finite; on a GPU, in some turn before.
         """
+        if self.leaves_stage:
+            self.settle()
+            self.compiling += self.steps.compiling
+            self._enter(self.stage_number + 1)
         if self.batches.on_disk:
             self._expect(self._planned(_READ_AHEAD))
         self._judged_by(self._books.take_turn)
         self.turn += 1
-        self.cursor += self._moves_per_turn
+        self.cursor += self.span.moves
+        if self.turn == self.span.end:
+            self.settle()
+            with torch.no_grad():
+                self.span.stage.at_end()
 
     def settle(self) -> None:
         """Wait for the turns taken so far.
@@ -204,7 +245,7 @@ class Trainer:
 
     def _judged(self, batches: Iterable[Batch], num_data: int) -> dict[str, float]:
         seed = self.sharing.seed(self.options.seed)
-        return self._looks.judged(self.learner, self.turn, self.state, batches, num_data, seed)
+        return self._looks.judged(self.learner, self.stage_turn, self.state, batches, num_data, seed)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the run needs to go on: parameters, buffers, optimizers, state, random numbers."""
@@ -218,7 +259,9 @@ class Trainer:
     def facts(self) -> dict[str, Any]:
         """The numbers beside the tensors."""
         self.settle()
-        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, "choices": dict(self.steps.choices.taken)}
+        stage = {"stage": self.stage_number, "began": self.span.begin}
+        choices = dict(self.choices.taken)
+        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, "choices": choices, **stage}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Progress) -> None:
         """Go on from what :meth:`tensors` and :meth:`facts` gave.
@@ -226,7 +269,9 @@ class Trainer:
         Raises:
             UsageError: the tensors are those of another pair or objective, or facts and tensors do not go together.
         """
-        moves = facts.turn * self._moves_per_turn
+        if (stage := self._stage_of(facts)) != self.stage_number:
+            self._enter(stage)
+        moves = self.span.shown(facts.turn)
         if facts.cursor != moves:
             raise UsageError(
                 f"the checkpoint has shown {facts.cursor} batches after {facts.turn} turns, expected {moves}: it was "
@@ -235,13 +280,33 @@ class Trainer:
         load_state(self.learner, under("learner.", tensors))
         for player in self.players:
             slots = under(f"optimizer.{player.name}.", tensors)
-            self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn)
+            self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn - self.span.begin)
         self.state = checked_values(self.state, self.sharing.part(state_of(tensors)), self.device)
         self.turn, self.cursor = facts.turn, facts.cursor
-        self.steps.choices = Choices(facts.choices)
+        self.choices = self.steps.choices = Choices(facts.choices)
         self._books = self._new_books()
         self.sums = facts.sums
         self.sharing.set_random(tensors, self.device, self.options.seed, self.turn)
+
+    def _stage_of(self, facts: Progress) -> int:
+        """The stage that a checkpoint stands in.
+
+        Raises:
+            UsageError: there is no such stage, or it begins at another turn in a training of this length.
+        """
+        if facts.stage >= len(self.spans):
+            raise UsageError(
+                f"the checkpoint stands in stage {facts.stage + 1}, and this training has {len(self.spans)}: resume "
+                "with the objective and the layers it was begun with."
+            )
+        span = self.spans[facts.stage]
+        if facts.began != span.begin or (facts.turn > span.end and span is not self.spans[-1]):
+            raise UsageError(
+                f"the checkpoint stands at turn {facts.turn} in stage {shown(span.stage.name)}, which began at turn "
+                f"{facts.began}, and in a training of this length it goes from {span.begin} to {span.end}: resume with "
+                "the epochs, steps and shares it was begun with."
+            )
+        return facts.stage
 
     @property
     def device(self) -> torch.device:
@@ -264,9 +329,9 @@ class Trainer:
 
     def _planned(self, ahead: int) -> list[Move]:
         """The moves of the turn that is so many turns ahead."""
-        turn, cursor = self.turn + ahead, self.cursor + ahead * self._moves_per_turn
-        fixed, moving = fixed_and_moving(self.objective.schedules(turn))
-        rate = self.options.rate(turn, self.total_turns)
+        turn, cursor = self.turn + ahead, self.cursor + ahead * self.span.moves
+        fixed, moving = fixed_and_moving(self.objective.schedules(turn - self.span.begin))
+        rate = self.rate(turn)
         moves = []
         in_order = [player for player in self.players for _ in range(player.steps)]
         for number, player in enumerate(in_order):
@@ -321,8 +386,8 @@ class Trainer:
     def _stop(self, cursor: int) -> NoReturn:
         """Say what was not finite in this move, which is made again as it was: parameters, state and random numbers are
         those before it."""
-        self.turn, within = divmod(cursor, self._moves_per_turn)
-        self.cursor = cursor - within
+        turns, within = divmod(cursor - self.span.cursor, self.span.moves)
+        self.turn, self.cursor = self.span.begin + turns, cursor - within
         move = self._planned(0)[within]
         owned = self._arguments[move.player.name][0]
         watch, eager = Watch(), replace(self.options, eager=True)
@@ -334,7 +399,7 @@ class Trainer:
         where = self.sharing.whose(where, [report["loss"], nn.utils.get_total_norm(found)])
         raise DivergedError(
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
-            f"(now {self.options.rate(self.turn, self.total_turns):g}), set clip_norm, or bound that site's scales."
+            f"(now {self.rate(self.turn):g}), set clip_norm, or bound that site's scales."
         )
 
 

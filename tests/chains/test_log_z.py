@@ -98,7 +98,7 @@ VISIBLES = {
 def test_other_visible_layers_anneal_to_their_exact_log_z(visible: str) -> None:
     """Within 4 standard errors: a false alarm in 16,000 each."""
     spec, options = VISIBLES[visible]
-    pair = RBM(spec, 4, visible=visible, **options).double()
+    pair = RBM(spec, 4, visible=visible, **options).double()  # type: ignore[arg-type]  # a length
     for parameter in pair.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     found, exact = ppgen.log_z(pair, num_temperatures=300), ppgen.log_z(pair, exact=True)

@@ -39,7 +39,7 @@ class Beside(RBM):
 
     exact_guide: ClassVar[bool] = False
 
-    def guide(self, x: Tensor) -> None:
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """Off by a half: the bound on -F(v) is not tight."""
         with self.data_plate(x):
             pyro.sample("h", dist.Bernoulli(logits=self._terms(x)[0] + 0.5).to_event(1))

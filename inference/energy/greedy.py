@@ -1,0 +1,120 @@
+"""Greedy learning of deep machines: layer by layer, each a restricted Boltzmann machine on what the one below infers.
+
+    stage l:    loss = mean F_l(h) - mean F_l(c),      h: the layer below at the data,  c: chains of machine l
+
+h is a draw of the machines that have learnt already, or its mean. Each stage is contrastive divergence, or, with
+``num_chains``, persistent contrastive divergence, of one machine, whose parameters alone move: biased as these are.
+A further layer that begins as the mirror of the one below raises a lower bound of log p(v) (section 4 there); with
+another size or another start it need not.
+
+Hinton, Osindero, Teh: A Fast Learning Algorithm for Deep Belief Nets, Neural Computation 18, 2006.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from ppgen.arguments import Count, Positive
+from ppgen.errors import UsageError, shown
+from ppgen.objectives.objective import Objective, Outcome, Player, Stage, State, capability
+from ppgen.objectives.staged import InStages
+from ppgen.pairs.stack import stack_of
+from ppgen.pairs.tracing import Batch, Program
+from ppgen.registry import OBJECTIVES, register_objective
+
+__all__ = ["Greedy"]
+
+
+@register_objective(
+    "greedy",
+    summary="greedy learning of deep machines, layer by layer, by contrastive divergence",
+    reference="Hinton, Osindero and Teh, A fast learning algorithm for deep belief nets",
+    year=2006,
+    link="https://doi.org/10.1162/neco.2006.18.7.1527",
+    tags=("energy-based", "biased", "stages"),
+    tiny=lambda: Greedy(),
+)
+@dataclass(frozen=True, kw_only=True)
+class Greedy(InStages):
+    """One stage for each machine of a stack (:class:`ppgen.pairs.stack.Stack`), from below.
+
+    Args:
+        num_steps: sweeps of the negative phase.
+        num_chains: persistent chains of each machine; None: short chains from the data (CD).
+        sample: a machine sees draws of the layer below; False: their means.
+        shares: of the turns, one number for each machine; None: equal ones.
+        rates: the learning rate of each machine over that of the run; None: 1.
+    """
+
+    is_bound = False
+    unbiased_gradient = False
+    measures_fit = False
+
+    num_steps: Count = 1
+    num_chains: Count | None = None
+    sample: bool = True
+    shares: tuple[Positive, ...] | None = None
+    rates: tuple[Positive, ...] | None = None
+
+    def stages(self, pair: nn.Module) -> tuple[Stage, ...]:
+        stack = stack_of(pair, "Greedy")
+        num = len(stack.machines)
+        for name, given in (("shares", self.shares), ("rates", self.rates)):
+            if given is not None and len(given) != num:
+                raise UsageError(f"{name} of Greedy has one number for each of {num} layers, got {shown(given)}.")
+        shares, rates = self.shares or (1.0,) * num, self.rates or (1.0,) * num
+        return tuple(
+            Stage(f"Greedy {number + 1}", self._layer(pair, number), share, rate, partial(stack.settle, number))
+            for number, (share, rate) in enumerate(zip(shares, rates, strict=True))
+        )
+
+    def _layer(self, pair: nn.Module, number: int) -> _Layer:
+        machine, chains = stack_of(pair, "Greedy").machines[number], self.num_chains
+        way, options = ("cd", {}) if chains is None else ("pcd", {"num_chains": chains})
+        names = {id(parameter): name for name, parameter in pair.named_parameters()}
+        owns = tuple(f"pair.{names[id(parameter)]}" for parameter in machine.parameters())
+        objective = OBJECTIVES[way].cls(num_steps=self.num_steps, **options)
+        return _Layer(number=number, objective=objective, owns=owns, sample=self.sample)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layer(Objective):
+    """The stage of one machine."""
+
+    is_bound = False
+    unbiased_gradient = False
+    measures_fit = False
+
+    number: int
+    objective: Objective
+    owns: tuple[str, ...]
+    sample: bool
+
+    @capability
+    def shards(self) -> Mapping[str, int] | None:
+        return self.objective.shards
+
+    def players(self) -> tuple[Player, ...]:
+        (player,) = self.objective.players()
+        return (replace(player, owns=self.owns),)
+
+    def initial_state(self, program: Program, batch: Batch) -> State:
+        return self.objective.initial_state(*self._below(program, batch))
+
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        return self.objective.play(player, *self._below(program, batch), state)
+
+    def _below(self, program: Program, batch: Batch) -> tuple[Program, Batch]:
+        """The machine as a pair, and what it is shown."""
+        stack = stack_of(program.model, "Greedy")
+        machine: Any = stack.machines[self.number]
+        return Program(machine.model, machine.guide), stack.shown_to(self.number, batch, sample=self.sample)
+
+    def _look(self, program: Program, batch: Batch) -> None:
+        super()._look(program, batch)
+        self.objective.check(*self._below(program, batch))

@@ -1,0 +1,68 @@
+"""Labels as a part of what a pair models: how many classes there are, and the one-hot of a batch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.poutine.util import is_validation_enabled
+from torch import Tensor
+
+from ppgen.data import DataSpec
+from ppgen.errors import UsageError, shown
+from ppgen.pairs.rows import x_of
+from ppgen.pairs.running import Batch
+
+__all__ = ["check_labels", "classes_of", "one_hot", "with_one_hot"]
+
+
+def classes_of(spec: DataSpec, needed_by: str) -> int:
+    """C, of data with labels.
+
+    Raises:
+        UsageError: they have none.
+    """
+    if spec.num_classes is None:
+        raise UsageError(
+            f"{needed_by} needs the number of classes, but data {shown(spec.name)} come without labels: load them with "
+            f"load_data({shown(spec.name)}, labels=True)."
+        )
+    return spec.num_classes
+
+
+def check_labels(batch: Batch, num_classes: int, needed_by: str) -> None:
+    """Whether a batch (x, y) has a label for each datum.
+
+    Raises:
+        UsageError: it has none, or one that is no class.
+    """
+    y: Any = batch[1] if len(batch) > 1 else None
+    if not torch.is_tensor(y) or y.shape != batch[0].shape[:1] or y.is_floating_point():
+        got = f"{tuple(y.shape)} of {y.dtype}" if torch.is_tensor(y) else "none"
+        raise UsageError(
+            f"{needed_by} takes batches (x, y) with labels y of shape (B,), whole numbers, got {got}: load the data "
+            "with labels=True, or make the pair without labels."
+        )
+    bad = (y < 0) | (y >= num_classes)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise UsageError(
+            f"{needed_by} takes labels 0 to {num_classes - 1}, got {int(y[row])} in row {row}: give all data a label."
+        )
+
+
+def one_hot(y: Tensor, num_classes: int, like: Tensor) -> Tensor:
+    """(B,) -> (B, C), of the type of ``like``."""
+    return torch.eye(num_classes, dtype=like.dtype, device=like.device)[y]
+
+
+def with_one_hot(batch: Batch, num_classes: int, needed_by: str) -> Tensor:
+    """x and the one-hot of y side by side, (B, D + C).
+
+    Raises:
+        UsageError: the batch has no y; while Pyro's validation is on, a label is none of the classes.
+    """
+    x = x_of(batch, needed_by)
+    if len(batch) < 2 or batch[1] is None or is_validation_enabled():
+        check_labels(batch, num_classes, needed_by)
+    return torch.cat([x, one_hot(batch[1], num_classes, x)], -1)

@@ -1,0 +1,96 @@
+"""Pairs of several layers, which learn one after another as small energy-based pairs of their own.
+
+A *machine* is an energy-based pair of two neighbouring layers. What it learns from is the layer below it, inferred from
+data by the machines that have learnt already (Hinton, Osindero and Teh 2006).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ppgen.errors import UsageError
+from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.parameters import owner
+from ppgen.pairs.running import Batch
+
+__all__ = ["Directed", "Stack", "directed_layers", "stack_of"]
+
+
+class Stack(Pair):
+    """A pair that is trained layer by layer.
+
+    A machine's parameters are the pair's own where the two are the same: registered with the pair first, under their
+    public names (``weight_1``), and with the machine too.
+
+    To add one: 1. make the machines in ``__init__`` and tie their parameters; 2. write the two methods below; 3. train
+    it with ``"greedy, ..."``.
+    """
+
+    machines: nn.ModuleList
+    """Of energy-based pairs, from below."""
+
+    @abstractmethod
+    def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
+        """What machine ``number`` (0, 1, ...) learns from: the batch at the layer below it, inferred without gradient.
+
+        Args:
+            number: of the machine.
+            batch: of data; (x, y) where there are labels.
+            sample: draws of binary units; False: their means.
+        """
+
+    def settle(self, number: int) -> None:
+        """What the pair does once machine ``number`` has learnt: copies what is not tied, starts the next from it."""
+
+
+class Directed(Stack):
+    """A stack whose lower layers are directed: recognised upwards by the guide, dreamt downwards from the top."""
+
+    @abstractmethod
+    def ascend(self, batch: Batch) -> dict[str, Tensor]:
+        """A draw of the guide's latents at a batch, by site, (B, ...) each, without gradient."""
+
+    @abstractmethod
+    def state_of(self, latents: Mapping[str, Tensor]) -> Tensor:
+        """Of latents, the state of a chain on top, (B, S)."""
+
+    @abstractmethod
+    def descend(self, s: Tensor) -> tuple[Batch, dict[str, Tensor]]:
+        """A draw of the model below states of chains, (M, S): data, and the latents that they came from."""
+
+
+def stack_of(model: Callable[..., Any] | nn.Module, needed_by: str) -> Stack:
+    """The stack that a program's model belongs to, or that is given itself.
+
+    Raises:
+        UsageError: it belongs to none.
+    """
+    pair: Any = owner(model)
+    if isinstance(pair, Stack) and all(isinstance(machine, EnergyPair) for machine in pair.machines):
+        return pair
+    what = type(pair).__name__ if pair is not None else "a function"
+    raise UsageError(
+        f"{needed_by} trains a pair of several layers one after another, got {what}: choose another objective, or a "
+        "model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Stack)."
+    )
+
+
+def directed_layers(model: Callable[..., Any], needed_by: str) -> Directed:
+    """The pair with directed layers that a program's model belongs to.
+
+    Raises:
+        UsageError: it belongs to none.
+    """
+    pair: Any = owner(model)
+    if isinstance(pair, Directed):
+        return pair
+    what = type(pair).__name__ if pair is not None else "a function"
+    raise UsageError(
+        f"{needed_by} needs directed layers below an energy-based machine, got {what}: choose another objective, or a "
+        "model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Directed)."
+    )
