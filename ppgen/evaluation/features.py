@@ -40,7 +40,7 @@ _DRAWS = 10
 class LabelledFeatures:
     """``train`` (N, F) with labels ``train_labels`` (N,), and those of data held out, (n, F) and (n,); all on the CPU.
 
-    ``codes``: whether each feature stands for a bit, its rounding.
+    ``codes``: whether the sign of each feature is a bit, and these are a code.
     """
 
     train: Tensor

@@ -11,6 +11,7 @@ from ppgen.evaluation.labels import of_labels
 from ppgen.evaluation.memorisation import memorisation
 from ppgen.evaluation.modes import coverage
 from ppgen.evaluation.perplexity import perplexities
+from ppgen.evaluation.reconstruction import reconstruction
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.two_sample import two_sample
 
@@ -23,6 +24,7 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     perplexities,
     coherences,
     accuracies,
+    reconstruction,
     of_labels,
 ]
 """In the order in which they are shown. To add one: write a function of the case that yields its numbers, or nothing

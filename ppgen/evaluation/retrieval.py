@@ -115,7 +115,7 @@ def retrieve(
 def retrievals(features: LabelledFeatures, split: str) -> Iterator[Measure]:
     """``mean_average_precision``, with the precision along recall, and ``precision_at_tenth_recall``."""
     both = (features.held_out[:_QUERIES], features.train)  # rows are in random order
-    queries, database = (part.round() if features.codes else part for part in both)
+    queries, database = ((part > 0).double() if features.codes else part for part in both)
     labels = features.held_out_labels[:_QUERIES]
     if int(torch.isin(labels, features.train_labels).sum()) < 2:
         return

@@ -70,4 +70,4 @@ def _retrieval(run: Run) -> Measure | None:
 
 def _features(run: Run, batch: tuple[Tensor, ...]) -> Tensor:
     found = features_of(run.pair, batch, run.data.spec.num_classes)
-    return found.round() if getattr(run.pair, "binary_codes", False) else found
+    return (found > 0).double() if getattr(run.pair, "binary_codes", False) else found

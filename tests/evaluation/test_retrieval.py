@@ -75,8 +75,8 @@ def test_the_measures_are_means_over_queries_with_the_curve_of_them() -> None:
     assert (tenth.value, tenth.standard_error) == (mean.along.value[3], mean.along.standard_error[3])
 
 
-def test_codes_are_rounded_to_bits_and_ranked_by_how_many_agree() -> None:
-    soft, y = torch.tensor([[0.9, 0.2], [0.8, 0.1], [0.1, 0.7]], dtype=torch.float64), torch.tensor([0, 0, 1])
+def test_codes_are_the_signs_of_features_and_ranked_by_how_many_agree() -> None:
+    soft, y = torch.tensor([[0.9, -2.0], [0.1, -0.1], [-0.5, 0.7]], dtype=torch.float64), torch.tensor([0, 0, 1])
     mean, _ = retrievals(LabelledFeatures(soft, y, soft, y, codes=True), "test")
     assert mean.value == 1
     assert "2 bits, by how many agree" in mean.meaning
