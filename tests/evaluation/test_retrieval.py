@@ -21,7 +21,7 @@ def test_precision_at_a_recall_is_that_where_it_is_first_reached() -> None:
     assert float(found.at_random) == 0.75
 
 
-@settings(derandomize=True, max_examples=25, deadline=None)
+@settings(derandomize=True, max_examples=15, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 4), st.integers(2, 30))
 def test_average_precision_is_scikit_learns_with_ties_too(seed: int, bits: int, num: int) -> None:
     from sklearn.metrics import average_precision_score
