@@ -46,6 +46,13 @@ def test_greedy_stages_leave_encoder_and_decoder_with_one_set_of_weights_that_fi
     assert not torch.equal(pair.weight_1, pair.recognition_weight_1)
 
 
+def test_machines_may_be_shown_means_of_the_layer_below() -> None:
+    pair, x = DeepAutoencoder(GREY, (4, 3, 2)), grey(20)
+    data = ppgen.data.Dataset(GREY, (x,))
+    run = ppgen.fit(pair, data, "greedy(sample=False), elbo", steps=12, batch_size=10, eager=True)
+    assert run.metrics[-1]["step"] == 12
+
+
 @pytest.mark.parametrize("kind", ["binary", "counts", "real"])
 def test_the_first_layer_is_the_machines_hidden_units_given_the_data(kind: Any) -> None:
     spec = DataSpec("data", 6, kind)
