@@ -4,6 +4,7 @@ if __name__ != "ppgen.models":
     raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'.")
 
 from ppgen.models.autoencoders.cvae import CVAE
+from ppgen.models.autoencoders.deep_autoencoder import DeepAutoencoder
 from ppgen.models.autoencoders.discrete_vae import DiscreteVAE
 from ppgen.models.autoencoders.iwae import IWAE
 from ppgen.models.autoencoders.ss_vae import SSVAE
@@ -33,6 +34,7 @@ __all__ = [
     "SSVAE",
     "VAE",
     "Boltzmann",
+    "DeepAutoencoder",
     "DiscreteVAE",
     "LinearGaussian",
     "ProdLDA",

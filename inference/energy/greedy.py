@@ -13,10 +13,13 @@ Hinton, Osindero, Teh: A Fast Learning Algorithm for Deep Belief Nets, Neural Co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import pyro
+from pyro.poutine.util import is_validation_enabled
 from torch import nn
 
 from ppgen.arguments import Count, Positive
@@ -104,10 +107,12 @@ class _Layer(Objective):
         return (replace(player, owns=self.owns),)
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        return self.objective.initial_state(*self._below(program, batch))
+        with self._shown():
+            return self.objective.initial_state(*self._below(program, batch))
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        return self.objective.play(player, *self._below(program, batch), state)
+        with self._shown():
+            return self.objective.play(player, *self._below(program, batch), state)
 
     def _below(self, program: Program, batch: Batch) -> tuple[Program, Batch]:
         """The machine as a pair, and what it is shown."""
@@ -117,4 +122,10 @@ class _Layer(Objective):
 
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)
-        self.objective.check(*self._below(program, batch))
+        with self._shown():
+            self.objective.check(*self._below(program, batch))
+
+    def _shown(self) -> AbstractContextManager[None]:
+        """Within it a machine takes what it is shown: means of binary units are no states of theirs."""
+        context: AbstractContextManager[None] = pyro.validation_enabled(self.sample and is_validation_enabled())
+        return context

@@ -47,6 +47,12 @@ def evaluate(
             show_default="10000 for models without a density and data with known modes, else 0",
         ),
     ] = None,
+    labels: Annotated[
+        bool | None,
+        typer.Option(
+            help="Hold the features against labels: a linear probe, retrieval.", show_default="where the data have them"
+        ),
+    ] = None,
     which: Which = None,
     model: ModelAgain = None,
     data: DataMoved = None,
@@ -65,9 +71,8 @@ def evaluate(
     with stdout_kept_for(as_json):
         found = load(run, pair=model, data=data, which=which, device=device)
         log_z = estimate_log_z(found.pair, **asked, start=found.chains, progress=True) if asked else None
-        result = found.evaluate(
-            split, particles, num_data=num_data, log_z=log_z, num_samples=num_samples, progress=True, write=False
-        )
+        options: dict[str, Any] = {"num_data": num_data, "num_samples": num_samples, "labels": labels}
+        result = found.evaluate(split, particles, log_z=log_z, **options, progress=True, write=False)
     if as_json:
         print_json(result.to_json())
     else:

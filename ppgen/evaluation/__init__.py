@@ -5,7 +5,9 @@ from ppgen.evaluation.core import evaluate
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.modes import Coverage, cover
 from ppgen.evaluation.parzen import parzen_log_likelihood, parzen_sigma
-from ppgen.evaluation.result import Evaluation, Measure, Point
+from ppgen.evaluation.probe import Probe, linear_probe
+from ppgen.evaluation.result import Along, Evaluation, Measure, Point
+from ppgen.evaluation.retrieval import Retrieval, retrieve
 from ppgen.evaluation.two_sample import TwoSampleTest, kernel_two_sample_test
 
 Subject = Case
@@ -13,16 +15,21 @@ Subject = Case
 
 __all__ = [
     "MEASURES",
+    "Along",
     "Case",
     "Coverage",
     "Evaluation",
     "Measure",
     "Point",
+    "Probe",
+    "Retrieval",
     "Subject",
     "TwoSampleTest",
     "cover",
     "evaluate",
     "kernel_two_sample_test",
+    "linear_probe",
     "parzen_log_likelihood",
     "parzen_sigma",
+    "retrieve",
 ]

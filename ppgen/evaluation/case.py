@@ -116,6 +116,7 @@ class Case:
         num_samples: draws of the model to be made for the measures that read them; 0: such measures do not apply.
         chains: where the persistent chains of an energy-based pair stand, (M, D); None: there are none.
         asked: how many data were asked for, where the batch is the first of them; None: it has them all.
+        labelled: the same data with labels, for the measures that read labels; None: such measures do not apply.
 
     >>> import ppgen
     >>> pair, data = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), as_dataset(torch.zeros(7, 3))
@@ -134,6 +135,7 @@ class Case:
     num_samples: int = 0
     chains: Tensor | None = None
     asked: int | None = None
+    labelled: Dataset | None = None
 
     @property
     def dataset(self) -> Dataset:

@@ -12,6 +12,7 @@ from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError, shown, within_memory
 from ppgen.evaluation.case import AT_ONCE, Case, num_data_within
+from ppgen.evaluation.features import labelled_data
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.parzen import parzen_window
@@ -37,6 +38,7 @@ def evaluate(
     num_data: int | None = None,
     log_z: LogZ | None = None,
     num_samples: int | None = None,
+    labels: bool | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Evaluation:
@@ -53,12 +55,14 @@ def evaluate(
         num_samples: draws of the model, for the measures that read samples: a kernel two-sample test, nearness to the
             training data, the data's modes where they are known. None: 10,000 for a pair without a density, whose
             log-likelihood is that of a Parzen window of them, and for data with known modes; 0 for any other.
+        labels: whether the pair's features are held against labels (a linear probe, retrieval), which a pair never sees
+            there; True: of data without labels those that their loader has; None: where the data have them.
         seed: seeds the draws; the global random state is left as it was.
         progress: show a progress bar, where there is a terminal or a notebook.
 
     Raises:
         UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, data that do not share the
-            pair's log Z, a log Z for a normalised pair, too few samples.
+            pair's log Z, a log Z for a normalised pair, too few samples, labels of data that have none.
     """
     data = brought_to(pair, as_dataset(data))
     split = data.last_split if split is None else split
@@ -66,11 +70,12 @@ def evaluate(
     batch = data.rows(split, slice(min(asked, AT_ONCE) if data.on_disk(split) else asked))
     if log_z is not None and not pair.needs_log_z:
         raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
-    samples = _num_samples(pair, data, num_samples)
+    samples, labelled = _num_samples(pair, data, num_samples), labelled_data(data, labels)
     drawn = f" and {samples} samples" if samples else ""
     what = f"an evaluation of {len(batch[0])} data with K = {particles} particles{drawn}"
     with within_memory(what, "lower particles, num_samples or num_data"), seeded(seed):
-        case = Case(pair, data, split, data.draw(batch), particles, seed, progress, samples, asked=asked)
+        seen = data.draw(batch)
+        case = Case(pair, data, split, seen, particles, seed, progress, samples, asked=asked, labelled=labelled)
         found = bound(case, log_z) if pair.has_weights else parzen_window(case)
         return replace(found, num_samples=samples, measures=(*found.measures, *_measures(case)))
 

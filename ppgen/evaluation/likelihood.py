@@ -17,10 +17,13 @@ from torch import Tensor
 
 from ppgen.chains.log_z import LogZ
 from ppgen.chains.log_z import log_z as estimate_log_z
+from ppgen.distributions.bernoulli_rates import BernoulliRates
+from ppgen.distributions.wrappers import core_of
 from ppgen.evaluation.bounds import evidence_of
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Evaluation, Method, Point
 from ppgen.pairs.reductions import standard_error
+from ppgen.pairs.stacking import alone
 
 __all__ = ["bound", "mean_and_error"]
 
@@ -44,7 +47,8 @@ def bound(case: Case, log_z: LogZ | None = None) -> Evaluation:
         points = [_normalised(point, log_z) for point in points]
     last = points[-1]
     nats, method = last.log_likelihood, _method(case, log_z)
-    bits = -nats / (spec.num_features * math.log(2)) if spec.observation == "quantised" else None
+    grey = spec.observation == "quantised" and not _states_rates(case)
+    bits = -nats / (spec.num_features * math.log(2)) if grey else None
     return Evaluation(
         nats,
         last.standard_error,
@@ -61,6 +65,11 @@ def bound(case: Case, log_z: LogZ | None = None) -> Evaluation:
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """The mean over data, (B,), and its standard error, sd / sqrt(B)."""
     return float(values.mean()), standard_error(values)
+
+
+def _states_rates(case: Case) -> bool:
+    """Whether the model takes levels for the rates of bits, of which it states the log-probability."""
+    return any(isinstance(core_of(alone(site)["fn"]), BernoulliRates) for site in case.one.model_sites.values())
 
 
 def _method(case: Case, log_z: LogZ | None) -> Method:

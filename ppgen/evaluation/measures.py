@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from ppgen.evaluation.accuracy import accuracies
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.coherence import coherences
+from ppgen.evaluation.labels import of_labels
 from ppgen.evaluation.memorisation import memorisation
 from ppgen.evaluation.modes import coverage
 from ppgen.evaluation.perplexity import perplexities
+from ppgen.evaluation.reconstruction import reconstruction
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.two_sample import two_sample
 
@@ -22,6 +24,8 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     perplexities,
     coherences,
     accuracies,
+    reconstruction,
+    of_labels,
 ]
 """In the order in which they are shown. To add one: write a function of the case that yields its numbers, or nothing
 where it does not apply (told by what the pair and the data are capable of, never by a name), and put it here."""

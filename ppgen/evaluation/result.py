@@ -11,7 +11,7 @@ from ppgen.files.documents import Error, from_document
 from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import counted, plus_minus, short
 
-__all__ = ["Evaluation", "Measure", "Method", "Point"]
+__all__ = ["Along", "Evaluation", "Measure", "Method", "Point"]
 
 Method = Literal["bound", "exact", "point", "annealed", "enumerated", "parzen"]
 """How a log-likelihood was found; see :class:`Evaluation`."""
@@ -27,6 +27,17 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Along:
+    """A measure along something: ``value`` at each ``x``, with its standard error, and what both are called."""
+
+    x_label: str
+    label: str
+    x: tuple[float, ...]
+    value: tuple[float, ...]
+    standard_error: tuple[Error, ...]
+
+
+@dataclass(frozen=True)
 class Measure:
     """One number beside the log-likelihood.
 
@@ -35,6 +46,7 @@ class Measure:
         value: the number.
         standard_error: of the value; None where there is none.
         meaning: for whoever reads it: what it says, its unit, its direction, and what it was taken from.
+        along: the curve that it sums up, if there is one.
 
     >>> Measure("perplexity", 1234.567, 5.6789, "of words").cells
     ('perplexity', '1,235', '5.7', 'of words')
@@ -44,6 +56,7 @@ class Measure:
     value: float
     standard_error: Error | None
     meaning: str
+    along: Along | None = None
 
     @property
     def cells(self) -> tuple[str, str, str, str]:

@@ -50,6 +50,7 @@ class Evaluated(Written):
     particles: Annotated[int, Field(ge=1)] = 1000
     num_data: AtLeastTwo | None = None
     num_samples: WholeNumber | None = None
+    labels: bool | None = None
     exact: bool | None = None
     num_temperatures: AtLeastTwo | None = None
     num_chains: AtLeastTwo | None = None

@@ -97,6 +97,7 @@ def evaluated(run: Run, options: Evaluated, progress: bool) -> Evaluation:
         options.particles,
         num_data=options.num_data,
         num_samples=options.num_samples,
+        labels=options.labels,
         log_z=found,
         progress=progress,
     )

@@ -22,6 +22,7 @@ from ppgen.report.globals import global_refits, global_weights
 from ppgen.report.latents import interpolations, traversals
 from ppgen.report.parts import name_of_value
 from ppgen.report.predictive import leave_one_out, posterior_checks, prior_checks
+from ppgen.report.retrieval import nearest_neighbours, precision_and_recall
 from ppgen.report.samples import reconstructed_data, samples, samples_over_training
 from ppgen.report.topics import topics
 from ppgen.report.training import training
@@ -41,6 +42,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     likelihood,
     log_normaliser,
     measures,
+    precision_and_recall,
     verdict,
     importance_weights,
     global_weights,
@@ -57,6 +59,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     leave_one_out,
     topics,
     reconstructed_data,
+    nearest_neighbours,
     samples,
     samples_over_training,
     markov_chains,
