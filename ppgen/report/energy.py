@@ -93,9 +93,11 @@ def free_energies(run: Run) -> Iterator[Figure]:
 @pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and _weights(run) is not None)
 def filters(run: Run) -> Iterator[Figure]:
     """The weights of single hidden units as pictures."""
-    weight, shape = _weights(run), run.data.spec.image_shape
+    weight = _weights(run)
     assert weight is not None
+    shape = weight.shape[:-1] if weight.dim() > 2 else run.data.spec.image_shape
     assert shape is not None
+    weight = weight.flatten(0, -2)  # (D, H)
     norm, units = weight.norm(dim=0).sort(descending=True)
     shown = weight[:, units[:_FILTERS]].T  # (num, D)
     bound = float(shown.abs().max())
@@ -109,5 +111,5 @@ def filters(run: Run) -> Iterator[Figure]:
 
 
 def _weights(run: Run) -> Tensor | None:
-    """What an energy-based pair calls its filters, (D, H), if it has any."""
+    """What an energy-based pair calls its filters, if it has any."""
     return energy_pair(run.pair, "a picture of filters").filters() if _is_energy(run) else None
