@@ -35,13 +35,13 @@ from ppgen.registry import Recommended, register_model
 
 __all__ = ["NeuralEnergy"]
 
-_REACH = 8.0
+_REACH = 10.0
 """Half of the width of the quadrature's grid, in units of s."""
 
 _POINTS = {1: 20_001, 2: 1_201}
 """Of the grid in each dimension, by the number of dimensions."""
 
-_EDGE = 25.0
+_EDGE = 20.0
 """Nats by which the density at the grid's edge is to be below its maximum."""
 
 
@@ -103,7 +103,7 @@ class NeuralEnergy(EnergyPair):
         spec: DataSpec,
         hidden: Sizes = (128, 128),
         *,
-        base_scale: Positive = 3.0,
+        base_scale: Positive = 2.0,
         step_size: Positive = 0.1,
         num_leapfrogs: Count = 5,
         metropolis: bool = True,
@@ -172,13 +172,14 @@ class NeuralEnergy(EnergyPair):
                 f"exact log Z is a quadrature in 1 or 2 dimensions, and data have {size}: estimate it by annealed "
                 "importance sampling (exact=False)."
             )
-        axis = torch.linspace(-_REACH, _REACH, _POINTS[size]).to(self.base_mean) * self.base_scale
+        half, points = _REACH * self.base_scale, _POINTS[size]
+        axis = torch.linspace(-half, half, points, dtype=torch.float64).to(self.base_mean)
         grid = torch.cartesian_prod(*[axis + m for m in self.base_mean]).reshape(-1, size)  # (points, D)
         log_p = torch.cat([self.log_tempered(part, 1.0) for part in grid.split(2**17)])
-        at_edge = ((grid - self.base_mean).abs() >= axis[-1] - 1e-6 * self.base_scale).any(-1)
+        at_edge = ((grid - self.base_mean).abs() > 0.999 * half).any(-1)
         if bool(log_p[at_edge].max() > log_p.max() - _EDGE):
             raise UsageError(
                 f"exact log Z sums within {_REACH:g} times base_scale={self.base_scale:g} of the mean, and the density "
                 "reaches beyond: estimate it by annealed importance sampling (exact=False)."
             )
-        return log_p.logsumexp(0) + size * (axis[1] - axis[0]).log()
+        return log_p.logsumexp(0) + size * math.log(2 * half / (points - 1))
