@@ -164,7 +164,7 @@ class NeuralEnergy(EnergyPair):
         """By quadrature on a grid, for one and two dimensions; the density is smooth, and nothing beyond the grid.
 
         Raises:
-            UsageError: there are more dimensions, or the density does reach beyond the grid.
+            UsageError: there are more dimensions, or the density reaches beyond the grid or is narrower than it.
         """
         size = len(self.base_mean)
         if size not in _POINTS:
@@ -181,5 +181,11 @@ class NeuralEnergy(EnergyPair):
             raise UsageError(
                 f"exact log Z sums within {_REACH:g} times base_scale={self.base_scale:g} of the mean, and the density "
                 "reaches beyond: estimate it by annealed importance sampling (exact=False)."
+            )
+        every_second = log_p.reshape([points] * size)[(slice(None, None, 2),) * size]
+        if bool((every_second.logsumexp(tuple(range(size))) + size * math.log(2) - log_p.logsumexp(0)).abs() > 0.01):
+            raise UsageError(
+                f"exact log Z is a sum over points {2 * half / (points - 1):.2g} apart, and the density is "
+                "as narrow: choose a smaller base_scale, or annealed importance sampling (exact=False)."
             )
         return log_p.logsumexp(0) + size * math.log(2 * half / (points - 1))

@@ -134,7 +134,7 @@ def test_real_pictures_have_the_free_energy_whose_integral_is_z() -> None:
     """By annealing from the base, within 5 standard errors."""
     pair = machine("real")
     with torch.no_grad():
-        pair.layer.log_scale.zero_()  # type: ignore[operator,union-attr]
+        pair.layer.log_scale.zero_()  # type: ignore[operator]
         pair.weight.mul_(0.3)
         pair.visible_bias.fill_(0.5)
         pair.base_bias.fill_(0.5)

@@ -11,6 +11,7 @@ from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import PCD
 from ppgen.models import NeuralEnergy
+from ppgen.report.energy import density_in_the_plane
 from tests.machines import FALSE_ALARM
 
 DRAWS = 4000
@@ -120,3 +121,17 @@ def test_a_density_that_reaches_beyond_the_grid_is_refused() -> None:
     pair.energy = lambda v: -20 * v.abs().sum(-1)  # type: ignore[method-assign]
     with pytest.raises(UsageError, match="reaches beyond"):
         pair.exact_log_z()
+
+
+def test_a_density_narrower_than_the_grid_is_refused() -> None:
+    pair = density(1)
+    pair.energy = lambda v: (v.sum(-1) / 2e-4).square()  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match="as narrow"):
+        pair.exact_log_z()
+
+
+def test_the_page_pictures_the_density_in_the_plane() -> None:
+    run = ppgen.fit(density(2).float(), torch.randn(20, 2), "cd", steps=1, eager=True)
+    section = density_in_the_plane(run)
+    assert section is not None
+    assert len(section.figures) == 1
