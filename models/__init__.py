@@ -12,8 +12,10 @@ from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.energy.boltzmann import Boltzmann
+from ppgen.models.energy.conv_rbm import ConvRBM
 from ppgen.models.energy.dbm import DBM
 from ppgen.models.energy.dbn import DBN
+from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -34,9 +36,11 @@ __all__ = [
     "SSVAE",
     "VAE",
     "Boltzmann",
+    "ConvRBM",
     "DeepAutoencoder",
     "DiscreteVAE",
     "LinearGaussian",
+    "NeuralEnergy",
     "ProdLDA",
     "StructuredPrediction",
 ]

@@ -4,9 +4,11 @@
 
 If parameters change slowly against how fast the chains mix, the chains follow the model and the gradient is that of
 -log p(v): a stochastic approximation (Younes 1989), exact in the limit of a falling learning rate; at any finite
-rate biased. Chains begin at data of the first batch.
+rate biased. Chains begin at data of the first batch. With ``restart`` each chain begins anew, at a draw of the pair's
+base distribution, with that probability at every step, as samples in the replay buffer of Du and Mordatch (2019) do.
 
 Tieleman: Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient, ICML 2008.
+Du, Mordatch: Implicit Generation and Modeling with Energy-Based Models, NeurIPS 2019, section 3.2.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from ppgen.arguments import Count
+from ppgen.arguments import Count, Share
 from ppgen.objectives.negative_phase import NegativePhase
 from ppgen.objectives.objective import Scheduled, State
 from ppgen.pairs.energy import EnergyPair
@@ -38,7 +41,7 @@ __all__ = ["PCD"]
 )
 @dataclass(frozen=True, kw_only=True)
 class PCD(NegativePhase):
-    """``num_chains`` (M) persistent chains that make ``num_steps`` sweeps a step.
+    """``num_chains`` (M) persistent chains that make ``num_steps`` sweeps a step; a share ``restart`` starts anew.
 
     State: ``chains``, (M, D).
 
@@ -53,6 +56,7 @@ class PCD(NegativePhase):
 
     num_chains: Count = 100
     num_steps: Scheduled[Count] = 1
+    restart: Share = 0.0
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         return {"chains": self.started(program, batch, self.num_chains)}
@@ -62,6 +66,9 @@ class PCD(NegativePhase):
 
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
         chains = state["chains"]
+        if self.restart:
+            anew = torch.rand_like(chains[:, :1]) < self.restart  # (M, 1)
+            chains = torch.where(anew, pair.base_sample(len(chains)), chains)
         for _ in range(self.num_steps):  # type: ignore[arg-type]  # schedules are numbers by now
             chains = pair.sweep(chains)
         return chains, {"chains": chains}, {}

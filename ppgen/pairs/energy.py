@@ -137,7 +137,8 @@ class EnergyPair(Pair):
         return self.free_energy(flipped) - self.free_energy(v)
 
     def filters(self) -> Tensor | None:
-        """The weight of each feature to each hidden unit, (D, H), for a page to picture; None: there is none."""
+        """The weights of each hidden unit, for a page to picture: (D, H), or (C, k, k, H) where they are smaller
+        pictures than a datum; None: there are none."""
         return None
 
     def upper_filters(self) -> Sequence[Tensor]:

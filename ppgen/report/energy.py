@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from ppgen.pages.charts import Vectors, plot_panels
@@ -19,12 +20,15 @@ from ppgen.report.parts import pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["filters", "free_energies", "log_normaliser", "markov_chains"]
+__all__ = ["density_in_the_plane", "filters", "free_energies", "log_normaliser", "markov_chains"]
 
 _AFTER = (0, 1, 10, 100, SWEEPS)
 """Sweeps after which the chains are shown."""
 
 _FILTERS = 60
+_SIDE = 120
+"""Points of a picture of the plane, across and down."""
+_NATS = 10.0
 _SAMPLES = 200
 _DATA = 1000
 
@@ -97,6 +101,27 @@ def free_energies(run: Run) -> Iterator[Figure]:
     yield figure_of(plot_panels(panels), f"Histograms of free energies; means: {means}.", caption)
 
 
+@pictured("Density", applies=lambda run: _is_energy(run) and run.data.spec.num_features == 2, group="Fit")
+def density_in_the_plane(run: Run) -> Iterator[Figure]:
+    """The density and its logarithm, up to a constant, where data in the plane lie."""
+    pair = energy_pair(run.pair, "a picture of the density")
+    with looking(pair, seed=0):
+        shown = run.data.shown[0]
+        centre, half = (shown.amax(0) + shown.amin(0)) / 2, 0.65 * (shown.amax(0) - shown.amin(0)).max()
+        axis = torch.linspace(-1, 1, _SIDE, device=shown.device) * half
+        down, across = torch.meshgrid(-axis, axis, indexing="ij")  # upward on the page is upward in the plane
+        log_p = -pair.free_energy(torch.stack([across, down], -1).reshape(-1, 2) + centre)  # (points,)
+    below = (log_p - log_p.max()).clamp_min(-_NATS)
+    low, high = (run.data.in_units(centre + side * half) for side in (-1, 1))
+    extent = " and ".join(f"{number(float(a))} to {number(float(b))}" for a, b in zip(low, high, strict=True))
+    caption = (
+        f"The density (left), and its logarithm down to {number(_NATS)} nats below the maximum (right); white is the "
+        f"most. Across and upwards: {extent}."
+    )
+    pixels = grid(torch.stack([below.exp(), 1 + below / _NATS]), (_SIDE, _SIDE), 2)
+    yield Figure(picture(pixels, COLUMNS, "The density in the plane, and its logarithm."), caption)
+
+
 @pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and _weights(run) is not None)
 def filters(run: Run) -> Iterator[Figure]:
     """The weights of single hidden units as pictures, and what those of units of upper layers come to at the data."""
@@ -110,9 +135,10 @@ def filters(run: Run) -> Iterator[Figure]:
 
 
 def _of_units(run: Run, weight: Tensor, what: str, said: str) -> Figure:
-    """The columns of ``weight`` (D, H) with the largest norm."""
-    shape = run.data.spec.image_shape
+    """The units of ``weight``, (D, H) or small pictures (C, k, k, H), with the largest norm."""
+    shape = weight.shape[:-1] if weight.dim() > 2 else run.data.spec.image_shape
     assert shape is not None
+    weight = weight.flatten(0, -2)  # (D, H)
     norm, units = weight.norm(dim=0).sort(descending=True)
     shown = weight[:, units[:_FILTERS]].T  # (num, D)
     bound = float(shown.abs().max())
@@ -124,5 +150,5 @@ def _of_units(run: Run, weight: Tensor, what: str, said: str) -> Figure:
 
 
 def _weights(run: Run) -> Tensor | None:
-    """What an energy-based pair calls its filters, (D, H), if it has any."""
+    """What an energy-based pair calls its filters, if it has any."""
     return energy_pair(run.pair, "a picture of filters").filters() if _is_energy(run) else None

@@ -16,7 +16,7 @@ from ppgen.pages.numbers import number, plus_minus
 from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.configuration import configuration, versions
 from ppgen.report.diagnosis import aggregated_posterior, chain_energies, importance_weights, latent_units, verdict
-from ppgen.report.energy import filters, free_energies, log_normaliser, markov_chains
+from ppgen.report.energy import density_in_the_plane, filters, free_energies, log_normaliser, markov_chains
 from ppgen.report.evaluation import likelihood, measures
 from ppgen.report.globals import global_refits, global_weights
 from ppgen.report.latents import interpolations, traversals
@@ -38,6 +38,7 @@ _ERROR = "± is one standard error."
 
 SECTIONS: list[Callable[[Run], Section | None]] = [
     free_energies,
+    density_in_the_plane,
     training,
     likelihood,
     log_normaliser,
