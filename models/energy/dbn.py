@@ -29,7 +29,8 @@ On the Quantitative Analysis of Deep Belief Networks, Salakhutdinov and Murray, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Annotated, Any, cast
 
 import pyro
@@ -190,6 +191,10 @@ class DBN(Directed, EnergyPair):
 
     def filters(self) -> Tensor | None:
         return self.weight_1.detach() if self.layer.num_units == self.layer.num_features else None
+
+    def upper_filters(self) -> Sequence[Tensor]:
+        weights = [getattr(self, f"weight_{number}").detach() for number in range(1, len(self.hidden) + 1)]
+        return list(accumulate(weights, torch.matmul))[1:] if self.filters() is not None else ()
 
     @property
     def has_own_state(self) -> bool:

@@ -131,6 +131,14 @@ def test_the_names_of_the_parameters_are_those_of_the_layers() -> None:
     }
 
 
+def test_the_receptive_fields_of_upper_layers_are_products_of_the_weights() -> None:
+    pair = a_net((3, 2, 4))
+    second, third = pair.upper_filters()
+    assert torch.equal(pair.filters(), pair.weight_1)
+    assert torch.equal(second, pair.weight_1 @ pair.weight_2)
+    assert torch.equal(third, pair.weight_1 @ pair.weight_2 @ pair.weight_3)
+
+
 def test_the_guide_recognises_what_ascends() -> None:
     pair, v = a_net((3, 2, 2)), all_of(D)
     with poutine.trace() as tracer:
