@@ -34,6 +34,7 @@ from ppgen.inference.em.mcem import MCEM
 from ppgen.inference.energy.cd import CD
 from ppgen.inference.energy.denoising_score_matching import DenoisingScoreMatching
 from ppgen.inference.energy.greedy import Greedy
+from ppgen.inference.energy.hybrid import Hybrid
 from ppgen.inference.energy.mean_field_pcd import MeanFieldPCD
 from ppgen.inference.energy.nce import NCE
 from ppgen.inference.energy.parallel_tempering import ParallelTempering
@@ -76,6 +77,7 @@ __all__ = [
     "Enumerate",
     "Greedy",
     "GumbelSoftmax",
+    "Hybrid",
     "LeastSquares",
     "MeanFieldPCD",
     "Minimax",

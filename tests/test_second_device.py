@@ -45,6 +45,9 @@ def a_pair(model: str) -> tuple[Pair, Dataset]:
     if model == "rbm of reals":
         x = torch.randn(15, 3)
         return moved(RBM(DataSpec("reals", 3, "real", num_data=15), 2)), as_dataset(x)
+    if model == "rbm with labels":
+        x, y = torch.rand(15, 3).round(), torch.arange(15) % 3
+        return moved(RBM(DataSpec("bits", 3, "binary", num_classes=3, num_data=15), 2, labels=True)), as_dataset((x, y))
     pair, data = tiny_pair(model, copies=3)
     return moved(pair), data
 
@@ -83,7 +86,7 @@ def test_weights_draws_for_arviz_and_a_diagnosis_are_made_where_the_pair_is() ->
 @pytest.mark.usefixtures("second_device")
 def test_the_loss_of_an_objective_is_where_the_pair_is(objective: str) -> None:
     made: Objective = OBJECTIVES[objective].tiny()  # type: ignore[misc]
-    for pair, data in map(a_pair, ("vae", "sbn", "rbm", "gan", "dbn", "rbm of reals")):
+    for pair, data in map(a_pair, ("vae", "sbn", "rbm", "gan", "dbn", "rbm of reals", "rbm with labels")):
         batch = brought_to(pair, data.rows("train", slice(5)))
         try:
             made.check(Program(pair.model, pair.guide), batch)

@@ -21,7 +21,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ppgen.arguments import check_fields, kind_of, kinds_of
 from ppgen.errors import UsageError
-from ppgen.pairs.energy import energy_pair
+from ppgen.pairs.energy import check_tells_labels, energy_pair
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import HowToRun
@@ -157,6 +157,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the pair must have a free energy and chains."""
     needs_layers: ClassVar[bool] = False
     """Whether the pair must have directed layers, which are recognised upwards and dreamt downwards."""
+    needs_labels: ClassVar[bool] = False
+    """Whether the pair must have labels whose p(y | x) it gives, and a batch must hold them."""
     needs_observation: ClassVar[str | None] = None
     """What the data of an energy-based pair must be, as ``DataSpec.observation`` says it; None: anything."""
     needs_samples: ClassVar[bool] = False
@@ -226,6 +228,8 @@ class Objective(pyro.infer.ELBO, ABC):
             energy_pair(program.model, name).check_observation(self.needs_observation, name)
         if self.needs_layers:
             directed_layers(program.model, name)
+        if self.needs_labels:
+            check_tells_labels(program.model, batch, name)
         if self.needs_density:
             check_density(program.model, name)
         if self.needs_samples:

@@ -25,7 +25,7 @@ from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 from ppgen.pairs.sampling import Draws
 
-__all__ = ["SWEEPS", "EnergyPair", "energy_pair"]
+__all__ = ["SWEEPS", "EnergyPair", "check_tells_labels", "energy_pair"]
 
 SWEEPS = 1000
 """Sweeps between a chain's start and what is called a sample."""
@@ -205,3 +205,19 @@ def energy_pair(model: Callable[..., Any], needed_by: str) -> EnergyPair:
         f"{needed_by} needs an energy-based pair, one with free_energy(v) and sweep(v), got {what}: choose another "
         "objective, or a model such as 'rbm' (your own: subclass ppgen.pairs.EnergyPair)."
     )
+
+
+def check_tells_labels(model: Callable[..., Any], batch: Batch, needed_by: str) -> None:
+    """Whether a pair gives p(y | x), ``label_log_probs(x)``, and the batch holds y.
+
+    Raises:
+        UsageError: one of them is missing.
+    """
+    pair: Any = owner(model)
+    if not callable(getattr(pair, "label_log_probs", None)) or getattr(pair, "num_classes", None) is None:
+        raise UsageError(
+            f"{needed_by} trains p(y | x), and {type(pair).__name__} has no labels: make it with labels=True, of data "
+            "loaded with labels=True, or choose another objective."
+        )
+    if len(batch) < 2:
+        raise UsageError(f"{needed_by} needs batches (x, y), got x alone: load the data with labels=True.")
