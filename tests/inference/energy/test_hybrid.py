@@ -11,6 +11,7 @@ from torch import Tensor
 import ppgen
 from ppgen.distributions.binary_states import binary_states
 from ppgen.inference import CD, Hybrid
+from ppgen.pairs.running import Program
 
 D, C = 4, 3
 
@@ -53,7 +54,7 @@ def test_the_generative_term_is_that_of_contrastive_divergence(pair: Any, batch:
 
 
 def test_persistent_chains_go_on(pair: Any, batch: tuple[Tensor, Tensor]) -> None:
-    objective, program = Hybrid(num_chains=7), ppgen.pairs.Program(pair.model, pair.guide)
+    objective, program = Hybrid(num_chains=7), Program(pair.model, pair.guide)
     state = objective.initial_state(program, batch)
     outcome = objective.play("all", program, batch, state)
     assert objective.chains(outcome.state).shape == (7, D + C)  # type: ignore[union-attr]
