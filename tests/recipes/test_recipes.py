@@ -11,7 +11,7 @@ import torch
 
 from ppgen.arguments import as_typed, check_names
 from ppgen.data import DataSpec
-from ppgen.factory import make_objective, make_pair
+from ppgen.factory import make_objective, make_pair, takes_labels
 from ppgen.files.documents import FORMAT
 from ppgen.pairs import Program
 from ppgen.recipes import Recipe, read_recipe, recipe, recipes
@@ -40,7 +40,8 @@ def test_a_recipe_can_be_made(name: str) -> None:
     check_names(name, DATA[job.data].cls, job.data_options)
     spec = spec_for(job.data)
     pair = make_pair(job.model, spec, **as_typed(MODELS[job.model].cls, job.model_options))
-    batch = (torch.ones(3, spec.num_features), torch.tensor([0, 1, -1]))[: 2 if job.model == "ss_vae" else 1]
+    y = torch.tensor([0, 1, -1 if job.model == "ss_vae" else 2])
+    batch = (torch.ones(3, spec.num_features), y)[: 2 if takes_labels(job.model, job.model_options) else 1]
     assert job.made_objective().refuses(Program(pair.model, pair.guide), batch) is None
     assert made.numbers
     assert made.budget
