@@ -44,7 +44,7 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
-from ppgen.layers.labels import classes_of, with_one_hot
+from ppgen.layers.labels import classes_of, relabelled, with_one_hot
 from ppgen.layers.visibles import VisibleLayer, draw_binary
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
@@ -195,6 +195,13 @@ class DBN(Directed, EnergyPair):
     def upper_filters(self) -> Sequence[Tensor]:
         weights = [getattr(self, f"weight_{number}").detach() for number in range(1, len(self.hidden) + 1)]
         return list(accumulate(weights, torch.matmul))[1:] if self.filters() is not None else ()
+
+    def holding_labels(self, s: Tensor, batch: Batch) -> Tensor:
+        return relabelled(s, batch, self.num_classes)
+
+    @property
+    def holds_labels(self) -> bool:
+        return self.num_classes is not None
 
     @property
     def has_own_state(self) -> bool:

@@ -39,7 +39,7 @@ from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.errors import UsageError
-from ppgen.layers.labels import classes_of, with_one_hot
+from ppgen.layers.labels import classes_of, relabelled, with_one_hot
 from ppgen.layers.visibles import BernoulliLayer, LabelledLayer, VisibleLayer, draw_binary, draw_one_hot, visible_layer
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
@@ -159,6 +159,13 @@ class RBM(EnergyPair):
 
     def visible(self, s: Tensor) -> Tensor:
         return s if self.num_classes is None else s[..., : -self.num_classes]
+
+    def holding_labels(self, s: Tensor, batch: Batch) -> Tensor:
+        return relabelled(s, batch, self.num_classes)
+
+    @property
+    def holds_labels(self) -> bool:
+        return self.num_classes is not None
 
     @property
     def has_own_state(self) -> bool:

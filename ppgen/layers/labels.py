@@ -13,7 +13,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 
-__all__ = ["check_labels", "classes_of", "one_hot", "with_one_hot"]
+__all__ = ["check_labels", "classes_of", "one_hot", "relabelled", "with_one_hot"]
 
 
 def classes_of(spec: DataSpec, needed_by: str) -> int:
@@ -54,6 +54,14 @@ def check_labels(batch: Batch, num_classes: int, needed_by: str) -> None:
 def one_hot(y: Tensor, num_classes: int, like: Tensor) -> Tensor:
     """(B,) -> (B, C), of the type of ``like``."""
     return torch.eye(num_classes, dtype=like.dtype, device=like.device)[y]
+
+
+def relabelled(s: Tensor, batch: Batch, num_classes: int | None) -> Tensor:
+    """States (M, S) that end with a one-hot, (C,), with those of a batch's labels; as they are without labels."""
+    if num_classes is None or len(batch) < 2:
+        return s
+    y = batch[1][torch.arange(len(s), device=s.device) % len(batch[1])]
+    return torch.cat([s[:, :-num_classes], one_hot(y, num_classes, s)], -1)
 
 
 def with_one_hot(batch: Batch, num_classes: int, needed_by: str) -> Tensor:

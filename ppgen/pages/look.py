@@ -121,9 +121,7 @@ class Pictures(Look):
         return (0.0, 1.0) if self.spec.in_unit_interval else (float(shown.min()), float(shown.max()))
 
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
-        classes = self.spec.num_classes
-        labels = "" if classes is None else f" Labels 0 to {classes - 1} in turn, row by row."
-        return self._figure(x, min(classes or self.columns, self.columns), alt, f"{caption}{labels}")
+        return self._figure(x, min(self.spec.num_classes or self.columns, self.columns), alt, caption)
 
     def file(self, x: Tensor) -> bytes:
         square = max(1, min(self.spec.num_classes or round(len(x) ** 0.5), 2 * COLUMNS))

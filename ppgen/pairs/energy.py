@@ -159,7 +159,18 @@ class EnergyPair(Pair):
                 f"'pcd', or say observation = {needed!r} in a pair of your own whose data are."
             )
 
-    def chain_states(self, num: int, start: Tensor | None = None, after: Sequence[int] = (SWEEPS,)) -> Tensor:
+    def holding_labels(self, s: Tensor, batch: Batch) -> Tensor:
+        """States (M, S) with the labels of a batch, in turn, in the place of theirs; of a pair without labels, s."""
+        return s
+
+    @property
+    def holds_labels(self) -> bool:
+        """Whether its draws are made for the labels that a batch has."""
+        return False
+
+    def chain_states(
+        self, num: int, start: Tensor | None = None, after: Sequence[int] = (SWEEPS,), labels_of: Batch = ()
+    ) -> Tensor:
         """Where ``num`` chains stand after so many sweeps each, (len(after), num, S).
 
         Args:
@@ -167,21 +178,24 @@ class EnergyPair(Pair):
             start: states, (M, S), gone through in turn, such as the persistent chains of a run; None: draws of the base
                 distribution of the annealing path.
             after: numbers of sweeps, ascending; 0 is the start.
+            labels_of: a batch whose labels the chains hold, which then draw from p(x | y); without labels: none.
         """
         s = self.base_sample(num) if start is None else start[torch.arange(num, device=start.device) % len(start)]
+        s = self.holding_labels(s, labels_of)
         states, done = [], 0
         for sweeps in after:
             for _ in range(sweeps - done):
-                s = self.sweep(s)
+                s = self.holding_labels(self.sweep(s), labels_of)
             states.append(s)
             done = sweeps
         return torch.stack(states)
 
     def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
         """``num`` data by 1,000 sweeps of as many chains, from ``start`` or from the base distribution."""
-        x = self.visible(self.chain_states(num, start)[-1])
+        x = self.visible(self.chain_states(num, start, labels_of=batch)[-1])
         began = "draws of its base distribution" if start is None else "its persistent chains"
-        said = f"Markov chains after {SWEEPS:,} sweeps from {began}"
+        held = ", their labels held" if self.holds_labels and len(batch) > 1 else ""
+        said = f"Markov chains after {SWEEPS:,} sweeps from {began}{held}"
         return Draws(x, x, said, said)
 
     def remake_data(self, batch: Batch) -> Draws:

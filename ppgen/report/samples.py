@@ -9,6 +9,7 @@ from ppgen.draws.samples import conditions, prior_samples, reconstructions
 from ppgen.pages.elements import Figure
 from ppgen.pages.look import look_of
 from ppgen.pages.numbers import counted
+from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.rows import take_rows
 from ppgen.report.parts import pictured, shown_data
 
@@ -29,7 +30,10 @@ def samples(run: Run) -> Iterator[Figure]:
     num = _ROWS * across if look.columns > 1 else look.few
     draws = prior_samples(run.pair, conditions(run.data, num), num, start=run.chains)
     x, how = (draws.mean, draws.of_mean) if look.means else (draws.x, draws.of_x)
-    yield look.samples(x, shown_data(run), f"{counted(num, 'sample')}.", f"{how}.")
+    classes = run.data.spec.num_classes
+    is_told = classes is not None and (not isinstance(run.pair, EnergyPair) or run.pair.holds_labels)
+    labels = f" Labels 0 to {classes - 1} in turn, row by row." if classes is not None and is_told else ""
+    yield look.samples(x, shown_data(run), f"{counted(num, 'sample')}.", f"{how}.{labels}")
 
 
 @pictured("Samples over training", applies=lambda run: run.snapshots is not None)

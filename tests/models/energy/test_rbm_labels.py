@@ -89,6 +89,20 @@ def test_long_chains_give_the_gradient_of_the_joint_likelihood() -> None:
         assert bool(((found.mean(0) - gradient).abs() < 5 * found.std(0) / 24**0.5 + 1e-9).all())
 
 
+def test_chains_that_hold_their_labels_draw_from_p_of_x_given_y() -> None:
+    """A chi-square test of 60,000 exact draws, swept twice with the label held, with one false alarm in 10,000."""
+    pair, num = a_machine(), 60_000
+    x = all_of(D)
+    law = log_joint(pair)[:, 1].logsumexp(-1).softmax(0).detach()
+    start = x[torch.multinomial(law, num, replacement=True)]
+    states = torch.cat([start, torch.zeros(num, C, dtype=torch.float64)], -1)
+    (moved,) = pair.chain_states(num, states, (2,), labels_of=(x[:1], torch.tensor([1])))
+    assert bool((moved[:, D:] == one_hot(torch.tensor([1]), C, moved)).all())
+    found = (moved[:, :D] @ 2.0 ** torch.arange(D).double()).long().bincount(minlength=2**D)
+    chi_square = ((found - num * law).square() / (num * law)).sum()
+    assert float(chi_square) < 44.3  # of 15 degrees of freedom
+
+
 def test_a_machine_with_labels_goes_the_whole_way() -> None:
     data = ppgen.load_data("digits", labels=True)
     pair = ppgen.make_pair("rbm", data.spec, hidden=30, labels=True)
