@@ -23,6 +23,7 @@ from ppgen.data import Dataset, load_data
 from ppgen.draws.embedding import embedding
 from ppgen.errors import UsageError, shown
 from ppgen.evaluation.case import Case
+from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch
@@ -116,7 +117,7 @@ def features_of(pair: Pair, batch: Batch, num_classes: int | None, *, seed: int 
     """
     each = [batch] if num_classes is None else _without_label(pair, batch, num_classes)
     values = [embedding(pair, one, num_particles=_DRAWS, seed=seed).values.double().cpu() for one in each]
-    mean = torch.stack(values).mean(0)  # (B, F)
+    mean = (_shares(pair, batch, len(each)) * torch.stack(values)).sum(0)  # (B, F)
     if not bool(mean.isfinite().all()):
         datum = int((~mean.isfinite()).any(1).nonzero()[0])
         raise UsageError(
@@ -126,11 +127,21 @@ def features_of(pair: Pair, batch: Batch, num_classes: int | None, *, seed: int 
     return mean
 
 
+def _shares(pair: Pair, batch: Batch, num: int) -> Tensor:
+    """Of the labels that are put in, p(y | x) where an energy-based pair has it, else equal ones: (num, B or 1, 1)."""
+    if num > 1 and isinstance(pair, EnergyPair):
+        with torch.no_grad():
+            told: Tensor = pair.classify(batch[0]).T.unsqueeze(-1)  # it has labels
+        return told.double().cpu()
+    return torch.full((num, 1, 1), 1 / num, dtype=torch.float64)
+
+
 def _without_label(pair: Pair, batch: Batch, num_classes: int) -> Sequence[Batch]:
     """x alone, where the label may be left out; else the batch under every label."""
     x, y, *rest = batch
     parameters = [*inspect.signature(pair.guide).parameters.values()]
-    if not rest and len(parameters) > 1 and parameters[1].default is not inspect.Parameter.empty:
+    needed = isinstance(pair, EnergyPair) and getattr(pair, "num_classes", None) is not None
+    if not needed and not rest and len(parameters) > 1 and parameters[1].default is not inspect.Parameter.empty:
         return [(x,)]
     return [(x, torch.full_like(y, label), *rest) for label in range(num_classes)]
 

@@ -37,6 +37,9 @@ WITH_DENSITY = [
 IMPLICIT = ["Training", "Samples", "Configuration", "Versions"]
 ENERGY_BASED = ["Free energies", "Training", "Reconstructions", "Samples", "Chains", "Configuration", "Versions"]
 
+BY_KIND = ("Topics", "Interpolation", "Density", "Filters")
+"""Sections of some: of topics, of continuous latents, of data in the plane, of pictures."""
+
 
 @functools.cache
 def rendered(name: str) -> tuple[Run, str]:
@@ -55,7 +58,7 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
     found = re.findall(r"<h2 id=.*?>(.*?)</h2>", text)
     has = {"Latent traversal": run.pair.normalised and not run.pair.implicit and has_walk(run.pair, run.data.test)}
     expected = [title for title in expected if has.get(title, True)]
-    assert [title for title in found if title not in ("Topics", "Interpolation")] == expected
+    assert [title for title in found if title not in BY_KIND] == expected
     assert ("Topics" in found) == hasattr(run.pair, "topics")
     assert ("Interpolation" in found) == has_paths(run.pair, run.data.test)
     assert "no such picture" not in text
