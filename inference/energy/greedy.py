@@ -52,6 +52,11 @@ class Greedy(InStages):
         sample: a machine sees draws of the layer below; False: their means.
         shares: of the turns, one number for each machine; None: equal ones.
         rates: the learning rate of each machine over that of the run; None: 1.
+
+    >>> import ppgen
+    >>> net = ppgen.models.DBN(ppgen.DataSpec("bits", 4, "binary"), hidden=(3, 2))
+    >>> [stage.name for stage in Greedy(num_chains=10).stages(net)]
+    ['Greedy 1', 'Greedy 2']
     """
 
     is_bound = False

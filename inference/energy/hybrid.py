@@ -47,6 +47,13 @@ class Hybrid(EnergyObjective):
     State: ``chains``, (M, S), where they persist.
 
     Metrics: ``label_log_prob``, log p(y | x), and ``free_energy``, F(x), nats.
+
+    >>> import math, ppgen, torch
+    >>> spec = ppgen.DataSpec("bits", 4, "binary", num_classes=3)
+    >>> pair, x, y = ppgen.models.RBM(spec, hidden=2, labels=True), torch.ones(5, 4), torch.zeros(5, dtype=torch.int64)
+    >>> _ = torch.nn.init.zeros_(pair.label_weight)  # every label is as likely
+    >>> math.isclose(Hybrid(weight=0).loss(pair.model, pair.guide, x, y), 5 * math.log(3), rel_tol=1e-5)
+    True
     """
 
     needs_labels = True

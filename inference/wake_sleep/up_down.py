@@ -55,6 +55,12 @@ class UpDown(EnergyObjective):
     State: ``chains``, (M, S), where they persist.
 
     Metrics: ``free_energy``, the bound's, log q(h | v) - log p~(v, h); ``dreams``, log q(h' | v').
+
+    >>> import ppgen
+    >>> net = ppgen.models.DBN(ppgen.DataSpec("bits", 4, "binary"), hidden=(3, 2))
+    >>> run = ppgen.fit(net, torch.ones(20, 4), "greedy, up_down", steps=6, eager=True)
+    >>> sorted(run.metrics[-1].keys() & {"free_energy", "dreams", "stage"})
+    ['dreams', 'free_energy', 'stage']
     """
 
     measures_fit = False

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
+from ppgen.errors import UsageError, shown
 from ppgen.layers.labels import classes_of
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal
@@ -77,6 +78,11 @@ class CVAE(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.num_classes, features = classes_of(spec, "CVAE"), spec.num_features
+        if spec.num_labelled is not None:
+            raise UsageError(
+                f"CVAE needs every label, and {spec.num_labelled} of data {shown(spec.name)} have one: load them "
+                "without num_labelled, or choose SSVAE."
+            )
         self.likelihood = likelihood(spec)
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
         self.prior = ConditionalNormal(MLP(self.num_classes, 2 * latent_dim, hidden=()))

@@ -30,7 +30,14 @@ STEPS = 200
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Whether each datum held out is taken for another class than its own, (n,), float64; the steps that were taken."""
+    """Whether each datum held out is taken for another class than its own, (n,), float64; the steps that were taken.
+
+    >>> import ppgen
+    >>> x = torch.linspace(-1, 1, 40)[:, None]
+    >>> found = ppgen.evaluation.linear_probe(x, (x[:, 0] > 0).long(), x[:1], torch.tensor([0]))
+    >>> type(found).__name__, found.converged
+    ('Probe', True)
+    """
 
     wrong: Tensor
     steps: int

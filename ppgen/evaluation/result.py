@@ -28,7 +28,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Along:
-    """A measure along something: ``value`` at each ``x``, with its standard error, and what both are called."""
+    """A measure along something: ``value`` at each ``x``, with its standard error, and what both are called.
+
+    >>> Along("recall", "precision", (0.1, 1.0), (0.9, 0.2), (0.01, 0.01)).value
+    (0.9, 0.2)
+    """
 
     x_label: str
     label: str

@@ -49,7 +49,14 @@ _AT_ONCE = 200
 @dataclass(frozen=True, eq=False)
 class Retrieval:
     """Of each query, in float64: ``precision`` (Q, R) at each of R recalls, ``average_precision`` (Q,), and
-    ``at_random`` (Q,), about what a ranking at random has: the share of its class in the database."""
+    ``at_random`` (Q,), about what a ranking at random has: the share of its class in the database.
+
+    >>> import ppgen
+    >>> features, labels = torch.eye(2).repeat(3, 1), torch.tensor([0, 1] * 3)  # of two classes
+    >>> found = ppgen.evaluation.retrieve(features, labels, features, labels)
+    >>> type(found).__name__, found.average_precision.mean().item()
+    ('Retrieval', 1.0)
+    """
 
     recall: tuple[float, ...]
     precision: Tensor

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ppgen.arguments import options_of
 from ppgen.data import Dataset, DataSpec, as_dataset
 from ppgen.errors import UsageError, option, shown, within_memory
 from ppgen.factory import as_objective, defaults_of
@@ -120,7 +121,7 @@ def fit_in(
     data = data.to(put_on(pair, _first(data, options), place, asked=asked))
     config = describe(pair, data, objective, options, written=folder is not None)
     if folder is not None and (folder / CONFIG).exists():
-        _check_same(read_config(folder), config, defaults_of(pair))
+        _check_same(read_config(folder), config, defaults_of(pair), options_of(type(objective)))
     ranks = joined()
     if ranks.size > 1:
         ranks.check_alike(facts_of(pair, objective, config))
@@ -198,15 +199,21 @@ _FREE = ("epochs", "steps", "checkpoint_every", "checkpoint_seconds", "kinds", "
 """What may change, and what follows from the data."""
 
 
-def _check_same(old: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+def _check_same(
+    old: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any], of_objective: Mapping[str, Any]
+) -> None:
     """A run goes on with what it was begun with; only its length may change.
 
-    ``defaults`` are those of the model, which a config of an earlier version leaves out.
+    ``defaults`` are those of the model and of the objective, which a config of an earlier version leaves out.
     """
-    new, defaults = (json.loads(json.dumps(part, default=str)) for part in (new, defaults))
+    parts = ({part: value for part, value in some.items() if value is not None} for some in (defaults, of_objective))
+    new, defaults, of_objective = (json.loads(json.dumps(part, default=str)) for part in (new, *parts))
     model = {**old["model"], "options": {**defaults, **old["model"]["options"]}}
+    given = new["objective"]["options"]
+    later = {name: value for name, value in of_objective.items() if given.get(name) == value}
+    objective = {**old["objective"], "options": {**later, **old["objective"]["options"]}}
     training = {**TrainingOptions().to_json(), **old["training"]}  # options that came later
-    old = {**old, "model": model, "training": training}
+    old = {**old, "model": model, "objective": objective, "training": training}
     for part in ("model", "spec", "data", "objective", "training"):
         for key in sorted(old[part].keys() | new[part].keys()):
             was, now = _given(old[part].get(key)), _given(new[part].get(key))
