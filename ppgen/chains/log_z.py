@@ -10,8 +10,9 @@ below log Z in expectation, and a log-likelihood that it is subtracted from errs
 
 The other way round, from states of the model down to the base, the mean of the weights w' is an unbiased estimate of
 Z_0 / Z: log Z_0 - log mean w' is above log Z in expectation, if the states are draws of the model. The two are a
-*sandwich*. By Markov's inequality either is wrong by more than t nats with probability exp(-t) at most. The states are
-where long chains stand: what they have not found in so many sweeps lowers the upper side.
+*sandwich*. By Markov's inequality either is on the other side of log Z by more than t nats with probability exp(-t) at
+most, the upper one if its states are draws of the model. They are where long chains stand, after 1,000 sweeps: what
+these have not found lowers it.
 
 The rungs of ``"adaptive"`` are laid out by a pilot run: along the path the spread of log w grows by the standard
 deviation s(b) of d log p~_b / db at each b, and the sum of variances over a given number of rungs is least where their
@@ -85,14 +86,16 @@ class LogZ:
     @property
     def warning(self) -> str:
         """What speaks against the estimate, a sentence; empty: nothing does."""
-        if self.effective_sample_size is None or self.num_chains is None:
+        if self.num_chains is None:
             return ""
-        if self.effective_sample_size >= _FEW * self.num_chains:
-            return ""
-        return (
-            f"log Z rests on {self.effective_sample_size:.1f} of {self.num_chains:,} chains: it is likely too low, and "
-            "the log-likelihood too high; take more temperatures, or a sandwich, which has an upper side."
-        )
+        few, sizes = _FEW * self.num_chains, (self.effective_sample_size, self.upper_effective_sample_size)
+        below, above = (f"{size:.1f} of {self.num_chains:,} chains" if size and size < few else "" for size in sizes)
+        if below:
+            return (
+                f"log Z rests on {below}: it is likely too low, and the log-likelihood too high; take more "
+                "temperatures, or a sandwich, which has an upper side."
+            )
+        return f"log Z from above rests on {above}: it is likely too high; take more temperatures." if above else ""
 
 
 @entry_point
