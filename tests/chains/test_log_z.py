@@ -182,8 +182,8 @@ def a_random_machine(seed: int, scale: float = 1.0) -> RBM:
 
 
 def test_error_bars_cover_log_z_of_fifty_random_machines() -> None:
-    """Of 50 estimates by 60 weights each, those within 3 of their errors, as 299 of 300 other machines' are: fewer than 47
-    by a false alarm in 30,000."""
+    """Of 50 estimates by 60 weights each, those within 3 of their errors, as 299 of 300 other machines' are; fewer than
+    47 are one false alarm in 30,000."""
     within = []
     for seed in range(50):
         pair = a_random_machine(seed)
