@@ -42,6 +42,7 @@ from ppgen.inference.energy.pcd import PCD
 from ppgen.inference.energy.pseudolikelihood import Pseudolikelihood
 from ppgen.inference.energy.ratio_matching import RatioMatching
 from ppgen.inference.energy.score_matching import ScoreMatching
+from ppgen.inference.energy.tempered_transitions import TemperedTransitions
 from ppgen.inference.pathwise.dreg import DReG
 from ppgen.inference.pathwise.stl import STL
 from ppgen.inference.wake_sleep.rws import RWS
@@ -89,6 +90,7 @@ __all__ = [
     "Renyi",
     "ScoreMatching",
     "StraightThrough",
+    "TemperedTransitions",
     "UpDown",
     "WakeSleep",
     "Wasserstein",

@@ -92,6 +92,7 @@ class Boltzmann(EnergyPair):
     6.0
     """
 
+    reversible = False
     base_bias: Tensor
 
     def __init__(self, spec: DataSpec, hidden: Annotated[int, Ge(0)] = 0, *, temperature: Positive = 1.0) -> None:

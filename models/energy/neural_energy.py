@@ -120,6 +120,7 @@ class NeuralEnergy(EnergyPair):
         self.observation = spec.observation
         self.base_scale, self.step_size = base_scale, step_size
         self.num_leapfrogs, self.metropolis = num_leapfrogs, metropolis
+        self.reversible = metropolis
         self.network = Networks(spec, network, hidden, channels, activation).encoder(1)
         self.register_buffer("base_mean", spec.centre)
 

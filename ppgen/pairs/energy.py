@@ -59,6 +59,8 @@ class EnergyPair(Pair):
     """What a datum is, as ``DataSpec.observation`` says it; None: the pair does not say."""
     free_energy_is_exact: bool = True
     """Whether ``free_energy`` is F itself; otherwise it is a bound, F or more."""
+    reversible: bool = True
+    """Whether its sweeps are: p(s) T(s, s') = p(s') T(s', s), as v -> h -> v' is, and one unit after another is not."""
     has_chains: ClassVar[bool] = True
     drawn_from: ClassVar[str] = "Markov chains"
 
