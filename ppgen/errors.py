@@ -202,8 +202,12 @@ def is_file(path: Path) -> bool:
         return False
 
 
+_READ = 800
+"""Characters of a list of names, at most."""
+
+
 def nearest(name: object, options: Iterable[str]) -> str:
-    """A suffix for "unknown name" messages: the closest option if one is close, and all of them.
+    """A suffix for "unknown name" messages: the closest option if one is close, and all of them, or the first ones.
 
     >>> nearest("digit", ["digits", "mnist"])
     ": did you mean 'digits'? Known names: digits, mnist."
@@ -211,7 +215,9 @@ def nearest(name: object, options: Iterable[str]) -> str:
     known = sorted(options)
     close = get_close_matches((name if isinstance(name, str) else shown(name))[:100], known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f": {hint}Known names: {', '.join(known) or 'none'}."
+    read = known[: next((at for at in range(len(known)) if len(", ".join(known[: at + 1])) > _READ), len(known))]
+    more = f", and {len(known) - len(read)} more" if len(read) < len(known) else ""
+    return f": {hint}Known names: {', '.join(read) or 'none'}{more}."
 
 
 def blame(error: BaseException, otherwise: str = "") -> str:

@@ -88,7 +88,7 @@ class TemperedTransitions(NegativePhase):
     def transition(self, pair: EnergyPair, s: Tensor) -> tuple[Tensor, Tensor]:
         """Where chains at s, (M, S), stand after one, and which of them moved, (M,)."""
         rungs = list(torch.linspace(1, self.lowest, self.num_temperatures, dtype=s.dtype, device=s.device))
-        gain, moved = torch.zeros_like(s[:, 0]), s
+        gain, moved = torch.zeros_like(pair.log_tempered(s, rungs[0])), s  # (M,)
         for before, after in pairwise(rungs):
             gain = gain + pair.log_tempered(moved, after) - pair.log_tempered(moved, before)
             moved = pair.tempered_sweep(moved, after)
@@ -96,7 +96,7 @@ class TemperedTransitions(NegativePhase):
             moved = pair.tempered_sweep(moved, before)
             gain = gain + pair.log_tempered(moved, after) - pair.log_tempered(moved, before)
         accepted = torch.rand_like(gain).log() < gain
-        return torch.where(accepted[:, None], moved, s), accepted
+        return torch.where(accepted.reshape(-1, *(1,) * (s.dim() - 1)), moved, s), accepted
 
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)

@@ -83,7 +83,8 @@ class Stage:
     """A part of a training with an objective of its own; parts follow one another in the one loop.
 
     >>> import ppgen
-    >>> [stage.name for stage in ppgen.make_objective("stl, dreg").stages(ppgen.pairs.Pair())]
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"))
+    >>> [stage.name for stage in ppgen.make_objective("stl, dreg").stages(pair)]
     ['STL', 'DReG']
     """
 

@@ -64,7 +64,8 @@ class Staged(InStages):
 
     >>> import ppgen
     >>> staged = ppgen.make_objective("elbo, iwelbo(num_particles=8)", shares=(3, 1))
-    >>> [(stage.objective.num_particles, stage.share) for stage in staged.stages(ppgen.pairs.Pair())]
+    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"))
+    >>> [(stage.objective.num_particles, stage.share) for stage in staged.stages(pair)]
     [(1, 0.75), (8, 0.25)]
     """
 
