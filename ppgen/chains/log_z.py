@@ -25,8 +25,9 @@ Accurate and conservative estimates of MRF log-likelihood using reverse annealin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -184,19 +185,30 @@ def adapted(pair: EnergyPair, num: int, num_chains: int = 100) -> Tensor:
     return torch.from_numpy(np.interp(np.linspace(0.0, reached[-1], num + 1), reached, pilot.numpy()))
 
 
-def annealed(pair: EnergyPair, s: Tensor, betas: Tensor, *, progress: bool = False) -> Tensor:
-    """log w of each chain from its state, (M, S), along ``betas``: (M,), float64, nats."""
-    return annealed_steps(pair, s, betas, progress=progress).sum(0)
+Sweep: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Of states, (..., S), at a temperature, a scalar."""
 
 
-def annealed_steps(pair: EnergyPair, s: Tensor, betas: Tensor, *, progress: bool = False) -> Tensor:
-    """The increments of :func:`annealed` at each rung, (T, M)."""
-    rungs = betas.to(s).unfold(0, 2, 1)[..., None]  # (T, 2, 1)
-    steps = torch.empty(len(rungs), len(s), dtype=torch.float64, device=s.device)
-    for step, rung in zip(steps, track(list(rungs), "annealing", progress), strict=True):
-        before, after = pair.log_tempered(s[None], rung)  # (M,) each
+def annealed(
+    pair: EnergyPair, s: Tensor, betas: Tensor, *, sweep: Sweep | None = None, progress: bool = False
+) -> Tensor:
+    """log w of each chain from its state, (..., S), along ``betas``: (...,), float64, nats.
+
+    ``sweep`` leaves the distribution at each temperature invariant; None: the pair's.
+    """
+    return annealed_steps(pair, s, betas, sweep=sweep, progress=progress).sum(0)
+
+
+def annealed_steps(
+    pair: EnergyPair, s: Tensor, betas: Tensor, *, sweep: Sweep | None = None, progress: bool = False
+) -> Tensor:
+    """The increments of :func:`annealed` at each rung, (T, ...)."""
+    sweep, rungs = sweep or pair.tempered_sweep, list(betas.to(s).unfold(0, 2, 1))  # T times (2,)
+    steps = torch.empty(len(rungs), *s.shape[:-1], dtype=torch.float64, device=s.device)
+    for step, rung in zip(steps, track(rungs, "annealing", progress), strict=True):
+        before, after = pair.log_tempered(s[None], rung.reshape(2, *(1,) * (s.dim() - 1)))  # (...,) each
         step.copy_(after - before)
-        s = pair.tempered_sweep(s, rung[1, 0])
+        s = sweep(s, rung[1])
     return steps
 
 

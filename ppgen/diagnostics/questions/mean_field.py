@@ -17,12 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ppgen.chains.log_z import temperatures
+from ppgen.chains.log_z import annealed, temperatures
 from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
 from ppgen.evaluation.case import Case
-from ppgen.machine.progress import track
 from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.pairs.looking import looking
 from ppgen.pairs.reductions import log_mean_exp, standard_error
@@ -88,9 +87,6 @@ def annealed_free_energy(pair: EnergyPair, v: Tensor, *, num_temperatures: int, 
     s = pair.state_at(v.expand(_CHAINS, *v.shape))  # (M, B, S)
     hidden = s.shape[-1] - v.shape[-1]
     s = torch.cat([s[..., : v.shape[-1]], torch.randint_like(s[..., v.shape[-1] :], 2)], -1)
-    log_w = pair.log_tempered(s, 0.0).double() + hidden * math.log(2)
-    rungs = temperatures(num_temperatures).to(v).unfold(0, 2, 1)  # (T, 2)
-    for before, after in track(list(rungs), "annealing", progress):
-        log_w += (pair.log_tempered(s, after) - pair.log_tempered(s, before)).double()
-        s = pair.held_sweep(s, after)
-    return -log_mean_exp(log_w)
+    base = pair.log_tempered(s, 0.0).double() + hidden * math.log(2)
+    betas = temperatures(num_temperatures)
+    return -log_mean_exp(base + annealed(pair, s, betas, sweep=pair.held_sweep, progress=progress))
