@@ -49,7 +49,7 @@ from ppgen.layers.visibles import VisibleLayer, draw_binary
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
-from ppgen.pairs.stack import Directed
+from ppgen.pairs.stack import Directed, Stack
 from ppgen.registry import MODELS, Recommended, register_model
 
 __all__ = ["DBN"]
@@ -74,7 +74,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("greedy, up_down", training={"epochs": 40, "batch_size": 100}),
 )
-class DBN(Directed, EnergyPair):
+class DBN(Stack, Directed, EnergyPair):
     """Deep belief net. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
 
     Sites:

@@ -82,8 +82,15 @@ class EnergyPair(Pair):
 
     def held_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
         """One sweep of the hidden units of a state, its datum held, that leaves p~_b(h | v) invariant, (..., S) ->
-        (..., S); for states (v, h), h binary, of a pair whose tempered path begins with fair bits h."""
-        raise NotImplementedError
+        (..., S); for states (v, h), h binary, of a pair whose tempered path begins with fair bits h.
+
+        Raises:
+            UsageError: the pair has no such sweep: ``can_be_held`` is False.
+        """
+        raise UsageError(
+            f"{type(self).__name__} has no sweep that holds a datum: write held_sweep(s, b), and set can_be_held, or "
+            "take the bound by the guide's draws."
+        )
 
     @abstractmethod
     def base_sample(self, num: int) -> Tensor:

@@ -48,8 +48,8 @@ class Stack(Pair):
         """What the pair does once machine ``number`` has learnt: copies what is not tied, starts the next from it."""
 
 
-class Directed(Stack):
-    """A stack whose lower layers are directed: recognised upwards by the guide, dreamt downwards from the top."""
+class Directed(Pair):
+    """A pair whose lower layers are directed: recognised upwards by the guide, dreamt downwards from the top."""
 
     @abstractmethod
     def ascend(self, batch: Batch) -> dict[str, Tensor]:

@@ -223,10 +223,6 @@ class DirectedYardstick(Yardstick, Directed, EnergyPair):
 
     exact_guide = False
 
-    def __init__(self, data_size: int | None = None) -> None:
-        super().__init__(data_size)
-        self.machines = nn.ModuleList()
-
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
             h = pyro.sample("h", dist.Bernoulli(logits=torch.zeros_like(self.w)))  # (K, B)
@@ -269,9 +265,6 @@ class DirectedYardstick(Yardstick, Directed, EnergyPair):
     def visible(self, s: Tensor) -> Tensor:
         found: Tensor = self.descend(s)[0][0]
         return found
-
-    def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
-        raise NotImplementedError("it has no machines")
 
     @torch.no_grad()
     def ascend(self, batch: Batch) -> dict[str, Tensor]:
