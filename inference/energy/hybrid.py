@@ -46,7 +46,7 @@ class Hybrid(EnergyObjective):
 
     State: ``chains``, (M, S), where they persist.
 
-    Metrics: ``label_log_prob``, log p(y | x), and ``free_energy``, F(x), nats.
+    Metrics: ``label_log_prob``, log p(y | x), nats; with a generative term those of contrastive divergence too.
 
     >>> import math, ppgen, torch
     >>> spec = ppgen.DataSpec("bits", 4, "binary", num_classes=3)
@@ -74,10 +74,10 @@ class Hybrid(EnergyObjective):
         x, y = batch[:2]
         told = pair.label_log_probs(x).gather(-1, y[:, None]).mean()
         num_data = float(pair.data_size or len(x))
-        metrics = {"label_log_prob": told, "free_energy": pair.free_energy(x).mean()}
         if not self.weight:
-            return Outcome(-told * num_data, num_data, metrics, state)
+            return Outcome(-told * num_data, num_data, {"label_log_prob": told}, state)
         modelled = self._generative.play(player, program, batch, state)
+        metrics = {"label_log_prob": told, **modelled.metrics}
         return Outcome(-told * num_data + self.weight * modelled.loss, num_data, metrics, modelled.state)
 
     @property
