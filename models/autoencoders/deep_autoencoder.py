@@ -161,7 +161,7 @@ class DeepAutoencoder(Stack):
     @torch.no_grad()
     def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
         if number == 0:
-            return (_bits(batch[0]) if self.grey else batch[0],)
+            return (torch.bernoulli(batch[0]) if self.grey else batch[0],)  # bits of those rates
         logits = self._recognised(batch[0], number)
         return (draw_binary(logits) if sample else logits.sigmoid(),)
 
@@ -191,11 +191,6 @@ class DeepAutoencoder(Stack):
     def _bias(self, number: int) -> Tensor:
         bias: Tensor = getattr(self, f"recognition_bias_{number}")
         return bias
-
-
-def _bits(rates: Tensor) -> Tensor:
-    """Bits of those rates: what a machine of binary units is shown of grey levels."""
-    return (torch.rand_like(rates) < rates).to(rates.dtype)
 
 
 def _machines(spec: DataSpec, hidden: tuple[int, ...], codes: str) -> list[Any]:

@@ -33,7 +33,7 @@ from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import MAX_STATES, as_power, binary_states
 from ppgen.errors import UsageError, shown
-from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
+from ppgen.layers.visibles import BernoulliLayer, draw_binary, draw_one_hot, visible_layer
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -137,7 +137,7 @@ class ConvRBM(EnergyPair):
 
     @torch.no_grad()
     def sweep(self, v: Tensor) -> Tensor:
-        return self._visible_given(_draw(self._terms(v)[0]), 1.0)
+        return self._visible_given(draw_one_hot(self._terms(v)[0]), 1.0)
 
     def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
         b = torch.as_tensor(b, dtype=v.dtype, device=v.device)
@@ -148,7 +148,7 @@ class ConvRBM(EnergyPair):
     @torch.no_grad()
     def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
         b = torch.as_tensor(b, dtype=v.dtype, device=v.device)
-        return self._visible_given(_draw(b[..., None, None] * self._terms(v)[0]), b[..., None])
+        return self._visible_given(draw_one_hot(b[..., None, None] * self._terms(v)[0]), b[..., None])
 
     @torch.no_grad()
     def base_sample(self, num: int) -> Tensor:
@@ -216,12 +216,6 @@ class ConvRBM(EnergyPair):
 
     def _log_hidden_states(self) -> float:
         return math.prod(self.pooled_shape) * math.log(self.pool**2 + 1)
-
-
-def _draw(logits: Tensor) -> Tensor:
-    """A one-hot draw of each block, (..., N, P^2 + 1), by the largest of logits with Gumbel noise."""
-    noisy = logits - (-torch.rand_like(logits).log()).log()
-    return one_hot(noisy.argmax(-1), logits.shape[-1]).to(logits.dtype)
 
 
 def _shapes(spec: DataSpec, kernel: int, pool: int) -> tuple[tuple[int, int, int], tuple[int, int]]:
