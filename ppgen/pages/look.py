@@ -156,7 +156,8 @@ class _InWords(Look):
     """Each datum by a line of words and numbers."""
 
     said: str
-    """What the lines are."""
+    """What the lines are, and ``heading``, in a word."""
+    heading: str
 
     @abstractmethod
     def _words(self, x: Tensor) -> str:
@@ -175,7 +176,7 @@ class _InWords(Look):
         return self._table([("datum", "made of it"), *lines], alt, caption)
 
     def each(self, data: Mapping[str, Tensor], alt: str, caption: str) -> Figure:
-        return self._table([("", "words"), *((name, self._words(x)) for name, x in data.items())], alt, caption)
+        return self._table([("", self.heading), *((name, self._words(x)) for name, x in data.items())], alt, caption)
 
     def _table(self, rows: Sequence[Sequence[str]], alt: str, caption: str) -> Figure:
         return Figure(table(rows, range(len(rows[0])), alt), f"{caption} {self.said}", wide=True)
@@ -185,6 +186,7 @@ class Documents(_InWords):
     """Documents by their most frequent words, each with how often it stands there, or is expected to."""
 
     said = "Of each document the most frequent words, and how often they stand in it or are expected to."
+    heading = "words"
 
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
         both = zip(self.data.shown[0][:_PANELS], x, strict=False)
@@ -203,6 +205,7 @@ class Columns(_InWords):
     """Rows of a table by the names of their columns; many of them by a histogram of each column."""
 
     said = "Each by its first columns, in the units that they were given in."
+    heading = "columns"
 
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
         said = f"{named.capitalize()}, and as many samples, column by column. {caption}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ppgen.pages.charts import Curve, plot_curves
@@ -29,18 +30,15 @@ def training(run: Run) -> Section | None:
     if not run.metrics:
         return None
     last = run.metrics[-1]
-    stages = {
-        line.get("stage", ""): [one for one in run.metrics if one.get("stage", "") == line.get("stage", "")]
-        for line in run.metrics
-    }
-    *before, (_, metrics) = stages.items()
+    stages = [(stage, list(lines)) for stage, lines in groupby(run.metrics, lambda line: line.get("stage", ""))]
+    *before, (_, metrics) = stages
     text = (
         f"{counted(last['step'], 'step')}, {number(last['epoch'], 1)} passes over the training data, "
         f"{number(last['seconds'], 1)} seconds, those of compiling the step left out. A point of the training curve is "
         "the mean over the steps since the one before; validation is under fixed random numbers."
     )
     if before:
-        ends = [f"{name} to step {lines[-1]['step']}" for name, lines in stages.items()]
+        ends = [f"{name} to step {lines[-1]['step']}" for name, lines in stages]
         text += f" It was trained in stages, {', '.join(ends)}: the last comes first."
     earlier = tuple(figure for name, lines in before for figure in _of_stage(name, lines))
     said, figures = _of_last(run, metrics)
