@@ -57,9 +57,8 @@ from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.distributions.joint_bernoulli import JointBernoulli
 from ppgen.layers.copied_machine import CopiedMachine
-from ppgen.layers.labels import classes_of, with_one_hot
+from ppgen.layers.labels import Labelled, classes_of
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, draw_one_hot, visible_layer
-from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
 from ppgen.pairs.stack import Stack
@@ -90,7 +89,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("greedy, mean_field_pcd", training={"steps": 20_000, "batch_size": 100}),
 )
-class DBM(Stack, EnergyPair):
+class DBM(Stack, Labelled):
     """Deep Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary, or with labels ``(x, y)``, y (B,).
 
     Sites:
@@ -162,11 +161,6 @@ class DBM(Stack, EnergyPair):
             self.layer.check(batch[0])
             self.datum(batch)
 
-    def datum(self, batch: Batch) -> Tensor:
-        if self.num_classes is None:
-            return super().datum(batch)
-        return with_one_hot(batch, self.num_classes, "DBM with labels")
-
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         v = self.datum((x, y))
         with self.data_plate(x):
@@ -207,12 +201,8 @@ class DBM(Stack, EnergyPair):
         m = torch.cat(means, -1)
         return -self._log_joint(v, bottom, means) - binary_cross_entropy(m, m, reduction="none").sum(-1)
 
-    def classify(self, x: Tensor) -> Tensor:
-        """p(y | x) of a machine with labels, (..., D) -> (..., C); where F is a bound, of the bounds."""
-        return self.label_log_probs(x).exp()
-
     def label_log_probs(self, x: Tensor) -> Tensor:
-        """log p(y | x) of a machine with labels, (..., D) -> (..., C), in nats; as :meth:`classify`."""
+        """log p(y | x), (..., D) -> (..., C), in nats; where F is a bound, of the bounds."""
         return self._of_classes(x).log_softmax(-1)
 
     def filters(self) -> Tensor | None:

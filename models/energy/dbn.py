@@ -44,7 +44,7 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
-from ppgen.layers.labels import classes_of, relabelled, with_one_hot
+from ppgen.layers.labels import Labelled, classes_of, relabelled
 from ppgen.layers.visibles import VisibleLayer, draw_binary
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
@@ -74,7 +74,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("greedy, up_down", training={"epochs": 40, "batch_size": 100}),
 )
-class DBN(Stack, Directed, EnergyPair):
+class DBN(Stack, Directed, Labelled):
     """Deep belief net. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
 
     Sites:
@@ -139,11 +139,6 @@ class DBN(Stack, Directed, EnergyPair):
             self.layer.check(batch[0])
             self.datum(batch)
 
-    def datum(self, batch: Batch) -> Tensor:
-        if self.num_classes is None:
-            return super().datum(batch)
-        return with_one_hot(batch, self.num_classes, "DBN with labels")
-
     @property
     def top(self) -> EnergyPair:
         """The machine of h_{L-1} and h_L, an RBM."""
@@ -176,12 +171,8 @@ class DBN(Stack, Directed, EnergyPair):
         split = states.reshape(len(states), *(1,) * (v.dim() - 1), -1).split(self.hidden[:-1], -1)
         return -self._log_joint(x, dict(zip(self._names, split, strict=True)), label).logsumexp(0)
 
-    def classify(self, x: Tensor) -> Tensor:
-        """p(y | x) of a net with labels, (..., D) -> (..., C)."""
-        return self.label_log_probs(x).exp()
-
     def label_log_probs(self, x: Tensor) -> Tensor:
-        """log p(y | x) of a net with labels, at the means that the guide passes upwards, (..., D) -> (..., C), nats."""
+        """log p(y | x) at the means that the guide passes upwards, (..., D) -> (..., C), in nats."""
         m = self.layer.statistics(x)
         for number in range(1, len(self.hidden)):
             m = self._recognised(number, m).sigmoid()

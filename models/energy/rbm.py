@@ -39,9 +39,8 @@ from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.errors import UsageError
-from ppgen.layers.labels import classes_of, relabelled, with_one_hot
+from ppgen.layers.labels import Labelled, classes_of, relabelled
 from ppgen.layers.visibles import BernoulliLayer, LabelledLayer, VisibleLayer, draw_binary, draw_one_hot, visible_layer
-from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
 from ppgen.registry import Recommended, register_model
@@ -65,7 +64,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("pcd", training={"steps": 20_000, "batch_size": 100}),
 )
-class RBM(EnergyPair):
+class RBM(Labelled):
     """Restricted Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
 
     Sites:
@@ -124,11 +123,6 @@ class RBM(EnergyPair):
         if is_validation_enabled():
             self.layer.check(self.datum(batch))
 
-    def datum(self, batch: Batch) -> Tensor:
-        if self.num_classes is None:
-            return super().datum(batch)
-        return with_one_hot(batch, self.num_classes, "RBM with labels")
-
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         logits, own = self._terms(self.datum((x, y)))  # (B, H), (B,)
         with self.data_plate(x):
@@ -145,12 +139,8 @@ class RBM(EnergyPair):
         logits, own = self._terms(v)
         return -own - softplus(logits).sum(-1)
 
-    def classify(self, x: Tensor) -> Tensor:
-        """p(y | x) of a machine with labels, exact, (..., D) -> (..., C)."""
-        return self.label_log_probs(x).exp()
-
     def label_log_probs(self, x: Tensor) -> Tensor:
-        """log p(y | x) of a machine with labels, exact, (..., D) -> (..., C), in nats."""
+        """log p(y | x), exact, (..., D) -> (..., C), in nats."""
         return self._of_classes(x).log_softmax(-1)
 
     def state_at(self, v: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
+from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 
-__all__ = ["check_labels", "classes_of", "one_hot", "relabelled", "with_one_hot"]
+__all__ = ["Labelled", "check_labels", "classes_of", "one_hot", "relabelled", "with_one_hot"]
 
 
 def classes_of(spec: DataSpec, needed_by: str) -> int:
@@ -62,6 +64,32 @@ def relabelled(s: Tensor, batch: Batch, num_classes: int | None) -> Tensor:
         return s
     y = batch[1][torch.arange(len(s), device=s.device) % len(batch[1])]
     return torch.cat([s[:, :-num_classes], one_hot(y, num_classes, s)], -1)
+
+
+class Labelled(EnergyPair):
+    """An energy-based pair whose data may have labels, ``num_classes`` (C) of them; None: they have none.
+
+    A datum is then x beside the one-hot of y, (..., D + C); one without its label, (..., D), is known by its width.
+    """
+
+    num_classes: int | None = None
+
+    @abstractmethod
+    def label_log_probs(self, x: Tensor) -> Tensor:
+        """log p(y | x), (..., D) -> (..., C), in nats.
+
+        Raises:
+            UsageError: the pair has no labels.
+        """
+
+    def classify(self, x: Tensor) -> Tensor:
+        """p(y | x), (..., D) -> (..., C); see :meth:`label_log_probs`."""
+        return self.label_log_probs(x).exp()
+
+    def datum(self, batch: Batch) -> Tensor:
+        if self.num_classes is None:
+            return super().datum(batch)
+        return with_one_hot(batch, self.num_classes, f"{type(self).__name__} with labels")
 
 
 def with_one_hot(batch: Batch, num_classes: int, needed_by: str) -> Tensor:
