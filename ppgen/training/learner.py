@@ -64,7 +64,10 @@ class Learner(nn.Module):
         Raises:
             UsageError: there are none.
         """
-        named = {n: p for n, p in self.named_parameters() if p.requires_grad and n.startswith(player.owns)}
+        every = {n: p for n, p in self.named_parameters() if p.requires_grad}
+        whole = every.keys() & {*player.owns}  # a parameter's whole name is no prefix: weight_1 owns no weight_10
+        prefixes = tuple(own for own in player.owns if own not in whole)
+        named = {n: p for n, p in every.items() if n in whole or n.startswith(prefixes)}
         if not named:
             whose = "" if player.owns == ("",) else f" of player {shown(player.name)} ({', '.join(player.owns)}*)"
             raise UsageError(

@@ -9,7 +9,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.objectives.objective import Stage
 from ppgen.training.options import TrainingOptions
 
-__all__ = ["Span", "spans_of"]
+__all__ = ["Span", "spans_of", "standing_in"]
 
 
 @dataclass(frozen=True)
@@ -62,3 +62,24 @@ def spans_of(stages: Sequence[Stage], options: TrainingOptions, per_epoch: int) 
         spans.append(Span(stage, begin, begin + turns, cursor))
         share, begin, cursor = share + stage.share, begin + turns, cursor + turns * moves
     return tuple(spans)
+
+
+def standing_in(spans: Sequence[Span], stage: int, began: int, turn: int) -> int:
+    """The stage that a checkpoint at a turn stands in, which began at another.
+
+    Raises:
+        UsageError: there is no such stage, or it begins at another turn in a training of this length.
+    """
+    if stage >= len(spans):
+        raise UsageError(
+            f"the checkpoint stands in stage {stage + 1}, and this training has {len(spans)}: resume with the "
+            "objective and the layers it was begun with."
+        )
+    span = spans[stage]
+    if began != span.begin or (turn > span.end and span is not spans[-1]):
+        raise UsageError(
+            f"the checkpoint stands at turn {turn} in stage {shown(span.stage.name)}, which began at turn {began}, and "
+            f"in a training of this length it goes from {span.begin} to {span.end}: resume with the epochs, steps and "
+            "shares it was begun with."
+        )
+    return stage

@@ -38,7 +38,7 @@ from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
 from ppgen.training.replay import WatchedLearner, what_is_not_finite
 from ppgen.training.sharing import Sharing
-from ppgen.training.stages import spans_of
+from ppgen.training.stages import spans_of, standing_in
 from ppgen.training.stepping import Steps
 from ppgen.training.steps import StepResult
 
@@ -269,7 +269,7 @@ class Trainer:
         Raises:
             UsageError: the tensors are those of another pair or objective, or facts and tensors do not go together.
         """
-        if (stage := self._stage_of(facts)) != self.stage_number:
+        if (stage := standing_in(self.spans, facts.stage, facts.began, facts.turn)) != self.stage_number:
             self._enter(stage)
         moves = self.span.shown(facts.turn)
         if facts.cursor != moves:
@@ -287,26 +287,6 @@ class Trainer:
         self._books = self._new_books()
         self.sums = facts.sums
         self.sharing.set_random(tensors, self.device, self.options.seed, self.turn)
-
-    def _stage_of(self, facts: Progress) -> int:
-        """The stage that a checkpoint stands in.
-
-        Raises:
-            UsageError: there is no such stage, or it begins at another turn in a training of this length.
-        """
-        if facts.stage >= len(self.spans):
-            raise UsageError(
-                f"the checkpoint stands in stage {facts.stage + 1}, and this training has {len(self.spans)}: resume "
-                "with the objective and the layers it was begun with."
-            )
-        span = self.spans[facts.stage]
-        if facts.began != span.begin or (facts.turn > span.end and span is not self.spans[-1]):
-            raise UsageError(
-                f"the checkpoint stands at turn {facts.turn} in stage {shown(span.stage.name)}, which began at turn "
-                f"{facts.began}, and in a training of this length it goes from {span.begin} to {span.end}: resume with "
-                "the epochs, steps and shares it was begun with."
-            )
-        return facts.stage
 
     @property
     def device(self) -> torch.device:

@@ -12,9 +12,10 @@ from torch import Tensor
 import ppgen
 from ppgen.factory import objective_config
 from ppgen.files.checkpoint import read_checkpoint
-from ppgen.objectives.objective import Stage
+from ppgen.objectives.objective import Player, Stage
 from ppgen.objectives.staged import Staged
 from ppgen.runs.directory import CHECKPOINT
+from ppgen.training.learner import Learner
 from ppgen.training.options import TrainingOptions
 from ppgen.training.stages import spans_of
 
@@ -146,3 +147,11 @@ def test_a_pair_of_one_layer_and_pyros_loop_take_no_stages(x: Any) -> None:
     pair = a_pair()
     with pytest.raises(ppgen.UsageError, match="trained in stages"):
         ppgen.make_objective("greedy").loss(pair.model, pair.guide, *x.train)
+
+
+def test_a_parameter_owned_by_its_whole_name_is_owned_alone() -> None:
+    pair = a_pair()
+    pair.weight_10 = torch.nn.Parameter(torch.zeros(2))
+    learner = Learner(pair, torch.nn.Module())
+    assert list(learner.owned_by(Player("layer", owns=("pair.weight_1",)))) == ["pair.weight_1"]
+    assert {"pair.weight_1", "pair.weight_10"} <= learner.owned_by(Player("all", owns=("pair.weight",))).keys()
