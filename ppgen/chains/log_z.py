@@ -131,6 +131,7 @@ def log_z(
             than can be enumerated, or weights that are not finite.
     """
     pair = _unnormalised(pair)
+    one_of("unknown spacing of temperatures,", spacing, get_args(Spacing))
     with torch.no_grad(), seeded(seed):
         if exact:
             return LogZ(float(pair.exact_log_z()), 0.0, exact=True)

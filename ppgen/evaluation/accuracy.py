@@ -45,7 +45,7 @@ def hits(classify: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
 def accuracies(case: Case) -> Iterator[Measure]:
     """``accuracy`` of pairs that classify, on data with labels."""
     classify = getattr(case.pair, "classify", None)
-    if not callable(classify) or case.dataset.spec.num_classes is None:
+    if not callable(classify) or None in (case.dataset.spec.num_classes, getattr(case.pair, "num_classes", 0)):
         return
     with in_evaluation(case.pair):
         found = hits(classify, *case.batch[:2])

@@ -137,6 +137,14 @@ def test_data_without_labels_and_a_machine_without_them_are_told() -> None:
         plain.classify(torch.zeros(2, D))
 
 
+def test_a_machine_without_labels_is_evaluated_on_data_that_have_them() -> None:
+    data = ppgen.load_data("digits", labels=True)
+    pair = ppgen.make_pair("rbm", data.spec, hidden=3)
+    log_z = ppgen.log_z(pair, num_temperatures=10)
+    found = ppgen.evaluation.evaluate(pair, data, particles=1, num_data=50, log_z=log_z, labels=False)
+    assert found.measures == ()
+
+
 def test_a_one_hot_has_the_type_of_the_data() -> None:
     found = one_hot(torch.tensor([2, 0]), 3, torch.zeros((), dtype=torch.float64))
     assert found.dtype == torch.float64
