@@ -59,8 +59,8 @@ _TAKEN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 @dataclass(frozen=True)
 class Player:
-    """A set of parameters with its own loss; ``owns`` are whole names or prefixes (``"pair."``, ``"objective."``; ``""``:
-    all).
+    """A set of parameters with its own loss; ``owns`` are whole names or prefixes: ``"pair."``, ``"objective."``, or
+    ``""`` for all.
 
     >>> import ppgen
     >>> for player in ppgen.inference.WassersteinGP(critic_steps=3).players():
