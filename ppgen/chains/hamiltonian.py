@@ -11,12 +11,12 @@ Neal: MCMC Using Hamiltonian Dynamics, 2011, sections 3 and 5.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["hamiltonian_move"]
+__all__ = ["hamiltonian_move", "leapfrogs"]
 
 
 def hamiltonian_move(
@@ -38,23 +38,44 @@ def hamiltonian_move(
     """
     r = torch.randn_like(s)
     e = step_size * (0.8 + 0.4 * torch.rand_like(s[..., :1]))  # (..., 1)
-    value, slope = _slope(log_density, s)
-    before, moved = value - r.square().sum(-1) / 2, s
-    for _ in range(num_leapfrogs):
-        r = r + e / 2 * slope
-        moved = moved + e * r
-        value, slope = _slope(log_density, moved)
-        r = r + e / 2 * slope
+    start, end, (moved,), (after,) = leapfrogs(lambda at: log_density(at[0]), [s], [r], [e], num_leapfrogs)
     if not metropolis:
         return moved
-    gain = (value - r.square().sum(-1) / 2 - before).nan_to_num(nan=-torch.inf)  # (...,)
+    gain = (end - after.square().sum(-1) / 2 - start + r.square().sum(-1) / 2).nan_to_num(nan=-torch.inf)  # (...,)
     return torch.where((torch.rand_like(gain).log() < gain).unsqueeze(-1), moved, s)
 
 
-def _slope(log_density: Callable[[Tensor], Tensor], s: Tensor) -> tuple[Tensor, Tensor]:
-    """log p, (...,), and its gradient, (..., D)."""
+def leapfrogs(
+    log_density: Callable[[list[Tensor]], Tensor],
+    s: Sequence[Tensor],
+    r: Sequence[Tensor],
+    e: Sequence[Tensor],
+    num: int,
+) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """log p at the start and at the end of a trajectory, each without a gradient, and where and how fast it ends.
+
+    Args:
+        log_density: log p of positions, up to a constant, summed over what makes one state: a gradient of its sum is
+            each state's own.
+        s, r: positions and momenta, tensors of a state's parts.
+        e: step sizes, each broadcast with its part.
+        num: L.
+    """
+    s, r = list(s), list(r)
+    start, slope = _slope(log_density, s)
+    end = start
+    for _ in range(num):
+        r = [one + step / 2 * g for one, step, g in zip(r, e, slope, strict=True)]
+        s = [one + step * p for one, step, p in zip(s, e, r, strict=True)]
+        end, slope = _slope(log_density, s)
+        r = [one + step / 2 * g for one, step, g in zip(r, e, slope, strict=True)]
+    return start, end, s, r
+
+
+def _slope(log_density: Callable[[list[Tensor]], Tensor], s: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    """log p, and its gradient in every part."""
+    leaves = [part.detach().requires_grad_() for part in s]
     with torch.enable_grad():
-        leaf = s.detach().requires_grad_()
-        value = log_density(leaf)
-        (slope,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), slope
+        value = log_density(leaves)
+        slopes = torch.autograd.grad(value.sum(), leaves)
+    return value.detach(), slopes

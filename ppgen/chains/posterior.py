@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
+from ppgen.chains.hamiltonian import leapfrogs
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import per_datum, side_axis
@@ -117,25 +118,18 @@ class LatentChains:
     ) -> tuple[Latents, Tensor]:
         u = self.unconstrained({name: z[name] for name in names})
         r = {name: torch.randn_like(u[name]) for name in names}
-        value, slope = self._slope(u, z, power)
-        before = value - self._kinetic(r)  # (K, B)
-        drawn = (step_size * (0.8 + 0.4 * torch.rand_like(step_size))).expand_as(before)
-        e = {name: self._beside(name, drawn, u[name]) for name in names}
-        for _ in range(num_leapfrogs):
-            r = {name: r[name] + e[name] / 2 * slope[name] for name in names}
-            u = {name: u[name] + e[name] * r[name] for name in names}
-            value, slope = self._slope(u, z, power)
-            r = {name: r[name] + e[name] / 2 * slope[name] for name in names}
-        moved = {**z, **{name: self._transform(name)(u[name]) for name in names}}
-        return self._accepted(value - self._kinetic(r) - before, moved, z)
-
-    def _slope(self, u: Latents, z: Latents, power: Tensor | float) -> tuple[Tensor, Latents]:
-        """:meth:`log_density`, and its gradient in u."""
-        leaves = {name: value.detach().requires_grad_() for name, value in u.items()}
-        with torch.enable_grad():
-            total = self.log_density(leaves, z, power)
-            slopes = torch.autograd.grad(total.sum(), list(leaves.values()))
-        return total.detach(), dict(zip(leaves, slopes, strict=True))
+        drawn = step_size * (0.8 + 0.4 * torch.rand_like(step_size))
+        e = {name: self._beside(name, drawn.expand_as(self._kinetic(r)), u[name]) for name in names}
+        start, end, moved_u, moved_r = leapfrogs(
+            lambda parts: self.log_density(dict(zip(names, parts, strict=True)), z, power),
+            [u[name] for name in names],
+            [r[name] for name in names],
+            [e[name] for name in names],
+            num_leapfrogs,
+        )
+        after = dict(zip(names, moved_r, strict=True))
+        moved = {**z, **{name: self._transform(name)(value) for name, value in zip(names, moved_u, strict=True)}}
+        return self._accepted(end - self._kinetic(after) - (start - self._kinetic(r)), moved, z)
 
     def _transform(self, name: str) -> Any:
         """T of a continuous latent, z = T(u)."""
