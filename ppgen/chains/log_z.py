@@ -136,24 +136,25 @@ def log_z(
         if exact:
             return LogZ(float(pair.exact_log_z()), 0.0, exact=True)
         at_least("num_chains", num_chains, 2, ": an error bar is made of their weights")
-        if spacing == "adaptive":
-            betas = adapted(pair, num_temperatures, num_chains)
-        else:
-            betas = temperatures(num_temperatures, spacing)
-        base = pair.base_log_z().double()
-        found = _estimate(
-            annealed(pair, pair.base_sample(num_chains), betas, progress=progress) + base, num_temperatures
+        is_adapted = spacing == "adaptive"
+        betas = adapted(pair, num_temperatures, num_chains) if is_adapted else temperatures(num_temperatures, spacing)
+        log_w = annealed(pair, pair.base_sample(num_chains), betas, progress=progress)
+        found = _estimate(log_w + pair.base_log_z().double(), num_temperatures)
+        return (
+            _with_upper(found, pair, betas, pair.chain_states(num_chains, start)[-1], progress) if sandwich else found
         )
-        if not sandwich:
-            return found
-        states = pair.chain_states(num_chains, start)[-1]
-        above = _estimate(annealed(pair, states, betas.flip(0), progress=progress) - base, num_temperatures)
-        return replace(
-            found,
-            upper=-above.value,
-            upper_standard_error=above.standard_error,
-            upper_effective_sample_size=above.effective_sample_size,
-        )
+
+
+def _with_upper(found: LogZ, pair: EnergyPair, betas: Tensor, states: Tensor, progress: bool) -> LogZ:
+    """With the estimate from above, annealed from the model's states to the base."""
+    log_w = annealed(pair, states, betas.flip(0), progress=progress)
+    above = _estimate(log_w - pair.base_log_z().double(), len(betas) - 1)
+    return replace(
+        found,
+        upper=-above.value,
+        upper_standard_error=above.standard_error,
+        upper_effective_sample_size=above.effective_sample_size,
+    )
 
 
 def temperatures(num: int, spacing: Spacing = "piecewise") -> Tensor:

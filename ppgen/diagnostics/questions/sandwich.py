@@ -70,27 +70,35 @@ def sandwich(case: Case) -> Finding[Sandwich] | None:
     details = _details(found, None if by_guide is None else found.lower - by_guide)
     short = details.shortfall
     wide, low = details.width > _NARROW, short is not None and short > _NARROW
-    made_of = f"{made} simulated data ({budget.num_powers} powers, {budget.num_chains} chains each)"
-    below = f"From below, {num_rows(batch)} {case.split} data have {float(found.lower.mean()):.2f} nats"
-    by = f"the guide's bound of K = {case.num_particles:,}"
-    if low and not wide:
-        number, meaning = short, f"nats that {by} is below the annealed one, over {num_rows(batch)} {case.split} data"
-        meaning += f"; an upper and a lower annealed bound are {details.width:.2f} apart, over {made_of}. {below}"
-    else:
-        beside = "" if short is None else f"; {by} is {abs(short):.2f} {'below' if short > 0 else 'above'}"
-        number = details.width
-        meaning = f"nats between an upper and a lower bound on log p(x), over {made_of}. {below}{beside}"
+    is_short = low and not wide
     return Finding(
         status="warn" if wide or low else "good",
-        number=number,
+        number=short if is_short else details.width,
         threshold=_NARROW,
         direction="at most",
         unit="nats",
         source=_SOURCE,
-        meaning=meaning,
+        meaning=_meaning(case, details, budget, is_short=is_short),
         advice=advised(case, _WIDE if wide else _SHORT if low else ""),
         details=details,
     )
+
+
+def _meaning(case: Case, details: Sandwich, budget: Budget, *, is_short: bool) -> str:
+    """What the number is: how far the guide's bound is below the annealed one, or the width between the bounds."""
+    lower, short = details.lower, details.shortfall
+    made = (
+        f"{len(details.simulated_lower)} simulated data ({budget.num_powers} powers, {budget.num_chains} chains each)"
+    )
+    below = f"From below, {len(lower)} {case.split} data have {sum(lower) / len(lower):.2f} nats"
+    by = f"the guide's bound of K = {case.num_particles:,}"
+    if is_short:
+        return (
+            f"nats that {by} is below the annealed one, over {len(lower)} {case.split} data; an upper and a lower "
+            f"annealed bound are {details.width:.2f} apart, over {made}. {below}"
+        )
+    beside = "" if short is None else f"; {by} is {abs(short):.2f} {'below' if short > 0 else 'above'}"
+    return f"nats between an upper and a lower bound on log p(x), over {made}. {below}{beside}"
 
 
 def _details(found: Bounds, short: Tensor | None) -> Sandwich:
