@@ -204,8 +204,8 @@ def check_names(owner: str, function: Callable[..., Any], options: Iterable[str]
 def in_words(hint: Any, many: bool = False) -> str:
     """What an annotation allows, for a sentence; None, which mostly stands for not given, is not mentioned.
 
-    >>> in_words(Sizes), in_words(Share | None)
-    ('a list of whole numbers of at least 1', 'a number of at least 0 and below 1')
+    >>> in_words(Annotated[Sizes, Len(2, 3)]), in_words(Share | None)
+    ('a list of whole numbers of at least 1 (2 to 3 of them)', 'a number of at least 0 and below 1')
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -285,7 +285,8 @@ def _range(constraints: Iterable[Any]) -> str:
             case Lt(lt=most):
                 found.append(f"below {most}")
             case Len(min_length=least, max_length=most):
-                found.append(f"({least} of them)" if least == most else f"(at least {least} of them)")
+                upper = f"{least} to {most}" if most is not None else f"at least {least}"
+                found.append(f"({least if least == most else upper} of them)")
     return f" {' and '.join(found)}" if found else ""
 
 

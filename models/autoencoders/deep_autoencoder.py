@@ -31,10 +31,10 @@ from typing import Annotated, Any, Literal
 import pyro
 import pyro.distributions as dist
 import torch
-from annotated_types import MaxLen, MinLen
+from annotated_types import Len
 from torch import Tensor, nn
 
-from ppgen.arguments import Count, Positive
+from ppgen.arguments import Positive, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.bernoulli_rates import BernoulliRates
 from ppgen.layers.likelihoods import likelihood
@@ -103,7 +103,7 @@ class DeepAutoencoder(Stack):
     def __init__(
         self,
         spec: DataSpec,
-        hidden: Annotated[tuple[Count, ...], MinLen(2), MaxLen(9)] = (1000, 500, 250, 30),
+        hidden: Annotated[Sizes, Len(2, 9)] = (1000, 500, 250, 30),
         *,
         codes: Literal["linear", "binary"] = "linear",
         noise: Positive | None = None,

@@ -36,12 +36,12 @@ from typing import Annotated, Any, cast
 import pyro
 import pyro.distributions as dist
 import torch
-from annotated_types import MaxLen, MinLen
+from annotated_types import Len
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ppgen.arguments import Count
+from ppgen.arguments import Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
 from ppgen.layers.labels import Labelled, classes_of, relabelled
@@ -107,7 +107,7 @@ class DBN(Stack, Directed, Labelled):
     def __init__(
         self,
         spec: DataSpec,
-        hidden: Annotated[tuple[Count, ...], MinLen(2), MaxLen(9)] = (500, 2000),
+        hidden: Annotated[Sizes, Len(2, 9)] = (500, 2000),
         *,
         labels: bool = False,
     ) -> None:
