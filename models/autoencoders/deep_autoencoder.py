@@ -25,6 +25,7 @@ Semantic Hashing, Salakhutdinov and Hinton, 2009.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -109,7 +110,7 @@ class DeepAutoencoder(Stack):
         noise: Positive | None = None,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.hidden, self.binary_codes = hidden, codes == "binary"
+        self.hidden, self.binary_codes = tuple(hidden), codes == "binary"
         self.noise = _NOISE[codes] if noise is None else noise
         self.grey = spec.levels is not None
         self.likelihood = None if self.grey else likelihood(spec)
@@ -193,7 +194,7 @@ class DeepAutoencoder(Stack):
         return bias
 
 
-def _machines(spec: DataSpec, hidden: tuple[int, ...], codes: str) -> list[Any]:
+def _machines(spec: DataSpec, hidden: Sequence[int], codes: str) -> list[Any]:
     """Those of neighbouring layers, from below."""
     specs = [spec, *(DataSpec(f"layer {number}", size, "binary") for number, size in enumerate(hidden[:-1], start=1))]
     kinds = [MODELS["rbm"].cls] * (len(hidden) - 1) + [LinearMachine if codes == "linear" else MODELS["rbm"].cls]

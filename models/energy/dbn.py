@@ -112,7 +112,7 @@ class DBN(Stack, Directed, Labelled):
         labels: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.hidden, self.observation = hidden, spec.observation
+        self.hidden, self.observation = tuple(hidden), spec.observation
         self.num_classes = classes_of(spec, "DBN with labels") if labels else None
         kinds: list[dict[str, Any]] = [{}] * (len(hidden) - 2) + [{"num_classes": self.num_classes}]
         layers = zip(hidden[:-1], kinds, strict=True)
