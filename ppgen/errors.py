@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
@@ -37,6 +38,7 @@ __all__ = [
     "shell",
     "shown",
     "spelled",
+    "summary",
     "users_line",
     "within_memory",
 ]
@@ -268,11 +270,11 @@ def in_a_sentence(error: BaseException) -> tuple[str, bool]:
         sizes = spelled("--batch-size, --particles", "batch_size, particles")
         return f"out of memory: lower {sizes} or the objective's num_particles.", True
     if line := users_line(error):
-        return f"{line} raised {_summary(error)}.", True
+        return f"{line} raised {summary(error)}.", True
     if isinstance(error, OSError):
         where = f"{cut(str(error.filename), 500)}: " if error.filename is not None else ""
         return f"cannot go on: {where}{error.strerror or error}.", True
-    return f"{_summary(error)}: this is a defect of ppgen; please report it with what --debug shows.", False
+    return f"{summary(error)}: this is a defect of ppgen; please report it with what --debug shows.", False
 
 
 def one_line(text: str) -> str:
@@ -280,7 +282,10 @@ def one_line(text: str) -> str:
     return " ".join(text.partition("Trace Shapes:")[0].split())
 
 
-def _summary(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
+    """The error's type and first line; where a name is missing from one of a few, with the nearest of them."""
+    if isinstance(error, AttributeError) and is_dataclass(error.obj):
+        return f"{type(error).__name__}: {error}{nearest(error.name, vars(error.obj))}".rstrip(": .")
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first}".rstrip(": .")
 

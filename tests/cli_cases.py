@@ -177,6 +177,16 @@ class Raises(Mine):
         raise KeyError("no such thing")
 
 
+class Whole(Mine):
+    def observe(self, z, x):
+        pyro.sample("x", dist.Bernoulli(logits=self.decoder(z)).to_event(1), obs=x.long())
+
+
+class Misspelt(Mine):
+    def __init__(self, spec):
+        super().__init__(spec, spec.features)
+
+
 class NotAPair:
     def __init__(self, spec):
         pass

@@ -13,7 +13,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.distributions.wrappers import core_of, family_name, is_made_masked
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, is_out_of_memory, shown, summary
 
 __all__ = [
     "PARTICLES",
@@ -92,8 +92,21 @@ def own_dims(site: Site) -> int:
 
 
 def raw_log_prob(site: Site) -> Tensor:
-    """The log-probability of a site's value as its distribution gives it, without scale and mask, in nats."""
-    log_prob: Tensor = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    """The log-probability of a site's value as its distribution gives it, without scale and mask, in nats.
+
+    Raises:
+        UsageError: the distribution does not take values of this type, such as whole numbers to a Bernoulli.
+    """
+    value = site["value"]
+    try:
+        log_prob: Tensor = site["fn"].log_prob(value, *site["args"], **site["kwargs"])
+    except (RuntimeError, TypeError) as error:
+        if value.is_floating_point() or is_out_of_memory(error):
+            raise
+        raise UsageError(
+            f"site {site['name']!r}: {family_name(site['fn'])} takes no values of {value.dtype} "
+            f"({summary(error)}): give it floating-point ones, such as obs=y.to(x.dtype)."
+        ) from error
     return log_prob
 
 

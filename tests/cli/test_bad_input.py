@@ -190,6 +190,8 @@ def test_an_out_that_cannot_be_written_is_refused(capsys: Capture, tmp_path: Pat
 PAIRS = {
     "NoSite": "site 'z' is latent in the model and missing in the guide",
     "Broadcasts": "site 'x': its observed value has shape (20, 1), which does not fit its plates",
+    "Whole": "site 'x': Bernoulli takes no values of torch.int64 (RuntimeError: ",
+    "Misspelt": "'DataSpec' object has no attribute 'features': did you mean 'num_features'? Known names: ",
     "NotAPair": "expected a pair, an object with methods model(*batch) and guide(*batch), got NotAPair",
     "Raises": "raised KeyError: 'no such thing'.",
     "Mien": "my.py has no class 'Mien': did you mean 'Mine'? Known names: ",
