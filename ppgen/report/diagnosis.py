@@ -114,6 +114,16 @@ def chain_energies(run: Run, found: Finding, details: Mixing) -> Iterator[Figure
         "The free energy of chains that start at draws of the base distribution. Where they stay apart, they do not "
         "mix.",
     )
+    percent = 100 * torch.tensor(details.shares)
+    least, most = number(float(percent.min())), number(float(percent.max()))
+    tenths = [Curve(f"chain {i}", list(range(1, 11)), one.tolist()) for i, one in enumerate(percent[:_WALKS])]
+    yield figure_of(
+        plot_curves(tenths, x_label="tenths of all energies, the lowest first", y_label="percent of the chain"),
+        f"Shares of {counted(len(tenths), 'chain')} in the tenths of all energies.",
+        f"Energies of {counted(len(percent), 'chain')} ranked together: the share of a chain's own in each "
+        f"tenth, from {least} to {most} percent; 10 where chains agree, but for the noise of as many draws as they are "
+        "worth.",
+    )
 
 
 def _of_layer(name: str, units: list[Unit], idle: list[str]) -> str:

@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.diagnostics import Finding
-from ppgen.diagnostics.questions.mixing import energies_of_chains
+from ppgen.diagnostics.questions.mixing import energies_of_chains, shares_of_tenths
 from ppgen.models import RBM
 from tests.doubles import Energy
 from tests.implicit import Push, plane, ring
@@ -31,6 +32,21 @@ def test_independent_units_mix_at_once() -> None:
     found = mixing(0.0)
     assert found.status == "good"
     assert found.details.effective_sample_size > 10_000  # of 20,000 independent draws
+    shares = torch.tensor(found.details.shares)
+    assert shares.shape == (20, 10)
+    assert bool(((shares - 0.1).abs() < 6 * math.sqrt(0.09 / 1000)).all())
+    assert abs(found.details.log_z_upper - found.details.log_z) < 0.05
+    assert "log Z from above is " in found.meaning
+
+
+def test_shares_in_tenths_are_those_of_the_pooled_ranks() -> None:
+    """Against numpy's quantiles where no value is there twice; values that are, in equal parts."""
+    values = torch.rand(7, 30)
+    edges = np.quantile(values.numpy(), np.arange(1, 10) / 10, method="inverted_cdf")
+    tenths = np.searchsorted(edges, values.numpy())  # 0..9
+    expected = np.stack([np.bincount(one, minlength=10) / 30 for one in tenths])
+    np.testing.assert_allclose(shares_of_tenths(values).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(shares_of_tenths(torch.zeros(3, 5)).numpy(), 0.1, atol=1e-6)
 
 
 def test_energies_of_chains_are_in_double_precision() -> None:
@@ -42,6 +58,7 @@ def test_chains_that_stay_where_they_began_do_not_mix() -> None:
     found = mixing(3.0)
     assert found.status == "bad"
     assert "parallel_tempering" in found.advice
+    assert max(max(one) for one in found.details.shares) > 0.19
 
 
 @pytest.mark.parametrize(
