@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -c constraints.txt
+PIP := $(BIN)/python -m pip install --no-compile -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 RUN := runs/demo
 
@@ -13,7 +13,7 @@ export PPGEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: setup demo test lint types rounding docs site picture packaging bench thorough fuzz mutants kills ci
+.PHONY: setup demo test lint types rounding docs site picture packaging bench thorough fuzz mutants kills suite ci
 
 setup: $(VENV)/.installed
 
@@ -114,6 +114,10 @@ kills: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills --kills 20
 	OMP_NUM_THREADS=1 TORCHINDUCTOR_COMPILE_THREADS=1 $(BIN)/python -m tests.kills --kills 5 --compiled
 
-ci: lint types
+suite: setup
 	$(PYTEST) -m 'not thorough'
+
+# Types take one core half a minute, beside the tests.
+ci: lint
+	$(MAKE) --jobs 2 types suite
 	$(MAKE) rounding

@@ -114,7 +114,7 @@ def test_a_graph_holds_no_other_operators_and_rounds_otherwise_when_it_runs() ->
     assert not torch.equal(other, plain(a, b))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.usefixtures("as_it_is")
 def test_a_compiled_graph_rounds_otherwise_when_it_runs() -> None:
     from torch._inductor import compile as compile_graph

@@ -267,7 +267,7 @@ def test_workers_train_the_same_bits_and_one_that_is_killed_loses_its_run_alone(
     found = sweep("my.py:Dies", "digits", "elbo", out="apart", workers=2, **options)
     assert sorted(one.status for one in found.runs) == ["done", "failed"]
     assert "its worker process was killed" in found.missing[0]
-    again = sweep("my.py:Dies", "digits", "elbo", out="apart", workers=2, resume=True, **options)
+    again = sweep("my.py:Dies", "digits", "elbo", out="apart", resume=True, **options)
     here = sweep("my.py:Dies", "digits", "elbo", out="here", **options)
     assert [one.log_likelihood for one in again.runs] == [one.log_likelihood for one in here.runs]
     for one in here.runs:

@@ -19,7 +19,6 @@ from ppgen.training.learner import Learner
 from ppgen.training.steps import StepFunction, StepResult, compiled, player_step
 from tests.doubles import Adversarial, Chain, Contrast, Energy, Enumerated, Line, Mixture, Shared, data
 from tests.inference.truth import error_of_mean
-from tests.marks import thorough
 
 X = data(6)
 ENUMERATED = Enumerated()  # type: ignore[no-untyped-call]  # a dataclass without fields
@@ -79,7 +78,8 @@ def test_a_traced_step_is_the_eager_one_on_the_same_random_numbers(name: str) ->
     torch.testing.assert_close(now.take(fast), now.take(), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", ["discrete", *thorough(name for name in CASES if name != "discrete")])
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", CASES)
 def test_a_compiled_step_is_the_eager_one_on_the_same_random_numbers(name: str) -> None:
     now = CASES[name]()
     fast = compiled(now.step, *now.arguments)

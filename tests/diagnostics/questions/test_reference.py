@@ -84,7 +84,7 @@ def test_nuts_draws_the_posterior_of_every_datum_not_a_power_of_it(found: Poster
     assert float(correlation) == pytest.approx(float(cov[0, 1] / (cov[0, 0] * cov[1, 1]).sqrt()), abs=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.usefixtures("drawn_before")
 def test_an_exact_guide_agrees_with_the_reference() -> None:
     finding = asked(*line())["reference"]

@@ -225,7 +225,6 @@ def test_a_bound_refuses_an_unnormalised_pair(objective: Any) -> None:
 
 
 CHAINS: list[NegativePhase] = [PCD(num_chains=6), ParallelTempering(num_chains=3, num_temperatures=3)]
-THOROUGH = pytest.mark.thorough
 COMPILED = [(CHAINS[0], "categorical"), (CHAINS[0], "counts"), (CHAINS[1], "gaussian")]
 
 
@@ -260,10 +259,10 @@ def test_the_graph_of_a_step_draws_the_chains_of_the_eager_one(objective: Negati
     assert operations(objective, kind)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("objective", "kind"),
-    [pytest.param(*COMPILED[0], marks=THOROUGH), COMPILED[1], pytest.param(*COMPILED[2], marks=THOROUGH)],
+    COMPILED,
     ids=["PCD-categorical", "PCD-counts", "tempering-gaussian"],
 )
 def test_a_compiled_step_draws_the_chains_of_the_eager_one(objective: NegativePhase, kind: str) -> None:
