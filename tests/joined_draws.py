@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ppgen.machine.ranks import Ranks
 
@@ -28,6 +28,18 @@ class JoinedDraws(TorchDispatchMode):
         self.states, self.sizes = list(states), sizes
         self.drawn = 0
         """Operators that drew for several ranks."""
+
+    def by_each(self, function: Callable[[int], None]) -> Callable[[int], None]:
+        """What every rank does as a whole, from its own numbers; what the first has done is left."""
+
+        def called(number: int) -> None:
+            for rank in reversed(range(len(self.states))):
+                torch.set_rng_state(self.states[rank])
+                with _disable_current_modes():
+                    function(number)
+                self.states[rank] = torch.get_rng_state()
+
+        return called
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

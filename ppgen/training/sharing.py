@@ -53,8 +53,8 @@ class Sharing:
                 f"any: train with a batch_size of at least {self.ranks.size} (and as many data), or with fewer ranks."
             )
 
-    def begin(self, learner: Learner, state: State, seed: int) -> State:
-        """Give all ranks what rank 0 has, and each random numbers of its own; returns this rank's state.
+    def begin(self, learner: Learner, state: State) -> State:
+        """Give all ranks what rank 0 has; returns this rank's state.
 
         Raises:
             UsageError: the ranks have other parameters; the objective does not say what becomes of its state, or has
@@ -77,9 +77,12 @@ class Sharing:
                     f"{size} {name} leave {self.ranks.size - size} of {self.ranks.size} ranks without any: give the "
                     f"objective at least {self.ranks.size}, or train with fewer ranks."
                 )
+        return self.part(state)
+
+    def begin_random(self, seed: int) -> None:
+        """Give each rank random numbers of its own; rank 0 keeps what it has."""
         if not self.ranks.first:
             torch.manual_seed(self.seed(seed))
-        return self.part(state)
 
     def seed(self, seed: int, *more: int) -> int:
         """The seed of a rank's own random numbers; rank 0 has the run's."""

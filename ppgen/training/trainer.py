@@ -101,6 +101,7 @@ class Trainer:
         self.spans = spans_of(objective.stages(pair), options, self.batches.per_epoch)
         for number in reversed(range(len(self.spans))):  # so that what cannot be trained is known now
             self._enter(number)
+        self.sharing.begin_random(options.seed)
         keep_large_blocks()
         _say_if_brought(self.batches)
 
@@ -134,7 +135,7 @@ class Trainer:
         self.steps.choices = self.choices
         self._books = self._new_books()
         self._try(self._examples)
-        self.state = self.sharing.begin(self.learner, self.state, options.seed)
+        self.state = self.sharing.begin(self.learner, self.state)
 
     def _try(self, examples: Sequence[Batch]) -> None:
         """Judge the first batches, of held-out data too, so that what cannot be judged is known now."""

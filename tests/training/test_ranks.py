@@ -16,10 +16,11 @@ from torch import Tensor
 
 import ppgen
 from ppgen.data import as_dataset
+from ppgen.factory import as_objective
 from ppgen.inference import ELBO, IWELBO, PCD, REINFORCE, VIMCO, NonSaturating, ParallelTempering, WassersteinGP
 from ppgen.machine.ranks import Ranks, joined
 from ppgen.machine.seeds import derived
-from ppgen.models import GAN, RBM, SBN, VAE
+from ppgen.models import DBN, GAN, RBM, SBN, VAE
 from ppgen.objectives.adversarial import Critic
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.looking import seeded
@@ -57,6 +58,10 @@ CASES = {
     "sbn, reinforce": Case(lambda: SBN(BITS, layers=(4,)), REINFORCE(num_particles=2, baseline="moving_average")),
     "rbm, pcd": Case(lambda: RBM(BITS, 4), PCD(num_chains=10), 6, 10),
     "rbm, parallel tempering": Case(lambda: RBM(BITS, 4), ParallelTempering(num_chains=10, num_temperatures=3), 6, 10),
+    "dbn, in stages": Case(lambda: DBN(BITS, (4, 3)), as_objective("greedy, up_down(num_steps=2)")),
+    "dbn, in stages, with chains": Case(
+        lambda: DBN(BITS, (4, 3)), as_objective("greedy(num_chains=10), up_down(num_chains=10)"), 6, 10
+    ),
     "gan": Case(lambda: GAN(LINE, 2, hidden=(4,)), NonSaturating(critic=critic)),
     "gan, gradient penalty": Case(lambda: GAN(LINE, 2, hidden=(4,)), WassersteinGP(critic=critic, critic_steps=2)),
 }
@@ -81,7 +86,9 @@ def taken(trainer: Trainer) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_two_ranks_move_as_one_process_does_by_the_whole_batch(case: Case, tmp_path: Path) -> None:
+def test_two_ranks_move_as_one_process_does_by_the_whole_batch(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The one process draws what the two draw, side by side: all numbers are the same to float64's rounding."""
 
     def as_rank(rank: int) -> int:
@@ -100,6 +107,7 @@ def test_two_ranks_move_as_one_process_does_by_the_whole_batch(case: Case, tmp_p
         with seeded(derived(5, "rank", 1)):
             other = torch.get_rng_state()
         with JoinedDraws([torch.get_rng_state(), other], [case.batch_size, case.chains]) as draws:
+            monkeypatch.setattr(trainer, "_enter", draws.by_each(trainer._enter))
             whole = taken(trainer)
     assert draws.drawn >= TURNS
     states = {"random.cpu": draws.states[0], "random.cpu.1": draws.states[1]}
@@ -107,7 +115,8 @@ def test_two_ranks_move_as_one_process_does_by_the_whole_batch(case: Case, tmp_p
     whole.pop("random.cpu")
     assert first.keys() == whole.keys()
     for name, value in whole.items():
-        torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-11, msg=name)
+        # a gradient of 0 that is rounded to 1e-16 moves a parameter by lr 1e-16 / eps = 5e-10: eps of Adam is 1e-8
+        torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-9, msg=name)
 
 
 @pytest.mark.parametrize("case", ["vae, iwelbo", "rbm, pcd", "gan"])
