@@ -114,6 +114,8 @@ def chain_energies(run: Run, found: Finding, details: Mixing) -> Iterator[Figure
         "The free energy of chains that start at draws of the base distribution. Where they stay apart, they do not "
         "mix.",
     )
+    if not details.shares:  # of an earlier diagnosis
+        return
     percent = 100 * torch.tensor(details.shares)
     least, most = number(float(percent.min())), number(float(percent.max()))
     tenths = [Curve(f"chain {i}", list(range(1, 11)), one.tolist()) for i, one in enumerate(percent[:_WALKS])]

@@ -17,7 +17,7 @@ Simpson, Carpenter and Bürkner, 2021: R-hat below 1.01, ESS above 100 for each 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -58,10 +58,10 @@ class Mixing:
     effective_sample_size: Real
     annealed_effective_sample_size: float | None
     log_z: Real
-    log_z_upper: float | None
     sweeps: int
     energies: list[list[Real]]
-    shares: list[list[Real]]
+    log_z_upper: float | None = None
+    shares: list[list[Real]] = field(default_factory=list)
 
 
 @asks("Do the Markov chains mix?")
@@ -100,9 +100,9 @@ def mixing(case: Case) -> Finding[Mixing] | None:
             effective_sample_size=ess,
             annealed_effective_sample_size=annealed.effective_sample_size,
             log_z=annealed.value,
-            log_z_upper=annealed.upper,
             sweeps=_SWEEPS,
             energies=energies[:, :: _SWEEPS // _SHOWN].tolist(),
+            log_z_upper=annealed.upper,
             shares=shares_of_tenths(kept).tolist(),
         ),
     )
