@@ -138,8 +138,11 @@ class Evaluation(Brief):
         """What the other side of log Z makes of the number, and what speaks against it."""
         if self.log_z is None:
             return ""
-        lower = self.lower
-        above = "" if lower is None else f"; at least {lower:.2f} by log Z from above, {self.log_z.upper:.2f}"
+        above = ""
+        if self.lower is not None and self.lower_standard_error is not None and self.log_z.upper is not None:
+            lower = _with_error(self.lower, self.lower_standard_error)
+            upper = _with_error(self.log_z.upper, self.log_z.upper_standard_error or 0.0)
+            above = f"; at least {lower} by log Z from above, {upper}"
         return above + (f". Warning: {self.log_z.warning}" if self.log_z.warning else "")
 
     @property
@@ -148,6 +151,14 @@ class Evaluation(Brief):
         if self.log_z is None or self.log_z.upper is None:
             return None
         return self.log_likelihood + self.log_z.value - self.log_z.upper
+
+    @property
+    def lower_standard_error(self) -> float | None:
+        """Of ``lower``, nats: that over data, and that of log Z from above in the place of the other's."""
+        if self.log_z is None or self.log_z.upper_standard_error is None:
+            return None
+        over_data = max(0.0, self.standard_error**2 - self.log_z.standard_error**2)
+        return float((over_data + self.log_z.upper_standard_error**2) ** 0.5)
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """The sentence, and the measures with their errors."""

@@ -245,9 +245,13 @@ def test_few_effective_chains_are_warned_of() -> None:
 
 def test_an_evaluation_tells_the_other_side_and_the_warning() -> None:
     pair, x = a_random_machine(3, scale=4.0), torch.rand(20, 5, dtype=torch.float64).round()
-    found = ppgen.evaluation.evaluate(pair, x, particles=1, log_z=ppgen.log_z(pair, num_temperatures=2, sandwich=True))
+    log_z = ppgen.log_z(pair, num_temperatures=2, sandwich=True)
+    found = ppgen.evaluation.evaluate(pair, x, particles=1, log_z=log_z)
     assert found.lower is not None
     assert found.lower < found.log_likelihood
-    assert f"at least {found.lower:.2f} by log Z from above" in found.sentence
+    assert log_z.upper_standard_error is not None
+    error = float((pair.free_energy(x).detach().var() / 20 + log_z.upper_standard_error**2) ** 0.5)
+    assert found.lower_standard_error == pytest.approx(error)
+    assert f"at least {found.lower:.2f} ± {error:.2f} by log Z from above, {log_z.upper:.2f} ± " in found.sentence
     assert "Warning: log Z rests on" in found.sentence
     assert found == type(found).from_json(found.to_json())
