@@ -26,21 +26,20 @@ Larochelle and Bengio, 2008.
 
 from __future__ import annotations
 
-import math
-
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.errors import UsageError
+from ppgen.layers.growing_documents import GrowingDocuments
+from ppgen.layers.hiddens import HiddenLayer
 from ppgen.layers.labels import Labelled, classes_of, relabelled
-from ppgen.layers.visibles import BernoulliLayer, LabelledLayer, VisibleLayer, draw_binary, draw_one_hot, visible_layer
+from ppgen.layers.visibles import BernoulliLayer, CountsLayer, LabelledLayer, VisibleLayer, draw_one_hot, visible_layer
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
 from ppgen.registry import Recommended, register_model
@@ -108,6 +107,7 @@ class RBM(Labelled):
         super().__init__(data_size=spec.num_data)
         self.hidden, self.observation = hidden, spec.observation
         self.layer: VisibleLayer = visible_layer(spec, visible, length)
+        self.units = HiddenLayer(hidden)
         self.weight = nn.Parameter(0.01 * torch.randn(self.layer.num_units, hidden))
         self.visible_bias = nn.Parameter(self.layer.initial_bias(spec.mean))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
@@ -125,23 +125,37 @@ class RBM(Labelled):
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         logits, own = self._terms(self.datum((x, y)))  # (B, H), (B,)
+        prior = self.units.bit_logits(torch.zeros_like(self.hidden_bias))  # (S,)
         with self.data_plate(x):
-            h = pyro.sample("h", dist.Bernoulli(logits=torch.zeros_like(self.hidden_bias)).to_event(1))  # (K, B, H)
-            pyro.factor("energy", own + (h * logits).sum(-1) + self.hidden * math.log(2))  # (K, B)
+            h = pyro.sample("h", dist.Bernoulli(logits=prior).to_event(1))  # (K, B, S)
+            pyro.factor("energy", own + (self.units.values(h) * logits).sum(-1) + self._log_states())  # (K, B)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):
-            pyro.sample("h", dist.Bernoulli(logits=self._terms(self.datum((x, y)))[0]).to_event(1))  # (K, B, H)
+            logits = self.units.bit_logits(self._terms(self.datum((x, y)))[0])
+            pyro.sample("h", dist.Bernoulli(logits=logits).to_event(1))  # (K, B, S)
 
     def free_energy(self, v: Tensor) -> Tensor:
         if self._lacks_label(v):
             return -self._of_classes(v).logsumexp(-1)
         logits, own = self._terms(v)
-        return -own - softplus(logits).sum(-1)
+        return -own - self.units.log_partition(logits)
 
     def label_log_probs(self, x: Tensor) -> Tensor:
         """log p(y | x), exact, (..., D) -> (..., C), in nats."""
         return self._of_classes(x).log_softmax(-1)
+
+    def next_word_log_probs(self, x: Tensor) -> Tensor:
+        """log p(w | x) of one word more, of documents x (..., V), in the model of n + 1 words, (..., V), in nats.
+
+        Exact: in the order of words, p(w | x) is proportional to exp(-F(x + w)), and log Z cancels.
+        """
+        n = x.sum(-1, keepdim=True) + 1
+        logits = (x @ self.weight + n * self.hidden_bias).unsqueeze(-2) + self.weight  # (..., V, H)
+        if self.num_classes is None:
+            return (self.visible_bias + self.units.log_partition(logits)).log_softmax(-1)
+        each = self.units.log_partition(logits.unsqueeze(-2) + self.label_weight)  # (..., V, C)
+        return (self.visible_bias + (self.label_bias + each).logsumexp(-1)).log_softmax(-1)
 
     def state_at(self, v: Tensor) -> Tensor:
         """The datum; one without its label beside a draw of p(y | x)."""
@@ -172,23 +186,23 @@ class RBM(Labelled):
         logits = self._terms(v)[0]  # (B, H)
         moved = logits + sign * self.weight[features].unsqueeze(1)  # (M, B, H)
         own = sign.squeeze(-1) * self.visible_bias[features, None]
-        return -own - (softplus(moved) - softplus(logits)).sum(-1)
+        return -own - (self.units.log_partition(moved) - self.units.log_partition(logits))
 
     @torch.no_grad()
     def sweep(self, v: Tensor) -> Tensor:
-        h = draw_binary(self._terms(v)[0])  # (..., H)
+        h = self.units.values(self.units.sample(self._terms(v)[0]))  # (..., H)
         return self.layer.sample(self._visible_bias + h @ self._weight.T, self.layer.size(v))
 
     def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
         phi, b = self.layer.statistics(v), torch.as_tensor(b, dtype=v.dtype, device=v.device)
         base, own = phi @ self.base_bias, phi @ self._visible_bias  # (...,)
         logits = b.unsqueeze(-1) * self._logits(v, phi)  # (..., H)
-        return (1 - b) * base + b * own + self.layer.log_measure(v) + softplus(logits).sum(-1)
+        return (1 - b) * base + b * own + self.layer.log_measure(v) + self.units.log_partition(logits)
 
     @torch.no_grad()
     def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
         b = torch.as_tensor(b, dtype=v.dtype, device=v.device).unsqueeze(-1)
-        h = draw_binary(b * self._logits(v, self.layer.statistics(v)))  # (..., H)
+        h = self.units.values(self.units.sample(b * self._logits(v, self.layer.statistics(v))))  # (..., H)
         eta = (1 - b) * self.base_bias + b * (self._visible_bias + h @ self._weight.T)
         return self.layer.sample(eta, self.layer.size(v))
 
@@ -199,29 +213,52 @@ class RBM(Labelled):
 
     def base_log_z(self) -> Tensor:
         size = self.layer.usual_size(self.base_bias)
-        return self.layer.log_normaliser(self.base_bias, size.reshape(1)).squeeze() + self.hidden * math.log(2)
+        return self.layer.log_normaliser(self.base_bias, size.reshape(1)).squeeze() + self._log_states()
 
-    def check_one_log_z(self, v: Tensor) -> None:
-        layer = self.layer.unlabelled if isinstance(self.layer, LabelledLayer) else self.layer
-        layer.check_size(v)
+    def log_z_sizes(self, x: Tensor) -> Tensor | None:
+        return self._unlabelled.sizes(x)
+
+    def are_usual(self, sizes: Tensor) -> bool:
+        return isinstance(self._unlabelled, CountsLayer) and bool((sizes == (self._unlabelled.length or 0)).all())
+
+    def growing(self) -> GrowingDocuments:
+        if not isinstance(self._unlabelled, CountsLayer):
+            raise UsageError("only documents, of a layer of counts, have a log Z for each size.")
+        base, zeros = self.base_bias[: len(self.weight)], self.weight.new_zeros(1, self.hidden)
+        labels = (zeros, zeros[:, 0]) if self.num_classes is None else (self.label_weight, self.label_bias)
+        return GrowingDocuments(self.units, self.weight, self.visible_bias, base, self.hidden_bias, *labels)
 
     @torch.no_grad()
     def exact_log_z(self) -> Tensor:
         """Binary machines sum over the side with fewer units, others over the hidden units."""
-        over_visible = isinstance(self.layer, BernoulliLayer) and self.layer.num_features < self.hidden
-        units = self.layer.num_features if over_visible else self.hidden
-        check_states(units, "exact log Z")
-        part = self._visible_part if over_visible else self._hidden_part
-        totals = [part(states) for states in binary_states(units, self.weight)]
+        features = self.layer.num_features
+        if isinstance(self.layer, BernoulliLayer) and features < self.units.num_bits:
+            check_states(features, "exact log Z")
+            totals = [(-self.free_energy(v)).logsumexp(0) for v in binary_states(features, self.weight)]
+            return torch.stack(totals).logsumexp(0)
+        return self.exact_log_zs(self.layer.usual_size(self.weight).reshape(1)).squeeze(0)
+
+    @torch.no_grad()
+    def exact_log_zs(self, sizes: Tensor) -> Tensor:
+        """By a sum over the hidden units."""
+        check_states(self.units.num_bits, "exact log Z")
+        totals = [self._hidden_part(h, sizes) for h in binary_states(self.units.num_bits, self.weight)]
         return torch.stack(totals).logsumexp(0)
 
-    def _visible_part(self, v: Tensor) -> Tensor:
-        return (-self.free_energy(v)).logsumexp(0)
+    def _hidden_part(self, h: Tensor, sizes: Tensor) -> Tensor:
+        """The sum over the states h (S, bits) at each size (n,), and over all data of that size: (n,)."""
+        u, n = self.units.values(h), sizes.to(h)[:, None]  # (S, H), (n, 1)
+        eta = self._visible_bias + u @ self._weight.T  # (S, visible)
+        at_size = torch.stack([self.layer.log_normaliser(eta, size) for size in n])  # (n, S)
+        return (n * (u @ self.hidden_bias) + self.units.own(h) + at_size).logsumexp(-1)
 
-    def _hidden_part(self, h: Tensor) -> Tensor:
-        size = self.layer.usual_size(h)
-        eta = self._visible_bias + h @ self._weight.T  # (S, visible)
-        return (size * (h @ self.hidden_bias) + self.layer.log_normaliser(eta, size.reshape(1))).logsumexp(0)
+    def _log_states(self) -> Tensor:
+        """The log of the sum over all bits where nothing acts on them but their own logits."""
+        return self.units.log_partition(torch.zeros_like(self.hidden_bias))
+
+    @property
+    def _unlabelled(self) -> VisibleLayer:
+        return self.layer.unlabelled if isinstance(self.layer, LabelledLayer) else self.layer
 
     @property
     def _weight(self) -> Tensor:
@@ -247,7 +284,7 @@ class RBM(Labelled):
         phi = layer.statistics(x)
         logits = phi @ self.weight + layer.size(x) * self.hidden_bias  # (..., H)
         own = phi @ self.visible_bias + layer.log_measure(x)  # (...,)
-        each = softplus(logits.unsqueeze(-2) + self.label_weight).sum(-1)  # (..., C)
+        each = self.units.log_partition(logits.unsqueeze(-2) + self.label_weight)  # (..., C)
         return own.unsqueeze(-1) + self.label_bias + each
 
     def _terms(self, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -91,12 +91,9 @@ class VisibleLayer(nn.Module, ABC):
         """
         check_kind(f"a batch for a {DEFAULTS[self.spec.observation]} layer", v, self.spec)
 
-    def check_size(self, v: Tensor) -> None:
-        """Whether all of v, (B, D), have the usual size.
-
-        Raises:
-            UsageError: a datum has another one.
-        """
+    def sizes(self, v: Tensor) -> Tensor | None:
+        """n of each datum, (B, D) -> (B,), where log Z depends on it; None: it does not."""
+        return None
 
     def size(self, v: Tensor) -> Tensor:
         """n of each datum, of a shape that broadcasts to (..., 1)."""
@@ -195,14 +192,8 @@ class CountsLayer(VisibleLayer):
     def size(self, v: Tensor) -> Tensor:
         return v.sum(-1, keepdim=True)
 
-    def check_size(self, v: Tensor) -> None:
-        words, usual = v.sum(-1), float(self.usual_size(v))
-        if bool((words != usual).any()):
-            other = int((words != usual).nonzero()[0])
-            raise UsageError(
-                f"log Z is that of documents of {usual:g} words, and document {other} has {words[other].item():g}: "
-                "there is one log Z for each length; evaluate documents of one length, with a pair of that length=."
-            )
+    def sizes(self, v: Tensor) -> Tensor | None:
+        return v.sum(-1)
 
     def usual_size(self, like: Tensor) -> Tensor:
         if self.length is None:
@@ -252,8 +243,8 @@ class LabelledLayer(VisibleLayer):
     def check(self, v: Tensor) -> None:
         self.unlabelled.check(self.split(v)[0])
 
-    def check_size(self, v: Tensor) -> None:
-        self.unlabelled.check_size(self.split(v)[0])
+    def sizes(self, v: Tensor) -> Tensor | None:
+        return self.unlabelled.sizes(self.split(v)[0])
 
     def size(self, v: Tensor) -> Tensor:
         return self.unlabelled.size(self.split(v)[0])

@@ -21,6 +21,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
+from ppgen.pairs.path import GrowingPath
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 from ppgen.pairs.sampling import Draws
@@ -107,6 +108,14 @@ class EnergyPair(Pair):
         Raises:
             UsageError: there are more than 2**22 states to sum over.
         """
+
+    def exact_log_zs(self, sizes: Tensor) -> Tensor:
+        """log Z of data of each of these sizes, (S,) -> (S,), by enumeration, in nats; see ``log_z_sizes``."""
+        raise UsageError(f"{type(self).__name__} has one log Z, whatever the data's size: ask for exact_log_z.")
+
+    def growing(self) -> GrowingPath:
+        """The path along which data grow to any size; see ``log_z_sizes``."""
+        raise UsageError(f"{type(self).__name__} has one log Z, whatever the data's size: anneal the pair itself.")
 
     def mean_field_free_energy(self, v: Tensor) -> Tensor:
         """The mean field's bound from above on F(v), (..., D) -> (...,), in nats; F(v) itself where hidden units are

@@ -1,0 +1,52 @@
+"""The hidden units of a restricted Boltzmann machine: bits given their logits, or sums of bits that share one."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ppgen.layers.visibles import draw_binary
+
+__all__ = ["HiddenLayer"]
+
+
+class HiddenLayer(nn.Module):
+    """H hidden units, each the number of its N bits that are on: (..., H) logits, shared by bits, and (..., H N) bits.
+
+        p(bit i of unit j = 1) = sigmoid(logit_j + prior_i)
+
+    Args:
+        num: H.
+        prior: (N,), the bits' logits where nothing else acts on them; None: one fair bit a unit.
+    """
+
+    prior: Tensor | None
+
+    def __init__(self, num: int, prior: Tensor | None = None) -> None:
+        super().__init__()
+        self.num = num
+        self.num_bits = num if prior is None else num * len(prior)
+        self.register_buffer("prior", prior, persistent=False)
+
+    def bit_logits(self, logits: Tensor) -> Tensor:
+        """(..., H) -> (..., H N)."""
+        return logits if self.prior is None else (logits.unsqueeze(-1) + self.prior).flatten(-2)
+
+    def log_partition(self, logits: Tensor) -> Tensor:
+        """The log of the sum over all bits, (..., H) -> (...,), in nats."""
+        return softplus(self.bit_logits(logits)).sum(-1)
+
+    def values(self, bits: Tensor) -> Tensor:
+        """What each unit is, (..., H N) -> (..., H)."""
+        return bits if self.prior is None else bits.unflatten(-1, (self.num, -1)).sum(-1)
+
+    def own(self, bits: Tensor) -> Tensor:
+        """The part of log p~ that is the bits' own, (..., H N) -> (...,), in nats."""
+        if self.prior is None:
+            return bits.new_zeros(bits.shape[:-1])
+        own: Tensor = (bits.unflatten(-1, (self.num, -1)) * self.prior).sum((-1, -2))
+        return own
+
+    def sample(self, logits: Tensor) -> Tensor:
+        """One draw of every bit, (..., H) -> (..., H N)."""
+        return draw_binary(self.bit_logits(logits))
