@@ -26,6 +26,9 @@ Larochelle and Bengio, 2008.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -42,6 +45,7 @@ from ppgen.layers.labels import Labelled, classes_of, relabelled
 from ppgen.layers.visibles import BernoulliLayer, CountsLayer, LabelledLayer, VisibleLayer, draw_one_hot, visible_layer
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
+from ppgen.pairs.sampling import Draws
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["RBM"]
@@ -92,6 +96,9 @@ class RBM(Labelled):
     >>> round(ppgen.log_z(pair, exact=True).value / math.log(2), 4)  # 2^6 states of equal energy
     6.0
     """
+
+    topics_are: ClassVar[str] = "Topic j is by what hidden unit j, on, multiplies the rates of words, as shares."
+    """What a page says of ``topics``."""
 
     base_bias: Tensor
 
@@ -187,6 +194,19 @@ class RBM(Labelled):
         moved = logits + sign * self.weight[features].unsqueeze(1)  # (M, B, H)
         own = sign.squeeze(-1) * self.visible_bias[features, None]
         return -own - (self.units.log_partition(moved) - self.units.log_partition(logits))
+
+    @property
+    def topics(self) -> Tensor | None:
+        """Of counts, by what each hidden unit multiplies the rates of words, as shares: softmax(W_j), (H, V)."""
+        return self.weight.T.softmax(-1) if isinstance(self._unlabelled, CountsLayer) else None
+
+    @torch.no_grad()
+    def remake_data(self, batch: Batch) -> Draws:
+        """Every datum after one sweep from it, and the mean of x given the means of h."""
+        drawn, v = super().remake_data(batch), self.datum(batch)
+        u = self.units.means(self._terms(v)[0])  # (B, H)
+        mean = self.layer.mean(self._visible_bias + u @ self._weight.T, self.layer.size(v))
+        return replace(drawn, mean=self.visible(mean), of_mean="what is expected of it after one step, h at its means")
 
     @torch.no_grad()
     def sweep(self, v: Tensor) -> Tensor:

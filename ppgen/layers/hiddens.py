@@ -47,6 +47,10 @@ class HiddenLayer(nn.Module):
         own: Tensor = (bits.unflatten(-1, (self.num, -1)) * self.prior).sum((-1, -2))
         return own
 
+    def means(self, logits: Tensor) -> Tensor:
+        """E of each unit's value, (..., H) -> (..., H)."""
+        return self.values(self.bit_logits(logits).sigmoid())
+
     def sample(self, logits: Tensor) -> Tensor:
         """One draw of every bit, (..., H) -> (..., H N)."""
         return draw_binary(self.bit_logits(logits))

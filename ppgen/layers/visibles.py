@@ -50,7 +50,7 @@ def draw_one_hot(logits: Tensor) -> Tensor:
 class VisibleLayer(nn.Module, ABC):
     """p(v | eta) of one datum v, (..., D), with natural parameters eta, (..., num_units).
 
-    To add one: 1. subclass, 2. write the three methods, 3. name it in ``LAYERS`` and, where a kind of data asks for
+    To add one: 1. subclass, 2. write the four methods, 3. name it in ``LAYERS`` and, where a kind of data asks for
     it, in ``DEFAULTS``.
     """
 
@@ -70,6 +70,10 @@ class VisibleLayer(nn.Module, ABC):
     @abstractmethod
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         """One draw of p(v | eta), (..., num_units) -> (..., D)."""
+
+    @abstractmethod
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        """E[v | eta], (..., num_units) -> (..., D)."""
 
     def initial_bias(self, mean: Tensor | None) -> Tensor:
         """The bias at which p(v) without hidden units has the training mean; zeros without one. (num_units,)"""
@@ -116,6 +120,9 @@ class BernoulliLayer(VisibleLayer):
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return draw_binary(eta)
 
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        return eta.sigmoid()
+
     def bias_at(self, mean: Tensor) -> Tensor:
         """The mean's logit, the mean clipped to [0.001, 0.999]."""
         return mean.clamp(0.001, 0.999).logit()
@@ -141,6 +148,9 @@ class GaussianLayer(VisibleLayer):
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return eta + self.log_scale.exp() * torch.randn_like(eta)
 
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        return eta
+
 
 class CategoricalLayer(VisibleLayer):
     """v_i = k / (L - 1), k = 0..L-1, each a softmax unit: phi(v) is one-hot, (D L,), A(eta) = sum_i logsumexp eta_i."""
@@ -163,6 +173,10 @@ class CategoricalLayer(VisibleLayer):
         below = self._by_feature(eta).softmax(-1).cumsum(-1)[..., :-1]  # (..., D, L - 1)
         level = (torch.rand_like(below[..., :1]) >= below).sum(-1)
         return level.to(eta.dtype) / (self.levels - 1)
+
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        values = torch.linspace(0, 1, self.levels, dtype=eta.dtype, device=eta.device)
+        return self._by_feature(eta).softmax(-1) @ values
 
     def bias_at(self, mean: Tensor) -> Tensor:
         """Zeros: a mean does not tell how often each level occurs."""
@@ -209,6 +223,9 @@ class CountsLayer(VisibleLayer):
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return draw_counts(eta.softmax(-1), size.squeeze(-1).expand(eta.shape[:-1]))
 
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        return size * eta.softmax(-1)
+
     def bias_at(self, mean: Tensor) -> Tensor:
         return mean.clamp_min(1e-6).log()
 
@@ -236,6 +253,10 @@ class LabelledLayer(VisibleLayer):
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         own, logits = self._parts(eta)
         return torch.cat([self.unlabelled.sample(own, size), draw_one_hot(logits)], -1)
+
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        own, logits = self._parts(eta)
+        return torch.cat([self.unlabelled.mean(own, size), logits.softmax(-1)], -1)
 
     def initial_bias(self, mean: Tensor | None) -> Tensor:
         return torch.cat([self.unlabelled.initial_bias(mean), torch.zeros(self.num_classes)])

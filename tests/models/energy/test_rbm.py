@@ -158,6 +158,23 @@ def test_counts_keep_their_number_of_words_whatever_it_is() -> None:
     torch.testing.assert_close(pair.sweep(v).sum(1), lengths)
 
 
+def test_a_datum_is_remade_at_its_expectation_given_the_means_of_its_hidden_units(enumerable: Machine) -> None:
+    """E[v | eta] by a sum over all v of exp(phi(v) eta) m(v), with eta = b + W sigmoid(W' phi(x) + n c)."""
+    pair, x = enumerable.pair, enumerable.states[:4]
+    phi, size = pair.layer.statistics, pair.layer.size(x)
+    eta = pair.visible_bias + (phi(x) @ pair.weight + size * pair.hidden_bias).sigmoid() @ pair.weight.T  # (4, units)
+    log_p = eta @ phi(enumerable.states).T + pair.layer.log_measure(enumerable.states)  # (4, S)
+    drawn = pair.remake_data((x,))
+    torch.testing.assert_close(drawn.mean, (log_p.softmax(-1) @ enumerable.states).detach())
+    assert bool((drawn.x[:, None] == enumerable.states).all(-1).any(-1).all())  # draws are data
+
+
+def test_a_real_datum_is_remade_at_eta() -> None:
+    pair, x = gaussian().pair, torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
+    hidden = (pair.layer.statistics(x) @ pair.weight + pair.hidden_bias).sigmoid()
+    torch.testing.assert_close(pair.remake_data((x,)).mean, (pair.visible_bias + hidden @ pair.weight.T).detach())
+
+
 def test_biases_start_at_the_training_mean() -> None:
     mean = torch.tensor([0.25, 0.5, 0.0])
     pair = RBM(DataSpec("bits", 3, "binary", mean=mean), 2)

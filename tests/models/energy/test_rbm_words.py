@@ -14,6 +14,9 @@ import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.evaluation.perplexity import completion, halves
+from ppgen.models import RBM
+from ppgen.report.samples import reconstructed_data
+from ppgen.report.topics import topics
 
 V, H, C = 4, 3, 2
 
@@ -107,3 +110,25 @@ def test_documents_of_differing_lengths_train_and_are_evaluated_from_the_run() -
     assert found.lower is not None
     again = type(found).from_json(found.to_json())
     assert again == found
+
+
+def test_the_words_of_hidden_units_and_documents_made_again_are_on_the_page() -> None:
+    x = torch.eye(V)[torch.arange(40) % V] * 5 + torch.eye(V)[0]
+    data = ppgen.dataset_from(x, observation="counts", vocabulary=["ant", "bee", "cat", "dog"])
+    pair: Any = ppgen.make_pair("rbm", data.spec, hidden=2)
+    with torch.no_grad():
+        pair.weight.copy_(torch.tensor([[0.0, 3], [1, 2], [2, 1], [3, 0]]))
+    run = ppgen.fit(pair, data, "cd", steps=1, lr=1e-6, progress=False, eager=True)
+    section = topics(run)
+    assert section is not None
+    assert section.text.startswith("Topic j is by what hidden unit j, on, multiplies the rates of words")
+    words = {row[0]: [word.split("\N{NO-BREAK SPACE}")[0] for word in row[-1].split(", ")] for row in section.table[1:]}
+    assert words == {"0": ["dog", "cat", "bee", "ant"], "1": ["ant", "bee", "cat", "dog"]}
+    again = reconstructed_data(run)
+    assert again is not None
+    assert "what is expected of it after one step" in again.figures[0].caption
+    assert "ant" in again.figures[0].body
+
+
+def test_machines_of_other_data_have_no_topics() -> None:
+    assert RBM(DataSpec("bits", 3, "binary"), 2).topics is None
