@@ -15,19 +15,24 @@ With labels the visible units are x and the one-hot of y, which share the hidden
 
 are sums over C classes.
 
+A rectified unit is a stack of N bits that share its weights and c_j, with biases -1/2, -3/2, ..., -(N - 1/2) of their
+own: h_j is how many of them are on, from 0 to N, its mean is near log(1 + e^x) at an input x of up to N, and the
+softplus of F becomes sum_{i=1}^N softplus(x - i + 1/2). N is finite, so that all of this is exact.
+
 Tempered, b goes to (1 - t) b_0 + t b, W to t W and c to t c: at t = 0 the units are independent and v has the rates
 of the training data (Salakhutdinov and Murray 2008).
 
 Reference: Information Processing in Dynamical Systems (the "harmonium"), Smolensky, 1986; Training Products of
 Experts by Minimizing Contrastive Divergence, Hinton, 2002. Other visible layers: Exponential Family Harmoniums,
 Welling, Rosen-Zvi and Hinton, 2005. Labels: Classification using Discriminative Restricted Boltzmann Machines,
-Larochelle and Bengio, 2008.
+Larochelle and Bengio, 2008. Rectified units: Rectified Linear Units Improve Restricted Boltzmann Machines, Nair and
+Hinton, 2010.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyro
 import pyro.distributions as dist
@@ -40,7 +45,7 @@ from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.errors import UsageError
 from ppgen.layers.growing_documents import GrowingDocuments
-from ppgen.layers.hiddens import HiddenLayer
+from ppgen.layers.hiddens import hidden_layer
 from ppgen.layers.labels import Labelled, classes_of, relabelled
 from ppgen.layers.visibles import BernoulliLayer, CountsLayer, LabelledLayer, VisibleLayer, draw_one_hot, visible_layer
 from ppgen.pairs.pair import Pair
@@ -71,7 +76,7 @@ class RBM(Labelled):
     """Restricted Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
 
     Sites:
-        h: (H,), in {0, 1}, in the plate ``data``
+        h: (H,), in {0, 1}, in the plate ``data``; of rectified units (H N,), the bits of each side by side
         energy: (), a factor, in the plate ``data``: log p~(v, h) over the uniform probability of h
 
     Parameters: ``weight`` (visible, H), ``visible_bias`` (visible,), ``hidden_bias`` (H,); ``layer`` is the visible
@@ -86,9 +91,12 @@ class RBM(Labelled):
             softmax); None: as ``spec.observation`` says.
         length: words in a document, for draws and log Z of counts; None: ``spec.length``.
         labels: whether the label is a visible unit too, of data loaded with ``labels=True``.
+        units: the hidden ones: ``"binary"``, or ``"rectified"``, stacks of bits.
+        copies: N, the bits of a rectified unit; None: 10.
 
     Raises:
-        UsageError: a size is not positive, the kind of visible layer does not fit the data, or they have no labels.
+        UsageError: a size is not positive, the kind of visible layer does not fit the data, they have no labels, or
+            ``copies`` of binary units.
 
     >>> import ppgen
     >>> pair = RBM(DataSpec("bits", 4, "binary"), hidden=2)
@@ -110,11 +118,13 @@ class RBM(Labelled):
         visible: str | None = None,
         length: Count | None = None,
         labels: bool = False,
+        units: Literal["binary", "rectified"] = "binary",
+        copies: Count | None = None,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.hidden, self.observation = hidden, spec.observation
         self.layer: VisibleLayer = visible_layer(spec, visible, length)
-        self.units = HiddenLayer(hidden)
+        self.units = hidden_layer(hidden, units, copies)
         self.weight = nn.Parameter(0.01 * torch.randn(self.layer.num_units, hidden))
         self.visible_bias = nn.Parameter(self.layer.initial_bias(spec.mean))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))

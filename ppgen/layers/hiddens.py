@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ppgen.arguments import one_of
+from ppgen.errors import UsageError
 from ppgen.layers.visibles import draw_binary
 
-__all__ = ["HiddenLayer"]
+__all__ = ["COPIES", "UNITS", "HiddenLayer", "hidden_layer"]
+
+UNITS = ("binary", "rectified")
+
+COPIES = 10
+"""Bits of a rectified unit, unless another number is given."""
 
 
 class HiddenLayer(nn.Module):
@@ -54,3 +62,24 @@ class HiddenLayer(nn.Module):
     def sample(self, logits: Tensor) -> Tensor:
         """One draw of every bit, (..., H) -> (..., H N)."""
         return draw_binary(self.bit_logits(logits))
+
+
+def hidden_layer(num: int, units: str = "binary", copies: int | None = None) -> HiddenLayer:
+    """H units of a kind.
+
+    A ``rectified`` unit (Nair and Hinton 2010) stacks N sigmoids that share its logit x, with biases -1/2, -3/2, ...:
+
+        E[u] = sum_{i=1}^N sigmoid(x - i + 1/2)  ->  log(1 + e^x),        N to infinity
+
+    It is a count from 0 to N here, and no normal draw about max(0, x), which is their approximation: the energy stays
+    finite and every sum over hidden units exact. It is the rectified unit up to x of about N - 1, and then saturates.
+
+    Raises:
+        UsageError: an unknown kind, or copies of binary units.
+    """
+    one_of("expected a kind of hidden units, got", units, UNITS)
+    if units == "binary":
+        if copies is not None:
+            raise UsageError(f"copies are those of a rectified unit, got {copies} and binary units: leave them out.")
+        return HiddenLayer(num)
+    return HiddenLayer(num, 0.5 - torch.arange(1.0, 1 + (copies or COPIES)))
