@@ -195,6 +195,10 @@ class RBM(Labelled):
     def filters(self) -> Tensor | None:
         return self.weight.detach() if len(self.weight) == self.layer.spec.num_features else None
 
+    def unit_means(self, v: Tensor) -> Tensor:
+        """Of binary units p(h = 1 | v), of rectified ones how many of their bits are on."""
+        return self.units.means(self._terms(v)[0])
+
     def flip_gains(self, v: Tensor, features: Tensor) -> Tensor:
         """As the base's, by how each flip moves the hidden units' logits: M B H terms and no product of matrices."""
         if self._lacks_label(v):

@@ -148,6 +148,17 @@ class EnergyPair(Pair):
         """The datum at a state, (..., S) -> (..., D)."""
         return s
 
+    def unit_means(self, v: Tensor) -> Tensor:
+        """E of each hidden unit given v, (..., D) -> (..., H), with its gradient: what a sparsity penalty reads.
+
+        Raises:
+            UsageError: the pair does not tell.
+        """
+        raise UsageError(
+            f"a sparsity penalty reads the means of hidden units, and {type(self).__name__} does not tell any: leave "
+            "sparsity out, or write unit_means(v)."
+        )
+
     def flip_gains(self, v: Tensor, features: Tensor) -> Tensor:
         """F(v with feature i flipped) - F(v) of binary data (B, D), for each i of ``features`` (M,): (M, B), nats."""
         flipped = v.expand(len(features), *v.shape).clone()  # (M, B, D)
