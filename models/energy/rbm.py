@@ -195,6 +195,9 @@ class RBM(Labelled):
     def filters(self) -> Tensor | None:
         return self.weight.detach() if len(self.weight) == self.layer.spec.num_features else None
 
+    def advice_on(self, x: Tensor) -> str:
+        return self._unlabelled.advice_on(x)
+
     def unit_means(self, v: Tensor) -> Tensor:
         """Of binary units p(h = 1 | v), of rectified ones how many of their bits are on."""
         return self.units.means(self._terms(v)[0])

@@ -21,7 +21,7 @@ from ppgen.arguments import checked, one_of
 from ppgen.data.spec import DataSpec
 from ppgen.data.validate import check_kind
 from ppgen.distributions.bag_of_words import BagOfWords, draw_counts
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 
 __all__ = [
     "BernoulliLayer",
@@ -95,6 +95,10 @@ class VisibleLayer(nn.Module, ABC):
         """
         check_kind(f"a batch for a {DEFAULTS[self.spec.observation]} layer", v, self.spec)
 
+    def advice_on(self, v: Tensor) -> str:
+        """What speaks against data like v, (B, D), that the layer can take: a sentence, or empty."""
+        return ""
+
     def sizes(self, v: Tensor) -> Tensor | None:
         """n of each datum, (B, D) -> (B,), where log Z depends on it; None: it does not."""
         return None
@@ -128,6 +132,10 @@ class BernoulliLayer(VisibleLayer):
         return mean.clamp(0.001, 0.999).logit()
 
 
+_FAR = 5.0
+"""Factor beyond which the scale of data is far from the one that a Gaussian layer begins at, 1."""
+
+
 class GaussianLayer(VisibleLayer):
     """Real v with learned scales s (Cho et al. 2011): v | h ~ N(eta, s^2), phi(v) = v / s^2; s starts at 1."""
 
@@ -144,6 +152,18 @@ class GaussianLayer(VisibleLayer):
     def log_normaliser(self, eta: Tensor, size: Tensor) -> Tensor:
         each = 0.5 * (eta * (-self.log_scale).exp()).square() + self.log_scale + 0.5 * math.log(2 * math.pi)
         return each.sum(-1)
+
+    def advice_on(self, v: Tensor) -> str:
+        scale, mean = v.std(0, correction=0), v.mean(0)
+        scale = scale[scale > 0]
+        if not len(scale) or (float(scale.median()) >= 1 / _FAR and float(scale.max()) <= _FAR):
+            return ""
+        means, scales = (f"{float(a.min()):.3g} to {float(a.max()):.3g}" for a in (mean, scale))
+        return (
+            f"the features of data {shown(self.spec.name)} have standard deviations of {scales} and means of {means}, "
+            "and a Gaussian layer begins at scales of 1, which are learned slowly: standardise the data "
+            f"({setting('D', 'standardise', True)})."
+        )
 
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return eta + self.log_scale.exp() * torch.randn_like(eta)
@@ -263,6 +283,9 @@ class LabelledLayer(VisibleLayer):
 
     def check(self, v: Tensor) -> None:
         self.unlabelled.check(self.split(v)[0])
+
+    def advice_on(self, v: Tensor) -> str:
+        return self.unlabelled.advice_on(v)
 
     def sizes(self, v: Tensor) -> Tensor | None:
         return self.unlabelled.sizes(self.split(v)[0])

@@ -182,6 +182,10 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         of_mean = "the mean of p(x | z) at one draw z of the guide"
         return draws_of({name: alone(s) for name, s in sites.items()}, batch[0], "a draw of p(x | z) there", of_mean)
 
+    def advice_on(self, x: Tensor) -> str:
+        """What speaks against training on data like x, (B, D), though it can be done: a sentence, or empty."""
+        return ""
+
     def log_z_sizes(self, x: Tensor) -> Tensor | None:
         """Of what size each of the data x, (B, D), is, (B,), where log Z is another for each size, as for documents;
         None: they all have one log Z, as they do unless a pair says otherwise."""

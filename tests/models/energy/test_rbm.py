@@ -1,6 +1,7 @@
 """The restricted Boltzmann machine against sums over all of its states, for every visible layer."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -238,3 +239,25 @@ def test_draws_of_counts_have_the_length_of_the_data() -> None:
     pair = RBM(DataSpec("words", 3, "counts", length=7), 2)
     assert pair.base_sample(4).sum(1).tolist() == [7.0] * 4
     assert RBM(DataSpec("words", 3, "counts", length=7), 2, length=5).base_sample(1).sum() == 5
+
+
+@pytest.mark.parametrize("model", ["rbm", "conv_rbm"])
+def test_real_data_that_are_not_standardised_have_their_scales_told(model: str) -> None:
+    torch.manual_seed(0)
+    x = torch.tensor([100.0, -7.0]).repeat(8) + torch.tensor([30.0, 0.5]).repeat(8) * torch.randn(50, 16)
+    options: dict[str, Any] = {"hidden": 3} if model == "rbm" else {"filters": 2, "kernel": 3}
+    spec = DataSpec("amounts", 16, "real", image_shape=(4, 4), num_data=50)
+    data = ppgen.data.Dataset(spec, (x,))
+    scales = re.escape(f"standard deviations of {float(x.std(0, correction=0).min()):.3g} to ")
+    with pytest.warns(UserWarning, match=f"data 'amounts' have {scales}.*and means of .*standardise the data"):
+        ppgen.fit(ppgen.make_pair(model, spec, **options), data, "cd", steps=1, eager=True, progress=False)
+
+
+@pytest.mark.parametrize("scale", [0.01, 20.0])
+def test_a_scale_far_from_one_either_way_is_told(scale: float) -> None:
+    pair = RBM(DataSpec("real", 3, "real"), 2)
+    x = torch.linspace(-1, 1, 9)[:, None].expand(-1, 3)
+    assert not pair.advice_on(x)
+    assert "a Gaussian layer begins at scales of 1" in pair.advice_on(scale * x)
+    assert not pair.advice_on(torch.ones(9, 3))  # constants have no scale
+    assert not bernoulli().pair.advice_on(torch.zeros(5, 4))
