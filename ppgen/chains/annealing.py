@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -14,7 +14,7 @@ from ppgen.errors import UsageError
 from ppgen.machine.progress import track
 from ppgen.pairs.path import Path
 
-__all__ = ["Spacing", "adapted", "annealed", "annealed_steps", "check_finite", "temperatures"]
+__all__ = ["Spacing", "adapted", "annealed", "annealed_steps", "check_finite", "temperatures", "walk"]
 
 Spacing = Literal["piecewise", "linear", "adaptive"]
 
@@ -78,14 +78,22 @@ def annealed_steps(
     path: Path, s: Tensor, betas: Tensor, *, sweep: Sweep | None = None, progress: bool = False
 ) -> Tensor:
     """The increments of :func:`annealed` at each rung, (T, ...)."""
-    sweep, betas = sweep or path.tempered_sweep, betas.to(s)
     steps = torch.empty(len(betas) - 1, *s.shape[:-1], dtype=torch.float64, device=s.device)
-    rungs = betas.reshape(*betas.shape, *(1,) * (s.dim() - betas.dim()))  # (T + 1, ...), of the chains' dims
-    for t, step in enumerate(track(list(steps), "annealing", progress)):
-        before, after = path.log_tempered(s[None], rungs[t : t + 2])  # (...,) each
-        step.copy_(after - before)
-        s = sweep(s, betas[t + 1])
+    for step, (gain, _) in zip(steps, walk(path, s, betas, sweep=sweep, progress=progress), strict=True):
+        step.copy_(gain)
     return steps
+
+
+def walk(
+    path: Path, s: Tensor, betas: Tensor, *, sweep: Sweep | None = None, progress: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """At each rung the increment of log w (...,), and the states (..., S) that all increments so far weigh."""
+    sweep, betas = sweep or path.tempered_sweep, betas.to(s)
+    rungs = betas.reshape(*betas.shape, *(1,) * (s.dim() - betas.dim()))  # (T + 1, ...), of the chains' dims
+    for t in track(range(len(betas) - 1), "annealing", progress):
+        before, after = path.log_tempered(s[None], rungs[t : t + 2])  # (...,) each
+        s = sweep(s, betas[t + 1])
+        yield after - before, s
 
 
 def check_finite(log_w: Tensor) -> None:

@@ -9,21 +9,23 @@ sampling along n has passed every length on the way, and the mean of its weights
 Z_n / Z_0: one run serves all lengths. Between n and n + 1 words, one word more is tempered
 (:class:`ppgen.layers.growing_documents.GrowingDocuments`).
 
-From above: chains of lengths that are spread as those of the data, each where a long chain of its length stands, anneal
-down to no words. By Jensen's inequality each chain's log Z_0 - log w' is above its log Z_n in expectation, and so is
-their mean above that over data.
+From above: chains of lengths that are spread as those of the data anneal down to no words. Each begins at a state that
+the growing chains had at its length, drawn by their weights: at long documents the hidden units have modes that no
+sweep leaves, and a chain that did not grow would stand in any of them. By Jensen's inequality the log Z_0 - log w' of a
+draw of the model is above its log Z_n in expectation, and so is the mean of these above that over data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ppgen.chains.annealing import Spacing, adapted, annealed, annealed_steps, temperatures
-from ppgen.pairs.energy import SWEEPS, EnergyPair
-from ppgen.pairs.path import GrowingPath, Path
+from ppgen.chains.annealing import Spacing, adapted, annealed, temperatures, walk
+from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.path import Path
 
 __all__ = ["Grown", "grown"]
 
@@ -51,7 +53,6 @@ def grown(
     spacing: Spacing,
     *,
     sandwich: bool = False,
-    start: Tensor | None = None,
     progress: bool = False,
 ) -> Grown:
     """Anneal M chains through all sizes (B,) of data, and others down from them; see :func:`ppgen.log_z`.
@@ -62,17 +63,34 @@ def grown(
     different, counts = sizes.unique(return_counts=True)
     path = pair.growing()
     rungs = _rungs(path, different, num_temperatures, num_chains, spacing)  # (T' + 1,)
-    first = path.base_sample(num_chains)
-    reached = annealed_steps(path, first, rungs, progress=progress).cumsum(0)  # (T', M)
-    log_w = reached[torch.searchsorted(rungs, different.to(rungs)) - 1] + path.base_log_z().double()
+    reached = list(_reached(path, rungs, set(different.tolist()), num_chains, progress))
     shares = counts.double() / len(sizes)
-    if not sandwich:
-        return Grown(different, shares, log_w, log_w[0, :0], different[:0])
-    places = (torch.arange(num_chains, device=sizes.device) + 0.5) / num_chains * len(sizes)
-    chosen = sizes.sort().values[places.long()]  # (M,), spread as the data's
-    down = torch.minimum(rungs.flip(0)[:, None], chosen.to(rungs))  # (T' + 1, M)
-    above = -annealed(path, _settled(path, chosen, start), down, progress=progress)
-    return Grown(different, shares, log_w, above + path.base_log_z().double(), chosen)
+    places = (torch.arange(num_chains if sandwich else 0, device=sizes.device) + 0.5) / num_chains * len(sizes)
+    chosen = sizes.sort().values[places.long()]  # (M,) or none, spread as the data's
+    of_size = dict(zip(different.tolist(), reached, strict=True))
+    above = _down(path, rungs, chosen, [of_size[size] for size in chosen.tolist()], progress)
+    return Grown(different, shares, torch.stack([log_w for log_w, _ in reached]), above, chosen)
+
+
+def _reached(
+    path: Path, rungs: Tensor, sizes: set[float], num_chains: int, progress: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """At each size log w with log Z_0, (M,), and the states that it weighs, (M, S)."""
+    log_w = path.base_log_z().double().expand(num_chains)
+    walked = walk(path, path.base_sample(num_chains), rungs, progress=progress)
+    for size, (gain, states) in zip(rungs[1:].tolist(), walked, strict=True):
+        log_w = log_w + gain.double()
+        if size in sizes:
+            yield log_w, states
+
+
+def _down(path: Path, rungs: Tensor, sizes: Tensor, reached: Sequence[tuple[Tensor, Tensor]], progress: bool) -> Tensor:
+    """log Z_0 - log w' of chains that begin at sizes (M,), each at one of the states that were reached there."""
+    if not reached:
+        return sizes.double()
+    first = torch.stack([states[torch.multinomial(log_w.softmax(0), 1)[0]] for log_w, states in reached])
+    down = torch.minimum(rungs.flip(0)[:, None], sizes.to(rungs))  # (T' + 1, M)
+    return path.base_log_z().double() - annealed(path, first, down, progress=progress)
 
 
 def _rungs(path: Path, sizes: Tensor, num: int, num_chains: int, spacing: Spacing) -> Tensor:
@@ -89,13 +107,3 @@ def _rungs(path: Path, sizes: Tensor, num: int, num_chains: int, spacing: Spacin
     like = path.base_sample(1)
     every: Tensor = torch.cat([rungs[:-1].to(like), sizes.to(like)]).clamp_max(most).unique()
     return every
-
-
-def _settled(path: GrowingPath, sizes: Tensor, start: Tensor | None) -> Tensor:
-    """States of chains of so many words after 1,000 sweeps from ``start``, or from the base."""
-    s = path.base_sample(len(sizes))
-    if start is not None:
-        s = path.state_at(start[torch.arange(len(sizes), device=start.device) % len(start)])
-    for _ in range(SWEEPS):
-        s = path.tempered_sweep(s, sizes.to(s))
-    return s

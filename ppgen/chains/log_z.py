@@ -142,7 +142,7 @@ def log_z(
             piecewise, and adaptive for data that differ in size.
         sandwich: anneal from states of the model to the base as well: an estimate from above.
         start: states, (M', S), from which the chains that find these states begin, such as the persistent chains of a
-            run; None: draws of the base distribution.
+            run; None: draws of the base distribution. Not read with ``sizes``, whose chains grow.
         sizes: (B,), of the data whose log Z is asked for, where it is another for each size: how many words each
             document has; None: of what the pair draws.
         seed: seeds the chains; the global random state is left as it was.
@@ -160,8 +160,8 @@ def log_z(
             return _enumerated(pair, sizes)
         at_least("num_chains", num_chains, 2, ": an error bar is made of their weights")
         if sizes is not None:
-            options: dict[str, Any] = {"sandwich": sandwich, "start": start, "progress": progress}
-            found = grown(pair, sizes, num_temperatures, num_chains, spacing or "adaptive", **options)
+            how = spacing or "adaptive"
+            found = grown(pair, sizes, num_temperatures, num_chains, how, sandwich=sandwich, progress=progress)
             return _mean_over(found, num_temperatures)
         is_adapted = spacing == "adaptive"
         betas = (

@@ -25,7 +25,7 @@ __all__ = ["GrowingDocuments"]
 
 @dataclass(frozen=True, eq=False)
 class GrowingDocuments:
-    """A path over hidden bits h, (..., S), at any number of words n >= 0; a :class:`ppgen.pairs.path.GrowingPath`.
+    """A path over hidden bits h, (..., S), at any number of words n >= 0; a :class:`ppgen.pairs.path.Path`.
 
     Args:
         hidden: the hidden units.
@@ -69,14 +69,6 @@ class GrowingDocuments:
         if bool((t > 0).any()):
             words = words + t * draw_one_hot(self._one_more(eta, n - m))
         y = draw_one_hot(u @ self.label_weight.T + self.label_bias)
-        return self._drawn(words, n, y)
-
-    def state_at(self, v: Tensor) -> Tensor:
-        """A draw of h given a document, (..., V), or one with a one-hot beside it."""
-        words, y = v.split([len(self.weight), v.shape[-1] - len(self.weight)], -1)
-        return self._drawn(words, words.sum(-1), y if y.shape[-1] else torch.zeros_like(v[..., :1]))
-
-    def _drawn(self, words: Tensor, n: Tensor, y: Tensor) -> Tensor:
         return self.hidden.sample(words @ self.weight + n.unsqueeze(-1) * self.hidden_bias + y @ self.label_weight)
 
     def _one_more(self, eta: Tensor, t: Tensor) -> Tensor:

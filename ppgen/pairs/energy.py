@@ -21,7 +21,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
-from ppgen.pairs.path import GrowingPath
+from ppgen.pairs.path import Path
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 from ppgen.pairs.sampling import Draws
@@ -113,8 +113,8 @@ class EnergyPair(Pair):
         """log Z of data of each of these sizes, (S,) -> (S,), by enumeration, in nats; see ``log_z_sizes``."""
         raise UsageError(f"{type(self).__name__} has one log Z, whatever the data's size: ask for exact_log_z.")
 
-    def growing(self) -> GrowingPath:
-        """The path along which data grow to any size; see ``log_z_sizes``."""
+    def growing(self) -> Path:
+        """A path along which data grow: b is their size, and whole b are the pair's own; see ``log_z_sizes``."""
         raise UsageError(f"{type(self).__name__} has one log Z, whatever the data's size: anneal the pair itself.")
 
     def mean_field_free_energy(self, v: Tensor) -> Tensor:

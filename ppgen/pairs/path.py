@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["GrowingPath", "Path"]
+__all__ = ["Path"]
 
 
 class Path(Protocol):
@@ -23,10 +23,3 @@ class Path(Protocol):
 
     def tempered_sweep(self, s: Tensor, b: Tensor, /) -> Tensor:
         """One sweep that leaves p~_b invariant, (..., S) -> (..., S)."""
-
-
-class GrowingPath(Path, Protocol):
-    """One on which b is the size of a datum, its number of words, from none on; whole b are the pair's own."""
-
-    def state_at(self, v: Tensor, /) -> Tensor:
-        """A state of the path at a state of the pair's chains, (..., S') -> (..., S)."""

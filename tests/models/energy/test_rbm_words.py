@@ -15,6 +15,7 @@ from ppgen.data import Dataset, DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.evaluation.perplexity import completion, halves
 from ppgen.models import RBM
+from ppgen.report.energy import log_normaliser
 from ppgen.report.samples import reconstructed_data
 from ppgen.report.topics import topics
 
@@ -103,13 +104,18 @@ def test_documents_of_differing_lengths_train_and_are_evaluated_from_the_run() -
     data = ppgen.dataset_from(x, observation="counts")
     pair = ppgen.make_pair("rbm", data.spec, hidden=3)
     run = ppgen.fit(pair, data, "pcd", steps=5, batch_size=20, progress=False, eager=True)
-    found = run.evaluate(particles=1, log_z={"num_temperatures": 20, "num_chains": 10, "sandwich": True})
+    found = run.evaluation = run.evaluate(
+        particles=1, log_z={"num_temperatures": 20, "num_chains": 10, "sandwich": True}
+    )
     assert found.log_z is not None
     assert found.log_z.sizes == tuple(sorted({int(n) for n in run.data.rows(found.split)[0].sum(1)}))
     assert found.log_z.num_chains == 10
     assert found.lower is not None
     again = type(found).from_json(found.to_json())
     assert again == found
+    section = log_normaliser(run)
+    assert section is not None
+    assert section.facts[""]["of which"] == f"the mean over data, of 1 to {max(found.log_z.sizes)} words"
 
 
 def test_the_words_of_hidden_units_and_documents_made_again_are_on_the_page() -> None:
