@@ -101,8 +101,9 @@ class RBM(Labelled):
     >>> import ppgen
     >>> pair = RBM(DataSpec("bits", 4, "binary"), hidden=2)
     >>> _ = nn.init.zeros_(pair.weight)
-    >>> round(ppgen.log_z(pair, exact=True).value / math.log(2), 4)  # 2^6 states of equal energy
-    6.0
+    >>> log_z = ppgen.log_z(pair, exact=True).value
+    >>> round(2.718281828459045**log_z, 4)  # 2^6 states of equal energy
+    64.0
     """
 
     topics_are: ClassVar[str] = "Topic j is by what hidden unit j, on, multiplies the rates of words, as shares."
