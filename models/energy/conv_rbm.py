@@ -123,6 +123,13 @@ class ConvRBM(EnergyPair):
         """p(h = 1 | v) of every hidden unit, (..., C * H * W) -> (..., filters, H - k + 1, W - k + 1)."""
         return self._maps(self._terms(v)[0].softmax(-1))
 
+    def advice_on(self, x: Tensor) -> str:
+        return self.layer.advice_on(x)
+
+    def unit_means(self, v: Tensor) -> Tensor:
+        """Of a filter, the mean over its places (Lee et al., section 3.3), (..., filters)."""
+        return self.hidden_means(v).mean((-2, -1))
+
     def pooled(self, v: Tensor) -> Tensor:
         """p(pooling unit on | v), (..., C * H * W) -> (..., N), pictures of ``pooled_shape``: for a layer above."""
         return self._pooling_logits(v).sigmoid()

@@ -14,6 +14,9 @@ Z_0 / Z: log Z_0 - log mean w' is above log Z in expectation, if the states are 
 most, the upper one if its states are draws of the model. They are where long chains stand, after 1,000 sweeps: what
 these have not found lowers it.
 
+Documents of n words have a log Z for each n. One path goes through all of them, from the empty document on
+(:mod:`ppgen.chains.growing`): an estimate for each length from the same chains, and ``value`` is the mean over data.
+
 The rungs of ``"adaptive"`` are laid out by a pilot run: along the path the spread of log w grows by the standard
 deviation s(b) of d log p~_b / db at each b, and the sum of variances over a given number of rungs is least where their
 density is proportional to s(b) (Gelman and Meng 1998, section 4).
@@ -25,32 +28,23 @@ Accurate and conservative estimates of MRF log-likelihood using reverse annealin
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ppgen.arguments import at_least, one_of
-from ppgen.errors import UsageError
+from ppgen.chains.annealing import Spacing, adapted, annealed, check_finite, temperatures
+from ppgen.chains.growing import Grown, grown
+from ppgen.errors import UsageError, shown
 from ppgen.machine.entry import entry_point
-from ppgen.machine.progress import track
 from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.reductions import effective_sample_size, log_mean_exp, standard_error
 
-__all__ = ["LogZ", "Spacing", "adapted", "log_z", "temperatures"]
-
-Spacing = Literal["piecewise", "linear", "adaptive"]
-
-_SHARES, _KNOTS = (0.0, 500 / 14_500, 4_500 / 14_500, 1.0), (0.0, 0.5, 0.9, 1.0)
-"""Salakhutdinov and Murray (2008): 500 steps up to 0.5, 4,000 up to 0.9, 10,000 up to 1; here shares of all steps."""
-
-_PILOT = 200
-"""Temperatures of the pilot run, at most; it takes as many chains as the run itself."""
+__all__ = ["LogZ", "log_z"]
 
 _FEW = 0.2
 """Of the chains, the share of effective ones below which their error bar is not to be trusted."""
@@ -72,6 +66,10 @@ class LogZ:
     >>> found = log_z(pair, num_temperatures=10, num_chains=5)
     >>> round(found.value, 3), round(found.effective_sample_size)  # of chains of equal weight
     (4.159, 5)
+
+    Of data that differ in size, documents of n words, ``value`` is the mean over them, ``standard_error`` and
+    ``upper`` are those of the mean, and ``effective_sample_size`` is a mean over the data too; ``sizes`` are the
+    different ones among them, ascending, and ``of_sizes`` the log Z of each. None: there is one log Z.
     """
 
     value: float
@@ -83,6 +81,26 @@ class LogZ:
     upper: float | None = None
     upper_standard_error: float | None = None
     upper_effective_sample_size: float | None = None
+    sizes: tuple[int, ...] | None = None
+    of_sizes: tuple[float, ...] | None = None
+
+    def of(self, sizes: Tensor | None) -> Tensor | float:
+        """log Z of each datum, of its size (B,); None: the one that all data have.
+
+        Raises:
+            UsageError: there is none for a size.
+        """
+        if sizes is None:
+            return self.value
+        known = torch.tensor(self.sizes or (), dtype=sizes.dtype, device=sizes.device)
+        missing = ~torch.isin(sizes, known)
+        if bool(missing.any()):
+            raise UsageError(
+                f"there is one log Z for each length of documents, got none for {shown(int(sizes[missing][0]))} words: "
+                "leave log_z out, give its options as a dict, or estimate it with ppgen.log_z(pair, sizes=x.sum(1))."
+            )
+        values = torch.tensor(self.of_sizes, dtype=torch.float64, device=sizes.device)
+        return values[torch.searchsorted(known, sizes)]
 
     @property
     def warning(self) -> str:
@@ -106,9 +124,10 @@ def log_z(
     num_temperatures: int = 10_000,
     num_chains: int = 100,
     *,
-    spacing: Spacing = "piecewise",
+    spacing: Spacing | None = None,
     sandwich: bool = False,
     start: Tensor | None = None,
+    sizes: Tensor | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> LogZ:
@@ -119,10 +138,13 @@ def log_z(
         exact: enumerate the smaller of the two layers, up to 2^22 states, instead of sampling.
         num_temperatures: T, the number of steps from the base distribution to the model.
         num_chains: M, all run side by side.
-        spacing: ``piecewise``, the finer the closer to the model, ``linear``, or ``adaptive``, by a pilot run.
+        spacing: ``piecewise``, the finer the closer to the model, ``linear``, or ``adaptive``, by a pilot run; None:
+            piecewise, and adaptive for data that differ in size.
         sandwich: anneal from states of the model to the base as well: an estimate from above.
         start: states, (M', S), from which the chains that find these states begin, such as the persistent chains of a
-            run; None: draws of the base distribution.
+            run; None: draws of the base distribution. Not read with ``sizes``, whose chains grow.
+        sizes: (B,), of the data whose log Z is asked for, where it is another for each size: how many words each
+            document has; None: of what the pair draws.
         seed: seeds the chains; the global random state is left as it was.
         progress: show a progress bar.
 
@@ -131,18 +153,54 @@ def log_z(
             than can be enumerated, or weights that are not finite.
     """
     pair = _unnormalised(pair)
-    one_of("unknown spacing of temperatures,", spacing, get_args(Spacing))
+    one_of("unknown spacing of temperatures,", spacing or "piecewise", get_args(Spacing))
+    sizes = None if sizes is None or pair.are_usual(sizes) else sizes
     with torch.no_grad(), seeded(seed):
         if exact:
-            return LogZ(float(pair.exact_log_z()), 0.0, exact=True)
+            return _enumerated(pair, sizes)
         at_least("num_chains", num_chains, 2, ": an error bar is made of their weights")
+        if sizes is not None:
+            how = spacing or "adaptive"
+            found = grown(pair, sizes, num_temperatures, num_chains, how, sandwich=sandwich, progress=progress)
+            return _mean_over(found, num_temperatures)
         is_adapted = spacing == "adaptive"
-        betas = adapted(pair, num_temperatures, num_chains) if is_adapted else temperatures(num_temperatures, spacing)
-        log_w = annealed(pair, pair.base_sample(num_chains), betas, progress=progress)
-        found = _estimate(log_w + pair.base_log_z().double(), num_temperatures)
-        return (
-            _with_upper(found, pair, betas, pair.chain_states(num_chains, start)[-1], progress) if sandwich else found
+        betas = (
+            adapted(pair, num_temperatures, num_chains)
+            if is_adapted
+            else temperatures(num_temperatures, spacing or "piecewise")
         )
+        log_w = annealed(pair, pair.base_sample(num_chains), betas, progress=progress)
+        one = _estimate(log_w + pair.base_log_z().double(), num_temperatures)
+        return _with_upper(one, pair, betas, pair.chain_states(num_chains, start)[-1], progress) if sandwich else one
+
+
+def _enumerated(pair: EnergyPair, sizes: Tensor | None) -> LogZ:
+    if sizes is None:
+        return LogZ(float(pair.exact_log_z()), 0.0, exact=True)
+    different, of_data = sizes.unique(return_inverse=True)
+    each = pair.exact_log_zs(different).double()  # (S,)
+    return replace(LogZ(float(each[of_data].mean()), 0.0, exact=True), **_by_size(different, each))
+
+
+def _by_size(sizes: Tensor, each: Tensor) -> dict[str, Any]:
+    return {"sizes": tuple(int(size) for size in sizes), "of_sizes": tuple(each.tolist())}
+
+
+def _mean_over(found: Grown, num_temperatures: int) -> LogZ:
+    """Of one run of chains for all sizes. With w_km the weight of chain m at size k, the error of a mean over data with
+    shares p_k is that of the mean over chains of sum_k p_k w_km / mean_m w_km (the delta method)."""
+    check_finite(found.log_w.sum(0))
+    each = log_mean_exp(found.log_w.T)  # (S,)
+    w = (found.log_w - each[:, None]).exp()  # (S, M)
+    size = (found.shares * effective_sample_size(found.log_w.T)).sum()
+    error = standard_error(found.shares @ w)
+    mean = LogZ(float(found.shares @ each), error, False, num_temperatures, w.shape[1], float(size))
+    mean = replace(mean, **_by_size(found.sizes, each))
+    if not len(found.above):
+        return mean
+    check_finite(found.above)
+    beyond = found.above - each[torch.searchsorted(found.sizes, found.above_sizes)]  # (M,)
+    return replace(mean, upper=mean.value + float(beyond.mean()), upper_standard_error=standard_error(beyond))
 
 
 def _with_upper(found: LogZ, pair: EnergyPair, betas: Tensor, states: Tensor, progress: bool) -> LogZ:
@@ -157,77 +215,12 @@ def _with_upper(found: LogZ, pair: EnergyPair, betas: Tensor, states: Tensor, pr
     )
 
 
-def temperatures(num: int, spacing: Spacing = "piecewise") -> Tensor:
-    """0 = b_0 < ... < b_num = 1, float64.
-
-    Raises:
-        UsageError: num < 2, or an unknown spacing.
-
-    >>> temperatures(4, "linear").tolist()
-    [0.0, 0.25, 0.5, 0.75, 1.0]
-    """
-    one_of("unknown spacing of temperatures,", spacing, get_args(Spacing)[:2])
-    at_least("num_temperatures", num, 2, ": thousands make the error bar small")
-    steps = np.linspace(0.0, 1.0, num + 1)
-    return torch.from_numpy(steps if spacing == "linear" else np.interp(steps, _SHARES, _KNOTS))
-
-
-def adapted(pair: EnergyPair, num: int, num_chains: int = 100) -> Tensor:
-    """0 = b_0 < ... < b_num = 1, float64, the denser the faster the chains' weights spread there.
-
-    Raises:
-        UsageError: num < 2; the pilot's weights are not finite.
-    """
-    at_least("num_temperatures", num, 2, ": thousands make the error bar small")
-    pilot = temperatures(min(num, _PILOT))
-    steps = annealed_steps(pair, pair.base_sample(num_chains), pilot)  # (T, M)
-    _check_finite(steps.sum(0))
-    spread = steps.std(1)  # of each rung, s(b) times its width
-    reached = np.concatenate([[0.0], np.cumsum(spread.cpu().numpy() + 1e-12)])
-    return torch.from_numpy(np.interp(np.linspace(0.0, reached[-1], num + 1), reached, pilot.numpy()))
-
-
-Sweep: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Of states, (..., S), at a temperature, a scalar."""
-
-
-def annealed(
-    pair: EnergyPair, s: Tensor, betas: Tensor, *, sweep: Sweep | None = None, progress: bool = False
-) -> Tensor:
-    """log w of each chain from its state, (..., S), along ``betas``: (...,), float64, nats.
-
-    ``sweep`` leaves the distribution at each temperature invariant; None: the pair's.
-    """
-    return annealed_steps(pair, s, betas, sweep=sweep, progress=progress).sum(0)
-
-
-def annealed_steps(
-    pair: EnergyPair, s: Tensor, betas: Tensor, *, sweep: Sweep | None = None, progress: bool = False
-) -> Tensor:
-    """The increments of :func:`annealed` at each rung, (T, ...)."""
-    sweep, rungs = sweep or pair.tempered_sweep, list(betas.to(s).unfold(0, 2, 1))  # T times (2,)
-    steps = torch.empty(len(rungs), *s.shape[:-1], dtype=torch.float64, device=s.device)
-    for step, rung in zip(steps, track(rungs, "annealing", progress), strict=True):
-        before, after = pair.log_tempered(s[None], rung.reshape(2, *(1,) * (s.dim() - 1)))  # (...,) each
-        step.copy_(after - before)
-        s = sweep(s, rung[1])
-    return steps
-
-
 def _estimate(log_w: Tensor, num_temperatures: int) -> LogZ:
     """The logarithm of the weights' mean; its standard error by the delta method, sd(w) / mean(w) / sqrt(M)."""
-    _check_finite(log_w)
+    check_finite(log_w)
     w = (log_w - log_w.max()).exp()
     error, size = standard_error(w) / float(w.mean()), float(effective_sample_size(log_w[:, None]))
     return LogZ(float(log_mean_exp(log_w[:, None])), error, False, num_temperatures, len(w), size)
-
-
-def _check_finite(log_w: Tensor) -> None:
-    if not bool(log_w.isfinite().all()):
-        raise UsageError(
-            f"{int((~log_w.isfinite()).sum())} of {len(log_w)} chains ended with a weight that is not finite: the "
-            "pair's parameters are not finite or far too large; train again with a smaller lr."
-        )
 
 
 def _unnormalised(pair: Any) -> EnergyPair:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder, Which
 from ppgen.cli.output import keep, print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
@@ -70,9 +69,8 @@ def evaluate(
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with stdout_kept_for(as_json):
         found = load(run, pair=model, data=data, which=which, device=device)
-        log_z = estimate_log_z(found.pair, **asked, start=found.chains, progress=True) if asked else None
         options: dict[str, Any] = {"num_data": num_data, "num_samples": num_samples, "labels": labels}
-        result = found.evaluate(split, particles, log_z=log_z, **options, progress=True, write=False)
+        result = found.evaluate(split, particles, log_z=asked, **options, progress=True, write=False)
     if as_json:
         print_json(result.to_json())
     else:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import pad
 
-__all__ = ["BagOfWords", "draw_counts"]
+__all__ = ["BagOfWords", "draw_counts", "draw_words"]
 
 
 class BagOfWords(TorchDistribution):
@@ -96,3 +96,14 @@ def draw_counts(probs: Tensor, length: Tensor) -> Tensor:
         left = torch.binomial(counts.contiguous(), halves[..., 0] / halves.sum(-1).clamp_min(1e-30))
         counts = torch.stack([left, counts - left], -1).flatten(-2)
     return counts[..., :num_words]
+
+
+def draw_words(probs: Tensor, length: Tensor) -> Tensor:
+    """As :func:`draw_counts`, (M, V) of M documents, word by word where that is less work; not to be traced."""
+    most = int(length.max())
+    if 2 * most > probs.shape[-1]:
+        return draw_counts(probs, length.expand(len(probs)))
+    words = torch.multinomial(probs, max(most, 1), replacement=True)  # (M, most)
+    place = torch.arange(words.shape[-1], device=words.device)
+    kept = (place < length.unsqueeze(-1)).to(probs).expand(words.shape)
+    return torch.zeros_like(probs).scatter_add_(-1, words, kept)

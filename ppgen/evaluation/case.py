@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Number
 from operator import attrgetter
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from ppgen.chains.log_z import LogZ
+from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.data import Dataset, as_dataset
 from ppgen.draws.samples import prior_samples
 from ppgen.errors import UsageError, shown
@@ -117,6 +119,7 @@ class Case:
         chains: where the persistent chains of an energy-based pair stand, (M, D); None: there are none.
         asked: how many data were asked for, where the batch is the first of them; None: it has them all.
         labelled: the same data with labels, for the measures that read labels; None: such measures do not apply.
+        asked_log_z: log Z of an unnormalised pair, or options of :func:`ppgen.log_z`.
 
     >>> import ppgen
     >>> pair, data = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), as_dataset(torch.zeros(7, 3))
@@ -136,6 +139,7 @@ class Case:
     chains: Tensor | None = None
     asked: int | None = None
     labelled: Dataset | None = None
+    asked_log_z: LogZ | Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dataset(self) -> Dataset:
@@ -156,6 +160,31 @@ class Case:
         """The bound of every datum by the number of particles (:func:`ppgen.evaluation.bounds.bounds`), made once."""
         each = [bounds(self.pair, part, self.num_particles, progress=self.progress) for part in self.parts()]
         return {size: torch.cat([found[size] for found in each]) for size in each[0]}
+
+    @cached_property
+    def log_z(self) -> LogZ | None:
+        """Of an unnormalised pair, at the sizes of all data that were asked for, estimated once; None: normalised."""
+        if not self.pair.needs_log_z:
+            return None
+        if isinstance(self.asked_log_z, LogZ):
+            return self.asked_log_z
+        options = {"seed": self.seed, "progress": self.progress, **self.asked_log_z}
+        return estimate_log_z(self.pair, sizes=self._sizes, **options)
+
+    @cached_property
+    def log_likelihoods(self) -> dict[int, Tensor]:
+        """As :attr:`bounds`, less each datum's log Z."""
+        if self.log_z is None:
+            return self.bounds
+        log_z = self.log_z.of(self._sizes)
+        return {num: values - log_z for num, values in self.bounds.items()}
+
+    @cached_property
+    def _sizes(self) -> Tensor | None:
+        """Of all data, where they do not all have the log Z of what the pair draws."""
+        each = [self.pair.log_z_sizes(part[0]) for part in self.parts()]
+        known = [sizes for sizes in each if sizes is not None]
+        return None if not known or self.pair.are_usual(torch.cat(known)) else torch.cat(known)
 
     def parts(self) -> Iterator[Batch]:
         """All data that were asked for: the batch, then as many at a time of what is left on disk.

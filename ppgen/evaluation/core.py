@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +36,7 @@ def evaluate(
     split: str | None = None,
     particles: int = 1000,
     num_data: int | None = None,
-    log_z: LogZ | None = None,
+    log_z: LogZ | Mapping[str, Any] | None = None,
     num_samples: int | None = None,
     labels: bool | None = None,
     seed: int = 0,
@@ -51,7 +51,8 @@ def evaluate(
             there is; the answer names it.
         particles: K of the bound; not used for a pair without a density, which has none.
         num_data: only the first so many data; None: all.
-        log_z: of an unnormalised pair, from :func:`ppgen.log_z` with options of one's own; None: with its defaults.
+        log_z: of an unnormalised pair, from :func:`ppgen.log_z`, or the options with which it is to be estimated; None:
+            its defaults.
         num_samples: draws of the model, for the measures that read samples: a kernel two-sample test, nearness to the
             training data, the data's modes where they are known. None: 10,000 for a pair without a density, whose
             log-likelihood is that of a Parzen window of them, and for data with known modes; 0 for any other.
@@ -61,22 +62,34 @@ def evaluate(
         progress: show a progress bar, where there is a terminal or a notebook.
 
     Raises:
-        UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, data that do not share the
-            pair's log Z, a log Z for a normalised pair, too few samples, labels of data that have none.
+        UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, a log Z that is not that
+            of the data, a log Z for a normalised pair, too few samples, labels of data that have none.
     """
     data = brought_to(pair, as_dataset(data))
     split = data.last_split if split is None else split
     asked = _num_data(data, split, num_data)
     batch = data.rows(split, slice(min(asked, AT_ONCE) if data.on_disk(split) else asked))
-    if log_z is not None and not pair.needs_log_z:
+    if log_z and not pair.needs_log_z:
         raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
     samples, labelled = _num_samples(pair, data, num_samples), labelled_data(data, labels)
     drawn = f" and {samples} samples" if samples else ""
     what = f"an evaluation of {len(batch[0])} data with K = {particles} particles{drawn}"
     with within_memory(what, "lower particles, num_samples or num_data"), seeded(seed):
         seen = data.draw(batch)
-        case = Case(pair, data, split, seen, particles, seed, progress, samples, asked=asked, labelled=labelled)
-        found = bound(case, log_z) if pair.has_weights else parzen_window(case)
+        case = Case(
+            pair,
+            data,
+            split,
+            seen,
+            particles,
+            seed,
+            progress,
+            samples,
+            asked=asked,
+            labelled=labelled,
+            asked_log_z=log_z or {},
+        )
+        found = bound(case) if pair.has_weights else parzen_window(case)
         return replace(found, num_samples=samples, measures=(*found.measures, *_measures(case)))
 
 

@@ -11,12 +11,10 @@ Importance Weighted Autoencoders. Yuri Burda, Roger Grosse and Ruslan Salakhutdi
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from torch import Tensor
 
 from ppgen.chains.log_z import LogZ
-from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.distributions.bernoulli_rates import BernoulliRates
 from ppgen.distributions.wrappers import core_of
 from ppgen.evaluation.bounds import evidence_of
@@ -28,23 +26,21 @@ from ppgen.pairs.stacking import alone
 __all__ = ["bound", "mean_and_error"]
 
 
-def bound(case: Case, log_z: LogZ | None = None) -> Evaluation:
+def bound(case: Case) -> Evaluation:
     """The bound of K particles, less log Z, with its curve over K.
 
     Args:
         case: whose pair states a density, at least up to its constant.
-        log_z: of an unnormalised pair; None: estimated with the defaults of :func:`ppgen.log_z`.
 
     Raises:
-        UsageError: K < 1, data that do not share the pair's log Z.
+        UsageError: K < 1, a log Z that is not that of the data.
     """
-    pair, spec = case.pair, case.dataset.spec
-    for part in case.parts() if pair.needs_log_z else (case.batch,):
-        pair.check_one_log_z(part[0])
-    points = [Point(size, *mean_and_error(values)) for size, values in case.bounds.items()]
-    if pair.needs_log_z:
-        log_z = log_z or estimate_log_z(pair, seed=case.seed, progress=case.progress)
-        points = [_normalised(point, log_z) for point in points]
+    spec, log_z = case.dataset.spec, case.log_z
+    of_log_z = 0.0 if log_z is None else log_z.standard_error  # independent of the error over data
+    points = []
+    for size, values in case.log_likelihoods.items():
+        mean, error = mean_and_error(values)
+        points.append(Point(size, mean, math.hypot(error, of_log_z)))
     last = points[-1]
     nats, method = last.log_likelihood, _method(case, log_z)
     grey = spec.observation == "quantised" and not _states_rates(case)
@@ -77,12 +73,3 @@ def _method(case: Case, log_z: LogZ | None) -> Method:
     if log_z is None or found != "exact":
         return found
     return "enumerated" if log_z.exact else "annealed"
-
-
-def _normalised(point: Point, log_z: LogZ) -> Point:
-    """The point of p = p~ / Z; the errors over data and of log Z are independent."""
-    return replace(
-        point,
-        log_likelihood=point.log_likelihood - log_z.value,
-        standard_error=math.hypot(point.standard_error, log_z.standard_error),
-    )

@@ -9,12 +9,16 @@ x2 of floor(n / 2). What is inferred from x1 predicts every word of x2 by itself
 
 with log w_k the log-weights of x1: its particles, weighed. As K grows p(w | x1) goes to the model's own predictive
 E[p(w | z) | x1], whatever the guide; at K = 1 it is the guide's. It is an estimate of what the model predicts, and no
-bound on anything. Where the pair has latents outside the data plate (topics with a prior), each particle has its own
-draw of the guide's posterior of them, and v weighs what belongs to the document.
+bound on anything. An energy-based pair states p(w | x1) itself, of one word more than x1 has (its
+``next_word_log_probs``), in which log Z cancels: no particle is drawn, and the perplexity is exact. Where the pair has
+latents outside the data plate (topics with a prior), each particle has its own draw of the guide's posterior of them,
+and v weighs what belongs to the document.
 
 **The bound.** exp(-sum_d bound_d / sum_d n_d) over whole documents, bound_d <= log p(x_d) in expectation: above the
-model's perplexity in expectation. Both score the words in their order, one by one: where the pair's likelihood is that
-of counts, with the multinomial coefficient, it is taken out.
+model's perplexity in expectation. Of an unnormalised pair log p(x_d) is exact but for log Z, which annealing finds too
+small in expectation: what is called the bound is then *below* the model's perplexity, and with the other side of a
+sandwich above it. Both score the words in their order, one by one: where the pair's likelihood is that of counts, with
+the multinomial coefficient, it is taken out.
 
 Published perplexities of variational topic models are bounds, those of Gibbs samplers completions, and they are not
 comparable; neither are those of two vocabularies.
@@ -26,6 +30,7 @@ scored as a whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +38,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.errors import UsageError
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Measure
@@ -52,6 +58,10 @@ __all__ = [
     "score_completion",
     "word_probs",
 ]
+
+
+_DOCUMENTS = 20
+"""Whose next words are told at a time, by a pair that states them."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,10 @@ def predictive(pair: Any, batch: Batch, num_particles: int, *, progress: bool = 
     Raises:
         UsageError: K < 1; no observed site of the model tells p(word | z); a log-weight or probability is NaN.
     """
+    if callable(tells := getattr(pair, "next_word_log_probs", None)):
+        with torch.no_grad():
+            yield from (tells(x).exp() for x in batch[0].split(_DOCUMENTS))
+        return
     for blocks in read_particles(pair, batch, num_particles, _predict, progress=progress):
         totals, means = (torch.stack(parts) for parts in zip(*blocks, strict=True))  # (blocks, rows), (blocks, rows, V)
         mean = _weighed(totals, means)
@@ -202,37 +216,59 @@ def score_completion(probs: Iterable[Tensor], held_out: Tensor) -> Perplexity:
 def log_coefficients(pair: Any, batch: Batch) -> Tensor:
     """What the model's log-likelihood of counts has above that of the words in their order, (D,), in nats.
 
-    The multinomial coefficient log n! / prod_w n_w! where the likelihood holds it, else 0: read off one particle, of
-    whose latents it does not depend.
+    The multinomial coefficient log n! / prod_w n_w! where the likelihood holds it, as it does of a pair that states
+    ``next_word_log_probs``, else 0: read off one particle, of whose latents it does not depend.
     """
+    if callable(getattr(pair, "next_word_log_probs", None)):
+        return BagOfWords.log_orders(batch[0])
     return torch.cat([part for (part,) in read_particles(pair, batch, 1, _log_coefficient)])
 
 
 def perplexities(case: Case) -> Iterator[Measure]:
     """``perplexity`` by document completion and ``bound_perplexity``, of pairs that state word distributions."""
     pair, batch, K = case.pair, case.batch, case.num_particles
-    if case.dataset.spec.observation != "counts" or pair.needs_log_z or not _states_words(pair, batch):
+    if case.dataset.spec.observation != "counts" or not _states_words(pair, batch):
         return
     num_words = batch[0].sum(1)
     short = int((num_words < 2).sum())
     if num_rows(batch) - short >= 2:
         found = completion(pair, batch, K, seed=case.seed, progress=case.progress)
         left_out = f"; {counted(short, 'document')} of one word left out" if short else ""
+        how = "exact" if pair.needs_log_z else f"K = {K:,}: an estimate of the predictive perplexity, no bound"
         yield Measure(
             "perplexity",
             found.value,
             found.standard_error,
             f"per word, of {found.num_words:,} words that are half of each of {found.num_documents:,} {case.split} "
-            f"documents, given the other half, K = {K:,}: an estimate of the predictive perplexity, no bound{left_out}",
+            f"documents, given the other half, {how}{left_out}",
         )
-    found = perplexity(case.bounds[K] - log_coefficients(pair, batch), num_words)
-    yield Measure(
-        "bound_perplexity",
-        found.value,
-        found.standard_error,
-        f"per word, of all {found.num_words:,} words, from the bound of K = {K:,}: above the model's perplexity in "
-        "expectation",
-    )
+    if getattr(pair, "holds_labels", False):  # log p(x, y), of more than the words
+        return
+    yield from _of_whole_documents(case, case.log_likelihoods[K] - log_coefficients(pair, batch), num_words)
+
+
+def _of_whole_documents(case: Case, log_p: Tensor, num_words: Tensor) -> Iterator[Measure]:
+    """``bound_perplexity``, and ``upper_perplexity`` where log Z has an upper side."""
+    found, log_z = perplexity(log_p, num_words), case.log_z
+    error = None if log_z is None else log_z.standard_error
+    said = f"per word, of all {found.num_words:,} words, from "
+    if log_z is None:
+        how = f"the bound of K = {case.num_particles:,}: above the model's perplexity in expectation"
+    elif log_z.exact:
+        how = "log p(x), its log Z exact"
+    else:
+        how = "log p(x) with log Z annealed, which errs downward: below the model's perplexity in expectation"
+    yield Measure("bound_perplexity", *_with_log_z(found, error), said + how)
+    if log_z is not None and log_z.upper is not None:
+        above = perplexity(log_p + log_z.value - log_z.upper, num_words)
+        how = "log p(x) with log Z from above: above the model's perplexity in expectation"
+        yield Measure("upper_perplexity", *_with_log_z(above, log_z.upper_standard_error), said + how)
+
+
+def _with_log_z(found: Perplexity, error: float | None) -> tuple[float, float]:
+    """With its standard error, that of log Z a datum in it: in logarithms D / sum_d n_d times as much a word."""
+    a_word = (error or 0.0) * found.num_documents / found.num_words
+    return found.value, math.hypot(found.standard_error, found.value * a_word)
 
 
 def _check_counts(x: Tensor) -> None:
@@ -252,7 +288,9 @@ def _check_counts(x: Tensor) -> None:
 
 
 def _states_words(pair: Any, batch: Batch) -> bool:
-    """Whether the model tells p(word | z) of each of two documents, which have weights of their own."""
+    """Whether the model tells the next word, or p(word | z) of each of two documents, with weights of their own."""
+    if pair.needs_log_z:
+        return callable(getattr(pair, "next_word_log_probs", None))
     two = take_rows(batch, slice(2))
     ((found,),) = read_particles(pair, two, 1, lambda p: word_probs(p) is not None and p.log_w.shape[1] == len(two[0]))
     return found

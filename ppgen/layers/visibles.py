@@ -21,7 +21,7 @@ from ppgen.arguments import checked, one_of
 from ppgen.data.spec import DataSpec
 from ppgen.data.validate import check_kind
 from ppgen.distributions.bag_of_words import BagOfWords, draw_counts
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 
 __all__ = [
     "BernoulliLayer",
@@ -50,7 +50,7 @@ def draw_one_hot(logits: Tensor) -> Tensor:
 class VisibleLayer(nn.Module, ABC):
     """p(v | eta) of one datum v, (..., D), with natural parameters eta, (..., num_units).
 
-    To add one: 1. subclass, 2. write the three methods, 3. name it in ``LAYERS`` and, where a kind of data asks for
+    To add one: 1. subclass, 2. write the four methods, 3. name it in ``LAYERS`` and, where a kind of data asks for
     it, in ``DEFAULTS``.
     """
 
@@ -70,6 +70,10 @@ class VisibleLayer(nn.Module, ABC):
     @abstractmethod
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         """One draw of p(v | eta), (..., num_units) -> (..., D)."""
+
+    @abstractmethod
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        """E[v | eta], (..., num_units) -> (..., D)."""
 
     def initial_bias(self, mean: Tensor | None) -> Tensor:
         """The bias at which p(v) without hidden units has the training mean; zeros without one. (num_units,)"""
@@ -91,12 +95,13 @@ class VisibleLayer(nn.Module, ABC):
         """
         check_kind(f"a batch for a {DEFAULTS[self.spec.observation]} layer", v, self.spec)
 
-    def check_size(self, v: Tensor) -> None:
-        """Whether all of v, (B, D), have the usual size.
+    def advice_on(self, v: Tensor) -> str:
+        """What speaks against data like v, (B, D), that the layer can take: a sentence, or empty."""
+        return ""
 
-        Raises:
-            UsageError: a datum has another one.
-        """
+    def sizes(self, v: Tensor) -> Tensor | None:
+        """n of each datum, (B, D) -> (B,), where log Z depends on it; None: it does not."""
+        return None
 
     def size(self, v: Tensor) -> Tensor:
         """n of each datum, of a shape that broadcasts to (..., 1)."""
@@ -119,9 +124,16 @@ class BernoulliLayer(VisibleLayer):
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return draw_binary(eta)
 
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        return eta.sigmoid()
+
     def bias_at(self, mean: Tensor) -> Tensor:
         """The mean's logit, the mean clipped to [0.001, 0.999]."""
         return mean.clamp(0.001, 0.999).logit()
+
+
+_FAR = 5.0
+"""Factor beyond which the scale of data is far from the one that a Gaussian layer begins at, 1."""
 
 
 class GaussianLayer(VisibleLayer):
@@ -141,8 +153,23 @@ class GaussianLayer(VisibleLayer):
         each = 0.5 * (eta * (-self.log_scale).exp()).square() + self.log_scale + 0.5 * math.log(2 * math.pi)
         return each.sum(-1)
 
+    def advice_on(self, v: Tensor) -> str:
+        scale, mean = v.std(0, correction=0), v.mean(0)
+        scale = scale[scale > 0]
+        if not len(scale) or (float(scale.median()) >= 1 / _FAR and float(scale.max()) <= _FAR):
+            return ""
+        means, scales = (f"{float(a.min()):.3g} to {float(a.max()):.3g}" for a in (mean, scale))
+        return (
+            f"the features of data {shown(self.spec.name)} have standard deviations of {scales} and means of {means}, "
+            "and a Gaussian layer begins at scales of 1, which are learned slowly: standardise the data "
+            f"({setting('D', 'standardise', True)})."
+        )
+
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return eta + self.log_scale.exp() * torch.randn_like(eta)
+
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        return eta
 
 
 class CategoricalLayer(VisibleLayer):
@@ -166,6 +193,10 @@ class CategoricalLayer(VisibleLayer):
         below = self._by_feature(eta).softmax(-1).cumsum(-1)[..., :-1]  # (..., D, L - 1)
         level = (torch.rand_like(below[..., :1]) >= below).sum(-1)
         return level.to(eta.dtype) / (self.levels - 1)
+
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        values = torch.linspace(0, 1, self.levels, dtype=eta.dtype, device=eta.device)
+        return self._by_feature(eta).softmax(-1) @ values
 
     def bias_at(self, mean: Tensor) -> Tensor:
         """Zeros: a mean does not tell how often each level occurs."""
@@ -195,14 +226,8 @@ class CountsLayer(VisibleLayer):
     def size(self, v: Tensor) -> Tensor:
         return v.sum(-1, keepdim=True)
 
-    def check_size(self, v: Tensor) -> None:
-        words, usual = v.sum(-1), float(self.usual_size(v))
-        if bool((words != usual).any()):
-            other = int((words != usual).nonzero()[0])
-            raise UsageError(
-                f"log Z is that of documents of {usual:g} words, and document {other} has {words[other].item():g}: "
-                "there is one log Z for each length; evaluate documents of one length, with a pair of that length=."
-            )
+    def sizes(self, v: Tensor) -> Tensor | None:
+        return v.sum(-1)
 
     def usual_size(self, like: Tensor) -> Tensor:
         if self.length is None:
@@ -217,6 +242,9 @@ class CountsLayer(VisibleLayer):
 
     def sample(self, eta: Tensor, size: Tensor) -> Tensor:
         return draw_counts(eta.softmax(-1), size.squeeze(-1).expand(eta.shape[:-1]))
+
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        return size * eta.softmax(-1)
 
     def bias_at(self, mean: Tensor) -> Tensor:
         return mean.clamp_min(1e-6).log()
@@ -246,14 +274,21 @@ class LabelledLayer(VisibleLayer):
         own, logits = self._parts(eta)
         return torch.cat([self.unlabelled.sample(own, size), draw_one_hot(logits)], -1)
 
+    def mean(self, eta: Tensor, size: Tensor) -> Tensor:
+        own, logits = self._parts(eta)
+        return torch.cat([self.unlabelled.mean(own, size), logits.softmax(-1)], -1)
+
     def initial_bias(self, mean: Tensor | None) -> Tensor:
         return torch.cat([self.unlabelled.initial_bias(mean), torch.zeros(self.num_classes)])
 
     def check(self, v: Tensor) -> None:
         self.unlabelled.check(self.split(v)[0])
 
-    def check_size(self, v: Tensor) -> None:
-        self.unlabelled.check_size(self.split(v)[0])
+    def advice_on(self, v: Tensor) -> str:
+        return self.unlabelled.advice_on(v)
+
+    def sizes(self, v: Tensor) -> Tensor | None:
+        return self.unlabelled.sizes(self.split(v)[0])
 
     def size(self, v: Tensor) -> Tensor:
         return self.unlabelled.size(self.split(v)[0])

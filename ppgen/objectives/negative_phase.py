@@ -10,17 +10,28 @@ the first, and of the second where a state does not hold them. The loss, per dat
 has that gradient when the chains, taken as fixed, are draws from the model: where a state is v, the second term is
 minus mean F(chains). Its value is no bound and no measure of
 fit: it is near zero whenever data and chains have the same energy.
+
+With ``sparsity`` the loss has a term more, of the q_j that hidden units average to, given the B data of a batch,
+
+    sparsity sum_j (target - q_j)^2,        q_j = (1 / B) sum_b E[h_j | v_b],
+
+which draws units to be on for a share ``target`` of the data. Its gradient is the whole one, with respect to all that
+E[h | v] depends on; Lee, Ekanadham and Ng apply that with respect to the hidden biases alone.
+
+Sparse deep belief net model for visual area V2. Honglak Lee, Chaitanya Ekanadham and Andrew Ng, 2008, eq. 5.
+A practical guide to training restricted Boltzmann machines. Geoffrey Hinton, 2012, section 11.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ppgen.arguments import Count
+from ppgen.arguments import Count, NonNegative
 from ppgen.errors import UsageError
 from ppgen.objectives.energies import EnergyObjective
 from ppgen.objectives.objective import Outcome, Scheduled, State
@@ -30,11 +41,17 @@ from ppgen.pairs.tracing import Batch, Program
 __all__ = ["NegativePhase"]
 
 
+@dataclass(frozen=True, kw_only=True)
 class NegativePhase(EnergyObjective):
     """An objective that is data's free energy minus that of chains; subclasses declare ``num_steps``.
 
+    Args:
+        sparsity: what hidden units are penalised by, in nats a datum; 0: not at all.
+        target: the mean of a hidden unit that costs nothing.
+
     Metrics: ``free_energy``, the data's (its excess on validation over training data shows overfitting), and
-    ``energy_gap``, the loss per datum. Under Pyro's own ``SVI``, which carries no state, chains start anew each step.
+    ``energy_gap``, the loss per datum without the penalty; with ``sparsity`` ``activation``, the mean of the q_j. Under
+    Pyro's own ``SVI``, which carries no state, chains start anew each step.
 
     To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :meth:`negative`, and ``initial_state`` of
     what must persist; 3. register it.
@@ -43,6 +60,8 @@ class NegativePhase(EnergyObjective):
     measures_fit = False
 
     num_steps: Scheduled[Count]
+    sparsity: NonNegative = 0.0
+    target: NonNegative = 0.05
 
     @abstractmethod
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
@@ -62,7 +81,12 @@ class NegativePhase(EnergyObjective):
             negative, state, metrics = self.negative(pair, v, state)
         data, model = self.positive(pair, v).mean(), -pair.log_tempered(negative, negative.new_ones(())).mean()
         gap, num_data = data - model, float(pair.data_size or len(v))
-        return Outcome(gap * num_data, num_data, {"free_energy": data, "energy_gap": gap, **metrics}, state)
+        metrics = {"free_energy": data, "energy_gap": gap, **metrics}
+        if not self.sparsity:
+            return Outcome(gap * num_data, num_data, metrics, state)
+        means = pair.unit_means(v).flatten(0, -2).mean(0)  # (H,)
+        penalty = self.sparsity * (self.target - means).square().sum()
+        return Outcome((gap + penalty) * num_data, num_data, {**metrics, "activation": means.mean()}, state)
 
     def started(self, program: Program, batch: Batch, num_chains: int) -> Tensor:
         """States at ``num_chains`` data drawn from the batch, (num_chains, S): where persistent chains begin.

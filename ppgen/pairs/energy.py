@@ -21,6 +21,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
+from ppgen.pairs.path import Path
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 from ppgen.pairs.sampling import Draws
@@ -108,6 +109,14 @@ class EnergyPair(Pair):
             UsageError: there are more than 2**22 states to sum over.
         """
 
+    def exact_log_zs(self, sizes: Tensor) -> Tensor:
+        """log Z of data of each of these sizes, (S,) -> (S,), by enumeration, in nats; see ``log_z_sizes``."""
+        raise UsageError(f"{type(self).__name__} has one log Z, whatever the data's size: ask for exact_log_z.")
+
+    def growing(self) -> Path:
+        """A path along which data grow: b is their size, and whole b are the pair's own; see ``log_z_sizes``."""
+        raise UsageError(f"{type(self).__name__} has one log Z, whatever the data's size: anneal the pair itself.")
+
     def mean_field_free_energy(self, v: Tensor) -> Tensor:
         """The mean field's bound from above on F(v), (..., D) -> (...,), in nats; F(v) itself where hidden units are
         independent given v, as they are unless a pair says otherwise."""
@@ -138,6 +147,17 @@ class EnergyPair(Pair):
     def visible(self, s: Tensor) -> Tensor:
         """The datum at a state, (..., S) -> (..., D)."""
         return s
+
+    def unit_means(self, v: Tensor) -> Tensor:
+        """E of each hidden unit given v, (..., D) -> (..., H), with its gradient: what a sparsity penalty reads.
+
+        Raises:
+            UsageError: the pair does not tell.
+        """
+        raise UsageError(
+            f"a sparsity penalty reads the means of hidden units, and {type(self).__name__} does not tell any: leave "
+            "sparsity out, or write unit_means(v)."
+        )
 
     def flip_gains(self, v: Tensor, features: Tensor) -> Tensor:
         """F(v with feature i flipped) - F(v) of binary data (B, D), for each i of ``features`` (M,): (M, B), nats."""

@@ -182,12 +182,18 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         of_mean = "the mean of p(x | z) at one draw z of the guide"
         return draws_of({name: alone(s) for name, s in sites.items()}, batch[0], "a draw of p(x | z) there", of_mean)
 
-    def check_one_log_z(self, x: Tensor) -> None:
-        """Whether the data x, (B, D), all have one log Z; they do unless a pair says otherwise.
+    def advice_on(self, x: Tensor) -> str:
+        """What speaks against training on data like x, (B, D), though it can be done: a sentence, or empty."""
+        return ""
 
-        Raises:
-            UsageError: some have another one, such as documents of another length.
-        """
+    def log_z_sizes(self, x: Tensor) -> Tensor | None:
+        """Of what size each of the data x, (B, D), is, (B,), where log Z is another for each size, as for documents;
+        None: they all have one log Z, as they do unless a pair says otherwise."""
+        return None
+
+    def are_usual(self, sizes: Tensor) -> bool:
+        """Whether data of these sizes, (B,), have the log Z of what the pair draws."""
+        return False
 
 
 def check_density(model: Callable[..., Any], needed_by: str) -> None:

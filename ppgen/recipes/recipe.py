@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from ppgen.arguments import one_of
-from ppgen.chains.log_z import Spacing
+from ppgen.chains.annealing import Spacing
 from ppgen.diagnostics import QUESTIONS
 from ppgen.errors import UsageError
 from ppgen.files.documents import FORMAT, Error, Seconds, WholeNumber, Written

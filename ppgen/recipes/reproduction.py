@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppgen.chains.log_z import log_z
 from ppgen.diagnostics import Diagnosis
 from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation
@@ -91,14 +90,13 @@ def evaluated(run: Run, options: Evaluated, progress: bool) -> Evaluation:
     asked = options.log_z
     if asked and not run.pair.needs_log_z:
         raise UsageError(f"{', '.join(asked)} are of log Z, and this pair is normalised: leave them out.")
-    found = log_z(run.pair, **asked, start=run.chains, progress=progress) if asked else None
     return run.evaluate(
         options.split,
         options.particles,
         num_data=options.num_data,
         num_samples=options.num_samples,
         labels=options.labels,
-        log_z=found,
+        log_z=asked,
         progress=progress,
     )
 

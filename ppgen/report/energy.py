@@ -44,6 +44,8 @@ def log_normaliser(run: Run) -> Section | None:
         return None
     value, error = plus_minus(found.value, found.standard_error)
     facts = {"log Z": f"{value} nats"}
+    if found.sizes is not None:
+        facts["of which"] = f"the mean over data, of {found.sizes[0]:,} to {found.sizes[-1]:,} words"
     if found.exact:
         return Section("Normalising constant", "By enumeration: exact.", facts={"": facts}, group="Fit")
     size, of = found.effective_sample_size or 0.0, f"{found.num_chains:,}"

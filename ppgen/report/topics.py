@@ -33,7 +33,7 @@ def topics(run: Run) -> Section | None:
     """A table of topics by their most probable words, those of the largest share first, and pictures of them.
 
     None for a pair without ``topics``, (K, V); shares are known of one whose ``shares_site`` names the latent whose
-    softmax they are.
+    softmax they are. A pair whose topics are no mixture's says by ``topics_are`` what they are.
     """
     found = topics_of(run.pair)
     if found is None:
@@ -54,6 +54,8 @@ def topics(run: Run) -> Section | None:
 
 
 def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | None) -> Iterator[str]:
+    if said := getattr(run.pair, "topics_are", ""):
+        yield said
     if len(found) > _TOPICS:
         yield f"The first {_TOPICS} of {len(found):,} topics."
     if share is not None:

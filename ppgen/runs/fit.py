@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +119,7 @@ def fit_in(
     for part in data.parts:
         check_takes(pair, part.train)
         _check_made_for(pair, part)
+        _advise(pair, part)
     data = data.to(put_on(pair, _first(data, options), place, asked=asked))
     config = describe(pair, data, objective, options, written=folder is not None)
     if folder is not None and (folder / CONFIG).exists():
@@ -194,6 +196,16 @@ def _check_made_for(pair: Pair, data: Dataset) -> None:
             f"{data.train[0].dtype}: give it ppgen.dataset_from(x), which makes such rows, and a pair made of its spec."
         )
 
+
+def _advise(pair: Pair, data: Dataset) -> None:
+    """Warn of what the pair says of the first training data."""
+    x = data.rows("train", slice(_ADVISED))[0]
+    if said := pair.advice_on(x):
+        warnings.warn(said, stacklevel=4)
+
+
+_ADVISED = 1000
+"""Training data that a pair may say something of before it is trained."""
 
 _FREE = ("epochs", "steps", "checkpoint_every", "checkpoint_seconds", "kinds", "standardised")
 """What may change, and what follows from the data."""

@@ -121,6 +121,8 @@ class Run(Brief):
             write: whether to :meth:`keep` it in the run's directory.
             options: those of :func:`ppgen.evaluation.evaluate`.
         """
+        if isinstance(options.get("log_z"), Mapping) and options["log_z"]:
+            options["log_z"] = {"start": self.chains, **options["log_z"]}
         result = evaluate(self.pair, self.data, split=split, particles=particles, **options)
         if write:
             self.keep(result)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen.chains.log_z import LogZ, _estimate, adapted, annealed, annealed_steps, temperatures
+from ppgen.chains.annealing import adapted, annealed, annealed_steps, temperatures
+from ppgen.chains.log_z import LogZ, _estimate
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
 from ppgen.errors import UsageError

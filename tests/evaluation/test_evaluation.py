@@ -77,13 +77,26 @@ def test_log_z_is_estimated_where_none_is_given() -> None:
     assert set(found.to_json()["log_z"]) >= {"value", "standard_error", "exact"}
 
 
-def test_documents_of_several_lengths_do_not_share_a_log_z() -> None:
+def test_documents_of_several_lengths_have_a_log_z_each() -> None:
     spec = DataSpec("words", 6, "counts")
     x = torch.tensor([[1.0, 2, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 2, 1, 1, 0, 0]])
-    pair = RBM(spec, 4, length=3)
-    evaluate(pair, Dataset(spec, (x,), (x,), (x,)), particles=1, num_data=2, log_z=LogZ(1.0, 0.1, False))
-    with pytest.raises(UsageError, match="documents of 3 words, and document 2 has 4"):
-        evaluate(pair, Dataset(spec, (x,), (x,), (x,)), particles=1)
+    pair, documents = RBM(spec, 4, length=3), Dataset(spec, (x,), (x,), (x,))
+    of_three = evaluate(pair, documents, particles=1, num_data=2, log_z=LogZ(1.0, 0.1, False))
+    assert of_three.log_likelihood == pytest.approx(float(-pair.free_energy(x[:2]).detach().mean()) - 1.0, rel=1e-5)
+    found = evaluate(pair, documents, particles=1, log_z={"exact": True})
+    three, four = (_of_length(pair, n) for n in (3, 4))
+    each = -pair.free_energy(x).detach() - torch.tensor([three, three, four])
+    assert found.log_likelihood == pytest.approx(float(each.mean()), rel=1e-5)
+    assert found.standard_error == pytest.approx(float(each.std()) / math.sqrt(3), rel=1e-4)
+    assert found.method == "enumerated"
+    with pytest.raises(UsageError, match="one log Z for each length of documents, got none for 3 words"):
+        evaluate(pair, documents, particles=1, log_z=LogZ(1.0, 0.1, False))
+
+
+def _of_length(pair: RBM, length: int) -> float:
+    twin = RBM(DataSpec("words", 6, "counts"), 4, length=length)
+    twin.load_state_dict(pair.state_dict())
+    return float(twin.exact_log_z())
 
 
 def test_a_normalised_pair_has_none() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ppgen.chains.log_z import annealed, temperatures
+from ppgen.chains.annealing import annealed, temperatures
 from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks

@@ -1,6 +1,7 @@
 """The restricted Boltzmann machine against sums over all of its states, for every visible layer."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -158,6 +159,23 @@ def test_counts_keep_their_number_of_words_whatever_it_is() -> None:
     torch.testing.assert_close(pair.sweep(v).sum(1), lengths)
 
 
+def test_a_datum_is_remade_at_its_expectation_given_the_means_of_its_hidden_units(enumerable: Machine) -> None:
+    """E[v | eta] by a sum over all v of exp(phi(v) eta) m(v), with eta = b + W sigmoid(W' phi(x) + n c)."""
+    pair, x = enumerable.pair, enumerable.states[:4]
+    phi, size = pair.layer.statistics, pair.layer.size(x)
+    eta = pair.visible_bias + (phi(x) @ pair.weight + size * pair.hidden_bias).sigmoid() @ pair.weight.T  # (4, units)
+    log_p = eta @ phi(enumerable.states).T + pair.layer.log_measure(enumerable.states)  # (4, S)
+    drawn = pair.remake_data((x,))
+    torch.testing.assert_close(drawn.mean, (log_p.softmax(-1) @ enumerable.states).detach())
+    assert bool((drawn.x[:, None] == enumerable.states).all(-1).any(-1).all())  # draws are data
+
+
+def test_a_real_datum_is_remade_at_eta() -> None:
+    pair, x = gaussian().pair, torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
+    hidden = (pair.layer.statistics(x) @ pair.weight + pair.hidden_bias).sigmoid()
+    torch.testing.assert_close(pair.remake_data((x,)).mean, (pair.visible_bias + hidden @ pair.weight.T).detach())
+
+
 def test_biases_start_at_the_training_mean() -> None:
     mean = torch.tensor([0.25, 0.5, 0.0])
     pair = RBM(DataSpec("bits", 3, "binary", mean=mean), 2)
@@ -221,3 +239,25 @@ def test_draws_of_counts_have_the_length_of_the_data() -> None:
     pair = RBM(DataSpec("words", 3, "counts", length=7), 2)
     assert pair.base_sample(4).sum(1).tolist() == [7.0] * 4
     assert RBM(DataSpec("words", 3, "counts", length=7), 2, length=5).base_sample(1).sum() == 5
+
+
+@pytest.mark.parametrize("model", ["rbm", "conv_rbm"])
+def test_real_data_that_are_not_standardised_have_their_scales_told(model: str) -> None:
+    torch.manual_seed(0)
+    x = torch.tensor([100.0, -7.0]).repeat(8) + torch.tensor([30.0, 0.5]).repeat(8) * torch.randn(50, 16)
+    options: dict[str, Any] = {"hidden": 3} if model == "rbm" else {"filters": 2, "kernel": 3}
+    spec = DataSpec("amounts", 16, "real", image_shape=(4, 4), num_data=50)
+    data = ppgen.data.Dataset(spec, (x,))
+    scales = re.escape(f"standard deviations of {float(x.std(0, correction=0).min()):.3g} to ")
+    with pytest.warns(UserWarning, match=f"data 'amounts' have {scales}.*and means of .*standardise the data"):
+        ppgen.fit(ppgen.make_pair(model, spec, **options), data, "cd", steps=1, eager=True, progress=False)
+
+
+@pytest.mark.parametrize("scale", [0.01, 20.0])
+def test_a_scale_far_from_one_either_way_is_told(scale: float) -> None:
+    pair = RBM(DataSpec("real", 3, "real"), 2)
+    x = torch.linspace(-1, 1, 9)[:, None].expand(-1, 3)
+    assert not pair.advice_on(x)
+    assert "a Gaussian layer begins at scales of 1" in pair.advice_on(scale * x)
+    assert not pair.advice_on(torch.ones(9, 3))  # constants have no scale
+    assert not bernoulli().pair.advice_on(torch.zeros(5, 4))
