@@ -46,8 +46,9 @@ from ppgen.distributions.binary_states import binary_states, check_states
 from ppgen.errors import UsageError
 from ppgen.layers.growing_documents import GrowingDocuments
 from ppgen.layers.hiddens import hidden_layer
+from ppgen.layers.labelled_layer import LabelledLayer
 from ppgen.layers.labels import Labelled, classes_of, relabelled
-from ppgen.layers.visibles import BernoulliLayer, CountsLayer, LabelledLayer, VisibleLayer, draw_one_hot, visible_layer
+from ppgen.layers.visibles import BernoulliLayer, CountsLayer, VisibleLayer, draw_one_hot, visible_layer
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
 from ppgen.pairs.sampling import Draws

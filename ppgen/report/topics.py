@@ -45,7 +45,7 @@ def topics(run: Run) -> Section | None:
         "topic": [str(k) for k in order.tolist()],
         "share": [] if share is None else [f"{number(100 * float(share[k]), 1)} %" for k in order],
         "NPMI": [] if npmi is None else [number(float(npmi[k])) for k in order],
-        "most probable words, in percent": list(_words(run, found[order])),
+        _unit(run)[0]: list(_words(run, found[order])),
     }
     shown = {title: cells for title, cells in columns.items() if cells}
     table = (tuple(shown), *zip(*shown.values(), strict=True))
@@ -70,10 +70,18 @@ def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | Non
         )
 
 
+def _unit(run: Run) -> tuple[str, float]:
+    """What the column of words is, and what a share is times there: a mixture's are probabilities."""
+    if getattr(run.pair, "topics_are", ""):
+        return "words of the largest shares, times the mean word's", float(run.data.spec.num_features)
+    return "most probable words, in percent", 100.0
+
+
 def _words(run: Run, found: Tensor) -> Iterator[str]:
+    times = _unit(run)[1]
     names = run.data.spec.vocabulary or [f"word {v}" for v in range(found.shape[1])]
     for topic, words in zip(found, top_words(found, min(_WORDS, found.shape[1])), strict=True):
-        yield ", ".join(f"{names[v]}\N{NO-BREAK SPACE}{number(100 * float(topic[v]), 1)}" for v in words.tolist())
+        yield ", ".join(f"{names[v]}\N{NO-BREAK SPACE}{number(times * float(topic[v]), 1)}" for v in words.tolist())
 
 
 def _coherence(run: Run, found: Tensor) -> Tensor | None:

@@ -130,6 +130,11 @@ def test_the_words_of_hidden_units_and_documents_made_again_are_on_the_page() ->
     assert section.text.startswith("Topic j is by what hidden unit j, on, multiplies the rates of words")
     words = {row[0]: [word.split("\N{NO-BREAK SPACE}")[0] for word in row[-1].split(", ")] for row in section.table[1:]}
     assert words == {"0": ["dog", "cat", "bee", "ant"], "1": ["ant", "bee", "cat", "dog"]}
+    assert section.table[0][-1] == "words of the largest shares, times the mean word's"
+    shares = pair.weight.detach()[:, 0].softmax(0)  # of four words, whose mean is a quarter
+    assert section.table[-2 + int(section.table[-1][0] == "0")][-1].startswith(
+        f"dog\N{NO-BREAK SPACE}{4 * shares[3]:.1f},"
+    )
     again = reconstructed_data(run)
     assert again is not None
     assert "what is expected of it after one step" in again.figures[0].caption
