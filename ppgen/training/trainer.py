@@ -126,9 +126,11 @@ class Trainer:
         self.state: State = {name: value.clone() for name, value in state.items()}
         self._arguments = {player.name: self.learner.arguments(player) for player in self.players}
         self._values = self.learner.values()
+        moved = {player: list(self.learner.owned_by(player).values()) for player in self.players}
         self.optimizers = {
-            player.name: options.optimizer.make(list(self.learner.owned_by(player).values()), player, options.lr)
-            for player in self.players
+            player.name: options.optimizer.make(parameters, player, options.lr)
+            for player, parameters in moved.items()
+            if parameters
         }
         self.steps = Steps(self.learner, objective, [part.draw for part in self.parts], self.chunks, options)
         self.steps.choices = self.choices
@@ -201,7 +203,7 @@ class Trainer:
         if self.turn == self.span.end:
             self.settle()
             with torch.no_grad():
-                self.span.stage.at_end()
+                self.span.stage.at_end(self.state)
 
     def settle(self) -> None:
         """Wait for the turns taken so far.
@@ -278,7 +280,7 @@ class Trainer:
                 f"edited; restore it, or train again into another {option('out')}."
             )
         load_state(self.learner, under("learner.", tensors))
-        for player in self.players:
+        for player in (player for player in self.players if player.name in self.optimizers):
             slots = under(f"optimizer.{player.name}.", tensors)
             self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn - self.span.begin)
         self.state = checked_values(self.state, self.sharing.part(state_of(tensors)), self.device)
@@ -294,7 +296,8 @@ class Trainer:
         return self.batches.device
 
     def _new_books(self) -> Books:
-        like = next(iter(self._arguments[self.players[0].name][0].values()))  # x may be whole numbers
+        owned, others = self._arguments[self.players[0].name]
+        like = next(iter({**owned, **others}.values()))  # x may be whole numbers
         return books_of(self._planned, self.play, like, self._captures, self._changed)
 
     def _captures(self, move: Move) -> bool:
@@ -329,24 +332,30 @@ class Trainer:
 
     def play(self, move: Move, given: Given) -> None:
         """One step of one player, with these numbers; what comes of it is for the books."""
-        books, optimizer = self._books, self.optimizers[move.player.name]
-        (group,) = optimizer.param_groups
+        books = self._books
         stepped = self._stepped(move, given, self.steps)
-        gradients, report, state, buffers = self.sharing.mean(stepped, self.state, self._values, move.weight)
-        gradients = [_laid_out_like(p, g) for p, g in zip(group["params"], gradients, strict=True)]
-        norm = nn.utils.get_total_norm(gradients)
+        gradients, report, state, written = self.sharing.mean(stepped, self.state, self._values, move.weight)
+        norm = nn.utils.get_total_norm(gradients) if gradients else torch.zeros_like(report["loss"])
         prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
         named = {f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}
         books.judge(named, (f"{prefix}loss", f"{prefix}gradient_norm"), move.share)
+        if gradients:
+            self._move(self.optimizers[move.player.name], gradients, norm, given.rate)
+        self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
+        for name, value in written.items():
+            self._values[name].copy_(books.keep(self._values[name], value))
+
+    def _move(
+        self, optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor], norm: Tensor, rate: float | Tensor
+    ) -> None:
+        """One step of an optimizer, if the move was good."""
+        (group,) = optimizer.param_groups
         for parameter, gradient in zip(group["params"], gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = _laid_out_like(parameter, gradient)
         if self.options.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(group["params"], self.options.clip_norm, norm)
-        group["lr"] = given.rate
-        books.step(optimizer)
-        self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
-        for name, value in buffers.items():
-            self._values[name].copy_(books.keep(self._values[name], value))
+        group["lr"] = rate
+        self._books.step(optimizer)
 
     def _stepped(self, move: Move, given: Given, steps: Steps) -> StepResult:
         """What the player's step function gives of this rank's rows, gradients weighted by the batch's share."""
