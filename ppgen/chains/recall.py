@@ -89,6 +89,10 @@ class AssociativeMemory(EnergyPair):
             UsageError: x is not binary, or of another size; there are no sweeps.
         """
         weight, bias = self.fields()
+        if x.shape[-1] != len(bias):
+            raise UsageError(
+                f"{type(self).__name__} recalls patterns of {len(bias)} bits, got x of shape {tuple(x.shape)}."
+            )
         check_kind("what is recalled", x.reshape(-1, x.shape[-1]), DataSpec("patterns", len(bias), "binary"))
         return recall(x.to(weight), weight, bias, num_sweeps, synchronous=synchronous)
 

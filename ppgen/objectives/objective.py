@@ -185,6 +185,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Of what it carries from step to step that which every rank has its own part of (chains), by the axis along which
     it is divided; the rest is averaged (:mod:`ppgen.training.sharing`). None: it does not say, and one that carries
     anything is trained in one process."""
+    whole_epochs: ClassVar[bool] = False
+    """Whether an epoch must show every datum once; else the last rows that do not fill a batch are left out of it."""
     why_eager: ClassVar[str] = ""
     """Why its steps cannot be compiled; empty: they can."""
     measures_fit: ClassVar[bool] = True

@@ -24,8 +24,8 @@ __all__ = ["Storing"]
 class Storing(EnergyObjective):
     """A rule by which patterns are stored; subclasses declare ``num_patterns``.
 
-    The data that training shows first are stored, ``num_patterns`` of them or all, each once, however many epochs
-    follow. The value is the free energy of the data, in nats.
+    The data that the first epoch shows are stored, each once: the first ``num_patterns`` of them, or all. The value is
+    the free energy of the data, in nats.
 
     State: ``memory``, M (D, D), float64; ``num_stored``, (). Metrics: ``free_energy``, the data's, and ``stable``, the
     share of their bits that one update leaves.
@@ -37,6 +37,7 @@ class Storing(EnergyObjective):
 
     measures_fit = False
     needs_memory = True
+    whole_epochs = True
 
     num_patterns: Count | None
 

@@ -93,12 +93,14 @@ class Trainer:
         self.pair, self.data, self.options = pair, data, options
         self.ranks = ranks or Ranks()
         self.parts = data.parts
-        self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed)
+        stages = objective.stages(pair)
+        whole = any(stage.objective.whole_epochs for stage in stages)
+        self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed, whole=whole)
         self._examples = first_batches(pair, data, options.batch_size, options.seed)
         check_amortised(pair, self._examples, self._num_data, self.ranks)
         self.turn = self.cursor = 0
         self.choices, self.compiling = Choices(), 0.0
-        self.spans = spans_of(objective.stages(pair), options, self.batches.per_epoch)
+        self.spans = spans_of(stages, options, self.batches.per_epoch)
         for number in reversed(range(len(self.spans))):  # so that what cannot be trained is known now
             self._enter(number)
         keep_large_blocks()
