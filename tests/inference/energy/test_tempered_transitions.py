@@ -1,4 +1,4 @@
-"""Tempered transitions leave the mode that sweeps stay in; what they leave alone: ``tests/chains/test_invariance.py``."""
+"""Tempered transitions leave the mode that sweeps stay in; what they leave alone is in ``tests/chains``."""
 
 from __future__ import annotations
 
