@@ -9,7 +9,7 @@ to P < D of them. So is whatever lies in their span: linearly dependent patterns
 on average, and what corrupted patterns are drawn back by, 1 - P / D, shrinks as patterns are added.
 
 Personnaz, Guyon, Dreyfus: Collective computational properties of neural networks: new learning mechanisms, Physical
-Review A 34, 1986, equations 3 and 11; Kanter, Sompolinsky: Associative recall of memory without errors, 1987.
+Review A 34, 1986; Kanter, Sompolinsky: Associative recall of memory without errors, 1987.
 """
 
 from __future__ import annotations

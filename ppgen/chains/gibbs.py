@@ -42,8 +42,8 @@ def descent(s: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _gibbs(s: Tensor, u: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     s = s.clone()
     for i in range(s.shape[-1]):
-        logit = bias[..., i] + (s * weight[..., i]).sum(-1)
-        s[..., i] = (u[..., i] < logit).to(s.dtype)
+        field = s @ weight[i] if weight.dim() == 2 else (s * weight[..., i]).sum(-1)
+        s[..., i] = u[..., i] < bias[..., i] + field
     return s
 
 
