@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from ppgen.chains.recall import AssociativeMemory
+from ppgen.data import Dataset
 from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.question import asks
 from ppgen.evaluation.case import Case
@@ -49,6 +50,9 @@ def recall(case: Case) -> Finding[Remembered] | None:
     pair = case.pair
     if not isinstance(pair, AssociativeMemory):
         return None
+    if isinstance(case.data, Dataset) and case.data.dynamic:
+        meaning = "the data are drawn anew each time they are shown, and what was stored is not among them"
+        return Finding(status="unknown", meaning=meaning, advice="Load data that stay, as with binarize='threshold'.")
     with looking(pair, case.seed):
         x = pair.datum(case.data.draw(case.data.rows("train", slice(_SHOWN))))
         held = x[pair.remembers(x)]

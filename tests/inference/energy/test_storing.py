@@ -1,6 +1,5 @@
 """Rules that store patterns: what they make of them, in parts and at once, and what they refuse."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +11,12 @@ from torch import Tensor
 import ppgen
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
-from ppgen.files.checkpoint import read_checkpoint
 from ppgen.inference import Hebb, PseudoInverse
 from ppgen.models import Hopfield
 from ppgen.objectives.storing import Storing
-from ppgen.runs.directory import CHECKPOINT
 from ppgen.testing.sandbox import program_of
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Progress, Trainer
 
 RULES: tuple[Storing, ...] = (Hebb(), PseudoInverse())
 
@@ -114,24 +113,27 @@ def test_the_share_of_stable_bits_is_that_of_what_has_been_stored() -> None:
     assert found == float((pair.recall(x, 1, synchronous=True).end == x).double().mean())
 
 
-class StopAt(ppgen.Callback):
-    def after_step(self, training: Any) -> None:
-        if training.step == 1:
-            training.stop()
-
-
-@pytest.mark.parametrize("rule", [Hebb(), PseudoInverse(num_patterns=3)], ids=str)
-def test_a_run_that_was_stopped_stores_the_same_bits(rule: Storing, tmp_path: Path) -> None:
-    x = ppgen.dataset_from(patterns(8, 6).float())
-    options: dict[str, Any] = {"epochs": 2, "batch_size": 2, "progress": False}
-    for name, callbacks in (("whole", []), ("cut", [StopAt()])):
-        ppgen.fit(Hopfield(x.spec), x, rule, out=tmp_path / name, callbacks=callbacks, **options)
-    early, _ = read_checkpoint(tmp_path / "cut" / CHECKPOINT)
-    assert 0 < int(early["state.num_stored"]) < len(x.train[0])
-    ppgen.fit(Hopfield(x.spec), x, rule, out=tmp_path / "cut", resume=True, **options)
-    (whole, _), (cut, _) = (read_checkpoint(tmp_path / name / CHECKPOINT) for name in ("whole", "cut"))
-    assert whole.keys() == cut.keys()
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_training_that_was_stopped_stores_the_same_bits(rule: Storing) -> None:
+    data = ppgen.data.as_dataset(patterns(8, 20).float())
+    whole, cut, resumed = (
+        Trainer(
+            Hopfield(DataSpec("bits", 20, "binary", num_data=8)), data, rule, TrainingOptions(epochs=2, batch_size=3)
+        )
+        for _ in range(3)
+    )
+    for trainer, turns in ((whole, 6), (cut, 2)):
+        for _ in range(turns):
+            trainer.take_turn()
+    stopped = {name: value.clone() for name, value in cut.tensors().items()}
+    assert 4 <= int(stopped["state.num_stored"]) < 8
+    resumed.restore(stopped, Progress(**cut.facts()))
+    for _ in range(4):
+        resumed.take_turn()
+    expected, found = whole.tensors(), resumed.tensors()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not any(name.startswith("optimizer.") for name in expected)  # nothing is descended
 
 
 def test_what_is_stored_may_be_trained_on() -> None:

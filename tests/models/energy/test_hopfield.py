@@ -16,6 +16,7 @@ from ppgen.errors import UsageError
 from ppgen.inference import Hebb, PseudoInverse
 from ppgen.models import Boltzmann, Hopfield
 from ppgen.pairs.parameters import isolated
+from ppgen.report.energy import recalled_patterns
 
 D = 5
 
@@ -148,9 +149,9 @@ def test_a_net_goes_the_whole_way(tmp_path: Path) -> None:
     found = run.diagnose(questions=["recall"], num_data=3)["recall"]
     assert found.details.num_remembered == remembered
     assert found.details.num_data == len(x)
-    page = run.report().read_text(encoding="utf-8")
-    assert ">Recall<" in page
-    assert "a fifth of the bits flipped" in page
+    section = recalled_patterns(run)
+    assert section is not None
+    assert f"{remembered} of {len(x)} training data are remembered" in section.figures[0].caption
     again: Any = ppgen.load(tmp_path / "run", data=data).pair
     assert torch.equal(again.weight, pair.weight)
 
@@ -161,6 +162,12 @@ def test_a_diagnosis_says_that_too_many_patterns_were_stored() -> None:
     found = run.diagnose(questions=["recall"], num_data=10)["recall"]
     assert (found.status, found.number, found.details.num_remembered) == ("bad", None, 0)
     assert "'pseudo_inverse'" in found.advice
+
+
+def test_what_was_stored_of_data_that_are_drawn_anew_is_not_known() -> None:
+    data = ppgen.load_data("digits", binarize="dynamic")
+    run = ppgen.fit(Hopfield(data.spec), data, PseudoInverse(num_patterns=4), epochs=1, progress=False)
+    assert run.diagnose(questions=["recall"], num_data=10)["recall"].status == "unknown"
 
 
 def test_any_objective_of_an_energy_trains_it_too() -> None:
