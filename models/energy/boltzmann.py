@@ -33,11 +33,11 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, pad
 
 from ppgen.arguments import Positive
+from ppgen.chains.coupled_units import CoupledUnits, symmetric
 from ppgen.chains.gibbs import gibbs_sweep
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
 from ppgen.distributions.joint_bernoulli import JointBernoulli
-from ppgen.layers.coupled_units import CoupledUnits, symmetric
 from ppgen.layers.visibles import BernoulliLayer, visible_layer
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model

@@ -25,9 +25,9 @@ from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
 
 from ppgen.arguments import Positive
+from ppgen.chains.coupled_units import CoupledUnits, symmetric
 from ppgen.chains.recall import AssociativeMemory
 from ppgen.data import DataSpec
-from ppgen.layers.coupled_units import CoupledUnits, symmetric
 from ppgen.layers.visibles import visible_layer
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model

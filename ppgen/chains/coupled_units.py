@@ -17,7 +17,6 @@ from torch.nn.functional import softplus
 
 from ppgen.chains.gibbs import gibbs_sweep
 from ppgen.distributions.binary_states import binary_states, check_states
-from ppgen.layers.visibles import draw_binary
 from ppgen.pairs.energy import EnergyPair
 
 __all__ = ["CoupledUnits", "symmetric"]
@@ -65,7 +64,9 @@ class CoupledUnits(EnergyPair):
 
     @torch.no_grad()
     def base_sample(self, num: int) -> Tensor:
-        return draw_binary(self.base_biases().expand(num, -1))
+        return self.tempered_sweep(
+            self.base_biases().expand(num, -1), 0.0
+        )  # which is from anywhere an independent draw
 
     def base_log_z(self) -> Tensor:
         return softplus(self.base_biases()).sum()
