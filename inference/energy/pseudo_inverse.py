@@ -39,7 +39,7 @@ _NONE = 1e-8
     year=1986,
     link="https://doi.org/10.1103/PhysRevA.34.4217",
     tags=("energy-based", "memory"),
-    tiny=lambda: PseudoInverse(),
+    tiny=lambda: PseudoInverse(num_patterns=1),
 )
 @dataclass(frozen=True, kw_only=True)
 class PseudoInverse(Storing):

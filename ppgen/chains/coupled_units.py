@@ -64,9 +64,7 @@ class CoupledUnits(EnergyPair):
 
     @torch.no_grad()
     def base_sample(self, num: int) -> Tensor:
-        return self.tempered_sweep(
-            self.base_biases().expand(num, -1), 0.0
-        )  # which is from anywhere an independent draw
+        return torch.bernoulli(self.base_biases().sigmoid().expand(num, -1))
 
     def base_log_z(self) -> Tensor:
         return softplus(self.base_biases()).sum()

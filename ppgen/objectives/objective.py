@@ -233,12 +233,12 @@ class Objective(pyro.infer.ELBO, ABC):
     def _look(self, program: Program, batch: Batch) -> None:
         """What :meth:`refuses` asks: subclasses raise UsageError for what else they cannot do."""
         name = type(self).__name__
+        if self.needs_memory:
+            memory_of(program.model, name)
         if self.needs_energy:
             energy_pair(program.model, name).check_observation(self.needs_observation, name)
         if self.needs_layers:
             directed_layers(program.model, name)
-        if self.needs_memory:
-            memory_of(program.model, name)
         if self.needs_labels:
             check_tells_labels(program.model, batch, name)
         if self.needs_density:
