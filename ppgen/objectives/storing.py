@@ -15,7 +15,7 @@ from ppgen.arguments import Count
 from ppgen.chains.recall import all_at_once, memory_of
 from ppgen.errors import UsageError
 from ppgen.objectives.energies import EnergyObjective
-from ppgen.objectives.objective import Outcome, Player, Stage, State
+from ppgen.objectives.objective import AVERAGED, Outcome, Player, Stage, State
 from ppgen.pairs.tracing import Batch, Program
 
 __all__ = ["Storing"]
@@ -38,6 +38,7 @@ class Storing(EnergyObjective):
     measures_fit = False
     needs_memory = True
     whole_epochs = True
+    shards = AVERAGED  # every rank stores the whole batch
 
     num_patterns: Count | None
 

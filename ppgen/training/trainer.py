@@ -322,8 +322,8 @@ class Trainer:
         for number, player in enumerate(in_order):
             part, rows = self.batches.at(cursor + number)
             share = len(rows) / self.batches.largest  # an epoch's steps weigh every datum alike
-            own = self.ranks.shard(rows)
-            weight = len(own) / len(rows)
+            own = self.ranks.shard(rows) if player.owns else rows  # what is assigned is made of all of them
+            weight = len(own) / len(rows) if player.owns else 1 / self.ranks.size
             moves.append(Move(player, part, own, share, fixed, moving, player.rate * rate, weight))
         return moves
 
