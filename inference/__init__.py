@@ -34,11 +34,13 @@ from ppgen.inference.em.mcem import MCEM
 from ppgen.inference.energy.cd import CD
 from ppgen.inference.energy.denoising_score_matching import DenoisingScoreMatching
 from ppgen.inference.energy.greedy import Greedy
+from ppgen.inference.energy.hebb import Hebb
 from ppgen.inference.energy.hybrid import Hybrid
 from ppgen.inference.energy.mean_field_pcd import MeanFieldPCD
 from ppgen.inference.energy.nce import NCE
 from ppgen.inference.energy.parallel_tempering import ParallelTempering
 from ppgen.inference.energy.pcd import PCD
+from ppgen.inference.energy.pseudo_inverse import PseudoInverse
 from ppgen.inference.energy.pseudolikelihood import Pseudolikelihood
 from ppgen.inference.energy.ratio_matching import RatioMatching
 from ppgen.inference.energy.score_matching import ScoreMatching
@@ -78,6 +80,7 @@ __all__ = [
     "Enumerate",
     "Greedy",
     "GumbelSoftmax",
+    "Hebb",
     "Hybrid",
     "LeastSquares",
     "MeanFieldPCD",
@@ -85,6 +88,7 @@ __all__ = [
     "MuProp",
     "NonSaturating",
     "ParallelTempering",
+    "PseudoInverse",
     "Pseudolikelihood",
     "RatioMatching",
     "Renyi",

@@ -15,6 +15,7 @@ from ppgen.models.energy.boltzmann import Boltzmann
 from ppgen.models.energy.conv_rbm import ConvRBM
 from ppgen.models.energy.dbm import DBM
 from ppgen.models.energy.dbn import DBN
+from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.gan import GAN
@@ -39,6 +40,7 @@ __all__ = [
     "ConvRBM",
     "DeepAutoencoder",
     "DiscreteVAE",
+    "Hopfield",
     "LinearGaussian",
     "NeuralEnergy",
     "ProdLDA",

@@ -26,7 +26,7 @@ from ppgen.arguments import Count, Positive
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.objective import Objective, Outcome, Player, Stage, State, capability
 from ppgen.objectives.staged import InStages
-from ppgen.pairs.stack import stack_of
+from ppgen.pairs.stack import Stack, stack_of
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES, register_objective
 
@@ -77,7 +77,7 @@ class Greedy(InStages):
                 raise UsageError(f"{name} of Greedy has one number for each of {num} layers, got {shown(given)}.")
         shares, rates = self.shares or (1.0,) * num, self.rates or (1.0,) * num
         return tuple(
-            Stage(f"Greedy {number + 1}", self._layer(pair, number), share, rate, partial(stack.settle, number))
+            Stage(f"Greedy {number + 1}", self._layer(pair, number), share, rate, partial(_settled, stack, number))
             for number, (share, rate) in enumerate(zip(shares, rates, strict=True))
         )
 
@@ -88,6 +88,11 @@ class Greedy(InStages):
         owns = tuple(f"pair.{names[id(parameter)]}" for parameter in machine.parameters())
         objective = OBJECTIVES[way].cls(num_steps=self.num_steps, **options)
         return _Layer(number=number, objective=objective, owns=owns, sample=self.sample)
+
+
+def _settled(stack: Stack, number: int, state: State) -> None:
+    """Machine ``number`` has learnt."""
+    stack.settle(number)
 
 
 @dataclass(frozen=True, kw_only=True)

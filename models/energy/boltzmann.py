@@ -30,15 +30,15 @@ import torch
 from annotated_types import Ge
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, pad, softplus
+from torch.nn.functional import binary_cross_entropy, pad
 
 from ppgen.arguments import Positive
+from ppgen.chains.coupled_units import CoupledUnits, symmetric
 from ppgen.chains.gibbs import gibbs_sweep
 from ppgen.data import DataSpec
-from ppgen.distributions.binary_states import binary_states, check_states
+from ppgen.distributions.binary_states import binary_states
 from ppgen.distributions.joint_bernoulli import JointBernoulli
-from ppgen.layers.visibles import BernoulliLayer, draw_binary, visible_layer
-from ppgen.pairs.energy import EnergyPair
+from ppgen.layers.visibles import BernoulliLayer, visible_layer
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -67,7 +67,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("pseudolikelihood", training={"lr": 0.01}),
 )
-class Boltzmann(EnergyPair):
+class Boltzmann(CoupledUnits):
     """Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary.
 
     Sites:
@@ -92,7 +92,6 @@ class Boltzmann(EnergyPair):
     6.0
     """
 
-    reversible = False
     base_bias: Tensor
 
     def __init__(self, spec: DataSpec, hidden: Annotated[int, Ge(0)] = 0, *, temperature: Positive = 1.0) -> None:
@@ -103,7 +102,7 @@ class Boltzmann(EnergyPair):
         self.observation = spec.observation
         self.exact_guide = self.free_energy_is_exact = hidden <= SUMMED  # type: ignore[misc]  # of this machine
         size = spec.num_features + hidden
-        self.weight = nn.Parameter(_symmetric(0.01 * torch.randn(size, size)))
+        self.weight = nn.Parameter(symmetric(0.01 * torch.randn(size, size)))
         bias = layer.initial_bias(spec.mean)
         self.visible_bias = nn.Parameter(temperature * bias)
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
@@ -139,7 +138,7 @@ class Boltzmann(EnergyPair):
     def mean_field(self, v: Tensor) -> Tensor:
         """m(v), (..., D) -> (..., H), without a gradient."""
         with torch.no_grad():
-            logits, among = self._terms(v)[1], self._weights()[self._split, self._split]
+            logits, among = self._terms(v)[1], self.couplings()[self._split, self._split]
             m = torch.full_like(logits, 0.5)
             for _ in range(_ROUNDS):
                 m = 0.5 * m + 0.5 * (logits + m @ among).sigmoid()
@@ -158,7 +157,7 @@ class Boltzmann(EnergyPair):
         return -(own + (m * logits).sum(-1) + self._among_hidden(m)) - entropy
 
     def filters(self) -> Tensor | None:
-        return self._weights()[: self.layer.num_features, self._split].detach() if self.hidden else None
+        return self.couplings()[: self.layer.num_features, self._split].detach() if self.hidden else None
 
     def state_at(self, v: Tensor) -> Tensor:
         """v beside a draw of the guide's h."""
@@ -174,62 +173,33 @@ class Boltzmann(EnergyPair):
     def has_own_state(self) -> bool:
         return self.hidden > 0
 
-    @torch.no_grad()
-    def sweep(self, s: Tensor) -> Tensor:
-        return gibbs_sweep(s, self._weights(), self._bias() / self.temperature)
+    def couplings(self) -> Tensor:
+        """W / T, (N, N)."""
+        return symmetric(self.weight) / self.temperature
 
-    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
-        b = torch.as_tensor(b, dtype=s.dtype, device=s.device)
-        quadratic = 0.5 * (s @ self._weights() * s).sum(-1)
-        return (1 - b) * (s @ self._base()) + b * (s @ (self._bias() / self.temperature) + quadratic)
+    def biases(self) -> Tensor:
+        """(b, c) / T, (N,)."""
+        return torch.cat([self.visible_bias, self.hidden_bias]) / self.temperature
 
-    @torch.no_grad()
-    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
-        b = torch.as_tensor(b, dtype=s.dtype, device=s.device).unsqueeze(-1)
-        bias = (1 - b) * self._base() + b * self._bias() / self.temperature
-        return gibbs_sweep(s, b.unsqueeze(-1) * self._weights(), bias)
+    def base_biases(self) -> Tensor:
+        """b_0, (N,)."""
+        return pad(self.base_bias, (0, self.hidden))
 
     @torch.no_grad()
     def held_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
         b = torch.as_tensor(b, dtype=s.dtype, device=s.device).unsqueeze(-1)
         v, h = self.visible(s), s[..., self._split]
         bias = b * self._terms(v)[1]  # of h, given v
-        return torch.cat([v, gibbs_sweep(h, b.unsqueeze(-1) * self._weights()[self._split, self._split], bias)], -1)
-
-    @torch.no_grad()
-    def base_sample(self, num: int) -> Tensor:
-        return draw_binary(self._base().expand(num, -1))
-
-    def base_log_z(self) -> Tensor:
-        return softplus(self._base()).sum()
-
-    @torch.no_grad()
-    def exact_log_z(self) -> Tensor:
-        """Sums over the states of all units."""
-        units = len(self.weight)
-        check_states(units, "exact log Z")
-        totals = [self.log_tempered(s, 1.0).logsumexp(0) for s in binary_states(units, self.weight)]
-        return torch.stack(totals).logsumexp(0)
+        return torch.cat([v, gibbs_sweep(h, b.unsqueeze(-1) * self.couplings()[self._split, self._split], bias)], -1)
 
     @property
     def _split(self) -> slice:
         """Of all units the hidden ones."""
         return slice(self.layer.num_features, None)
 
-    def _weights(self) -> Tensor:
-        """W / T, (N, N)."""
-        return _symmetric(self.weight) / self.temperature
-
-    def _bias(self) -> Tensor:
-        return torch.cat([self.visible_bias, self.hidden_bias])
-
-    def _base(self) -> Tensor:
-        """b_0, (N,)."""
-        return pad(self.base_bias, (0, self.hidden))
-
     def _terms(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """What of log p~(v, h) no hidden unit has a part in, (...,), and the logits that v gives each, (..., H)."""
-        weight = self._weights()[: self.layer.num_features]  # (D, N)
+        weight = self.couplings()[: self.layer.num_features]  # (D, N)
         field = v @ weight  # (..., N)
         among, logits = field[..., : self.layer.num_features], field[..., self._split]
         own = v @ (self.visible_bias / self.temperature) + 0.5 * (v * among).sum(-1)
@@ -237,16 +207,10 @@ class Boltzmann(EnergyPair):
 
     def _among_hidden(self, h: Tensor) -> Tensor:
         """h' W_hh h / (2 T), (..., H) -> (...,)."""
-        return 0.5 * (h @ self._weights()[self._split, self._split] * h).sum(-1)
+        return 0.5 * (h @ self.couplings()[self._split, self._split] * h).sum(-1)
 
     def _joint(self, v: Tensor) -> Tensor:
         """log p~(v, h) of every h by its number, (..., 2^H)."""
         own, logits = self._terms(v)
         (h,) = binary_states(self.hidden, v)  # (2^H, H)
         return own.unsqueeze(-1) + logits @ h.T + self._among_hidden(h)
-
-
-def _symmetric(weight: Tensor) -> Tensor:
-    """The symmetric part, with a zero diagonal."""
-    both = (weight + weight.T) / 2
-    return both - both.diagonal().diag()

@@ -1,4 +1,6 @@
-"""Gibbs sweeps over binary units that are joined each with each: one unit after another, all chains side by side.
+"""Sweeps over binary units that are joined each with each: one unit after another, all chains side by side.
+
+Gibbs sweeps draw each unit given the others; at zero temperature they are descents, in which no draw is left.
 
 Within a step's graph a sweep is one operator, whatever the number of units; it has no gradient.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["gibbs_sweep"]
+__all__ = ["descent", "gibbs_sweep"]
 
 
 def gibbs_sweep(s: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -26,11 +28,22 @@ def gibbs_sweep(s: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return swept
 
 
+def descent(s: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One sweep after which bias s + s' weight s / 2 is no lower: each unit in turn goes where its field points.
+
+    A unit whose field bias_i + sum_j weight_ij s_j is 0 stays as it is. Arguments are those of
+    :func:`gibbs_sweep`, whose limit it is where ``weight`` and ``bias`` are divided by a temperature that goes to 0.
+    """
+    stays = torch.finfo(s.dtype).tiny * (1 - 2 * s)
+    swept: Tensor = torch.ops.ppgen.gibbs(s, stays, weight, bias)
+    return swept
+
+
 def _gibbs(s: Tensor, u: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     s = s.clone()
     for i in range(s.shape[-1]):
-        logit = bias[..., i] + (s * weight[..., i]).sum(-1)
-        s[..., i] = (u[..., i] < logit).to(s.dtype)
+        field = s @ weight[i] if weight.dim() == 2 else (s * weight[..., i]).sum(-1)
+        s[..., i] = u[..., i] < bias[..., i] + field
     return s
 
 

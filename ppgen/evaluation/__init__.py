@@ -1,5 +1,6 @@
 """Evaluation: the log-likelihood of a split, how it was found, and whatever else is measured of a pair."""
 
+from ppgen.evaluation.capacity import Capacity, capacity_curve
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.core import evaluate
 from ppgen.evaluation.measures import MEASURES
@@ -16,6 +17,7 @@ Subject = Case
 __all__ = [
     "MEASURES",
     "Along",
+    "Capacity",
     "Case",
     "Coverage",
     "Evaluation",
@@ -25,6 +27,7 @@ __all__ = [
     "Retrieval",
     "Subject",
     "TwoSampleTest",
+    "capacity_curve",
     "cover",
     "evaluate",
     "kernel_two_sample_test",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ppgen.arguments import check_fields, kind_of, kinds_of
+from ppgen.chains.recall import memory_of
 from ppgen.errors import UsageError
 from ppgen.pairs.energy import check_tells_labels, energy_pair
 from ppgen.pairs.pair import check_density
@@ -60,7 +61,7 @@ _TAKEN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 @dataclass(frozen=True)
 class Player:
     """A set of parameters with its own loss; ``owns`` are whole names or prefixes: ``"pair."``, ``"objective."``, or
-    ``""`` for all.
+    ``""`` for all. A player who owns none moves nothing by a gradient: its :class:`Outcome` assigns.
 
     >>> import ppgen
     >>> for player in ppgen.inference.WassersteinGP(critic_steps=3).players():
@@ -95,8 +96,8 @@ class Stage:
     """Of the turns, against those of the other stages."""
     rate: float = 1.0
     """Its learning rate over that of the run, whose schedule begins anew with each stage."""
-    at_end: Callable[[], None] = lambda: None
-    """What is done to the pair after its last turn."""
+    at_end: Callable[[State], None] = lambda state: None
+    """What is done to the pair after its last turn, of which the objective's state is left; it may raise UsageError."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ class Outcome:
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
     """Scalars to report, per datum, e.g. ``bound`` in nats."""
     state: State = field(default_factory=dict)
+    assigned: Mapping[str, Tensor] = field(default_factory=dict)
+    """Parameters of the pair, by name, that are set to these values, as a closed form gives them."""
 
 
 class Objective(pyro.infer.ELBO, ABC):
@@ -159,6 +162,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the pair must have a free energy and chains."""
     needs_layers: ClassVar[bool] = False
     """Whether the pair must have directed layers, which are recognised upwards and dreamt downwards."""
+    needs_memory: ClassVar[bool] = False
+    """Whether patterns can be stored in the pair."""
     needs_labels: ClassVar[bool] = False
     """Whether the pair must have labels whose p(y | x) it gives, and a batch must hold them."""
     needs_observation: ClassVar[str | None] = None
@@ -180,6 +185,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Of what it carries from step to step that which every rank has its own part of (chains), by the axis along which
     it is divided; the rest is averaged (:mod:`ppgen.training.sharing`). None: it does not say, and one that carries
     anything is trained in one process."""
+    whole_epochs: ClassVar[bool] = False
+    """Whether an epoch must show every datum once; else the last rows that do not fill a batch are left out of it."""
     why_eager: ClassVar[str] = ""
     """Why its steps cannot be compiled; empty: they can."""
     measures_fit: ClassVar[bool] = True
@@ -226,6 +233,8 @@ class Objective(pyro.infer.ELBO, ABC):
     def _look(self, program: Program, batch: Batch) -> None:
         """What :meth:`refuses` asks: subclasses raise UsageError for what else they cannot do."""
         name = type(self).__name__
+        if self.needs_memory:
+            memory_of(program.model, name)
         if self.needs_energy:
             energy_pair(program.model, name).check_observation(self.needs_observation, name)
         if self.needs_layers:

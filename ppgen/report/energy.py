@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ppgen.chains.recall import AssociativeMemory, memory_of
 from ppgen.pages.charts import Vectors, plot_panels
 from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of, picture
 from ppgen.pages.look import look_of
@@ -20,7 +21,7 @@ from ppgen.report.parts import pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["density_in_the_plane", "filters", "free_energies", "log_normaliser", "markov_chains"]
+__all__ = ["density_in_the_plane", "filters", "free_energies", "log_normaliser", "markov_chains", "recalled_patterns"]
 
 _AFTER = (0, 1, 10, 100, SWEEPS)
 """Sweeps after which the chains are shown."""
@@ -30,6 +31,7 @@ _SIDE = 120
 """Points of a picture of the plane, across and down."""
 _NATS = 10.0
 _SAMPLES = 200
+_REMEMBERED, _FLIPPED = 10_000, 0.2
 _DATA = 1000
 
 
@@ -82,6 +84,22 @@ def markov_chains(run: Run) -> Iterator[Figure]:
         f"{COLUMNS} chains after {places} sweeps.",
         f"States of {COLUMNS} chains, each of which starts {start}.",
     )
+
+
+@pictured("Recall", applies=lambda run: isinstance(run.pair, AssociativeMemory))
+def recalled_patterns(run: Run) -> Iterator[Figure]:
+    """Patterns that are remembered, corrupted, and what is recalled from there."""
+    pair = memory_of(run.pair, "a picture of recall")
+    with looking(pair, seed=0):
+        x = pair.datum(run.data.draw(run.data.rows("train", slice(_REMEMBERED))))
+        held = x[pair.remembers(x)]
+        patterns = (held if len(held) else x)[:COLUMNS]
+        corrupted = torch.where(torch.rand_like(patterns) < _FLIPPED, 1 - patterns, patterns)
+        groups = {"patterns": patterns, "a fifth of the bits flipped": corrupted}
+        groups["recalled"] = pair.recall(corrupted).end
+    of = f"{len(held):,} of {len(x):,} training data are remembered: an update leaves them as they are."
+    caption = f"{of} Recall begins at {'them' if len(held) else 'training data'} with a fifth of the bits flipped."
+    yield look_of(run.data).rows(groups, caption, f"{caption} It goes down in energy, one unit after another.")
 
 
 @pictured("Free energies", applies=_is_energy, group="Fit")

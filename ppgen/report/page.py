@@ -16,7 +16,14 @@ from ppgen.pages.numbers import number, plus_minus
 from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.configuration import configuration, versions
 from ppgen.report.diagnosis import aggregated_posterior, chain_energies, importance_weights, latent_units, verdict
-from ppgen.report.energy import density_in_the_plane, filters, free_energies, log_normaliser, markov_chains
+from ppgen.report.energy import (
+    density_in_the_plane,
+    filters,
+    free_energies,
+    log_normaliser,
+    markov_chains,
+    recalled_patterns,
+)
 from ppgen.report.evaluation import likelihood, measures
 from ppgen.report.globals import global_refits, global_weights
 from ppgen.report.latents import interpolations, traversals
@@ -63,6 +70,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     nearest_neighbours,
     samples,
     samples_over_training,
+    recalled_patterns,
     markov_chains,
     filters,
     traversals,

@@ -101,12 +101,13 @@ class Interleaved:
         parts: the training data of each part.
         batch_size: B, the same for all.
         seed: seeds the permutations.
+        whole: one data set is shown whole too.
     """
 
-    def __init__(self, parts: Sequence[Split], batch_size: int, seed: int) -> None:
+    def __init__(self, parts: Sequence[Split], batch_size: int, seed: int, *, whole: bool = False) -> None:
         several = len(parts) > 1
         self.parts = [
-            Batches(part, batch_size, hash((seed, index)) if several else seed, whole=several)
+            Batches(part, batch_size, hash((seed, index)) if several else seed, whole=several or whole)
             for index, part in enumerate(parts)
         ]
         places = ((index, place) for index, part in enumerate(self.parts) for place in range(part.per_epoch))

@@ -59,11 +59,13 @@ class Learner(nn.Module):
         return {n: values[n] for n in owned}, {n: value for n, value in values.items() if n not in owned}
 
     def owned_by(self, player: Player) -> dict[str, nn.Parameter]:
-        """The player's trainable parameters by name.
+        """The player's trainable parameters by name; none of a player who owns nothing.
 
         Raises:
             UsageError: there are none.
         """
+        if not player.owns:
+            return {}
         every = {n: p for n, p in self.named_parameters() if p.requires_grad}
         whole = every.keys() & {*player.owns}  # a parameter's whole name is no prefix: weight_1 owns no weight_10
         prefixes = tuple(own for own in player.owns if own not in whole)

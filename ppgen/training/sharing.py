@@ -2,7 +2,8 @@
 
 One rule for each, and this is the place where it is kept. Of a batch of B rows rank r has B_r, its weight is B_r / B:
 
-    rows                    those of the batch of one process, cut into contiguous parts; B_r differ by at most one
+    rows                    those of the batch of one process, cut into contiguous parts; B_r differ by at most one. All
+                            of them for a player that moves nothing: what is assigned, each rank makes by itself
     random numbers          each rank's own, from (seed, rank); rank 0 has those of one process
     gradients, report       sum_r (B_r / B) g_r: those of the whole batch, where the loss is a mean over data
     buffers, state          old + sum_r (B_r / B) (new_r - old): running means and baselines are the whole batch's

@@ -47,7 +47,8 @@ class Steps:
         self.compiling = 0.0
         """Seconds that were spent on compiling, so far."""
         why = "" if options.eager else objective.why_eager
-        eager = options.eager or bool(why)
+        moves = any(player.owns for player in objective.players())
+        eager = options.eager or bool(why) or not moves  # without a gradient a step is not worth its compilation
         self._eager = set(range(len(draws))) if eager else set()  # parts whose steps are not compiled
         if why:
             warnings.warn(f"this pair trains eagerly, because {why}.", stacklevel=2)

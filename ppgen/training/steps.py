@@ -1,6 +1,6 @@
 """One step as a pure function, traced to one graph and compiled.
 
-    (parameters, other tensors, state, schedule values, batch) -> (gradients, report, next state, next buffers)
+    (parameters, other tensors, state, schedule values, batch) -> (gradients, report, next state, what is written)
 
 The pair runs once, symbolically: the graph that is left holds no Python, no trace and no handler, and Inductor fuses
 across forward and backward. Whatever is not an input becomes a constant of the graph, which is why everything that
@@ -35,7 +35,8 @@ from ppgen.training.learner import Learner
 __all__ = ["StepFunction", "StepResult", "compiled", "player_step"]
 
 StepResult = tuple[list[Tensor], dict[str, Tensor], State, dict[str, Tensor]]
-"""Gradients (in the order of the player's parameters), report (scalars), next state, next buffers."""
+"""Gradients (in the order of the player's parameters), report (scalars), next state, and what is written by name: next
+buffers, and parameters that are assigned."""
 
 StepFunction = Callable[[dict[str, Tensor], dict[str, Tensor], State, dict[str, Tensor], Batch], StepResult]
 
@@ -70,10 +71,11 @@ class _Step:
             gradients = _gradients(loss, list(owned.values()))
             found = dict(self.learner.named_buffers(remove_duplicate=False))  # written in place, or replaced
         buffers = {n: others[n] if _is_untouched(found[n], b) else found[n].detach() for n, b in clones.items()}
+        written = buffers | {f"pair.{name}": value.detach() for name, value in outcome.assigned.items()}
         report = {"loss": loss.detach(), **_detached(outcome)}
         # the next step is the same graph, made for these strides
         following = {name: value.contiguous() for name, value in outcome.state.items()}
-        return gradients, report, following, buffers
+        return gradients, report, following, written
 
 
 def player_step(
@@ -149,7 +151,7 @@ def _constants(others: Mapping[str, Tensor], following: Mapping[str, Tensor]) ->
 
     A graph may read their values, to index with them.
     """
-    kept = (name for name, value in following.items() if value is others[name])
+    kept = (name for name, value in following.items() if value is others.get(name))
     return {name: others[name].detach() for name in kept}
 
 
@@ -228,6 +230,8 @@ def _silent_inductor() -> Iterator[None]:
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    if not parameters:
+        return []
     return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
 
 

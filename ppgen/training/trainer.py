@@ -93,12 +93,14 @@ class Trainer:
         self.pair, self.data, self.options = pair, data, options
         self.ranks = ranks or Ranks()
         self.parts = data.parts
-        self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed)
+        stages = objective.stages(pair)
+        whole = any(stage.objective.whole_epochs for stage in stages)
+        self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed, whole=whole)
         self._examples = first_batches(pair, data, options.batch_size, options.seed)
         check_amortised(pair, self._examples, self._num_data, self.ranks)
         self.turn = self.cursor = 0
         self.choices, self.compiling = Choices(), 0.0
-        self.spans = spans_of(objective.stages(pair), options, self.batches.per_epoch)
+        self.spans = spans_of(stages, options, self.batches.per_epoch)
         for number in reversed(range(len(self.spans))):  # so that what cannot be trained is known now
             self._enter(number)
         self.sharing.begin_random(options.seed)
@@ -127,9 +129,11 @@ class Trainer:
         self.state: State = {name: value.clone() for name, value in state.items()}
         self._arguments = {player.name: self.learner.arguments(player) for player in self.players}
         self._values = self.learner.values()
+        moved = {player: list(self.learner.owned_by(player).values()) for player in self.players}
         self.optimizers = {
-            player.name: options.optimizer.make(list(self.learner.owned_by(player).values()), player, options.lr)
-            for player in self.players
+            player.name: options.optimizer.make(parameters, player, options.lr)
+            for player, parameters in moved.items()
+            if parameters
         }
         self.steps = Steps(self.learner, objective, [part.draw for part in self.parts], self.chunks, options)
         self.steps.choices = self.choices
@@ -202,7 +206,7 @@ class Trainer:
         if self.turn == self.span.end:
             self.settle()
             with torch.no_grad():
-                self.span.stage.at_end()
+                self.span.stage.at_end(self.state)
 
     def settle(self) -> None:
         """Wait for the turns taken so far.
@@ -279,7 +283,7 @@ class Trainer:
                 f"edited; restore it, or train again into another {option('out')}."
             )
         load_state(self.learner, under("learner.", tensors))
-        for player in self.players:
+        for player in (player for player in self.players if player.name in self.optimizers):
             slots = under(f"optimizer.{player.name}.", tensors)
             self.options.optimizer.load(self.optimizers[player.name], slots, player, facts.turn - self.span.begin)
         self.state = checked_values(self.state, self.sharing.part(state_of(tensors)), self.device)
@@ -295,7 +299,8 @@ class Trainer:
         return self.batches.device
 
     def _new_books(self) -> Books:
-        like = next(iter(self._arguments[self.players[0].name][0].values()))  # x may be whole numbers
+        owned, others = self._arguments[self.players[0].name]
+        like = next(iter({**owned, **others}.values()))  # x may be whole numbers
         return books_of(self._planned, self.play, like, self._captures, self._changed)
 
     def _captures(self, move: Move) -> bool:
@@ -318,8 +323,8 @@ class Trainer:
         for number, player in enumerate(in_order):
             part, rows = self.batches.at(cursor + number)
             share = len(rows) / self.batches.largest  # an epoch's steps weigh every datum alike
-            own = self.ranks.shard(rows)
-            weight = len(own) / len(rows)
+            own = self.ranks.shard(rows) if player.owns else rows  # what is assigned is made of all of them
+            weight = len(own) / len(rows) if player.owns else 1 / self.ranks.size
             moves.append(Move(player, part, own, share, fixed, moving, player.rate * rate, weight))
         return moves
 
@@ -330,24 +335,30 @@ class Trainer:
 
     def play(self, move: Move, given: Given) -> None:
         """One step of one player, with these numbers; what comes of it is for the books."""
-        books, optimizer = self._books, self.optimizers[move.player.name]
-        (group,) = optimizer.param_groups
+        books = self._books
         stepped = self._stepped(move, given, self.steps)
-        gradients, report, state, buffers = self.sharing.mean(stepped, self.state, self._values, move.weight)
-        gradients = [_laid_out_like(p, g) for p, g in zip(group["params"], gradients, strict=True)]
-        norm = nn.utils.get_total_norm(gradients)
+        gradients, report, state, written = self.sharing.mean(stepped, self.state, self._values, move.weight)
+        norm = nn.utils.get_total_norm(gradients) if gradients else torch.zeros_like(report["loss"])
         prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
         named = {f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}
         books.judge(named, (f"{prefix}loss", f"{prefix}gradient_norm"), move.share)
+        if gradients:
+            self._move(self.optimizers[move.player.name], gradients, norm, given.rate)
+        self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
+        for name, value in written.items():
+            self._values[name].copy_(books.keep(self._values[name], value))
+
+    def _move(
+        self, optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor], norm: Tensor, rate: float | Tensor
+    ) -> None:
+        """One step of an optimizer, if the move was good."""
+        (group,) = optimizer.param_groups
         for parameter, gradient in zip(group["params"], gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = _laid_out_like(parameter, gradient)
         if self.options.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(group["params"], self.options.clip_norm, norm)
-        group["lr"] = given.rate
-        books.step(optimizer)
-        self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
-        for name, value in buffers.items():
-            self._values[name].copy_(books.keep(self._values[name], value))
+        group["lr"] = rate
+        self._books.step(optimizer)
 
     def _stepped(self, move: Move, given: Given, steps: Steps) -> StepResult:
         """What the player's step function gives of this rank's rows, gradients weighted by the batch's share."""

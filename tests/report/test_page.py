@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import ppgen
 from ppgen import Pair
+from ppgen.chains.recall import AssociativeMemory
 from ppgen.data import DataSpec
 from ppgen.draws.paths import has_paths
 from ppgen.draws.samples import has_walk
@@ -37,8 +38,8 @@ WITH_DENSITY = [
 IMPLICIT = ["Training", "Samples", "Configuration", "Versions"]
 ENERGY_BASED = ["Free energies", "Training", "Reconstructions", "Samples", "Chains", "Configuration", "Versions"]
 
-BY_KIND = ("Topics", "Interpolation", "Density", "Filters")
-"""Sections of some: of topics, of continuous latents, of data in the plane, of pictures."""
+BY_KIND = ("Topics", "Interpolation", "Density", "Filters", "Recall")
+"""Sections of some: of topics, of continuous latents, of data in the plane, of pictures, of associative memories."""
 
 
 @functools.cache
@@ -61,6 +62,7 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
     assert [title for title in found if title not in BY_KIND] == expected
     assert ("Topics" in found) == hasattr(run.pair, "topics")
     assert ("Interpolation" in found) == has_paths(run.pair, run.data.test)
+    assert ("Recall" in found) == isinstance(run.pair, AssociativeMemory)
     assert "no such picture" not in text
 
 

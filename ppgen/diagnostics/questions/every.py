@@ -15,6 +15,7 @@ from ppgen.diagnostics.questions.likeness import likeness
 from ppgen.diagnostics.questions.mean_field import mean_field
 from ppgen.diagnostics.questions.mixing import mixing
 from ppgen.diagnostics.questions.predictive import posterior_predictive, prior_predictive
+from ppgen.diagnostics.questions.recall import recall
 from ppgen.diagnostics.questions.reference import reference
 from ppgen.diagnostics.questions.sandwich import sandwich
 
@@ -35,6 +36,7 @@ QUESTIONS: list[Question] = [
     reference,
     mixing,
     mean_field,
+    recall,
     likeness,
 ]
 """In the order in which they are shown. To add one: 1. write a function of the case in a file of its own, named as the

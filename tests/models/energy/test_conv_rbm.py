@@ -11,7 +11,6 @@ import ppgen
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.models import ConvRBM
-from tests.machines import FALSE_ALARM, p_value
 
 DRAWS = 20_000
 KERNEL, POOL, HEIGHT, WIDTH = 2, 2, 3, 3
@@ -62,15 +61,6 @@ def of_every_hidden(pair: ConvRBM, v: Tensor, width: int = WIDTH) -> Tensor:
     return torch.tensor([log_joint(pair, picture, h) for h in hidden_pictures(pair, width)], dtype=torch.float64)
 
 
-def probabilities(pair: ConvRBM, b: float = 1.0) -> Tensor:
-    with torch.no_grad():
-        return pair.log_tempered(product(HEIGHT * WIDTH), b).softmax(0)
-
-
-def number(v: Tensor) -> Tensor:
-    return (v @ 2.0 ** torch.arange(v.shape[1] - 1, -1, -1, dtype=v.dtype)).long()
-
-
 @pytest.mark.parametrize("width", [3, 5])
 def test_the_free_energy_sums_the_hidden_units_out(width: int) -> None:
     pair = machine(width=width, filters=2 if width == 3 else 1)
@@ -103,23 +93,6 @@ def test_log_z_is_the_same_over_visible_and_over_hidden_states() -> None:
     torch.testing.assert_close(pair.exact_log_z(), expected)  # 25 hidden states, and 512 visible ones
     many = machine(filters=4)
     torch.testing.assert_close(many.exact_log_z(), (-many.free_energy(product(9))).logsumexp(0).detach())
-
-
-def test_the_base_distribution_is_the_start_of_the_path() -> None:
-    pair = machine()
-    torch.testing.assert_close(pair.base_log_z(), pair.log_tempered(product(9), 0.0).logsumexp(0).detach())
-    torch.manual_seed(1)
-    assert p_value(number(pair.base_sample(DRAWS)), probabilities(pair, 0.0)) > FALSE_ALARM
-
-
-@pytest.mark.parametrize("b", [0.4, 1.0])
-def test_a_sweep_leaves_the_distribution_invariant(b: float) -> None:
-    torch.manual_seed(0)
-    pair = machine()
-    p = probabilities(pair, b)
-    s = product(9)[torch.multinomial(p, DRAWS, replacement=True)]
-    after = pair.sweep(s) if b == 1 else pair.tempered_sweep(s, b)
-    assert p_value(number(after), p) > FALSE_ALARM
 
 
 def test_a_sweep_takes_any_leading_dims_and_temperatures_of_their_own() -> None:

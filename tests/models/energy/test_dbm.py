@@ -116,22 +116,6 @@ def test_annealing_ends_at_log_z(pair: DBM) -> None:
     assert found.value == pytest.approx(float(pair.exact_log_z()), abs=5 * found.standard_error)
 
 
-@pytest.mark.parametrize("b", [0.0, 0.4, 1.0])
-def test_a_sweep_leaves_the_distribution_invariant(pair: DBM, b: float) -> None:
-    torch.manual_seed(0)
-    p = pair.log_tempered(states(pair), b).detach().softmax(0)
-    s = states(pair)[torch.multinomial(p, DRAWS, replacement=True)]
-    after = pair.sweep(s) if b == 1 else pair.tempered_sweep(s, b)
-    assert p_value(number(after), p) > FALSE_ALARM
-
-
-def test_the_base_distribution_is_the_start_of_the_path(pair: DBM) -> None:
-    torch.manual_seed(1)
-    log_p = pair.log_tempered(states(pair), 0.0).detach()
-    torch.testing.assert_close(pair.base_log_z(), log_p.logsumexp(0))
-    assert p_value(number(pair.base_sample(DRAWS)), log_p.softmax(0)) > FALSE_ALARM
-
-
 def test_a_chain_starts_at_a_datum_and_a_draw_of_its_posterior(pair: DBM) -> None:
     torch.manual_seed(2)
     v = product(VISIBLE)[5]

@@ -11,9 +11,8 @@ from ppgen.distributions.binary_states import binary_states
 from ppgen.errors import UsageError
 from ppgen.models import DBM
 from ppgen.models.energy import dbm
-from tests.machines import FALSE_ALARM, p_value
 
-D, C, DRAWS = 3, 3, 20_000
+D, C = 3, 3
 
 
 def all_of(units: int) -> Tensor:
@@ -81,21 +80,6 @@ def test_the_mean_field_bounds_both(pair: DBM, monkeypatch: pytest.MonkeyPatch) 
     for v in (labelled(pair), all_of(D)):
         gap = (bounded.free_energy(v) - pair.free_energy(v)).detach()
         assert bool(((gap >= 0) & (gap < 0.5)).all())
-
-
-@pytest.mark.parametrize("b", [0.0, 0.4, 1.0])
-def test_a_sweep_leaves_the_distribution_invariant(pair: DBM, b: float) -> None:
-    torch.manual_seed(1)
-    every = states(pair)
-    p = pair.log_tempered(every, b).detach().softmax(0)
-    after = pair.tempered_sweep(every[torch.multinomial(p, DRAWS, replacement=True)], b)
-    powers = 3.0 ** torch.arange(every.shape[1], dtype=torch.float64)
-    codes, place = (every @ powers).sort()
-    number = place[torch.searchsorted(codes, after @ powers)]
-    assert p_value(number, p) > FALSE_ALARM
-    if b == 0:
-        torch.testing.assert_close(pair.base_log_z().detach(), pair.log_tempered(every, 0.0).detach().logsumexp(0))
-        assert pair.base_sample(4).shape == (4, every.shape[1])
 
 
 def test_a_chain_starts_at_a_datum_with_its_label_or_without(pair: DBM) -> None:

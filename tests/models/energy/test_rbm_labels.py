@@ -56,24 +56,6 @@ def test_log_weights_are_of_the_datum_with_its_label() -> None:
     assert torch.allclose(log_w, expected.expand(3, -1), atol=1e-10)
 
 
-@pytest.mark.parametrize("b", [0.0, 0.4, 1.0])
-def test_a_sweep_leaves_the_tempered_distribution_as_it_is(b: float) -> None:
-    """A chi-square test of 200,000 states drawn from p_b and swept, with one false alarm in 10,000."""
-    pair, num = a_machine(), 200_000
-    torch.nn.init.normal_(pair.base_bias, 0.0, 0.5)
-    states = torch.cat([all_of(D).repeat_interleave(C, 0), torch.eye(C, dtype=torch.float64).repeat(2**D, 1)], -1)
-    with torch.no_grad():
-        law = pair.log_tempered(states, b).softmax(0)
-        assert torch.allclose(pair.log_tempered(states, 0.0).logsumexp(0), pair.base_log_z(), atol=1e-12)
-        drawn = states[torch.multinomial(law, num, replacement=True)]
-        moved = pair.sweep(drawn) if b == 1 else pair.tempered_sweep(drawn, b)
-    places = torch.cat([2.0 ** torch.arange(D), torch.arange(C) * 2.0**D]).double()
-    order = (states @ places).long()
-    found = (moved @ places).long().bincount(minlength=2**D * C)[order]
-    chi_square = ((found - num * law).square() / (num * law)).sum()
-    assert float(chi_square) < 92.0  # of 47 degrees of freedom
-
-
 def test_long_chains_give_the_gradient_of_the_joint_likelihood() -> None:
     pair, x = a_machine(), all_of(D)
     y = torch.arange(len(x)) % C
