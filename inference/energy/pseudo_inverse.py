@@ -4,9 +4,9 @@
 
     M' = M + R^+ R,        R = S - S M        (of further patterns S, what M does not hold)
 
-Of a stored pattern M s = s, and its field (1 - M_ii) s_i has the sign of s_i while M_ii < 1: each is a fixed point, up
-to P < D of them. So is whatever lies in their span: linearly dependent patterns are refused. The diagonal of M is P / D
-on average, and what corrupted patterns are drawn back by, 1 - P / D, shrinks as patterns are added.
+Of a stored pattern M s = s, and its field (1 - M_ii) s_i has the sign of s_i, or is 0, where the unit stays: up to D
+patterns are fixed points. So is whatever lies in their span: linearly dependent patterns are refused. The diagonal of M
+is P / D on average, and what corrupted patterns are drawn back by, 1 - P / D, shrinks as patterns are added.
 
 Personnaz, Guyon, Dreyfus: Collective computational properties of neural networks: new learning mechanisms, Physical
 Review A 34, 1986; Kanter, Sompolinsky: Associative recall of memory without errors, 1987.

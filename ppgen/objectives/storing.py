@@ -20,6 +20,8 @@ from ppgen.pairs.tracing import Batch, Program
 
 __all__ = ["Storing"]
 
+_ROUNDING = 1e-12
+
 
 class Storing(EnergyObjective):
     """A rule by which patterns are stored; subclasses declare ``num_patterns``.
@@ -104,4 +106,5 @@ class Storing(EnergyObjective):
 
 
 def _off_diagonal(memory: Tensor) -> Tensor:
-    return memory - memory.diagonal().diag()
+    """W of M; what is rounding of float64 is zero, so that a unit that no other tells of stays as it is."""
+    return torch.where(memory.abs() < _ROUNDING, 0.0, memory - memory.diagonal().diag())

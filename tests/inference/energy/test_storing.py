@@ -72,11 +72,19 @@ def test_so_many_patterns_are_stored_as_were_asked_for(rule: Storing) -> None:
     torch.testing.assert_close(stored(x, rule).weight.detach(), rule.couplings(x[:5]))
 
 
-@pytest.mark.parametrize("num", [1, 10, 29])
+@pytest.mark.parametrize("num", [1, 10, 29, 30])
 def test_the_pseudo_inverse_recalls_independent_patterns_exactly(num: int) -> None:
     x = patterns(num, 30)
     assert torch.linalg.matrix_rank(2 * x - 1) == num
     pair = stored(x, "pseudo_inverse", batch_size=4)
+    assert torch.equal(pair.recall(x, 5).end, x)
+
+
+def test_a_unit_that_no_other_tells_of_stays() -> None:
+    """Its row of the projection is its own alone."""
+    x = torch.tensor([[1.0, 1, 0, 0], [1, 0, 0, 0]], dtype=torch.float64)
+    pair = stored(x, "pseudo_inverse")
+    assert not bool(pair.weight[1].any())
     assert torch.equal(pair.recall(x, 5).end, x)
 
 
