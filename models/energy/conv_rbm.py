@@ -9,8 +9,8 @@
     F(v) = -phi(v) b - log m(v) - sum over blocks log(1 + sum in the block exp(I))        (nats)
 
 b is one number a pixel, which says where in the picture something is, as filters cannot; or, as Lee et al. have it,
-one for all of them. A pooling unit is on where one of its block is: p(pool on | v) = 1 - 1 / (1 + sum exp(I)). phi and m are the visible
-layer's (:mod:`ppgen.layers.visibles`), binary or Gaussian. The guide is the exact p(h | v).
+one for all of them. A pooling unit is on where one of its block is: p(pool on | v) = 1 - 1 / (1 + sum exp(I)). phi and
+m are the visible layer's (:mod:`ppgen.layers.visibles`), binary or Gaussian. The guide is the exact p(h | v).
 
 Tempered, t: b goes to (1 - t) b_0 + t b and I to t I; at t = 0 the units are independent and every pixel has the rate
 of the training data.
@@ -256,8 +256,8 @@ def _shapes(spec: DataSpec, kernel: int, pool: int, padding: int) -> tuple[tuple
     extents = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     if min(extents) < pool or extents[0] % pool or extents[1] % pool:
         raise UsageError(
-            f"kernel={kernel} and padding={padding} leave {extents[0]} x {extents[1]} hidden units a filter of pictures "
-            f"{height} x {width}, and blocks of pool={pool} must fill them: choose them such that both numbers are "
+            f"kernel={kernel} and padding={padding} leave {extents[0]} x {extents[1]} hidden units a filter of "
+            f"pictures {height} x {width}, and blocks of pool={pool} must fill them: choose them such that both numbers are "
             f"multiples of {pool}."
         )
     return (spec.num_features // (height * width), height, width), extents
