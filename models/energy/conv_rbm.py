@@ -58,7 +58,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://doi.org/10.1145/1553374.1553453",
     tags=("energy-based", "discrete"),
     tiny=_tiny,
-    recommended=Recommended("pcd", training={"steps": 5_000, "batch_size": 100}),
+    recommended=Recommended("pcd", training={"steps": 6_000, "batch_size": 100, "lr": 0.01}),
 )
 class ConvRBM(EnergyPair):
     """Convolutional RBM. One batch is ``(x,)``, x of shape (B, C * H * W), binary or real.
@@ -78,7 +78,8 @@ class ConvRBM(EnergyPair):
         kernel: k, height and width of a filter.
         pool: P, height and width of a block: divides height and width of the hidden units' picture. 1: no pooling.
         padding: zeros about a picture, on each side, below k: there are H + 2 padding - k + 1 rows of hidden units, and
-            as many columns. 0: filters lie within the picture, and its edge is under few of them.
+            columns likewise. None: (k - 1) // 2, a row of units for each of pixels where k is odd. 0: filters lie
+            within the picture, whose edge is then under few of them.
         shared_bias: one visible bias for all pixels of a channel, for pictures of which no place is special.
 
     Raises:
@@ -96,13 +97,14 @@ class ConvRBM(EnergyPair):
     def __init__(
         self,
         spec: DataSpec,
-        filters: Count = 24,
+        filters: Count = 40,
         *,
-        kernel: Count = 3,
+        kernel: Count = 5,
         pool: Count = 2,
-        padding: Annotated[int, Ge(0)] = 0,
+        padding: Annotated[int, Ge(0)] | None = None,
         shared_bias: bool = False,
     ) -> None:
+        padding = (kernel - 1) // 2 if padding is None else padding
         shape, extents = _shapes(spec, kernel, pool, padding)
         super().__init__(data_size=spec.num_data)
         self.image_shape, self.pool, self.padding, self.observation = shape, pool, padding, spec.observation
@@ -120,22 +122,42 @@ class ConvRBM(EnergyPair):
             self.layer.check(batch[0])
 
     def model(self, x: Tensor) -> None:
-        logits, own = self._terms(x)  # (B, N, P^2 + 1), (B,)
+        logits, own = self.block_logits(x), self._own(x)  # (B, N, P^2 + 1), (B,)
         with self.data_plate(x):
             h = pyro.sample("h", dist.OneHotCategorical(logits=torch.zeros_like(logits[0])).to_event(1))
             pyro.factor("energy", own + (h * logits).sum((-2, -1)) + self._log_hidden_states())  # (K, B)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
-            pyro.sample("h", dist.OneHotCategorical(logits=self._terms(x)[0]).to_event(1))  # (K, B, N, P^2 + 1)
+            pyro.sample("h", dist.OneHotCategorical(logits=self.block_logits(x)).to_event(1))  # (K, B, N, P^2 + 1)
 
     def free_energy(self, v: Tensor) -> Tensor:
-        logits, own = self._terms(v)
-        return -own - logits.logsumexp(-1).sum(-1)
+        return -self._own(v) - self.block_logits(v).logsumexp(-1).sum(-1)
+
+    def block_logits(self, v: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The logits of p(h | v), in each block 0 for no unit and I of each, (..., C * H * W) -> (..., N, P^2 + 1).
+
+        Args:
+            v: data.
+            weight: filters to see them by, where they are not the machine's.
+        """
+        pictures = self.layer.statistics(v).reshape(-1, *self.image_shape)
+        weight = self.weight if weight is None else weight
+        maps = conv2d(pictures, weight, self.hidden_bias, padding=self.padding)
+        maps = pixel_unshuffle(maps, self.pool)  # (M, filters P^2, H', W')
+        filters, *extents = self.pooled_shape
+        blocks = maps.reshape(-1, filters, self.pool**2, *extents).movedim(2, -1)  # (M, filters, H', W', P^2)
+        return pad(blocks.reshape(*v.shape[:-1], -1, self.pool**2), (1, 0))
+
+    def eta(self, h: Tensor) -> Tensor:
+        """The natural parameters of p(v | h), (..., N, P^2 + 1) -> (..., C * H * W)."""
+        maps = self._maps(h)
+        pictures = conv_transpose2d(maps.reshape(-1, *maps.shape[-3:]), self.weight, padding=self.padding)
+        return self._biases() + pictures.reshape(*h.shape[:-2], -1)
 
     def hidden_means(self, v: Tensor) -> Tensor:
         """p(h = 1 | v) of every hidden unit, (..., C * H * W) -> (..., filters, P H', P W')."""
-        return self._maps(self._terms(v)[0].softmax(-1))
+        return self._maps(self.block_logits(v).softmax(-1))
 
     def pooled(self, v: Tensor) -> Tensor:
         """p(pooling unit on | v), (..., C * H * W) -> (..., N), pictures of ``pooled_shape``: for a layer above."""
@@ -151,18 +173,18 @@ class ConvRBM(EnergyPair):
 
     @torch.no_grad()
     def sweep(self, v: Tensor) -> Tensor:
-        return self._visible_given(draw_one_hot(self._terms(v)[0]), 1.0)
+        return self._visible_given(draw_one_hot(self.block_logits(v)), 1.0)
 
     def log_tempered(self, v: Tensor, b: Tensor | float) -> Tensor:
         b = torch.as_tensor(b, dtype=v.dtype, device=v.device)
-        logits, own = self._terms(v)
+        logits, own = self.block_logits(v), self._own(v)
         base = self.layer.statistics(v) @ self.base_bias + self.layer.log_measure(v)  # (...,)
         return (1 - b) * base + b * own + (b[..., None, None] * logits).logsumexp(-1).sum(-1)
 
     @torch.no_grad()
     def tempered_sweep(self, v: Tensor, b: Tensor | float) -> Tensor:
         b = torch.as_tensor(b, dtype=v.dtype, device=v.device)
-        return self._visible_given(draw_one_hot(b[..., None, None] * self._terms(v)[0]), b[..., None])
+        return self._visible_given(draw_one_hot(b[..., None, None] * self.block_logits(v)), b[..., None])
 
     @torch.no_grad()
     def base_sample(self, num: int) -> Tensor:
@@ -195,24 +217,17 @@ class ConvRBM(EnergyPair):
         return torch.zeros(channels) if mean is None else self.layer.bias_at(mean.reshape(channels, -1).mean(1))
 
     def _pooling_logits(self, v: Tensor) -> Tensor:
-        return self._terms(v)[0][..., 1:].logsumexp(-1)  # (..., N)
+        return self.block_logits(v)[..., 1:].logsumexp(-1)  # (..., N)
 
     def _hidden_part(self, on: Tensor) -> Tensor:
         """log of the sum of p~(v, h) over all v and the hidden states of these numbers, (S, N)."""
         h = one_hot(on, self.pool**2 + 1).to(self.weight.dtype)
         own = (self._maps(h).sum((-2, -1)) * self.hidden_bias).sum(-1)  # (S,)
-        return (own + self.layer.log_normaliser(self._eta(h), h.new_ones(()))).logsumexp(0)
+        return (own + self.layer.log_normaliser(self.eta(h), h.new_ones(()))).logsumexp(0)
 
-    def _terms(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits of each block, 0 for no unit, (..., N, P^2 + 1); what of log p~(v, h) has no h, (...,)."""
-        phi = self.layer.statistics(v)
-        pictures = phi.reshape(-1, *self.image_shape)
-        maps = conv2d(pictures, self.weight, self.hidden_bias, padding=self.padding)
-        maps = pixel_unshuffle(maps, self.pool)  # (M, filters P^2, H', W')
-        filters, *extents = self.pooled_shape
-        blocks = maps.reshape(-1, filters, self.pool**2, *extents).movedim(2, -1)  # (M, filters, H', W', P^2)
-        logits = pad(blocks.reshape(*v.shape[:-1], -1, self.pool**2), (1, 0))
-        return logits, phi @ self._biases() + self.layer.log_measure(v)
+    def _own(self, v: Tensor) -> Tensor:
+        """What of log p~(v, h) has no h, (...,)."""
+        return self.layer.statistics(v) @ self._biases() + self.layer.log_measure(v)
 
     def _maps(self, h: Tensor) -> Tensor:
         """Blocks, (..., N, P^2 + 1), as pictures of hidden units, (..., filters, P H', P W')."""
@@ -220,16 +235,8 @@ class ConvRBM(EnergyPair):
         maps = pixel_shuffle(blocks.flatten(1, 2), self.pool)
         return maps.reshape(*h.shape[:-2], *maps.shape[1:])
 
-    def _eta(self, h: Tensor) -> Tensor:
-        """Natural parameters of p(v | h), (..., N, P^2 + 1) -> (..., D)."""
-        maps = self._maps(h)
-        pictures = conv_transpose2d(
-            maps.reshape(-1, *maps.shape[-3:]), self.weight, padding=self.padding
-        )  # (M, C, H, W)
-        return self._biases() + pictures.reshape(*h.shape[:-2], -1)
-
     def _visible_given(self, h: Tensor, b: Tensor | float) -> Tensor:
-        eta = (1 - b) * self.base_bias + b * self._eta(h)
+        eta = (1 - b) * self.base_bias + b * self.eta(h)
         return self.layer.sample(eta, eta.new_ones(()))
 
     def _biases(self) -> Tensor:
@@ -257,7 +264,7 @@ def _shapes(spec: DataSpec, kernel: int, pool: int, padding: int) -> tuple[tuple
     if min(extents) < pool or extents[0] % pool or extents[1] % pool:
         raise UsageError(
             f"kernel={kernel} and padding={padding} leave {extents[0]} x {extents[1]} hidden units a filter of "
-            f"pictures {height} x {width}, and blocks of pool={pool} must fill them: choose them such that both numbers are "
+            f"pictures {height} x {width}, and blocks of pool={pool} must fill them: choose them such that both are "
             f"multiples of {pool}."
         )
     return (spec.num_features // (height * width), height, width), extents

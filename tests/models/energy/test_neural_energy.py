@@ -20,7 +20,7 @@ DRAWS = 4000
 def density(size: int, **options: object) -> NeuralEnergy:
     torch.manual_seed(2)
     spec = DataSpec("numbers", size, "real", mean=torch.full((size,), 0.3))
-    return NeuralEnergy(spec, (6,), base_scale=1.5, step_size=0.7, num_leapfrogs=2, **options).double()  # type: ignore[arg-type]
+    return NeuralEnergy(spec, (6,), base_scale=1.5, unit=0.8, step_size=0.7, num_leapfrogs=2, **options).double()  # type: ignore[arg-type]
 
 
 def quantiles(pair: NeuralEnergy, num: int, b: float) -> Tensor:
@@ -34,7 +34,7 @@ def quantiles(pair: NeuralEnergy, num: int, b: float) -> Tensor:
 def test_the_free_energy_is_the_networks_energy_and_the_gaussian() -> None:
     pair, v = density(2), torch.randn(5, 2, dtype=torch.float64)
     gaussian = ((v - 0.3) ** 2).sum(1) / (2 * 1.5**2)
-    torch.testing.assert_close(pair.free_energy(v), pair.network(v)[:, 0] + gaussian)
+    torch.testing.assert_close(pair.free_energy(v), pair.network((v - 0.3) / 0.8)[:, 0] + gaussian)
 
 
 def test_log_z_is_the_integral() -> None:
