@@ -94,6 +94,21 @@ def test_every_objective_of_real_data_trains_it(objective: str) -> None:
     assert len(run.metrics)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["parallel_tempering", "denoising_score_matching"])
+def test_its_step_is_compiled(objective: str) -> None:
+    """Slopes within a step and all: what cannot be compiled says so by a warning, and warnings are errors here."""
+    run = ppgen.fit(density(2).float(), torch.randn(20, 2), objective, steps=2)
+    assert len(run.metrics)
+
+
+def test_the_network_sees_lengths_in_its_unit() -> None:
+    """Of half the unit, everything that the network sees is at half the distance from the mean."""
+    pair, other, step = density(2), density(2), torch.randn(5, 2, dtype=torch.float64)
+    other.unit = pair.unit / 2
+    torch.testing.assert_close(pair.energy(0.3 + step), other.energy(0.3 + step / 2))
+
+
 def test_a_share_of_the_chains_starts_anew() -> None:
     pair = density(2).float()
     pair.base_mean.fill_(1000.0)
