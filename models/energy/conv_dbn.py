@@ -162,7 +162,8 @@ class ConvDBN(Stack, Directed, EnergyPair):
         return -self._log_joint(v, h.reshape(len(h), *(1,) * (v.dim() - 1), *h.shape[1:])).logsumexp(0)
 
     def filters(self) -> Tensor | None:
-        return self.weight_1.detach().movedim(0, -1)
+        weight: Tensor = self.weight_1
+        return weight.detach().movedim(0, -1)
 
     def upper_filters(self) -> Sequence[Tensor]:
         """Each unit on top as a picture: its weights, unpooled evenly, times the filters below."""

@@ -36,7 +36,8 @@ def all_of(units: int) -> Tensor:
 def log_joint(pair: Any, v: Tensor, on: tuple[int, int], above: Tensor) -> Tensor:
     """log p~(v, h, top units) of binary v (M, 9) as it is written on paper: ``on`` is of each filter the unit that is
     on, from 1 in the order of rows, and 0 for none."""
-    eta, p, total = pair.visible_bias.reshape(3, 3).clone(), torch.zeros(2, dtype=torch.float64), torch.zeros(())
+    eta, p = pair.visible_bias.reshape(3, 3).clone(), torch.zeros(2, dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64)
     for f, unit in enumerate(on):
         if unit:
             i, j = divmod(unit - 1, POOL)
@@ -45,7 +46,8 @@ def log_joint(pair: Any, v: Tensor, on: tuple[int, int], above: Tensor) -> Tenso
             total = total + pair.place_logits[f].log_softmax(0)[unit - 1]
     logits = eta.flatten()
     total = total + (v * logits - torch.nn.functional.softplus(logits)).sum(1)
-    return total + p @ pair.hidden_bias_1 + above @ pair.hidden_bias_2 + p @ pair.weight_2 @ above
+    on_top: Tensor = p @ pair.hidden_bias_1 + above @ pair.hidden_bias_2 + p @ pair.weight_2 @ above
+    return total + on_top
 
 
 def summed(pair: Any, v: Tensor) -> Tensor:
