@@ -37,17 +37,17 @@ def log_joint(pair: Any, v: Tensor, on: tuple[int, int], above: Tensor) -> Tenso
     """log p~(v, h, top units) of binary v (M, 9) as it is written on paper: ``on`` is of each filter the unit that is
     on, from 1 in the order of rows, and 0 for none."""
     eta, p = pair.visible_bias.reshape(3, 3).clone(), torch.zeros(2, dtype=torch.float64)
-    total = torch.zeros((), dtype=torch.float64)
+    total = v.new_zeros(len(v))
     for f, unit in enumerate(on):
         if unit:
             i, j = divmod(unit - 1, POOL)
             eta[i : i + 2, j : j + 2] += pair.weight_1[f, 0]
             p[f] = 1
-            total = total + pair.place_logits[f].log_softmax(0)[unit - 1]
+            total += pair.place_logits[f].log_softmax(0)[unit - 1]
     logits = eta.flatten()
-    total = total + (v * logits - torch.nn.functional.softplus(logits)).sum(1)
-    on_top: Tensor = p @ pair.hidden_bias_1 + above @ pair.hidden_bias_2 + p @ pair.weight_2 @ above
-    return total + on_top
+    total += (v * logits - torch.nn.functional.softplus(logits)).sum(1)
+    total += p @ pair.hidden_bias_1 + above @ pair.hidden_bias_2 + p @ pair.weight_2 @ above
+    return total
 
 
 def summed(pair: Any, v: Tensor) -> Tensor:
