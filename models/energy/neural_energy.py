@@ -77,7 +77,8 @@ class NeuralEnergy(EnergyPair):
         spec: what one datum is; its mean, where known, is m.
         hidden: sizes of the hidden layers.
         base_scale: s, in the data's unit: wider than the data, for chains start there and nothing lies beyond.
-        unit: u, in the data's unit, of the order of the narrowest feature of the density.
+        unit: u, in the data's unit; of the order of the narrowest feature of the density where that is narrow. An
+            untrained E is the steeper the smaller u, so that base_scale is to hold it.
         step_size: of a leapfrog, in the data's unit, within a fifth; of that order too.
         num_leapfrogs: of a sweep; 1: Langevin.
         metropolis: accept or refuse each move, which leaves p invariant; False: take each, as unadjusted Langevin
@@ -106,7 +107,7 @@ class NeuralEnergy(EnergyPair):
         hidden: Sizes = (128, 128),
         *,
         base_scale: Positive = 2.0,
-        unit: Positive = 0.1,
+        unit: Positive = 1.0,
         step_size: Positive = 0.1,
         num_leapfrogs: Count = 5,
         metropolis: bool = True,
