@@ -12,6 +12,7 @@ from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.energy.boltzmann import Boltzmann
+from ppgen.models.energy.conv_dbn import ConvDBN
 from ppgen.models.energy.conv_rbm import ConvRBM
 from ppgen.models.energy.dbm import DBM
 from ppgen.models.energy.dbn import DBN
@@ -37,6 +38,7 @@ __all__ = [
     "SSVAE",
     "VAE",
     "Boltzmann",
+    "ConvDBN",
     "ConvRBM",
     "DeepAutoencoder",
     "DiscreteVAE",

@@ -49,7 +49,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://doi.org/10.1073/pnas.79.8.2554",
     tags=("energy-based", "discrete", "memory"),
     tiny=_tiny,
-    recommended=Recommended("pseudo_inverse", {"num_patterns": 10}, {"epochs": 1}),
+    recommended=Recommended("pseudo_inverse", {"num_patterns": 5}, {"epochs": 1}),
 )
 class Hopfield(CoupledUnits, AssociativeMemory):
     """Hopfield net. One batch is ``(x,)``, x of shape (B, D), binary.

@@ -1,9 +1,10 @@
 """A density by a network's energy, on a Gaussian that keeps it normalisable.
 
-    log p(v) = -E(v) - |v - m|^2 / (2 s^2) - log Z,        E: a network of one number,  v real
+    log p(v) = -E(v) - |v - m|^2 / (2 s^2) - log Z,        E(v) = network((v - m) / u), one number;  v real
 
     F(v) = E(v) + |v - m|^2 / (2 s^2)        (nats)
 
+u is the length that the network sees as 1: what is much narrower it learns slowly, for networks begin smooth.
 m is the mean of the training data and s given: E is what the density has beyond N(m, s^2), and a Z exists
 whenever E falls no faster than linearly, as that of every network here does. There are no latents.
 
@@ -59,9 +60,9 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tags=("energy-based", "continuous"),
     tiny=_tiny,
     recommended=Recommended(
-        "pcd",
-        {"num_chains": 500, "num_steps": 2, "restart": 0.05},
-        {"steps": 3_000, "batch_size": 500, "lr": 1e-3},
+        "parallel_tempering",
+        {"num_chains": 100, "num_temperatures": 6},
+        {"steps": 4_000, "batch_size": 250, "lr": 0.01},
     ),
 )
 class NeuralEnergy(EnergyPair):
@@ -76,7 +77,9 @@ class NeuralEnergy(EnergyPair):
         spec: what one datum is; its mean, where known, is m.
         hidden: sizes of the hidden layers.
         base_scale: s, in the data's unit: wider than the data, for chains start there and nothing lies beyond.
-        step_size: of a leapfrog, in the data's unit, within a fifth.
+        unit: u, in the data's unit; of the order of the narrowest feature of the density where that is narrow. An
+            untrained E is the steeper the smaller u, so that base_scale is to hold it.
+        step_size: of a leapfrog, in the data's unit, within a fifth; of that order too.
         num_leapfrogs: of a sweep; 1: Langevin.
         metropolis: accept or refuse each move, which leaves p invariant; False: take each, as unadjusted Langevin
             dynamics do, whose limit is p up to an error of the order of the squared step size.
@@ -104,6 +107,7 @@ class NeuralEnergy(EnergyPair):
         hidden: Sizes = (128, 128),
         *,
         base_scale: Positive = 2.0,
+        unit: Positive = 1.0,
         step_size: Positive = 0.1,
         num_leapfrogs: Count = 5,
         metropolis: bool = True,
@@ -118,7 +122,7 @@ class NeuralEnergy(EnergyPair):
             )
         super().__init__(data_size=spec.num_data)
         self.observation = spec.observation
-        self.base_scale, self.step_size = base_scale, step_size
+        self.base_scale, self.unit, self.step_size = base_scale, unit, step_size
         self.num_leapfrogs, self.metropolis = num_leapfrogs, metropolis
         self.reversible = metropolis
         self.network = Networks(spec, network, hidden, channels, activation).encoder(1)
@@ -133,7 +137,7 @@ class NeuralEnergy(EnergyPair):
 
     def energy(self, v: Tensor) -> Tensor:
         """E(v), (..., D) -> (...,), in nats."""
-        found: Tensor = self.network(v).squeeze(-1)
+        found: Tensor = self.network((v - self.base_mean) / self.unit).squeeze(-1)
         return found
 
     def free_energy(self, v: Tensor) -> Tensor:

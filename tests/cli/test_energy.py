@@ -75,7 +75,7 @@ def test_the_report_shows_where_training_left_the_chains(capsys: pytest.CaptureF
 def test_options_of_log_z_are_refused_for_a_normalised_model(capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, *QUICK, "--out", "r")
     for options in (["--exact-log-z"], ["--chains", "5"], ["--temperatures", "9"]):
-        assert "got VAE, whose log Z is 0" in run(capsys, "evaluate", "r", *options).sentence
+        assert "a pair that is normalised, whose log Z is 0" in run(capsys, "evaluate", "r", *options).sentence
 
 
 @pytest.mark.parametrize("option", ["--temperatures", "--chains"])

@@ -18,6 +18,7 @@ from ppgen.data import DataSpec
 from ppgen.draws.paths import has_paths
 from ppgen.draws.samples import has_walk
 from ppgen.errors import UsageError
+from ppgen.evaluation.coherence import topics_of
 from ppgen.models import DBM, RBM, VAE
 from ppgen.pages.elements import Section
 from ppgen.pages.numbers import number
@@ -60,7 +61,7 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
     has = {"Latent traversal": run.pair.normalised and not run.pair.implicit and has_walk(run.pair, run.data.test)}
     expected = [title for title in expected if has.get(title, True)]
     assert [title for title in found if title not in BY_KIND] == expected
-    assert ("Topics" in found) == hasattr(run.pair, "topics")
+    assert ("Topics" in found) == (topics_of(run.pair) is not None)
     assert ("Interpolation" in found) == has_paths(run.pair, run.data.test)
     assert ("Recall" in found) == isinstance(run.pair, AssociativeMemory)
     assert "no such picture" not in text

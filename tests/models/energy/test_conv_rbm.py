@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +17,11 @@ DRAWS = 20_000
 KERNEL, POOL, HEIGHT, WIDTH = 2, 2, 3, 3
 
 
-def machine(observation: str = "binary", filters: int = 2, width: int = WIDTH) -> ConvRBM:
+def machine(observation: str = "binary", filters: int = 2, width: int = WIDTH, **options: Any) -> ConvRBM:
     torch.manual_seed(4)
     size = HEIGHT * width
     spec = DataSpec("bits", size, observation, image_shape=(HEIGHT, width), mean=torch.rand(size))  # type: ignore[arg-type]
-    pair = ConvRBM(spec, filters, kernel=KERNEL, pool=POOL).double()
+    pair = ConvRBM(spec, filters, kernel=KERNEL, pool=POOL, **options).double()
     with torch.no_grad():
         for parameter in pair.parameters():
             parameter.normal_(0.0, 0.6)
@@ -33,7 +34,8 @@ def product(units: int) -> Tensor:
 
 def hidden_pictures(pair: ConvRBM, width: int = WIDTH) -> list[Tensor]:
     """Every picture of hidden units, (filters, rows, columns), with at most one on in each block."""
-    rows, columns = HEIGHT - KERNEL + 1, width - KERNEL + 1
+    beyond = 2 * pair.padding - KERNEL + 1
+    rows, columns = HEIGHT + beyond, width + beyond
     filters = len(pair.weight)
     blocks = list(itertools.product(range(filters), range(rows // POOL), range(columns // POOL)))
     found = []
@@ -49,7 +51,8 @@ def hidden_pictures(pair: ConvRBM, width: int = WIDTH) -> list[Tensor]:
 def log_joint(pair: ConvRBM, v: Tensor, h: Tensor) -> float:
     """log p~(v, h) of a binary picture, (rows, columns), unit by unit."""
     weight, hidden_bias = pair.weight.detach(), pair.hidden_bias.detach()
-    total = float(pair.visible_bias.detach()[0] * v.sum())
+    total = float((pair.visible_bias.detach() * v.flatten()).sum())  # one for each pixel, or one for all
+    v = torch.nn.functional.pad(v, (pair.padding,) * 4)
     for f, i, j in h.nonzero().tolist():
         patch = v[i : i + KERNEL, j : j + KERNEL]
         total += float(hidden_bias[f] + (weight[f, 0] * patch).sum())
@@ -67,6 +70,27 @@ def test_the_free_energy_sums_the_hidden_units_out(width: int) -> None:
     v = torch.rand(4, HEIGHT * width, dtype=torch.float64).round()
     expected = torch.stack([-of_every_hidden(pair, one, width).logsumexp(0) for one in v])
     torch.testing.assert_close(pair.free_energy(v).detach(), expected)
+
+
+def test_the_free_energy_of_padded_pictures_with_one_bias_sums_the_hidden_units_out() -> None:
+    """A picture of 3 x 3 with zeros about it has 4 x 4 hidden units, all of whose states are summed."""
+    pair = machine(filters=1, padding=1, shared_bias=True)
+    assert pair.visible_bias.shape == (1,)
+    assert pair.pooled_shape == (1, 2, 2)
+    v = torch.rand(3, 9, dtype=torch.float64).round()
+    expected = torch.stack([-of_every_hidden(pair, one).logsumexp(0) for one in v])
+    torch.testing.assert_close(pair.free_energy(v).detach(), expected)
+    torch.testing.assert_close(pair.exact_log_z(), (-pair.free_energy(product(9))).logsumexp(0).detach())
+    hidden = pair._hidden_part(torch.cartesian_prod(*[torch.arange(5)] * 4))
+    torch.testing.assert_close(hidden.detach(), pair.exact_log_z())
+
+
+def test_the_biases_begin_at_the_rates_of_the_data() -> None:
+    """A bias for each pixel at its own rate, one for all at their mean."""
+    spec = DataSpec("bits", 9, "binary", image_shape=(3, 3), mean=torch.linspace(0.1, 0.9, 9))
+    torch.testing.assert_close(ConvRBM(spec, kernel=2).visible_bias.sigmoid(), spec.mean)
+    shared = ConvRBM(spec, kernel=2, shared_bias=True)
+    torch.testing.assert_close(shared.visible_bias.sigmoid(), torch.tensor([0.5]))
 
 
 @pytest.mark.parametrize("width", [3, 5])
@@ -139,6 +163,11 @@ def test_filters_are_small_pictures() -> None:
 def test_other_data_and_blocks_that_do_not_fit_are_refused(spec: DataSpec, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         ConvRBM(spec, kernel=2)
+
+
+def test_filters_beyond_the_picture_are_refused() -> None:
+    with pytest.raises(UsageError, match="no picture: choose one below 2"):
+        ConvRBM(DataSpec("bits", 9, "binary", image_shape=(3, 3)), kernel=2, padding=2)
 
 
 def test_too_many_states_are_refused() -> None:

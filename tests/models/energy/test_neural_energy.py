@@ -20,7 +20,7 @@ DRAWS = 4000
 def density(size: int, **options: object) -> NeuralEnergy:
     torch.manual_seed(2)
     spec = DataSpec("numbers", size, "real", mean=torch.full((size,), 0.3))
-    return NeuralEnergy(spec, (6,), base_scale=1.5, step_size=0.7, num_leapfrogs=2, **options).double()  # type: ignore[arg-type]
+    return NeuralEnergy(spec, (6,), base_scale=1.5, unit=0.8, step_size=0.7, num_leapfrogs=2, **options).double()  # type: ignore[arg-type]
 
 
 def quantiles(pair: NeuralEnergy, num: int, b: float) -> Tensor:
@@ -34,7 +34,7 @@ def quantiles(pair: NeuralEnergy, num: int, b: float) -> Tensor:
 def test_the_free_energy_is_the_networks_energy_and_the_gaussian() -> None:
     pair, v = density(2), torch.randn(5, 2, dtype=torch.float64)
     gaussian = ((v - 0.3) ** 2).sum(1) / (2 * 1.5**2)
-    torch.testing.assert_close(pair.free_energy(v), pair.network(v)[:, 0] + gaussian)
+    torch.testing.assert_close(pair.free_energy(v), pair.network((v - 0.3) / 0.8)[:, 0] + gaussian)
 
 
 def test_log_z_is_the_integral() -> None:
@@ -92,6 +92,21 @@ def test_the_gradient_is_that_of_the_likelihood_by_quadrature() -> None:
 def test_every_objective_of_real_data_trains_it(objective: str) -> None:
     run = ppgen.fit(density(2).float(), torch.randn(20, 2), objective, steps=2, eager=True)
     assert len(run.metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["parallel_tempering", "denoising_score_matching"])
+def test_its_step_is_compiled(objective: str) -> None:
+    """Slopes within a step and all: what cannot be compiled says so by a warning, and warnings are errors here."""
+    run = ppgen.fit(density(2).float(), torch.randn(20, 2), objective, steps=2)
+    assert len(run.metrics)
+
+
+def test_the_network_sees_lengths_in_its_unit() -> None:
+    """Of half the unit, everything that the network sees is at half the distance from the mean."""
+    pair, other, step = density(2), density(2), torch.randn(5, 2, dtype=torch.float64)
+    other.unit = pair.unit / 2
+    torch.testing.assert_close(pair.energy(0.3 + step), other.energy(0.3 + step / 2))
 
 
 def test_a_share_of_the_chains_starts_anew() -> None:
