@@ -36,6 +36,10 @@ class Capacity:
         num_units: D.
         num_patterns: P of each point.
         errors: the share of bits that are wrong after recall, the mean over patterns.
+
+    >>> found = Capacity(100, (10, 20), (0.0, 0.1))
+    >>> found.loads, found.breaks_at
+    ((0.1, 0.2), 0.15...)
     """
 
     num_units: int

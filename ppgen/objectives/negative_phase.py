@@ -13,10 +13,10 @@ fit: it is near zero whenever data and chains have the same energy.
 
 With ``sparsity`` the loss has a term more, of the q_j that hidden units average to, given the B data of a batch,
 
-    sparsity sum_j (target - q_j)^2,        q_j = (1 / B) sum_b E[h_j | v_b],
+    sparsity sum_j (sparsity_target - q_j)^2,        q_j = (1 / B) sum_b E[h_j | v_b],
 
-which draws units to be on for a share ``target`` of the data. Its gradient is the whole one, with respect to all that
-E[h | v] depends on; Lee, Ekanadham and Ng apply that with respect to the hidden biases alone.
+which draws units to be on for a share ``sparsity_target`` of the data. Its gradient is the whole one, with respect to
+all that E[h | v] depends on; Lee, Ekanadham and Ng apply that with respect to the hidden biases alone.
 
 Sparse deep belief net model for visual area V2. Honglak Lee, Chaitanya Ekanadham and Andrew Ng, 2008, eq. 5.
 A practical guide to training restricted Boltzmann machines. Geoffrey Hinton, 2012, section 11.
@@ -47,7 +47,7 @@ class NegativePhase(EnergyObjective):
 
     Args:
         sparsity: what hidden units are penalised by, in nats a datum; 0: not at all.
-        target: the mean of a hidden unit that costs nothing.
+        sparsity_target: the mean of a hidden unit that costs nothing.
 
     Metrics: ``free_energy``, the data's (its excess on validation over training data shows overfitting), and
     ``energy_gap``, the loss per datum without the penalty; with ``sparsity`` ``activation``, the mean of the q_j. Under
@@ -61,7 +61,7 @@ class NegativePhase(EnergyObjective):
 
     num_steps: Scheduled[Count]
     sparsity: NonNegative = 0.0
-    target: NonNegative = 0.05
+    sparsity_target: NonNegative = 0.05
 
     @abstractmethod
     def negative(self, pair: EnergyPair, v: Tensor, state: State) -> tuple[Tensor, State, Mapping[str, Tensor]]:
@@ -85,7 +85,7 @@ class NegativePhase(EnergyObjective):
         if not self.sparsity:
             return Outcome(gap * num_data, num_data, metrics, state)
         means = pair.unit_means(v).flatten(0, -2).mean(0)  # (H,)
-        penalty = self.sparsity * (self.target - means).square().sum()
+        penalty = self.sparsity * (self.sparsity_target - means).square().sum()
         return Outcome((gap + penalty) * num_data, num_data, {**metrics, "activation": means.mean()}, state)
 
     def started(self, program: Program, batch: Batch, num_chains: int) -> Tensor:

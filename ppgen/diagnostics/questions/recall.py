@@ -16,6 +16,7 @@ import torch
 
 from ppgen.chains.recall import AssociativeMemory
 from ppgen.data import Dataset
+from ppgen.diagnostics.advice import advised
 from ppgen.diagnostics.finding import Finding, Real, Status
 from ppgen.diagnostics.question import asks
 from ppgen.evaluation.case import Case
@@ -27,8 +28,8 @@ _PATTERNS, _SHOWN = 200, 10_000
 _FLIPPED, _FEW = 0.1, 0.01
 
 _ADVICE = (
-    "Store fewer patterns (num_patterns), or store them by 'pseudo_inverse', which holds patterns that resemble each "
-    "other."
+    "Store fewer patterns (num_patterns)[, or store them by {pseudo_inverse num_patterns=1}, which holds patterns that "
+    "resemble each other]."
 )
 
 
@@ -72,6 +73,6 @@ def recall(case: Case) -> Finding[Remembered] | None:
         quantity="errors",
         source="recall by going down in energy (Hopfield 1982); the limits of 1 % and a tenth are ours",
         meaning=said,
-        advice="" if status == "good" else _ADVICE,
+        advice="" if status == "good" else advised(case, _ADVICE),
         details=Remembered(num_remembered=len(held), num_data=len(x), per_pattern=wrong.tolist()),
     )

@@ -51,7 +51,9 @@ def loss_and_gradient(pair: Any, objective: Any) -> tuple[Tensor, Tensor, Any]:
 @pytest.mark.parametrize("way", ["cd", "pcd", "parallel_tempering"])
 def test_the_penalty_and_its_gradient_are_those_of_the_formula(way: str, copies: int) -> None:
     pair = a_machine() if copies == 1 else a_machine(units="rectified", copies=copies)
-    plain, sparse = (ppgen.make_objective(way, **options) for options in ({}, {"sparsity": 2.5, "target": 0.3}))
+    plain, sparse = (
+        ppgen.make_objective(way, **options) for options in ({}, {"sparsity": 2.5, "sparsity_target": 0.3})
+    )
     (loss, gradient, before), (sparse_loss, sparse_gradient, metrics) = (
         loss_and_gradient(pair, objective) for objective in (plain, sparse)
     )
@@ -72,7 +74,7 @@ def test_units_are_on_as_often_as_they_are_told() -> None:
     for sparsity in (0.0, 50.0):
         torch.manual_seed(0)
         pair: Any = RBM(DataSpec("bits", 6, "binary"), H)
-        objective = ppgen.inference.CD(sparsity=sparsity, target=0.1)
+        objective = ppgen.inference.CD(sparsity=sparsity, sparsity_target=0.1)
         ppgen.fit(pair, x, objective, steps=300, batch_size=100, lr=0.03, eager=True, progress=False)
         on[sparsity] = float(pair.unit_means(x).mean().detach())
     assert on[50.0] == pytest.approx(0.1, abs=0.02)
@@ -93,7 +95,7 @@ def test_a_filter_is_as_sparse_as_its_mean_over_places() -> None:
     ("make", "sentence"),
     [
         (lambda: ppgen.inference.CD(sparsity=-1.0), "sparsity"),
-        (lambda: ppgen.inference.PCD(target=-0.1), "target"),
+        (lambda: ppgen.inference.PCD(sparsity_target=-0.1), "sparsity_target"),
     ],
 )
 def test_a_penalty_below_zero_is_refused(make: Any, sentence: str) -> None:
