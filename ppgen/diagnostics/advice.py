@@ -11,8 +11,10 @@ Of a pair with continuous latents of its data this says: Take a richer guide, or
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 from ppgen.evaluation.case import Case
 from ppgen.factory import make_objective
@@ -55,9 +57,9 @@ def filled(advice: str, trains: Callable[[str], bool]) -> str:
     return _CLAUSE.sub(clause, advice)
 
 
-def _option(text: str) -> tuple[str, float]:
+def _option(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
-    return name, float(value)
+    return name, json.loads(value)
 
 
 def _in_words(name: str) -> str:

@@ -1,6 +1,7 @@
 """Advice names objectives that train the pair at hand, and no others."""
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def test_an_objective_that_advice_names_does_not_refuse_the_pair(name: str) -> N
     said = advised(case, " ".join(ADVICE))
     assert not set("[]{}") & set(said)
     for objective, options in set(QUOTED.findall(said)):
-        given = {key: float(value) for key, value in re.findall(r"(\w+)=([\d.]+)", options)}
+        given = {key: json.loads(value) for key, value in re.findall(r"(\w+)=(\d+(?:\.\d+)?)", options)}
         assert make_objective(objective, **given).refuses(program, batch) is None, objective
 
 

@@ -28,7 +28,7 @@ _PATTERNS, _SHOWN = 200, 10_000
 _FLIPPED, _FEW = 0.1, 0.01
 
 _ADVICE = (
-    "Store fewer patterns (num_patterns)[, or store them by {pseudo_inverse num_patterns=1}, which holds patterns that "
+    "Store fewer patterns (num_patterns)[, or store them by {pseudo_inverse num_patterns=5}, which holds patterns that "
     "resemble each other]."
 )
 
