@@ -41,10 +41,9 @@ from torch.nn.functional import conv_transpose2d, one_hot, pad
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.layers.visibles import draw_binary, draw_one_hot
-from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
-from ppgen.pairs.stack import Directed, Stack
+from ppgen.pairs.stack import DirectedStack
 from ppgen.registry import MODELS, Recommended, register_model
 
 __all__ = ["ConvDBN"]
@@ -69,7 +68,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("greedy, up_down", training={"steps": 8_000, "batch_size": 100}),
 )
-class ConvDBN(Stack, Directed, EnergyPair):
+class ConvDBN(DirectedStack):
     """Convolutional deep belief net. One batch is ``(x,)``, x of shape (B, C * H * W), binary or real.
 
     Sites:
@@ -136,11 +135,6 @@ class ConvDBN(Stack, Directed, EnergyPair):
         """The convolutional RBM."""
         return self.machines[0]
 
-    @property
-    def top(self) -> Any:
-        """The machine of the pooling units and those above."""
-        return self.machines[1]
-
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
             free = self.place_logits.new_zeros(self.num_blocks, self.levels)
@@ -176,40 +170,8 @@ class ConvDBN(Stack, Directed, EnergyPair):
         pictures = conv_transpose2d(spread, self.weight_1.detach(), padding=padding).movedim(0, -1)  # (C, H, W, units)
         return (pictures.flatten(0, 2) if whole else pictures,)
 
-    @property
-    def has_own_state(self) -> bool:
-        return True
-
     def state_at(self, v: Tensor) -> Tensor:
         return _pooled(self.ascend((v,))["h"])
-
-    def visible(self, s: Tensor) -> Tensor:
-        found: Tensor = self.descend(s)[0][0]
-        return found
-
-    def sweep(self, s: Tensor) -> Tensor:
-        found: Tensor = self.top.sweep(s)
-        return found
-
-    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
-        found: Tensor = self.top.log_tempered(s, b)
-        return found
-
-    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
-        found: Tensor = self.top.tempered_sweep(s, b)
-        return found
-
-    def base_sample(self, num: int) -> Tensor:
-        found: Tensor = self.top.base_sample(num)
-        return found
-
-    def base_log_z(self) -> Tensor:
-        found: Tensor = self.top.base_log_z()
-        return found
-
-    def exact_log_z(self) -> Tensor:
-        found: Tensor = self.top.exact_log_z()
-        return found
 
     @torch.no_grad()
     def ascend(self, batch: Batch) -> dict[str, Tensor]:
@@ -247,10 +209,7 @@ class ConvDBN(Stack, Directed, EnergyPair):
 
     def _log_joint(self, v: Tensor, h: Tensor) -> Tensor:
         """log p~(v, h), (..., C * H * W) and (..., N, P^2 + 1) -> (...,)."""
-        layer, eta = self.below.layer, self.below.eta(h)
-        visible = (
-            (layer.statistics(v) * eta).sum(-1) + layer.log_measure(v) - layer.log_normaliser(eta, eta.new_ones(()))
-        )
+        visible = self.below.layer.log_prob(v, self.below.eta(h))
         found: Tensor = visible + (h * pad(self._places(), (1, 0))).sum((-2, -1)) - self.top.free_energy(_pooled(h))
         return found
 

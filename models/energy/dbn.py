@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import pyro
 import pyro.distributions as dist
@@ -46,10 +46,9 @@ from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
 from ppgen.layers.labels import Labelled, classes_of, relabelled
 from ppgen.layers.visibles import VisibleLayer, draw_binary
-from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
-from ppgen.pairs.stack import Directed, Stack
+from ppgen.pairs.stack import DirectedStack
 from ppgen.registry import MODELS, Recommended, register_model
 
 __all__ = ["DBN"]
@@ -74,7 +73,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("greedy, up_down", training={"epochs": 40, "batch_size": 100}),
 )
-class DBN(Stack, Directed, Labelled):
+class DBN(DirectedStack, Labelled):
     """Deep belief net. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
 
     Sites:
@@ -139,12 +138,6 @@ class DBN(Stack, Directed, Labelled):
             self.layer.check(batch[0])
             self.datum(batch)
 
-    @property
-    def top(self) -> EnergyPair:
-        """The machine of h_{L-1} and h_L, an RBM."""
-        machine: Any = self.machines[-1]
-        return cast(EnergyPair, machine)
-
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         label = self._split(self.datum((x, y)))[1]  # (B, C)
         with self.data_plate(x):
@@ -194,36 +187,10 @@ class DBN(Stack, Directed, Labelled):
     def holds_labels(self) -> bool:
         return self.num_classes is not None
 
-    @property
-    def has_own_state(self) -> bool:
-        return True
-
     def state_at(self, v: Tensor) -> Tensor:
         x, label = self._split(v)
         h = self.ascend((x,))[self._names[-1]]
         return self.top.state_at(h if label is None else torch.cat([h, label], -1))
-
-    def visible(self, s: Tensor) -> Tensor:
-        found: Tensor = self.descend(s)[0][0]
-        return found
-
-    def sweep(self, s: Tensor) -> Tensor:
-        return self.top.sweep(s)
-
-    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
-        return self.top.log_tempered(s, b)
-
-    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
-        return self.top.tempered_sweep(s, b)
-
-    def base_sample(self, num: int) -> Tensor:
-        return self.top.base_sample(num)
-
-    def base_log_z(self) -> Tensor:
-        return self.top.base_log_z()
-
-    def exact_log_z(self) -> Tensor:
-        return self.top.exact_log_z()
 
     @torch.no_grad()
     def ascend(self, batch: Batch) -> dict[str, Tensor]:
@@ -275,9 +242,7 @@ class DBN(Stack, Directed, Labelled):
     def _log_visible(self, v: Tensor, h: Tensor) -> Tensor:
         """log p(v | h_1), (...,)."""
         eta = self.visible_bias + h @ self.weight_1.T  # (..., visible)
-        own = (self.layer.statistics(v) * eta).sum(-1) + self.layer.log_measure(v)
-        found: Tensor = own - self.layer.log_normaliser(eta, self.layer.size(v))
-        return found
+        return self.layer.log_prob(v, eta)
 
     def _split(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
         """x, and the one-hot of its label where the datum holds it."""

@@ -82,6 +82,11 @@ class VisibleLayer(nn.Module, ABC):
         """The bias at which p(v) without hidden units has that mean: here the mean itself. (num_units,)"""
         return mean.clone()
 
+    def log_prob(self, v: Tensor, eta: Tensor) -> Tensor:
+        """log p(v | eta), in nats: (..., D) and (..., visible) -> (...,)."""
+        own = (self.statistics(v) * eta).sum(-1) + self.log_measure(v)
+        return own - self.log_normaliser(eta, self.size(v))
+
     def log_measure(self, v: Tensor) -> Tensor:
         """log m(v), (..., D) -> (...,)."""
         return v.new_zeros(v.shape[:-1])

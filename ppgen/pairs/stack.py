@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import Batch
 
-__all__ = ["Directed", "Stack", "directed_layers", "stack_of"]
+__all__ = ["Directed", "DirectedStack", "Stack", "directed_layers", "stack_of"]
 
 
 class Stack(Pair):
@@ -62,6 +62,45 @@ class Directed(Pair):
     @abstractmethod
     def descend(self, s: Tensor) -> tuple[Batch, dict[str, Tensor]]:
         """A draw of the model below states of chains, (M, S): data, and the latents that they came from."""
+
+
+class DirectedStack(Stack, Directed, EnergyPair):
+    """A stack of directed layers below its last machine, whose chains, path and log Z are the pair's.
+
+    What lies below the machine on top is normalised, so that log Z is that machine's.
+    """
+
+    @property
+    def top(self) -> EnergyPair:
+        """The machine on top."""
+        machine: Any = self.machines[-1]
+        return cast(EnergyPair, machine)
+
+    @property
+    def has_own_state(self) -> bool:
+        return True
+
+    def visible(self, s: Tensor) -> Tensor:
+        found: Tensor = self.descend(s)[0][0]
+        return found
+
+    def sweep(self, s: Tensor) -> Tensor:
+        return self.top.sweep(s)
+
+    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
+        return self.top.log_tempered(s, b)
+
+    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
+        return self.top.tempered_sweep(s, b)
+
+    def base_sample(self, num: int) -> Tensor:
+        return self.top.base_sample(num)
+
+    def base_log_z(self) -> Tensor:
+        return self.top.base_log_z()
+
+    def exact_log_z(self) -> Tensor:
+        return self.top.exact_log_z()
 
 
 def stack_of(model: Callable[..., Any] | nn.Module, needed_by: str) -> Stack:

@@ -18,8 +18,9 @@ from ppgen.runs.snapshots import Recorder
 from ppgen.training.callbacks import Callback, Callbacks, Training
 from ppgen.training.fitness import is_comparable
 from ppgen.training.metrics import MetricsLog, score
+from ppgen.training.progress import Progress
 from ppgen.training.stopping import EarlyStopping
-from ppgen.training.trainer import Progress, Trainer
+from ppgen.training.trainer import Trainer
 
 __all__ = ["Facts", "Record"]
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import torch
-from pydantic import AfterValidator, AliasChoices, Field
 from torch import Tensor, nn
 
 from ppgen.data import Dataset
-from ppgen.errors import DivergedError, UsageError, option, shown
-from ppgen.files.documents import Document, WholeNumber
+from ppgen.errors import DivergedError, UsageError, option
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.precision import check_precision
 from ppgen.machine.ranks import Ranks
@@ -36,40 +34,20 @@ from ppgen.training.learner import Learner, checked_values, fixed_and_moving, lo
 from ppgen.training.looks import Looks
 from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
+from ppgen.training.progress import Progress
 from ppgen.training.replay import WatchedLearner, what_is_not_finite
 from ppgen.training.sharing import Sharing
 from ppgen.training.stages import spans_of, standing_in
 from ppgen.training.stepping import Steps
 from ppgen.training.steps import StepResult
 
-__all__ = ["Progress", "Trainer"]
+__all__ = ["Trainer"]
 
 _READ_AHEAD = 3
 """Turns whose batches are read from disk beforehand."""
 
 _LOOKED_AHEAD = 100_000
 """Turns, at most, after which the learning rate is known to be a number before training begins."""
-
-
-def _check_sums(sums: dict[str, float]) -> dict[str, float]:
-    names = {name.removesuffix("/count") for name in sums}
-    for name in sorted(names):
-        if name not in sums or not sums.get(f"{name}/count", 0) > 0:
-            raise UsageError(f"expected {shown(name)} and a positive '{name}/count', got {sorted(sums)}")
-    return sums
-
-
-class Progress(Document):
-    """How far a training has come: :meth:`Trainer.facts`."""
-
-    turn: WholeNumber
-    cursor: WholeNumber
-    sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
-    choices: dict[str, bool] = Field(default_factory=dict, validation_alias=AliasChoices("choices", "onednn"))
-    """How it computes, see :class:`ppgen.training.choices.Choices`."""
-    stage: WholeNumber = 0
-    """Which it stands in, and ``began``: the turn at which that began."""
-    began: WholeNumber = 0
 
 
 class Trainer:

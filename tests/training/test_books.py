@@ -22,7 +22,8 @@ from ppgen.schedules import linear
 from ppgen.training.books import NotFiniteError, Plan, Play
 from ppgen.training.device_books import DeviceBooks, _account
 from ppgen.training.options import TrainingOptions
-from ppgen.training.trainer import Progress, Trainer
+from ppgen.training.progress import Progress
+from ppgen.training.trainer import Trainer
 
 
 @pytest.fixture

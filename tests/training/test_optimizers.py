@@ -23,7 +23,8 @@ from ppgen.inference import ELBO, NonSaturating
 from ppgen.schedules import linear
 from ppgen.training.optimizers import slots_of
 from ppgen.training.options import TrainingOptions
-from ppgen.training.trainer import Progress, Trainer
+from ppgen.training.progress import Progress
+from ppgen.training.trainer import Trainer
 from tests.marks import thorough
 from tests.training.test_books import Breaks, by_the_device, take_turns, trained
 

@@ -16,7 +16,8 @@ from ppgen.models import Hopfield
 from ppgen.objectives.storing import Storing
 from ppgen.testing.sandbox import program_of
 from ppgen.training.options import TrainingOptions
-from ppgen.training.trainer import Progress, Trainer
+from ppgen.training.progress import Progress
+from ppgen.training.trainer import Trainer
 
 RULES: tuple[Storing, ...] = (Hebb(), PseudoInverse())
 

@@ -13,7 +13,6 @@ from ppgen.inference import PCD
 from ppgen.models import NeuralEnergy
 from ppgen.report.energy import density_in_the_plane
 from tests.machines import FALSE_ALARM
-from tests.marks import thorough
 
 DRAWS = 4000
 
@@ -95,8 +94,8 @@ def test_every_objective_of_real_data_trains_it(objective: str) -> None:
     assert len(run.metrics)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("objective", ["denoising_score_matching", *thorough(["parallel_tempering"])])
+@pytest.mark.thorough
+@pytest.mark.parametrize("objective", ["denoising_score_matching", "parallel_tempering"])
 def test_its_step_is_compiled(objective: str) -> None:
     """Slopes within a step and all: what cannot be compiled says so by a warning, and warnings are errors here."""
     run = ppgen.fit(density(2).float(), torch.randn(20, 2), objective, steps=2)
