@@ -57,7 +57,8 @@ def _of_last(run: Run, metrics: _Lines) -> tuple[str, Sequence[Figure]]:
     energies = list(_values(metrics, "free_energy", "free energy, nats per datum"))
     if run.stage.measures_fit:
         return _ENERGIES, [*progress, *energies]
-    return f"{_ENERGIES} {_NEGATIVE_PHASE}", [*energies, progress[0]]
+    gap = any("energy_gap" in line for line in metrics)
+    return f"{_ENERGIES} {_NEGATIVE_PHASE}" if gap else _ENERGIES, [*energies, progress[0]]
 
 
 def _of_stage(name: str, metrics: _Lines) -> Iterator[Figure]:
