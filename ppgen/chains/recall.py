@@ -29,7 +29,7 @@ from ppgen.data import DataSpec
 from ppgen.data.validate import check_kind
 from ppgen.errors import UsageError
 from ppgen.pairs.energy import EnergyPair
-from ppgen.pairs.parameters import owner
+from ppgen.pairs.parameters import owner_of_kind
 
 __all__ = ["AssociativeMemory", "Recall", "all_at_once", "energy", "memory_of", "recall", "two_step_energy"]
 
@@ -137,11 +137,10 @@ def memory_of(model: Callable[..., Any], needed_by: str) -> AssociativeMemory:
     Raises:
         UsageError: it belongs to none.
     """
-    pair: Any = owner(model)
-    if isinstance(pair, AssociativeMemory):
-        return pair
-    what = type(pair).__name__ if pair is not None else "a function"
-    raise UsageError(
-        f"{needed_by} stores patterns in an associative memory of visible units, got {what}: choose another objective, "
-        "or the model 'hopfield' (your own: derive it from ppgen.chains.recall.AssociativeMemory)."
+    return owner_of_kind(
+        model,
+        AssociativeMemory,  # type: ignore[type-abstract]
+        f"{needed_by} stores patterns in an associative memory of visible units",
+        "choose another objective, or the model 'hopfield' (your own: derive it from "
+        "ppgen.chains.recall.AssociativeMemory)",
     )

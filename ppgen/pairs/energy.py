@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import owner
+from ppgen.pairs.parameters import owner, owner_of_kind
 from ppgen.pairs.path import Path
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
@@ -240,13 +240,11 @@ def energy_pair(model: Callable[..., Any], needed_by: str) -> EnergyPair:
     Raises:
         UsageError: it belongs to none.
     """
-    pair = owner(model)
-    if isinstance(pair, EnergyPair):
-        return pair
-    what = type(pair).__name__ if pair is not None else "a function"
-    raise UsageError(
-        f"{needed_by} needs an energy-based pair, one with free_energy(v) and sweep(v), got {what}: choose another "
-        "objective, or a model such as 'rbm' (your own: subclass ppgen.pairs.EnergyPair)."
+    return owner_of_kind(
+        model,
+        EnergyPair,  # type: ignore[type-abstract]
+        f"{needed_by} needs an energy-based pair, one with free_energy(v) and sweep(v)",
+        "choose another objective, or a model such as 'rbm' (your own: subclass ppgen.pairs.EnergyPair)",
     )
 
 

@@ -12,7 +12,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pyro
 import torch
@@ -31,9 +31,12 @@ __all__ = [
     "isolated",
     "kept_buffers",
     "owner",
+    "owner_of_kind",
     "swapped",
     "unwrapped",
 ]
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class GivenParameters(Messenger):
@@ -118,6 +121,19 @@ def owner(function: Callable[..., Any]) -> nn.Module | None:
         return function
     bound_to = getattr(function, "__self__", None)
     return bound_to if isinstance(bound_to, nn.Module) else None
+
+
+def owner_of_kind(function: Callable[..., Any] | nn.Module, kind: type[M], wanted: str, advice: str) -> M:
+    """The :func:`owner` of ``function``, which must be of a kind.
+
+    Raises:
+        UsageError: it is none: what is ``wanted``, what came, and the ``advice``.
+    """
+    found = owner(function)
+    if isinstance(found, kind):
+        return found
+    what = "a function" if found is None else type(found).__name__
+    raise UsageError(f"{wanted}, got {what}: {advice}.")
 
 
 def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,10 +12,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from ppgen.errors import UsageError
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.pair import Pair
-from ppgen.pairs.parameters import owner
+from ppgen.pairs.parameters import owner_of_kind
 from ppgen.pairs.running import Batch
 
 __all__ = ["Directed", "DirectedStack", "Stack", "directed_layers", "stack_of"]
@@ -109,13 +108,11 @@ def stack_of(model: Callable[..., Any] | nn.Module, needed_by: str) -> Stack:
     Raises:
         UsageError: it belongs to none.
     """
-    pair: Any = owner(model)
-    if isinstance(pair, Stack) and all(isinstance(machine, EnergyPair) for machine in pair.machines):
-        return pair
-    what = type(pair).__name__ if pair is not None else "a function"
-    raise UsageError(
-        f"{needed_by} trains a pair of several layers one after another, got {what}: choose another objective, or a "
-        "model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Stack)."
+    return owner_of_kind(
+        model,
+        Stack,  # type: ignore[type-abstract]
+        f"{needed_by} trains a pair of several layers one after another",
+        "choose another objective, or a model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Stack)",
     )
 
 
@@ -125,11 +122,9 @@ def directed_layers(model: Callable[..., Any], needed_by: str) -> Directed:
     Raises:
         UsageError: it belongs to none.
     """
-    pair: Any = owner(model)
-    if isinstance(pair, Directed):
-        return pair
-    what = type(pair).__name__ if pair is not None else "a function"
-    raise UsageError(
-        f"{needed_by} needs directed layers below an energy-based machine, got {what}: choose another objective, or a "
-        "model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Directed)."
+    return owner_of_kind(
+        model,
+        Directed,  # type: ignore[type-abstract]
+        f"{needed_by} needs directed layers below an energy-based machine",
+        "choose another objective, or a model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Directed)",
     )
