@@ -27,6 +27,7 @@ from torch_problem import networks
 
 from ppgen.data import Dataset, DataSpec, load_data
 from ppgen.inference import PCD, VIMCO, WassersteinGP
+from ppgen.machine.precision import Precision
 from ppgen.models import GAN, RBM, SBN
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
@@ -84,6 +85,15 @@ def vae(batch_size: int, num_particles: int) -> dict[str, Step]:
     }
 
 
+def precisions(batch_size: int, num_particles: int) -> dict[str, Step]:
+    """That VAE's turn, its products of matrices in each precision."""
+    names: dict[str, Precision] = {"graph": "float32", "tf32": "tf32", "bf16": "bf16"}
+    return {
+        name: ours.make_step(batch_size, num_particles, DEVICE, precision=precision).update
+        for name, precision in names.items()
+    }
+
+
 def family(make: Callable[[DataSpec], Pair], data: Dataset, objective: Objective, batch_size: int) -> dict[str, Step]:
     """Ours, as one graph and step by step."""
 
@@ -103,6 +113,7 @@ def rows() -> dict[str, Callable[[], dict[str, Step]]]:
     found: dict[str, Callable[[], dict[str, Step]]] = {}
     for batch_size, k in VAES:
         found[f"VAE, batch {batch_size}, K {k}"] = lambda size=batch_size, k=k: vae(size, k)
+    found["VAE, batch 512, K 50, in three precisions"] = lambda: precisions(512, 50)
     found["SBN 784-200-200, VIMCO K 5, batch 24"] = lambda: family(
         lambda spec: SBN(spec, (200, 200)), images, VIMCO(num_particles=5), 24
     )

@@ -21,9 +21,10 @@ from ppgen.objectives.objective import Objective
 from ppgen.registry import MODELS, OBJECTIVES
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
-from tests.tiny import tiny_pair
+from tests.tiny import OTHERS, tiny_pair
 from tests.training.test_books import Breaks
 from tests.training.test_optimizers import OPTIMIZERS
+from tests.training.test_stages import StopAt
 
 pytestmark = pytest.mark.gpu
 
@@ -48,7 +49,7 @@ def objective_of(name: str) -> Objective:
 
 
 def a_model_for(objective: str) -> str:
-    found: str = next(model for model in ("vae", *MODELS) if takes(model, objective_of(objective)))
+    found: str = next(model for model in ("vae", *MODELS, *OTHERS) if takes(model, objective_of(objective)))
     return found
 
 
@@ -80,7 +81,7 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(
     objective = objective or an_objective_for(model or "")
     model = model or a_model_for(objective)
     whole = fitted(model, objective)
-    fitted(model, objective, tmp_path, steps=4)
+    fitted(model, objective, tmp_path, callbacks=[StopAt(5)])
     resumed = fitted(model, objective, tmp_path, resume=True)
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
@@ -108,7 +109,7 @@ def test_a_graph_draws_the_random_numbers_of_its_steps_one_by_one_and_eager(
     apart = fitted(model, objective)
     for name, value in graph.items():
         torch.testing.assert_close(apart[name], value, rtol=1e-4, atol=1e-5)
-        if model != "sbn":  # where a unit may fall to the other side by rounding
+        if model not in {"sbn", "rbm"}:  # where a unit may fall to the other side by rounding
             torch.testing.assert_close(eager[name], value, rtol=1e-3, atol=1e-3)
 
 
@@ -123,7 +124,7 @@ def test_a_pair_on_the_gpu_takes_data_on_the_cpu_everywhere(model: str, tmp_path
     evaluate(pair, data, particles=20, num_data=6)
     quick = [question.name for question in QUESTIONS if question.name not in SLOW]
     ppgen.diagnose(pair, data, num_particles=40, num_data=6, questions=quick)
-    if pair.normalised and not pair.implicit and model != "gmm":  # whose latents are of all data
+    if pair.normalised and not pair.implicit and model not in {"gmm", "lda"}:  # which have latents of all data
         assert ppgen.log_weights(pair, batch, 3).is_cuda
     ppgen.to_inference_data(pair, batch, num_samples=5)
     prior_samples(pair, batch, 3)

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 import ppgen
-from ppgen.data import Dataset, DataSpec, as_dataset
+from ppgen.data import Dataset
 from ppgen.draws.samples import prior_samples, reconstructions
 from ppgen.evaluation import evaluate
-from ppgen.models import RBM
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
@@ -23,7 +22,7 @@ from ppgen.pairs.tracing import Program
 from ppgen.registry import MODELS, OBJECTIVES
 from ppgen.training.learner import Learner
 from tests.second_device import CUDA, SecondDevice, moved
-from tests.tiny import tiny_pair
+from tests.tiny import OTHERS, tiny_pair
 
 
 @pytest.fixture
@@ -42,12 +41,6 @@ def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def a_pair(model: str) -> tuple[Pair, Dataset]:
     """The tiny pair of a model, on the second device, and data on the CPU."""
-    if model == "rbm of reals":
-        x = torch.randn(15, 3)
-        return moved(RBM(DataSpec("reals", 3, "real", num_data=15), 2)), as_dataset(x)
-    if model == "rbm with labels":
-        x, y = torch.rand(15, 3).round(), torch.arange(15) % 3
-        return moved(RBM(DataSpec("bits", 3, "binary", num_classes=3, num_data=15), 2, labels=True)), as_dataset((x, y))
     pair, data = tiny_pair(model, copies=3)
     return moved(pair), data
 
@@ -86,7 +79,7 @@ def test_weights_draws_for_arviz_and_a_diagnosis_are_made_where_the_pair_is() ->
 @pytest.mark.usefixtures("second_device")
 def test_the_loss_of_an_objective_is_where_the_pair_is(objective: str) -> None:
     made: Objective = OBJECTIVES[objective].tiny()  # type: ignore[misc]
-    for pair, data in map(a_pair, ("vae", "sbn", "rbm", "gan", "dbn", "hopfield", "rbm of reals", "rbm with labels")):
+    for pair, data in map(a_pair, ("vae", "sbn", "rbm", "gan", "dbn", "hopfield", *OTHERS)):
         batch = brought_to(pair, data.rows("train", slice(5)))
         try:
             made.check(Program(pair.model, pair.guide), batch)

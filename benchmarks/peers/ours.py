@@ -9,6 +9,7 @@ from torch import nn
 from peers import Step
 from ppgen.data import Dataset, DataSpec
 from ppgen.inference import ELBO, IWELBO
+from ppgen.machine.precision import Precision
 from ppgen.models import VAE
 from ppgen.pairs.pair import Pair
 from ppgen.training.options import TrainingOptions
@@ -17,13 +18,17 @@ from ppgen.training.trainer import Trainer
 __all__ = ["dataset", "make_eager", "make_step"]
 
 
-def make_step(batch_size: int, num_particles: int, device: str, *, eager: bool = False) -> Step[None]:
+def make_step(
+    batch_size: int, num_particles: int, device: str, *, eager: bool = False, precision: Precision = "float32"
+) -> Step[None]:
     """One turn of the training loop; its batches come in an order of its own."""
     data = dataset().to(device)
     pair = VAE(data.spec, problem.LATENT).to(device)
     fill(pair)
     objective = ELBO() if num_particles == 1 else IWELBO(num_particles=num_particles)
-    options = TrainingOptions(batch_size=batch_size, lr=problem.LEARNING_RATE, schedule="constant", eager=eager)
+    options = TrainingOptions(
+        batch_size=batch_size, lr=problem.LEARNING_RATE, schedule="constant", eager=eager, precision=precision
+    )
     torch.manual_seed(0)
     trainer = Trainer(pair, data, objective, options)
 

@@ -22,7 +22,7 @@ import pyro
 from pyro.poutine.util import is_validation_enabled
 from torch import nn
 
-from ppgen.arguments import Count, Positive
+from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.objective import Objective, Outcome, Player, Stage, State, capability
 from ppgen.objectives.staged import InStages
@@ -47,11 +47,12 @@ class Greedy(InStages):
     """One stage for each machine of a stack (:class:`ppgen.pairs.stack.Stack`), from below.
 
     Args:
-        num_steps: sweeps of the negative phase.
+        num_steps: sweeps of the negative phase; one number, or one for each machine.
         num_chains: persistent chains of each machine; None: short chains from the data (CD).
         sample: a machine sees draws of the layer below; False: their means.
         shares: of the turns, one number for each machine; None: equal ones.
         rates: the learning rate of each machine over that of the run; None: 1.
+        sparsity, sparsity_target: of each machine, see :class:`ppgen.objectives.negative_phase.NegativePhase`.
 
     >>> import ppgen
     >>> net = ppgen.models.DBN(ppgen.DataSpec("bits", 4, "binary"), hidden=(3, 2))
@@ -63,17 +64,19 @@ class Greedy(InStages):
     unbiased_gradient = False
     measures_fit = False
 
-    num_steps: Count = 1
+    num_steps: Count | tuple[Count, ...] = 1
     num_chains: Count | None = None
     sample: bool = True
     shares: tuple[Positive, ...] | None = None
     rates: tuple[Positive, ...] | None = None
+    sparsity: NonNegative = 0.0
+    sparsity_target: NonNegative = 0.05
 
     def stages(self, pair: nn.Module) -> tuple[Stage, ...]:
         stack = stack_of(pair, "Greedy")
         num = len(stack.machines)
-        for name, given in (("shares", self.shares), ("rates", self.rates)):
-            if given is not None and len(given) != num:
+        for name, given in (("shares", self.shares), ("rates", self.rates), ("num_steps", self.num_steps)):
+            if isinstance(given, tuple) and len(given) != num:
                 raise UsageError(f"{name} of Greedy has one number for each of {num} layers, got {shown(given)}.")
         shares, rates = self.shares or (1.0,) * num, self.rates or (1.0,) * num
         return tuple(
@@ -84,9 +87,11 @@ class Greedy(InStages):
     def _layer(self, pair: nn.Module, number: int) -> _Layer:
         machine, chains = stack_of(pair, "Greedy").machines[number], self.num_chains
         way, options = ("cd", {}) if chains is None else ("pcd", {"num_chains": chains})
+        sparsity = {"sparsity": self.sparsity, "sparsity_target": self.sparsity_target}
         names = {id(parameter): name for name, parameter in pair.named_parameters()}
         owns = tuple(f"pair.{names[id(parameter)]}" for parameter in machine.parameters())
-        objective = OBJECTIVES[way].cls(num_steps=self.num_steps, **options)
+        num_steps = self.num_steps[number] if isinstance(self.num_steps, tuple) else self.num_steps
+        objective = OBJECTIVES[way].cls(num_steps=num_steps, **sparsity, **options)
         return _Layer(number=number, objective=objective, owns=owns, sample=self.sample)
 
 

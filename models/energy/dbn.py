@@ -20,6 +20,10 @@ With labels y the machine on top has h_{L-1} and the one-hot of y as its visible
 
 is that of the machine on top at means: an approximation of p(y | x), good where the guide is sure.
 
+*Mirrored*, a machine begins as the one below it turned over: W_{l+1} is W_l', its hidden bias the bias of h_{l-1}, its
+visible bias that of h_l. The net then begins with the distribution that its first machine has learnt, and of two layers
+with its exact posterior (section 4 there); units beyond those below begin as they do in any machine, near independent.
+
 F is summed over up to 2^12 states; beyond, ``free_energy`` is a draw of its bound, log q(h | v) - log p~(v, h), h ~ q.
 
 Reference: A Fast Learning Algorithm for Deep Belief Nets, Hinton, Osindero and Teh, 2006. The bound and log Z by AIS:
@@ -45,7 +49,7 @@ from ppgen.arguments import Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.binary_states import binary_states
 from ppgen.layers.labels import Labelled, classes_of, relabelled
-from ppgen.layers.visibles import VisibleLayer, draw_binary
+from ppgen.layers.visibles import BernoulliLayer, VisibleLayer, draw_binary
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
 from ppgen.pairs.stack import DirectedStack
@@ -90,6 +94,8 @@ class DBN(DirectedStack, Labelled):
         spec: what one datum is; its mean, where known, is where ``visible_bias`` starts.
         hidden: H_1 .. H_L, from below; two to nine layers.
         labels: whether the label is a visible unit of the machine on top, of data loaded with ``labels=True``.
+        mirrored: each machine that is as wide as the layer below the one below it begins as that one's mirror, once
+            that has learnt (``greedy``), if that is of binary units.
 
     Raises:
         UsageError: a size is not positive, the data are of no kind that has a visible layer, or have no labels.
@@ -109,9 +115,10 @@ class DBN(DirectedStack, Labelled):
         hidden: Annotated[Sizes, Len(2, 9)] = (500, 2000),
         *,
         labels: bool = False,
+        mirrored: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.hidden, self.observation = tuple(hidden), spec.observation
+        self.hidden, self.observation, self.mirrored = tuple(hidden), spec.observation, mirrored
         self.num_classes = classes_of(spec, "DBN with labels") if labels else None
         kinds: list[dict[str, Any]] = [{}] * (len(hidden) - 2) + [{"num_classes": self.num_classes}]
         layers = zip(hidden[:-1], kinds, strict=True)
@@ -222,7 +229,18 @@ class DBN(DirectedStack, Labelled):
 
     def settle(self, number: int) -> None:
         if number < len(self.machines) - 1:
-            getattr(self, f"recognition_weight_{number + 1}").copy_(self.machines[number].weight)
+            machine: Any = self.machines[number]
+            getattr(self, f"recognition_weight_{number + 1}").copy_(machine.weight)
+            if self.mirrored:
+                self._mirror(machine, self.machines[number + 1])
+
+    def _mirror(self, machine: Any, above: Any) -> None:
+        """Begin the machine above as this one turned over, where its hidden units are enough for the visible ones."""
+        below = machine.layer.num_units
+        if isinstance(machine.layer, BernoulliLayer) and below <= len(above.hidden_bias):
+            above.weight[:, :below] = machine.weight.T
+            above.hidden_bias[:below] = machine.visible_bias
+            above.visible_bias.copy_(machine.hidden_bias)
 
     @property
     def _names(self) -> list[str]:

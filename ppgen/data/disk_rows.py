@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppgen.errors import UsageError, shown
+from ppgen.machine.memory import is_pinned_for
 
 __all__ = ["ArrayFile", "DiskRows"]
 
@@ -220,7 +221,7 @@ class DiskRows:
             UsageError: a file has changed since it was opened first, or is gone; it is named.
         """
         wanted = (rows if self.order is None else self.order[rows]).numpy()
-        pinned = self.device.type == "cuda" and torch.cuda.is_available()
+        pinned = is_pinned_for(self.device)
         found = torch.empty(len(wanted), *self.row_shape, dtype=self.dtype, pin_memory=pinned)
         into = found.numpy().reshape(len(wanted), *self.files[0].shape[1:])
         by_file = [(file, places, *file.cached(within)) for file, within, places in self._by_file(wanted)]

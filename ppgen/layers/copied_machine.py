@@ -81,6 +81,9 @@ class CopiedMachine(EnergyPair):
     def free_energy(self, v: Tensor) -> Tensor:
         return -self.log_tempered(self.state_at(v), 1.0)
 
+    def unit_means(self, v: Tensor) -> Tensor:
+        return (self.hidden_bias + self.below * (v @ self.weight)).sigmoid()
+
     def state_at(self, v: Tensor) -> Tensor:
         return v.repeat(*(1,) * (v.dim() - 1), self.below)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["give_back", "keep_large_blocks", "large_blocks_apart"]
+__all__ = ["give_back", "is_pinned_for", "keep_large_blocks", "large_blocks_apart"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 
@@ -51,3 +51,8 @@ def give_back() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def is_pinned_for(device: torch.device) -> bool:
+    """Whether what goes to a device is laid in pinned memory, from which it is copied without the host's waiting."""
+    return device.type == "cuda" and torch.cuda.is_available()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset, DiskRows, Split
+from ppgen.machine.memory import is_pinned_for
 from ppgen.machine.seeds import derived
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
@@ -87,7 +88,8 @@ class Batches:
         if self.batch_size == self.num_data:
             return torch.arange(self.num_data, device=place)
         generator = torch.Generator().manual_seed(derived(self._seed, epoch))
-        return torch.randperm(self.num_data, generator=generator).to(place)
+        pinned = is_pinned_for(place)
+        return torch.randperm(self.num_data, generator=generator, pin_memory=pinned).to(place, non_blocking=pinned)
 
 
 class Interleaved:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import first_sentence
+from ppgen.machine.memory import is_pinned_for
 from ppgen.training.books import Books, Given, HostBooks, Move, NotFiniteError, Plan, Play
 from ppgen.training.optimizers import slots_of
 
@@ -92,11 +93,11 @@ class DeviceBooks(Books):
         self._offsets: list[tuple[int, _Kind]] = []  # where the random numbers of each turn since then begin
 
     def take_turn(self) -> None:
+        kind = self._at_hand
+        if kind is None or kind.turn == kind.length:  # the next ones are laid out while the device is at those before
+            kind = self._at_hand = self._filled()
         if len(self._offsets) >= _AHEAD:
             self.settle()
-        kind = self._at_hand
-        if kind is None or kind.turn == kind.length:
-            kind = self._at_hand = self._filled()
         self._offsets.append((self._offset(), kind))
         if kind.graph is None:
             self._prepare(kind, self.plan(0))
@@ -136,7 +137,7 @@ class DeviceBooks(Books):
         self._account(list(report.values()), places, share, *counts)
 
     def keep(self, old: Tensor, new: Tensor) -> Tensor:
-        return old.copy_(torch.where(self.bad.bool(), old, new))
+        return old.copy_(torch.where(self.bad.bool().to(old.device), old, new))
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         if getattr(optimizer, "_step_supports_amp_scaling", False):  # as torch's own scaler asks it
@@ -193,11 +194,16 @@ class DeviceBooks(Books):
         kind, num = self._kinds[key], len(turns)
         for place, table in enumerate(kind.rows):
             table[:num] = torch.stack([moves[place].rows for moves in turns])
-        kind.moving[:num] = self.like.new_tensor([list(moves[0].moving.values()) for moves in turns])
-        kind.rates[:num] = torch.tensor([[move.rate for move in moves] for moves in turns]).to(self.device)
+        self._bring([list(moves[0].moving.values()) for moves in turns], kind.moving)
+        self._bring([[move.rate for move in moves] for moves in turns], kind.rates)
         kind.done.zero_()
         kind.turn, kind.length = 0, num
         return kind
+
+    def _bring(self, rows: list[list[float]], table: Tensor) -> None:
+        """Lay them out from the top of a table, when the device comes to it: the host does not wait."""
+        values = torch.tensor(rows, dtype=table.dtype, pin_memory=is_pinned_for(self.device))
+        table[: len(rows)].copy_(values, non_blocking=True)
 
     def _prepare(self, kind: _Kind, moves: Sequence[Move]) -> None:
         """Capture the turn, where it can be."""

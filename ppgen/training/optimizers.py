@@ -22,8 +22,8 @@ class Optimizer(Named):
     """``AdamW(weight_decay=0.01)``: one of ``torch.optim``, with options of its own.
 
     The learning rate is the run's, and the betas are the player's unless they are given. It is fused where torch can,
-    and does not look at the device, so that a CUDA graph can hold it. SGD has no dampening: its first step would be
-    unlike all others, and a graph is one step.
+    and does not look at the device, so that a CUDA graph can hold it; Adagrad, whose steps the host counts, is neither
+    on a GPU. SGD has no dampening: its first step would be unlike all others, and a graph is one step.
     """
 
     what: ClassVar[str] = "an optimizer, such as SGD(momentum=0.9)"
@@ -59,11 +59,17 @@ class Optimizer(Named):
 
     def make(self, parameters: Sequence[Tensor], player: Player, lr: float) -> torch.optim.Optimizer:
         """The optimizer of a player's parameters."""
-        settings = {"betas": player.betas, "fused": True, "capturable": parameters[0].is_cuda}
+        on_gpu = parameters[0].is_cuda
+        settings = {"betas": player.betas, "fused": not on_gpu or self.can_be_captured, "capturable": on_gpu}
         takes = inspect.signature(self.kind).parameters
         fit = {name: value for name, value in settings.items() if name in takes}
         made: torch.optim.Optimizer = self.kind(list(parameters), lr=lr, **{**fit, **self.options})
         return made
+
+    @property
+    def can_be_captured(self) -> bool:
+        """Whether a CUDA graph can hold its step: the host counts none."""
+        return self.kind is not torch.optim.Adagrad
 
     def load(self, optimizer: torch.optim.Optimizer, slots: Mapping[str, Tensor], player: Player, turn: int) -> None:
         """Have an optimizer that was made here go on from what :func:`slots_of` gave after ``turn`` turns.

@@ -282,9 +282,11 @@ class Trainer:
         return books_of(self._planned, self.play, like, self._captures, self._changed)
 
     def _captures(self, move: Move) -> bool:
-        """Whether a move can be part of a CUDA graph: it is compiled, and the host does not bring its batch."""
+        """Whether a move can be part of a CUDA graph: it is compiled, and the host neither brings its batch nor counts
+        the optimizer's steps."""
         alone = self.ranks.size == 1  # the graph would hold the exchange
-        return alone and self.steps.compiles(move) and not self.batches.parts[move.part].on_disk
+        counted = not self.options.optimizer.can_be_captured
+        return alone and self.steps.compiles(move) and not self.batches.parts[move.part].on_disk and not counted
 
     def _changed(self) -> list[Tensor]:
         """What a turn changes, beside the books."""

@@ -87,6 +87,26 @@ def test_each_stage_has_a_schedule_an_optimizer_and_parameters_of_its_own(x: Any
     assert [line["stage"] for line in run.metrics if line["split"] == "train"] == ["Greedy 1", "Greedy 2", "UpDown"]
 
 
+def test_each_machine_has_sweeps_of_its_own_and_the_sparsity_of_all() -> None:
+    greedy = ppgen.make_objective("greedy", num_steps=(3, 1), sparsity=0.5, num_chains=7)
+    parts: list[Any] = [stage.objective for stage in greedy.stages(a_pair())]
+    found = [(part.objective.num_steps, part.objective.sparsity, part.objective.num_chains) for part in parts]
+    assert found == [(3, 0.5, 7), (1, 0.5, 7)]
+    with pytest.raises(ppgen.UsageError, match="num_steps of Greedy has one number for each of 2 layers"):
+        ppgen.make_objective("greedy", num_steps=(3, 1, 1)).stages(a_pair())
+
+
+@pytest.mark.parametrize("model", ["dbn", "dbm"])
+def test_sparse_machines_of_a_stack_are_less_active(x: Any, model: str) -> None:
+    def activity(sparsity: float) -> float:
+        pair = ppgen.make_pair(model, x.spec, hidden=(6, 4))
+        objective = ppgen.make_objective("greedy", sparsity=sparsity, sparsity_target=0.1)
+        machine: Any = trained(x, objective=objective, pair=pair, steps=200, lr=0.05).pair.machines[0]
+        return float(machine.unit_means(x.rows("train", slice(24))[0]).detach().mean())
+
+    assert activity(20.0) < 0.2 < activity(0.0)
+
+
 def test_what_a_stage_does_at_its_end_is_done_once(x: Any) -> None:
     pair = a_pair()
     trained(x, objective="greedy", pair=pair, lr=0.1)

@@ -187,3 +187,30 @@ def test_data_that_are_not_binary_are_told() -> None:
         ppgen.fit(pair, torch.full((4, D), 0.3, dtype=torch.float64), "greedy", steps=2)
     with pytest.raises(ppgen.UsageError, match="hidden"):
         ppgen.make_pair("dbn", ppgen.DataSpec("bits", D, "binary"), hidden=(3,))
+
+
+@pytest.mark.parametrize(("hidden", "is_the_machine"), [((3, 4), True), ((3, 4, 3), True), ((3, 2), False)])
+def test_a_mirrored_net_begins_with_what_its_first_machine_has_learnt(
+    hidden: tuple[int, ...], is_the_machine: bool
+) -> None:
+    torch.manual_seed(0)
+    pair: Any = ppgen.make_pair("dbn", ppgen.DataSpec("bits", D, "binary"), hidden=hidden, mirrored=True).double()
+    machine, v = pair.machines[0], all_of(D)
+    for parameter in machine.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.8)
+    with torch.no_grad():
+        for number in range(len(hidden) - 1):
+            pair.settle(number)
+    found, learnt = ((-one.free_energy(v) - one.exact_log_z()).exp() for one in (pair, machine))
+    assert torch.allclose(found, learnt, atol=1e-12) == is_the_machine
+    if hidden == (3, 4):
+        log_w = ppgen.log_weights(pair, (v,), num_particles=20)
+        assert torch.allclose(log_w, -pair.free_energy(v).expand_as(log_w), atol=1e-10)  # the guide is exact
+
+
+def test_a_net_of_reals_has_no_mirror_of_its_visible_layer() -> None:
+    pair: Any = ppgen.make_pair("dbn", ppgen.DataSpec("reals", D, "real"), hidden=(3, 5), mirrored=True)
+    before = pair.weight_2.detach().clone()
+    with torch.no_grad():
+        pair.settle(0)
+    assert torch.equal(pair.weight_2, before)
