@@ -32,7 +32,18 @@ Learnt layer by layer (``greedy``), two layers lack a neighbour that they will h
 between learns weights of twice the size, which are halved. A hidden layer's bias becomes the mean of those it has in
 the machine below and in the one above: the whole is a geometric mean of the machines.
 
-Reference: Deep Boltzmann Machines, Salakhutdinov and Hinton, 2009.
+*Centered*, the energy is written in states less an offset of each layer, o_0 the mean of the data and 1/2 elsewhere
+(1 / C of C labels), and a bias is what a unit has when its neighbours stand there:
+
+    log p~ = b v + (v - o_0) W1 (h1 - o_1) + c1 h1 + (h1 - o_1) W2 (h2 - o_2) + ...
+
+The family is the same, each bias of the first line being the one here less W_k' o_{k-1} + W_{k+1} o_{k+1}. The gradient
+is not: without offsets the weights of a layer whose units are all at 1/2 have one gradient in common, which moves the
+biases next to it by as many steps as there are units, until those are saturated; here it is zero. So layers learn
+together from random weights, without a stage of their own (Montavon and Mueller 2012, section 3).
+
+Reference: Deep Boltzmann Machines, Salakhutdinov and Hinton, 2009. Centered: Deep Boltzmann Machines and the Centering
+Trick, Montavon and Mueller, 2012.
 """
 
 from __future__ import annotations
@@ -109,6 +120,7 @@ class DBM(Stack, Labelled):
             the order of that squared.
         rounds: of the mean field, at most.
         labels: whether the label is a layer on top, of data loaded with ``labels=True``.
+        centered: see above. ``greedy`` learns the biases of the first line, and turns them into these at its end.
 
     Raises:
         UsageError: data that are not binary or lack labels, another number of layers, or a size that is not positive.
@@ -133,6 +145,7 @@ class DBM(Stack, Labelled):
         tolerance: Positive = 1e-2,
         rounds: Count = 30,
         labels: bool = False,
+        centered: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         layer = visible_layer(spec, "bernoulli")
@@ -153,6 +166,11 @@ class DBM(Stack, Labelled):
             self.label_bias = nn.Parameter(torch.zeros(self.num_classes))
         self.units = (*self.sizes, *((self.num_classes,) if self.num_classes else ()))
         self.register_buffer("base_bias", self.visible_bias.detach().clone())
+        self.centered = centered
+        if centered:
+            offsets = [self.base_bias.sigmoid(), *(torch.full((size,), 0.5) for size in self.hidden)]
+            for k, offset in enumerate([*offsets, *(torch.full((c,), 1 / c) for c in self.units[len(self.sizes) :])]):
+                self.register_buffer(f"offset_{k}", offset)
         self.machines = nn.ModuleList(self._machine(k) for k in range(1, len(self.sizes)))
 
     def prepare(self, *batch: Tensor) -> None:
@@ -269,6 +287,9 @@ class DBM(Stack, Labelled):
         if 1 < k < len(self.hidden):
             self._weight(k).div_(2)
         self._bias_from_below(k).copy_(self._own_bias(k))
+        if self.centered and k == len(self.hidden):
+            for layer in range(len(self.units)):
+                self._own_bias(layer).add_(self._at_offsets(layer))
 
     @torch.no_grad()
     def exact_log_z(self) -> Tensor:
@@ -335,9 +356,22 @@ class DBM(Stack, Labelled):
         bias: nn.Parameter = getattr(self, name)
         return bias
 
+    def _at_offsets(self, k: int) -> Tensor:
+        """What layer k gets from its neighbours where they stand at their offsets, (units,)."""
+        found = torch.zeros_like(self._own_bias(k))
+        if k > 0:
+            found = found + getattr(self, f"offset_{k - 1}") @ self._weight(k)
+        if k + 1 < len(self.units):
+            found = found + self._weight(k + 1) @ getattr(self, f"offset_{k + 1}")
+        return found
+
+    def _plain_bias(self, k: int) -> Tensor:
+        """The bias of layer k without offsets, that of the energy's first line."""
+        return self._own_bias(k) - self._at_offsets(k) if self.centered else self._own_bias(k)
+
     def _bias(self, k: int, b: Tensor | float = 1.0) -> Tensor:
         """Of layer k, tempered."""
-        bias = b * self._own_bias(k)
+        bias = b * self._plain_bias(k)
         return bias if k else bias + (1 - b) * self.base_bias
 
     def _logits(self, k: int, half: Layers, b: Tensor | float = 1.0) -> Tensor:
@@ -368,11 +402,11 @@ class DBM(Stack, Labelled):
 
     def _bottom(self, v: Tensor) -> Tensor:
         """What x and its bias give the logits of h1, (..., hidden[0])."""
-        return self._given(v)[0] @ self.weight_1 + self.hidden_bias_1
+        return self._given(v)[0] @ self.weight_1 + self._plain_bias(1)
 
     def _biases(self, v: Tensor) -> list[Tensor]:
         """Those of h2 and of h3, with what a label gives the top one."""
-        biases: list[Tensor] = [self._own_bias(k) for k in range(2, len(self.sizes))]
+        biases: list[Tensor] = [self._plain_bias(k) for k in range(2, len(self.sizes))]
         if self.num_classes is not None:
             biases[-1] = biases[-1] + self._given(v)[len(self.sizes)] @ self.label_weight
         return biases
@@ -383,7 +417,7 @@ class DBM(Stack, Labelled):
 
     def _log_joint(self, v: Tensor, bottom: Tensor, h: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
         """log p~(v, h), (...,); at means in place of states its expectation."""
-        own = [value @ self._own_bias(k) for k, value in self._given(v).items()]
+        own = [value @ self._plain_bias(k) for k, value in self._given(v).items()]
         total = reduce(torch.add, own) + (h[0] * bottom).sum(-1)
         for k, (bias, (below, above)) in enumerate(zip(self._biases(v), pairwise(h), strict=True), start=2):
             total = total + (above * (bias + below @ self._weight(k))).sum(-1)
