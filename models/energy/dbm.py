@@ -49,10 +49,10 @@ Trick, Montavon and Mueller, 2012.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from itertools import accumulate, pairwise
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import pyro
 import pyro.distributions as dist
@@ -60,15 +60,16 @@ import torch
 from annotated_types import Len
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, softplus
+from torch.nn.functional import binary_cross_entropy
 
 from ppgen.arguments import Count, Positive, Sizes
 from ppgen.chains.mean_field import layered_means
 from ppgen.data import DataSpec
-from ppgen.distributions.binary_states import binary_states, check_states
+from ppgen.distributions.binary_states import binary_states
 from ppgen.distributions.joint_bernoulli import JointBernoulli
 from ppgen.layers.copied_machine import CopiedMachine
 from ppgen.layers.labels import Labelled, classes_of
+from ppgen.layers.layered_machine import LayeredMachine, Layers
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, draw_one_hot, visible_layer
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
@@ -79,9 +80,6 @@ __all__ = ["DBM"]
 
 SUMMED = 2**12
 """States of h2 times units of the odd layers, up to which a datum's h2 is summed out."""
-
-Layers: TypeAlias = Mapping[int, Tensor]
-"""Values of some layers by their number, (..., units of the layer); v is layer 0."""
 
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
@@ -100,7 +98,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("greedy, mean_field_pcd", training={"steps": 20_000, "batch_size": 100}),
 )
-class DBM(Stack, Labelled):
+class DBM(Stack, Labelled, LayeredMachine):
     """Deep Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary, or with labels ``(x, y)``, y (B,).
 
     Sites:
@@ -132,10 +130,7 @@ class DBM(Stack, Labelled):
     9.0
     """
 
-    base_bias: Tensor
     weight_1: nn.Parameter
-    hidden_bias_1: nn.Parameter
-    hidden_bias_2: nn.Parameter
 
     def __init__(
         self,
@@ -164,13 +159,9 @@ class DBM(Stack, Labelled):
         if self.num_classes is not None:
             self.label_weight = nn.Parameter(0.01 * torch.randn(self.num_classes, self.hidden[-1]))
             self.label_bias = nn.Parameter(torch.zeros(self.num_classes))
-        self.units = (*self.sizes, *((self.num_classes,) if self.num_classes else ()))
         self.register_buffer("base_bias", self.visible_bias.detach().clone())
-        self.centered = centered
         if centered:
-            offsets = [self.base_bias.sigmoid(), *(torch.full((size,), 0.5) for size in self.hidden)]
-            for k, offset in enumerate([*offsets, *(torch.full((c,), 1 / c) for c in self.units[len(self.sizes) :])]):
-                self.register_buffer(f"offset_{k}", offset)
+            self.centre()
         self.machines = nn.ModuleList(self._machine(k) for k in range(1, len(self.sizes)))
 
     def prepare(self, *batch: Tensor) -> None:
@@ -193,7 +184,7 @@ class DBM(Stack, Labelled):
         with self.data_plate(x):
             even = {**self._given(v), 2: pyro.sample("h_2", self.posterior(v))}  # (K, B, hidden[1])
             for k in range(1, len(self.sizes), 2):
-                pyro.sample(f"h_{k}", dist.Bernoulli(logits=self._logits(k, even)).to_event(1))  # (K, B, hidden[k - 1])
+                pyro.sample(f"h_{k}", dist.Bernoulli(logits=self.logits(k, even)).to_event(1))  # (K, B, hidden[k - 1])
 
     def posterior(self, v: Tensor) -> dist.TorchDistribution:
         """q(h2 | v), v with its label if any: exact where it can be summed, else that of the mean field."""
@@ -227,7 +218,7 @@ class DBM(Stack, Labelled):
         return self.weight_1.detach()
 
     def upper_filters(self) -> Sequence[Tensor]:
-        weights = [self._weight(k).detach() for k in range(1, len(self.sizes))]
+        weights = [self.weights(k).detach() for k in range(1, len(self.sizes))]
         return list(accumulate(weights, torch.matmul))[1:]
 
     def state_at(self, v: Tensor) -> Tensor:
@@ -241,18 +232,6 @@ class DBM(Stack, Labelled):
     def visible(self, s: Tensor) -> Tensor:
         return s[..., : self.layer.num_features]
 
-    def sweep(self, s: Tensor) -> Tensor:
-        return self.tempered_sweep(s, 1.0)
-
-    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
-        return self._log_half(self._even(s), b)
-
-    @torch.no_grad()
-    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
-        even = self._even(s)
-        odd = {k: self._draw(k, self._logits(k, even, b)) for k in range(1, len(self.units), 2)}
-        return torch.cat([self._draw(k, self._logits(k, odd, b)) for k in even], -1)
-
     @property
     def can_be_held(self) -> bool:
         return self.num_classes is None
@@ -262,19 +241,10 @@ class DBM(Stack, Labelled):
         return torch.cat([s[..., :size], self.tempered_sweep(s, b)[..., size:]], -1)
 
     @torch.no_grad()
-    def base_sample(self, num: int) -> Tensor:
-        even = [self._draw(k, self._bias(k, 0.0).expand(num, -1)) for k in range(0, len(self.units), 2)]
-        return torch.cat(even, -1)
-
-    def base_log_z(self) -> Tensor:
-        hidden = sum(self.hidden) * math.log(2) + math.log(self.num_classes or 1)
-        return softplus(self.base_bias).sum() + hidden
-
-    @torch.no_grad()
     def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
         h = batch[0]
         for k in range(1, number + 1):
-            logits = self._bias_from_below(k) + 2 * (h @ self._weight(k))
+            logits = self._bias_from_below(k) + 2 * (h @ self.weights(k))
             h = draw_binary(logits) if sample else logits.sigmoid()
         return (h,)
 
@@ -282,44 +252,25 @@ class DBM(Stack, Labelled):
     def settle(self, number: int) -> None:
         k = number + 1
         if k > 1:
-            bias = self._own_bias(k - 1)
+            bias = self.own_bias(k - 1)
             bias.copy_((bias + self._bias_from_below(k - 1)) / 2)
         if 1 < k < len(self.hidden):
-            self._weight(k).div_(2)
-        self._bias_from_below(k).copy_(self._own_bias(k))
+            self.weights(k).div_(2)
+        self._bias_from_below(k).copy_(self.own_bias(k))
         if self.centered and k == len(self.hidden):
             for layer in range(len(self.units)):
-                self._own_bias(layer).add_(self._at_offsets(layer))
-
-    @torch.no_grad()
-    def exact_log_z(self) -> Tensor:
-        """Sums over the states of the half with fewer units, even layers or odd ones."""
-        first = min((0, 1), key=lambda half: sum(self.sizes[half::2]))
-        units = self.sizes[first::2]
-        check_states(sum(units), "exact log Z")
-        numbers, top = range(first, len(self.sizes), 2), len(self.sizes)
-        classes = torch.eye(self.num_classes or 1, dtype=self.visible_bias.dtype, device=self.visible_bias.device)
-        labels = {top: classes} if self.num_classes and (top - first) % 2 == 0 else {}
-        totals = [
-            self._log_half(dict(zip(numbers, states.unsqueeze(-2).split(units, -1), strict=True)) | labels).flatten()
-            for states in binary_states(sum(units), self.visible_bias)
-        ]
-        return torch.stack([total.logsumexp(0) for total in totals]).logsumexp(0)
+                self.own_bias(layer).add_(self.at_offsets(layer))
 
     def _machine(self, k: int) -> CopiedMachine:
         """Of layers k - 1 and k, as it learns alone."""
         below, above = 2 if k == 1 else 1, 2 if k == len(self.hidden) else 1
-        bias, base = self._own_bias(k - 1), torch.zeros(self.sizes[k - 1]) if k > 1 else self.base_bias
-        return CopiedMachine(bias, self.get_parameter(f"weight_{k}"), self._own_bias(k), base, below=below, above=above)
+        bias, base = self.own_bias(k - 1), torch.zeros(self.sizes[k - 1]) if k > 1 else self.base_bias
+        return CopiedMachine(bias, self.get_parameter(f"weight_{k}"), self.own_bias(k), base, below=below, above=above)
 
     def _bias_from_below(self, k: int) -> Tensor:
         """The bias of layer k in the machine below it, once that has learnt."""
         bias: Tensor = getattr(self, f"bias_from_below_{k}")
         return bias
-
-    def _even(self, s: Tensor) -> Layers:
-        """v and h2 of a state, and the label where it is even too."""
-        return dict(zip(range(0, len(self.units), 2), s.split(self.units[::2], -1), strict=True))
 
     def _given(self, v: Tensor) -> Layers:
         """x, and the label where the datum has one, by the number of the layer."""
@@ -339,91 +290,32 @@ class DBM(Stack, Labelled):
         """-F(x, y) of each class, (..., D) -> (..., C)."""
         return -self.free_energy(self._with_classes(x))
 
-    def _draw(self, k: int, logits: Tensor) -> Tensor:
-        return draw_binary(logits) if k < len(self.sizes) else draw_one_hot(logits)
-
-    def _log_sum(self, k: int, logits: Tensor) -> Tensor:
-        """log sum over the states of layer k of exp(state . logits), (...,)."""
-        return softplus(logits).sum(-1) if k < len(self.sizes) else logits.logsumexp(-1)
-
-    def _weight(self, k: int) -> Tensor:
-        """W_k, between layers k - 1 and k."""
-        weight: Tensor = getattr(self, f"weight_{k}") if k < len(self.sizes) else self.label_weight.T
-        return weight
-
-    def _own_bias(self, k: int) -> nn.Parameter:
-        name = "visible_bias" if k == 0 else f"hidden_bias_{k}" if k < len(self.sizes) else "label_bias"
-        bias: nn.Parameter = getattr(self, name)
-        return bias
-
-    def _at_offsets(self, k: int) -> Tensor:
-        """What layer k gets from its neighbours where they stand at their offsets, (units,)."""
-        found = torch.zeros_like(self._own_bias(k))
-        if k > 0:
-            found = found + getattr(self, f"offset_{k - 1}") @ self._weight(k)
-        if k + 1 < len(self.units):
-            found = found + self._weight(k + 1) @ getattr(self, f"offset_{k + 1}")
-        return found
-
-    def _plain_bias(self, k: int) -> Tensor:
-        """The bias of layer k without offsets, that of the energy's first line."""
-        return self._own_bias(k) - self._at_offsets(k) if self.centered else self._own_bias(k)
-
-    def _bias(self, k: int, b: Tensor | float = 1.0) -> Tensor:
-        """Of layer k, tempered."""
-        bias = b * self._plain_bias(k)
-        return bias if k else bias + (1 - b) * self.base_bias
-
-    def _logits(self, k: int, half: Layers, b: Tensor | float = 1.0) -> Tensor:
-        """Of layer k given its neighbours, tempered, (..., units); b broadcasts with their leading dims."""
-        logits, b = self._bias(k, _wide(b)), _wide(b)
-        if k > 0:
-            logits = logits + b * (half[k - 1] @ self._weight(k))
-        if k + 1 < len(self.units):
-            logits = logits + b * (half[k + 1] @ self._weight(k + 1).T)
-        return logits
-
-    def _log_half(self, half: Layers, b: Tensor | float = 1.0, given: Layers | None = None) -> Tensor:
-        """log p~_b of the even layers or the odd ones, the others at what is given or summed out, (...,)."""
-        own = [(value * self._bias(k, _wide(b))).sum(-1) for k, value in half.items()]
-        logits = {k: self._logits(k, half, b) for k in range(len(self.units)) if k not in half}
-        others = [
-            (given[k] * field).sum(-1) if given and k in given else self._log_sum(k, field)
-            for k, field in logits.items()
-        ]
-        return reduce(torch.add, [*own, *others])
-
     def _joint(self, v: Tensor) -> Tensor:
         """log p~(v, h2) of every h2 by its number, (..., 2^hidden[1])."""
         (h2,) = binary_states(self.sizes[2], v)
         given = {k: value.unsqueeze(-2) for k, value in self._given(v).items()}
         even = {k: value for k, value in given.items() if k % 2 == 0}
-        return self._log_half({**even, 2: h2}, given=given)
+        return self.log_half({**even, 2: h2}, given=given)
 
     def _bottom(self, v: Tensor) -> Tensor:
         """What x and its bias give the logits of h1, (..., hidden[0])."""
-        return self._given(v)[0] @ self.weight_1 + self._plain_bias(1)
+        return self._given(v)[0] @ self.weight_1 + self.plain_bias(1)
 
     def _biases(self, v: Tensor) -> list[Tensor]:
         """Those of h2 and of h3, with what a label gives the top one."""
-        biases: list[Tensor] = [self._plain_bias(k) for k in range(2, len(self.sizes))]
+        biases: list[Tensor] = [self.plain_bias(k) for k in range(2, len(self.sizes))]
         if self.num_classes is not None:
             biases[-1] = biases[-1] + self._given(v)[len(self.sizes)] @ self.label_weight
         return biases
 
     def _means(self, v: Tensor, bottom: Tensor) -> tuple[Tensor, ...]:
-        weights = [self._weight(k) for k in range(2, len(self.sizes))]
+        weights = [self.weights(k) for k in range(2, len(self.sizes))]
         return layered_means(bottom, self._biases(v), weights, self.tolerance, self.rounds)
 
     def _log_joint(self, v: Tensor, bottom: Tensor, h: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
         """log p~(v, h), (...,); at means in place of states its expectation."""
-        own = [value @ self._plain_bias(k) for k, value in self._given(v).items()]
+        own = [value @ self.plain_bias(k) for k, value in self._given(v).items()]
         total = reduce(torch.add, own) + (h[0] * bottom).sum(-1)
         for k, (bias, (below, above)) in enumerate(zip(self._biases(v), pairwise(h), strict=True), start=2):
-            total = total + (above * (bias + below @ self._weight(k))).sum(-1)
+            total = total + (above * (bias + below @ self.weights(k))).sum(-1)
         return total
-
-
-def _wide(b: Tensor | float) -> Tensor | float:
-    """b beside the units of a layer."""
-    return b.unsqueeze(-1) if isinstance(b, Tensor) else b
