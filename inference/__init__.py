@@ -4,6 +4,8 @@ if __name__ != "ppgen.inference":
     raise ImportError(f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'.")
 
 from ppgen.inference.adversarial.dragan import DRAGAN
+from ppgen.inference.adversarial.f_gan import FGAN
+from ppgen.inference.adversarial.hinge import Hinge
 from ppgen.inference.adversarial.least_squares import LeastSquares
 from ppgen.inference.adversarial.minimax import Minimax
 from ppgen.inference.adversarial.nonsaturating import NonSaturating
@@ -57,6 +59,7 @@ __all__ = [
     "CIWAE",
     "DRAGAN",
     "ELBO",
+    "FGAN",
     "IWELBO",
     "MCEM",
     "MIWAE",
@@ -81,6 +84,7 @@ __all__ = [
     "Greedy",
     "GumbelSoftmax",
     "Hebb",
+    "Hinge",
     "Hybrid",
     "LeastSquares",
     "MeanFieldPCD",

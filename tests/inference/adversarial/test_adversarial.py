@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
-from ppgen.inference import DRAGAN, LeastSquares, Minimax, NonSaturating, Wasserstein, WassersteinGP
+from ppgen.inference import DRAGAN, FGAN, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein, WassersteinGP
 from ppgen.models import GAN, RBM, VAE
 from ppgen.objectives.adversarial import Adversarial, gradient_penalty
 from ppgen.pairs.pair import Pair
@@ -36,6 +36,8 @@ EVERY: list[Adversarial] = [
     Wasserstein(hidden=(4,), clip=0.5),
     WassersteinGP(hidden=(4,)),
     DRAGAN(hidden=(4,)),
+    Hinge(hidden=(4,)),
+    FGAN(hidden=(4,)),
 ]
 
 
@@ -63,6 +65,8 @@ PASSED = (log_d(2.0) + log_d(0.0) + log_d(-0.5)) / 3
         (LeastSquares(), 0.5 * (0.25 + 4) / 2 + 0.5 * (4 + 0.25) / 3, 0.5 * (1 + 1 + 2.25) / 3),
         (Wasserstein(), 0.5 - (-0.25), -0.5),
         (WassersteinGP(), 0.5 - (-0.25), -0.5),
+        (Hinge(), (0.5 + 2) / 2 + (3 + 1 + 0.5) / 3, -0.5),
+        (FGAN(), CROSS_ENTROPY - math.log(4), CAUGHT + math.log(2)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Adversarial) else "",
 )
