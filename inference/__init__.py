@@ -20,6 +20,7 @@ from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
 from ppgen.inference.bounds.tvo import TVO
+from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrete.arm import ARM
 from ppgen.inference.discrete.disarm import DisARM
@@ -80,6 +81,7 @@ __all__ = [
     "DReG",
     "DenoisingScoreMatching",
     "DisARM",
+    "EnergyDistance",
     "Enumerate",
     "Greedy",
     "GumbelSoftmax",
