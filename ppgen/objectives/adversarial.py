@@ -145,12 +145,13 @@ class Adversarial(Objective, ABC):
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
         if not self.unroll:
             return critic
+        bound = self.players()[0].bound
         weights = {name: weight.detach().requires_grad_() for name, weight in critic.module.named_parameters()}
         for _ in range(self.unroll):
             loss, _ = self._critic_turn(replace(critic, weights=weights), real, fake)
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
-                name: weight - self.unroll_rate * slope
+                name: _within(weight - self.unroll_rate * slope, bound)
                 for (name, weight), slope in zip(weights.items(), slopes, strict=True)
             }
         return replace(critic, weights=weights)
@@ -231,6 +232,10 @@ class _Given:
                 f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
             )
         return outputs.reshape(-1)
+
+
+def _within(weight: Tensor, bound: float | None) -> Tensor:
+    return weight if bound is None else weight.clamp(-bound, bound)
 
 
 def _side_by_side(batch: Batch) -> Tensor:
