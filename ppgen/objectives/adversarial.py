@@ -24,48 +24,24 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Annotated, Any, ClassVar, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Len
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
-from ppgen.errors import UsageError
-from ppgen.layers.dense import MLP, Maker, made_module
-from ppgen.objectives.objective import Objective, Outcome, Player, State
-from ppgen.pairs.rows import is_data, x_of
+from ppgen.layers.dense import Maker, made_module
+from ppgen.objectives.critics import Critic, CriticFunction, Given, gradient_penalty, one_output
+from ppgen.objectives.objective import AVERAGED, Objective, Outcome, Player, State
+from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 
 __all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "gradient_penalty"]
-
-CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
-"""A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
-
-
-class Critic(nn.Module):
-    """A dense network of leaky ReLUs (slope 0.2), a batch to (B,): one unbounded number for each sample.
-
-    It sees all numbers of a datum side by side, x first; a label is the number that it is.
-
-    Args:
-        batch: an example: x, (B, ...), and what else it holds.
-        hidden: sizes of the hidden layers.
-    """
-
-    def __init__(self, *batch: Any, hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.network = MLP(_side_by_side(batch).shape[1], 1, hidden, "leaky_relu")
-
-    def forward(self, *batch: Any) -> Tensor:
-        outputs: Tensor = self.network(_side_by_side(batch))
-        return outputs.squeeze(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +64,7 @@ class Adversarial(Objective, ABC):
     is_bound: ClassVar[bool] = False
     unbiased_gradient: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = True
+    shards: ClassVar[Mapping[str, int] | None] = AVERAGED
 
     critic: Annotated[nn.Module | Maker | None, Words("a module, or what makes one of a batch's tensors")] = None
     hidden: Sizes = (128, 128)
@@ -109,6 +86,18 @@ class Adversarial(Objective, ABC):
         """R, what the critic's loss holds beside L_c, at data and draws, (B, ...) and (B, ...) -> (); here none."""
         return real.new_zeros(())
 
+    def read(self, critic: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
+        """What the losses read of what the critic gives at x, (B,); here its one number itself.
+
+        Raises:
+            UsageError: the critic gives what cannot be read so.
+        """
+        return one_output(critic, outputs, x)
+
+    def default_critic(self, *batch: Any) -> nn.Module:
+        """The critic where none is given, for data like ``batch``."""
+        return Critic(*batch, hidden=self.hidden)
+
     def players(self) -> tuple[Player, ...]:
         first, second = self.betas
         return (
@@ -120,11 +109,11 @@ class Adversarial(Objective, ABC):
         x_of(batch, type(self).__name__)
         if isinstance(self.critic, nn.Module):
             return copy.deepcopy(self.critic)
-        return made_module("critic", self.critic or partial(Critic, hidden=self.hidden), *batch)
+        return made_module("critic", self.critic or self.default_critic, *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         assert program.own is not None  # two players: only the loop plays them, with the critic
-        critic, num_data = _Given(program.own, batch), data_size(program, batch)
+        critic, num_data = Given(program.own, batch, self.read), data_size(program, batch)
         real = x_of(batch, type(self).__name__)
         if player == "generator":
             fake = generated(program, batch)  # (B, ...)
@@ -141,16 +130,17 @@ class Adversarial(Objective, ABC):
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
 
-    def _answer(self, critic: _Given, real: Tensor, fake: Tensor) -> CriticFunction:
+    def _answer(self, critic: Given, real: Tensor, fake: Tensor) -> CriticFunction:
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
         if not self.unroll:
             return critic
+        bound = self.players()[0].bound
         weights = {name: weight.detach().requires_grad_() for name, weight in critic.module.named_parameters()}
         for _ in range(self.unroll):
             loss, _ = self._critic_turn(replace(critic, weights=weights), real, fake)
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
-                name: weight - self.unroll_rate * slope
+                name: _within(weight - self.unroll_rate * slope, bound)
                 for (name, weight), slope in zip(weights.items(), slopes, strict=True)
             }
         return replace(critic, weights=weights)
@@ -204,37 +194,5 @@ class Dual(Adversarial, ABC):
         return -fake.mean()
 
 
-def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
-    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one."""
-    with torch.enable_grad():
-        x = x.requires_grad_()
-        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)  # (B, ...)
-        norm: Tensor = torch.linalg.vector_norm(slope.reshape(len(x), -1), dim=1)  # (B,)
-        return (norm - 1).square().mean()
-
-
-@dataclass(frozen=True)
-class _Given:
-    """The critic as a function of x, of as many data as the batch has or twice as many, given what else it holds."""
-
-    module: nn.Module
-    batch: Batch
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        rows = len(self.batch[0])
-        others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
-        outputs: Tensor = functional_call(self.module, dict(self.weights), (x, *others))
-        if outputs.numel() != len(x):
-            raise UsageError(
-                f"a critic gives one number for each datum, and {type(self.module).__name__} makes shape "
-                f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
-            )
-        return outputs.reshape(-1)
-
-
-def _side_by_side(batch: Batch) -> Tensor:
-    """The numbers of each datum, x first, (B, D), in the type of x."""
-    x = batch[0]
-    parts = [part.to(x.dtype).reshape(len(x), -1) for part in batch if torch.is_tensor(part) and is_data(part, len(x))]
-    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+def _within(weight: Tensor, bound: float | None) -> Tensor:
+    return weight if bound is None else weight.clamp(-bound, bound)

@@ -1,0 +1,89 @@
+"""Critics: what adversarial objectives read samples with, and what keeps their slopes and outputs in bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ppgen.errors import UsageError
+from ppgen.layers.dense import MLP
+from ppgen.pairs.rows import is_data
+from ppgen.pairs.tracing import Batch
+
+__all__ = ["Critic", "CriticFunction", "Given", "gradient_penalty", "one_output", "side_by_side"]
+
+CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
+"""A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
+
+
+class Critic(nn.Module):
+    """A dense network of leaky ReLUs (slope 0.2), a batch to (B,): one unbounded number for each sample.
+
+    It sees all numbers of a datum side by side, x first; a label is the number that it is.
+
+    Args:
+        batch: an example: x, (B, ...), and what else it holds.
+        hidden: sizes of the hidden layers.
+    """
+
+    def __init__(self, *batch: Any, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.network = MLP(side_by_side(batch).shape[1], 1, hidden, "leaky_relu")
+
+    def forward(self, *batch: Any) -> Tensor:
+        outputs: Tensor = self.network(side_by_side(batch))
+        return outputs.squeeze(-1)
+
+
+def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
+    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one."""
+    with torch.enable_grad():
+        x = x.requires_grad_()
+        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)  # (B, ...)
+        norm: Tensor = torch.linalg.vector_norm(slope.reshape(len(x), -1), dim=1)  # (B,)
+        return (norm - 1).square().mean()
+
+
+def one_output(module: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
+    """What a critic gives at x, (B,) or (B, 1), as (B,).
+
+    Raises:
+        UsageError: it is of another shape.
+    """
+    if outputs.shape not in ((len(x),), (len(x), 1)):
+        raise UsageError(
+            f"a critic gives one number for each datum, (B,) or (B, 1), and {type(module).__name__} makes shape "
+            f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
+        )
+    return outputs.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The critic as a function of x, of as many data as the batch has or twice as many, given what else it holds.
+
+    ``read`` makes (B,) numbers of the module, its output and x; ``weights``, by name, stand for the module's own.
+    """
+
+    module: nn.Module
+    batch: Batch
+    read: Callable[[nn.Module, Tensor, Tensor], Tensor] = one_output
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = len(self.batch[0])
+        others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
+        outputs: Tensor = functional_call(self.module, dict(self.weights), (x, *others))
+        return self.read(self.module, outputs, x)
+
+
+def side_by_side(batch: Batch) -> Tensor:
+    """The numbers of each datum, x first, (B, D), in the type of x."""
+    x = batch[0]
+    parts = [part.to(x.dtype).reshape(len(x), -1) for part in batch if torch.is_tensor(part) and is_data(part, len(x))]
+    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
