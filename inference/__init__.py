@@ -4,6 +4,7 @@ if __name__ != "ppgen.inference":
     raise ImportError(f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'.")
 
 from ppgen.inference.adversarial.dragan import DRAGAN
+from ppgen.inference.adversarial.infogan import InfoGAN
 from ppgen.inference.adversarial.least_squares import LeastSquares
 from ppgen.inference.adversarial.minimax import Minimax
 from ppgen.inference.adversarial.nonsaturating import NonSaturating
@@ -82,6 +83,7 @@ __all__ = [
     "GumbelSoftmax",
     "Hebb",
     "Hybrid",
+    "InfoGAN",
     "LeastSquares",
     "MeanFieldPCD",
     "Minimax",

@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 import torch
 from annotated_types import Ge, Len
@@ -43,7 +43,7 @@ from ppgen.pairs.rows import is_data, x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "gradient_penalty"]
+__all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "GivenCritic", "gradient_penalty"]
 
 CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
 """A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
@@ -105,6 +105,11 @@ class Adversarial(Objective, ABC):
     def generator_loss(self, fake: Tensor) -> Tensor:
         """L_g, a mean, of the critic's raw outputs at draws, (B,) -> ()."""
 
+    def exchanged_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """What those minimise who make both sides, data's with their latents by the guide and draws by the model, as
+        :meth:`critic_loss` takes them: the critic's loss with the labels exchanged."""
+        return self.critic_loss(fake, real)
+
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
         """R, what the critic's loss holds beside L_c, at data and draws, (B, ...) and (B, ...) -> (); here none."""
         return real.new_zeros(())
@@ -123,31 +128,34 @@ class Adversarial(Objective, ABC):
         return made_module("critic", self.critic or partial(Critic, hidden=self.hidden), *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        assert program.own is not None  # two players: only the loop plays them, with the critic
-        critic, num_data = _Given(program.own, batch), data_size(program, batch)
-        real = x_of(batch, type(self).__name__)
         if player == "generator":
-            fake = generated(program, batch)  # (B, ...)
-            return Outcome(num_data * self.generator_loss(self._answer(critic, real, fake)(fake)), num_data)
+            return self.generator_turn(program, batch, generated(program, batch))
+        num_data = data_size(program, batch)
         with torch.no_grad():
             fake = generated(program, batch)
-        loss, metrics = self._critic_turn(critic, real, fake)
+        loss, metrics = self.critic_turn(GivenCritic.of(program, batch), x_of(batch, type(self).__name__), fake)
         return Outcome(num_data * loss, num_data, metrics)
 
-    def _critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def generator_turn(self, program: Program, batch: Batch, fake: Tensor) -> Outcome:
+        """The generator's loss at draws, (B, ...), that it made for the batch."""
+        critic, num_data = GivenCritic.of(program, batch), data_size(program, batch)
+        answer = self.answer(critic, x_of(batch, type(self).__name__), fake)
+        return Outcome(num_data * self.generator_loss(answer(fake)), num_data)
+
+    def critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """L_c + R at data and draws, and what is reported of them."""
         of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)  # (B,) each
         penalty = self.penalty(critic, real, fake)
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
 
-    def _answer(self, critic: _Given, real: Tensor, fake: Tensor) -> CriticFunction:
+    def answer(self, critic: GivenCritic, real: Tensor, fake: Tensor) -> CriticFunction:
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
         if not self.unroll:
             return critic
         weights = {name: weight.detach().requires_grad_() for name, weight in critic.module.named_parameters()}
         for _ in range(self.unroll):
-            loss, _ = self._critic_turn(replace(critic, weights=weights), real, fake)
+            loss, _ = self.critic_turn(replace(critic, weights=weights), real, fake)
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
                 name: weight - self.unroll_rate * slope
@@ -185,6 +193,9 @@ class Classifier(Adversarial, ABC):
     def generator_loss(self, fake: Tensor) -> Tensor:
         return softplus(-fake).mean()
 
+    def exchanged_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(-fake).mean() + softplus(real).mean()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dual(Adversarial, ABC):
@@ -214,17 +225,27 @@ def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Given:
+class GivenCritic:
     """The critic as a function of x, of as many data as the batch has or twice as many, given what else it holds."""
 
     module: nn.Module
     batch: Batch
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, program: Program, batch: Batch) -> Self:
+        """That of a program, which has one."""
+        assert program.own is not None  # two players: only the loop plays them, with the critic
+        return cls(program.own, batch)
+
+    def shown(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the module is called with first, of samples as the losses and penalties see them."""
+        return (x,)
+
     def __call__(self, x: Tensor) -> Tensor:
         rows = len(self.batch[0])
         others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
-        outputs: Tensor = functional_call(self.module, dict(self.weights), (x, *others))
+        outputs: Tensor = functional_call(self.module, dict(self.weights), (*self.shown(x), *others))
         if outputs.numel() != len(x):
             raise UsageError(
                 f"a critic gives one number for each datum, and {type(self.module).__name__} makes shape "
