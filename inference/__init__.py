@@ -7,6 +7,7 @@ from ppgen.inference.adversarial.began import BEGAN
 from ppgen.inference.adversarial.dragan import DRAGAN
 from ppgen.inference.adversarial.f_gan import FGAN
 from ppgen.inference.adversarial.hinge import Hinge
+from ppgen.inference.adversarial.infogan import InfoGAN
 from ppgen.inference.adversarial.least_squares import LeastSquares
 from ppgen.inference.adversarial.minimax import Minimax
 from ppgen.inference.adversarial.nonsaturating import NonSaturating
@@ -90,6 +91,7 @@ __all__ = [
     "Hebb",
     "Hinge",
     "Hybrid",
+    "InfoGAN",
     "LeastSquares",
     "MeanFieldPCD",
     "Minimax",

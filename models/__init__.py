@@ -20,6 +20,7 @@ from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.gan import GAN
+from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
@@ -43,6 +44,7 @@ __all__ = [
     "DeepAutoencoder",
     "DiscreteVAE",
     "Hopfield",
+    "InfoGAN",
     "LinearGaussian",
     "NeuralEnergy",
     "ProdLDA",

@@ -35,13 +35,13 @@ from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
 from ppgen.layers.dense import Maker, made_module
-from ppgen.objectives.critics import Critic, CriticFunction, Given, gradient_penalty, one_output
+from ppgen.objectives.critics import Critic, CriticFunction, GivenCritic, gradient_penalty, one_output
 from ppgen.objectives.objective import AVERAGED, Objective, Outcome, Player, State
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "gradient_penalty"]
+__all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "GivenCritic", "gradient_penalty"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,11 @@ class Adversarial(Objective, ABC):
     def generator_loss(self, fake: Tensor) -> Tensor:
         """L_g, a mean, of the critic's raw outputs at draws, (B,) -> ()."""
 
+    def exchanged_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """What those minimise who make both sides, data's with their latents by the guide and draws by the model, as
+        :meth:`critic_loss` takes them: the critic's loss with the labels exchanged."""
+        return self.critic_loss(fake, real)
+
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
         """R, what the critic's loss holds beside L_c, at data and draws, (B, ...) and (B, ...) -> (); here none."""
         return real.new_zeros(())
@@ -112,32 +117,36 @@ class Adversarial(Objective, ABC):
         return made_module("critic", self.critic or self.default_critic, *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        assert program.own is not None  # two players: only the loop plays them, with the critic
-        critic, num_data = Given(program.own, batch, self.read), data_size(program, batch)
-        real = x_of(batch, type(self).__name__)
         if player == "generator":
-            fake = generated(program, batch)  # (B, ...)
-            return Outcome(num_data * self.generator_loss(self._answer(critic, real, fake)(fake)), num_data)
+            return self.generator_turn(program, batch, generated(program, batch))
+        num_data = data_size(program, batch)
         with torch.no_grad():
             fake = generated(program, batch)
-        loss, metrics = self._critic_turn(critic, real, fake)
+        critic = GivenCritic.of(program, batch, self.read)
+        loss, metrics = self.critic_turn(critic, x_of(batch, type(self).__name__), fake)
         return Outcome(num_data * loss, num_data, metrics)
 
-    def _critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def generator_turn(self, program: Program, batch: Batch, fake: Tensor) -> Outcome:
+        """The generator's loss at draws, (B, ...), that it made for the batch."""
+        critic, num_data = GivenCritic.of(program, batch, self.read), data_size(program, batch)
+        answer = self.answer(critic, x_of(batch, type(self).__name__), fake)
+        return Outcome(num_data * self.generator_loss(answer(fake)), num_data)
+
+    def critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """L_c + R at data and draws, and what is reported of them."""
         of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)  # (B,) each
         penalty = self.penalty(critic, real, fake)
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
 
-    def _answer(self, critic: Given, real: Tensor, fake: Tensor) -> CriticFunction:
+    def answer(self, critic: GivenCritic, real: Tensor, fake: Tensor) -> CriticFunction:
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
         if not self.unroll:
             return critic
         bound = self.players()[0].bound
         weights = {name: weight.detach().requires_grad_() for name, weight in critic.module.named_parameters()}
         for _ in range(self.unroll):
-            loss, _ = self._critic_turn(replace(critic, weights=weights), real, fake)
+            loss, _ = self.critic_turn(replace(critic, weights=weights), real, fake)
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
                 name: _within(weight - self.unroll_rate * slope, bound)
@@ -174,6 +183,9 @@ class Classifier(Adversarial, ABC):
 
     def generator_loss(self, fake: Tensor) -> Tensor:
         return softplus(-fake).mean()
+
+    def exchanged_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(-fake).mean() + softplus(real).mean()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from torch.func import functional_call
 from ppgen.errors import UsageError
 from ppgen.layers.dense import MLP
 from ppgen.pairs.rows import is_data
-from ppgen.pairs.tracing import Batch
+from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Critic", "CriticFunction", "Given", "gradient_penalty", "one_output", "side_by_side"]
+__all__ = ["Critic", "CriticFunction", "GivenCritic", "gradient_penalty", "one_output", "side_by_side"]
 
 CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
 """A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
@@ -64,7 +64,7 @@ def one_output(module: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenCritic:
     """The critic as a function of x, of as many data as the batch has or twice as many, given what else it holds.
 
     ``read`` makes (B,) numbers of the module, its output and x; ``weights``, by name, stand for the module's own.
@@ -75,10 +75,20 @@ class Given:
     read: Callable[[nn.Module, Tensor, Tensor], Tensor] = one_output
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, program: Program, batch: Batch, read: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Self:
+        """That of a program, which has one."""
+        assert program.own is not None  # two players: only the loop plays them, with the critic
+        return cls(program.own, batch, read)
+
+    def shown(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the module is called with first, of samples as the losses and penalties see them."""
+        return (x,)
+
     def __call__(self, x: Tensor) -> Tensor:
         rows = len(self.batch[0])
         others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
-        outputs: Tensor = functional_call(self.module, dict(self.weights), (x, *others))
+        outputs: Tensor = functional_call(self.module, dict(self.weights), (*self.shown(x), *others))
         return self.read(self.module, outputs, x)
 
 
