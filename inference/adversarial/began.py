@@ -102,7 +102,7 @@ class BEGAN(Adversarial):
         return fake.mean()
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        return {**super().initial_state(program, batch), "k": like_data(batch).new_tensor(self.k)}
+        return {**super().initial_state(program, batch), "k": like_data(batch).new_full((), self.k)}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         now = cast(BEGAN, self.holding({"k": state["k"]}))
