@@ -3,6 +3,7 @@
 if __name__ != "ppgen.inference":
     raise ImportError(f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'.")
 
+from ppgen.inference.adversarial.ali import ALI
 from ppgen.inference.adversarial.dragan import DRAGAN
 from ppgen.inference.adversarial.infogan import InfoGAN
 from ppgen.inference.adversarial.least_squares import LeastSquares
@@ -53,6 +54,7 @@ from ppgen.inference.wake_sleep.up_down import UpDown
 from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
 
 __all__ = [
+    "ALI",
     "ARM",
     "CD",
     "CIWAE",
