@@ -3,6 +3,7 @@
 if __name__ != "ppgen.inference":
     raise ImportError(f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'.")
 
+from ppgen.inference.adversarial.ali import ALI
 from ppgen.inference.adversarial.began import BEGAN
 from ppgen.inference.adversarial.dragan import DRAGAN
 from ppgen.inference.adversarial.f_gan import FGAN
@@ -57,6 +58,7 @@ from ppgen.inference.wake_sleep.up_down import UpDown
 from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
 
 __all__ = [
+    "ALI",
     "ARM",
     "BEGAN",
     "CD",

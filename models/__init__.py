@@ -19,6 +19,7 @@ from ppgen.models.energy.dbn import DBN
 from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
+from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -38,6 +39,7 @@ __all__ = [
     "SBN",
     "SSVAE",
     "VAE",
+    "BiGAN",
     "Boltzmann",
     "ConvDBN",
     "ConvRBM",

@@ -135,9 +135,10 @@ def global_draws(pair: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 def depends_on_parameters(site: Site) -> bool:
-    """Whether a parameter has a part in the distribution of the site's value, as it was drawn."""
+    """Whether a parameter has a part in the distribution of the site's value, as it was drawn; or in the value, a point
+    whose density knows no slope."""
     log_prob: Tensor = site["fn"].log_prob(site["value"].detach())
-    return log_prob.requires_grad
+    return log_prob.requires_grad or bool(site["value"].requires_grad)
 
 
 def _check_pathwise(site: Site, needed_by: str) -> None:
