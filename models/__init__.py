@@ -19,6 +19,7 @@ from ppgen.models.energy.dbn import DBN
 from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
+from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
@@ -29,6 +30,7 @@ __all__ = [
     "CVAE",
     "DBM",
     "DBN",
+    "DCGAN",
     "GAN",
     "GMM",
     "IWAE",

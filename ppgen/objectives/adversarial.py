@@ -27,7 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import torch
 from annotated_types import Ge, Len
@@ -37,7 +37,9 @@ from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
 from ppgen.errors import UsageError
-from ppgen.layers.dense import MLP, Maker, made_module
+from ppgen.layers.dense import Maker, made_module
+from ppgen.layers.normalisation import Normalisation
+from ppgen.objectives.critics import Critic, dense_critic, picture_critic
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.rows import is_data, x_of
 from ppgen.pairs.sampling import data_size, generated
@@ -49,35 +51,21 @@ CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
 """A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
 
 
-class Critic(nn.Module):
-    """A dense network of leaky ReLUs (slope 0.2), a batch to (B,): one unbounded number for each sample.
-
-    It sees all numbers of a datum side by side, x first; a label is the number that it is.
-
-    Args:
-        batch: an example: x, (B, ...), and what else it holds.
-        hidden: sizes of the hidden layers.
-    """
-
-    def __init__(self, *batch: Any, hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.network = MLP(_side_by_side(batch).shape[1], 1, hidden, "leaky_relu")
-
-    def forward(self, *batch: Any) -> Tensor:
-        outputs: Tensor = self.network(_side_by_side(batch))
-        return outputs.squeeze(-1)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Adversarial(Objective, ABC):
     """Two players: a critic that belongs to the objective, and the pair's model as generator.
 
     ``critic``: a module that is called as the model is, ``critic(x)`` or ``critic(x, y)``, and gives (B,) or (B, 1)
     numbers, of which each training moves a copy; or what makes one of a first batch, ``critic(*batch)``. None:
-    :class:`Critic`, whose layers have the sizes ``hidden``. ``critic_steps`` a turn; ``critic_rate``: the critic's
-    learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the module. Each
-    player's gradient is that of its own loss at the other as it stands, not of the divergence that the two
-    stand for at the optimal critic: it is declared biased.
+    :class:`~ppgen.objectives.critics.Critic`, whose layers have the sizes ``hidden``; ``"conv"``, for pictures:
+    :class:`~ppgen.layers.pictures.ImageCritic`, whose convolutions have ``hidden`` channels. ``normalisation`` of these
+    two (:mod:`ppgen.layers.normalisation`): a reference is the first batch. A critic sees data and draws apart, so that
+    it is not by what is normalised together that it tells them; a penalty on slopes needs a critic that looks at each
+    datum alone, as it does not with ``normalisation="batch"``.
+
+    ``critic_steps`` a turn; ``critic_rate``: the critic's learning rate over the run's; ``betas``: Adam's, of both
+    players; ``unroll``, ``unroll_rate``: see the module. Each player's gradient is that of its own loss at the other as
+    it stands, not of the divergence that the two stand for at the optimal critic: it is declared biased.
 
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
 
@@ -89,8 +77,11 @@ class Adversarial(Objective, ABC):
     unbiased_gradient: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = True
 
-    critic: Annotated[nn.Module | Maker | None, Words("a module, or what makes one of a batch's tensors")] = None
+    critic: Annotated[
+        nn.Module | Maker | Literal["conv"] | None, Words("a module, or what makes one of a batch's tensors, or 'conv'")
+    ] = None
     hidden: Sizes = (128, 128)
+    normalisation: Normalisation = "none"
     critic_steps: Count = 1
     critic_rate: NonNegative = 1.0
     betas: Annotated[Sequence[Share], Len(2, 2), Words("two numbers in [0, 1)")] = (0.5, 0.9)
@@ -120,7 +111,10 @@ class Adversarial(Objective, ABC):
         x_of(batch, type(self).__name__)
         if isinstance(self.critic, nn.Module):
             return copy.deepcopy(self.critic)
-        return made_module("critic", self.critic or partial(Critic, hidden=self.hidden), *batch)
+        if self.critic == "conv":
+            return picture_critic(pair, batch, self.hidden, self.normalisation)
+        make = self.critic or partial(dense_critic, hidden=self.hidden, normalisation=self.normalisation)
+        return made_module("critic", make, *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         assert program.own is not None  # two players: only the loop plays them, with the critic
@@ -136,7 +130,7 @@ class Adversarial(Objective, ABC):
 
     def _critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """L_c + R at data and draws, and what is reported of them."""
-        of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)  # (B,) each
+        of_real, of_fake = critic(real), critic(fake)  # (B,) each, apart: a normalised critic mixes the data of a batch
         penalty = self.penalty(critic, real, fake)
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
@@ -231,10 +225,3 @@ class _Given:
                 f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
             )
         return outputs.reshape(-1)
-
-
-def _side_by_side(batch: Batch) -> Tensor:
-    """The numbers of each datum, x first, (B, D), in the type of x."""
-    x = batch[0]
-    parts = [part.to(x.dtype).reshape(len(x), -1) for part in batch if torch.is_tensor(part) and is_data(part, len(x))]
-    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
