@@ -20,6 +20,7 @@ from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.bigan import BiGAN
+from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -31,6 +32,7 @@ __all__ = [
     "CVAE",
     "DBM",
     "DBN",
+    "DCGAN",
     "GAN",
     "GMM",
     "IWAE",

@@ -122,7 +122,7 @@ class BiGAN(Pair):
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         loc, *log_scale = self._told(x, y)
         with self.data_plate(x):
-            inferred = dist.Delta(loc) if self.is_point else dist.Normal(loc, log_scale[0].exp())
+            inferred: Any = dist.Delta(loc) if self.is_point else dist.Normal(loc, log_scale[0].exp())
             pyro.sample("z", inferred.to_event(1))  # (K, B, latent)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:

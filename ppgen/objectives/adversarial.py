@@ -26,7 +26,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Len
@@ -35,7 +35,16 @@ from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
 from ppgen.layers.dense import Maker, made_module
-from ppgen.objectives.critics import Critic, CriticFunction, GivenCritic, gradient_penalty, one_output
+from ppgen.layers.normalisation import Normalisation
+from ppgen.objectives.critics import (
+    Critic,
+    CriticFunction,
+    GivenCritic,
+    dense_critic,
+    gradient_penalty,
+    one_output,
+    picture_critic,
+)
 from ppgen.objectives.objective import AVERAGED, Objective, Outcome, Player, State
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
@@ -50,10 +59,15 @@ class Adversarial(Objective, ABC):
 
     ``critic``: a module that is called as the model is, ``critic(x)`` or ``critic(x, y)``, and gives (B,) or (B, 1)
     numbers, of which each training moves a copy; or what makes one of a first batch, ``critic(*batch)``. None:
-    :class:`Critic`, whose layers have the sizes ``hidden``. ``critic_steps`` a turn; ``critic_rate``: the critic's
-    learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the module. Each
-    player's gradient is that of its own loss at the other as it stands, not of the divergence that the two
-    stand for at the optimal critic: it is declared biased.
+    :class:`~ppgen.objectives.critics.Critic`, whose layers have the sizes ``hidden``; ``"conv"``, for pictures:
+    :class:`~ppgen.layers.pictures.ImageCritic`, whose convolutions have ``hidden`` channels. ``normalisation`` of these
+    two (:mod:`ppgen.layers.normalisation`): a reference is the first batch. A critic sees data and draws apart, so that
+    it is not by what is normalised together that it tells them; a penalty on slopes needs a critic that looks at each
+    datum alone, as it does not with ``normalisation="batch"``.
+
+    ``critic_steps`` a turn; ``critic_rate``: the critic's learning rate over the run's; ``betas``: Adam's, of both
+    players; ``unroll``, ``unroll_rate``: see the module. Each player's gradient is that of its own loss at the other as
+    it stands, not of the divergence that the two stand for at the optimal critic: it is declared biased.
 
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
 
@@ -66,8 +80,11 @@ class Adversarial(Objective, ABC):
     needs_samples: ClassVar[bool] = True
     shards: ClassVar[Mapping[str, int] | None] = AVERAGED
 
-    critic: Annotated[nn.Module | Maker | None, Words("a module, or what makes one of a batch's tensors")] = None
+    critic: Annotated[
+        nn.Module | Maker | Literal["conv"] | None, Words("a module, or what makes one of a batch's tensors, or 'conv'")
+    ] = None
     hidden: Sizes = (128, 128)
+    normalisation: Normalisation = "none"
     critic_steps: Count = 1
     critic_rate: NonNegative = 1.0
     betas: Annotated[Sequence[Share], Len(2, 2), Words("two numbers in [0, 1)")] = (0.5, 0.9)
@@ -101,7 +118,7 @@ class Adversarial(Objective, ABC):
 
     def default_critic(self, *batch: Any) -> nn.Module:
         """The critic where none is given, for data like ``batch``."""
-        return Critic(*batch, hidden=self.hidden)
+        return dense_critic(*batch, hidden=self.hidden, normalisation=self.normalisation)
 
     def players(self) -> tuple[Player, ...]:
         first, second = self.betas
@@ -114,6 +131,8 @@ class Adversarial(Objective, ABC):
         x_of(batch, type(self).__name__)
         if isinstance(self.critic, nn.Module):
             return copy.deepcopy(self.critic)
+        if self.critic == "conv":
+            return picture_critic(pair, batch, self.hidden, self.normalisation)
         return made_module("critic", self.critic or self.default_critic, *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
@@ -134,10 +153,16 @@ class Adversarial(Objective, ABC):
 
     def critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """L_c + R at data and draws, and what is reported of them."""
-        of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)  # (B,) each
+        of_real, of_fake = self._told(critic, real, fake)  # (B,) each
         penalty = self.penalty(critic, real, fake)
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
+
+    def _told(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Sequence[Tensor]:
+        """Its outputs at data and at draws, apart where it may mix those of a batch, as normalised ones do."""
+        if self.critic is None and self.normalisation == "none":
+            return critic(torch.cat([real, fake])).chunk(2)
+        return critic(real), critic(fake)
 
     def answer(self, critic: GivenCritic, real: Tensor, fake: Tensor) -> CriticFunction:
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
