@@ -134,5 +134,5 @@ def test_an_autoencoder_of_ones_own_is_the_critic() -> None:
 
 def test_a_critic_that_gives_one_number_is_no_autoencoder() -> None:
     pair = GAN(DataSpec("plane", 2, "real"), 2, hidden=(3,))
-    with pytest.raises(UsageError, match=r"autoencoder, and Linear makes shape \(10, 1\) of x \(10, 2\)"):
+    with pytest.raises(UsageError, match=r"autoencoder, and Linear makes shape \(5, 1\) of x \(5, 2\)"):
         ppgen.fit(pair, torch.randn(5, 2), BEGAN(critic=nn.Linear(2, 1)), steps=1, batch_size=5, eager=True)

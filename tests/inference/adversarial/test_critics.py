@@ -210,7 +210,7 @@ def test_every_weight_of_a_critic_of_ones_own_stays_within_the_bound() -> None:
 @pytest.mark.parametrize(
     ("critic", "sentence"),
     [
-        (3, "critic of NonSaturating must be a module, or what makes one of a batch's tensors, got 3"),
+        (3, "critic of NonSaturating must be a module, or what makes one of a batch's tensors, or 'conv', got 3"),
         (linear(0, 1, 5), "critic of NonSaturating must be a module, .* it takes no schedule"),
         (
             nn.Linear(1, 2),
