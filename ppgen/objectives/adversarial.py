@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -34,9 +34,11 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
+from ppgen.errors import UsageError
 from ppgen.layers.dense import Maker, made_module
 from ppgen.objectives.critics import Critic, CriticFunction, Given, gradient_penalty, one_output
-from ppgen.objectives.objective import AVERAGED, Objective, Outcome, Player, State
+from ppgen.objectives.objective import Outcome, Player, State
+from ppgen.objectives.stabilised import Stabilised
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
@@ -45,7 +47,7 @@ __all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "gra
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adversarial(Objective, ABC):
+class Adversarial(Stabilised, ABC):
     """Two players: a critic that belongs to the objective, and the pair's model as generator.
 
     ``critic``: a module that is called as the model is, ``critic(x)`` or ``critic(x, y)``, and gives (B,) or (B, 1)
@@ -54,6 +56,10 @@ class Adversarial(Objective, ABC):
     learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the module. Each
     player's gradient is that of its own loss at the other as it stands, not of the divergence that the two
     stand for at the optimal critic: it is declared biased.
+
+    ``dropout`` and ``minibatch_features``, how many of them, are the default critic's. The critic is shown data and
+    draws in one batch, or each by itself: with ``separate``, or where it has minibatch features. The stabilisers of
+    :class:`ppgen.objectives.stabilised.Stabilised` go with any loss.
 
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
 
@@ -64,7 +70,6 @@ class Adversarial(Objective, ABC):
     is_bound: ClassVar[bool] = False
     unbiased_gradient: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = True
-    shards: ClassVar[Mapping[str, int] | None] = AVERAGED
 
     critic: Annotated[nn.Module | Maker | None, Words("a module, or what makes one of a batch's tensors")] = None
     hidden: Sizes = (128, 128)
@@ -73,6 +78,18 @@ class Adversarial(Objective, ABC):
     betas: Annotated[Sequence[Share], Len(2, 2), Words("two numbers in [0, 1)")] = (0.5, 0.9)
     unroll: Annotated[int, Ge(0)] = 0
     unroll_rate: NonNegative = 0.1
+    dropout: Share = 0.0
+    minibatch_features: Annotated[int, Ge(0)] = 0
+    separate: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.critic is not None and (self.dropout or self.minibatch_features):
+            raise UsageError(
+                f"dropout and minibatch_features of {type(self).__name__} are the default critic's, and a critic is "
+                "given: put torch.nn.Dropout or ppgen.layers.minibatch_features.MinibatchFeatures into it, and "
+                "separate=True."
+            )
 
     @abstractmethod
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -81,10 +98,6 @@ class Adversarial(Objective, ABC):
     @abstractmethod
     def generator_loss(self, fake: Tensor) -> Tensor:
         """L_g, a mean, of the critic's raw outputs at draws, (B,) -> ()."""
-
-    def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
-        """R, what the critic's loss holds beside L_c, at data and draws, (B, ...) and (B, ...) -> (); here none."""
-        return real.new_zeros(())
 
     def read(self, critic: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
         """What the losses read of what the critic gives at x, (B,); here its one number itself.
@@ -96,7 +109,7 @@ class Adversarial(Objective, ABC):
 
     def default_critic(self, *batch: Any) -> nn.Module:
         """The critic where none is given, for data like ``batch``."""
-        return Critic(*batch, hidden=self.hidden)
+        return Critic(*batch, hidden=self.hidden, dropout=self.dropout, minibatch_features=self.minibatch_features)
 
     def players(self) -> tuple[Player, ...]:
         first, second = self.betas
@@ -108,25 +121,32 @@ class Adversarial(Objective, ABC):
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         x_of(batch, type(self).__name__)
         if isinstance(self.critic, nn.Module):
-            return copy.deepcopy(self.critic)
-        return made_module("critic", self.critic or self.default_critic, *batch)
+            return self.stabilised(copy.deepcopy(self.critic))
+        return self.stabilised(made_module("critic", self.critic or self.default_critic, *batch))
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         assert program.own is not None  # two players: only the loop plays them, with the critic
         critic, num_data = Given(program.own, batch, self.read), data_size(program, batch)
-        real = x_of(batch, type(self).__name__)
+        real, metrics = self.noised(x_of(batch, type(self).__name__)), dict[str, Tensor]()
         if player == "generator":
-            fake = generated(program, batch)  # (B, ...)
-            return Outcome(num_data * self.generator_loss(self._answer(critic, real, fake)(fake)), num_data)
-        with torch.no_grad():
-            fake = generated(program, batch)
-        loss, metrics = self._critic_turn(critic, real, fake)
-        return Outcome(num_data * loss, num_data, metrics)
+            fake = self.noised(generated(program, batch))  # (B, ...)
+            loss = self.generator_loss(self._answer(critic, real, fake)(fake))
+        else:
+            with torch.no_grad():
+                fake = self.noised(generated(program, batch))
+            loss, metrics = self._critic_turn(critic, real, fake)
+        of_history, following = self.remembered(player, program, state)
+        for name, cost in of_history.items():
+            loss, metrics = loss + self.historical_averaging * cost, {**metrics, name: cost}
+        return Outcome(num_data * loss, num_data, metrics, following)
 
-    def _critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def _critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """L_c + R at data and draws, and what is reported of them."""
-        of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)  # (B,) each
-        penalty = self.penalty(critic, real, fake)
+        if self.separate or self.minibatch_features:
+            of_real, of_fake = critic(real), critic(fake)  # (B,) each
+        else:
+            of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)
+        penalty = self.penalties(critic, real, fake)
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
 

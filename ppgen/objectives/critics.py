@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ppgen.errors import UsageError
-from ppgen.layers.dense import MLP
+from ppgen.layers.dense import MLP, glorot
+from ppgen.layers.minibatch_features import MinibatchFeatures
 from ppgen.pairs.rows import is_data
 from ppgen.pairs.tracing import Batch
 
@@ -29,24 +30,32 @@ class Critic(nn.Module):
     Args:
         batch: an example: x, (B, ...), and what else it holds.
         hidden: sizes of the hidden layers.
+        dropout: the share of each hidden layer's numbers that are put to zero in training.
+        minibatch_features: so many similarities between the data of a batch, beside the last hidden layer's numbers.
     """
 
-    def __init__(self, *batch: Any, hidden: Sequence[int]) -> None:
+    def __init__(self, *batch: Any, hidden: Sequence[int], dropout: float = 0.0, minibatch_features: int = 0) -> None:
         super().__init__()
-        self.network = MLP(side_by_side(batch).shape[1], 1, hidden, "leaky_relu")
+        self.network = MLP(side_by_side(batch).shape[1], 1, hidden, "leaky_relu", dropout=dropout)
+        if minibatch_features:
+            width: Any = self.network.layers[-1].in_features
+            similar = MinibatchFeatures(width, minibatch_features)
+            wider = glorot(nn.Linear(width + minibatch_features, 1))
+            self.network.layers[-1] = nn.Sequential(similar, wider)
 
     def forward(self, *batch: Any) -> Tensor:
         outputs: Tensor = self.network(side_by_side(batch))
         return outputs.squeeze(-1)
 
 
-def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
-    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one."""
+def gradient_penalty(critic: CriticFunction, x: Tensor, one_sided: bool = False) -> Tensor:
+    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one; one-sided, at most one."""
     with torch.enable_grad():
         x = x.requires_grad_()
         (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)  # (B, ...)
         norm: Tensor = torch.linalg.vector_norm(slope.reshape(len(x), -1), dim=1)  # (B,)
-        return (norm - 1).square().mean()
+        excess = norm - 1
+        return (excess.relu() if one_sided else excess).square().mean()
 
 
 def one_output(module: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
