@@ -42,11 +42,11 @@ __all__ = ["BEGAN"]
 class _Autoencoder(nn.Module):
     """A batch to x again, (B, ...): dense layers of ELUs to a code and, their sizes turned round, back."""
 
-    def __init__(self, *batch: Any, hidden: Sequence[int], code_dim: int) -> None:
+    def __init__(self, *batch: Any, hidden: Sequence[int], code_dim: int, dropout: float) -> None:
         super().__init__()
         inputs, outputs = side_by_side(batch).shape[1], batch[0][0].numel()
-        self.encoder = MLP(inputs, code_dim, hidden, "elu")
-        self.decoder = MLP(code_dim, outputs, hidden[::-1], "elu")
+        self.encoder = MLP(inputs, code_dim, hidden, "elu", dropout=dropout)
+        self.decoder = MLP(code_dim, outputs, hidden[::-1], "elu", dropout=dropout)
 
     def forward(self, *batch: Any) -> Tensor:
         found: Tensor = self.decoder(self.encoder(side_by_side(batch)))
@@ -83,6 +83,14 @@ class BEGAN(Adversarial):
     k: Annotated[float, Ge(0), Le(1)] = 0.0
     code_dim: Count = 16
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.minibatch_features:
+            raise UsageError(
+                "minibatch_features of BEGAN have no layer to stand in, for its critic is an autoencoder: leave them "
+                "out, or give a critic of your own."
+            )
+
     def read(self, critic: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
         """L(x) of each datum, (B,)."""
         if outputs.shape != x.shape:
@@ -93,7 +101,7 @@ class BEGAN(Adversarial):
         return (x - outputs).abs().reshape(len(x), -1).mean(1)
 
     def default_critic(self, *batch: Any) -> nn.Module:
-        return _Autoencoder(*batch, hidden=self.hidden, code_dim=self.code_dim)
+        return _Autoencoder(*batch, hidden=self.hidden, code_dim=self.code_dim, dropout=self.dropout)
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         return real.mean() - self.k * fake.mean()

@@ -53,4 +53,4 @@ class DRAGAN(Classifier):
 
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
         around = real + self.spread * real.std() * torch.randn_like(real)
-        return self.weight * gradient_penalty(critic, around)
+        return self.weight * gradient_penalty(critic, around, self.one_sided)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from ppgen.arguments import Positive
+from ppgen.errors import UsageError
 from ppgen.objectives.adversarial import Dual
 from ppgen.objectives.objective import Player
 from ppgen.pairs.tracing import Batch
@@ -70,6 +71,14 @@ class Wasserstein(Dual):
 
     clip: Positive = 0.01
     clipped: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.spectral_norm:
+            raise UsageError(
+                "wasserstein bounds the critic's weights by clip, and spectral_norm by their singular values: leave "
+                "spectral_norm out, or take another loss, such as 'hinge'."
+            )
 
     def players(self) -> tuple[Player, ...]:
         critic, generator = super().players()

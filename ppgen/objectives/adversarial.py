@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
+from ppgen.errors import UsageError
 from ppgen.layers.dense import Maker, made_module
 from ppgen.layers.normalisation import Normalisation
 from ppgen.objectives.critics import (
@@ -45,7 +46,8 @@ from ppgen.objectives.critics import (
     one_output,
     picture_critic,
 )
-from ppgen.objectives.objective import AVERAGED, Objective, Outcome, Player, State
+from ppgen.objectives.objective import Outcome, Player, State
+from ppgen.objectives.stabilised import Stabilised
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
@@ -54,7 +56,7 @@ __all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "Giv
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adversarial(Objective, ABC):
+class Adversarial(Stabilised, ABC):
     """Two players: a critic that belongs to the objective, and the pair's model as generator.
 
     ``critic``: a module that is called as the model is, ``critic(x)`` or ``critic(x, y)``, and gives (B,) or (B, 1)
@@ -69,6 +71,10 @@ class Adversarial(Objective, ABC):
     players; ``unroll``, ``unroll_rate``: see the module. Each player's gradient is that of its own loss at the other as
     it stands, not of the divergence that the two stand for at the optimal critic: it is declared biased.
 
+    ``dropout`` and ``minibatch_features``, how many of them, are the default critic's. The critic is shown data and
+    draws in one batch, or each by itself: with ``separate``, or where it has minibatch features. The stabilisers of
+    :class:`ppgen.objectives.stabilised.Stabilised` go with any loss.
+
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
 
     To add one: 1. a file in ``inference/`` with a frozen dataclass; 2. write :meth:`critic_loss` and
@@ -78,7 +84,6 @@ class Adversarial(Objective, ABC):
     is_bound: ClassVar[bool] = False
     unbiased_gradient: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = True
-    shards: ClassVar[Mapping[str, int] | None] = AVERAGED
 
     critic: Annotated[
         nn.Module | Maker | Literal["conv"] | None, Words("a module, or what makes one of a batch's tensors, or 'conv'")
@@ -90,6 +95,18 @@ class Adversarial(Objective, ABC):
     betas: Annotated[Sequence[Share], Len(2, 2), Words("two numbers in [0, 1)")] = (0.5, 0.9)
     unroll: Annotated[int, Ge(0)] = 0
     unroll_rate: NonNegative = 0.1
+    dropout: Share = 0.0
+    minibatch_features: Annotated[int, Ge(0)] = 0
+    separate: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.critic is not None and (self.dropout or self.minibatch_features):
+            raise UsageError(
+                f"dropout and minibatch_features of {type(self).__name__} are the default critic's, and a critic is "
+                "given: put torch.nn.Dropout or ppgen.layers.minibatch_features.MinibatchFeatures into it, and "
+                "separate=True."
+            )
 
     @abstractmethod
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -104,10 +121,6 @@ class Adversarial(Objective, ABC):
         :meth:`critic_loss` takes them: the critic's loss with the labels exchanged."""
         return self.critic_loss(fake, real)
 
-    def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
-        """R, what the critic's loss holds beside L_c, at data and draws, (B, ...) and (B, ...) -> (); here none."""
-        return real.new_zeros(())
-
     def read(self, critic: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
         """What the losses read of what the critic gives at x, (B,); here its one number itself.
 
@@ -118,7 +131,8 @@ class Adversarial(Objective, ABC):
 
     def default_critic(self, *batch: Any) -> nn.Module:
         """The critic where none is given, for data like ``batch``."""
-        return dense_critic(*batch, hidden=self.hidden, normalisation=self.normalisation)
+        options = {"dropout": self.dropout, "minibatch_features": self.minibatch_features}
+        return dense_critic(*batch, hidden=self.hidden, normalisation=self.normalisation, **options)
 
     def players(self) -> tuple[Player, ...]:
         first, second = self.betas
@@ -129,6 +143,9 @@ class Adversarial(Objective, ABC):
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         x_of(batch, type(self).__name__)
+        return self.stabilised(self._critic(pair, batch))
+
+    def _critic(self, pair: nn.Module, batch: Batch) -> nn.Module:
         if isinstance(self.critic, nn.Module):
             return copy.deepcopy(self.critic)
         if self.critic == "conv":
@@ -137,32 +154,44 @@ class Adversarial(Objective, ABC):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         if player == "generator":
-            return self.generator_turn(program, batch, generated(program, batch))
-        num_data = data_size(program, batch)
+            return self.generator_turn(program, batch, generated(program, batch), state)
         with torch.no_grad():
             fake = generated(program, batch)
         critic = GivenCritic.of(program, batch, self.read)
         loss, metrics = self.critic_turn(critic, x_of(batch, type(self).__name__), fake)
-        return Outcome(num_data * loss, num_data, metrics)
+        return self.outcome(player, program, batch, loss, metrics, state)
 
-    def generator_turn(self, program: Program, batch: Batch, fake: Tensor) -> Outcome:
+    def generator_turn(self, program: Program, batch: Batch, fake: Tensor, state: State) -> Outcome:
         """The generator's loss at draws, (B, ...), that it made for the batch."""
-        critic, num_data = GivenCritic.of(program, batch, self.read), data_size(program, batch)
-        answer = self.answer(critic, x_of(batch, type(self).__name__), fake)
-        return Outcome(num_data * self.generator_loss(answer(fake)), num_data)
+        real, fake = self.noised(x_of(batch, type(self).__name__)), self.noised(fake)
+        answer = self.answer(GivenCritic.of(program, batch, self.read), real, fake)
+        return self.outcome("generator", program, batch, self.generator_loss(answer(fake)), {}, state)
+
+    def outcome(
+        self, player: str, program: Program, batch: Batch, loss: Tensor, metrics: Mapping[str, Tensor], state: State
+    ) -> Outcome:
+        """Of a player's turn: its loss, a mean, with the cost of its history, and the averages from now on."""
+        of_history, following = self.remembered(player, program, state)
+        for name, cost in of_history.items():
+            loss, metrics = loss + self.historical_averaging * cost, {**metrics, name: cost}
+        num_data = data_size(program, batch)
+        return Outcome(num_data * loss, num_data, metrics, following)
 
     def critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """L_c + R at data and draws, and what is reported of them."""
+        return self._judged(critic, self.noised(real), self.noised(fake))
+
+    def _judged(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         of_real, of_fake = self._told(critic, real, fake)  # (B,) each
-        penalty = self.penalty(critic, real, fake)
+        penalty = self.penalties(critic, real, fake)
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
 
     def _told(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Sequence[Tensor]:
-        """Its outputs at data and at draws, apart where it may mix those of a batch, as normalised ones do."""
-        if self.critic is None and self.normalisation == "none":
-            return critic(torch.cat([real, fake])).chunk(2)
-        return critic(real), critic(fake)
+        """Its outputs at data and at draws, each by itself where it may mix the data of a batch, as if normalised."""
+        if self.separate or self.minibatch_features or self.normalisation != "none":
+            return critic(real), critic(fake)
+        return critic(torch.cat([real, fake])).chunk(2)
 
     def answer(self, critic: GivenCritic, real: Tensor, fake: Tensor) -> CriticFunction:
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
@@ -171,7 +200,7 @@ class Adversarial(Objective, ABC):
         bound = self.players()[0].bound
         weights = {name: weight.detach().requires_grad_() for name, weight in critic.module.named_parameters()}
         for _ in range(self.unroll):
-            loss, _ = self.critic_turn(replace(critic, weights=weights), real, fake)
+            loss, _ = self._judged(replace(critic, weights=weights), real, fake)
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
                 name: _within(weight - self.unroll_rate * slope, bound)

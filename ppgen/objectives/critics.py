@@ -12,7 +12,8 @@ from torch.func import functional_call
 
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError
-from ppgen.layers.dense import MLP
+from ppgen.layers.dense import MLP, glorot
+from ppgen.layers.minibatch_features import MinibatchFeatures
 from ppgen.layers.normalisation import Normalisation, Referenced
 from ppgen.layers.pictures import image_critic
 from ppgen.pairs.rows import is_data
@@ -43,25 +44,39 @@ class Critic(nn.Module):
         hidden: sizes of the hidden layers.
         normalisation: of the hidden layers (:mod:`ppgen.layers.normalisation`).
         num_reference: how many rows are the reference batch, where they are normalised by one.
+        dropout: the share of each hidden layer's numbers that are put to zero in training.
+        minibatch_features: so many similarities between the data of a batch, beside the last hidden layer's numbers.
     """
 
     def __init__(
-        self, *batch: Any, hidden: Sequence[int], normalisation: Normalisation = "none", num_reference: int = 0
+        self,
+        *batch: Any,
+        hidden: Sequence[int],
+        normalisation: Normalisation = "none",
+        num_reference: int = 0,
+        dropout: float = 0.0,
+        minibatch_features: int = 0,
     ) -> None:
         super().__init__()
-        inputs = side_by_side(batch).shape[1]
-        self.network = MLP(inputs, 1, hidden, "leaky_relu", normalisation=normalisation, num_reference=num_reference)
+        normal: dict[str, Any] = {"normalisation": normalisation, "num_reference": num_reference}
+        self.network = MLP(side_by_side(batch).shape[1], 1, hidden, "leaky_relu", **normal, dropout=dropout)
+        if minibatch_features:
+            width: Any = self.network.layers[-1].in_features
+            similar = MinibatchFeatures(width, minibatch_features)
+            wider = glorot(nn.Linear(width + minibatch_features, 1))
+            self.network.layers[-1] = nn.Sequential(similar, wider)
 
     def forward(self, *batch: Any) -> Tensor:
         outputs: Tensor = self.network(side_by_side(batch))
         return outputs.squeeze(-1)
 
 
-def dense_critic(*batch: Any, hidden: Sequence[int], normalisation: Normalisation) -> nn.Module:
+def dense_critic(*batch: Any, hidden: Sequence[int], normalisation: Normalisation, **options: Any) -> nn.Module:
     """:class:`Critic`, whose reference batch, where it has need of one, is this."""
+    options |= {"hidden": hidden, "normalisation": normalisation}
     if normalisation not in ("reference", "virtual"):
-        return Critic(*batch, hidden=hidden, normalisation=normalisation)
-    return Referenced(Critic(*batch, hidden=hidden, normalisation=normalisation, num_reference=len(batch[0])), *batch)
+        return Critic(*batch, **options)
+    return Referenced(Critic(*batch, **options, num_reference=len(batch[0])), *batch)
 
 
 def picture_critic(pair: nn.Module, batch: Batch, channels: Sequence[int], normalisation: Normalisation) -> nn.Module:
@@ -80,13 +95,14 @@ def picture_critic(pair: nn.Module, batch: Batch, channels: Sequence[int], norma
     return image_critic(specs[0].image_shape, channels, normalisation, batch)
 
 
-def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
-    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one."""
+def gradient_penalty(critic: CriticFunction, x: Tensor, one_sided: bool = False) -> Tensor:
+    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one; one-sided, at most one."""
     with torch.enable_grad():
         x = x.requires_grad_()
         (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)  # (B, ...)
         norm: Tensor = torch.linalg.vector_norm(slope.reshape(len(x), -1), dim=1)  # (B,)
-        return (norm - 1).square().mean()
+        excess = norm - 1
+        return (excess.relu() if one_sided else excess).square().mean()
 
 
 def one_output(module: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:

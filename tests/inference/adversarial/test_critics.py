@@ -211,7 +211,7 @@ def test_every_weight_of_a_critic_of_ones_own_stays_within_the_bound() -> None:
     ("critic", "sentence"),
     [
         (3, "critic of NonSaturating must be a module, or what makes one of a batch's tensors, or 'conv', got 3"),
-        (linear(0, 1, 5), "critic of NonSaturating must be a module, .* it takes no schedule"),
+        (linear(0, 1, 5), "critic of NonSaturating must be a module, .* a schedule may be given for noise alone"),
         (
             nn.Linear(1, 2),
             r"one number for each datum, .*\(B, 1\), and Linear makes shape \(\d+, 2\) of \d+ data",
