@@ -20,6 +20,7 @@ from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.bigan import BiGAN
+from ppgen.models.implicit.cgan import CGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -28,6 +29,7 @@ from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.prodlda import ProdLDA
 
 __all__ = [
+    "CGAN",
     "CVAE",
     "DBM",
     "DBN",

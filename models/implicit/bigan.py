@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.layers.generators import Generator, Output
-from ppgen.layers.labels import beside_label, check_labels, classes_of, one_hot
+from ppgen.layers.labels import beside_label, check_told, classes_of, one_hot
 from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
@@ -112,7 +112,7 @@ class BiGAN(Pair):
         """Check that the generator can make such data, and their labels."""
         self.generator.check(batch[0])
         if self.num_classes:
-            check_labels(batch, self.num_classes, "BiGAN with labels")
+            check_told(batch, self.num_classes, "BiGAN with labels")
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):
@@ -122,7 +122,7 @@ class BiGAN(Pair):
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         loc, *log_scale = self._told(x, y)
         with self.data_plate(x):
-            inferred = dist.Delta(loc) if self.is_point else dist.Normal(loc, log_scale[0].exp())
+            inferred: Any = dist.Delta(loc) if self.is_point else dist.Normal(loc, log_scale[0].exp())
             pyro.sample("z", inferred.to_event(1))  # (K, B, latent)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:

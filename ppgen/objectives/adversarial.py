@@ -38,6 +38,7 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
 from ppgen.errors import UsageError
 from ppgen.layers.dense import MLP, Maker, made_module
+from ppgen.layers.labelled_critics import LabelledCritic, holds_labels
 from ppgen.objectives.objective import Objective, Outcome, Player, State
 from ppgen.pairs.rows import is_data, x_of
 from ppgen.pairs.sampling import data_size, generated
@@ -74,10 +75,11 @@ class Adversarial(Objective, ABC):
 
     ``critic``: a module that is called as the model is, ``critic(x)`` or ``critic(x, y)``, and gives (B,) or (B, 1)
     numbers, of which each training moves a copy; or what makes one of a first batch, ``critic(*batch)``. None:
-    :class:`Critic`, whose layers have the sizes ``hidden``. ``critic_steps`` a turn; ``critic_rate``: the critic's
-    learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the module. Each
-    player's gradient is that of its own loss at the other as it stands, not of the divergence that the two
-    stand for at the optimal critic: it is declared biased.
+    :class:`Critic`, whose layers have the sizes ``hidden``; of labels of a pair that has ``num_classes``
+    :class:`~ppgen.layers.labelled_critics.LabelledCritic`, by ``projection`` or not. ``critic_steps`` a turn;
+    ``critic_rate``: the critic's learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``,
+    ``unroll_rate``: see the module. Each player's gradient is that of its own loss at the other as it stands, not of
+    the divergence that the two stand for at the optimal critic: it is declared biased.
 
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
 
@@ -96,6 +98,14 @@ class Adversarial(Objective, ABC):
     betas: Annotated[Sequence[Share], Len(2, 2), Words("two numbers in [0, 1)")] = (0.5, 0.9)
     unroll: Annotated[int, Ge(0)] = 0
     unroll_rate: NonNegative = 0.1
+    projection: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.projection and self.critic is not None:
+            raise UsageError(
+                f"projection of {type(self).__name__} is the default critic's, and a critic is given: leave one out."
+            )
 
     @abstractmethod
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -125,7 +135,19 @@ class Adversarial(Objective, ABC):
         x_of(batch, type(self).__name__)
         if isinstance(self.critic, nn.Module):
             return copy.deepcopy(self.critic)
-        return made_module("critic", self.critic or partial(Critic, hidden=self.hidden), *batch)
+        return made_module("critic", self.critic or partial(self.default_critic, pair), *batch)
+
+    def default_critic(self, pair: nn.Module, *batch: Any) -> nn.Module:
+        """The critic where none is given, for data like ``batch``; of a pair that knows its classes, one of labels."""
+        classes = getattr(pair, "num_classes", None)
+        if classes and holds_labels(batch):
+            return LabelledCritic(*batch, hidden=self.hidden, num_classes=classes, projection=self.projection)
+        if self.projection:
+            raise UsageError(
+                f"projection of {type(self).__name__} is of labels, and {type(pair).__name__} has none: choose a pair "
+                "with labels, such as 'cgan', or leave projection out."
+            )
+        return Critic(*batch, hidden=self.hidden)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         if player == "generator":
