@@ -4,6 +4,7 @@ if __name__ != "ppgen.inference":
     raise ImportError(f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'.")
 
 from ppgen.inference.adversarial.ali import ALI
+from ppgen.inference.adversarial.avb import AVB
 from ppgen.inference.adversarial.dragan import DRAGAN
 from ppgen.inference.adversarial.infogan import InfoGAN
 from ppgen.inference.adversarial.least_squares import LeastSquares
@@ -56,6 +57,7 @@ from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
 __all__ = [
     "ALI",
     "ARM",
+    "AVB",
     "CD",
     "CIWAE",
     "DRAGAN",

@@ -22,6 +22,7 @@ from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.cgan import CGAN
 from ppgen.models.implicit.gan import GAN
+from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
@@ -48,6 +49,7 @@ __all__ = [
     "DeepAutoencoder",
     "DiscreteVAE",
     "Hopfield",
+    "ImplicitVAE",
     "InfoGAN",
     "LinearGaussian",
     "NeuralEnergy",
