@@ -21,6 +21,7 @@ from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
+from ppgen.models.implicit.gmmn import GMMN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
@@ -33,6 +34,7 @@ __all__ = [
     "DCGAN",
     "GAN",
     "GMM",
+    "GMMN",
     "IWAE",
     "LDA",
     "RBM",

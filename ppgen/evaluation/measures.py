@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 
 from ppgen.evaluation.accuracy import accuracies
 from ppgen.evaluation.case import Case
+from ppgen.evaluation.classified import classified
 from ppgen.evaluation.coherence import coherences
 from ppgen.evaluation.labels import of_labels
+from ppgen.evaluation.manifolds import neighbourhoods
 from ppgen.evaluation.memorisation import memorisation
 from ppgen.evaluation.modes import coverage
 from ppgen.evaluation.perplexity import perplexities
@@ -20,6 +22,8 @@ __all__ = ["MEASURES"]
 MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     coverage,
     two_sample,
+    classified,
+    neighbourhoods,
     memorisation,
     perplexities,
     coherences,

@@ -121,7 +121,9 @@ def test_draws_keep_the_labels_that_they_were_made_for(objective: Adversarial, p
 def test_an_unrolled_critic_keeps_the_labels() -> None:
     critic = Seeing()
     played(NonSaturating(unroll=2), "generator", critic)
-    assert [len(x) == len(y) for x, y in critic.seen] == [True] * 3
+    assert [len(x) == len(y) for x, y in critic.seen] == [
+        True
+    ] * 5  # of data and of draws in each of two steps, and of draws after them
 
 
 @pytest.mark.parametrize(("places", "told_apart"), [((-1.0, 1.0), False), ((1.0, -1.0), True)])
@@ -200,7 +202,7 @@ def test_every_weight_of_a_critic_of_ones_own_stays_within_the_bound() -> None:
 @pytest.mark.parametrize(
     ("critic", "sentence"),
     [
-        (3, "critic of NonSaturating must be a module, or what makes one of a batch's tensors, got 3"),
+        (3, "critic of NonSaturating must be a module, or what makes one of a batch's tensors, or 'conv', got 3"),
         (linear(0, 1, 5), "critic of NonSaturating must be a module, .* it takes no schedule"),
         (nn.Linear(1, 2), r"a critic gives one number for each datum, and Linear makes shape \(\d+, 2\) of \d+ data"),
         (lambda x: 5, "must make a torch.nn.Module, and makes a int"),
