@@ -22,14 +22,14 @@ __all__ = ["MEASURES"]
 MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     coverage,
     two_sample,
-    classified,
-    neighbourhoods,
     memorisation,
     perplexities,
     coherences,
     accuracies,
     reconstruction,
     of_labels,
+    classified,
+    neighbourhoods,
 ]
 """In the order in which they are shown. To add one: write a function of the case that yields its numbers, or nothing
 where it does not apply (told by what the pair and the data are capable of, never by a name), and put it here."""
