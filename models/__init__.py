@@ -23,6 +23,7 @@ from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.cgan import CGAN
 from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
+from ppgen.models.implicit.gmmn import GMMN
 from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -38,6 +39,7 @@ __all__ = [
     "DCGAN",
     "GAN",
     "GMM",
+    "GMMN",
     "IWAE",
     "LDA",
     "RBM",
