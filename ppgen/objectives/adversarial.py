@@ -75,8 +75,9 @@ class Adversarial(Stabilised, ABC):
     its own loss at the other as it stands, not of the divergence that the two stand for at the optimal critic: it is
     declared biased.
 
-    ``dropout`` and ``minibatch_features``, how many of them, are the default critic's. The critic is shown data and
-    draws in one batch, or each by itself: with ``separate``, or where it has minibatch features. The stabilisers of
+    ``dropout`` and ``minibatch_features``, how many of them, are the default critic's. It is shown data and draws in
+    one batch, or each by themselves with ``separate``, and where it is normalised, has minibatch features or is a
+    user's own, which may mix the data of a batch. The stabilisers of
     :class:`ppgen.objectives.stabilised.Stabilised` go with any loss.
 
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
@@ -206,7 +207,8 @@ class Adversarial(Stabilised, ABC):
 
     def _told(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Sequence[Tensor]:
         """Its outputs at data and at draws, each by itself where it may mix the data of a batch, as if normalised."""
-        if self.separate or self.minibatch_features or self.normalisation != "none":
+        alone = self.critic is None and self.normalisation == "none" and not self.minibatch_features
+        if self.separate or not alone:
             return critic(real), critic(fake)
         return critic(torch.cat([real, fake])).chunk(2)
 

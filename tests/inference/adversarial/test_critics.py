@@ -133,7 +133,7 @@ def test_an_unrolled_critic_keeps_the_labels() -> None:
     played(NonSaturating(unroll=2), "generator", critic)
     assert [len(x) == len(y) for x, y in critic.seen] == [
         True
-    ] * 5  # of data and of draws in each of two steps, and of draws after them
+    ] * 3  # of data and draws in each of two steps, and of draws after them
 
 
 @pytest.mark.parametrize(("places", "told_apart"), [((-1.0, 1.0), False), ((1.0, -1.0), True)])

@@ -104,7 +104,7 @@ def test_instance_noise_of_the_stated_size_is_on_data_and_draws() -> None:
         for player, shown in (("critic", 2), ("generator", 1)):
             critic.seen.clear()
             objective.at(step).play(player, learner.program, (x,), {})
-            for part in critic.seen[0].chunk(shown):
+            for part in critic.seen[:shown]:
                 assert part.shape == x.shape
                 assert part.std().item() == pytest.approx(scale, rel=5 / math.sqrt(8000))
 
@@ -187,9 +187,8 @@ def test_a_critic_with_minibatch_features_tells_draws_that_are_all_alike() -> No
 
 @pytest.mark.parametrize(("options", "shown"), [({}, [8]), ({"separate": True}, [4, 4])])
 def test_data_and_draws_are_shown_together_or_each_by_itself(options: Any, shown: list[int]) -> None:
-    objective = NonSaturating(critic=Seeing(), **options)
-    learner = learner_of(objective)
-    objective.play("critic", learner.program, (X,), {})
+    learner = learner_of(NonSaturating(critic=Seeing()))
+    NonSaturating(**options).play("critic", learner.program, (X,), {})
     own: Any = learner.objective
     assert [len(x) for x in own.seen] == shown
 
