@@ -73,9 +73,9 @@ class ALI(OfGame):
         critic = JointCritic.of(program, batch)
         if player == "generator":
             answer = game.answer(critic, inferred, drawn)
-            return Outcome(num_data * game.exchanged_loss(answer(inferred), answer(drawn)), num_data)
+            return Outcome(num_data * game.exchanged_loss(answer(inferred), answer(drawn)), num_data, {}, state)
         loss, metrics = game.critic_turn(critic, inferred, drawn)
-        return Outcome(num_data * loss, num_data, metrics)
+        return Outcome(num_data * loss, num_data, metrics, state)
 
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ppgen.arguments import Words
 from ppgen.objectives.adversarial import Adversarial, GivenCritic
 from ppgen.objectives.named import reader_of
-from ppgen.objectives.objective import Objective, Player, capability
-from ppgen.pairs.tracing import Batch
+from ppgen.objectives.objective import Objective, Player, State, capability
+from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES
 
 __all__ = ["GameName", "JointCritic", "OfGame"]
@@ -58,6 +58,9 @@ class OfGame(Objective, ABC):
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         return self.rules.parameters(pair, batch)
+
+    def initial_state(self, program: Program, batch: Batch) -> State:
+        return self.rules.initial_state(program, batch)
 
 
 @dataclass(frozen=True)
