@@ -5,7 +5,10 @@ if __name__ != "ppgen.inference":
 
 from ppgen.inference.adversarial.ali import ALI
 from ppgen.inference.adversarial.avb import AVB
+from ppgen.inference.adversarial.began import BEGAN
 from ppgen.inference.adversarial.dragan import DRAGAN
+from ppgen.inference.adversarial.f_gan import FGAN
+from ppgen.inference.adversarial.hinge import Hinge
 from ppgen.inference.adversarial.infogan import InfoGAN
 from ppgen.inference.adversarial.least_squares import LeastSquares
 from ppgen.inference.adversarial.minimax import Minimax
@@ -21,6 +24,7 @@ from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
 from ppgen.inference.bounds.tvo import TVO
+from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrete.arm import ARM
 from ppgen.inference.discrete.disarm import DisARM
@@ -58,10 +62,12 @@ __all__ = [
     "ALI",
     "ARM",
     "AVB",
+    "BEGAN",
     "CD",
     "CIWAE",
     "DRAGAN",
     "ELBO",
+    "FGAN",
     "IWELBO",
     "MCEM",
     "MIWAE",
@@ -82,10 +88,12 @@ __all__ = [
     "DReG",
     "DenoisingScoreMatching",
     "DisARM",
+    "EnergyDistance",
     "Enumerate",
     "Greedy",
     "GumbelSoftmax",
     "Hebb",
+    "Hinge",
     "Hybrid",
     "InfoGAN",
     "LeastSquares",

@@ -21,7 +21,9 @@ from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.cgan import CGAN
+from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
+from ppgen.models.implicit.gmmn import GMMN
 from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -34,8 +36,10 @@ __all__ = [
     "CVAE",
     "DBM",
     "DBN",
+    "DCGAN",
     "GAN",
     "GMM",
+    "GMMN",
     "IWAE",
     "LDA",
     "RBM",

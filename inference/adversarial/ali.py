@@ -30,7 +30,6 @@ from ppgen.objectives.games import JointCritic, OfGame
 from ppgen.objectives.objective import Outcome, State
 from ppgen.pairs.joint import Joint, check_infers, drawn_jointly, inferred_jointly
 from ppgen.pairs.looking import looking
-from ppgen.pairs.sampling import data_size
 from ppgen.pairs.sites import check_reparameterized
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES, register_objective
@@ -67,15 +66,17 @@ class ALI(OfGame):
         return self.rules.parameters(pair, (batch[0], drawn.numbers, *batch[1:]))
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        game, num_data = self.rules, data_size(program, batch)
+        game = self.rules
         with nullcontext() if player == "generator" else torch.no_grad():
             inferred, drawn = (joint.side_by_side for joint in _joints(program, batch))  # (B, D + F) each
-        critic = JointCritic.of(program, batch)
+        critic = JointCritic.of(program, batch, game.read)
         if player == "generator":
+            inferred, drawn = game.noised(inferred), game.noised(drawn)
             answer = game.answer(critic, inferred, drawn)
-            return Outcome(num_data * game.exchanged_loss(answer(inferred), answer(drawn)), num_data, {}, state)
+            loss = game.exchanged_loss(answer(inferred), answer(drawn))
+            return game.outcome(player, program, batch, loss, {}, state)
         loss, metrics = game.critic_turn(critic, inferred, drawn)
-        return Outcome(num_data * loss, num_data, metrics, state)
+        return game.outcome(player, program, batch, loss, metrics, state)
 
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)

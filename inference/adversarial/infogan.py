@@ -57,7 +57,7 @@ class InfoGAN(OfGame):
         if player != "generator":
             return self.rules.play(player, program, batch, state)
         drawn = drawn_jointly(program, batch)
-        turn = self.rules.generator_turn(program, batch, drawn.x)
+        turn = self.rules.generator_turn(program, batch, drawn.x, state)
         told = information(program, batch, drawn).mean()
         return Outcome(
             turn.loss - self.weight * turn.num_data * told,

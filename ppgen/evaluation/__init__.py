@@ -2,7 +2,9 @@
 
 from ppgen.evaluation.capacity import Capacity, capacity_curve
 from ppgen.evaluation.case import Case
+from ppgen.evaluation.classified import ClassifierTest, classifier_two_sample_test
 from ppgen.evaluation.core import evaluate
+from ppgen.evaluation.manifolds import Manifolds, density_and_coverage, manifolds, precision_and_recall
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.modes import Coverage, cover
 from ppgen.evaluation.parzen import parzen_log_likelihood, parzen_sigma
@@ -19,8 +21,10 @@ __all__ = [
     "Along",
     "Capacity",
     "Case",
+    "ClassifierTest",
     "Coverage",
     "Evaluation",
+    "Manifolds",
     "Measure",
     "Point",
     "Probe",
@@ -28,11 +32,15 @@ __all__ = [
     "Subject",
     "TwoSampleTest",
     "capacity_curve",
+    "classifier_two_sample_test",
     "cover",
+    "density_and_coverage",
     "evaluate",
     "kernel_two_sample_test",
     "linear_probe",
+    "manifolds",
     "parzen_log_likelihood",
     "parzen_sigma",
+    "precision_and_recall",
     "retrieve",
 ]

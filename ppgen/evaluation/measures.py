@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 
 from ppgen.evaluation.accuracy import accuracies
 from ppgen.evaluation.case import Case
+from ppgen.evaluation.classified import classified
 from ppgen.evaluation.coherence import coherences
 from ppgen.evaluation.labels import of_labels
+from ppgen.evaluation.manifolds import neighbourhoods
 from ppgen.evaluation.memorisation import memorisation
 from ppgen.evaluation.modes import coverage
 from ppgen.evaluation.perplexity import perplexities
@@ -26,6 +28,8 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     accuracies,
     reconstruction,
     of_labels,
+    classified,
+    neighbourhoods,
 ]
 """In the order in which they are shown. To add one: write a function of the case that yields its numbers, or nothing
 where it does not apply (told by what the pair and the data are capable of, never by a name), and put it here."""

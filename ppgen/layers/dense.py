@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Count, Share, Sizes, Words, checked, one_of
 from ppgen.errors import UsageError, shown
+from ppgen.layers.normalisation import Normalisation, normalising
 from ppgen.schedules import Schedule
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "Activation",
-    "BatchNorm",
     "Maker",
     "glorot",
     "made_module",
@@ -62,7 +62,8 @@ class MLP(nn.Module):
         hidden: sizes of the hidden layers; ``()`` is a linear map.
         activation: a name in ``ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
         bias: initial bias of the last layer, (num_outputs,); zero if None.
-        batch_norm: normalise each hidden layer before its activation (:class:`BatchNorm`).
+        normalisation: of each hidden layer before its activation (:mod:`ppgen.layers.normalisation`).
+        num_reference: how many rows come first as the reference batch, where the layers are normalised by one.
         dropout: the share of each hidden layer's numbers that are put to zero in training.
 
     Raises:
@@ -81,7 +82,8 @@ class MLP(nn.Module):
         activation: Activation = "tanh",
         bias: Tensor | None = None,
         *,
-        batch_norm: bool = False,
+        normalisation: Normalisation = "none",
+        num_reference: int = 0,
         dropout: Share = 0.0,
     ) -> None:
         super().__init__()
@@ -89,7 +91,7 @@ class MLP(nn.Module):
         dropped = [nn.Dropout(dropout)] if dropout else []
         sizes = [num_inputs, *hidden]
         for inputs, outputs in pairwise(sizes):
-            normal = [BatchNorm(outputs, learn_scale=True)] if batch_norm else []
+            normal = normalising(normalisation, outputs, num_reference)
             layers += [glorot(nn.Linear(inputs, outputs)), *normal, make_activation(activation), *dropped]
         last = nn.Linear(sizes[-1], num_outputs)
         self.layers = nn.Sequential(*layers, glorot(last))
@@ -97,35 +99,6 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.layers(inputs)  # type: ignore[no-any-return]  # torch's modules return Any
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over all dims but the last, which stays in place, and a learned ``shift``.
-
-    In training by the mean and variance of what is given, in ``eval()`` by their running averages. It keeps the latents
-    of an amortised guide from collapsing onto the prior in the first steps (Srivastava and Sutton 2017, section 3.3).
-
-    Args:
-        size: of the last dim.
-        learn_scale: learn the standard deviation, too; else it is 1.
-
-    Raises:
-        UsageError: in training, when only one row is given: it has no variance.
-    """
-
-    def __init__(self, size: int, *, learn_scale: bool = False) -> None:
-        super().__init__(size, affine=False)
-        self.shift = nn.Parameter(torch.zeros(size))
-        self.scale = nn.Parameter(torch.ones(size)) if learn_scale else None
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        rows = inputs.reshape(-1, inputs.shape[-1])
-        if self.training and len(rows) == 1:
-            raise UsageError(
-                "batch normalisation takes batches of at least 2 data in training, got 1: raise batch_size."
-            )
-        normal = super().forward(rows).view_as(inputs)
-        return (normal if self.scale is None else normal * self.scale) + self.shift
 
 
 def make_activation(activation: Activation) -> nn.Module:

@@ -17,7 +17,8 @@ from ppgen.arguments import Sizes, Words, check_fields, one_of
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.layers.convolutions import ConvDecoder, ConvEncoder, RandomShift
-from ppgen.layers.dense import ACTIVATIONS, MLP, Activation, BatchNorm, Maker, made_module
+from ppgen.layers.dense import ACTIVATIONS, MLP, Activation, Maker, made_module
+from ppgen.layers.normalisation import BatchNorm, Normalisation
 
 __all__ = [
     "ACTIVATIONS",
@@ -118,7 +119,8 @@ class Networks:
             return made_module("network", self.network, num_inputs, num_outputs)
         hidden, channels = self.hidden[::-1], self.channels[::-1]
         if self.network == "mlp":
-            return MLP(num_inputs, num_outputs, hidden, self.activation, bias, batch_norm=self.batch_norm)
+            normal: Normalisation = "batch" if self.batch_norm else "none"
+            return MLP(num_inputs, num_outputs, hidden, self.activation, bias, normalisation=normal)
         return ConvDecoder(num_inputs, self._picture(num_outputs), channels, hidden, self.activation, bias)
 
     def random_shift(self, most: int) -> RandomShift:

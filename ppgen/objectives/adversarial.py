@@ -24,62 +24,60 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Len
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
 from ppgen.errors import UsageError
-from ppgen.layers.dense import MLP, Maker, made_module
+from ppgen.layers.dense import Maker, made_module
 from ppgen.layers.labelled_critics import LabelledCritic, holds_labels
-from ppgen.objectives.objective import Objective, Outcome, Player, State
-from ppgen.pairs.rows import is_data, x_of
+from ppgen.layers.normalisation import Normalisation
+from ppgen.objectives.critics import (
+    Critic,
+    CriticFunction,
+    GivenCritic,
+    dense_critic,
+    gradient_penalty,
+    one_output,
+    picture_critic,
+)
+from ppgen.objectives.objective import Outcome, Player, State
+from ppgen.objectives.stabilised import Stabilised
+from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 
 __all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "GivenCritic", "gradient_penalty"]
 
-CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
-"""A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
-
-
-class Critic(nn.Module):
-    """A dense network of leaky ReLUs (slope 0.2), a batch to (B,): one unbounded number for each sample.
-
-    It sees all numbers of a datum side by side, x first; a label is the number that it is.
-
-    Args:
-        batch: an example: x, (B, ...), and what else it holds.
-        hidden: sizes of the hidden layers.
-    """
-
-    def __init__(self, *batch: Any, hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.network = MLP(_side_by_side(batch).shape[1], 1, hidden, "leaky_relu")
-
-    def forward(self, *batch: Any) -> Tensor:
-        outputs: Tensor = self.network(_side_by_side(batch))
-        return outputs.squeeze(-1)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Adversarial(Objective, ABC):
+class Adversarial(Stabilised, ABC):
     """Two players: a critic that belongs to the objective, and the pair's model as generator.
 
     ``critic``: a module that is called as the model is, ``critic(x)`` or ``critic(x, y)``, and gives (B,) or (B, 1)
     numbers, of which each training moves a copy; or what makes one of a first batch, ``critic(*batch)``. None:
-    :class:`Critic`, whose layers have the sizes ``hidden``; of labels of a pair that has ``num_classes``
-    :class:`~ppgen.layers.labelled_critics.LabelledCritic`, by ``projection`` or not. ``critic_steps`` a turn;
-    ``critic_rate``: the critic's learning rate over the run's; ``betas``: Adam's, of both players; ``unroll``,
-    ``unroll_rate``: see the module. Each player's gradient is that of its own loss at the other as it stands, not of
-    the divergence that the two stand for at the optimal critic: it is declared biased.
+    :class:`~ppgen.objectives.critics.Critic`, whose layers have the sizes ``hidden``; ``"conv"``, for pictures:
+    :class:`~ppgen.layers.pictures.ImageCritic`, whose convolutions have ``hidden`` channels. ``normalisation`` of these
+    two (:mod:`ppgen.layers.normalisation`): a reference is the first batch. A critic sees data and draws apart, so that
+    it is not by what is normalised together that it tells them; a penalty on slopes needs a critic that looks at each
+    datum alone, as it does not with ``normalisation="batch"``.
+
+    Of labels, for a pair that has ``num_classes``, it is :class:`~ppgen.layers.labelled_critics.LabelledCritic`, by
+    ``projection`` or not. ``critic_steps`` a turn; ``critic_rate``: the critic's learning rate over the run's;
+    ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the module. Each player's gradient is that of
+    its own loss at the other as it stands, not of the divergence that the two stand for at the optimal critic: it is
+    declared biased.
+
+    ``dropout`` and ``minibatch_features``, how many of them, are the default critic's. The critic is shown data and
+    draws in one batch, or each by itself: with ``separate``, or where it has minibatch features. The stabilisers of
+    :class:`ppgen.objectives.stabilised.Stabilised` go with any loss.
 
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
 
@@ -91,17 +89,29 @@ class Adversarial(Objective, ABC):
     unbiased_gradient: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = True
 
-    critic: Annotated[nn.Module | Maker | None, Words("a module, or what makes one of a batch's tensors")] = None
+    critic: Annotated[
+        nn.Module | Maker | Literal["conv"] | None, Words("a module, or what makes one of a batch's tensors, or 'conv'")
+    ] = None
     hidden: Sizes = (128, 128)
+    normalisation: Normalisation = "none"
     critic_steps: Count = 1
     critic_rate: NonNegative = 1.0
     betas: Annotated[Sequence[Share], Len(2, 2), Words("two numbers in [0, 1)")] = (0.5, 0.9)
     unroll: Annotated[int, Ge(0)] = 0
     unroll_rate: NonNegative = 0.1
+    dropout: Share = 0.0
+    minibatch_features: Annotated[int, Ge(0)] = 0
+    separate: bool = False
     projection: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.critic is not None and (self.dropout or self.minibatch_features):
+            raise UsageError(
+                f"dropout and minibatch_features of {type(self).__name__} are the default critic's, and a critic is "
+                "given: put torch.nn.Dropout or ppgen.layers.minibatch_features.MinibatchFeatures into it, and "
+                "separate=True."
+            )
         if self.projection and self.critic is not None:
             raise UsageError(
                 f"projection of {type(self).__name__} is the default critic's, and a critic is given: leave one out."
@@ -120,22 +130,13 @@ class Adversarial(Objective, ABC):
         :meth:`critic_loss` takes them: the critic's loss with the labels exchanged."""
         return self.critic_loss(fake, real)
 
-    def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
-        """R, what the critic's loss holds beside L_c, at data and draws, (B, ...) and (B, ...) -> (); here none."""
-        return real.new_zeros(())
+    def read(self, critic: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
+        """What the losses read of what the critic gives at x, (B,); here its one number itself.
 
-    def players(self) -> tuple[Player, ...]:
-        first, second = self.betas
-        return (
-            Player("critic", ("objective.",), self.critic_steps, (first, second), self.critic_rate),
-            Player("generator", ("pair.",), betas=(first, second)),
-        )
-
-    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
-        x_of(batch, type(self).__name__)
-        if isinstance(self.critic, nn.Module):
-            return copy.deepcopy(self.critic)
-        return made_module("critic", self.critic or partial(self.default_critic, pair), *batch)
+        Raises:
+            UsageError: the critic gives what cannot be read so.
+        """
+        return one_output(critic, outputs, x)
 
     def default_critic(self, pair: nn.Module, *batch: Any) -> nn.Module:
         """The critic where none is given, for data like ``batch``; of a pair that knows its classes, one of labels."""
@@ -147,40 +148,79 @@ class Adversarial(Objective, ABC):
                 f"projection of {type(self).__name__} is of labels, and {type(pair).__name__} has none: choose a pair "
                 "with labels, such as 'cgan', or leave projection out."
             )
-        return Critic(*batch, hidden=self.hidden)
+        options = {"dropout": self.dropout, "minibatch_features": self.minibatch_features}
+        return dense_critic(*batch, hidden=self.hidden, normalisation=self.normalisation, **options)
+
+    def players(self) -> tuple[Player, ...]:
+        first, second = self.betas
+        return (
+            Player("critic", ("objective.",), self.critic_steps, (first, second), self.critic_rate),
+            Player("generator", ("pair.",), betas=(first, second)),
+        )
+
+    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
+        x_of(batch, type(self).__name__)
+        return self.stabilised(self._critic(pair, batch))
+
+    def _critic(self, pair: nn.Module, batch: Batch) -> nn.Module:
+        if isinstance(self.critic, nn.Module):
+            return copy.deepcopy(self.critic)
+        if self.critic == "conv":
+            return picture_critic(pair, batch, self.hidden, self.normalisation)
+        return made_module("critic", self.critic or partial(self.default_critic, pair), *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         if player == "generator":
-            return self.generator_turn(program, batch, generated(program, batch))
-        num_data = data_size(program, batch)
+            return self.generator_turn(program, batch, generated(program, batch), state)
         with torch.no_grad():
             fake = generated(program, batch)
-        loss, metrics = self.critic_turn(GivenCritic.of(program, batch), x_of(batch, type(self).__name__), fake)
-        return Outcome(num_data * loss, num_data, metrics)
+        critic = GivenCritic.of(program, batch, self.read)
+        loss, metrics = self.critic_turn(critic, x_of(batch, type(self).__name__), fake)
+        return self.outcome(player, program, batch, loss, metrics, state)
 
-    def generator_turn(self, program: Program, batch: Batch, fake: Tensor) -> Outcome:
+    def generator_turn(self, program: Program, batch: Batch, fake: Tensor, state: State) -> Outcome:
         """The generator's loss at draws, (B, ...), that it made for the batch."""
-        critic, num_data = GivenCritic.of(program, batch), data_size(program, batch)
-        answer = self.answer(critic, x_of(batch, type(self).__name__), fake)
-        return Outcome(num_data * self.generator_loss(answer(fake)), num_data)
+        real, fake = self.noised(x_of(batch, type(self).__name__)), self.noised(fake)
+        answer = self.answer(GivenCritic.of(program, batch, self.read), real, fake)
+        return self.outcome("generator", program, batch, self.generator_loss(answer(fake)), {}, state)
+
+    def outcome(
+        self, player: str, program: Program, batch: Batch, loss: Tensor, metrics: Mapping[str, Tensor], state: State
+    ) -> Outcome:
+        """Of a player's turn: its loss, a mean, with the cost of its history, and the averages from now on."""
+        of_history, following = self.remembered(player, program, state)
+        for name, cost in of_history.items():
+            loss, metrics = loss + self.historical_averaging * cost, {**metrics, name: cost}
+        num_data = data_size(program, batch)
+        return Outcome(num_data * loss, num_data, metrics, following)
 
     def critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """L_c + R at data and draws, and what is reported of them."""
-        of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)  # (B,) each
-        penalty = self.penalty(critic, real, fake)
+        return self._judged(critic, self.noised(real), self.noised(fake))
+
+    def _judged(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        of_real, of_fake = self._told(critic, real, fake)  # (B,) each
+        penalty = self.penalties(critic, real, fake)
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
+
+    def _told(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Sequence[Tensor]:
+        """Its outputs at data and at draws, each by itself where it may mix the data of a batch, as if normalised."""
+        if self.separate or self.minibatch_features or self.normalisation != "none":
+            return critic(real), critic(fake)
+        return critic(torch.cat([real, fake])).chunk(2)
 
     def answer(self, critic: GivenCritic, real: Tensor, fake: Tensor) -> CriticFunction:
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
         if not self.unroll:
             return critic
+        bound = self.players()[0].bound
         weights = {name: weight.detach().requires_grad_() for name, weight in critic.module.named_parameters()}
         for _ in range(self.unroll):
-            loss, _ = self.critic_turn(replace(critic, weights=weights), real, fake)
+            loss, _ = self._judged(replace(critic, weights=weights), real, fake)
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
-                name: weight - self.unroll_rate * slope
+                name: _within(weight - self.unroll_rate * slope, bound)
                 for (name, weight), slope in zip(weights.items(), slopes, strict=True)
             }
         return replace(critic, weights=weights)
@@ -237,47 +277,5 @@ class Dual(Adversarial, ABC):
         return -fake.mean()
 
 
-def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
-    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one."""
-    with torch.enable_grad():
-        x = x.requires_grad_()
-        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)  # (B, ...)
-        norm: Tensor = torch.linalg.vector_norm(slope.reshape(len(x), -1), dim=1)  # (B,)
-        return (norm - 1).square().mean()
-
-
-@dataclass(frozen=True)
-class GivenCritic:
-    """The critic as a function of x, of as many data as the batch has or twice as many, given what else it holds."""
-
-    module: nn.Module
-    batch: Batch
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, program: Program, batch: Batch) -> Self:
-        """That of a program, which has one."""
-        assert program.own is not None  # two players: only the loop plays them, with the critic
-        return cls(program.own, batch)
-
-    def shown(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What the module is called with first, of samples as the losses and penalties see them."""
-        return (x,)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        rows = len(self.batch[0])
-        others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
-        outputs: Tensor = functional_call(self.module, dict(self.weights), (*self.shown(x), *others))
-        if outputs.numel() != len(x):
-            raise UsageError(
-                f"a critic gives one number for each datum, and {type(self.module).__name__} makes shape "
-                f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
-            )
-        return outputs.reshape(-1)
-
-
-def _side_by_side(batch: Batch) -> Tensor:
-    """The numbers of each datum, x first, (B, D), in the type of x."""
-    x = batch[0]
-    parts = [part.to(x.dtype).reshape(len(x), -1) for part in batch if torch.is_tensor(part) and is_data(part, len(x))]
-    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+def _within(weight: Tensor, bound: float | None) -> Tensor:
+    return weight if bound is None else weight.clamp(-bound, bound)

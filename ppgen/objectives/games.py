@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import BeforeValidator
 from torch import Tensor, nn
 
 from ppgen.arguments import Words
+from ppgen.errors import UsageError, shown
 from ppgen.objectives.adversarial import Adversarial, GivenCritic
 from ppgen.objectives.named import reader_of
-from ppgen.objectives.objective import Objective, Player, State, capability
+from ppgen.objectives.objective import Objective, Player, Stage, State, capability
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES
 
@@ -53,14 +55,30 @@ class OfGame(Objective, ABC):
         """That of the game."""
         return self.rules.unit
 
+    @capability
+    def shards(self) -> Mapping[str, int] | None:
+        """Those of the game."""
+        return self.rules.shards
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rules.schedules(0):
+            raise UsageError(
+                f"the game of {type(self).__name__} has a schedule, {shown(self.game)}, and is played as it stands: "
+                "give it numbers."
+            )
+
+    def stages(self, pair: nn.Module) -> tuple[Stage, ...]:
+        return tuple(replace(stage, name=type(self).__name__, objective=self) for stage in self.rules.stages(pair))
+
     def players(self) -> tuple[Player, ...]:
         return self.rules.players()
 
-    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
-        return self.rules.parameters(pair, batch)
-
     def initial_state(self, program: Program, batch: Batch) -> State:
         return self.rules.initial_state(program, batch)
+
+    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
+        return self.rules.parameters(pair, batch)
 
 
 @dataclass(frozen=True)

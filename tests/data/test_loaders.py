@@ -14,6 +14,8 @@ from ppgen.data import (
     SPLITS,
     binarized_mnist,
     caltech101_silhouettes,
+    cifar10,
+    faces,
     frey_faces,
     load_data,
     mnist,
@@ -27,6 +29,7 @@ GREY = RANDOM.randint(0, 256, (20, 28, 28)).astype(np.uint8)
 BITS = {
     split: RANDOM.randint(0, 2, (n, 784)).astype(np.uint8) for split, n in (("train", 8), ("valid", 4), ("test", 6))
 }
+PHOTOGRAPHS = np.arange(6 * 4096, dtype=np.uint8).reshape(6, 64, 64)
 FACES = RANDOM.randint(0, 256, (10, 28, 20)).astype(np.uint8)
 
 
@@ -39,6 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(binarized_mnist, "ROWS", sizes)
     monkeypatch.setattr(caltech101_silhouettes, "ROWS", sizes)
     monkeypatch.setattr(frey_faces, "ROWS", (6, 2, 2))
+    monkeypatch.setattr(faces, "PEOPLE", (1, 1, 1))
+    monkeypatch.setattr(faces, "EACH", 2)
+    monkeypatch.setattr(cifar10, "ROWS", {"cifar10_subset.npz": (8, 4)})
     monkeypatch.setattr(omniglot, "ROWS", {"omniglot28.npz": (12, 8), "chardata.mat": (12, 8)})
     monkeypatch.setattr(omniglot, "NUM_VALID", 4)
     return tmp_path
@@ -261,6 +267,15 @@ def write_archives(folder: Path) -> None:
     np.savez(folder / "caltech101_silhouettes.npz", **packed, **labels)  # type: ignore[arg-type]
     np.savez(folder / "frey_faces.npz", images=FACES)
     np.savez(folder / "omniglot28.npz", images=GREY, alphabet=rows, train_index=rows[:12], test_index=rows[12:])
+    np.savez(folder / "olivetti_faces.npz", images=PHOTOGRAPHS)
+    colours, kinds = np.zeros((12, 32, 32, 3), np.uint8), np.arange(12) % 10
+    np.savez(
+        folder / "cifar10_subset.npz",
+        train_images=colours[:8],
+        train_labels=kinds[:8],
+        test_images=colours[8:],
+        test_labels=kinds[8:],
+    )
     (folder / "ap.dat").write_text("2 0:1 2:3\n1 1:2\n" * 30)
     (folder / "vocab.txt").write_text("one\ntwo\nthree\n")
 
@@ -270,7 +285,9 @@ FILES = {
     "vocab.txt": "ap",
     "binarized_mnist.npz": "binarized_mnist",
     "caltech101_silhouettes.npz": "caltech101_silhouettes",
+    "cifar10_subset.npz": "cifar10",
     "frey_faces.npz": "frey_faces",
+    "olivetti_faces.npz": "faces",
     "omniglot28.npz": "omniglot",
     "train-images-idx3-ubyte.gz": "mnist",
     "t10k-labels-idx1-ubyte.gz": "mnist",

@@ -93,7 +93,7 @@ def test_every_activation_stands_between_layers_and_not_at_the_end(activation: s
 
 
 def test_batch_norm_stands_before_every_activation() -> None:
-    layers = MLP(3, 2, hidden=(4, 5), activation="relu", batch_norm=True).layers
+    layers = MLP(3, 2, hidden=(4, 5), activation="relu", normalisation="batch").layers
     hidden = [nn.Linear, BatchNorm, nn.ReLU]
     assert [type(layer) for layer in layers] == [*hidden, *hidden, nn.Linear]
 

@@ -60,6 +60,15 @@ def test_bandwidths_are_in_units_of_the_median_distance() -> None:
     assert state["median"].item() == 2.0
 
 
+def test_a_fixed_scale_takes_the_place_of_the_median_distance() -> None:
+    real, fake = two_samples()
+    pair = GAN(DataSpec("line", 1, "real"), 1, hidden=(3,))
+    state = MMD(scale=2.5).initial_state(program_of(pair), (torch.ones(4, 1),))  # which have no distances
+    assert state["median"].item() == 2.5
+    found = MMD(bandwidths=(0.4,), scale=2.5).discrepancy(real, fake, state["median"].double())
+    assert found.item() == pytest.approx(by_hand(real, fake, (1.0,)), rel=1e-6)
+
+
 def test_a_sample_is_at_no_distance_from_itself() -> None:
     real, fake = two_samples()
     assert MMD().discrepancy(real, real, ONE).item() == pytest.approx(0, abs=1e-12)

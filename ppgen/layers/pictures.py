@@ -1,0 +1,174 @@
+"""The image generator and the critic of adversarial models: strided convolutions and nothing else.
+
+    generator   z -> C_1 x H / 2^L x W / 2^L -> ... -> C x H x W      transposed convolutions, ReLU between them
+    critic      C x H x W -> ... -> C_L x H / 2^L x W / 2^L -> 1      convolutions, leaky ReLU (0.2) after each
+
+L transposed convolutions, or convolutions, of stride 2, kernel 4 and padding 1, each of which doubles, or halves,
+height and width exactly, whatever their number, so that H and W are multiples of 2^L: L = 2 for 28 x 28, up to 5 for
+32 x 32. No pooling, no dense layer but the one from z and the one to the critic's output. Every layer is normalised
+(:mod:`ppgen.layers.normalisation`) but the generator's last and the critic's first. Weights start N(0, 0.02^2), biases
+at 0.
+
+Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, Radford, Metz and
+Chintala, 2016, section 3 and its box of guidelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppgen.errors import UsageError
+from ppgen.layers.normalisation import Normalisation, Referenced, normalising
+
+__all__ = ["ImageCritic", "ImageGenerator", "image_critic", "image_generator"]
+
+_SPREAD = 0.02
+"""The standard deviation of initial weights."""
+
+
+class ImageGenerator(nn.Module):
+    """Numbers to flat pictures, (N, num_inputs) to (N, C * H * W), without a last function.
+
+    Args:
+        num_inputs: size of the latent vector.
+        image_shape: (C, H, W).
+        channels: of the hidden layers, from the latent vector to the picture.
+        normalisation: of the hidden layers.
+        num_reference: how many rows are the reference batch, where they are normalised by one.
+
+    Raises:
+        UsageError: height and width are no multiples of 2^L, L the number of hidden layers.
+
+    >>> ImageGenerator(5, (3, 8, 8), (4, 2))(torch.zeros(7, 5)).shape
+    torch.Size([7, 192])
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        image_shape: Sequence[int],
+        channels: Sequence[int],
+        normalisation: Normalisation = "batch",
+        num_reference: int = 0,
+    ) -> None:
+        super().__init__()
+        shape = _picture(image_shape, len(channels))
+        self.seed_shape = (channels[0], *(side // 2 ** len(channels) for side in shape[1:]))
+        self.dense = nn.Linear(num_inputs, channels[0] * self.seed_shape[1] * self.seed_shape[2])
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise([*channels, shape[0]]):
+            normal = normalising(normalisation, inputs, num_reference, pictures=True)
+            layers += [*normal, nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        _start(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        pictures: Tensor = self.convolutions(self.dense(z).reshape(-1, *self.seed_shape))
+        return pictures
+
+
+class ImageCritic(nn.Module):
+    """Flat pictures to one number each, (N, C * H * W) to (N,).
+
+    What else a batch holds (labels) is seen as planes beside the colours, one for each number, the same at every pixel.
+
+    Args:
+        image_shape: (C, H, W).
+        channels: of the convolutions, from the picture.
+        normalisation: of all layers but the first.
+        num_reference: how many rows are the reference batch, where they are normalised by one.
+        num_more: numbers of a datum beside the picture.
+
+    Raises:
+        UsageError: height and width are no multiples of 2^L, L the number of convolutions.
+
+    >>> ImageCritic((3, 8, 8), (4, 2))(torch.zeros(7, 192)).shape
+    torch.Size([7])
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        channels: Sequence[int],
+        normalisation: Normalisation = "batch",
+        num_reference: int = 0,
+        num_more: int = 0,
+    ) -> None:
+        super().__init__()
+        self.image_shape = _picture(image_shape, len(channels))
+        colours, height, width = self.image_shape
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise([colours + num_more, *channels]):
+            normal = normalising(normalisation, outputs, num_reference, pictures=True) if layers else []
+            layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), *normal, nn.LeakyReLU(0.2)]
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
+        self.dense = nn.Linear(channels[-1] * height * width // 4 ** len(channels), 1)
+        _start(self)
+
+    def forward(self, x: Tensor, *more: Any) -> Tensor:
+        pictures = x.reshape(-1, *self.image_shape)  # (N, C, H, W)
+        for part in filter(torch.is_tensor, more):
+            numbers = part.to(x.dtype).reshape(len(x), -1)[..., None, None]  # (N, M, 1, 1)
+            pictures = torch.cat([pictures, numbers.expand(-1, -1, *self.image_shape[1:])], 1)
+        outputs: Tensor = self.dense(self.convolutions(pictures))  # (N, 1)
+        return outputs.squeeze(-1)
+
+
+class _Flat(nn.Module):
+    """A network of rows, (N, size), for any dims before the last."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.network(inputs.reshape(-1, inputs.shape[-1]))
+        return outputs.reshape(*inputs.shape[:-1], -1)
+
+
+def image_generator(
+    image_shape: Sequence[int], channels: Sequence[int], normalisation: Normalisation, reference: Tensor
+) -> nn.Module:
+    """:class:`ImageGenerator` for (..., num_inputs), with its reference batch, (n, num_inputs), if it needs one."""
+    num = len(reference) if normalisation in ("reference", "virtual") else 0
+    network = ImageGenerator(reference.shape[1], image_shape, channels, normalisation, num)
+    return _Flat(Referenced(network, reference) if num else network)
+
+
+def image_critic(
+    image_shape: Sequence[int], channels: Sequence[int], normalisation: Normalisation, batch: Sequence[Any]
+) -> nn.Module:
+    """:class:`ImageCritic` for tensors like the batch's, which is its reference batch, if it needs one."""
+    num = len(batch[0]) if normalisation in ("reference", "virtual") else 0
+    more = sum(part[0].numel() for part in batch[1:] if torch.is_tensor(part))
+    network = ImageCritic(image_shape, channels, normalisation, num, more)
+    return Referenced(network, *batch) if num else network
+
+
+def _picture(image_shape: Sequence[int], halvings: int) -> tuple[int, int, int]:
+    """(C, H, W).
+
+    Raises:
+        UsageError: height or width is no multiple of 2^halvings.
+    """
+    (colours,), (height, width) = image_shape[:-2] or (1,), image_shape[-2:]
+    if not halvings or height % 2**halvings or width % 2**halvings:
+        raise UsageError(
+            f"{halvings} convolutions of stride 2 need at least one and height and width in multiples of "
+            f"{2**halvings}, got pictures of {height} x {width}: give channels for as many as halve them exactly."
+        )
+    return colours, height, width
+
+
+def _start(network: nn.Module) -> None:
+    """Weights N(0, 0.02^2) and biases 0 of what convolves and multiplies."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, std=_SPREAD)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
