@@ -67,6 +67,13 @@ class AVB(Objective):
 
     Raises:
         UsageError: ``adaptive`` with one particle.
+
+    >>> import ppgen
+    >>> pair = ppgen.models.ImplicitVAE(ppgen.DataSpec("bits", 4, "binary"), latent_dim=2, hidden=(3,))
+    >>> objective, x = AVB(hidden=(8,), num_particles=5, adaptive=True), torch.zeros(3, 4)
+    >>> program = Program(pair.model, pair.guide, objective.parameters(pair, (x,)))
+    >>> sorted(objective.play("pair", program, (x,), {}).metrics)
+    ['divergence', 'log_likelihood']
     """
 
     is_bound: ClassVar[bool] = False
