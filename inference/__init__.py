@@ -3,7 +3,12 @@
 if __name__ != "ppgen.inference":
     raise ImportError(f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'.")
 
+from ppgen.inference.adversarial.ali import ALI
+from ppgen.inference.adversarial.began import BEGAN
 from ppgen.inference.adversarial.dragan import DRAGAN
+from ppgen.inference.adversarial.f_gan import FGAN
+from ppgen.inference.adversarial.hinge import Hinge
+from ppgen.inference.adversarial.infogan import InfoGAN
 from ppgen.inference.adversarial.least_squares import LeastSquares
 from ppgen.inference.adversarial.minimax import Minimax
 from ppgen.inference.adversarial.nonsaturating import NonSaturating
@@ -18,6 +23,7 @@ from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
 from ppgen.inference.bounds.tvo import TVO
+from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrete.arm import ARM
 from ppgen.inference.discrete.disarm import DisARM
@@ -52,11 +58,14 @@ from ppgen.inference.wake_sleep.up_down import UpDown
 from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
 
 __all__ = [
+    "ALI",
     "ARM",
+    "BEGAN",
     "CD",
     "CIWAE",
     "DRAGAN",
     "ELBO",
+    "FGAN",
     "IWELBO",
     "MCEM",
     "MIWAE",
@@ -77,11 +86,14 @@ __all__ = [
     "DReG",
     "DenoisingScoreMatching",
     "DisARM",
+    "EnergyDistance",
     "Enumerate",
     "Greedy",
     "GumbelSoftmax",
     "Hebb",
+    "Hinge",
     "Hybrid",
+    "InfoGAN",
     "LeastSquares",
     "MeanFieldPCD",
     "Minimax",

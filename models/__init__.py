@@ -19,9 +19,11 @@ from ppgen.models.energy.dbn import DBN
 from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
+from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.implicit.gmmn import GMMN
+from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
@@ -41,12 +43,14 @@ __all__ = [
     "SBN",
     "SSVAE",
     "VAE",
+    "BiGAN",
     "Boltzmann",
     "ConvDBN",
     "ConvRBM",
     "DeepAutoencoder",
     "DiscreteVAE",
     "Hopfield",
+    "InfoGAN",
     "LinearGaussian",
     "NeuralEnergy",
     "ProdLDA",

@@ -1,4 +1,4 @@
-"""DRAGAN: the non-saturating game with a critic drawn to slope one around the data.
+"""DRAGAN: the non-saturating or the original game with a critic drawn to slope one around the data.
 
     L_c = -E_data[log D(x)] - E_z[log(1 - D(x'))],        L_g = -E_z[log D(x')],        D = sigmoid(f)   (nats)
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from ppgen.arguments import NonNegative
 from ppgen.objectives.adversarial import Classifier, CriticFunction, gradient_penalty
@@ -35,7 +36,8 @@ __all__ = ["DRAGAN"]
 )
 @dataclass(frozen=True, kw_only=True)
 class DRAGAN(Classifier):
-    """``weight``: w; ``spread``: of the perturbation, over the standard deviation of the data.
+    """``weight``: w; ``spread``: of the perturbation, over the standard deviation of the data; ``minimax``: the
+    generator's loss is that of the original game, L_g = E_z[log(1 - D(x'))].
 
     >>> x = torch.zeros(4, 2)
     >>> [float(DRAGAN(weight=10.0).penalty(lambda x: slope * x[:, 0], x, x)) for slope in (1, 2, 3)]
@@ -44,7 +46,11 @@ class DRAGAN(Classifier):
 
     weight: NonNegative = 10.0
     spread: NonNegative = 0.5
+    minimax: bool = False
+
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        return -softplus(fake).mean() if self.minimax else super().generator_loss(fake)
 
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
         around = real + self.spread * real.std() * torch.randn_like(real)
-        return self.weight * gradient_penalty(critic, around)
+        return self.weight * gradient_penalty(critic, around, self.one_sided)

@@ -42,3 +42,6 @@ class Minimax(Classifier):
 
     def generator_loss(self, fake: Tensor) -> Tensor:
         return -softplus(fake).mean()
+
+    def exchanged_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return -softplus(-real).mean() - softplus(fake).mean()

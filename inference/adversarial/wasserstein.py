@@ -5,23 +5,31 @@
 The supremum of -L_c over 1-Lipschitz f is W_1(p_data, p_g). Bounded weights make f K-Lipschitz for some K that depends
 on c and on the layers: -L_c estimates at most K W_1, in units nobody knows.
 
-The paper clips weights to [-c, c] after each step, outside of the gradient. Here the bound is a part of the critic,
-w = c tanh(v) with v free, which has the same critics but for the boundary, is differentiable, so that an unrolled step
-keeps to it too, and lets Adam take its steps in v.
+Two ways to bound them:
+
+    clipped=True     w <- min(max(w, -c), c) after each step of the critic, outside of the gradient: weight clipping, as
+                     Arjovsky, Chintala and Bottou propose it (algorithm 1, line 7, c = 0.01)
+    clipped=False    w = c tanh(v), v free: this library's own, and nobody's proposal. The same critics but for the
+                     boundary; the bound is a part of the critic, differentiable, and Adam takes its steps in v
+
+Clipped weights end at -c or c for the most part (Gulrajani et al. 2017, section 3.2), where a step outwards is lost.
 
 Wasserstein Generative Adversarial Networks, Arjovsky, Chintala and Bottou, ICML 2017, algorithm 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from ppgen.arguments import Positive
+from ppgen.errors import UsageError
 from ppgen.objectives.adversarial import Dual
+from ppgen.objectives.objective import Player
 from ppgen.pairs.tracing import Batch
 from ppgen.registry import register_objective
 
@@ -50,7 +58,7 @@ class _Bounded(nn.Module):
 )
 @dataclass(frozen=True, kw_only=True)
 class Wasserstein(Dual):
-    """``clip``: c.
+    """``clip``: c; ``clipped``: weights are clipped after each step, as in the paper, rather than bounded by tanh.
 
     >>> import ppgen, torch
     >>> pair = ppgen.models.GAN(ppgen.DataSpec("numbers", 3, "real"))
@@ -62,9 +70,27 @@ class Wasserstein(Dual):
     unit: ClassVar[str] = ""
 
     clip: Positive = 0.01
+    clipped: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.spectral_norm:
+            raise UsageError(
+                "wasserstein bounds the critic's weights by clip, and spectral_norm by their singular values: leave "
+                "spectral_norm out, or take another loss, such as 'hinge'."
+            )
+
+    def players(self) -> tuple[Player, ...]:
+        critic, generator = super().players()
+        return (replace(critic, bound=self.clip) if self.clipped else critic, generator)
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         critic = super().parameters(pair, batch)
+        if self.clipped:
+            with torch.no_grad():
+                for weight in critic.parameters():
+                    weight.clamp_(-self.clip, self.clip)
+            return critic
         for module in list(critic.modules()):
             for name, _ in list(module.named_parameters(recurse=False)):
                 register_parametrization(module, name, _Bounded(self.clip))

@@ -16,11 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ppgen.arguments import NonNegative
 from ppgen.objectives.adversarial import CriticFunction, Dual, gradient_penalty
+from ppgen.objectives.stabilised import between
 from ppgen.registry import register_objective
 
 __all__ = ["WassersteinGP"]
@@ -37,8 +37,9 @@ __all__ = ["WassersteinGP"]
 )
 @dataclass(frozen=True, kw_only=True)
 class WassersteinGP(Dual):
-    """``weight``: w.
+    """``weight``: w. With ``one_sided``, slopes below one cost nothing.
 
+    >>> import torch
     >>> x = torch.zeros(4, 2)
     >>> [float(WassersteinGP(weight=10.0).penalty(lambda x: slope * x[:, 0], x, x + 1)) for slope in (1, 2, 3)]
     [0.0, 10.0, 40.0]
@@ -49,5 +50,4 @@ class WassersteinGP(Dual):
     weight: NonNegative = 10.0
 
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
-        e = torch.rand_like(real[:, *[slice(1)] * (real.dim() - 1)])  # (B, 1, ...)
-        return self.weight * gradient_penalty(critic, e * real + (1 - e) * fake)
+        return self.weight * gradient_penalty(critic, between(real, fake), self.one_sided)

@@ -32,16 +32,27 @@ Learnt layer by layer (``greedy``), two layers lack a neighbour that they will h
 between learns weights of twice the size, which are halved. A hidden layer's bias becomes the mean of those it has in
 the machine below and in the one above: the whole is a geometric mean of the machines.
 
-Reference: Deep Boltzmann Machines, Salakhutdinov and Hinton, 2009.
+*Centered*, the energy is written in states less an offset of each layer, o_0 the mean of the data and 1/2 elsewhere
+(1 / C of C labels), and a bias is what a unit has when its neighbours stand there:
+
+    log p~ = b v + (v - o_0) W1 (h1 - o_1) + c1 h1 + (h1 - o_1) W2 (h2 - o_2) + ...
+
+The family is the same, each bias of the first line being the one here less W_k' o_{k-1} + W_{k+1} o_{k+1}. The gradient
+is not: without offsets the weights of a layer whose units are all at 1/2 have one gradient in common, which moves the
+biases next to it by as many steps as there are units, until those are saturated; here it is zero. So layers learn
+together from random weights, without a stage of their own (Montavon and Mueller 2012, section 3).
+
+Reference: Deep Boltzmann Machines, Salakhutdinov and Hinton, 2009. Centered: Deep Boltzmann Machines and the Centering
+Trick, Montavon and Mueller, 2012.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from itertools import accumulate, pairwise
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import pyro
 import pyro.distributions as dist
@@ -49,15 +60,16 @@ import torch
 from annotated_types import Len
 from pyro.poutine.util import is_validation_enabled
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, softplus
+from torch.nn.functional import binary_cross_entropy
 
 from ppgen.arguments import Count, Positive, Sizes
 from ppgen.chains.mean_field import layered_means
 from ppgen.data import DataSpec
-from ppgen.distributions.binary_states import binary_states, check_states
+from ppgen.distributions.binary_states import binary_states
 from ppgen.distributions.joint_bernoulli import JointBernoulli
 from ppgen.layers.copied_machine import CopiedMachine
 from ppgen.layers.labels import Labelled, classes_of
+from ppgen.layers.layered_machine import LayeredMachine, Layers
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, draw_one_hot, visible_layer
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
@@ -68,9 +80,6 @@ __all__ = ["DBM"]
 
 SUMMED = 2**12
 """States of h2 times units of the odd layers, up to which a datum's h2 is summed out."""
-
-Layers: TypeAlias = Mapping[int, Tensor]
-"""Values of some layers by their number, (..., units of the layer); v is layer 0."""
 
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
@@ -89,7 +98,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("greedy, mean_field_pcd", training={"steps": 20_000, "batch_size": 100}),
 )
-class DBM(Stack, Labelled):
+class DBM(Stack, Labelled, LayeredMachine):
     """Deep Boltzmann machine. One batch is ``(x,)``, x of shape (B, D), binary, or with labels ``(x, y)``, y (B,).
 
     Sites:
@@ -109,6 +118,7 @@ class DBM(Stack, Labelled):
             the order of that squared.
         rounds: of the mean field, at most.
         labels: whether the label is a layer on top, of data loaded with ``labels=True``.
+        centered: see above. ``greedy`` learns the biases of the first line, and turns them into these at its end.
 
     Raises:
         UsageError: data that are not binary or lack labels, another number of layers, or a size that is not positive.
@@ -120,10 +130,7 @@ class DBM(Stack, Labelled):
     9.0
     """
 
-    base_bias: Tensor
     weight_1: nn.Parameter
-    hidden_bias_1: nn.Parameter
-    hidden_bias_2: nn.Parameter
 
     def __init__(
         self,
@@ -133,6 +140,7 @@ class DBM(Stack, Labelled):
         tolerance: Positive = 1e-2,
         rounds: Count = 30,
         labels: bool = False,
+        centered: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         layer = visible_layer(spec, "bernoulli")
@@ -151,8 +159,9 @@ class DBM(Stack, Labelled):
         if self.num_classes is not None:
             self.label_weight = nn.Parameter(0.01 * torch.randn(self.num_classes, self.hidden[-1]))
             self.label_bias = nn.Parameter(torch.zeros(self.num_classes))
-        self.units = (*self.sizes, *((self.num_classes,) if self.num_classes else ()))
         self.register_buffer("base_bias", self.visible_bias.detach().clone())
+        if centered:
+            self.centre()
         self.machines = nn.ModuleList(self._machine(k) for k in range(1, len(self.sizes)))
 
     def prepare(self, *batch: Tensor) -> None:
@@ -175,7 +184,7 @@ class DBM(Stack, Labelled):
         with self.data_plate(x):
             even = {**self._given(v), 2: pyro.sample("h_2", self.posterior(v))}  # (K, B, hidden[1])
             for k in range(1, len(self.sizes), 2):
-                pyro.sample(f"h_{k}", dist.Bernoulli(logits=self._logits(k, even)).to_event(1))  # (K, B, hidden[k - 1])
+                pyro.sample(f"h_{k}", dist.Bernoulli(logits=self.logits(k, even)).to_event(1))  # (K, B, hidden[k - 1])
 
     def posterior(self, v: Tensor) -> dist.TorchDistribution:
         """q(h2 | v), v with its label if any: exact where it can be summed, else that of the mean field."""
@@ -209,7 +218,7 @@ class DBM(Stack, Labelled):
         return self.weight_1.detach()
 
     def upper_filters(self) -> Sequence[Tensor]:
-        weights = [self._weight(k).detach() for k in range(1, len(self.sizes))]
+        weights = [self.weights(k).detach() for k in range(1, len(self.sizes))]
         return list(accumulate(weights, torch.matmul))[1:]
 
     def state_at(self, v: Tensor) -> Tensor:
@@ -223,18 +232,6 @@ class DBM(Stack, Labelled):
     def visible(self, s: Tensor) -> Tensor:
         return s[..., : self.layer.num_features]
 
-    def sweep(self, s: Tensor) -> Tensor:
-        return self.tempered_sweep(s, 1.0)
-
-    def log_tempered(self, s: Tensor, b: Tensor | float) -> Tensor:
-        return self._log_half(self._even(s), b)
-
-    @torch.no_grad()
-    def tempered_sweep(self, s: Tensor, b: Tensor | float) -> Tensor:
-        even = self._even(s)
-        odd = {k: self._draw(k, self._logits(k, even, b)) for k in range(1, len(self.units), 2)}
-        return torch.cat([self._draw(k, self._logits(k, odd, b)) for k in even], -1)
-
     @property
     def can_be_held(self) -> bool:
         return self.num_classes is None
@@ -244,19 +241,10 @@ class DBM(Stack, Labelled):
         return torch.cat([s[..., :size], self.tempered_sweep(s, b)[..., size:]], -1)
 
     @torch.no_grad()
-    def base_sample(self, num: int) -> Tensor:
-        even = [self._draw(k, self._bias(k, 0.0).expand(num, -1)) for k in range(0, len(self.units), 2)]
-        return torch.cat(even, -1)
-
-    def base_log_z(self) -> Tensor:
-        hidden = sum(self.hidden) * math.log(2) + math.log(self.num_classes or 1)
-        return softplus(self.base_bias).sum() + hidden
-
-    @torch.no_grad()
     def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
         h = batch[0]
         for k in range(1, number + 1):
-            logits = self._bias_from_below(k) + 2 * (h @ self._weight(k))
+            logits = self._bias_from_below(k) + 2 * (h @ self.weights(k))
             h = draw_binary(logits) if sample else logits.sigmoid()
         return (h,)
 
@@ -264,41 +252,25 @@ class DBM(Stack, Labelled):
     def settle(self, number: int) -> None:
         k = number + 1
         if k > 1:
-            bias = self._own_bias(k - 1)
+            bias = self.own_bias(k - 1)
             bias.copy_((bias + self._bias_from_below(k - 1)) / 2)
         if 1 < k < len(self.hidden):
-            self._weight(k).div_(2)
-        self._bias_from_below(k).copy_(self._own_bias(k))
-
-    @torch.no_grad()
-    def exact_log_z(self) -> Tensor:
-        """Sums over the states of the half with fewer units, even layers or odd ones."""
-        first = min((0, 1), key=lambda half: sum(self.sizes[half::2]))
-        units = self.sizes[first::2]
-        check_states(sum(units), "exact log Z")
-        numbers, top = range(first, len(self.sizes), 2), len(self.sizes)
-        classes = torch.eye(self.num_classes or 1, dtype=self.visible_bias.dtype, device=self.visible_bias.device)
-        labels = {top: classes} if self.num_classes and (top - first) % 2 == 0 else {}
-        totals = [
-            self._log_half(dict(zip(numbers, states.unsqueeze(-2).split(units, -1), strict=True)) | labels).flatten()
-            for states in binary_states(sum(units), self.visible_bias)
-        ]
-        return torch.stack([total.logsumexp(0) for total in totals]).logsumexp(0)
+            self.weights(k).div_(2)
+        self._bias_from_below(k).copy_(self.own_bias(k))
+        if self.centered and k == len(self.hidden):
+            for layer in range(len(self.units)):
+                self.own_bias(layer).add_(self.at_offsets(layer))
 
     def _machine(self, k: int) -> CopiedMachine:
         """Of layers k - 1 and k, as it learns alone."""
         below, above = 2 if k == 1 else 1, 2 if k == len(self.hidden) else 1
-        bias, base = self._own_bias(k - 1), torch.zeros(self.sizes[k - 1]) if k > 1 else self.base_bias
-        return CopiedMachine(bias, self.get_parameter(f"weight_{k}"), self._own_bias(k), base, below=below, above=above)
+        bias, base = self.own_bias(k - 1), torch.zeros(self.sizes[k - 1]) if k > 1 else self.base_bias
+        return CopiedMachine(bias, self.get_parameter(f"weight_{k}"), self.own_bias(k), base, below=below, above=above)
 
     def _bias_from_below(self, k: int) -> Tensor:
         """The bias of layer k in the machine below it, once that has learnt."""
         bias: Tensor = getattr(self, f"bias_from_below_{k}")
         return bias
-
-    def _even(self, s: Tensor) -> Layers:
-        """v and h2 of a state, and the label where it is even too."""
-        return dict(zip(range(0, len(self.units), 2), s.split(self.units[::2], -1), strict=True))
 
     def _given(self, v: Tensor) -> Layers:
         """x, and the label where the datum has one, by the number of the layer."""
@@ -318,78 +290,32 @@ class DBM(Stack, Labelled):
         """-F(x, y) of each class, (..., D) -> (..., C)."""
         return -self.free_energy(self._with_classes(x))
 
-    def _draw(self, k: int, logits: Tensor) -> Tensor:
-        return draw_binary(logits) if k < len(self.sizes) else draw_one_hot(logits)
-
-    def _log_sum(self, k: int, logits: Tensor) -> Tensor:
-        """log sum over the states of layer k of exp(state . logits), (...,)."""
-        return softplus(logits).sum(-1) if k < len(self.sizes) else logits.logsumexp(-1)
-
-    def _weight(self, k: int) -> Tensor:
-        """W_k, between layers k - 1 and k."""
-        weight: Tensor = getattr(self, f"weight_{k}") if k < len(self.sizes) else self.label_weight.T
-        return weight
-
-    def _own_bias(self, k: int) -> nn.Parameter:
-        name = "visible_bias" if k == 0 else f"hidden_bias_{k}" if k < len(self.sizes) else "label_bias"
-        bias: nn.Parameter = getattr(self, name)
-        return bias
-
-    def _bias(self, k: int, b: Tensor | float = 1.0) -> Tensor:
-        """Of layer k, tempered."""
-        bias = b * self._own_bias(k)
-        return bias if k else bias + (1 - b) * self.base_bias
-
-    def _logits(self, k: int, half: Layers, b: Tensor | float = 1.0) -> Tensor:
-        """Of layer k given its neighbours, tempered, (..., units); b broadcasts with their leading dims."""
-        logits, b = self._bias(k, _wide(b)), _wide(b)
-        if k > 0:
-            logits = logits + b * (half[k - 1] @ self._weight(k))
-        if k + 1 < len(self.units):
-            logits = logits + b * (half[k + 1] @ self._weight(k + 1).T)
-        return logits
-
-    def _log_half(self, half: Layers, b: Tensor | float = 1.0, given: Layers | None = None) -> Tensor:
-        """log p~_b of the even layers or the odd ones, the others at what is given or summed out, (...,)."""
-        own = [(value * self._bias(k, _wide(b))).sum(-1) for k, value in half.items()]
-        logits = {k: self._logits(k, half, b) for k in range(len(self.units)) if k not in half}
-        others = [
-            (given[k] * field).sum(-1) if given and k in given else self._log_sum(k, field)
-            for k, field in logits.items()
-        ]
-        return reduce(torch.add, [*own, *others])
-
     def _joint(self, v: Tensor) -> Tensor:
         """log p~(v, h2) of every h2 by its number, (..., 2^hidden[1])."""
         (h2,) = binary_states(self.sizes[2], v)
         given = {k: value.unsqueeze(-2) for k, value in self._given(v).items()}
         even = {k: value for k, value in given.items() if k % 2 == 0}
-        return self._log_half({**even, 2: h2}, given=given)
+        return self.log_half({**even, 2: h2}, given=given)
 
     def _bottom(self, v: Tensor) -> Tensor:
         """What x and its bias give the logits of h1, (..., hidden[0])."""
-        return self._given(v)[0] @ self.weight_1 + self.hidden_bias_1
+        return self._given(v)[0] @ self.weight_1 + self.plain_bias(1)
 
     def _biases(self, v: Tensor) -> list[Tensor]:
         """Those of h2 and of h3, with what a label gives the top one."""
-        biases: list[Tensor] = [self._own_bias(k) for k in range(2, len(self.sizes))]
+        biases: list[Tensor] = [self.plain_bias(k) for k in range(2, len(self.sizes))]
         if self.num_classes is not None:
             biases[-1] = biases[-1] + self._given(v)[len(self.sizes)] @ self.label_weight
         return biases
 
     def _means(self, v: Tensor, bottom: Tensor) -> tuple[Tensor, ...]:
-        weights = [self._weight(k) for k in range(2, len(self.sizes))]
+        weights = [self.weights(k) for k in range(2, len(self.sizes))]
         return layered_means(bottom, self._biases(v), weights, self.tolerance, self.rounds)
 
     def _log_joint(self, v: Tensor, bottom: Tensor, h: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
         """log p~(v, h), (...,); at means in place of states its expectation."""
-        own = [value @ self._own_bias(k) for k, value in self._given(v).items()]
+        own = [value @ self.plain_bias(k) for k, value in self._given(v).items()]
         total = reduce(torch.add, own) + (h[0] * bottom).sum(-1)
         for k, (bias, (below, above)) in enumerate(zip(self._biases(v), pairwise(h), strict=True), start=2):
-            total = total + (above * (bias + below @ self._weight(k))).sum(-1)
+            total = total + (above * (bias + below @ self.weights(k))).sum(-1)
         return total
-
-
-def _wide(b: Tensor | float) -> Tensor | float:
-    """b beside the units of a layer."""
-    return b.unsqueeze(-1) if isinstance(b, Tensor) else b

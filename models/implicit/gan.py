@@ -14,60 +14,22 @@ Reference: Generative Adversarial Nets, Goodfellow et al., 2014.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar
 
 import pyro
 import pyro.distributions as dist
 import torch
 from annotated_types import Len
-from pyro.distributions.torch_distribution import TorchDistributionMixin
-from pyro.poutine.util import is_validation_enabled
-from torch import Tensor, nn
+from torch import Tensor
 
-from ppgen.arguments import Count, Sizes, Words
+from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, shown
-from ppgen.layers.dense import Maker, made_module
+from ppgen.layers.generators import Generator, Output, Prior, made_prior
 from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["GAN"]
-
-
-Prior: TypeAlias = (
-    Literal["normal", "uniform"]
-    | Annotated[Callable[[Tensor], Any], Words("what makes a Pyro distribution of each of the zeros it is given")]
-)
-Output: TypeAlias = Literal["identity", "sigmoid", "tanh"] | Annotated[Maker, Words("what makes a torch.nn.Module")]
-
-
-@dataclass(frozen=True)
-class _Output:
-    """The last function of the generator: its range, and the number that it maps to the training mean, where known."""
-
-    layer: Callable[[], nn.Module]
-    inverse: Callable[[Tensor], Tensor] | None = None
-    low: float = -torch.inf
-    high: float = torch.inf
-
-
-_OUTPUTS = {
-    "identity": _Output(nn.Identity, lambda mean: mean),
-    "sigmoid": _Output(nn.Sigmoid, lambda mean: mean.clamp(0.001, 0.999).logit(), 0.0, 1.0),
-    "tanh": _Output(nn.Tanh, lambda mean: mean.clamp(-0.999, 0.999).atanh(), -1.0, 1.0),
-}
-
-_PRIORS: dict[str, Callable[[Tensor], Any]] = {
-    "normal": lambda zeros: dist.Normal(zeros, torch.ones_like(zeros)),
-    "uniform": lambda zeros: dist.Uniform(zeros - 1, zeros + 1),
-}
-
-_DEFAULTS: dict[str, Output] = {"binary": "sigmoid", "quantised": "sigmoid", "real": "identity"}
-"""The output for each kind of data; other kinds have no generator here."""
 
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
@@ -147,18 +109,18 @@ class GAN(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.latent_dim = latent_dim
-        self.prior = _prior(prior, latent_dim)
-        self.output = _output_for(spec, output)
-        last = _output(self.output)
-        bias = None if spec.mean is None or last.inverse is None else last.inverse(spec.mean)
+        self.prior = made_prior(prior, latent_dim)
         networks = Networks(spec, network, hidden[::-1], channels[::-1], activation, batch_norm)
-        decoder = networks.decoder(latent_dim, spec.num_features, bias=bias)
-        self.generator = nn.Sequential(decoder, last.layer())
+        self.generator = Generator(networks, latent_dim, output, "GAN")
+
+    @property
+    def output(self) -> Output:
+        """The generator's last function."""
+        return self.generator.output
 
     def prepare(self, *batch: Tensor) -> None:
-        """Check that the generator can make such data, as Pyro's distributions do: while its validation is on."""
-        if is_validation_enabled():
-            _check_range(batch[0], self.output)
+        """Check that the generator can make such data."""
+        self.generator.check(batch[0])
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
@@ -168,38 +130,3 @@ class GAN(Pair):
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
             pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)
-
-
-def _prior(prior: Prior, latent_dim: int) -> Callable[[Tensor], Any]:
-    """What makes the prior, tried on as many zeros."""
-    make = _PRIORS[prior] if isinstance(prior, str) else prior
-    found = make(torch.zeros(latent_dim))
-    if not isinstance(found, TorchDistributionMixin) or found.shape() != (latent_dim,) or found.event_dim:
-        raise UsageError(
-            f"prior={shown(prior)} must make a Pyro distribution of each of {latent_dim} zeros, as lambda zeros: "
-            f"dist.Normal(zeros, 1.0) does, and makes {shown(found)}."
-        )
-    return make
-
-
-def _output_for(spec: DataSpec, output: Output | None) -> Output:
-    """The output, by the kind of data where none is given."""
-    if spec.observation not in _DEFAULTS:
-        raise UsageError(
-            f"GAN makes real numbers, and data {shown(spec.name)} are {spec.observation}, whose draws have no "
-            "gradient: choose a model for them (`ppgen list models`)."
-        )
-    return output or _DEFAULTS[spec.observation]
-
-
-def _output(output: Output) -> _Output:
-    return _OUTPUTS[output] if isinstance(output, str) else _Output(partial(made_module, "output", output))
-
-
-def _check_range(x: Tensor, output: Output) -> None:
-    low, high = _output(output).low, _output(output).high
-    if bool(((x < low) | (x > high)).any()):
-        raise UsageError(
-            f"x holds numbers from {float(x.min()):g} to {float(x.max()):g}, and a GAN with output={shown(output)} "
-            f"makes numbers from {low:g} to {high:g}: rescale the data, or choose output='identity'."
-        )

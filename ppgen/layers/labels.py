@@ -15,7 +15,7 @@ from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 
-__all__ = ["Labelled", "check_labels", "classes_of", "one_hot", "relabelled", "with_one_hot"]
+__all__ = ["Labelled", "beside_label", "check_labels", "classes_of", "one_hot", "relabelled", "with_one_hot"]
 
 
 def classes_of(spec: DataSpec, needed_by: str) -> int:
@@ -56,6 +56,12 @@ def check_labels(batch: Batch, num_classes: int, needed_by: str) -> None:
 def one_hot(y: Tensor, num_classes: int, like: Tensor) -> Tensor:
     """(B,) -> (B, C), of the type of ``like``."""
     return torch.eye(num_classes, dtype=like.dtype, device=like.device)[y]
+
+
+def beside_label(values: Tensor, y: Tensor, num_classes: int) -> Tensor:
+    """Numbers of each datum and the one-hot of its label side by side, (..., B, F) and (B,) -> (..., B, F + C)."""
+    label = one_hot(y, num_classes, values)  # (B, C)
+    return torch.cat([values, label.expand(*values.shape[:-1], -1)], -1)
 
 
 def relabelled(s: Tensor, batch: Batch, num_classes: int | None) -> Tensor:

@@ -24,35 +24,39 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Len
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
 from ppgen.errors import UsageError
 from ppgen.layers.dense import Maker, made_module
 from ppgen.layers.normalisation import Normalisation
-from ppgen.objectives.critics import Critic, dense_critic, picture_critic
-from ppgen.objectives.objective import Objective, Outcome, Player, State
-from ppgen.pairs.rows import is_data, x_of
+from ppgen.objectives.critics import (
+    Critic,
+    CriticFunction,
+    GivenCritic,
+    dense_critic,
+    gradient_penalty,
+    one_output,
+    picture_critic,
+)
+from ppgen.objectives.objective import Outcome, Player, State
+from ppgen.objectives.stabilised import Stabilised
+from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "gradient_penalty"]
-
-CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
-"""A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
+__all__ = ["Adversarial", "Classifier", "Critic", "CriticFunction", "Dual", "GivenCritic", "gradient_penalty"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adversarial(Objective, ABC):
+class Adversarial(Stabilised, ABC):
     """Two players: a critic that belongs to the objective, and the pair's model as generator.
 
     ``critic``: a module that is called as the model is, ``critic(x)`` or ``critic(x, y)``, and gives (B,) or (B, 1)
@@ -66,6 +70,10 @@ class Adversarial(Objective, ABC):
     ``critic_steps`` a turn; ``critic_rate``: the critic's learning rate over the run's; ``betas``: Adam's, of both
     players; ``unroll``, ``unroll_rate``: see the module. Each player's gradient is that of its own loss at the other as
     it stands, not of the divergence that the two stand for at the optimal critic: it is declared biased.
+
+    ``dropout`` and ``minibatch_features``, how many of them, are the default critic's. The critic is shown data and
+    draws in one batch, or each by itself: with ``separate``, or where it has minibatch features. The stabilisers of
+    :class:`ppgen.objectives.stabilised.Stabilised` go with any loss.
 
     Metrics of the critic: ``real`` and ``fake``, the means of its outputs, and ``penalty``.
 
@@ -87,6 +95,18 @@ class Adversarial(Objective, ABC):
     betas: Annotated[Sequence[Share], Len(2, 2), Words("two numbers in [0, 1)")] = (0.5, 0.9)
     unroll: Annotated[int, Ge(0)] = 0
     unroll_rate: NonNegative = 0.1
+    dropout: Share = 0.0
+    minibatch_features: Annotated[int, Ge(0)] = 0
+    separate: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.critic is not None and (self.dropout or self.minibatch_features):
+            raise UsageError(
+                f"dropout and minibatch_features of {type(self).__name__} are the default critic's, and a critic is "
+                "given: put torch.nn.Dropout or ppgen.layers.minibatch_features.MinibatchFeatures into it, and "
+                "separate=True."
+            )
 
     @abstractmethod
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -96,9 +116,23 @@ class Adversarial(Objective, ABC):
     def generator_loss(self, fake: Tensor) -> Tensor:
         """L_g, a mean, of the critic's raw outputs at draws, (B,) -> ()."""
 
-    def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
-        """R, what the critic's loss holds beside L_c, at data and draws, (B, ...) and (B, ...) -> (); here none."""
-        return real.new_zeros(())
+    def exchanged_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """What those minimise who make both sides, data's with their latents by the guide and draws by the model, as
+        :meth:`critic_loss` takes them: the critic's loss with the labels exchanged."""
+        return self.critic_loss(fake, real)
+
+    def read(self, critic: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
+        """What the losses read of what the critic gives at x, (B,); here its one number itself.
+
+        Raises:
+            UsageError: the critic gives what cannot be read so.
+        """
+        return one_output(critic, outputs, x)
+
+    def default_critic(self, *batch: Any) -> nn.Module:
+        """The critic where none is given, for data like ``batch``."""
+        options = {"dropout": self.dropout, "minibatch_features": self.minibatch_features}
+        return dense_critic(*batch, hidden=self.hidden, normalisation=self.normalisation, **options)
 
     def players(self) -> tuple[Player, ...]:
         first, second = self.betas
@@ -109,42 +143,67 @@ class Adversarial(Objective, ABC):
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         x_of(batch, type(self).__name__)
+        return self.stabilised(self._critic(pair, batch))
+
+    def _critic(self, pair: nn.Module, batch: Batch) -> nn.Module:
         if isinstance(self.critic, nn.Module):
             return copy.deepcopy(self.critic)
         if self.critic == "conv":
             return picture_critic(pair, batch, self.hidden, self.normalisation)
-        make = self.critic or partial(dense_critic, hidden=self.hidden, normalisation=self.normalisation)
-        return made_module("critic", make, *batch)
+        return made_module("critic", self.critic or self.default_critic, *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        assert program.own is not None  # two players: only the loop plays them, with the critic
-        critic, num_data = _Given(program.own, batch), data_size(program, batch)
-        real = x_of(batch, type(self).__name__)
         if player == "generator":
-            fake = generated(program, batch)  # (B, ...)
-            return Outcome(num_data * self.generator_loss(self._answer(critic, real, fake)(fake)), num_data)
+            return self.generator_turn(program, batch, generated(program, batch), state)
         with torch.no_grad():
             fake = generated(program, batch)
-        loss, metrics = self._critic_turn(critic, real, fake)
-        return Outcome(num_data * loss, num_data, metrics)
+        critic = GivenCritic.of(program, batch, self.read)
+        loss, metrics = self.critic_turn(critic, x_of(batch, type(self).__name__), fake)
+        return self.outcome(player, program, batch, loss, metrics, state)
 
-    def _critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def generator_turn(self, program: Program, batch: Batch, fake: Tensor, state: State) -> Outcome:
+        """The generator's loss at draws, (B, ...), that it made for the batch."""
+        real, fake = self.noised(x_of(batch, type(self).__name__)), self.noised(fake)
+        answer = self.answer(GivenCritic.of(program, batch, self.read), real, fake)
+        return self.outcome("generator", program, batch, self.generator_loss(answer(fake)), {}, state)
+
+    def outcome(
+        self, player: str, program: Program, batch: Batch, loss: Tensor, metrics: Mapping[str, Tensor], state: State
+    ) -> Outcome:
+        """Of a player's turn: its loss, a mean, with the cost of its history, and the averages from now on."""
+        of_history, following = self.remembered(player, program, state)
+        for name, cost in of_history.items():
+            loss, metrics = loss + self.historical_averaging * cost, {**metrics, name: cost}
+        num_data = data_size(program, batch)
+        return Outcome(num_data * loss, num_data, metrics, following)
+
+    def critic_turn(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """L_c + R at data and draws, and what is reported of them."""
-        of_real, of_fake = critic(real), critic(fake)  # (B,) each, apart: a normalised critic mixes the data of a batch
-        penalty = self.penalty(critic, real, fake)
+        return self._judged(critic, self.noised(real), self.noised(fake))
+
+    def _judged(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        of_real, of_fake = self._told(critic, real, fake)  # (B,) each
+        penalty = self.penalties(critic, real, fake)
         metrics = {"real": of_real.mean(), "fake": of_fake.mean(), "penalty": penalty}
         return self.critic_loss(of_real, of_fake) + penalty, metrics
 
-    def _answer(self, critic: _Given, real: Tensor, fake: Tensor) -> CriticFunction:
+    def _told(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Sequence[Tensor]:
+        """Its outputs at data and at draws, each by itself where it may mix the data of a batch, as if normalised."""
+        if self.separate or self.minibatch_features or self.normalisation != "none":
+            return critic(real), critic(fake)
+        return critic(torch.cat([real, fake])).chunk(2)
+
+    def answer(self, critic: GivenCritic, real: Tensor, fake: Tensor) -> CriticFunction:
         """f_k: the critic after ``unroll`` steps on these data and draws, as a function of the draws."""
         if not self.unroll:
             return critic
+        bound = self.players()[0].bound
         weights = {name: weight.detach().requires_grad_() for name, weight in critic.module.named_parameters()}
         for _ in range(self.unroll):
-            loss, _ = self._critic_turn(replace(critic, weights=weights), real, fake)
+            loss, _ = self._judged(replace(critic, weights=weights), real, fake)
             slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
-                name: weight - self.unroll_rate * slope
+                name: _within(weight - self.unroll_rate * slope, bound)
                 for (name, weight), slope in zip(weights.items(), slopes, strict=True)
             }
         return replace(critic, weights=weights)
@@ -179,6 +238,9 @@ class Classifier(Adversarial, ABC):
     def generator_loss(self, fake: Tensor) -> Tensor:
         return softplus(-fake).mean()
 
+    def exchanged_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(-fake).mean() + softplus(real).mean()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dual(Adversarial, ABC):
@@ -198,30 +260,5 @@ class Dual(Adversarial, ABC):
         return -fake.mean()
 
 
-def gradient_penalty(critic: CriticFunction, x: Tensor) -> Tensor:
-    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one."""
-    with torch.enable_grad():
-        x = x.requires_grad_()
-        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)  # (B, ...)
-        norm: Tensor = torch.linalg.vector_norm(slope.reshape(len(x), -1), dim=1)  # (B,)
-        return (norm - 1).square().mean()
-
-
-@dataclass(frozen=True)
-class _Given:
-    """The critic as a function of x, of as many data as the batch has or twice as many, given what else it holds."""
-
-    module: nn.Module
-    batch: Batch
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        rows = len(self.batch[0])
-        others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
-        outputs: Tensor = functional_call(self.module, dict(self.weights), (x, *others))
-        if outputs.numel() != len(x):
-            raise UsageError(
-                f"a critic gives one number for each datum, and {type(self.module).__name__} makes shape "
-                f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
-            )
-        return outputs.reshape(-1)
+def _within(weight: Tensor, bound: float | None) -> Tensor:
+    return weight if bound is None else weight.clamp(-bound, bound)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
 from pydantic import BeforeValidator
 from torch import Tensor
 
-from ppgen.arguments import Words, check_names
-from ppgen.errors import UsageError, shown
+from ppgen.arguments import Words
+from ppgen.errors import UsageError
+from ppgen.objectives.named import reader_of
 from ppgen.objectives.objective import Objective, Outcome, State, at_least, capability
 from ppgen.pairs.parts import run_in_parts
 from ppgen.pairs.sites import check_reparameterized, check_scored, check_whole, is_latent
@@ -211,24 +212,9 @@ class Estimator(Bound):
         return self.reduction.per_datum
 
 
-def _read_bound(value: Any) -> Any:
-    """A bound, its registered name, or from ``config.json`` a dict of its name and options, which makes it."""
-    if isinstance(value, Mapping) and value.keys() == {"name", "options"} and isinstance(value["options"], Mapping):
-        cls = OBJECTIVES[_named_bound(value["name"])].cls
-        check_names(f"the bound {shown(value['name'])}", cls, value["options"])
-        return cls(**value["options"])
-    return _named_bound(value) if isinstance(value, str) else value
-
-
-def _named_bound(name: Any) -> str:
-    if not issubclass(OBJECTIVES[name].cls, Reduction):  # type: ignore[arg-type]  # objectives are classes
-        raise ValueError("no bound")
-    return str(name)
-
-
 BoundName: TypeAlias = Annotated[
     str | Reduction,
-    BeforeValidator(_read_bound),
+    BeforeValidator(reader_of(Reduction, "bound")),
     Words("a function of log-weights such as 'elbo' or 'iwelbo'"),
 ]
 """A bound, or its registered name."""

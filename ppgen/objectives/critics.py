@@ -1,22 +1,37 @@
-"""The critics that an adversarial objective makes: dense, or convolutional for pictures; normalised or not."""
+"""Critics: what adversarial objectives read samples with, and what keeps their slopes and outputs in bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError
-from ppgen.layers.dense import MLP
+from ppgen.layers.dense import MLP, glorot
+from ppgen.layers.minibatch_features import MinibatchFeatures
 from ppgen.layers.normalisation import Normalisation, Referenced
 from ppgen.layers.pictures import image_critic
 from ppgen.pairs.rows import is_data
-from ppgen.pairs.tracing import Batch
+from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Critic", "dense_critic", "picture_critic"]
+__all__ = [
+    "Critic",
+    "CriticFunction",
+    "GivenCritic",
+    "dense_critic",
+    "gradient_penalty",
+    "one_output",
+    "picture_critic",
+    "side_by_side",
+]
+
+CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
+"""A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
 
 
 class Critic(nn.Module):
@@ -29,25 +44,39 @@ class Critic(nn.Module):
         hidden: sizes of the hidden layers.
         normalisation: of the hidden layers (:mod:`ppgen.layers.normalisation`).
         num_reference: how many rows are the reference batch, where they are normalised by one.
+        dropout: the share of each hidden layer's numbers that are put to zero in training.
+        minibatch_features: so many similarities between the data of a batch, beside the last hidden layer's numbers.
     """
 
     def __init__(
-        self, *batch: Any, hidden: Sequence[int], normalisation: Normalisation = "none", num_reference: int = 0
+        self,
+        *batch: Any,
+        hidden: Sequence[int],
+        normalisation: Normalisation = "none",
+        num_reference: int = 0,
+        dropout: float = 0.0,
+        minibatch_features: int = 0,
     ) -> None:
         super().__init__()
-        inputs = _side_by_side(batch).shape[1]
-        self.network = MLP(inputs, 1, hidden, "leaky_relu", normalisation=normalisation, num_reference=num_reference)
+        normal: dict[str, Any] = {"normalisation": normalisation, "num_reference": num_reference}
+        self.network = MLP(side_by_side(batch).shape[1], 1, hidden, "leaky_relu", **normal, dropout=dropout)
+        if minibatch_features:
+            width: Any = self.network.layers[-1].in_features
+            similar = MinibatchFeatures(width, minibatch_features)
+            wider = glorot(nn.Linear(width + minibatch_features, 1))
+            self.network.layers[-1] = nn.Sequential(similar, wider)
 
     def forward(self, *batch: Any) -> Tensor:
-        outputs: Tensor = self.network(_side_by_side(batch))
+        outputs: Tensor = self.network(side_by_side(batch))
         return outputs.squeeze(-1)
 
 
-def dense_critic(*batch: Any, hidden: Sequence[int], normalisation: Normalisation) -> nn.Module:
+def dense_critic(*batch: Any, hidden: Sequence[int], normalisation: Normalisation, **options: Any) -> nn.Module:
     """:class:`Critic`, whose reference batch, where it has need of one, is this."""
+    options |= {"hidden": hidden, "normalisation": normalisation}
     if normalisation not in ("reference", "virtual"):
-        return Critic(*batch, hidden=hidden, normalisation=normalisation)
-    return Referenced(Critic(*batch, hidden=hidden, normalisation=normalisation, num_reference=len(batch[0])), *batch)
+        return Critic(*batch, **options)
+    return Referenced(Critic(*batch, **options, num_reference=len(batch[0])), *batch)
 
 
 def picture_critic(pair: nn.Module, batch: Batch, channels: Sequence[int], normalisation: Normalisation) -> nn.Module:
@@ -66,7 +95,60 @@ def picture_critic(pair: nn.Module, batch: Batch, channels: Sequence[int], norma
     return image_critic(specs[0].image_shape, channels, normalisation, batch)
 
 
-def _side_by_side(batch: Batch) -> Tensor:
+def gradient_penalty(critic: CriticFunction, x: Tensor, one_sided: bool = False) -> Tensor:
+    """E (||grad f(x)|| - 1)^2 over samples x, (B, ...) -> (): zero where f has slope one; one-sided, at most one."""
+    with torch.enable_grad():
+        x = x.requires_grad_()
+        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)  # (B, ...)
+        norm: Tensor = torch.linalg.vector_norm(slope.reshape(len(x), -1), dim=1)  # (B,)
+        excess = norm - 1
+        return (excess.relu() if one_sided else excess).square().mean()
+
+
+def one_output(module: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
+    """What a critic gives at x, (B,) or (B, 1), as (B,).
+
+    Raises:
+        UsageError: it is of another shape.
+    """
+    if outputs.shape not in ((len(x),), (len(x), 1)):
+        raise UsageError(
+            f"a critic gives one number for each datum, (B,) or (B, 1), and {type(module).__name__} makes shape "
+            f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
+        )
+    return outputs.reshape(-1)
+
+
+@dataclass(frozen=True)
+class GivenCritic:
+    """The critic as a function of x, of as many data as the batch has or twice as many, given what else it holds.
+
+    ``read`` makes (B,) numbers of the module, its output and x; ``weights``, by name, stand for the module's own.
+    """
+
+    module: nn.Module
+    batch: Batch
+    read: Callable[[nn.Module, Tensor, Tensor], Tensor] = one_output
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, program: Program, batch: Batch, read: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Self:
+        """That of a program, which has one."""
+        assert program.own is not None  # two players: only the loop plays them, with the critic
+        return cls(program.own, batch, read)
+
+    def shown(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the module is called with first, of samples as the losses and penalties see them."""
+        return (x,)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = len(self.batch[0])
+        others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
+        outputs: Tensor = functional_call(self.module, dict(self.weights), (*self.shown(x), *others))
+        return self.read(self.module, outputs, x)
+
+
+def side_by_side(batch: Batch) -> Tensor:
     """The numbers of each datum, x first, (B, D), in the type of x."""
     x = batch[0]
     parts = [part.to(x.dtype).reshape(len(x), -1) for part in batch if torch.is_tensor(part) and is_data(part, len(x))]

@@ -23,6 +23,7 @@ from ppgen.arguments import check_fields, kind_of, kinds_of
 from ppgen.chains.recall import memory_of
 from ppgen.errors import UsageError
 from ppgen.pairs.energy import check_tells_labels, energy_pair
+from ppgen.pairs.joint import check_infers
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import HowToRun
@@ -78,6 +79,8 @@ class Player:
     """Adam's decay rates of the gradient's first and second moments (Kingma and Ba 2015)."""
     rate: float = 1.0
     """Its learning rate over that of the run."""
+    bound: float | None = None
+    """Its parameters are put back into [-bound, bound] after each of its steps; None: they go where they go."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """What the data of an energy-based pair must be, as ``DataSpec.observation`` says it; None: anything."""
     needs_samples: ClassVar[bool] = False
     """Whether it reads draws of x, which must be differentiable in the pair's parameters."""
+    needs_inference: ClassVar[bool] = False
+    """Whether some latent of the guide must depend on parameters: it learns to infer what draws were made of."""
     trains_guide: ClassVar[bool] = True
     """Whether the guide's parameters have a gradient."""
     per_datum: ClassVar[bool] = False
@@ -245,6 +250,8 @@ class Objective(pyro.infer.ELBO, ABC):
             check_density(program.model, name)
         if self.needs_samples:
             check_generates(program, batch, name)
+        if self.needs_inference:
+            check_infers(program, batch, name)
 
     @property
     def total_particles(self) -> int:

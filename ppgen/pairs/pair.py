@@ -144,6 +144,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         """Whether its guide infers something, and may be off."""
         return self.has_weights and not self.exact_guide
 
+    @property
+    def reconstructs(self) -> bool:
+        """Whether it has ``reconstruct(*batch)``, which makes x again, (B, D) to (B, D), without chance."""
+        return callable(getattr(self, "reconstruct", None))
+
     def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
         """``num`` data, by torch's global random numbers: what :func:`ppgen.draws.prior_samples` gives under a seed.
 

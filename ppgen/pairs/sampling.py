@@ -32,6 +32,7 @@ __all__ = [
     "Draws",
     "check_generates",
     "data_size",
+    "depends_on_parameters",
     "draws_of",
     "dreamt",
     "generated",
@@ -90,7 +91,7 @@ def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
         sites = unconditioned(program.model, batch)
         x = drawn_site(sites, x_of(batch, needed_by))
         for site in sites.values():
-            if site is x or (is_latent(site) and _depends_on_parameters(site)):
+            if site is x or (is_latent(site) and depends_on_parameters(site)):
                 _check_pathwise(site, needed_by)
 
 
@@ -133,10 +134,11 @@ def global_draws(pair: Any, batch: Batch) -> dict[str, Tensor]:
     return {name: site["value"] for name, site in sites_of(pair.guide, *batch).items() if name in outside}
 
 
-def _depends_on_parameters(site: Site) -> bool:
-    """Whether a parameter has a part in the distribution of the site's value, as it was drawn."""
+def depends_on_parameters(site: Site) -> bool:
+    """Whether a parameter has a part in the distribution of the site's value, as it was drawn; or in the value, a point
+    whose density knows no slope."""
     log_prob: Tensor = site["fn"].log_prob(site["value"].detach())
-    return log_prob.requires_grad
+    return log_prob.requires_grad or bool(site["value"].requires_grad)
 
 
 def _check_pathwise(site: Site, needed_by: str) -> None:

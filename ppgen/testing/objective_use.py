@@ -26,7 +26,8 @@ def check_global_latents(objective: Objective) -> None:
     if objective.needs_energy:
         raise NotApplicable("it needs a free energy, in which no latent is global")
     yardstick(objective)
-    pair = ImplicitYardstick(shared=True) if objective.needs_samples else SharedYardstick()
+    implicit = ImplicitYardstick(shared=True, infers=objective.needs_inference)
+    pair = implicit if objective.needs_samples else SharedYardstick()
     if objective.per_datum:
         refused(objective, pair, "m", "build on Bound, which refuses it, or declare per_datum = False")
     elif not all(torch.isfinite(outcome.loss) for outcome in outcomes(objective.at(0), pair, 6)):

@@ -3,7 +3,8 @@
     gaussian:   z ~ N(0, 1),        x | z ~ N(w z, 1),          q(z | x) = N(a x + b, s^2)
     bernoulli:  z ~ Bernoulli(1/2), x | z ~ N(w z, 1),          q(z | x) = Bernoulli(sigmoid(a x + b))
     shared:     the gaussian pair with one more latent outside the data plate, m ~ N(0, 1), x | z, m ~ N(w z + m, 1)
-    normal:     z ~ N(0, 1),        x = b + s z,                without a density; the guide is the prior
+    normal:     z ~ N(0, 1),        x = b + s z,                without a density; the guide is the prior,
+                                                                or q(z | x) = N(a x, 1/4)
     counted:    z ~ N(0, 1),        x | z ~ Bernoulli(sigmoid(w z)), whose draws have no gradient
     energy:     log p~(x, h) = -(x - a)^2 / (2 s^2) + h (w x + b),  h in {0, 1}, unnormalised, with the exact guide
     directed:   log p~(h) = w h + softplus(a h + b),  h in {0, 1},  x | h ~ N(w h, 1),  q(h | x) as that of bernoulli
@@ -120,15 +121,16 @@ class SharedYardstick(Yardstick):
 
 class ImplicitYardstick(Yardstick):
     """See the module. Sites: z (1,), x (1,) observed, both in the plate ``data``; with ``shared`` m (1,) outside it,
-    which is added to x. Its data are normal too, so that :meth:`distance` is known.
+    which is added to x. Its data are normal too, so that :meth:`distance` is known. ``infers``: the guide depends on x.
     """
 
     implicit = True
     values: ClassVar[Mapping[str, float]] = {"b": 0.2, "log_s": -0.2}
 
-    def __init__(self, data_size: int | None = None, shared: bool = False) -> None:
+    def __init__(self, data_size: int | None = None, shared: bool = False, infers: bool = False) -> None:
         super().__init__(data_size)
         self.shared = shared
+        self.slope = nn.Parameter(torch.tensor(0.3, dtype=torch.float64)) if infers else None
 
     def batch(self, size: int) -> tuple[Tensor]:
         """``size`` numbers that stand for N(-2, 1), its quantiles: (size, 1), float64."""
@@ -145,7 +147,8 @@ class ImplicitYardstick(Yardstick):
         if self.shared:
             pyro.sample("m", self._prior(x))
         with self.data_plate(x):
-            pyro.sample("z", self._prior(x))
+            inferred = self._prior(x) if self.slope is None else dist.Normal(self.slope * x, 0.5).to_event(1)
+            pyro.sample("z", inferred)
 
     def distance(self) -> float:
         """The squared 2-Wasserstein distance of its draws, N(b, s^2), from its data, N(-2, 1)."""

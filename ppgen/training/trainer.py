@@ -19,7 +19,7 @@ from ppgen.errors import DivergedError, UsageError, option
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.precision import check_precision
 from ppgen.machine.ranks import Ranks
-from ppgen.objectives.objective import Objective, State
+from ppgen.objectives.objective import Objective, Player, State
 from ppgen.pairs.nonfinite import Watch
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
@@ -323,15 +323,14 @@ class Trainer:
         named = {f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}
         books.judge(named, (f"{prefix}loss", f"{prefix}gradient_norm"), move.share)
         if gradients:
-            self._move(self.optimizers[move.player.name], gradients, norm, given.rate)
+            self._move(move.player, gradients, norm, given.rate)
         self.state = {name: books.keep(self.state[name], value) for name, value in state.items()}
         for name, value in written.items():
             self._values[name].copy_(books.keep(self._values[name], value))
 
-    def _move(
-        self, optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor], norm: Tensor, rate: float | Tensor
-    ) -> None:
-        """One step of an optimizer, if the move was good."""
+    def _move(self, player: Player, gradients: Sequence[Tensor], norm: Tensor, rate: float | Tensor) -> None:
+        """One step of a player's optimizer, if the move was good."""
+        optimizer = self.optimizers[player.name]
         (group,) = optimizer.param_groups
         for parameter, gradient in zip(group["params"], gradients, strict=True):
             parameter.grad = _laid_out_like(parameter, gradient)
@@ -339,6 +338,10 @@ class Trainer:
             nn.utils.clip_grads_with_norm_(group["params"], self.options.clip_norm, norm)
         group["lr"] = rate
         self._books.step(optimizer)
+        if player.bound is not None:
+            with torch.no_grad():
+                torch._foreach_clamp_min_(group["params"], -player.bound)
+                torch._foreach_clamp_max_(group["params"], player.bound)
 
     def _stepped(self, move: Move, given: Given, steps: Steps) -> StepResult:
         """What the player's step function gives of this rank's rows, gradients weighted by the batch's share."""

@@ -36,7 +36,7 @@ WITH_DENSITY = [
     "Configuration",
     "Versions",
 ]
-IMPLICIT = ["Training", "Samples", "Configuration", "Versions"]
+IMPLICIT = ["Training", "Reconstructions", "Samples", "Configuration", "Versions"]
 ENERGY_BASED = ["Free energies", "Training", "Reconstructions", "Samples", "Chains", "Configuration", "Versions"]
 
 BY_KIND = ("Topics", "Interpolation", "Density", "Filters", "Recall")
@@ -58,7 +58,10 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
     expected = WITH_DENSITY if run.pair.normalised else ENERGY_BASED
     expected = IMPLICIT if run.pair.implicit else expected
     found = re.findall(r"<h2 id=.*?>(.*?)</h2>", text)
-    has = {"Latent traversal": run.pair.normalised and not run.pair.implicit and has_walk(run.pair, run.data.test)}
+    has = {
+        "Latent traversal": run.pair.normalised and not run.pair.implicit and has_walk(run.pair, run.data.test),
+        "Reconstructions": run.pair.has_weights or run.pair.reconstructs,
+    }
     expected = [title for title in expected if has.get(title, True)]
     assert [title for title in found if title not in BY_KIND] == expected
     assert ("Topics" in found) == (topics_of(run.pair) is not None)

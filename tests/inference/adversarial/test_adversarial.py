@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
-from ppgen.inference import DRAGAN, LeastSquares, Minimax, NonSaturating, Wasserstein, WassersteinGP
+from ppgen.inference import DRAGAN, FGAN, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein, WassersteinGP
 from ppgen.models import GAN, RBM, VAE
 from ppgen.objectives.adversarial import Adversarial, gradient_penalty
 from ppgen.pairs.pair import Pair
@@ -36,6 +36,8 @@ EVERY: list[Adversarial] = [
     Wasserstein(hidden=(4,), clip=0.5),
     WassersteinGP(hidden=(4,)),
     DRAGAN(hidden=(4,)),
+    Hinge(hidden=(4,)),
+    FGAN(hidden=(4,)),
 ]
 
 
@@ -60,9 +62,12 @@ PASSED = (log_d(2.0) + log_d(0.0) + log_d(-0.5)) / 3
         (Minimax(), CROSS_ENTROPY, CAUGHT),
         (NonSaturating(), CROSS_ENTROPY, -PASSED),
         (DRAGAN(), CROSS_ENTROPY, -PASSED),
+        (DRAGAN(minimax=True), CROSS_ENTROPY, CAUGHT),
         (LeastSquares(), 0.5 * (0.25 + 4) / 2 + 0.5 * (4 + 0.25) / 3, 0.5 * (1 + 1 + 2.25) / 3),
         (Wasserstein(), 0.5 - (-0.25), -0.5),
         (WassersteinGP(), 0.5 - (-0.25), -0.5),
+        (Hinge(), (0.5 + 2) / 2 + (3 + 1 + 0.5) / 3, -0.5),
+        (FGAN(), CROSS_ENTROPY - math.log(4), CAUGHT + math.log(2)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Adversarial) else "",
 )
@@ -188,6 +193,47 @@ def test_weights_of_a_wasserstein_critic_stay_within_their_bound() -> None:
     layers = [layer for layer in critic.modules() if isinstance(layer, nn.Linear)]
     assert all(value.abs().max().item() <= 0.02 for layer in layers for value in (layer.weight, layer.bias))
     assert layers[0].weight.abs().max().item() == pytest.approx(0.02)
+
+
+def test_clipped_weights_are_those_of_free_steps_put_back_after_each() -> None:
+    """By SGD, whose steps are known: w <- clip(w - rate grad), from clipped weights on, five steps of the critic."""
+    objective = Wasserstein(hidden=(3,), clip=0.1, clipped=True, critic_steps=5)
+    options = TrainingOptions(steps=1, lr=0.5, schedule="constant", eager=True, optimizer="SGD")
+    trainer = Trainer(GAN(DataSpec("line", 1, "real"), 1, hidden=(3,)), _line(), objective, options)
+    critic = trainer.learner.objective
+    weights = dict(critic.named_parameters())
+    assert max(weight.abs().max().item() for weight in weights.values()) == pytest.approx(0.1)
+    seen: list[dict[str, Tensor]] = []
+    play = trainer._move
+
+    def moved(player: Any, gradients: Any, norm: Tensor, rate: Any) -> None:
+        before = {name: weight.detach().clone() for name, weight in weights.items()}
+        play(player, gradients, norm, rate)
+        if player.name == "critic":
+            steps = zip(before.items(), gradients, strict=True)
+            seen.append({name: (old - 0.5 * slope).clamp(-0.1, 0.1) for (name, old), slope in steps})
+            torch.testing.assert_close({n: w.detach() for n, w in weights.items()}, seen[-1])
+
+    trainer._move = moved  # type: ignore[method-assign]
+    trainer.take_turn()
+    assert len(seen) == 5
+    at_their_bound = torch.cat([value.flatten() for value in seen[-1].values()]).abs() > 0.0999
+    assert 0 < at_their_bound.sum() < len(at_their_bound)
+
+
+def test_an_unrolled_clipped_critic_stays_within_its_bound() -> None:
+    """A huge rate takes every weight that moves to its bound: f(x') = sum of two products of bounds and a bias."""
+    objective = Wasserstein(hidden=(), clip=0.2, clipped=True, unroll=1, unroll_rate=1e9)
+    pair = GAN(DataSpec("line", 1, "real"), 1, hidden=())
+    batch = (torch.full((4, 1), 5.0),)
+    learner = Learner(pair, objective.parameters(pair, batch))
+    torch.manual_seed(0)
+    fake = generated(learner.program, batch)
+    torch.manual_seed(0)
+    outcome = objective.play("generator", learner.program, batch, {})
+    bias = learner.objective.network.layers[0].bias  # type: ignore[union-attr,index]
+    slope = 0.2 if fake.mean() < 5 else -0.2
+    assert outcome.loss.item() / 4 == pytest.approx(-(slope * fake.mean() + bias).item(), rel=1e-5)
 
 
 def test_each_player_has_the_steps_moments_and_rate_it_was_given() -> None:

@@ -71,6 +71,16 @@ class Normalised(nn.Module):
         return self.layers(x)  # type: ignore[no-any-return]  # torch's modules return Any
 
 
+class Across(nn.Linear):
+    """A critic whose outputs, one for each datum, lie along the wrong axis, (1, B)."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).T
+
+
 def labelled(num: int = 400) -> Dataset:
     """x about -1 and 1 where the label is 0 and 1."""
     y = torch.arange(num) % 2
@@ -203,8 +213,12 @@ def test_every_weight_of_a_critic_of_ones_own_stays_within_the_bound() -> None:
     ("critic", "sentence"),
     [
         (3, "critic of NonSaturating must be a module, or what makes one of a batch's tensors, or 'conv', got 3"),
-        (linear(0, 1, 5), "critic of NonSaturating must be a module, .* it takes no schedule"),
-        (nn.Linear(1, 2), r"a critic gives one number for each datum, and Linear makes shape \(\d+, 2\) of \d+ data"),
+        (linear(0, 1, 5), "critic of NonSaturating must be a module, .* a schedule may be given for noise alone"),
+        (
+            nn.Linear(1, 2),
+            r"one number for each datum, .*\(B, 1\), and Linear makes shape \(\d+, 2\) of \d+ data",
+        ),
+        (Across(), r"one number for each datum, .*\(B, 1\), and Across makes shape \(1, \d+\) of \d+ data"),
         (lambda x: 5, "must make a torch.nn.Module, and makes a int"),
         (lambda: nn.Linear(1, 1), r"cannot be called with .*takes 0 positional arguments but 1 was given"),
     ],

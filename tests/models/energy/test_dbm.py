@@ -247,7 +247,7 @@ def test_settled_machines_are_averaged_in_the_whole() -> None:
     expected = (below + between + above + inner).detach() / 2
     for number in range(3):
         pair.settle(number)
-        pair._bias_from_below(number + 1).copy_(pair._own_bias(number + 1))
+        pair._bias_from_below(number + 1).copy_(pair.own_bias(number + 1))
     torch.testing.assert_close(joint(pair).detach(), expected)
 
 
