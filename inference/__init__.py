@@ -4,6 +4,7 @@ if __name__ != "ppgen.inference":
     raise ImportError(f"expected the import name 'ppgen.inference', got {__name__!r}: use 'import ppgen.inference'.")
 
 from ppgen.inference.adversarial.ali import ALI
+from ppgen.inference.adversarial.avb import AVB
 from ppgen.inference.adversarial.began import BEGAN
 from ppgen.inference.adversarial.dragan import DRAGAN
 from ppgen.inference.adversarial.f_gan import FGAN
@@ -60,6 +61,7 @@ from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
 __all__ = [
     "ALI",
     "ARM",
+    "AVB",
     "BEGAN",
     "CD",
     "CIWAE",

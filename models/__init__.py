@@ -20,9 +20,11 @@ from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.bigan import BiGAN
+from ppgen.models.implicit.cgan import CGAN
 from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.implicit.gmmn import GMMN
+from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
@@ -30,6 +32,7 @@ from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.prodlda import ProdLDA
 
 __all__ = [
+    "CGAN",
     "CVAE",
     "DBM",
     "DBN",
@@ -50,6 +53,7 @@ __all__ = [
     "DeepAutoencoder",
     "DiscreteVAE",
     "Hopfield",
+    "ImplicitVAE",
     "InfoGAN",
     "LinearGaussian",
     "NeuralEnergy",

@@ -124,7 +124,7 @@ def test_a_pair_on_the_gpu_takes_data_on_the_cpu_everywhere(model: str, tmp_path
     evaluate(pair, data, particles=20, num_data=6)
     quick = [question.name for question in QUESTIONS if question.name not in SLOW]
     ppgen.diagnose(pair, data, num_particles=40, num_data=6, questions=quick)
-    if pair.normalised and not pair.implicit and model not in {"gmm", "lda"}:  # which have latents of all data
+    if pair.normalised and pair.has_weights and model not in {"gmm", "lda"}:  # which have latents of all data
         assert ppgen.log_weights(pair, batch, 3).is_cuda
     ppgen.to_inference_data(pair, batch, num_samples=5)
     prior_samples(pair, batch, 3)

@@ -20,16 +20,13 @@ Donahue, Kraehenbuehl and Darrell: Adversarial Feature Learning, ICLR 2017.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ppgen.objectives.adversarial import GivenCritic
-from ppgen.objectives.games import OfGame
+from ppgen.objectives.games import JointCritic, OfGame
 from ppgen.objectives.objective import Outcome, State
 from ppgen.pairs.joint import Joint, check_infers, drawn_jointly, inferred_jointly
 from ppgen.pairs.looking import looking
@@ -70,10 +67,9 @@ class ALI(OfGame):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         game = self.rules
-        assert program.own is not None  # only the loop plays two players, with the critic
         with nullcontext() if player == "generator" else torch.no_grad():
             inferred, drawn = (joint.side_by_side for joint in _joints(program, batch))  # (B, D + F) each
-        critic = _JointCritic(program.own, batch, game.read, shape=batch[0].shape[1:])
+        critic = JointCritic.of(program, batch, game.read)
         if player == "generator":
             inferred, drawn = game.noised(inferred), game.noised(drawn)
             answer = game.answer(critic, inferred, drawn)
@@ -85,17 +81,6 @@ class ALI(OfGame):
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)
         check_reparameterized(check_infers(program, batch, type(self).__name__), type(self).__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _JointCritic(GivenCritic):
-    """The critic as a function of x and z side by side, x of some shape."""
-
-    shape: Sequence[int]
-
-    def shown(self, x: Tensor) -> tuple[Tensor, ...]:
-        data, latents = x.tensor_split([math.prod(self.shape)], -1)
-        return data.reshape(len(x), *self.shape), latents
 
 
 def _joints(program: Program, batch: Batch) -> tuple[Joint, Joint]:

@@ -100,7 +100,7 @@ class BEGAN(Adversarial):
             )
         return (x - outputs).abs().reshape(len(x), -1).mean(1)
 
-    def default_critic(self, *batch: Any) -> nn.Module:
+    def default_critic(self, pair: nn.Module, *batch: Any) -> nn.Module:
         return _Autoencoder(*batch, hidden=self.hidden, code_dim=self.code_dim, dropout=self.dropout)
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:

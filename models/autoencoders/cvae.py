@@ -19,8 +19,7 @@ from torch import Tensor
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, shown
-from ppgen.layers.labels import classes_of
+from ppgen.layers.labels import beside_label, classes_of_all, one_hot
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal
 from ppgen.pairs.pair import Pair
@@ -77,12 +76,7 @@ class CVAE(Pair):
         activation: Activation = "tanh",
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.num_classes, features = classes_of(spec, "CVAE"), spec.num_features
-        if spec.num_labelled is not None:
-            raise UsageError(
-                f"CVAE needs every label, and {spec.num_labelled} of data {shown(spec.name)} have one: load them "
-                "without num_labelled, or choose SSVAE."
-            )
+        self.num_classes, features = classes_of_all(spec, "CVAE", "SSVAE"), spec.num_features
         self.likelihood = likelihood(spec)
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
         self.prior = ConditionalNormal(MLP(self.num_classes, 2 * latent_dim, hidden=()))
@@ -90,18 +84,12 @@ class CVAE(Pair):
         self.decoder = MLP(latent_dim + self.num_classes, outputs, hidden[::-1], activation, bias)
 
     def model(self, x: Tensor, y: Tensor) -> None:
-        label = self._one_hot(x, y)  # (B, classes)
+        label = one_hot(y, self.num_classes, x)  # (B, classes)
         with self.data_plate(x):
             z = pyro.sample("z", self.prior(label))  # (K, B, latent)
-            label = label.expand(*z.shape[:-1], -1)  # (K, B, classes)
-            outputs = self.decoder(torch.cat([z, label], dim=-1))  # (K, B, D)
+            outputs = self.decoder(beside_label(z, y, self.num_classes))  # (K, B, D)
             pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
 
     def guide(self, x: Tensor, y: Tensor) -> None:
-        label = self._one_hot(x, y)  # (B, classes)
         with self.data_plate(x):
-            pyro.sample("z", self.encoder(torch.cat([x, label], dim=-1)))  # (K, B, latent)
-
-    def _one_hot(self, x: Tensor, y: Tensor) -> Tensor:
-        """Rows of the identity, (B, classes), in x's dtype; torch's one_hot reads values: no tracing."""
-        return torch.eye(self.num_classes, dtype=x.dtype, device=x.device)[y]
+            pyro.sample("z", self.encoder(beside_label(x, y, self.num_classes)))  # (K, B, latent)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.layers.generators import Generator, Output
-from ppgen.layers.labels import beside_label, check_labels, classes_of, one_hot
+from ppgen.layers.labels import beside_label, check_told, classes_of, one_hot
 from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
@@ -112,7 +112,7 @@ class BiGAN(Pair):
         """Check that the generator can make such data, and their labels."""
         self.generator.check(batch[0])
         if self.num_classes:
-            check_labels(batch, self.num_classes, "BiGAN with labels")
+            check_told(batch, self.num_classes, "BiGAN with labels")
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):

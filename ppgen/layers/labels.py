@@ -15,7 +15,17 @@ from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
 
-__all__ = ["Labelled", "beside_label", "check_labels", "classes_of", "one_hot", "relabelled", "with_one_hot"]
+__all__ = [
+    "Labelled",
+    "beside_label",
+    "check_labels",
+    "check_told",
+    "classes_of",
+    "classes_of_all",
+    "one_hot",
+    "relabelled",
+    "with_one_hot",
+]
 
 
 def classes_of(spec: DataSpec, needed_by: str) -> int:
@@ -30,6 +40,21 @@ def classes_of(spec: DataSpec, needed_by: str) -> int:
             f"load_data({shown(spec.name)}, labels=True)."
         )
     return spec.num_classes
+
+
+def classes_of_all(spec: DataSpec, needed_by: str, otherwise: str) -> int:
+    """C, of data that all have a label; ``otherwise``: a model for those of which some have none.
+
+    Raises:
+        UsageError: they have none, or not all.
+    """
+    num_classes = classes_of(spec, needed_by)
+    if spec.num_labelled is not None:
+        raise UsageError(
+            f"{needed_by} needs every label, and {spec.num_labelled} of data {shown(spec.name)} have one: load them "
+            f"without num_labelled, or choose {otherwise}."
+        )
+    return num_classes
 
 
 def check_labels(batch: Batch, num_classes: int, needed_by: str) -> None:
@@ -53,8 +78,18 @@ def check_labels(batch: Batch, num_classes: int, needed_by: str) -> None:
         )
 
 
+def check_told(batch: Batch, num_classes: int, needed_by: str) -> None:
+    """:func:`check_labels`, as Pyro's distributions check theirs: values while its validation is on alone.
+
+    Raises:
+        UsageError: the batch has no y; while Pyro's validation is on, a label is none of the classes.
+    """
+    if len(batch) < 2 or batch[1] is None or is_validation_enabled():
+        check_labels(batch, num_classes, needed_by)
+
+
 def one_hot(y: Tensor, num_classes: int, like: Tensor) -> Tensor:
-    """(B,) -> (B, C), of the type of ``like``."""
+    """(B,) -> (B, C), of the type of ``like``; torch's own reads values, and cannot be traced."""
     return torch.eye(num_classes, dtype=like.dtype, device=like.device)[y]
 
 
@@ -105,6 +140,5 @@ def with_one_hot(batch: Batch, num_classes: int, needed_by: str) -> Tensor:
         UsageError: the batch has no y; while Pyro's validation is on, a label is none of the classes.
     """
     x = x_of(batch, needed_by)
-    if len(batch) < 2 or batch[1] is None or is_validation_enabled():
-        check_labels(batch, num_classes, needed_by)
+    check_told(batch, num_classes, needed_by)
     return torch.cat([x, one_hot(batch[1], num_classes, x)], -1)

@@ -26,6 +26,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -36,6 +37,7 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count, NonNegative, Share, Sizes, Words
 from ppgen.errors import UsageError
 from ppgen.layers.dense import Maker, made_module
+from ppgen.layers.labelled_critics import LabelledCritic, holds_labels
 from ppgen.layers.normalisation import Normalisation
 from ppgen.objectives.critics import (
     Critic,
@@ -67,9 +69,11 @@ class Adversarial(Stabilised, ABC):
     it is not by what is normalised together that it tells them; a penalty on slopes needs a critic that looks at each
     datum alone, as it does not with ``normalisation="batch"``.
 
-    ``critic_steps`` a turn; ``critic_rate``: the critic's learning rate over the run's; ``betas``: Adam's, of both
-    players; ``unroll``, ``unroll_rate``: see the module. Each player's gradient is that of its own loss at the other as
-    it stands, not of the divergence that the two stand for at the optimal critic: it is declared biased.
+    Of labels, for a pair that has ``num_classes``, it is :class:`~ppgen.layers.labelled_critics.LabelledCritic`, by
+    ``projection`` or not. ``critic_steps`` a turn; ``critic_rate``: the critic's learning rate over the run's;
+    ``betas``: Adam's, of both players; ``unroll``, ``unroll_rate``: see the module. Each player's gradient is that of
+    its own loss at the other as it stands, not of the divergence that the two stand for at the optimal critic: it is
+    declared biased.
 
     ``dropout`` and ``minibatch_features``, how many of them, are the default critic's. The critic is shown data and
     draws in one batch, or each by itself: with ``separate``, or where it has minibatch features. The stabilisers of
@@ -98,6 +102,7 @@ class Adversarial(Stabilised, ABC):
     dropout: Share = 0.0
     minibatch_features: Annotated[int, Ge(0)] = 0
     separate: bool = False
+    projection: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,6 +111,10 @@ class Adversarial(Stabilised, ABC):
                 f"dropout and minibatch_features of {type(self).__name__} are the default critic's, and a critic is "
                 "given: put torch.nn.Dropout or ppgen.layers.minibatch_features.MinibatchFeatures into it, and "
                 "separate=True."
+            )
+        if self.projection and self.critic is not None:
+            raise UsageError(
+                f"projection of {type(self).__name__} is the default critic's, and a critic is given: leave one out."
             )
 
     @abstractmethod
@@ -129,8 +138,16 @@ class Adversarial(Stabilised, ABC):
         """
         return one_output(critic, outputs, x)
 
-    def default_critic(self, *batch: Any) -> nn.Module:
-        """The critic where none is given, for data like ``batch``."""
+    def default_critic(self, pair: nn.Module, *batch: Any) -> nn.Module:
+        """The critic where none is given, for data like ``batch``; of a pair that knows its classes, one of labels."""
+        classes = getattr(pair, "num_classes", None)
+        if classes and holds_labels(batch):
+            return LabelledCritic(*batch, hidden=self.hidden, num_classes=classes, projection=self.projection)
+        if self.projection:
+            raise UsageError(
+                f"projection of {type(self).__name__} is of labels, and {type(pair).__name__} has none: choose a pair "
+                "with labels, such as 'cgan', or leave projection out."
+            )
         options = {"dropout": self.dropout, "minibatch_features": self.minibatch_features}
         return dense_critic(*batch, hidden=self.hidden, normalisation=self.normalisation, **options)
 
@@ -150,7 +167,7 @@ class Adversarial(Stabilised, ABC):
             return copy.deepcopy(self.critic)
         if self.critic == "conv":
             return picture_critic(pair, batch, self.hidden, self.normalisation)
-        return made_module("critic", self.critic or self.default_critic, *batch)
+        return made_module("critic", self.critic or partial(self.default_critic, pair), *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         if player == "generator":

@@ -132,7 +132,9 @@ class GivenCritic:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, program: Program, batch: Batch, read: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Self:
+    def of(
+        cls, program: Program, batch: Batch, read: Callable[[nn.Module, Tensor, Tensor], Tensor] = one_output
+    ) -> Self:
         """That of a program, which has one."""
         assert program.own is not None  # two players: only the loop plays them, with the critic
         return cls(program.own, batch, read)

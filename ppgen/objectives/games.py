@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import BeforeValidator
-from torch import nn
+from torch import Tensor, nn
 
 from ppgen.arguments import Words
 from ppgen.errors import UsageError, shown
-from ppgen.objectives.adversarial import Adversarial
+from ppgen.objectives.adversarial import Adversarial, GivenCritic
 from ppgen.objectives.named import reader_of
 from ppgen.objectives.objective import Objective, Player, Stage, State, capability
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES
 
-__all__ = ["GameName", "OfGame"]
+__all__ = ["GameName", "JointCritic", "OfGame"]
 
 GameName: TypeAlias = Annotated[
     str | Adversarial,
@@ -78,3 +79,13 @@ class OfGame(Objective, ABC):
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         return self.rules.parameters(pair, batch)
+
+
+@dataclass(frozen=True)
+class JointCritic(GivenCritic):
+    """The critic as a function of x and latents side by side, (M, D + F): it is called with x and latents (M, F)."""
+
+    def shown(self, x: Tensor) -> tuple[Tensor, ...]:
+        shape = self.batch[0].shape[1:]
+        data, latents = x.tensor_split([math.prod(shape)], -1)
+        return data.reshape(len(x), *shape), latents

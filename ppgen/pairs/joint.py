@@ -16,7 +16,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, shown
 from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import isolated, owner
 from ppgen.pairs.plates import data_plate
@@ -101,11 +101,17 @@ def check_infers(program: Program, batch: Batch, needed_by: str) -> dict[str, Si
     """The latents of a datum that the guide learns to infer, by name.
 
     Raises:
-        UsageError: none of them depends on a parameter.
+        UsageError: none of them depends on a parameter; the guide does not draw some.
     """
     with torch.enable_grad(), isolated():
         joint = inferred_jointly(program, batch, drawn_jointly(program, batch))
-        learned = {name: joint.sites[name] for name in joint.names if depends_on_parameters(joint.sites[name])}
+        drawn = {name: joint.sites[name] for name in joint.names if name in joint.sites}
+        learned = {name: site for name, site in drawn.items() if depends_on_parameters(site)}
+    if lacking := [name for name in joint.names if name not in drawn]:
+        raise UsageError(
+            f"{needed_by} reads every latent of a datum as the guide draws it, and site {shown(lacking[0])} of "
+            f"{type(owner(program.model)).__name__} is summed out: choose an objective that reads log-weights, 'elbo'."
+        )
     if not learned:
         raise UsageError(
             f"{needed_by} trains the guide to infer latents from x, and none of the latents of "

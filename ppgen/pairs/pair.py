@@ -24,7 +24,7 @@ from ppgen.pairs.stacking import alone
 from ppgen.pairs.traces import unobserved
 from ppgen.pairs.tracing import run_particles
 
-__all__ = ["Pair", "check_density", "check_explicit", "check_prior"]
+__all__ = ["Pair", "check_density", "check_explicit", "check_likelihood", "check_prior"]
 
 
 class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
@@ -83,6 +83,8 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
     """Whether the guide is p(z | x) whatever the parameters, so that all particles of a datum weigh the same."""
     implicit: ClassVar[bool] = False
     """Whether the model states no density of x, only how it is drawn (a GAN's generator: x is a Delta at G(z))."""
+    implicit_guide: ClassVar[bool] = False
+    """Whether the guide states no density of its latents, only how they are drawn: a Delta at a network of noise."""
     has_chains: ClassVar[bool] = False
     """Whether Markov chains lead to it, and from a distribution of known log Z: an energy-based pair."""
     drawn_from: ClassVar[str] = "prior"
@@ -121,8 +123,8 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
 
     @property
     def has_weights(self) -> bool:
-        """Whether log-weights exist: it states a density of x, if only up to a constant."""
-        return not self.implicit
+        """Whether log-weights exist: model and guide state their densities, the model's if only up to a constant."""
+        return not (self.implicit or self.implicit_guide)
 
     @property
     def has_prior(self) -> bool:
@@ -202,13 +204,23 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
 
 
 def check_density(model: Callable[..., Any], needed_by: str) -> None:
-    """The model is a density, not known up to a constant only, nor by its draws alone.
+    """The model is a density, not known up to a constant only, nor by its draws alone; the guide's is known too.
 
     Raises:
         UsageError: it belongs to an unnormalised or to an implicit pair.
     """
+    check_explicit(owner(model), needed_by)
+    check_likelihood(model, needed_by)
+
+
+def check_likelihood(model: Callable[..., Any], needed_by: str) -> None:
+    """The model is a density, not known up to a constant only, nor by its draws alone, whatever the guide is.
+
+    Raises:
+        UsageError: it belongs to an unnormalised pair, or to one that does not state it.
+    """
     pair = owner(model)
-    check_explicit(pair, needed_by)
+    _check_states_x(pair, needed_by)
     if isinstance(pair, Pair) and pair.needs_log_z:
         raise UsageError(
             f"{needed_by} needs a normalised model, and {type(pair).__name__} is unnormalised: log p(x, z) is known up "
@@ -230,11 +242,21 @@ def check_prior(pair: Pair) -> None:
 
 
 def check_explicit(pair: Any, needed_by: str) -> None:
-    """The pair states a density of x.
+    """The pair states a density of x, and its guide one of the latents.
 
     Raises:
-        UsageError: it is implicit.
+        UsageError: it is implicit, or its guide is.
     """
+    _check_states_x(pair, needed_by)
+    if getattr(pair, "implicit_guide", False):
+        raise UsageError(
+            f"{needed_by} needs a density of the latents, and the guide of {type(pair).__name__} is implicit: it says "
+            "how they are drawn and no q(z | x), so that log-weights and bounds do not exist; train it with an "
+            "objective that reads its draws, 'avb', and judge it by its samples."
+        )
+
+
+def _check_states_x(pair: Any, needed_by: str) -> None:
     if getattr(pair, "implicit", False):
         raise UsageError(
             f"{needed_by} needs a density of x, and {type(pair).__name__} is implicit: it states how x is drawn and no "

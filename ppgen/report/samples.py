@@ -49,7 +49,7 @@ def samples_over_training(run: Run) -> Iterator[Figure]:
     )
 
 
-@pictured("Reconstructions", applies=lambda run: run.pair.has_weights or run.pair.reconstructs)
+@pictured("Reconstructions", applies=lambda run: run.pair.reconstructs or not run.pair.implicit)
 def reconstructed_data(run: Run) -> Iterator[Figure]:
     """Data that were held out, or what there is, and what the pair makes of them."""
     look = look_of(run.data)

@@ -143,7 +143,8 @@ def needs_a_density(pair: Pair) -> None:
         NotApplicable: the pair is implicit.
     """
     if not pair.has_weights:
-        raise NotApplicable("the pair is implicit: it states how x is drawn, and no density of x")
+        what = ("x is", "x") if pair.implicit else ("the guide's latents are", "them")
+        raise NotApplicable(f"the pair is implicit: it states how {what[0]} drawn, and no density of {what[1]}")
 
 
 @contextmanager

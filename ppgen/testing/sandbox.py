@@ -101,7 +101,8 @@ def untouched(pair: nn.Module | None = None) -> Iterator[None]:
 
 @contextmanager
 def with_density(pair: Pair) -> Iterator[None]:
-    """Within it an implicit pair is judged by its draws under unit normal noise, x | z ~ N(G(z), I).
+    """Within it an implicit pair is judged by its draws under unit normal noise, x | z ~ N(G(z), I), or z ~ N(E(x), I)
+    of a guide that draws points.
 
     Its densities then move with G(z), and every rule of sites, data, particles and gradients says of the draws what it
     says of another pair's densities. Pairs with a density are left alone.
@@ -111,10 +112,10 @@ def with_density(pair: Pair) -> Iterator[None]:
 
 
 class _UnitNoise(Messenger):
-    """Observed points become normal distributions about them."""
+    """Points become normal distributions about them."""
 
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
-        if msg["is_observed"] and isinstance(msg["fn"], dist.Delta):
+        if isinstance(msg["fn"], dist.Delta):
             msg["fn"] = dist.Normal(msg["fn"].v, torch.ones_like(msg["fn"].v)).to_event(msg["fn"].event_dim)
 
 

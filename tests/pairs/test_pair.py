@@ -238,6 +238,7 @@ def test_the_sampler_is_the_model_unconditioned(kind: type[Pair]) -> None:
         ({"normalised": False}, {"has_weights", "needs_log_z", "has_approximate_guide"}),
         ({"normalised": False, "exact_guide": True}, {"has_weights", "needs_log_z"}),
         ({"implicit": True}, {"has_prior"}),
+        ({"implicit_guide": True}, {"has_prior"}),
     ],
 )
 def test_what_a_pair_says_of_itself_tells_what_may_be_asked_of_it(flags: dict[str, bool], has: set[str]) -> None:

@@ -73,7 +73,7 @@ def gaussian(guide: Any = "full", scale: float = 1.0) -> tuple[LinearGaussian, t
 def test_groups_are_those_that_the_pair_is_capable_of(name: str) -> None:
     pair, batch = tiny(name)
     groups = set(to_inference_data(pair, batch, num_samples=3).groups())
-    expected = {"observed_data"} | (set() if pair.implicit else POSTERIOR_GROUPS) | PRIOR_GROUPS
+    expected = {"observed_data"} | (POSTERIOR_GROUPS if pair.has_weights else set()) | PRIOR_GROUPS
     if not pair.normalised:
         expected = {"sample_stats"} | ({"posterior"} if looked_at(pair, batch).latents else set())
     assert groups == expected
