@@ -50,7 +50,7 @@ class Stabilised(Objective, ABC):
 
     shards: ClassVar[Mapping[str, int] | None] = AVERAGED
 
-    noise: Scheduled[NonNegative] = 0.0
+    noise: Scheduled[NonNegative] = 0  # a whole number, which is no input of a graph: none is drawn
     r1: NonNegative = 0.0
     gradient_penalty: NonNegative = 0.0
     one_sided: bool = False

@@ -14,11 +14,11 @@ __all__ = ["CONVEX", "GRID", "LOC", "SCALE", "P", "Q", "f_divergence", "mean_of"
 
 GRID = torch.linspace(-9, 9, 3601, dtype=torch.float64)
 STEP = float(GRID[1] - GRID[0])
-LOC, SCALE = 0.8, 0.9
+LOC, SCALE = 0.8, 1.2
 P = torch.as_tensor(norm.pdf(GRID))
 """Of the data, N(0, 1)."""
 Q = torch.as_tensor(norm.pdf(GRID, LOC, SCALE))
-"""Of the draws, N(0.8, 0.9^2): the ratio's square has a mean either way."""
+"""Of the draws, N(0.8, 1.2^2): the ratio's square has a mean either way."""
 
 CONVEX: Mapping[str, Callable[[Tensor], Tensor]] = {
     "kl": lambda u: u * u.log(),
