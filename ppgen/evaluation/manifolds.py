@@ -75,7 +75,7 @@ def manifolds(samples: Tensor, data: Tensor, *, k: int = _K) -> Manifolds:
     Raises:
         UsageError: sides of other sizes D, no more than k points on a side, k below 1, or numbers that are not finite.
 
-    >>> found = manifolds(torch.tensor([[0.1], [9.0], [9.5]]), torch.tensor([[0.0], [1.0], [2.0]]), k=1)
+    >>> found: Manifolds = manifolds(torch.tensor([[0.1], [9.0], [9.5]]), torch.tensor([[0.0], [1.0], [2.0]]), k=1)
     >>> [float(getattr(found, name).mean()) for name in ("precision", "recall", "density", "coverage")]
     [0.3333333333333333, 0.0, 0.6666666666666666, 0.6666666666666666]
     """
