@@ -77,7 +77,7 @@ def manifolds(samples: Tensor, data: Tensor, *, k: int = _K) -> Manifolds:
 
     >>> found: Manifolds = manifolds(torch.tensor([[0.1], [9.0], [9.5]]), torch.tensor([[0.0], [1.0], [2.0]]), k=1)
     >>> [float(getattr(found, name).mean()) for name in ("precision", "recall", "density", "coverage")]
-    [0.3333333333333333, 0.0, 0.6666666666666666, 0.6666666666666666]
+    [0.3333333333333333, 1.0, 0.6666666666666666, 0.6666666666666666]
     """
     _check(samples, data, k)
     x, y = data.double(), samples.to(data).double()

@@ -24,7 +24,10 @@ pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 NAMES: dict[str, tuple[list[str], str]] = {
     "model": (["train", "vea", *TRAIN[2:]], "got 'vea': did you mean 'vae'? Known names: "),
-    "objective": ([*QUICK, "--objective", "iwlbo"], "got 'iwlbo': did you mean 'iwelbo'? Known names: analytic_kl, "),
+    "objective": (
+        [*QUICK, "--objective", "iwlbo"],
+        "got 'iwlbo': did you mean 'iwelbo'? Known names: ali, analytic_kl, ",
+    ),
     "data": ([*QUICK, "--data", "digit"], "got 'digit': did you mean 'digits'? Known names: "),
     "data to check": (["check", "vae", "--data", "digit"], "got 'digit': did you mean 'digits'? Known names: "),
     "kind": (["list", "moddels"], "got 'moddels': did you mean 'models'? Known names: data, models, objectives."),

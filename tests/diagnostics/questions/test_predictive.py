@@ -112,7 +112,7 @@ def test_questions_arise_by_what_the_pair_is_capable_of() -> None:
         pair, batch = spec.tiny()
         case = case_of(pair, batch, pair.arguments["spec"])
         posterior, prior = posterior_predictive(case), prior_predictive(case)
-        assert (posterior is not None) == (pair.normalised and not pair.implicit), name
+        assert (posterior is not None) == (pair.normalised and pair.has_weights), name
         outside = pair.normalised and not pair.implicit and bool(case.global_latents)
         assert (prior is not None) == (pair.normalised and not outside), name
 
