@@ -19,10 +19,8 @@ and Chintala, 2016.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-import pyro
-import pyro.distributions as dist
 import torch
 from annotated_types import Len
 from torch import Tensor
@@ -30,7 +28,7 @@ from torch import Tensor
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
-from ppgen.layers.generators import Generator, Output, Prior, made_prior
+from ppgen.layers.generators import Generator, Output, Prior, PushForward, made_prior
 from ppgen.layers.networks import Networks
 from ppgen.layers.normalisation import Normalisation
 from ppgen.layers.pictures import image_generator
@@ -62,7 +60,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
         ),
     ),
 )
-class DCGAN(Pair):
+class DCGAN(PushForward):
     """Convolutional generator of pictures. One batch is ``(x,)``, x of shape (B, C * H * W).
 
     Sites:
@@ -89,8 +87,6 @@ class DCGAN(Pair):
     torch.Size([7, 192])
     """
 
-    implicit: ClassVar[bool] = True
-
     def __init__(
         self,
         spec: DataSpec,
@@ -109,19 +105,6 @@ class DCGAN(Pair):
             spec, lambda *_: image_generator(_shape(spec), channels, normalisation, self._z(num_reference))
         )
         self.generator = Generator(networks, latent_dim, output or _OUTPUTS.get(spec.observation), "DCGAN")
-
-    def prepare(self, *batch: Tensor) -> None:
-        """Check that the generator can make such data."""
-        self.generator.check(batch[0])
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            z = pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)
-            pyro.sample("x", dist.Delta(self.generator(z), event_dim=1), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)
 
     def _z(self, num: int) -> Tensor:
         """Draws of the prior, (num, latent)."""

@@ -14,17 +14,15 @@ Reference: Generative Adversarial Nets, Goodfellow et al., 2014.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-import pyro
-import pyro.distributions as dist
 import torch
 from annotated_types import Len
 from torch import Tensor
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.layers.generators import Generator, Output, Prior, made_prior
+from ppgen.layers.generators import Generator, Output, Prior, PushForward, made_prior
 from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -59,7 +57,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
         ),
     ),
 )
-class GAN(Pair):
+class GAN(PushForward):
     """Generator of a GAN. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
@@ -92,8 +90,6 @@ class GAN(Pair):
     torch.Size([100, 2])
     """
 
-    implicit: ClassVar[bool] = True
-
     def __init__(
         self,
         spec: DataSpec,
@@ -117,16 +113,3 @@ class GAN(Pair):
     def output(self) -> Output:
         """The generator's last function."""
         return self.generator.output
-
-    def prepare(self, *batch: Tensor) -> None:
-        """Check that the generator can make such data."""
-        self.generator.check(batch[0])
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            z = pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)
-            pyro.sample("x", dist.Delta(self.generator(z), event_dim=1), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)

@@ -14,16 +14,12 @@ Reference: Generative Moment Matching Networks, Li, Swersky and Zemel, 2015, sec
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.layers.generators import Generator, Output, Prior, made_prior
+from ppgen.layers.generators import Generator, Output, Prior, PushForward, made_prior
 from ppgen.layers.networks import Activation, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -57,7 +53,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
         Recommended("mmd", {"root": True}, {"steps": 6_000, "batch_size": 500, "lr": 1e-3}),
     ),
 )
-class GMMN(Pair):
+class GMMN(PushForward):
     """Generative moment matching network. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
@@ -84,8 +80,6 @@ class GMMN(Pair):
     torch.Size([100, 2])
     """
 
-    implicit: ClassVar[bool] = True
-
     def __init__(
         self,
         spec: DataSpec,
@@ -101,16 +95,3 @@ class GMMN(Pair):
         self.prior = made_prior(prior, latent_dim)
         networks = Networks(spec, hidden=hidden[::-1], activation=activation)
         self.generator = Generator(networks, latent_dim, output, "GMMN")
-
-    def prepare(self, *batch: Tensor) -> None:
-        """Check that the generator can make such data."""
-        self.generator.check(batch[0])
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            z = pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)
-            pyro.sample("x", dist.Delta(self.generator(z), event_dim=1), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)

@@ -1,12 +1,13 @@
-"""The network that makes data of latents: what every implicit model ends with."""
+"""The network that makes data of latents, what every implicit model ends with; and the pair that is nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
+import pyro
 import pyro.distributions as dist
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -18,8 +19,9 @@ from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.layers.dense import Maker, made_module
 from ppgen.layers.networks import Networks
+from ppgen.pairs.pair import Pair
 
-__all__ = ["Generator", "Output", "Prior", "made_prior"]
+__all__ = ["Generator", "Output", "Prior", "PushForward", "made_prior"]
 
 Prior: TypeAlias = (
     Literal["normal", "uniform"]
@@ -91,6 +93,36 @@ class Generator(nn.Sequential):
                 f"{self.made_for} with output={shown(self.output)} makes numbers from {low:g} to {high:g}: rescale "
                 "the data, or choose output='identity'."
             )
+
+
+class PushForward(Pair):
+    """A latent vector pushed through a generator, x = G(z), z ~ p(z); nothing infers z. One batch is ``(x,)``, (B, D).
+
+    Sites:
+        z: (latent,), real, in the plate ``data``
+        x: (D,), observed, a point mass at G(z), in the plate ``data``
+
+    A subclass makes ``latent_dim``, ``prior`` (:func:`made_prior`) and ``generator``.
+    """
+
+    implicit: ClassVar[bool] = True
+
+    latent_dim: int
+    prior: Callable[[Tensor], Any]
+    generator: Generator
+
+    def prepare(self, *batch: Tensor) -> None:
+        """Check that the generator can make such data."""
+        self.generator.check(batch[0])
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)
+            pyro.sample("x", dist.Delta(self.generator(z), event_dim=1), obs=x)  # (B, D)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", self.prior(x.new_zeros(self.latent_dim)).to_event(1))  # (K, B, latent)
 
 
 def made_prior(prior: Prior, latent_dim: int) -> Callable[[Tensor], Any]:
