@@ -143,6 +143,7 @@ class Adversarial(Stabilised, ABC):
         """The critic where none is given, for data like ``batch``; of a pair that knows its classes, one of labels."""
         classes = getattr(pair, "num_classes", None)
         if classes and holds_labels(batch):
+            self._check_plain()
             return LabelledCritic(*batch, hidden=self.hidden, num_classes=classes, projection=self.projection)
         if self.projection:
             raise UsageError(
@@ -151,6 +152,13 @@ class Adversarial(Stabilised, ABC):
             )
         options = {"dropout": self.dropout, "minibatch_features": self.minibatch_features}
         return dense_critic(*batch, hidden=self.hidden, normalisation=self.normalisation, **options)
+
+    def _check_plain(self) -> None:
+        if self.normalisation != "none" or self.dropout or self.minibatch_features:
+            raise UsageError(
+                f"normalisation, dropout and minibatch_features of {type(self).__name__} are those of a critic without "
+                "labels, and the batch has some: leave them out, or give a critic that has them."
+            )
 
     def players(self) -> tuple[Player, ...]:
         first, second = self.betas

@@ -83,3 +83,11 @@ def test_draws_come_to_lie_where_their_label_says(projection: bool, steps: int) 
 def test_what_has_no_labels_is_refused(make: Any, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("option", [{"normalisation": "batch"}, {"dropout": 0.1}, {"minibatch_features": 2}], ids=str)
+def test_what_the_critic_of_labels_does_not_have_is_refused(option: dict[str, Any]) -> None:
+    pair = CGAN(DataSpec("pictures", 6, "real", num_classes=3), hidden=(4,))
+    batch = torch.randn(5, 6), torch.tensor([0, 1, 2, 1, 0])
+    with pytest.raises(UsageError, match="are those of a critic without labels, and the batch has some"):
+        NonSaturating(hidden=(4,), **option).parameters(pair, batch)
