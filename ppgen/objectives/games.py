@@ -12,7 +12,7 @@ from pydantic import BeforeValidator
 from torch import Tensor, nn
 
 from ppgen.arguments import Words
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError
 from ppgen.objectives.adversarial import Adversarial, GivenCritic
 from ppgen.objectives.named import reader_of
 from ppgen.objectives.objective import Objective, Player, Stage, State, capability
@@ -62,10 +62,10 @@ class OfGame(Objective, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rules.schedules(0):
+        if scheduled := list(self.rules.schedules(0)):
             raise UsageError(
-                f"the game of {type(self).__name__} has a schedule, {shown(self.game)}, and is played as it stands: "
-                "give it numbers."
+                f"the game of {type(self).__name__} has a schedule for {', '.join(scheduled)}, and is played as it "
+                "stands: give it numbers."
             )
 
     def stages(self, pair: nn.Module) -> tuple[Stage, ...]:

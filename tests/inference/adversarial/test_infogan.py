@@ -21,6 +21,7 @@ from ppgen.pairs.joint import Joint, drawn_jointly, information
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.tracing import Program
+from ppgen.schedules import linear
 from ppgen.training.learner import Learner
 
 CODES, NOISES = 3, 4
@@ -241,3 +242,8 @@ def test_numbers_of_a_joint_are_those_of_its_sites() -> None:
     assert joint.numbers.dtype == torch.float64
     assert torch.equal(joint.numbers[:, 0], joint.values["c"].double())
     assert torch.equal(joint.side_by_side[:, 0], (2 * joint.numbers[:, 0] + joint.numbers[:, 1]) % 6)
+
+
+def test_a_game_with_a_schedule_is_refused_by_its_name() -> None:
+    with pytest.raises(UsageError, match="the game of InfoGAN has a schedule for noise, and is played as it stands"):
+        InfoGAN(game=NonSaturating(noise=linear(1.0, 0.1, 100)))
