@@ -10,6 +10,7 @@ changes from step to step is an input here.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -201,9 +202,12 @@ def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., 
         "cpp.vec_isa_ok": True,  # the processor's own word: 5 s less of trial builds
         "cpp_wrapper": _on_cpu(inputs),
     }
+    # the graph is that of these shapes: none of them is a symbol, of which torch loses some in normalised pictures
+    fixed: dict[str, Any] = (
+        {"ignore_shape_env": True} if "ignore_shape_env" in inspect.signature(compile_fx).parameters else {}
+    )
     with _silent_inductor(), by_the_cache():
-        # the graph is that of these shapes: none of them is a symbol, of which torch loses some in normalised pictures
-        run: Any = compile_fx(graph, list(inputs), config_patches=options, ignore_shape_env=True)
+        run: Any = compile_fx(graph, list(inputs), config_patches=options, **fixed)
     return run  # type: ignore[no-any-return]  # of torch's several answers, a function
 
 
