@@ -112,7 +112,7 @@ class DeepAutoencoder(Stack):
         super().__init__(data_size=spec.num_data)
         self.hidden, self.binary_codes = tuple(hidden), codes == "binary"
         self.noise = _NOISE[codes] if noise is None else noise
-        self.grey = spec.levels is not None
+        self.grey = spec.observation == "quantised"
         self.likelihood = None if self.grey else likelihood(spec)
         machines = _machines(replace(spec, observation="binary", levels=None) if self.grey else spec, hidden, codes)
         self.layer: VisibleLayer = machines[0].layer

@@ -22,9 +22,9 @@ from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import UNKNOWN_LABEL
 
-__all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "mean_length", "permutation"]
+__all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "dequantise_once", "mean_length", "permutation"]
 
-BINARIZE = ("dynamic", "threshold", "none")
+BINARIZE = ("dynamic", "threshold", "none", "dequantise")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,13 @@ def binarize_once(probabilities: NDArray[Any], seed: int) -> NDArray[np.bool_]:
     """x ~ Bernoulli(probabilities), the same draw at every call with the same seed."""
     draws: NDArray[np.bool_] = np.random.RandomState(seed).random_sample(probabilities.shape) < probabilities
     return draws
+
+
+def dequantise_once(intensities: NDArray[Any], levels: int, seed: int) -> NDArray[np.float32]:
+    """(k + u) / L for each intensity k / (L - 1), u ~ U[0, 1), the same draw at every call with the same seed."""
+    places = np.random.RandomState(seed).random_sample(intensities.shape)
+    found: NDArray[np.float32] = ((np.rint(intensities * (levels - 1)) + places) / levels).astype(np.float32)
+    return found
 
 
 def mean_length(mean: torch.Tensor) -> int | None:
@@ -115,12 +122,19 @@ def assemble_images(
     Args:
         binarize: ``"dynamic"``: train keeps the intensities as probabilities and draws anew at each
             presentation (Burda et al. 2016), valid is drawn once with seed 1 and test with seed 2;
-            ``"threshold"``: x > 1/2; ``"none"``: the grey values, quantised in ``levels``.
+            ``"threshold"``: x > 1/2; ``"none"``: the grey values, quantised in ``levels``; ``"dequantise"``: level k of L
+            is (k + u) / L, u ~ U[0, 1), real data with a density (Theis, van den Oord and Bethge 2016), u drawn anew at
+            each presentation and stored with seeds 0, 1 and 2.
     """
     one_of("unknown binarize", binarize, BINARIZE if levels is not None else BINARIZE[:2])
     build = partial(assemble, image_shape=image_shape, num_classes=num_classes)
     if binarize == "none":
         return build(name, train, valid, test, observation="quantised", levels=levels)
+    if binarize == "dequantise":
+        assert levels is not None  # one_of has looked
+        parts = (train, valid, test)
+        drawn = (Part(dequantise_once(part.x, levels, seed), part.y) for seed, part in enumerate(parts))
+        return build(name, *drawn, observation="real", levels=levels, dynamic=True)
     if binarize == "threshold":
         train, valid, test = (Part(part.x > 0.5, part.y) for part in (train, valid, test))
         return build(name, train, valid, test, observation="binary")

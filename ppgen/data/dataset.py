@@ -44,8 +44,8 @@ class Dataset:
             are ``"any"``, as many tensors of N rows as there are, of any shape and type.
         valid: the same, for early stopping; empty: nothing is held out for that.
         test: the same, touched once; empty: nothing is held out for that.
-        dynamic: x of ``train`` holds probabilities, and each presentation draws 0 or 1 from them anew
-            (:meth:`draw`); ``valid`` and ``test`` hold 0 and 1, drawn once.
+        dynamic: each presentation draws x anew (:meth:`draw`). Binary x of ``train`` holds probabilities of 0 or 1,
+            ``valid`` and ``test`` hold 0 and 1, drawn once; dequantised x has another place in its level's cell.
         config: ``{"name": ..., "options": {...}}``, which ``load_data(name, **options)`` turns into this
             data set again; empty for the user's own tensors.
         modes: the known modes of a synthetic mixture, for evaluation to count.
@@ -77,10 +77,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         self._check_types()
-        if self.dynamic and self.spec.observation != "binary":
+        if self.dynamic and self.spec.observation != "binary" and not self.spec.dequantised:
             raise UsageError(
                 f"data {shown(self.spec.name)} is {self.spec.observation} and dynamic: "
-                "only binary data is drawn anew at each presentation."
+                "only binary data, and real data with levels, are drawn anew at each presentation."
             )
         check_split("train", self.train, self.spec, probabilities=self.dynamic)
         for name in self._held_out:
@@ -164,14 +164,18 @@ class Dataset:
         return [name for name in SPLITS[1:] if not isinstance(getattr(self, name), tuple) or getattr(self, name)]
 
     def draw(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """One presentation of ``batch``: x ~ Bernoulli(x) where the data is dynamic, else the batch itself.
+        """One presentation of ``batch``: where the data is dynamic, x ~ Bernoulli(x), or uniform in its level's cell.
 
         Uses torch's global random numbers, and nothing but tensor operations: it can be traced. 0 and 1 stay
-        what they are, so that a batch of ``valid`` or ``test`` passes unchanged.
+        what they are, so that a binary batch of ``valid`` or ``test`` passes unchanged.
         """
         if not self.dynamic:
             return batch
-        return (torch.bernoulli(batch[0]), *batch[1:])
+        x, *others = batch
+        if self.spec.levels is None:
+            return (torch.bernoulli(x), *others)
+        cell = (x * self.spec.levels).floor().clamp(max=self.spec.levels - 1)  # where rounding has made x 1
+        return ((cell + torch.rand_like(x)) / self.spec.levels, *others)
 
     def split(self, name: str) -> Split:
         """The split of that name.

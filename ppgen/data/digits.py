@@ -35,8 +35,8 @@ def digits(
     """1,297 train, 200 valid and 300 test rows of ``RandomState(0).permutation(1797)``, in this order.
 
     Args:
-        binarize: ``"dynamic"`` (probability = grey / 16), ``"threshold"`` (above 1/2) or ``"none"``
-            (17 grey levels).
+        binarize: ``"dynamic"`` (probability = grey / 16), ``"threshold"`` (above 1/2), ``"none"``
+            (17 grey levels) or ``"dequantise"`` (real: (level + u) / 17, u ~ U[0, 1) anew each time).
         labels: batches are (x, y), y the digit.
         num_labelled: how many training pictures keep their label, each class as many; those of the others are -1.
         label_seed: of the choice of these.

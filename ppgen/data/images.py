@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ppgen.arguments import Count, Seed, Share, Sizes, one_of
-from ppgen.data.assemble import BINARIZE
+from ppgen.data.assemble import BINARIZE, dequantise_once
 from ppgen.data.dataset import SPLITS, Dataset
 from ppgen.data.reading import reading
 from ppgen.data.user import dataset_from
@@ -55,7 +55,8 @@ def images(
         size: height and width, or one number for both, that all pictures are scaled to.
         grey: whether colours are turned into greys.
         binarize: ``"none"``: 256 levels, or black and white where there is nothing between; ``"threshold"`` (above
-            1/2); ``"dynamic"`` (probability = level / 255).
+            1/2); ``"dynamic"`` (probability = level / 255); ``"dequantise"`` (real: (level + u) / 256, u ~ U[0, 1) anew
+            each time).
         valid: the share of the training pictures to validate on, 0 for none, where there is no folder ``valid``.
         test: the same, to test.
         seed: seeds the permutation that holds out.
@@ -76,21 +77,30 @@ def images(
     parts: dict[str, Any] = {"valid": valid, "test": test}
     for split, pictures in found.items():
         pixels = np.stack([_pixels(path, (width, height), colour) for path in _files(pictures)])
-        x = pixels > LEVELS // 2 - 1 if binarize == "threshold" else pixels.astype(np.float32) / (LEVELS - 1)
+        x = _as_data(pixels, binarize, SPLITS.index(split))
         y = np.array([names.index(name) for name, _ in pictures]) if labels else None
         parts[split] = (x,) if y is None else (x, y)
     train = parts["train"][0]
+    dequantised = binarize == "dequantise"
     between = binarize == "none" and bool(((train > 0) & (train < 1)).any())
     made = dataset_from(
         parts,
         name=folder.resolve().name,
-        levels=LEVELS if between else None,
+        observation="real" if dequantised else None,
+        levels=LEVELS if between or dequantised else None,
         num_classes=len(names) or None,
-        dynamic=binarize == "dynamic",
+        dynamic=dequantised or binarize == "dynamic",
         seed=seed,
     )
     what = f"{width} x {height} pixels, {'in colour' if colour else 'grey'}, {made.spec.observation}"
     return replace(made, kinds={"pictures": what, **({"class": f"categorical ({', '.join(names)})"} if names else {})})
+
+
+def _as_data(pixels: NDArray[np.uint8], binarize: str, seed: int) -> NDArray[Any]:
+    if binarize == "threshold":
+        return pixels > LEVELS // 2 - 1
+    grey = pixels.astype(np.float32) / (LEVELS - 1)
+    return dequantise_once(grey, LEVELS, seed) if binarize == "dequantise" else grey
 
 
 Pictures = Sequence[tuple[str, Path]]

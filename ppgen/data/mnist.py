@@ -53,8 +53,8 @@ def mnist(
     ``RandomState(0).permutation(10000)``: then any first n of them are a fair sample.
 
     Args:
-        binarize: ``"dynamic"`` (probability = grey / 255), ``"threshold"`` (above 1/2) or ``"none"``
-            (256 grey levels).
+        binarize: ``"dynamic"`` (probability = grey / 255), ``"threshold"`` (above 1/2), ``"none"``
+            (256 grey levels) or ``"dequantise"`` (real: (level + u) / 256, u ~ U[0, 1) anew each time).
         labels: batches are (x, y), y the digit.
         num_valid: how many of the training pictures to validate on.
         num_labelled: how many training pictures keep their label, each class as many; those of the others are -1.

@@ -35,7 +35,8 @@ class DataSpec:
         shape: of a datum of ``"any"``, and of nothing else; () for numbers, (T, D) for sequences; it holds
             ``num_features`` numbers.
         image_shape: (H, W) or (C, H, W) of a datum that is a picture, row-major, upright.
-        levels: the number of grey levels; for ``"quantised"`` and for nothing else.
+        levels: L, the number of grey levels, of ``"quantised"``; of ``"real"``, that x = (k + u) / L with u in [0, 1)
+            for k = 0..L-1: dequantised, so that log p(k) >= E_u[log p(x)] - D log L.
         num_classes: C, when a batch is (x, y) with labels y = 0..C-1 of shape (B,), int64.
         num_labelled: how many of the training data have a label, where others have none: theirs is -1.
         num_data: N, the number of training data: the plate's scale is N / B.
@@ -76,10 +77,10 @@ class DataSpec:
             raise UsageError(
                 f"data {shown(self.name)} has num_labelled={self.num_labelled} and no num_classes: give both."
             )
-        if (self.levels is not None) != (self.observation == "quantised"):
+        if self.observation != "real" and (self.levels is not None) != (self.observation == "quantised"):
             raise UsageError(
                 f"data {shown(self.name)} is {self.observation} and has levels={self.levels}: "
-                "give levels for quantised data and for nothing else."
+                "give levels for quantised data, and for real data that were dequantised."
             )
 
     def _check_documents(self) -> None:
@@ -122,6 +123,11 @@ class DataSpec:
     def centre(self) -> torch.Tensor:
         """A copy of the mean, (D,); zeros where it is not known."""
         return torch.zeros(self.num_features) if self.mean is None else self.mean.clone()
+
+    @property
+    def dequantised(self) -> bool:
+        """Whether x is real and was quantised, noise filling each level's cell."""
+        return self.observation == "real" and self.levels is not None
 
     @property
     def in_unit_interval(self) -> bool:

@@ -37,7 +37,7 @@ def stacked_mnist(*, binarize: str = "none", labels: bool = False, num_data: Cou
     50,000 take 470 MB of memory.
 
     Args:
-        binarize: as for ``mnist``: ``"dynamic"``, ``"threshold"`` or ``"none"`` (256 grey levels).
+        binarize: as for ``mnist``: ``"dynamic"``, ``"threshold"``, ``"none"`` (256 grey levels) or ``"dequantise"``.
         labels: batches are (x, y), y = 0..999 the three digits, read as one number.
         num_data: the number of training pictures.
         seed: seeds which digits are put together.

@@ -96,7 +96,7 @@ def dataset_from(
     shape = image_shape or _image_shape(shaped["train"][0])
     given = {split: _flat(part) for split, part in shaped.items()}
     splits = _hold_out(given, shares, seed)
-    if dynamic:
+    if dynamic and observation != "real":
         drawn = [split for split in ("valid", "test") if splits.get(split)]
         splits |= {split: _drawn(split, splits[split], seed) for split in drawn}
     scaling = None

@@ -116,7 +116,9 @@ def check_kind(where: str, x: Tensor | SparseRows, spec: DataSpec, first: int = 
     if spec.observation == "binary":
         remedy = "binarize x, pass dynamic=True for probabilities, or choose another observation"
         _refuse(where, x, ~boolean.check(stored(x)[-1]), "0 or 1", remedy, first)
-    if spec.levels is not None:
+    if spec.dequantised:
+        _refuse(where, x, ~unit_interval.check(stored(x)[-1]), "numbers in [0, 1]", "rescale x or drop levels", first)
+    elif spec.levels is not None:
         expected = f"k / {spec.levels - 1} with k = 0..{spec.levels - 1}"
         _refuse(where, x, ~Grid(spec.levels).check(stored(x)[-1]), expected, "rescale x or correct levels", first)
     if spec.observation == "counts":

@@ -116,6 +116,17 @@ def test_only_binary_data_is_dynamic() -> None:
         dataset(dynamic=True)
 
 
+def test_dequantised_data_stay_in_their_cell_at_the_upper_edge_too() -> None:
+    data = dataset(torch.tensor([[0.0, 0.5, 1.0]] * 4), observation="real", levels=3, dynamic=True)
+    (x,) = data.draw(data.train)
+    assert torch.equal((x * 3).floor(), torch.tensor([[0.0, 1.0, 2.0]] * 4))
+
+
+def test_dequantised_data_lie_in_the_unit_interval() -> None:
+    with pytest.raises(UsageError, match=r"numbers in \[0, 1\], got 1.5 in row 0"):
+        dataset(torch.full((4, 3), 1.5), observation="real", levels=3)
+
+
 def test_draw_repeats_with_the_seed_and_varies_without() -> None:
     data = dataset(torch.full((4, 3), 0.5), observation="binary", dynamic=True)
     torch.manual_seed(1)

@@ -114,3 +114,17 @@ def test_linear_gaussian_options_change_the_data() -> None:
 def test_linear_gaussian_refuses(option: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"{option} must be .*got {value!r}"):
         load_data("linear_gaussian", **{option: value})
+
+
+def test_dequantised_digits_are_in_the_cells_of_their_levels_anew_each_time() -> None:
+    data, grey = load_data("digits", binarize="dequantise"), load_data("digits", binarize="none")
+    assert (data.spec.observation, data.spec.levels, data.spec.dequantised) == ("real", 17, True)
+    (x,), levels = data.draw(data.train), (grey.train[0] * 16).round()
+    place = x * 17 - levels  # u, up to rounding
+    assert place.min() > -1e-4
+    assert place.max() < 1 + 1e-4
+    assert abs(place.mean() - 0.5) < 4 * (1 / 12 / place.numel()) ** 0.5
+    assert not torch.equal(x, data.draw(data.train)[0])
+    for split in ("train", "valid", "test"):
+        stored = data.split(split)[0] * 17 - (grey.split(split)[0] * 16).round()
+        assert -1e-4 < stored.min() < stored.max() < 1 + 1e-4
