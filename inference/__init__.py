@@ -26,6 +26,7 @@ from ppgen.inference.bounds.renyi import Renyi
 from ppgen.inference.bounds.tvo import TVO
 from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
+from ppgen.inference.discrepancies.reconstruction import Reconstruction
 from ppgen.inference.discrete.arm import ARM
 from ppgen.inference.discrete.disarm import DisARM
 from ppgen.inference.discrete.enumerate import Enumerate
@@ -105,6 +106,7 @@ __all__ = [
     "PseudoInverse",
     "Pseudolikelihood",
     "RatioMatching",
+    "Reconstruction",
     "Renyi",
     "ScoreMatching",
     "StraightThrough",

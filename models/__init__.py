@@ -24,6 +24,7 @@ from ppgen.models.implicit.cgan import CGAN
 from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.implicit.gmmn import GMMN
+from ppgen.models.implicit.gmmn_codes import GMMNCodes
 from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
@@ -52,6 +53,7 @@ __all__ = [
     "ConvRBM",
     "DeepAutoencoder",
     "DiscreteVAE",
+    "GMMNCodes",
     "Hopfield",
     "ImplicitVAE",
     "InfoGAN",

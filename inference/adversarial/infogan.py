@@ -21,9 +21,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ppgen.arguments import NonNegative
+from ppgen.errors import UsageError, shown
 from ppgen.objectives.games import OfGame
 from ppgen.objectives.objective import Outcome, State
-from ppgen.pairs.joint import drawn_jointly, information
+from ppgen.pairs.joint import check_infers, drawn_jointly, information
+from ppgen.pairs.sites import is_point
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES, register_objective
 
@@ -65,3 +67,12 @@ class InfoGAN(OfGame):
             {**turn.metrics, "information": told},
             turn.state,
         )
+
+    def _look(self, program: Program, batch: Batch) -> None:
+        super()._look(program, batch)
+        points = [name for name, site in check_infers(program, batch, "InfoGAN").items() if is_point(site)]
+        if points:
+            raise UsageError(
+                f"InfoGAN reads log q(z | x), and site {shown(points[0])} of the guide is a point, which has no "
+                "density: give it a distribution, or choose an objective that reads draws alone, 'ali'."
+            )

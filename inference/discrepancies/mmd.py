@@ -29,6 +29,7 @@ from torch import Tensor
 from ppgen.arguments import Positive
 from ppgen.errors import UsageError
 from ppgen.objectives.objective import AVERAGED, Objective, Outcome, State
+from ppgen.pairs.joint import check_latent, latent_of
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program
@@ -50,6 +51,9 @@ __all__ = ["MMD"]
 class MMD(Objective):
     """``bandwidths``: b, over s; ``root``: of MMD^2; ``scale``: s in the units of x, None for the median distance.
 
+    ``site``: a latent, at which the model's draws are compared with the guide's, the codes of data, in the place of x;
+    what the guide says is held still there.
+
     State: ``median``, (), s.
 
     >>> near, far = torch.zeros(1, 2), torch.full((1, 2), 100.0)
@@ -66,9 +70,10 @@ class MMD(Objective):
     bandwidths: Annotated[Sequence[Positive], Len(1)] = (0.1, 0.25, 0.5, 1.0, 2.0)
     root: bool = False
     scale: Positive | None = None
+    site: str = ""
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        x = _rows(x_of(batch, type(self).__name__))
+        x = self._data(program, batch)
         if self.scale is not None:
             return {"median": x.new_tensor(self.scale)}
         apart = torch.pdist(x)  # (B (B - 1) / 2,)
@@ -80,11 +85,22 @@ class MMD(Objective):
         return {"median": apart[apart > 0].median()}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        value = self.discrepancy(
-            _rows(x_of(batch, type(self).__name__)), _rows(generated(program, batch)), state["median"]
-        )
+        drawn = latent_of(program.model, batch, self.site) if self.site else generated(program, batch)
+        value = self.discrepancy(self._data(program, batch), _rows(drawn), state["median"])
         num_data = data_size(program, batch)
         return Outcome(num_data * value, num_data, {"mmd": value}, state)
+
+    def _data(self, program: Program, batch: Batch) -> Tensor:
+        """The batch, or the codes that the guide has for it, (B, F)."""
+        if not self.site:
+            return _rows(x_of(batch, type(self).__name__))
+        with torch.no_grad():
+            return _rows(latent_of(program.guide, batch, self.site))
+
+    def _look(self, program: Program, batch: Batch) -> None:
+        super()._look(program, batch)
+        if self.site:
+            check_latent(program, batch, self.site, type(self).__name__)
 
     def discrepancy(self, real: Tensor, fake: Tensor, median: Tensor) -> Tensor:
         """MMD^2 or its root, of (B, D) and (B', D) -> ()."""

@@ -22,7 +22,16 @@ from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import UNKNOWN_LABEL
 
-__all__ = ["BINARIZE", "Part", "assemble", "assemble_images", "binarize_once", "dequantise_once", "mean_length", "permutation"]
+__all__ = [
+    "BINARIZE",
+    "Part",
+    "assemble",
+    "assemble_images",
+    "binarize_once",
+    "dequantise_once",
+    "mean_length",
+    "permutation",
+]
 
 BINARIZE = ("dynamic", "threshold", "none", "dequantise")
 
@@ -122,9 +131,9 @@ def assemble_images(
     Args:
         binarize: ``"dynamic"``: train keeps the intensities as probabilities and draws anew at each
             presentation (Burda et al. 2016), valid is drawn once with seed 1 and test with seed 2;
-            ``"threshold"``: x > 1/2; ``"none"``: the grey values, quantised in ``levels``; ``"dequantise"``: level k of L
-            is (k + u) / L, u ~ U[0, 1), real data with a density (Theis, van den Oord and Bethge 2016), u drawn anew at
-            each presentation and stored with seeds 0, 1 and 2.
+            ``"threshold"``: x > 1/2; ``"none"``: the grey values, quantised in ``levels``; ``"dequantise"``: level k of
+            L is (k + u) / L, u ~ U[0, 1), real data with a density (Theis, van den Oord and Bethge 2016), u drawn anew
+            at each presentation, and stored with seeds 0, 1 and 2.
     """
     one_of("unknown binarize", binarize, BINARIZE if levels is not None else BINARIZE[:2])
     build = partial(assemble, image_shape=image_shape, num_classes=num_classes)

@@ -9,8 +9,9 @@ reparameterized draws into the parameters of the model and of the guide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pyro import poutine
@@ -26,7 +27,16 @@ from ppgen.pairs.sites import Site, data_frame, drawn_site, is_latent, per_datum
 from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Program
 
-__all__ = ["Joint", "check_infers", "drawn_jointly", "inferred_jointly", "information"]
+__all__ = [
+    "Joint",
+    "check_infers",
+    "check_latent",
+    "drawn_jointly",
+    "inferred_jointly",
+    "information",
+    "latent_of",
+    "remade",
+]
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,44 @@ def inferred_jointly(program: Program, batch: Batch, like: Joint) -> Joint:
     with Forgetting(program.guide):
         sites = sites_of(program.guide, *batch)
     return Joint(x_of(batch, "the objective"), sites, like.names, like.plate)
+
+
+def remade(program: Program, batch: Batch) -> Tensor:
+    """x' ~ p(x | z), z ~ q(z | x): every datum of the batch made again from the latents that are inferred of it."""
+    with Forgetting(program.guide):
+        told = sites_of(program.guide, *batch)
+    latents = {name: site["value"] for name, site in told.items() if is_latent(site)}
+    x: Tensor = drawn_site(unconditioned(program.model, batch, latents), x_of(batch, "the objective"))["value"]
+    return x
+
+
+def latent_of(function: Callable[..., Any], batch: Batch, name: str) -> Tensor:
+    """What one run of a model with nothing observed, or of a guide, draws at a site in the data plate, (B, ...)."""
+    value: Tensor = unconditioned(function, batch)[name]["value"]
+    return value
+
+
+def check_latent(program: Program, batch: Batch, name: str, needed_by: str) -> None:
+    """Model and guide both draw a latent of each datum of that name, real numbers, the model with a gradient.
+
+    Raises:
+        UsageError: one of them does not; the latents that both draw are listed.
+    """
+    with torch.enable_grad(), isolated():
+        drawn = drawn_jointly(program, batch)
+        told = inferred_jointly(program, batch, drawn).sites
+        both = [n for n in drawn.names if n in told and drawn.sites[n]["value"].is_floating_point()]
+        learns = name in both and depends_on_parameters(drawn.sites[name])
+    if name not in both:
+        raise UsageError(
+            f"{needed_by} compares what model and guide draw at site={shown(name)}, and the real latents of a datum "
+            f"that both draw are {', '.join(both) or 'none'}: name one of them, or leave site out, which compares x."
+        )
+    if not learns:
+        raise UsageError(
+            f"{needed_by} trains the model through what it draws at site={shown(name)}, which depends on none of its "
+            "parameters: name a latent that it makes, or leave site out, which compares x."
+        )
 
 
 def information(program: Program, batch: Batch, drawn: Joint) -> Tensor:

@@ -16,7 +16,7 @@ import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import InfoGAN, LeastSquares, NonSaturating, WassersteinGP
-from ppgen.models import GAN
+from ppgen.models import GAN, BiGAN
 from ppgen.pairs.joint import Joint, drawn_jointly, information
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
@@ -247,3 +247,9 @@ def test_numbers_of_a_joint_are_those_of_its_sites() -> None:
 def test_a_game_with_a_schedule_is_refused_by_its_name() -> None:
     with pytest.raises(UsageError, match="the game of InfoGAN has a schedule for noise, and is played as it stands"):
         InfoGAN(game=NonSaturating(noise=linear(1.0, 0.1, 100)))
+
+
+def test_a_guide_that_is_a_point_is_refused() -> None:
+    pair = BiGAN(DataSpec("rows", 3, "real"), 2, hidden=(3,), posterior="point")
+    with pytest.raises(UsageError, match=r"InfoGAN reads log q\(z \| x\), and site .z. of the guide is a point"):
+        InfoGAN().check(Program(pair.model, pair.guide), (torch.zeros(4, 3),))
