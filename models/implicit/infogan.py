@@ -2,7 +2,7 @@
 
     p(c) = one of num_categories, each as likely        c: (num_categories,), a one-hot
     p(u) = U(-1, 1)^num_uniform                         u: (num_uniform,)
-    p(z) = N(0, I)                                      z: (noise,)
+    p(z) = N(0, s^2 I)                                  z: (noise,)
     x    = G(c, u, z)                                   a point, without a density
 
     q(c | x) = Categorical(softmax(logits(x)))          (logits, loc, log scale) = network(x)
@@ -10,10 +10,12 @@
     q(z)     = p(z)                                     nothing infers the noise
 
 ``infogan`` trains both: codes that q finds again come to stand for what data differ in. The paper's q(u | x) is a
-Gaussian, which has mass outside (-1, 1); this one lies where the prior does.
+Gaussian, which has mass outside (-1, 1); this one lies where the prior does. Noise that is small beside the one-hot,
+s = 0.1, leaves the large differences to the categories (Mukherjee et al. 2019).
 
 Reference: InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets, Chen,
-Duan, Houthooft, Schulman, Sutskever and Abbeel, 2016.
+Duan, Houthooft, Schulman, Sutskever and Abbeel, 2016. The scale: ClusterGAN: Latent Space Clustering in Generative
+Adversarial Networks, Mukherjee, Asnani, Lin and Kannan, 2019, section 3.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from annotated_types import Ge, Len
 from pyro.distributions.transforms import AffineTransform, SigmoidTransform
 from torch import Tensor
 
-from ppgen.arguments import Count, Sizes
+from ppgen.arguments import Count, Positive, Sizes
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.layers.generators import Generator, Output
@@ -66,6 +68,7 @@ class InfoGAN(Pair):
     Args:
         spec: what one datum is: its size, its kind, and the mean of the training data, at which the output starts.
         noise: size of z.
+        noise_scale: s.
         num_categories: of the categorical code; 0: there is none.
         num_uniform: how many uniform codes.
         hidden: sizes of the generator's hidden layers, from latents to x; the guide's network has them in reverse.
@@ -92,6 +95,7 @@ class InfoGAN(Pair):
         spec: DataSpec,
         noise: Count = 62,
         *,
+        noise_scale: Positive = 1.0,
         num_categories: Annotated[int, Ge(0)] = 10,
         num_uniform: Annotated[int, Ge(0)] = 2,
         hidden: Sizes = (256, 256),
@@ -107,7 +111,8 @@ class InfoGAN(Pair):
                 f"InfoGAN has codes to infer, and got num_categories={num_categories} and num_uniform={num_uniform}: "
                 "give two categories or more, or a uniform code; without codes choose 'gan'."
             )
-        self.noise, self.num_categories, self.num_uniform = noise, num_categories, num_uniform
+        self.noise, self.noise_scale = noise, noise_scale
+        self.num_categories, self.num_uniform = num_categories, num_uniform
         networks = Networks(spec, network, hidden[::-1], channels[::-1], activation, batch_norm)
         self.generator = Generator(networks, num_categories + num_uniform + noise, output, "InfoGAN")
         self.encoder = networks.encoder(num_categories + 2 * num_uniform)
@@ -154,5 +159,5 @@ class InfoGAN(Pair):
         return self.encoder(x).split([self.num_categories, self.num_uniform, self.num_uniform], -1)
 
     def _noise(self, x: Tensor) -> Tensor:
-        z: Tensor = pyro.sample("z", dist.Normal(x.new_zeros(self.noise), 1.0).to_event(1))  # (K, B, noise)
-        return z
+        z: Tensor = pyro.sample("z", dist.Normal(x.new_zeros(self.noise), self.noise_scale).to_event(1))
+        return z  # (K, B, noise)

@@ -253,3 +253,12 @@ def test_a_guide_that_is_a_point_is_refused() -> None:
     pair = BiGAN(DataSpec("rows", 3, "real"), 2, hidden=(3,), posterior="point")
     with pytest.raises(UsageError, match=r"InfoGAN reads log q\(z \| x\), and site .z. of the guide is a point"):
         InfoGAN().check(Program(pair.model, pair.guide), (torch.zeros(4, 3),))
+
+
+def test_a_game_is_read_from_text() -> None:
+    found: Any = ppgen.make_objective("infogan", game="wasserstein_gp(hidden=[3], critic_steps=2)")
+    assert found.game == WassersteinGP(hidden=[3], critic_steps=2)
+    with pytest.raises(UsageError, match="game of InfoGAN: critic_steps of WassersteinGP must be a whole number of at"):
+        ppgen.make_objective("infogan", game="wasserstein_gp(critic_steps=0)")
+    with pytest.raises(UsageError, match="game of InfoGAN must be a game such as 'nonsaturating'"):
+        ppgen.make_objective("infogan", game="elbo(num_particles=2)")

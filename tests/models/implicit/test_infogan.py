@@ -31,6 +31,8 @@ def test_codes_follow_their_priors() -> None:
     shares = drawn["c"].mean(0)
     torch.testing.assert_close(shares, torch.full((4,), 0.25), rtol=0, atol=5 * (0.25 * 0.75 / 4000) ** 0.5)
     assert -1 <= drawn["u"].min() < -0.98 < 0.98 < drawn["u"].max() < 1  # no draw beyond: once in 10^17
+    small = prior_latents(InfoGAN(PLANE, 1, noise_scale=0.1, num_uniform=1, hidden=(5,)), (X,), 4000)["z"]
+    assert abs(small.std() - 0.1) < 5 * 0.1 / 8000**0.5
 
 
 def test_what_the_network_says_is_what_the_guide_draws_from() -> None:
