@@ -28,7 +28,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.rows import num_rows, take_rows
 from ppgen.pairs.tracing import Batch
 
-__all__ = ["ROWS", "LabelledFeatures", "features_of", "labelled_data", "labelled_features"]
+__all__ = ["ROWS", "LabelledFeatures", "features_of", "known_labels", "labelled_data", "labelled_features"]
 
 ROWS = 10_000
 """Training data, and data held out, whose features are taken, at most; drawn at random where there are more."""
@@ -73,6 +73,19 @@ def labelled_data(data: Dataset, asked: bool | None) -> Dataset | None:
             "more: leave labels out, or load the data by a name that has labels."
         )
     return load_data(name, **{**data.config["options"], "labels": True})
+
+
+def known_labels(case: Case) -> Tensor | None:
+    """The labels of a case's data, (n,), -1 where one is unknown; None: there are none, or not one is known.
+
+    Raises:
+        UsageError: the labels are those of other data.
+    """
+    if case.labelled is None:
+        return None
+    rows = torch.arange(num_rows(case.batch), device=case.batch[0].device)
+    labels = _labels(case, case.split, rows, case.dataset.rows(case.split, rows))
+    return labels if bool((labels >= 0).any()) else None
 
 
 def labelled_features(case: Case) -> LabelledFeatures | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from ppgen.evaluation.accuracy import accuracies
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.classified import classified
+from ppgen.evaluation.clusters import cluster_accuracies
 from ppgen.evaluation.coherence import coherences
 from ppgen.evaluation.labels import of_labels
 from ppgen.evaluation.manifolds import neighbourhoods
@@ -28,6 +29,7 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     accuracies,
     reconstruction,
     of_labels,
+    cluster_accuracies,
     classified,
     neighbourhoods,
 ]

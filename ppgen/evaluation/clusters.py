@@ -1,0 +1,65 @@
+"""Cluster accuracy: how far categories that were found without labels are those of the labels.
+
+    accuracy = max over maps m of (1 / n) sum_i 1[ m(argmax_c q(c | x_i)) = label_i ]
+
+over the maps of categories to classes that give no class to two categories (the Hungarian method on the table of both),
+by the pair's ``category_probs(x)``, the probabilities q(c | x), (B, D) to (B, C). Where there are more categories than
+classes the rest are wrong. The map is found on the data that are judged; n is to be large against C.
+
+Reference: Unsupervised Deep Embedding for Clustering Analysis, Xie, Girshick and Farhadi, 2016, eq. 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.evaluation.case import Case
+from ppgen.evaluation.features import known_labels
+from ppgen.evaluation.likelihood import mean_and_error
+from ppgen.evaluation.result import Measure
+from ppgen.pairs.parameters import in_evaluation
+
+__all__ = ["cluster_accuracies", "matched"]
+
+_ROWS = 1000
+"""Data at a time."""
+
+
+def matched(categories: Tensor, labels: Tensor) -> Tensor:
+    """Whether each datum's category is the one that stands for its label, (n,) of 0 and 1 in float64.
+
+    Args:
+        categories: of each datum, whole numbers from 0, (n,).
+        labels: likewise, (n,).
+
+    >>> matched(torch.tensor([2, 2, 0, 0, 1]), torch.tensor([0, 0, 1, 1, 1]))
+    tensor([1., 1., 1., 1., 0.], dtype=torch.float64)
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    table = np.zeros((int(categories.max()) + 1, int(labels.max()) + 1))
+    np.add.at(table, (categories.cpu().numpy(), labels.cpu().numpy()), 1)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    meant = torch.full((len(table),), -1)
+    meant[torch.from_numpy(rows)] = torch.from_numpy(columns)
+    return meant[categories.cpu()].eq(labels.cpu()).double()
+
+
+def cluster_accuracies(case: Case) -> Iterator[Measure]:
+    """``cluster_accuracy`` of pairs with ``category_probs``, on data with labels."""
+    category_probs = getattr(case.pair, "category_probs", None)
+    labels = known_labels(case) if callable(category_probs) else None
+    if not callable(category_probs) or labels is None:
+        return
+    x, y = case.batch[0][labels >= 0], labels[labels >= 0]
+    with torch.no_grad(), in_evaluation(case.pair):
+        found = torch.cat([category_probs(part).argmax(-1) for part in x.split(_ROWS)])
+    meaning = (
+        f"share of {len(y):,} {case.split} data whose most probable category is the one that stands for their label, "
+        "each category for one class at most; 1 is none wrong"
+    )
+    yield Measure("cluster_accuracy", *mean_and_error(matched(found, y)), meaning)

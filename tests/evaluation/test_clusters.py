@@ -1,0 +1,50 @@
+"""Cluster accuracy: the best one-to-one map by hand, and of an InfoGAN's categories on labelled digits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+import torch
+
+import ppgen
+from ppgen.errors import UsageError
+from ppgen.evaluation.clusters import matched
+from ppgen.models import InfoGAN
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_map_is_the_best_of_all(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    categories, labels = (torch.randint(4, (30,), generator=generator) for _ in range(2))
+    best = max((torch.tensor(order)[categories] == labels).double().mean() for order in permutations(range(4)))
+    assert matched(categories, labels).mean() == best
+
+
+def test_categories_beyond_the_classes_are_wrong() -> None:
+    """Of three categories that split one class two are wrong; one class left without a category is wrong."""
+    assert matched(torch.tensor([0, 1, 2, 2]), torch.zeros(4, dtype=torch.int64)).sum() == 2
+    assert matched(torch.zeros(4, dtype=torch.int64), torch.tensor([0, 1, 2, 2])).sum() == 2
+
+
+def test_evaluate_asks_an_infogan_for_it_where_labels_are_asked_for() -> None:
+    data = ppgen.load_data("digits", binarize="none")
+    torch.manual_seed(0)
+    pair = InfoGAN(data.spec, 3, num_categories=4, num_uniform=0, hidden=(8,))
+    found = ppgen.evaluation.evaluate(pair, data, labels=True, num_samples=50, progress=False)
+    named = {measure.name: measure for measure in found.measures}
+    labels = ppgen.load_data("digits", binarize="none", labels=True).test[1]
+    expected = matched(pair.category_probs(data.test[0]).argmax(-1), labels)
+    assert named["cluster_accuracy"].value == pytest.approx(expected.mean().item())
+    assert "share of 300 test data" in named["cluster_accuracy"].meaning
+    without = ppgen.evaluation.evaluate(pair, data, num_samples=50, progress=False)
+    assert "cluster_accuracy" not in {measure.name for measure in without.measures}
+
+
+def test_labels_of_other_data_are_refused() -> None:
+    data = ppgen.load_data("digits", binarize="none")
+    pair = InfoGAN(data.spec, 3, num_categories=4, num_uniform=0, hidden=(8,))
+    other = replace(data, test=(data.test[0].flip(0),))
+    with pytest.raises(UsageError, match="labels of data 'digits' were asked for"):
+        ppgen.evaluation.evaluate(pair, other, labels=True, num_samples=50, progress=False)
