@@ -51,6 +51,11 @@ class DRAGAN(Classifier):
     def generator_loss(self, fake: Tensor) -> Tensor:
         return -softplus(fake).mean() if self.minimax else super().generator_loss(fake)
 
+    @property
+    def bounds_slopes(self) -> bool:
+        """Whether a penalty is on the critic's slope: it has a weight."""
+        return bool(self.weight) or super().bounds_slopes
+
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
         around = real + self.spread * real.std() * torch.randn_like(real)
         return self.weight * gradient_penalty(critic, around, self.one_sided)

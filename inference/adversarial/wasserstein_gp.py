@@ -49,5 +49,10 @@ class WassersteinGP(Dual):
 
     weight: NonNegative = 10.0
 
+    @property
+    def bounds_slopes(self) -> bool:
+        """Whether a penalty is on the critic's slope: it has a weight."""
+        return bool(self.weight) or super().bounds_slopes
+
     def penalty(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
         return self.weight * gradient_penalty(critic, between(real, fake), self.one_sided)

@@ -67,7 +67,7 @@ class Adversarial(Stabilised, ABC):
     :class:`~ppgen.layers.pictures.ImageCritic`, whose convolutions have ``hidden`` channels. ``normalisation`` of these
     two (:mod:`ppgen.layers.normalisation`): a reference is the first batch. A critic sees data and draws apart, so that
     it is not by what is normalised together that it tells them; a penalty on slopes needs a critic that looks at each
-    datum alone, as it does not with ``normalisation="batch"``.
+    datum alone, and is refused with ``normalisation="batch"``.
 
     Of labels, for a pair that has ``num_classes``, it is :class:`~ppgen.layers.labelled_critics.LabelledCritic`, by
     ``projection`` or not. ``critic_steps`` a turn; ``critic_rate``: the critic's learning rate over the run's;
@@ -112,6 +112,12 @@ class Adversarial(Stabilised, ABC):
                 f"dropout and minibatch_features of {type(self).__name__} are the default critic's, and a critic is "
                 "given: put torch.nn.Dropout or ppgen.layers.minibatch_features.MinibatchFeatures into it, and "
                 "separate=True."
+            )
+        if self.bounds_slopes and self.normalisation == "batch":
+            raise UsageError(
+                f"{type(self).__name__} has a penalty on the critic's slope at each datum, and with "
+                "normalisation='batch' the critic sees a datum through its whole batch: choose normalisation='virtual' "
+                "or 'reference', or no penalty."
             )
         if self.projection and self.critic is not None:
             raise UsageError(

@@ -62,6 +62,11 @@ class Stabilised(Objective, ABC):
         """R, what the critic's loss holds beside L_c, at data and draws, (B, ...) and (B, ...) -> (); here none."""
         return real.new_zeros(())
 
+    @property
+    def bounds_slopes(self) -> bool:
+        """Whether some penalty is on the critic's slope at each datum."""
+        return bool(self.r1 or self.gradient_penalty)
+
     def penalties(self, critic: CriticFunction, real: Tensor, fake: Tensor) -> Tensor:
         """R and the penalties of the stabilisers, at data and draws, (B, ...) and (B, ...) -> ()."""
         found = self.penalty(critic, real, fake)

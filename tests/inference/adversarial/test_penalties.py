@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppgen.inference import DRAGAN, WassersteinGP
+from ppgen.errors import UsageError
+from ppgen.inference import DRAGAN, NonSaturating, WassersteinGP
 from ppgen.objectives.adversarial import Adversarial, gradient_penalty
 
 
@@ -109,3 +110,24 @@ def test_the_penalty_of_dragan_looks_around_data_wherever_draws_are() -> None:
     off = seen_by_the_penalty_of(DRAGAN(hidden=(4,), spread=0.3), real, fake) - real
     assert float(off.mean()) == pytest.approx(0, abs=0.03)
     assert float(off.std()) == pytest.approx(0.3 * float(real.std()), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: WassersteinGP(**options),
+        lambda **options: DRAGAN(**options),
+        lambda **options: NonSaturating(r1=0.1, **options),
+        lambda **options: NonSaturating(gradient_penalty=1.0, **options),
+    ],
+)
+def test_a_penalty_on_slopes_is_refused_where_the_batch_is_normalised_together(make: Any) -> None:
+    with pytest.raises(
+        UsageError, match="a penalty on the critic's slope at each datum, and with normalisation='batch'"
+    ):
+        make(normalisation="batch")
+    make(normalisation="virtual")
+
+
+def test_without_its_weight_there_is_no_penalty_on_slopes() -> None:
+    assert not WassersteinGP(weight=0.0, normalisation="batch").bounds_slopes
