@@ -50,7 +50,8 @@ def _of_last(run: Run, metrics: _Lines) -> tuple[str, Sequence[Figure]]:
     players = [player.name for player in run.stage.players()]
     if len(players) > 1:
         each = (_of_player(metrics, name, validated=name == players[0]) for name in players)
-        return _GAME.format(players[0]), [figure for figures in each for figure in figures]
+        said = filter(None, [_GAME.format(players[0]), *(_won(metrics, name) for name in players)])
+        return " ".join(said), [figure for figures in each for figure in figures]
     progress = [_progress(run, metrics, unit) for unit in ("steps", "seconds")]
     if not run.stage.needs_energy:
         return "", progress
@@ -114,6 +115,32 @@ def _of_player(metrics: _Lines, player: str, *, validated: bool) -> Iterator[Fig
     curves = [*_margin(train, player), *(curve for curve in curves if any(curve.y))]
     if curves:
         yield _chart(curves, "steps", curves[0].label if len(curves) == 1 else f"of the {player}, per datum")
+
+
+def _won(metrics: _Lines, player: str) -> str:
+    """That a player tells every draw from data, with a loss of zero, over the last quarter of training; or nothing."""
+    told = [
+        line for line in metrics if line["split"] == "train" and {f"{player}/real", f"{player}/fake"} <= line.keys()
+    ]
+    late = told[-max(_LATE, len(told) // 4) :]
+    if len(late) < _LATE or not all(
+        line[f"{player}/loss"] < _NOTHING and line[f"{player}/real"] - line[f"{player}/fake"] > _APART for line in late
+    ):
+        return ""
+    return _WON.format(player, late[0]["step"])
+
+
+_LATE = 3
+"""Reports, at least, by which a player is said to have won."""
+
+_NOTHING, _APART = 1e-3, 0.5
+"""The loss, and by how much its outputs differ, of a player who tells all draws from data."""
+
+_WON = (
+    "The {0}'s loss has been zero since step {1}: it tells every draw from data, and there is nothing left in it to "
+    "learn from. Give it instance noise (noise=), a penalty (r1=), or a lower rate (critic_rate=), or choose another "
+    "loss, 'wasserstein_gp'."
+)
 
 
 def _margin(train: Sequence[dict[str, Any]], player: str) -> Iterator[Curve]:

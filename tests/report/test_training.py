@@ -136,3 +136,17 @@ def test_a_criterion_of_energies_is_told_as_a_fit_and_a_negative_phase_is_not() 
     assert "no measure of fit" in said["pcd"]
     assert "no measure of fit" not in said["pseudolikelihood"]
     assert all("Free energies are known up to log Z" in text for text in said.values())
+
+
+@pytest.mark.parametrize(("loss", "real", "told"), [(1e-4, 9.0, True), (0.3, 9.0, False), (1e-4, 0.1, False)])
+def test_a_critic_that_tells_every_draw_from_data_is_named(loss: float, real: float, told: bool) -> None:
+    """A loss of zero with outputs far apart, and not one of zero because they agree, as a Wasserstein loss is."""
+    run = ppgen.fit(Push(DataSpec("plane", 2, "real")), ring(), NonSaturating(hidden=(3,)), steps=1, eager=True)
+    line = next(line for line in run.metrics if line["split"] == "train")
+    run.metrics = [line | {"step": step} for step in range(10, 50, 10)]
+    run.metrics += [
+        line | {"step": s, "critic/loss": loss, "critic/real": real, "critic/fake": 0} for s in (50, 60, 70)
+    ]
+    found = training(run)
+    assert found is not None
+    assert ("critic's loss has been zero since step 50: it tells every draw from data" in found.text) == told
