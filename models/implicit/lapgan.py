@@ -89,7 +89,7 @@ class _Level(Pair):
 
 _BETAS = {"betas": (0.5, 0.999)}
 _GAMES = (
-    {"name": "nonsaturating", "options": {"hidden": (128, 128), "dropout": 0.3, **_BETAS}},
+    {"name": "wasserstein_gp", "options": {"hidden": (256, 256), "critic_steps": 1}},
     {
         "name": "nonsaturating",
         "options": {"critic": "conv", "hidden": (16, 32), "normalisation": "batch", **_BETAS},
@@ -127,7 +127,7 @@ class LAPGAN(Pyramid):
         channels: of the hidden layers of the finest generator, from z to the residual; the one below it has all but the
             last of them, and so on, each of which halves its picture exactly.
         prior: of each z, as of ``dcgan``.
-        normalisation: of the generators of residuals: ``"batch"`` or ``"none"``.
+        normalisation: of the generators' hidden layers: ``"batch"`` or ``"none"``.
 
     Raises:
         UsageError: the data are no pictures or counts, sides are not halved exactly, or there are fewer channels than
@@ -167,7 +167,8 @@ class LAPGAN(Pyramid):
         self.latent_dim, self.prior = latent_dim, made_prior(prior, latent_dim)
         self.shapes = coarse_shapes(spec.image_shape, levels)
         self.in_unit = spec.observation in ("binary", "quantised")
-        networks = [Networks(self._spec(0, spec), hidden=hidden[::-1], activation="relu")]
+        batch_norm = normalisation == "batch"
+        networks = [Networks(self._spec(0, spec), hidden=hidden[::-1], activation="relu", batch_norm=batch_norm)]
         for number, shape in enumerate(self.shapes[1:], 1):
             sizes, like = channels[: len(channels) + number + 1 - levels], torch.zeros(1, latent_dim + prod(shape))
             make = partial(image_generator, shape, sizes, normalisation, like)
