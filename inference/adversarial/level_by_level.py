@@ -60,8 +60,8 @@ class LevelByLevel(InStages):
     >>> spec = ppgen.DataSpec("pictures", 64, "quantised", image_shape=(8, 8), levels=17)
     >>> pair = ppgen.models.LAPGAN(spec, channels=(4, 2))
     >>> stages = LevelByLevel(games=("minimax", "hinge"), shares=(1, 3)).stages(pair)
-    >>> [(stage.name, stage.share, str(stage.objective.objective)) for stage in stages]
-    [('Level 1', 1, 'Minimax()'), ('Level 2', 3, 'Hinge()')]
+    >>> [(stage.name, stage.share, type(stage.objective.objective).__name__) for stage in stages]
+    [('Level 1', 1, 'Minimax'), ('Level 2', 3, 'Hinge')]
     """
 
     is_bound = False
