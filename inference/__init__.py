@@ -11,8 +11,10 @@ from ppgen.inference.adversarial.f_gan import FGAN
 from ppgen.inference.adversarial.hinge import Hinge
 from ppgen.inference.adversarial.infogan import InfoGAN
 from ppgen.inference.adversarial.least_squares import LeastSquares
+from ppgen.inference.adversarial.level_by_level import LevelByLevel
 from ppgen.inference.adversarial.minimax import Minimax
 from ppgen.inference.adversarial.nonsaturating import NonSaturating
+from ppgen.inference.adversarial.vae_gan import VAEGAN
 from ppgen.inference.adversarial.wasserstein import Wasserstein
 from ppgen.inference.adversarial.wasserstein_gp import WassersteinGP
 from ppgen.inference.bounds.analytic_kl import AnalyticKL
@@ -83,6 +85,7 @@ __all__ = [
     "RWS",
     "STL",
     "TVO",
+    "VAEGAN",
     "VIMCO",
     "AnalyticKL",
     "Beta",
@@ -98,6 +101,7 @@ __all__ = [
     "Hybrid",
     "InfoGAN",
     "LeastSquares",
+    "LevelByLevel",
     "MeanFieldPCD",
     "Minimax",
     "MuProp",

@@ -19,6 +19,7 @@ from ppgen.models.energy.dbn import DBN
 from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
+from ppgen.models.implicit.began import BEGAN
 from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.cgan import CGAN
 from ppgen.models.implicit.dcgan import DCGAN
@@ -27,12 +28,14 @@ from ppgen.models.implicit.gmmn import GMMN
 from ppgen.models.implicit.gmmn_codes import GMMNCodes
 from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
+from ppgen.models.implicit.lapgan import LAPGAN
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.prodlda import ProdLDA
 
 __all__ = [
+    "BEGAN",
     "CGAN",
     "CVAE",
     "DBM",
@@ -42,6 +45,7 @@ __all__ = [
     "GMM",
     "GMMN",
     "IWAE",
+    "LAPGAN",
     "LDA",
     "RBM",
     "SBN",

@@ -192,6 +192,8 @@ def _plain(value: Any) -> Any:
     """For a document: what makes an objective again; in words what it cannot hold, the same in every process."""
     if isinstance(value, Objective):
         return objective_config(value)
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
     try:
         json.dumps(value)
     except TypeError:

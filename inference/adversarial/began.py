@@ -23,14 +23,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, cast
 
+import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from ppgen.arguments import Count, NonNegative
 from ppgen.errors import UsageError
 from ppgen.layers.dense import MLP
+from ppgen.layers.pictures import ImageAutoencoder
 from ppgen.objectives.adversarial import Adversarial
-from ppgen.objectives.critics import side_by_side
+from ppgen.objectives.critics import image_shape_of, side_by_side
 from ppgen.objectives.objective import Outcome, State
 from ppgen.pairs.rows import like_data
 from ppgen.pairs.tracing import Batch, Program
@@ -67,7 +69,8 @@ class BEGAN(Adversarial):
     """``gamma``; ``lambda_k``, the rate of k; ``k``, where it starts.
 
     ``critic`` is called as the model is and gives x again, in its shape. None: dense layers of the sizes ``hidden`` to
-    ``code_dim`` numbers and back.
+    ``code_dim`` numbers and back; ``"conv"``, for pictures: :class:`ppgen.layers.pictures.ImageAutoencoder`, whose
+    convolutions have ``hidden`` channels. Neither is normalised.
 
     State: ``k``, (). Metrics of the critic: ``real`` and ``fake``, E L(x) and E L(x'); ``k``; ``convergence``, M.
 
@@ -90,6 +93,11 @@ class BEGAN(Adversarial):
                 "minibatch_features of BEGAN have no layer to stand in, for its critic is an autoencoder: leave them "
                 "out, or give a critic of your own."
             )
+        if self.normalisation != "none":
+            raise UsageError(
+                "the autoencoder that BEGAN makes its critic is not normalised, as published: leave normalisation out, "
+                "or give a critic of your own."
+            )
 
     def read(self, critic: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
         """L(x) of each datum, (B,)."""
@@ -102,6 +110,10 @@ class BEGAN(Adversarial):
 
     def default_critic(self, pair: nn.Module, *batch: Any) -> nn.Module:
         return _Autoencoder(*batch, hidden=self.hidden, code_dim=self.code_dim, dropout=self.dropout)
+
+    def picture_critic(self, pair: nn.Module, batch: Batch) -> nn.Module:
+        more = sum(part[0].numel() for part in batch[1:] if torch.is_tensor(part))
+        return ImageAutoencoder(image_shape_of(pair), self.hidden, self.code_dim, more)
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         return real.mean() - self.k * fake.mean()

@@ -12,22 +12,16 @@ Hinton, Osindero, Teh: A Fast Learning Algorithm for Deep Belief Nets, Neural Co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import pyro
-from pyro.poutine.util import is_validation_enabled
 from torch import nn
 
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.errors import UsageError, shown
-from ppgen.objectives.objective import Objective, Outcome, Player, Stage, State, capability
-from ppgen.objectives.staged import InStages
+from ppgen.objectives.objective import Stage, State
+from ppgen.objectives.staged import InStages, OfPart
 from ppgen.pairs.stack import Stack, stack_of
-from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES, register_objective
 
 __all__ = ["Greedy"]
@@ -84,63 +78,14 @@ class Greedy(InStages):
             for number, (share, rate) in enumerate(zip(shares, rates, strict=True))
         )
 
-    def _layer(self, pair: nn.Module, number: int) -> _Layer:
-        machine, chains = stack_of(pair, "Greedy").machines[number], self.num_chains
-        way, options = ("cd", {}) if chains is None else ("pcd", {"num_chains": chains})
+    def _layer(self, pair: nn.Module, number: int) -> OfPart:
+        way, options = ("cd", {}) if self.num_chains is None else ("pcd", {"num_chains": self.num_chains})
         sparsity = {"sparsity": self.sparsity, "sparsity_target": self.sparsity_target}
-        names = {id(parameter): name for name, parameter in pair.named_parameters()}
-        owns = tuple(f"pair.{names[id(parameter)]}" for parameter in machine.parameters())
         num_steps = self.num_steps[number] if isinstance(self.num_steps, tuple) else self.num_steps
         objective = OBJECTIVES[way].cls(num_steps=num_steps, **sparsity, **options)
-        return _Layer(number=number, objective=objective, owns=owns, sample=self.sample)
+        return OfPart.of(stack_of(pair, "Greedy"), number, objective, sample=self.sample)
 
 
 def _settled(stack: Stack, number: int, state: State) -> None:
     """Machine ``number`` has learnt."""
     stack.settle(number)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Layer(Objective):
-    """The stage of one machine."""
-
-    is_bound = False
-    unbiased_gradient = False
-    measures_fit = False
-
-    number: int
-    objective: Objective
-    owns: tuple[str, ...]
-    sample: bool
-
-    @capability
-    def shards(self) -> Mapping[str, int] | None:
-        return self.objective.shards
-
-    def players(self) -> tuple[Player, ...]:
-        (player,) = self.objective.players()
-        return (replace(player, owns=self.owns),)
-
-    def initial_state(self, program: Program, batch: Batch) -> State:
-        with self._shown():
-            return self.objective.initial_state(*self._below(program, batch))
-
-    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        with self._shown():
-            return self.objective.play(player, *self._below(program, batch), state)
-
-    def _below(self, program: Program, batch: Batch) -> tuple[Program, Batch]:
-        """The machine as a pair, and what it is shown."""
-        stack = stack_of(program.model, "Greedy")
-        machine: Any = stack.machines[self.number]
-        return Program(machine.model, machine.guide), stack.shown_to(self.number, batch, sample=self.sample)
-
-    def _look(self, program: Program, batch: Batch) -> None:
-        super()._look(program, batch)
-        with self._shown():
-            self.objective.check(*self._below(program, batch))
-
-    def _shown(self) -> AbstractContextManager[None]:
-        """Within it a machine takes what it is shown: means of binary units are no states of theirs."""
-        context: AbstractContextManager[None] = pyro.validation_enabled(self.sample and is_validation_enabled())
-        return context

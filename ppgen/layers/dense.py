@@ -100,6 +100,10 @@ class MLP(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         return self.layers(inputs)  # type: ignore[no-any-return]  # torch's modules return Any
 
+    def below_last(self, inputs: Tensor) -> Tensor:
+        """What the last layer is given, (..., num_inputs) to (..., H)."""
+        return self.layers[:-1](inputs)  # type: ignore[no-any-return]
+
 
 def make_activation(activation: Activation) -> nn.Module:
     """The activation of that name, or the one that is made.

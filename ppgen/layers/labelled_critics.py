@@ -59,6 +59,15 @@ class LabelledCritic(nn.Module):
         scores: Tensor = self.score(h).squeeze(-1) + (h * (label @ self.of_class)).sum(-1)
         return scores
 
+    def features(self, *batch: Any) -> Tensor:
+        """The last hidden layer, (B, H)."""
+        x, y = _apart(batch)
+        if self.projection:
+            return self.network(x)  # type: ignore[no-any-return]  # torch's modules return Any
+        network: Any = self.network
+        found: Tensor = network.below_last(torch.cat([x, one_hot(y, self.num_classes, x)], -1))
+        return found
+
 
 def holds_labels(batch: Sequence[Any]) -> bool:
     """Whether something beside x is whole numbers, one for each datum."""

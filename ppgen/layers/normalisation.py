@@ -18,6 +18,7 @@ Improved Techniques for Training GANs, Salimans, Goodfellow, Zaremba, Cheung, Ra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -124,13 +125,22 @@ class Referenced(nn.Module):
 
     def forward(self, *batch: Any) -> Tensor:
         """The network's outputs for the batch, (N, ...); what is no tensor in it is handed on as it is."""
+        outputs: Tensor = self.network(*self._both(batch))
+        return outputs[self.num_reference :]
+
+    def features(self, *batch: Any) -> Tensor:
+        """The network's features of the batch, (N, ...), where it tells them."""
+        network: Any = self.network
+        found: Tensor = network.features(*self._both(batch))
+        return found[self.num_reference :]
+
+    def _both(self, batch: Sequence[Any]) -> list[Any]:
+        """The reference batch and this one."""
         reference = [getattr(self, f"reference_{place}") for place in range(len(batch))]
-        both = [
+        return [
             part if first is None else torch.cat([first.to(part), part])
             for first, part in zip(reference, batch, strict=True)
         ]
-        outputs: Tensor = self.network(*both)
-        return outputs[self.num_reference :]
 
 
 def normalising(kind: Normalisation, size: int, num_reference: int = 0, *, pictures: bool = False) -> list[nn.Module]:

@@ -9,15 +9,25 @@ height and width exactly, whatever their number, so that H and W are multiples o
 (:mod:`ppgen.layers.normalisation`) but the generator's last and the critic's first. Weights start N(0, 0.02^2), biases
 at 0.
 
+These are the rules of Radford, Metz and Chintala (2016, section 3 and its box of guidelines), ``"dcgan"``. By those of
+Berthelot, Schumm and Metz (2017, section 3.1 and figure 1), ``"began"``, with one convolution at each resolution,
+
+    generator   each doubling is by nearest neighbours, then a convolution of kernel 3
+    critic      an autoencoder: convolutions of kernel 3 and stride 2 to a code, and such a generator back to x
+
+with ELUs within, no normalisation, and weights that start Glorot-uniform.
+
 Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, Radford, Metz and
-Chintala, 2016, section 3 and its box of guidelines.
+Chintala, 2016; BEGAN: Boundary Equilibrium Generative Adversarial Networks, Berthelot, Schumm and Metz, 2017.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +35,38 @@ from torch import Tensor, nn
 from ppgen.errors import UsageError
 from ppgen.layers.normalisation import Normalisation, Referenced, normalising
 
-__all__ = ["ImageCritic", "ImageGenerator", "image_critic", "image_generator"]
+__all__ = ["ImageAutoencoder", "ImageCritic", "ImageGenerator", "Rules", "image_critic", "image_generator"]
 
-_SPREAD = 0.02
-"""The standard deviation of initial weights."""
+Rules: TypeAlias = Literal["dcgan", "began"]
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What doubles height and width, from so many channels to so many, and what halves them; what stands between."""
+
+    doubling: Callable[[int, int], Sequence[nn.Module]]
+    halving: Callable[[int, int], nn.Module]
+    up: Callable[[], nn.Module]
+    down: Callable[[], nn.Module]
+    start: Callable[[Any], object]
+
+
+_RULES = {
+    "dcgan": _Rules(
+        doubling=lambda inputs, outputs: [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)],
+        halving=partial(nn.Conv2d, kernel_size=4, stride=2, padding=1),
+        up=nn.ReLU,
+        down=partial(nn.LeakyReLU, 0.2),
+        start=lambda layer: nn.init.normal_(layer.weight, std=0.02),
+    ),
+    "began": _Rules(
+        doubling=lambda inputs, outputs: [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, padding=1)],
+        halving=partial(nn.Conv2d, kernel_size=3, stride=2, padding=1),
+        up=nn.ELU,
+        down=nn.ELU,
+        start=lambda layer: nn.init.xavier_uniform_(layer.weight),
+    ),
+}
 
 
 class ImageGenerator(nn.Module):
@@ -40,6 +78,7 @@ class ImageGenerator(nn.Module):
         channels: of the hidden layers, from the latent vector to the picture.
         normalisation: of the hidden layers.
         num_reference: how many rows are the reference batch, where they are normalised by one.
+        rules: see the module.
 
     Raises:
         UsageError: height and width are no multiples of 2^L, L the number of hidden layers.
@@ -55,17 +94,18 @@ class ImageGenerator(nn.Module):
         channels: Sequence[int],
         normalisation: Normalisation = "batch",
         num_reference: int = 0,
+        rules: Rules = "dcgan",
     ) -> None:
         super().__init__()
-        shape = _picture(image_shape, len(channels))
+        own, shape = _RULES[rules], _picture(image_shape, len(channels))
         self.seed_shape = (channels[0], *(side // 2 ** len(channels) for side in shape[1:]))
         self.dense = nn.Linear(num_inputs, channels[0] * self.seed_shape[1] * self.seed_shape[2])
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise([*channels, shape[0]]):
             normal = normalising(normalisation, inputs, num_reference, pictures=True)
-            layers += [*normal, nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
+            layers += [*normal, own.up(), *own.doubling(inputs, outputs)]
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
-        _start(self)
+        _start(self, own)
 
     def forward(self, z: Tensor) -> Tensor:
         pictures: Tensor = self.convolutions(self.dense(z).reshape(-1, *self.seed_shape))
@@ -73,7 +113,7 @@ class ImageGenerator(nn.Module):
 
 
 class ImageCritic(nn.Module):
-    """Flat pictures to one number each, (N, C * H * W) to (N,).
+    """Flat pictures to one number each, (N, C * H * W) to (N,), or to ``num_outputs``, (N, num_outputs).
 
     What else a batch holds (labels) is seen as planes beside the colours, one for each number, the same at every pixel.
 
@@ -83,6 +123,8 @@ class ImageCritic(nn.Module):
         normalisation: of all layers but the first.
         num_reference: how many rows are the reference batch, where they are normalised by one.
         num_more: numbers of a datum beside the picture.
+        num_outputs: of a datum; None: one, as a number.
+        rules: see the module.
 
     Raises:
         UsageError: height and width are no multiples of 2^L, L the number of convolutions.
@@ -98,25 +140,62 @@ class ImageCritic(nn.Module):
         normalisation: Normalisation = "batch",
         num_reference: int = 0,
         num_more: int = 0,
+        num_outputs: int | None = None,
+        rules: Rules = "dcgan",
     ) -> None:
         super().__init__()
+        own, self.num_outputs = _RULES[rules], num_outputs
         self.image_shape = _picture(image_shape, len(channels))
         colours, height, width = self.image_shape
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise([colours + num_more, *channels]):
             normal = normalising(normalisation, outputs, num_reference, pictures=True) if layers else []
-            layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), *normal, nn.LeakyReLU(0.2)]
+            layers += [own.halving(inputs, outputs), *normal, own.down()]
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
-        self.dense = nn.Linear(channels[-1] * height * width // 4 ** len(channels), 1)
-        _start(self)
+        self.dense = nn.Linear(channels[-1] * height * width // 4 ** len(channels), num_outputs or 1)
+        _start(self, own)
 
     def forward(self, x: Tensor, *more: Any) -> Tensor:
+        outputs: Tensor = self.dense(self.features(x, *more))  # (N, num_outputs)
+        return outputs.squeeze(-1) if self.num_outputs is None else outputs
+
+    def features(self, x: Tensor, *more: Any) -> Tensor:
+        """What the last convolution gives, (N, C_L * H * W / 4^L)."""
         pictures = x.reshape(-1, *self.image_shape)  # (N, C, H, W)
         for part in filter(torch.is_tensor, more):
             numbers = part.to(x.dtype).reshape(len(x), -1)[..., None, None]  # (N, M, 1, 1)
             pictures = torch.cat([pictures, numbers.expand(-1, -1, *self.image_shape[1:])], 1)
-        outputs: Tensor = self.dense(self.convolutions(pictures))  # (N, 1)
-        return outputs.squeeze(-1)
+        found: Tensor = self.convolutions(pictures)
+        return found
+
+
+class ImageAutoencoder(nn.Module):
+    """Flat pictures to a code and back, (N, C * H * W) to the same, by the rules of ``"began"``.
+
+    Args:
+        image_shape: (C, H, W).
+        channels: of the encoder's convolutions, from the picture; the decoder has the first of them throughout.
+        code_dim: size of the code.
+        num_more: numbers of a datum beside the picture, which the encoder sees too.
+
+    Raises:
+        UsageError: height and width are no multiples of 2^L, L the number of convolutions.
+
+    >>> ImageAutoencoder((3, 8, 8), (4, 6), 5)(torch.zeros(7, 192)).shape
+    torch.Size([7, 192])
+    """
+
+    def __init__(self, image_shape: Sequence[int], channels: Sequence[int], code_dim: int, num_more: int = 0) -> None:
+        super().__init__()
+        self.encoder = ImageCritic(
+            image_shape, channels, "none", num_more=num_more, num_outputs=code_dim, rules="began"
+        )
+        width = (channels[0],) * len(channels)
+        self.decoder = ImageGenerator(code_dim, image_shape, width, "none", rules="began")
+
+    def forward(self, x: Tensor, *more: Any) -> Tensor:
+        again: Tensor = self.decoder(self.encoder(x, *more))
+        return again.reshape(x.shape)
 
 
 class _Flat(nn.Module):
@@ -132,11 +211,15 @@ class _Flat(nn.Module):
 
 
 def image_generator(
-    image_shape: Sequence[int], channels: Sequence[int], normalisation: Normalisation, reference: Tensor
+    image_shape: Sequence[int],
+    channels: Sequence[int],
+    normalisation: Normalisation,
+    reference: Tensor,
+    rules: Rules = "dcgan",
 ) -> nn.Module:
     """:class:`ImageGenerator` for (..., num_inputs), with its reference batch, (n, num_inputs), if it needs one."""
     num = len(reference) if normalisation in ("reference", "virtual") else 0
-    network = ImageGenerator(reference.shape[1], image_shape, channels, normalisation, num)
+    network = ImageGenerator(reference.shape[1], image_shape, channels, normalisation, num, rules)
     return _Flat(Referenced(network, reference) if num else network)
 
 
@@ -165,10 +248,10 @@ def _picture(image_shape: Sequence[int], halvings: int) -> tuple[int, int, int]:
     return colours, height, width
 
 
-def _start(network: nn.Module) -> None:
-    """Weights N(0, 0.02^2) and biases 0 of what convolves and multiplies."""
+def _start(network: nn.Module, rules: _Rules) -> None:
+    """Weights by the rules and biases 0 of what convolves and multiplies."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(layer.weight, std=_SPREAD)
+            rules.start(layer)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

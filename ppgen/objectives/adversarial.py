@@ -159,6 +159,10 @@ class Adversarial(Stabilised, ABC):
         options = {"dropout": self.dropout, "minibatch_features": self.minibatch_features}
         return dense_critic(*batch, hidden=self.hidden, normalisation=self.normalisation, **options)
 
+    def picture_critic(self, pair: nn.Module, batch: Batch) -> nn.Module:
+        """The critic by ``"conv"``, for pictures like those of ``batch``."""
+        return picture_critic(pair, batch, self.hidden, self.normalisation)
+
     def _check_plain(self) -> None:
         if self.normalisation != "none" or self.dropout or self.minibatch_features:
             raise UsageError(
@@ -181,7 +185,7 @@ class Adversarial(Stabilised, ABC):
         if isinstance(self.critic, nn.Module):
             return copy.deepcopy(self.critic)
         if self.critic == "conv":
-            return picture_critic(pair, batch, self.hidden, self.normalisation)
+            return self.picture_critic(pair, batch)
         return made_module("critic", self.critic or partial(self.default_critic, pair), *batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,12 @@ from ppgen.pairs.tracing import Batch, Program
 __all__ = [
     "Critic",
     "CriticFunction",
+    "Featured",
     "GivenCritic",
     "dense_critic",
+    "featured",
     "gradient_penalty",
+    "image_shape_of",
     "one_output",
     "picture_critic",
     "side_by_side",
@@ -32,6 +35,14 @@ __all__ = [
 
 CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
 """A critic, what else the batch holds beside x being given: samples (B, ...) to raw outputs (B,)."""
+
+
+@runtime_checkable
+class Featured(Protocol):
+    """A critic that tells what it finds in data, beside its judgement: called as the critic itself is."""
+
+    def features(self, *batch: Any) -> Tensor:
+        """The numbers of a hidden layer, (B, ...), of each datum."""
 
 
 class Critic(nn.Module):
@@ -70,6 +81,10 @@ class Critic(nn.Module):
         outputs: Tensor = self.network(side_by_side(batch))
         return outputs.squeeze(-1)
 
+    def features(self, *batch: Any) -> Tensor:
+        """The last hidden layer, (B, H); x and what stands beside it where there is none."""
+        return self.network.below_last(side_by_side(batch))
+
 
 def dense_critic(*batch: Any, hidden: Sequence[int], normalisation: Normalisation, **options: Any) -> nn.Module:
     """:class:`Critic`, whose reference batch, where it has need of one, is this."""
@@ -86,13 +101,22 @@ def picture_critic(pair: nn.Module, batch: Batch, channels: Sequence[int], norma
     Raises:
         UsageError: the pair's data are no pictures, or their sides are not halved exactly.
     """
+    return image_critic(image_shape_of(pair), channels, normalisation, batch)
+
+
+def image_shape_of(pair: nn.Module) -> tuple[int, ...]:
+    """Of the pictures that a pair was made for.
+
+    Raises:
+        UsageError: its data are no pictures.
+    """
     specs = [given for given in getattr(pair, "arguments", {}).values() if isinstance(given, DataSpec)]
     if not specs or specs[0].image_shape is None:
         raise UsageError(
             f"critic='conv' is a critic of pictures, and the data of {type(pair).__name__} have no image_shape: give "
             "data that have one, or leave critic out."
         )
-    return image_critic(specs[0].image_shape, channels, normalisation, batch)
+    return specs[0].image_shape
 
 
 def gradient_penalty(critic: CriticFunction, x: Tensor, one_sided: bool = False) -> Tensor:
@@ -117,6 +141,21 @@ def one_output(module: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
             f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
         )
     return outputs.reshape(-1)
+
+
+def featured(critic: nn.Module, needed_by: str) -> Featured:
+    """The critic as one that tells its features.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if isinstance(critic, Featured):
+        return critic
+    raise UsageError(
+        f"{needed_by} compares what its critic finds in data and in reconstructions, and {type(critic).__name__} does "
+        "not tell: give it a method features(x, ...), called as the critic is, that returns the numbers of a hidden "
+        "layer, (B, F), or leave critic out."
+    )
 
 
 @dataclass(frozen=True)
@@ -144,10 +183,28 @@ class GivenCritic:
         return (x,)
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = len(self.batch[0])
-        others = [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
-        outputs: Tensor = functional_call(self.module, dict(self.weights), (*self.shown(x), *others))
+        outputs: Tensor = functional_call(self.module, dict(self.weights), (*self.shown(x), *self._others(x)))
         return self.read(self.module, outputs, x)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the module as it stands finds in x, (B, F).
+
+        Raises:
+            UsageError: it does not tell; it gives no numbers for each datum.
+        """
+        module = featured(self.module, "the objective")
+        found = module.features(*self.shown(x), *self._others(x))
+        if found.dim() < 2 or len(found) != len(x):
+            raise UsageError(
+                f"features of {type(self.module).__name__} are to be numbers for each datum, (B, F), and have shape "
+                f"{tuple(found.shape)} for {len(x)} data: return a hidden layer before it is summed up."
+            )
+        return found.flatten(1)
+
+    def _others(self, x: Tensor) -> list[Any]:
+        """What else the batch holds, for as many data as x has."""
+        rows = len(self.batch[0])
+        return [torch.cat([part] * (len(x) // rows)) if is_data(part, rows) else part for part in self.batch[1:]]
 
 
 def side_by_side(batch: Batch) -> Tensor:

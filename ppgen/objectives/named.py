@@ -11,12 +11,25 @@ from ppgen.objectives.objective import Objective
 from ppgen.objectives.texts import parse_calls
 from ppgen.registry import OBJECTIVES
 
-__all__ = ["reader_of"]
+__all__ = ["listed", "reader_of"]
+
+
+def listed(value: Any) -> Any:
+    """A text of objectives with commas between them, in brackets or not, as a list of names and of dicts of ``name``
+    and ``options``; what is no text as it is.
+
+    >>> listed("[minimax(unroll=1), hinge]")
+    [{'name': 'minimax', 'options': {'unroll': 1}}, 'hinge']
+    """
+    if not isinstance(value, str):
+        return value
+    calls = parse_calls(value.strip().removeprefix("[").removesuffix("]"))
+    return [{"name": name, "options": options} if options else name for name, options in calls]
 
 
 def reader_of(kind: type[Objective], what: str) -> Callable[[Any], Any]:
-    """What reads an objective of a kind, called ``what`` in messages: an instance and a name stay as they are, a name
-    with options in parentheses makes one, and so does a dict of ``name`` and ``options``. The reader raises ValueError
+    """What reads an objective of a kind, called ``what`` in messages: an instance and a name stay as they are, a dict
+    of ``name`` and ``options`` makes one, and so does a name with options in parentheses. The reader raises ValueError
     for the name of another kind.
 
     >>> from ppgen.inference import ELBO
@@ -32,8 +45,8 @@ def reader_of(kind: type[Objective], what: str) -> Callable[[Any], Any]:
         return str(name)
 
     def read(value: Any) -> Any:
-        if isinstance(value, str) and "(" in value and len(calls := parse_calls(value)) == 1:
-            value = {"name": calls[0][0], "options": calls[0][1]}
+        if isinstance(value, str) and "(" in value and len(calls := listed(value)) == 1:
+            (value,) = calls
         if isinstance(value, Mapping) and value.keys() == {"name", "options"} and isinstance(value["options"], Mapping):
             cls = OBJECTIVES[named(value["name"])].cls
             check_names(f"the {what} {shown(value['name'])}", cls, value["options"])

@@ -1,8 +1,8 @@
 """Objectives as text: ``vimco(num_particles=5), reinforce(baseline=none), pyro.TraceGraph_ELBO``.
 
 Each is a registered name, or ``pyro.`` and a class of ``pyro.infer``, with the options that are not to be the defaults
-in parentheses. A value is a Python literal, an objective written in the same way
-(``bound=iwelbo(num_particles=5)``), and a string otherwise (``baseline=none``, ``temperature=linear(1, 0.1, 1000)``).
+in parentheses. A value is a Python literal, an objective written in the same way (``bound=iwelbo(num_particles=5)``), a
+list of such values, and a string otherwise (``baseline=none``, ``temperature=linear(1, 0.1, 1000)``).
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def _value(node: ast.expr, text: str) -> Any:
     if isinstance(node, ast.Call) and ast.unparse(node.func) in OBJECTIVES:
         name, options = _call(node, text)
         return {"name": name, "options": options}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_value(element, text) for element in node.elts]
     try:
         return ast.literal_eval(node)
     except ValueError:

@@ -31,6 +31,7 @@ from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 __all__ = [
     "Draws",
     "check_generates",
+    "check_normalised",
     "data_size",
     "depends_on_parameters",
     "draws_of",
@@ -81,18 +82,27 @@ def check_generates(program: Program, batch: Batch, needed_by: str) -> None:
         UsageError: it is unnormalised, so that it has no direct draws; x, or a latent whose distribution depends on
             parameters, is not reparameterizable (the site is named).
     """
-    pair = owner(program.model)
-    if not getattr(pair, "normalised", True):
-        raise UsageError(
-            f"{needed_by} reads direct draws of the model, and {type(pair).__name__} is unnormalised and has none: "
-            "choose an objective for energy-based pairs, 'pcd'."
-        )
+    check_normalised(program.model, needed_by)
     with torch.enable_grad(), isolated():
         sites = unconditioned(program.model, batch)
         x = drawn_site(sites, x_of(batch, needed_by))
         for site in sites.values():
             if site is x or (is_latent(site) and depends_on_parameters(site)):
                 _check_pathwise(site, needed_by)
+
+
+def check_normalised(model: Callable[..., Any], needed_by: str) -> None:
+    """The model can be drawn from, latents first.
+
+    Raises:
+        UsageError: it is unnormalised.
+    """
+    pair = owner(model)
+    if not getattr(pair, "normalised", True):
+        raise UsageError(
+            f"{needed_by} reads direct draws of the model, and {type(pair).__name__} is unnormalised and has none: "
+            "choose an objective for energy-based pairs, 'pcd'."
+        )
 
 
 def unconditioned(

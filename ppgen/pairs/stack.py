@@ -1,7 +1,8 @@
-"""Pairs of several layers, which learn one after another as small energy-based pairs of their own.
+"""Pairs of several parts, which learn one after another as small pairs of their own.
 
-A *machine* is an energy-based pair of two neighbouring layers. What it learns from is the layer below it, inferred from
-data by the machines that have learnt already (Hinton, Osindero and Teh 2006).
+The levels of a pyramid of pictures are such parts, and the *machines* of a stack of layers. A machine is an
+energy-based pair of two neighbouring layers. What it learns from is the layer below it, inferred from data by the
+machines that have learnt already (Hinton, Osindero and Teh 2006).
 """
 
 from __future__ import annotations
@@ -17,10 +18,48 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner_of_kind
 from ppgen.pairs.running import Batch
 
-__all__ = ["Directed", "DirectedStack", "Stack", "directed_layers", "stack_of"]
+__all__ = [
+    "Directed",
+    "DirectedStack",
+    "PartByPart",
+    "Pyramid",
+    "Stack",
+    "directed_layers",
+    "part_by_part",
+    "pyramid_of",
+    "stack_of",
+]
 
 
-class Stack(Pair):
+class PartByPart(Pair):
+    """A pair whose parts are pairs of their own, each of which is shown something else of a datum.
+
+    To add one: 1. make the parts in ``__init__``; 2. write :meth:`shown_to`; 3. train it with an objective that has a
+    stage for each part, of :class:`ppgen.objectives.staged.OfPart`.
+    """
+
+    machines: nn.ModuleList
+    """The parts, in the order in which they learn."""
+
+    @abstractmethod
+    def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
+        """What part ``number`` (0, 1, ...) learns from, of a batch of data, without gradient.
+
+        Args:
+            number: of the part.
+            batch: of data; (x, y) where there are labels.
+            sample: where it is inferred, by draws; False: by their means.
+        """
+
+    def settle(self, number: int) -> None:
+        """What the pair does once part ``number`` has learnt: copies what is not tied, starts the next from it."""
+
+
+class Pyramid(PartByPart):
+    """A pair of several levels, each a generator of what is missing at it given what is below, and judged by draws."""
+
+
+class Stack(PartByPart):
     """A pair that is trained layer by layer.
 
     A machine's parameters are the pair's own where the two are the same: registered with the pair first, under their
@@ -31,20 +70,7 @@ class Stack(Pair):
     """
 
     machines: nn.ModuleList
-    """Of energy-based pairs, from below."""
-
-    @abstractmethod
-    def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
-        """What machine ``number`` (0, 1, ...) learns from: the batch at the layer below it, inferred without gradient.
-
-        Args:
-            number: of the machine.
-            batch: of data; (x, y) where there are labels.
-            sample: draws of binary units; False: their means.
-        """
-
-    def settle(self, number: int) -> None:
-        """What the pair does once machine ``number`` has learnt: copies what is not tied, starts the next from it."""
+    """Of energy-based pairs, from below; each is shown the layer below it, inferred from the batch."""
 
 
 class Directed(Pair):
@@ -113,6 +139,34 @@ def stack_of(model: Callable[..., Any] | nn.Module, needed_by: str) -> Stack:
         Stack,  # type: ignore[type-abstract]
         f"{needed_by} trains a pair of several layers one after another",
         "choose another objective, or a model such as 'dbn' (your own: derive it from ppgen.pairs.stack.Stack)",
+    )
+
+
+def pyramid_of(model: Callable[..., Any] | nn.Module, needed_by: str) -> Pyramid:
+    """The pyramid that a program's model belongs to, or that is given itself.
+
+    Raises:
+        UsageError: it belongs to none.
+    """
+    return owner_of_kind(
+        model,
+        Pyramid,  # type: ignore[type-abstract]
+        f"{needed_by} trains a pair of several levels one after another",
+        "choose another objective, or a model such as 'lapgan' (your own: derive it from ppgen.pairs.stack.Pyramid)",
+    )
+
+
+def part_by_part(model: Callable[..., Any] | nn.Module, needed_by: str) -> PartByPart:
+    """The pair of several parts that a program's model belongs to.
+
+    Raises:
+        UsageError: it belongs to none.
+    """
+    return owner_of_kind(
+        model,
+        PartByPart,  # type: ignore[type-abstract]
+        f"{needed_by} trains a part of a pair of several",
+        "take a stage of an objective with the pair that it was made for",
     )
 
 
