@@ -32,7 +32,8 @@ def by_quadrature(pair: GAN, x: Tensor) -> Tensor:
     with torch.no_grad():
         made = pair.generator(z[:, None])  # (n, D)
     joint = Normal(0.0, 1.0).log_prob(z)[:, None] + Normal(made[:, None], _NOISE).log_prob(x).sum(-1)  # (n, B)
-    return joint.logsumexp(0) + math.log(16 / 4000)
+    total: Tensor = joint.logsumexp(0)
+    return total + math.log(16 / 4000)
 
 
 def agree(found: Bounds, truth: Tensor) -> None:
