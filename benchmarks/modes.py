@@ -24,8 +24,8 @@ from ppgen.evaluation import cover
 from ppgen.recipes import Recipe, recipe
 
 RECIPES = {
-    "ring": ("gan-ring-nonsaturating", "gan-ring-unrolled", "gan-ring-minibatch", "gan-ring"),
-    "grid": ("gan-grid-nonsaturating", "gan-grid"),
+    "ring": ("gan-ring-collapsed", "gan-ring-nonsaturating", "gan-ring-unrolled", "gan-ring-minibatch", "gan-ring"),
+    "grid": ("gan-grid",),
 }
 """By data, the plain game first; each says its options in ``ppgen/recipes``."""
 

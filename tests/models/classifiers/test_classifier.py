@@ -44,6 +44,12 @@ def test_it_learns_classes_that_are_apart() -> None:
     assert found.to_json()["accuracy"] == 1.0
 
 
+def test_a_classifier_of_pixels_has_no_bits_per_dimension() -> None:
+    spec = DataSpec("greys", 2, "quantised", num_classes=2, levels=5)
+    part = torch.randint(5, (10, 2)) / 4, torch.arange(10) % 2
+    assert evaluate(Classifier(spec, 3), ppgen.Dataset(spec, part, part, part)).bits_per_dim is None
+
+
 def test_data_without_labels_or_with_some_are_refused() -> None:
     with pytest.raises(UsageError, match="Classifier needs the number of classes"):
         Classifier(DataSpec("bare", 2, "real"))
