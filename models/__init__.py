@@ -11,6 +11,7 @@ from ppgen.models.autoencoders.ss_vae import SSVAE
 from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
+from ppgen.models.classifiers.classifier import Classifier
 from ppgen.models.energy.boltzmann import Boltzmann
 from ppgen.models.energy.conv_dbn import ConvDBN
 from ppgen.models.energy.conv_rbm import ConvRBM
@@ -53,6 +54,7 @@ __all__ = [
     "VAE",
     "BiGAN",
     "Boltzmann",
+    "Classifier",
     "ConvDBN",
     "ConvRBM",
     "DeepAutoencoder",

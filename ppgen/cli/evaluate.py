@@ -9,6 +9,7 @@ import typer
 from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder, Which
 from ppgen.cli.output import keep, print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
+from ppgen.errors import UsageError
 from ppgen.runs.load import load
 
 __all__ = ["evaluate"]
@@ -27,10 +28,17 @@ def evaluate(
         bool, typer.Option("--exact-log-z", help="Unnormalised models: log Z by enumeration, up to 2^22 states.")
     ] = False,
     temperatures: Annotated[
-        int | None, typer.Option(help="Unnormalised models: steps of annealing to log Z.", show_default="10000")
+        int | None,
+        typer.Option(
+            help="Steps of annealing: to log Z of unnormalised models, or of --annealed.", show_default="10000"
+        ),
     ] = None,
     chains: Annotated[
-        int | None, typer.Option(help="Unnormalised models: chains that anneal to log Z.", show_default="100")
+        int | None,
+        typer.Option(
+            help="Chains that anneal: to log Z of unnormalised models, or for each datum of --annealed.",
+            show_default="100",
+        ),
     ] = None,
     spacing: Annotated[
         str | None,
@@ -52,6 +60,27 @@ def evaluate(
             help="Hold the features against labels: a linear probe, retrieval.", show_default="where the data have them"
         ),
     ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="A run of a classifier that judges samples: classes that they show, a distance in its features.",
+            show_default=False,
+        ),
+    ] = None,
+    annealed: Annotated[
+        bool, typer.Option("--annealed", help="log p(x) by annealing of the latents, of the first --annealed-data.")
+    ] = False,
+    annealed_data: Annotated[
+        int | None, typer.Option(help="How many data --annealed is for.", show_default="100")
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Models without a density, with --annealed: standard deviation of the noise about G(z).",
+            show_default=False,
+        ),
+    ] = None,
     which: Which = None,
     model: ModelAgain = None,
     data: DataMoved = None,
@@ -63,13 +92,16 @@ def evaluate(
     Its mean over data, in nats, with its standard error, and its curve over K; evaluation.json in the run keeps them.
     From an unnormalised model log Z is subtracted, and its error counts in the standard error. A model without a
     density (a GAN) is judged by its samples: a Parzen window's log-likelihood, which is not the model's own, and more.
+    With --annealed, --temperatures and --chains are those of the latents of each datum.
     """
     given = {"exact": exact_log_z or None, "num_temperatures": temperatures, "num_chains": chains, "spacing": spacing}
     given |= {"sandwich": sandwich or None}
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    annealing = _annealing(annealed, asked, num_data=annealed_data, noise=noise)
     with stdout_kept_for(as_json):
         found = load(run, pair=model, data=data, which=which, device=device)
         options: dict[str, Any] = {"num_data": num_data, "num_samples": num_samples, "labels": labels}
+        options |= {"annealing": annealing, "classifier": classifier and load(classifier, device=device)}
         result = found.evaluate(split, particles, log_z=asked, **options, progress=True, write=False)
     if as_json:
         print_json(result.to_json())
@@ -81,3 +113,13 @@ def evaluate(
         if result.measures:
             print_table(("measure", ">value", ">±", "what it says"), (measure.cells for measure in result.measures))
     keep(found, result)
+
+
+def _annealing(annealed: bool, asked: dict[str, Any], **given: Any) -> dict[str, Any] | None:
+    """Options of annealing latents, of which those that log Z has too are taken from what is asked of it."""
+    if not annealed:
+        if any(value is not None for value in given.values()):
+            raise UsageError("--annealed-data and --noise are of --annealed: add it, or leave them out.")
+        return None
+    given |= {"num_powers": asked.pop("num_temperatures", None), "num_chains": asked.pop("num_chains", None)}
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,6 +1,6 @@
 """Posterior diagnostics: is the guide to be believed? One file a question, which reads log-weights or the pair."""
 
-from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
+from ppgen.chains.evidence import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.core import diagnose
 from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.local import LocalWeights, Search, local_log_weights

@@ -1,22 +1,28 @@
 """What a pair makes: samples, reconstructions, walks along its latents."""
 
+from ppgen.draws.arithmetic import Arithmetic, latent_arithmetic
+from ppgen.draws.codes import CodeTraversal, code_traversal
 from ppgen.draws.embedding import Embedding, embedding
 from ppgen.draws.inferred import Posterior, infer
 from ppgen.draws.paths import Interpolation, Traversal, has_paths, interpolation, latent_traversal
 from ppgen.draws.samples import Draws, conditions, has_walk, prior_latents, prior_samples, reconstructions
 
 __all__ = [
+    "Arithmetic",
+    "CodeTraversal",
     "Draws",
     "Embedding",
     "Interpolation",
     "Posterior",
     "Traversal",
+    "code_traversal",
     "conditions",
     "embedding",
     "has_paths",
     "has_walk",
     "infer",
     "interpolation",
+    "latent_arithmetic",
     "latent_traversal",
     "prior_latents",
     "prior_samples",

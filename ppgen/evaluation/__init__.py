@@ -1,9 +1,11 @@
 """Evaluation: the log-likelihood of a split, how it was found, and whatever else is measured of a pair."""
 
 from ppgen.evaluation.capacity import Capacity, capacity_curve
-from ppgen.evaluation.case import Case
+from ppgen.evaluation.case import Annealing, Case
 from ppgen.evaluation.classified import ClassifierTest, classifier_two_sample_test
 from ppgen.evaluation.core import evaluate
+from ppgen.evaluation.frechet import frechet_distance, frechet_of_normals
+from ppgen.evaluation.judge import Judge, judge
 from ppgen.evaluation.manifolds import Manifolds, density_and_coverage, manifolds, precision_and_recall
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.modes import Coverage, cover
@@ -19,11 +21,13 @@ Subject = Case
 __all__ = [
     "MEASURES",
     "Along",
+    "Annealing",
     "Capacity",
     "Case",
     "ClassifierTest",
     "Coverage",
     "Evaluation",
+    "Judge",
     "Manifolds",
     "Measure",
     "Point",
@@ -36,6 +40,9 @@ __all__ = [
     "cover",
     "density_and_coverage",
     "evaluate",
+    "frechet_distance",
+    "frechet_of_normals",
+    "judge",
     "kernel_two_sample_test",
     "linear_probe",
     "manifolds",

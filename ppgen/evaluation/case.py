@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Number
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from ppgen.arguments import Count, Positive
+from ppgen.chains.evidence import Budget
 from ppgen.chains.log_z import LogZ
 from ppgen.chains.log_z import log_z as estimate_log_z
 from ppgen.data import Dataset, as_dataset
 from ppgen.draws.samples import prior_samples
 from ppgen.errors import UsageError, shown
 from ppgen.evaluation.bounds import bounds
+from ppgen.evaluation.judge import Judge
 from ppgen.machine.progress import track
 from ppgen.machine.seeds import derived
 from ppgen.pairs.log_weights import read_particles
@@ -27,7 +31,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.rows import num_rows, rows_or_all, take_rows
 from ppgen.pairs.tracing import Batch, Particles
 
-__all__ = ["AT_ONCE", "Arguments", "Case", "data_or_arguments", "num_data_within"]
+__all__ = ["AT_ONCE", "Annealing", "Arguments", "Case", "data_or_arguments", "num_data_within"]
 
 _CHUNK = 500
 """Draws made at a time."""
@@ -98,6 +102,26 @@ def _is_no_column(part: Any) -> bool:
     return part is None or isinstance(part, Number | str | dict | tuple)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Annealing(Budget):
+    """What log p(x) by annealing of the latents may cost, and of a pair without a density what noise it is given.
+
+    Args:
+        num_powers, num_chains, num_leapfrogs: as of :class:`ppgen.chains.evidence.Budget`.
+        num_data: the first so many data of the split.
+        noise: sigma of p(x | z) = N(G(z), sigma^2 I), in the units of x, for a pair that states none; it is a part of
+            the number.
+
+    Raises:
+        UsageError: a number is not positive.
+    """
+
+    num_powers: Count = 1000
+    num_leapfrogs: Count = 10
+    num_data: Annotated[int, Ge(2)] = 100
+    noise: Positive | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A pair under evaluation or diagnosis.
@@ -119,6 +143,8 @@ class Case:
         chains: where the persistent chains of an energy-based pair stand, (M, D); None: there are none.
         asked: how many data were asked for, where the batch is the first of them; None: it has them all.
         labelled: the same data with labels, for the measures that read labels; None: such measures do not apply.
+        judge: a classifier of samples, for the measures that ask one; None: such measures do not apply.
+        annealing: what annealing of the latents may cost, for log p(x) by it; None: it is not asked for.
         asked_log_z: log Z of an unnormalised pair, or options of :func:`ppgen.log_z`.
 
     >>> import ppgen
@@ -139,6 +165,8 @@ class Case:
     chains: Tensor | None = None
     asked: int | None = None
     labelled: Dataset | None = None
+    judge: Judge | None = None
+    annealing: Annealing | None = None
     asked_log_z: LogZ | Mapping[str, Any] = field(default_factory=dict)
 
     @property

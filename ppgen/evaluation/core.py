@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from ppgen.arguments import check_names
 from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, as_dataset
 from ppgen.errors import UsageError, shown, within_memory
-from ppgen.evaluation.case import AT_ONCE, Case, num_data_within
+from ppgen.evaluation.case import AT_ONCE, Annealing, Case, num_data_within
 from ppgen.evaluation.features import labelled_data
+from ppgen.evaluation.judge import Judge
 from ppgen.evaluation.likelihood import bound
 from ppgen.evaluation.measures import MEASURES
 from ppgen.evaluation.parzen import parzen_window
@@ -39,6 +41,8 @@ def evaluate(
     log_z: LogZ | Mapping[str, Any] | None = None,
     num_samples: int | None = None,
     labels: bool | None = None,
+    classifier: Judge | None = None,
+    annealing: Annealing | Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Evaluation:
@@ -58,12 +62,18 @@ def evaluate(
             log-likelihood is that of a Parzen window of them, and for data with known modes; 0 for any other.
         labels: whether the pair's features are held against labels (a linear probe, retrieval), which a pair never sees
             there; True: of data without labels those that their loader has; None: where the data have them.
+        classifier: a judge of samples, from :func:`ppgen.evaluation.judge`: which classes they show, how far its
+            features of them are from those of data, and of a pair that is told labels how often it is right.
+        annealing: log p(x) of the first data by annealed importance sampling of their latents, and how far a bound from
+            above is from it on simulated data: :class:`ppgen.evaluation.Annealing`, or its options. A pair without a
+            density needs ``noise``.
         seed: seeds the draws; the global random state is left as it was.
         progress: show a progress bar, where there is a terminal or a notebook.
 
     Raises:
         UsageError: K < 1, an unknown split, num_data not between 2 and the split's size, a log Z that is not that
-            of the data, a log Z for a normalised pair, too few samples, labels of data that have none.
+            of the data, a log Z for a normalised pair, too few samples, labels of data that have none, a classifier of
+            other data, annealing of a pair that has no latents, or no density and no noise.
     """
     data = brought_to(pair, as_dataset(data))
     split = data.last_split if split is None else split
@@ -87,10 +97,19 @@ def evaluate(
             samples,
             asked=asked,
             labelled=labelled,
+            judge=classifier,
+            annealing=_annealing(annealing),
             asked_log_z=log_z or {},
         )
         found = bound(case) if pair.has_weights else parzen_window(case)
         return replace(found, num_samples=samples, measures=(*found.measures, *_measures(case)))
+
+
+def _annealing(asked: Annealing | Mapping[str, Any] | None) -> Annealing | None:
+    if asked is None or isinstance(asked, Annealing):
+        return asked
+    check_names("annealing", Annealing, asked)
+    return Annealing(**asked)
 
 
 def _num_data(data: Dataset, split: str, asked: int | None) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+from pyro.distributions import Delta
 from torch import Tensor
 
 from ppgen.chains.log_z import LogZ
@@ -43,7 +44,7 @@ def bound(case: Case) -> Evaluation:
         points.append(Point(size, mean, math.hypot(error, of_log_z)))
     last = points[-1]
     nats, method = last.log_likelihood, _method(case, log_z)
-    grey = spec.observation == "quantised" and not _states_rates(case)
+    grey = spec.observation == "quantised" and not _states_rates(case) and not _is_given(case)
     bits = -nats / (spec.num_features * math.log(2)) if grey else None
     return Evaluation(
         nats,
@@ -66,6 +67,12 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 def _states_rates(case: Case) -> bool:
     """Whether the model takes levels for the rates of bits, of which it states the log-probability."""
     return any(isinstance(core_of(alone(site)["fn"]), BernoulliRates) for site in case.one.model_sites.values())
+
+
+def _is_given(case: Case) -> bool:
+    """Whether x is given, a point at itself, and no pixel is scored."""
+    observed = (site for site in case.one.model_sites.values() if site["is_observed"])
+    return any(isinstance(core_of(alone(site)["fn"]), Delta) for site in observed)
 
 
 def _method(case: Case, log_z: LogZ | None) -> Method:

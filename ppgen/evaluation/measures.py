@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ppgen.evaluation.accuracy import accuracies
+from ppgen.evaluation.annealed import annealed_likelihood
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.classified import classified
 from ppgen.evaluation.clusters import cluster_accuracies
 from ppgen.evaluation.coherence import coherences
+from ppgen.evaluation.judged import judged
 from ppgen.evaluation.labels import of_labels
 from ppgen.evaluation.manifolds import neighbourhoods
 from ppgen.evaluation.memorisation import memorisation
@@ -32,6 +34,8 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     cluster_accuracies,
     classified,
     neighbourhoods,
+    judged,
+    annealed_likelihood,
 ]
 """In the order in which they are shown. To add one: write a function of the case that yields its numbers, or nothing
 where it does not apply (told by what the pair and the data are capable of, never by a name), and put it here."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ppgen.diagnostics.annealing import powers
+from ppgen.chains.evidence import powers
 from ppgen.diagnostics.finding import Finding
 from ppgen.diagnostics.questions.calibration import Calibration
 from ppgen.diagnostics.questions.gaps import Gaps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ppgen.draws.codes import code_traversal
 from ppgen.draws.paths import has_paths, interpolation, latent_traversal
 from ppgen.draws.samples import conditions, has_walk
 from ppgen.pages.elements import Figure
@@ -16,7 +17,7 @@ from ppgen.report.parts import pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["interpolations", "traversals"]
+__all__ = ["code_traversals", "interpolations", "traversals"]
 
 _PATHS, _POINTS = 6, 9
 """Paths from one draw to another, and points of each."""
@@ -34,6 +35,18 @@ def traversals(run: Run) -> Iterator[Figure]:
         f"Datum 0 of the {shown_data(run)}, made again with one latent moved from the {first} to the {last} quantile "
         "of its prior, all else held. The latents of most use come first: those of largest KL(q(z | x) || p(z)), a "
         "mean over them.",
+    )
+
+
+@pictured("Traversal of codes", applies=lambda run: run.pair.implicit and run.pair.has_prior)
+def code_traversals(run: Run) -> Iterator[Figure]:
+    """What single latents do to a draw of a pair without a density."""
+    walk = code_traversal(run.pair, conditions(run.data, 1), columns=_POINTS)
+    yield look_of(run.data).paths(
+        dict(zip(walk.labels, walk.means, strict=True)),
+        f"{counted(len(walk.labels), 'latent')} of one draw moved along the prior: {', '.join(walk.labels)}.",
+        "One draw, made again with one latent changed, all else held: a category through its values, a number from the "
+        "0.02 to the 0.98 quantile of its prior. Categories come first, then the numbers that move the draw furthest.",
     )
 
 

@@ -51,7 +51,8 @@ def _of_last(run: Run, metrics: _Lines) -> tuple[str, Sequence[Figure]]:
     if len(players) > 1:
         each = (_of_player(metrics, name, validated=name == players[0]) for name in players)
         said = filter(None, [_GAME.format(players[0]), *(_won(metrics, name) for name in players)])
-        return " ".join(said), [figure for figures in each for figure in figures]
+        of_each = [figure for figures in each for figure in figures]
+        return " ".join(said), [*of_each, *_gradient_norms(metrics, players)]
     progress = [_progress(run, metrics, unit) for unit in ("steps", "seconds")]
     if not run.stage.needs_energy:
         return "", progress
@@ -102,7 +103,8 @@ def _values(metrics: _Lines, key: str, y_label: str) -> Iterator[Figure]:
 
 
 def _of_player(metrics: _Lines, player: str, *, validated: bool) -> Iterator[Figure]:
-    """The player's loss; below it whatever else it reports, but for the size of its gradient."""
+    """The player's loss; below it its outputs at data and at samples, and whatever else it reports, but for the size of
+    its gradient."""
     train = [line for line in _lines(metrics, "train") if f"{player}/loss" in line]
     if not train:
         return
@@ -111,6 +113,7 @@ def _of_player(metrics: _Lines, player: str, *, validated: bool) -> Iterator[Fig
     valid = [_curve(f"valid {player} loss", _lines(metrics, "valid"), "loss", "steps")] if validated else []
     curve = _curve(f"train {player} loss", train, f"{player}/loss", "steps")
     yield _chart([curve, *valid], "steps", f"{player} loss per datum")
+    yield from _outputs(train, player)
     curves = [_curve(f"{player} {name}", train, f"{player}/{name}", "steps") for name in others]
     curves = [*_margin(train, player), *(curve for curve in curves if any(curve.y))]
     if curves:
@@ -141,6 +144,25 @@ _WON = (
     "learn from. Give it instance noise (noise=), a penalty (r1=), or a lower rate (critic_rate=), or choose another "
     "loss, 'wasserstein_gp'."
 )
+
+
+def _outputs(train: Sequence[dict[str, Any]], player: str) -> Iterator[Figure]:
+    """The mean output of a player that tells data from samples, at each."""
+    told = [line for line in train if f"{player}/real" in line and f"{player}/fake" in line]
+    if told:
+        named = {"real": "at data", "fake": "at samples"}
+        curves = [_curve(f"{player} {where}", told, f"{player}/{key}", "steps") for key, where in named.items()]
+        yield _chart(curves, "steps", f"output of the {player}")
+
+
+def _gradient_norms(metrics: _Lines, players: Sequence[str]) -> Iterator[Figure]:
+    """The size of each player's gradient."""
+    train = _lines(metrics, "train")
+    key = "{}/gradient_norm".format
+    own = {player: [line for line in train if key(player) in line] for player in players}
+    curves = [_curve(f"gradient of the {name}", lines, key(name), "steps") for name, lines in own.items() if lines]
+    if curves:
+        yield _chart(curves, "steps", "norm of the gradient per datum")
 
 
 def _margin(train: Sequence[dict[str, Any]], player: str) -> Iterator[Curve]:

@@ -30,7 +30,7 @@ from ppgen.draws.embedding import Embedding, embedding
 from ppgen.draws.inferred import Posterior, infer
 from ppgen.draws.samples import Draws, conditions, prior_samples
 from ppgen.errors import UsageError, is_out_of_memory
-from ppgen.evaluation import Evaluation, evaluate
+from ppgen.evaluation import Evaluation, evaluate, judge
 from ppgen.files.documents import read_document
 from ppgen.files.writing import write_all
 from ppgen.objectives.objective import Objective, State
@@ -119,10 +119,12 @@ class Run(Brief):
             split: which data.
             particles: K of the bound.
             write: whether to :meth:`keep` it in the run's directory.
-            options: those of :func:`ppgen.evaluation.evaluate`.
+            options: those of :func:`ppgen.evaluation.evaluate`; ``classifier`` may be a run.
         """
         if isinstance(options.get("log_z"), Mapping) and options["log_z"]:
             options["log_z"] = {"start": self.chains, **options["log_z"]}
+        if isinstance(judge_of := options.get("classifier"), Run):
+            options["classifier"] = judge(judge_of.pair, judge_of.data)
         result = evaluate(self.pair, self.data, split=split, particles=particles, **options)
         if write:
             self.keep(result)

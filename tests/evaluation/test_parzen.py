@@ -77,6 +77,19 @@ def test_a_sigma_at_the_edge_of_the_grid_is_warned_of() -> None:
     assert "around each of 500 samples" in fitting.meaning
 
 
+def test_training_data_and_centroids_stand_beside_the_number() -> None:
+    """Two tight clusters: two centres fit them as well as the data, and better than samples that are spread."""
+    pair = Push(DataSpec("two", 2, "real"), 1.0)
+    x = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(100, 1) + 0.1 * torch.randn(200, 2)
+    found = evaluate(pair, ppgen.Dataset(DataSpec("two", 2, "real"), (x,), (x[:50],), (x[50:],)), num_samples=50)
+    values = found.to_json()
+    assert values["parzen_of_train"] > found.log_likelihood + 0.5
+    assert values["parzen_of_centroids"] > found.log_likelihood + 0.5
+    meanings = {measure.name: measure.meaning for measure in found.measures}
+    assert "nats of 50 training data" in meanings["parzen_of_train"]
+    assert "nats of 40 centres of k-means" in meanings["parzen_of_centroids"]  # five data for each, at least
+
+
 def test_particles_are_not_used_and_the_global_random_state_stays() -> None:
     data = plane(50)
     pair, state = Push(data.spec), torch.get_rng_state()

@@ -29,6 +29,7 @@ def test_the_page_of_an_implicit_pair_says_that_its_number_is_no_likelihood(push
     assert "Test log-likelihood under a Parzen window" in page.text
     assert any("of 50 samples, not the model's likelihood" in part for part in page.text)
     assert {"Measures", "modes covered", "parzen sigma", "two sample p value"} <= set(page.text)
+    assert {"Traversal of codes", "Interpolation"} <= set(page.text)
     assert not {"Likelihood", "Reconstructions", "Latent traversal"} & set(page.text)
     assert run.evaluation is not None
     assert {measure.meaning for measure in run.evaluation.measures} <= set(page.text)

@@ -70,7 +70,15 @@ def test_every_player_has_a_chart_of_its_own_loss(tmp_path: Path) -> None:
     assert "valid generator loss" not in labels
     margin = [line["critic/real"] - line["critic/fake"] for line in run.metrics if line["split"] == "train"]
     assert f"critic at data less at samples: {number(margin[0])} at first, {number(margin[-1])} at last." in labels
-    assert "critic real" not in labels
+    ends = {
+        key: [line[f"critic/{key}"] for line in run.metrics if line["split"] == "train"] for key in ("real", "fake")
+    }
+    for key, where in (("real", "data"), ("fake", "samples")):
+        first, last = number(ends[key][0]), number(ends[key][-1])
+        assert f"critic at {where}: {first} at first, {last} at last." in labels
+    for player in ("critic", "generator"):
+        norm = [line[f"{player}/gradient_norm"] for line in run.metrics if line["split"] == "train"]
+        assert f"gradient of the {player}: {number(norm[0])} at first, {number(norm[-1])} at last." in labels
     assert any("validation is of the critic alone" in part for part in page.text)
 
 

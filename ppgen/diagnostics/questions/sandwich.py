@@ -1,4 +1,4 @@
-"""How well is log p(x) known? Stochastic bounds from below and above (:mod:`ppgen.diagnostics.annealing`)."""
+"""How well is log p(x) known? Stochastic bounds from below and above (:mod:`ppgen.chains.evidence`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ppgen.chains.evidence import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.advice import advised
-from ppgen.diagnostics.annealing import Bounds, Budget, evidence_bounds
 from ppgen.diagnostics.finding import Finding, Real
 from ppgen.diagnostics.question import asks
 from ppgen.evaluation.case import Case
@@ -22,7 +22,7 @@ _NARROW = 1.0
 
 _SOURCE = "Grosse, Ghahramani and Adams 2015 (bidirectional Monte Carlo); the limit of 1 nat is ours"
 _WIDE = (
-    "Neither bound is to be trusted to a nat: more powers close them (ppgen.diagnostics.annealing.evidence_bounds "
+    "Neither bound is to be trusted to a nat: more powers close them (ppgen.chains.evidence.evidence_bounds "
     "with a Budget of a larger num_powers, then of more leapfrogs)."
 )
 _SHORT = (
@@ -57,7 +57,7 @@ def sandwich(case: Case) -> Finding[Sandwich] | None:
     which is over them all, is then left out.
 
     Raises:
-        UsageError: as :func:`ppgen.diagnostics.annealing.evidence_bounds`.
+        UsageError: as :func:`ppgen.chains.evidence.evidence_bounds`.
     """
     pair = case.pair
     if not pair.has_density or pair.exact_guide or not case.local_latents:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import ppgen
+from ppgen.chains.evidence import Budget, annealed, evidence_bounds, pilot, powers, rung
 from ppgen.chains.posterior import LatentChains
 from ppgen.data import DataSpec, linear_gaussian_truth
-from ppgen.diagnostics.annealing import Budget, annealed, evidence_bounds, pilot, powers, rung
 from ppgen.errors import UsageError
 from ppgen.models import GAN, RBM, LinearGaussian
 from ppgen.pairs.pair import Pair

@@ -80,7 +80,8 @@ class Bounds:
     """Stochastic bounds on log p(x) in nats, float64, and how they were found.
 
     ``lower`` (B,) of the data; ``simulated_lower`` and ``simulated_upper`` (S,) of data that the model made;
-    ``acceptance`` (T,), the mean rate at each power of the forward chains.
+    ``acceptance`` (T,), the mean rate at each power of the forward chains; ``lower_error`` (B,), the standard error of
+    ``lower`` over its chains by the delta method, sd(w) / (mean(w) sqrt(K)): of one chain 0, which says nothing.
 
     >>> import ppgen
     >>> pair, x = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,)), torch.ones(2, 3)
@@ -95,6 +96,7 @@ class Bounds:
     simulated_lower: Tensor
     simulated_upper: Tensor
     acceptance: Tensor
+    lower_error: Tensor
 
 
 def powers(num: int) -> Tensor:
@@ -143,7 +145,14 @@ def evidence_bounds(
         datum = int((~total.isfinite()).nonzero()[0]) % num
         raise UsageError(f"the annealed weights of datum {datum} are not finite: look at the model's output for it.")
     forward, reverse = total[: num + made], total[num + made :]
-    return Bounds(forward[:num], forward[num:], -reverse, rates[:, : num + made].mean(1))
+    error = _relative_error(log_w[:, :num])
+    return Bounds(forward[:num], forward[num:], -reverse, rates[:, : num + made].mean(1), error)
+
+
+def _relative_error(log_w: Tensor) -> Tensor:
+    """sd(w) / (mean(w) sqrt(K)) of the weights of each datum, (K, B): (B,)."""
+    share = log_w.softmax(0) * len(log_w)  # w / mean(w)
+    return (share.square().mean(0) - 1).clamp_min(0).div(max(1, len(log_w) - 1)).sqrt()
 
 
 Rung: TypeAlias = Callable[[Latents, Tensor, Tensor, Tensor], tuple[Latents, Tensor, Tensor]]
