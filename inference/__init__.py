@@ -6,6 +6,7 @@ if __name__ != "ppgen.inference":
 from ppgen.inference.adversarial.ali import ALI
 from ppgen.inference.adversarial.avb import AVB
 from ppgen.inference.adversarial.began import BEGAN
+from ppgen.inference.adversarial.cycle import Cycle
 from ppgen.inference.adversarial.dragan import DRAGAN
 from ppgen.inference.adversarial.f_gan import FGAN
 from ppgen.inference.adversarial.hinge import Hinge
@@ -13,6 +14,7 @@ from ppgen.inference.adversarial.infogan import InfoGAN
 from ppgen.inference.adversarial.least_squares import LeastSquares
 from ppgen.inference.adversarial.minimax import Minimax
 from ppgen.inference.adversarial.nonsaturating import NonSaturating
+from ppgen.inference.adversarial.paired import Paired
 from ppgen.inference.adversarial.wasserstein import Wasserstein
 from ppgen.inference.adversarial.wasserstein_gp import WassersteinGP
 from ppgen.inference.bounds.analytic_kl import AnalyticKL
@@ -85,6 +87,7 @@ __all__ = [
     "VIMCO",
     "AnalyticKL",
     "Beta",
+    "Cycle",
     "DReG",
     "DenoisingScoreMatching",
     "DisARM",
@@ -101,6 +104,7 @@ __all__ = [
     "Minimax",
     "MuProp",
     "NonSaturating",
+    "Paired",
     "ParallelTempering",
     "PseudoInverse",
     "Pseudolikelihood",

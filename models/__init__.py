@@ -21,11 +21,13 @@ from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.cgan import CGAN
+from ppgen.models.implicit.cyclegan import CycleGAN
 from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.implicit.gmmn import GMMN
 from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
+from ppgen.models.implicit.pix2pix import Pix2Pix
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
@@ -50,6 +52,7 @@ __all__ = [
     "Boltzmann",
     "ConvDBN",
     "ConvRBM",
+    "CycleGAN",
     "DeepAutoencoder",
     "DiscreteVAE",
     "Hopfield",
@@ -57,6 +60,7 @@ __all__ = [
     "InfoGAN",
     "LinearGaussian",
     "NeuralEnergy",
+    "Pix2Pix",
     "ProdLDA",
     "StructuredPrediction",
 ]

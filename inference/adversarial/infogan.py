@@ -24,6 +24,8 @@ from ppgen.arguments import NonNegative
 from ppgen.objectives.games import OfGame
 from ppgen.objectives.objective import Outcome, State
 from ppgen.pairs.joint import drawn_jointly, information
+from ppgen.pairs.pair import check_states_latents
+from ppgen.pairs.parameters import owner
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES, register_objective
 
@@ -52,6 +54,10 @@ class InfoGAN(OfGame):
     """
 
     weight: NonNegative = 1.0
+
+    def _look(self, program: Program, batch: Batch) -> None:
+        check_states_latents(owner(program.guide), type(self).__name__)
+        super()._look(program, batch)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         if player != "generator":

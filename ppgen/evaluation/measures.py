@@ -15,6 +15,7 @@ from ppgen.evaluation.modes import coverage
 from ppgen.evaluation.perplexity import perplexities
 from ppgen.evaluation.reconstruction import reconstruction
 from ppgen.evaluation.result import Measure
+from ppgen.evaluation.translation import translation
 from ppgen.evaluation.two_sample import two_sample
 
 __all__ = ["MEASURES"]
@@ -27,6 +28,7 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     coherences,
     accuracies,
     reconstruction,
+    translation,
     of_labels,
     classified,
     neighbourhoods,

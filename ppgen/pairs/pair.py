@@ -24,7 +24,7 @@ from ppgen.pairs.stacking import alone
 from ppgen.pairs.traces import unobserved
 from ppgen.pairs.tracing import run_particles
 
-__all__ = ["Pair", "check_density", "check_explicit", "check_likelihood", "check_prior"]
+__all__ = ["Pair", "check_density", "check_explicit", "check_likelihood", "check_prior", "check_states_latents"]
 
 
 class _PairMeta(type(PyroModule), ABCMeta):  # type: ignore[misc]  # pyro is untyped
@@ -151,6 +151,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         """Whether it has ``reconstruct(*batch)``, which makes x again, (B, D) to (B, D), without chance."""
         return callable(getattr(self, "reconstruct", None))
 
+    @property
+    def translates(self) -> bool:
+        """Whether it has ``translate(s)``, which makes x of a source, (B, D_s) to (B, D), without chance."""
+        return callable(getattr(self, "translate", None))
+
     def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
         """``num`` data, by torch's global random numbers: what :func:`ppgen.draws.prior_samples` gives under a seed.
 
@@ -248,6 +253,15 @@ def check_explicit(pair: Any, needed_by: str) -> None:
         UsageError: it is implicit, or its guide is.
     """
     _check_states_x(pair, needed_by)
+    check_states_latents(pair, needed_by)
+
+
+def check_states_latents(pair: Any, needed_by: str) -> None:
+    """The guide states a density of the latents.
+
+    Raises:
+        UsageError: it is implicit.
+    """
     if getattr(pair, "implicit_guide", False):
         raise UsageError(
             f"{needed_by} needs a density of the latents, and the guide of {type(pair).__name__} is implicit: it says "
