@@ -69,6 +69,8 @@ class CycleGAN(TranslationPair):
             input and its output.
         channels: channels of the convolutions of ``"conv"``, to the code; they are undone in reverse.
         batch_norm: normalise the hidden layers of ``"mlp"`` over the batch.
+        residual: each map is its argument and what a network of ``"mlp"`` adds to it, and begins as the shift from one
+            mean to the other: of the maps that carry one set into the other, training finds one near where it starts.
 
     Raises:
         UsageError: the data are one set, or two of other sizes or kinds; a size is not positive, a name is unknown.
@@ -91,6 +93,7 @@ class CycleGAN(TranslationPair):
         network: Network = "mlp",
         channels: Annotated[Sizes, Len(1)] = (32, 64),
         batch_norm: bool = False,
+        residual: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.source = source_spec(spec, "CycleGAN")
@@ -107,6 +110,7 @@ class CycleGAN(TranslationPair):
                 output=output,
                 batch_norm=batch_norm,
                 made_for="CycleGAN",
+                residual=residual,
             )
 
         self.generator, self.inverse = made(self.source, spec), made(spec, self.source)

@@ -31,7 +31,7 @@ __all__ = ["AffineMap", "affine_moons"]
 _FIRST = 2 / 3
 """The share of the first moon."""
 
-_ANGLE, _SCALES, _SHIFT = math.pi / 3, (1.5, 0.8), (1.0, -0.5)
+_ANGLE, _SCALES, _SHIFT = math.pi / 6, (1.5, 0.8), (1.0, -0.5)
 
 
 class AffineMap:

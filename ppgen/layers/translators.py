@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ppgen.arguments import Sizes
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
-from ppgen.layers.dense import Activation, make_activation
+from ppgen.layers.dense import MLP, Activation, make_activation
 from ppgen.layers.generators import Generator, Output
 from ppgen.layers.networks import Network, Networks
 from ppgen.pairs.pair import Pair
@@ -40,9 +40,12 @@ class Translator(nn.Sequential):
         batch_norm: normalise the hidden layers of ``"mlp"``.
         made_for: the model's name, for messages.
         noise: numbers that are given beside the source.
+        residual: the source is added to what the network makes, whose last layer starts at zero: the translation begins
+            as a shift of the source to the target's mean.
 
     Raises:
-        UsageError: ``"conv"`` without a hidden size or without pictures, an unknown name, data that are counts.
+        UsageError: ``"conv"`` without a hidden size or without pictures, an unknown name, data that are counts; the sum
+            of ``residual`` is not of two vectors of one size, or leaves the output's range.
 
     >>> plane = DataSpec("plane", 2, "real")
     >>> Translator(plane, DataSpec("bits", 3, "binary"), hidden=(4,))(torch.zeros(7, 2)).shape
@@ -62,6 +65,7 @@ class Translator(nn.Sequential):
         batch_norm: bool = False,
         made_for: str = "Translator",
         noise: int = 0,
+        residual: bool = False,
     ) -> None:
         if network != "conv":
             networks = Networks(target, network, hidden[::-1], channels, activation, batch_norm)
@@ -73,6 +77,13 @@ class Translator(nn.Sequential):
             down, up = (Networks(spec, network, inner, channels, activation, batch_norm) for spec in (source, target))
             read = _Beside(down.encoder(code), make_activation(activation), noise)
             super().__init__(read, Generator(up, code + noise, output, made_for))
+        self.residual = residual
+        if residual:
+            self._begin_as_a_shift(source, target)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        made: Tensor = super().forward(inputs)
+        return inputs + made if self.residual else made
 
     def check(self, x: Tensor) -> None:
         """Check that it can make such data.
@@ -80,9 +91,27 @@ class Translator(nn.Sequential):
         Raises:
             UsageError: a number of x is outside its range.
         """
-        generator = self[-1]
-        assert isinstance(generator, Generator)  # it is put there above
-        generator.check(x)
+        self._generator.check(x)
+
+    @property
+    def _generator(self) -> Generator:
+        last = self[-1]
+        assert isinstance(last, Generator)  # it is put there above
+        return last
+
+    def _begin_as_a_shift(self, source: DataSpec, target: DataSpec) -> None:
+        name, output, network = self._generator.made_for, self._generator.output, self._generator[0]
+        if output != "identity" or source.num_features != target.num_features or not isinstance(network, MLP):
+            raise UsageError(
+                f"residual of {name} adds a source to what a network makes of it, and got sources of "
+                f"{source.num_features} numbers, targets of {target.num_features}, output={shown(output)} and network "
+                f"{type(network).__name__}: it takes vectors of one size, output='identity' and network='mlp'; leave "
+                "residual out."
+            )
+        last: Any = network.layers[-1]
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.copy_(target.centre - source.centre)
 
 
 class _Beside(nn.Module):
