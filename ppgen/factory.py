@@ -67,11 +67,14 @@ def model_class(name: str) -> Callable[..., Any]:
 
 
 def takes_labels(name: str, options: Mapping[str, Any]) -> bool | None:
-    """Whether a model takes batches (x, y): as its option ``labels`` says, or its ``model`` has a second argument.
+    """Whether a model takes batches (x, y): as its option ``labels`` says, or its ``model`` has a second argument, which
+    is no source (``takes_source``).
 
     None: it is a function's to say.
     """
     made_by = model_class(name)
+    if getattr(made_by, "takes_source", False):
+        return False
     if "labels" in options_of(made_by):
         return bool(as_typed(made_by, {"labels": options.get("labels", options_of(made_by)["labels"])})["labels"])
     model = getattr(made_by, "model", None)

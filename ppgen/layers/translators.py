@@ -133,6 +133,7 @@ class TranslationPair(Pair):
     """
 
     implicit: ClassVar[bool] = True
+    takes_source: ClassVar[bool] = True
 
     source: DataSpec
     generator: Translator

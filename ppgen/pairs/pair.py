@@ -85,6 +85,8 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
     """Whether the model states no density of x, only how it is drawn (a GAN's generator: x is a Delta at G(z))."""
     implicit_guide: ClassVar[bool] = False
     """Whether the guide states no density of its latents, only how they are drawn: a Delta at a network of noise."""
+    takes_source: ClassVar[bool] = False
+    """Whether a batch is (x, s), s the vector that x is made of, and not a label."""
     has_chains: ClassVar[bool] = False
     """Whether Markov chains lead to it, and from a distribution of known log Z: an energy-based pair."""
     drawn_from: ClassVar[str] = "prior"

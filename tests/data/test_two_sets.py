@@ -111,6 +111,7 @@ def test_edges_are_where_grey_levels_are_steep() -> None:
     assert np.array_equal(edges_of(picture), expected)
     assert np.array_equal(edges_of(picture.transpose(0, 2, 1)), expected.transpose(0, 2, 1))
     assert not edges_of(0.4 * picture).any()
+    assert np.array_equal(edges_of(np.repeat(picture, 3, 0))[1:2], expected)
 
 
 def test_edges_are_pairs_with_their_digits() -> None:

@@ -100,7 +100,8 @@ def test_both_players_losses_are_those_computed_by_hand() -> None:
     of_critics = sum(((f(real) - 1) ** 2).mean() + (f(fake) ** 2).mean() for real, fake in sides) / 2
     cycles = np.abs(off["cycle"]).mean() + np.abs(off["cycle_latents"]).mean()
     kept = np.abs(off["x"]).mean() + np.abs(off["s"]).mean()
-    of_pair = (((f(made) - 1) ** 2).mean() + ((f(told) - 1) ** 2).mean()) / 2 + 3 * cycles + 0.5 * kept
+    of_game = (((f(made) - 1) ** 2).mean() + ((f(told) - 1) ** 2).mean()) / 2
+    of_pair = of_game + 3 * cycles + 0.5 * kept
     for player, value in (("critic", of_critics), ("generator", of_pair)):
         outcome, _ = played(objective, player, pair)
         assert outcome.num_data == 70
@@ -214,6 +215,15 @@ def test_latents_of_other_sizes_have_a_critic_of_their_own() -> None:
     pair, x = LinearGaussian(DataSpec("numbers", 3, "real"), 2), torch.randn(5, 3)
     critics: Any = Cycle(game=NonSaturating(hidden=(4,))).parameters(pair, (x,))
     assert critics["of_x"](x).shape == critics["of_latents"](torch.zeros(5, 2)).shape == (5,)
+
+
+def test_a_game_may_be_written_with_its_options() -> None:
+    found = Cycle(game="wasserstein_gp(hidden=[3], critic_steps=2)").rules
+    assert isinstance(found, WassersteinGP)
+    assert (list(found.hidden), found.critic_steps) == ([3], 2)
+    for wrong in ("elbo(num_particles=2)", "minimax, hinge(hidden=[3])"):
+        with pytest.raises(UsageError, match="game of Cycle must be a game"):
+            Cycle(game=wrong)
 
 
 def refusal(objective: Objective, pair: Pair, *batch: Tensor) -> str:

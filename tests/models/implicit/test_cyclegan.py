@@ -45,6 +45,13 @@ def test_either_map_starts_at_the_mean_of_what_it_makes() -> None:
     torch.testing.assert_close(pair.translate_back(x)[0], s.mean(0), rtol=0, atol=1e-4)
 
 
+def test_residual_maps_begin_as_the_shift_from_mean_to_mean() -> None:
+    data = translation_data(X.repeat(10, 1) + 5, S.repeat(10, 1) - 3)
+    pair, (x, s) = CycleGAN(data.spec, hidden=(4,), residual=True), data.train
+    torch.testing.assert_close(pair.translate(s), s - s.mean(0) + x.mean(0))
+    torch.testing.assert_close(pair.translate_back(x), x - x.mean(0) + s.mean(0))
+
+
 @pytest.mark.usefixtures("graphs_as_they_are")
 def test_convolutions_translate_pictures_in_their_range() -> None:
     data = load_data("turned_digits", of="digits")
@@ -120,6 +127,10 @@ def spec(**change: Any) -> DataSpec:
         (lambda: CycleGAN(spec(image_shape=(2, 2))), r"the shape of 'other' is \(2, 2\) where that of 'plane' is None"),
         (lambda: CycleGAN(spec(), network="conv"), "needs pictures"),
         (lambda: CycleGAN(load_data("edges", of="digits").spec, network="conv", hidden=()), "in a code of the last"),
+        (
+            lambda: CycleGAN(load_data("edges", of="digits").spec, residual=True),
+            "residual of CycleGAN adds a source .* output='sigmoid' and network MLP: it takes",
+        ),
         (lambda: CycleGAN(PLANE).prepare(X), r"CycleGAN takes batches \(x, s\), .* got x alone"),
         (lambda: CycleGAN(PLANE).prepare(X, torch.zeros(6).long()), "got labels: give two sets of vectors"),
         (lambda: CycleGAN(PLANE).prepare(X, torch.zeros(6, 3)), r"sources of 2 numbers, and these are \(6, 3\)"),
