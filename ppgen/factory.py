@@ -67,8 +67,9 @@ def model_class(name: str) -> Callable[..., Any]:
 
 
 def takes_labels(name: str, options: Mapping[str, Any]) -> bool | None:
-    """Whether a model takes batches (x, y): as its option ``labels`` says, or its ``model`` has a second argument, which
-    is no source (``takes_source``).
+    """Whether a model takes batches (x, y): as its option ``labels`` says, or its ``model`` has a second argument.
+
+    Sources are no labels: a class of ``takes_source`` takes none.
 
     None: it is a function's to say.
     """

@@ -14,7 +14,7 @@ generator has dropout for noise and connections that pass its code by.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyro
 import pyro.distributions as dist
@@ -126,5 +126,5 @@ class Pix2Pix(TranslationPair):
         made: Tensor = self.generator(torch.cat([s, s.new_zeros(*s.shape[:-1], self.noise)], -1))
         return made
 
-    def _prior(self, x: Tensor) -> dist.Distribution:
+    def _prior(self, x: Tensor) -> Any:
         return dist.Normal(x.new_zeros(self.noise), x.new_ones(self.noise)).to_event(1)

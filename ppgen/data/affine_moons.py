@@ -49,7 +49,8 @@ class AffineMap:
         self.shift = np.array(_SHIFT)
 
     def __call__(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
-        return s @ self.weight.T + self.shift
+        found: NDArray[np.float64] = s @ self.weight.T + self.shift
+        return found
 
     def inverse(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """T^-1(x)."""

@@ -132,8 +132,8 @@ class Dataset:
         """The sources of a translation as a data set of their own; None: there are none."""
         if self.spec.source is None:
             return None
-        splits = {name: (part[1],) if (part := getattr(self, name)) else () for name in SPLITS}
-        return Dataset(dataclasses.replace(self.spec.source, num_data=None), **splits)
+        train, valid, test = (split[1:] for split in (self.train, self.valid, self.test))
+        return Dataset(dataclasses.replace(self.spec.source, num_data=None), train, valid, test)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ class Translator(nn.Sequential):
             self._begin_as_a_shift(source, target)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        made: Tensor = super().forward(inputs)
+        made: Tensor = super().forward(inputs)  # type: ignore[no-untyped-call]  # torch's
         return inputs + made if self.residual else made
 
     def check(self, x: Tensor) -> None:

@@ -53,7 +53,8 @@ class Lines(Pair):
 
 def lines(data_size: int | None = None) -> Lines:
     random = np.random.RandomState(1)
-    return Lines(*(random.standard_normal(shape) for shape in ((2, 2), 2, (2, 2), 2)), data_size=data_size)
+    A, b, C, d = (random.standard_normal(shape) for shape in ((2, 2), 2, (2, 2), 2))
+    return Lines(A, b, C, d, data_size)
 
 
 def linear_critic(weight: tuple[float, float], bias: float) -> nn.Module:
@@ -87,13 +88,14 @@ def residuals(pair: Lines) -> dict[str, Array]:
 
 
 def test_both_players_losses_are_those_computed_by_hand() -> None:
-    """f(v) = w v + c for both sides, least squares: E[(f - 1)^2] / 2 of what passes for real, E[f^2] / 2 of the rest."""
+    """f(v) = w v + c for both, least squares: E[(f - 1)^2] / 2 of what passes for real, E[f^2] / 2 of the rest."""
     w, c, pair = (0.3, -0.7), 0.2, lines(70)
     objective = Cycle(game=LeastSquares(critic=linear_critic(w, c)), weight=3.0, identity=0.5)
     A, b, C, d = arrays(pair)
 
     def f(v: Array) -> Array:
-        return v @ np.array(w) + c
+        scores: Array = v @ np.array(w) + c
+        return scores
 
     made, told, off = S @ A.T + b, X @ C.T + d, residuals(pair)
     sides = ((X, made), (S, told))
@@ -199,16 +201,16 @@ def test_at_the_optimum_neither_critic_can_tell() -> None:
 def test_stabilisers_of_the_game_are_those_of_both_critics(game: Any) -> None:
     pair, objective = lines(), Cycle(game=game)
     outcome, learner = played(objective, "critic", pair)
-    gradients = torch.autograd.grad(outcome.loss, list(learner.objective.parameters()), allow_unused=True)
+    gradients = torch.autograd.grad(outcome.loss, list(learner.objective.parameters()))
     sides = {"of_x": False, "of_latents": False}
     for (name, _), gradient in zip(learner.objective.named_parameters(), gradients, strict=True):
-        sides[name.partition(".")[0]] |= gradient is not None and bool(gradient.any())
+        sides[name.partition(".")[0]] |= bool(gradient.any())
     assert all(sides.values())
     assert {"real", "fake", "penalty", "real_latents", "fake_latents", "penalty_latents"} <= outcome.metrics.keys()
     averaged = {name.partition(".")[0] for name in outcome.state}
     assert averaged == ({"history", "turns", "ema"} if isinstance(game, WassersteinGP) else set())
     moved, _ = played(objective, "generator", pair)
-    assert all(g is not None and g.any() for g in torch.autograd.grad(moved.loss, list(pair.parameters())))
+    assert all(slope.any() for slope in torch.autograd.grad(moved.loss, list(pair.parameters())))
 
 
 def test_latents_of_other_sizes_have_a_critic_of_their_own() -> None:
