@@ -6,6 +6,7 @@ if __name__ != "ppgen.inference":
 from ppgen.inference.adversarial.ali import ALI
 from ppgen.inference.adversarial.avb import AVB
 from ppgen.inference.adversarial.began import BEGAN
+from ppgen.inference.adversarial.cycle import Cycle
 from ppgen.inference.adversarial.dragan import DRAGAN
 from ppgen.inference.adversarial.f_gan import FGAN
 from ppgen.inference.adversarial.hinge import Hinge
@@ -14,6 +15,7 @@ from ppgen.inference.adversarial.least_squares import LeastSquares
 from ppgen.inference.adversarial.level_by_level import LevelByLevel
 from ppgen.inference.adversarial.minimax import Minimax
 from ppgen.inference.adversarial.nonsaturating import NonSaturating
+from ppgen.inference.adversarial.paired import Paired
 from ppgen.inference.adversarial.vae_gan import VAEGAN
 from ppgen.inference.adversarial.wasserstein import Wasserstein
 from ppgen.inference.adversarial.wasserstein_gp import WassersteinGP
@@ -89,6 +91,7 @@ __all__ = [
     "VIMCO",
     "AnalyticKL",
     "Beta",
+    "Cycle",
     "DReG",
     "DenoisingScoreMatching",
     "DisARM",
@@ -106,6 +109,7 @@ __all__ = [
     "Minimax",
     "MuProp",
     "NonSaturating",
+    "Paired",
     "ParallelTempering",
     "PseudoInverse",
     "Pseudolikelihood",

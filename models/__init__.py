@@ -23,6 +23,7 @@ from ppgen.models.energy.rbm import RBM
 from ppgen.models.implicit.began import BEGAN
 from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.cgan import CGAN
+from ppgen.models.implicit.cyclegan import CycleGAN
 from ppgen.models.implicit.dcgan import DCGAN
 from ppgen.models.implicit.gan import GAN
 from ppgen.models.implicit.gmmn import GMMN
@@ -30,6 +31,7 @@ from ppgen.models.implicit.gmmn_codes import GMMNCodes
 from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.implicit.lapgan import LAPGAN
+from ppgen.models.implicit.pix2pix import Pix2Pix
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
@@ -57,6 +59,7 @@ __all__ = [
     "Classifier",
     "ConvDBN",
     "ConvRBM",
+    "CycleGAN",
     "DeepAutoencoder",
     "DiscreteVAE",
     "GMMNCodes",
@@ -65,6 +68,7 @@ __all__ = [
     "InfoGAN",
     "LinearGaussian",
     "NeuralEnergy",
+    "Pix2Pix",
     "ProdLDA",
     "StructuredPrediction",
 ]

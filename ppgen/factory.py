@@ -69,9 +69,13 @@ def model_class(name: str) -> Callable[..., Any]:
 def takes_labels(name: str, options: Mapping[str, Any]) -> bool | None:
     """Whether a model takes batches (x, y): as its option ``labels`` says, or its ``model`` has a second argument.
 
+    Sources are no labels: a class of ``takes_source`` takes none.
+
     None: it is a function's to say.
     """
     made_by = model_class(name)
+    if getattr(made_by, "takes_source", False):
+        return False
     if "labels" in options_of(made_by):
         return bool(as_typed(made_by, {"labels": options.get("labels", options_of(made_by)["labels"])})["labels"])
     model = getattr(made_by, "model", None)

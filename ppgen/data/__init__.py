@@ -7,6 +7,7 @@ module here. An option ``labels`` makes batches (x, y).
 """
 
 from ppgen.data import (
+    affine_moons,
     ap,
     arrays,
     bars,
@@ -26,7 +27,9 @@ from ppgen.data import (
     pydoc,
     stacked_mnist,
     table,
+    translated_digits,
     twenty_news,
+    two_sets,
 )
 from ppgen.data.bars import bar_topics
 from ppgen.data.dataset import SPLITS, Dataset, Split
@@ -38,6 +41,7 @@ from ppgen.data.load import load_data, named_loader
 from ppgen.data.scaling import Scaling
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec, Observation
+from ppgen.data.two_sets import translation_data
 from ppgen.data.user import dataset_from
 
 __all__ = [
@@ -50,6 +54,7 @@ __all__ = [
     "Scaling",
     "SparseRows",
     "Split",
+    "affine_moons",
     "ap",
     "arrays",
     "as_dataset",
@@ -76,5 +81,8 @@ __all__ = [
     "pydoc",
     "stacked_mnist",
     "table",
+    "translated_digits",
+    "translation_data",
     "twenty_news",
+    "two_sets",
 ]

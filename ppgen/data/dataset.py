@@ -127,6 +127,14 @@ class Dataset:
         groups = groupby(self.kinds.items(), key=lambda item: item[1])
         return [f"{cut(', '.join(name for name, _ in named), 100)}: {cut(kind, 100)}" for kind, named in groups]
 
+    @cached_property
+    def sources(self) -> Dataset | None:
+        """The sources of a translation as a data set of their own; None: there are none."""
+        if self.spec.source is None:
+            return None
+        train, valid, test = (split[1:] for split in (self.train, self.valid, self.test))
+        return Dataset(dataclasses.replace(self.spec.source, num_data=None), train, valid, test)
+
     @property
     def names(self) -> tuple[str, ...]:
         """What the features of x are called, (D,): words, columns of a table, else x0, x1, ..."""

@@ -42,6 +42,9 @@ class DataSpec:
         num_data: N, the number of training data: the plate's scale is N / B.
         length: words in a document, the mean over the training data, rounded: what is drawn where no datum says how
             long; for ``"counts"`` and for nothing else.
+        source: what s is, when a batch is (x, s) with s another vector that x is to be made of (translation), (B, D_s).
+        paired: with ``source``, where x and s of a row belong together: in ``"all"`` splits, in those ``"held_out"``
+            and not in train, or in ``"none"``; else a row is one datum of each of two sets.
         mean: (D,), the mean of the training data, for a likelihood's first bias; neither compared nor saved.
         vocabulary: D words, the names of the features of ``"counts"``; neither compared nor saved.
 
@@ -65,12 +68,15 @@ class DataSpec:
     mean: torch.Tensor | None = field(default=None, compare=False, repr=False)
     vocabulary: _Vocabulary | None = field(default=None, compare=False, repr=False)
     shape: tuple[Count, ...] | None = None
+    source: DataSpec | None = None
+    paired: Literal["all", "held_out", "none"] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, f"data {shown(self.name)}")
         self._check_observation()
         self._check_documents()
         self._check_shapes()
+        self._check_source()
 
     def _check_observation(self) -> None:
         if self.num_labelled is not None and self.num_classes is None:
@@ -119,6 +125,24 @@ class DataSpec:
                 f"mean of data {shown(self.name)} must have shape ({self.num_features},), got {tuple(self.mean.shape)}."
             )
 
+    def _check_source(self) -> None:
+        if (self.source is None) != (self.paired is None):
+            raise UsageError(
+                f"data {shown(self.name)} have source={shown(self.source)} and paired={shown(self.paired)}: give both, "
+                "or neither."
+            )
+        if self.source is not None and self.num_classes is not None:
+            raise UsageError(
+                f"the second tensor of data {shown(self.name)} is a source and cannot be a label too: give source or "
+                f"num_classes={self.num_classes}."
+            )
+        if self.source is not None and self.source.source is not None:
+            raise UsageError(f"the source of data {shown(self.name)} has a source itself: give one alone.")
+
+    def pairs_in(self, split: str) -> bool:
+        """Whether x and source of a row of that split belong together."""
+        return self.paired == "all" or (self.paired == "held_out" and split != "train")
+
     @property
     def centre(self) -> torch.Tensor:
         """A copy of the mean, (D,); zeros where it is not known."""
@@ -137,7 +161,7 @@ class DataSpec:
     def to_json(self) -> dict[str, Any]:
         """All but ``mean`` and ``vocabulary``, in JSON's own types."""
         values = {name: getattr(self, name) for name in _saved()}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {name: _plain(value) for name, value in values.items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DataSpec:
@@ -155,7 +179,15 @@ class DataSpec:
         entries: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
+        if isinstance(source := entries.get("source"), Mapping):
+            entries["source"] = cls.from_json(source)
         return cls(**entries)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, DataSpec):
+        return value.to_json()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _saved() -> list[str]:

@@ -43,6 +43,8 @@ def check_split(
     least = 0 if spec.num_labelled is None else UNKNOWN_LABEL
     if spec.num_classes is not None:
         _check_label_type(where, split)
+    if spec.source is not None:
+        _check_source(where, split, spec.source)
     for index, part in enumerate(split):
         question = (index, spec.observation, spec.levels, spec.num_classes, least, probabilities)
         for first, piece in to_ask(part, question):
@@ -54,6 +56,8 @@ def check_split(
                 check_kind(where, piece, spec, first)
             elif index == 1 and spec.num_classes is not None:
                 _check_labels(where, piece, spec.num_classes, least, first)
+            elif index == 1 and spec.source is not None:
+                check_kind(f"the source in {where}", piece, spec.source, first)
 
 
 def _check_tensors(where: str, split: object) -> None:
@@ -150,6 +154,15 @@ def _check_label_type(where: str, split: tuple[Rows, ...]) -> None:
     if len(split) < 2 or split[1].ndim != 1 or split[1].dtype != torch.int64:
         came = [(tuple(part.shape), str(part.dtype)) for part in split]
         raise UsageError(f"{where} must be (x, y) with int64 labels y of shape (B,), got {came}.")
+
+
+def _check_source(where: str, split: tuple[Rows, ...], source: DataSpec) -> None:
+    fits = len(split) == 2 and split[1].ndim == 2 and split[1].shape[1] == source.num_features
+    if not fits or not split[1].is_floating_point():
+        came = [(tuple(part.shape), str(part.dtype)) for part in split]
+        raise UsageError(
+            f"{where} must be (x, source) with a floating-point source of shape (B, {source.num_features}), got {came}."
+        )
 
 
 def _check_labels(where: str, part: Tensor | SparseRows, num_classes: int, least: int, first: int) -> None:

@@ -18,6 +18,7 @@ from ppgen.evaluation.modes import coverage
 from ppgen.evaluation.perplexity import perplexities
 from ppgen.evaluation.reconstruction import reconstruction
 from ppgen.evaluation.result import Measure
+from ppgen.evaluation.translation import translation
 from ppgen.evaluation.two_sample import two_sample
 
 __all__ = ["MEASURES"]
@@ -30,6 +31,7 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     coherences,
     accuracies,
     reconstruction,
+    translation,
     of_labels,
     cluster_accuracies,
     classified,

@@ -115,14 +115,15 @@ class ImageGenerator(nn.Module):
 class ImageCritic(nn.Module):
     """Flat pictures to one number each, (N, C * H * W) to (N,), or to ``num_outputs``, (N, num_outputs).
 
-    What else a batch holds (labels) is seen as planes beside the colours, one for each number, the same at every pixel.
+    What else a batch holds is seen beside the colours: pictures of this height and width as they are, and of all else
+    (labels) a plane for each number, the same at every pixel.
 
     Args:
         image_shape: (C, H, W).
         channels: of the convolutions, from the picture.
         normalisation: of all layers but the first.
         num_reference: how many rows are the reference batch, where they are normalised by one.
-        num_more: numbers of a datum beside the picture.
+        num_more: planes beside the picture's own colours.
         num_outputs: of a datum; None: one, as a number.
         rules: see the module.
 
@@ -162,9 +163,12 @@ class ImageCritic(nn.Module):
     def features(self, x: Tensor, *more: Any) -> Tensor:
         """What the last convolution gives, (N, C_L * H * W / 4^L)."""
         pictures = x.reshape(-1, *self.image_shape)  # (N, C, H, W)
+        sides = self.image_shape[1:]
         for part in filter(torch.is_tensor, more):
-            numbers = part.to(x.dtype).reshape(len(x), -1)[..., None, None]  # (N, M, 1, 1)
-            pictures = torch.cat([pictures, numbers.expand(-1, -1, *self.image_shape[1:])], 1)
+            numbers = part.to(x.dtype).reshape(len(x), -1)
+            is_picture = _planes(numbers[0], self.image_shape) < numbers.shape[1]
+            planes = numbers.reshape(len(x), -1, *sides) if is_picture else numbers[..., None, None]
+            pictures = torch.cat([pictures, planes.expand(-1, -1, *sides)], 1)  # (N, C + M, H, W)
         found: Tensor = self.convolutions(pictures)
         return found
 
@@ -228,9 +232,16 @@ def image_critic(
 ) -> nn.Module:
     """:class:`ImageCritic` for tensors like the batch's, which is its reference batch, if it needs one."""
     num = len(batch[0]) if normalisation in ("reference", "virtual") else 0
-    more = sum(part[0].numel() for part in batch[1:] if torch.is_tensor(part))
+    more = sum(_planes(part[0], image_shape) for part in batch[1:] if torch.is_tensor(part))
     network = ImageCritic(image_shape, channels, normalisation, num, more)
     return Referenced(network, *batch) if num else network
+
+
+def _planes(datum: Tensor, image_shape: Sequence[int]) -> int:
+    """As how many planes a critic of pictures sees what stands beside one: colours of a picture, or single numbers."""
+    pixels = image_shape[-2] * image_shape[-1]
+    numbers = datum.numel()
+    return numbers // pixels if numbers % pixels == 0 else numbers
 
 
 def _picture(image_shape: Sequence[int], halvings: int) -> tuple[int, int, int]:

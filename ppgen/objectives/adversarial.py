@@ -199,9 +199,13 @@ class Adversarial(Stabilised, ABC):
 
     def generator_turn(self, program: Program, batch: Batch, fake: Tensor, state: State) -> Outcome:
         """The generator's loss at draws, (B, ...), that it made for the batch."""
-        real, fake = self.noised(x_of(batch, type(self).__name__)), self.noised(fake)
-        answer = self.answer(GivenCritic.of(program, batch, self.read), real, fake)
-        return self.outcome("generator", program, batch, self.generator_loss(answer(fake)), {}, state)
+        cost = self.generator_cost(GivenCritic.of(program, batch, self.read), x_of(batch, type(self).__name__), fake)
+        return self.outcome("generator", program, batch, cost, {}, state)
+
+    def generator_cost(self, critic: GivenCritic, real: Tensor, fake: Tensor) -> Tensor:
+        """L_g(f_k) of data and draws, (B, ...) each -> ()."""
+        real, fake = self.noised(real), self.noised(fake)
+        return self.generator_loss(self.answer(critic, real, fake)(fake))
 
     def outcome(
         self, player: str, program: Program, batch: Batch, loss: Tensor, metrics: Mapping[str, Tensor], state: State

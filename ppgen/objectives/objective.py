@@ -26,6 +26,7 @@ from ppgen.pairs.energy import check_tells_labels, energy_pair
 from ppgen.pairs.joint import check_infers
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner
+from ppgen.pairs.rows import source_of
 from ppgen.pairs.running import HowToRun
 from ppgen.pairs.sampling import check_generates
 from ppgen.pairs.stack import directed_layers
@@ -169,6 +170,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether patterns can be stored in the pair."""
     needs_labels: ClassVar[bool] = False
     """Whether the pair must have labels whose p(y | x) it gives, and a batch must hold them."""
+    needs_source: ClassVar[bool] = False
+    """Whether a batch must be (x, s), s the vector that x is made of: the data of a translation."""
     needs_observation: ClassVar[str | None] = None
     """What the data of an energy-based pair must be, as ``DataSpec.observation`` says it; None: anything."""
     needs_samples: ClassVar[bool] = False
@@ -250,6 +253,8 @@ class Objective(pyro.infer.ELBO, ABC):
             check_density(program.model, name)
         if self.needs_samples:
             check_generates(program, batch, name)
+        if self.needs_source:
+            source_of(batch, f"{name} of {type(owner(program.model)).__name__}")
         if self.needs_inference:
             check_infers(program, batch, name)
 

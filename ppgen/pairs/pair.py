@@ -85,6 +85,8 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
     """Whether the model states no density of x, only how it is drawn (a GAN's generator: x is a Delta at G(z))."""
     implicit_guide: ClassVar[bool] = False
     """Whether the guide states no density of its latents, only how they are drawn: a Delta at a network of noise."""
+    takes_source: ClassVar[bool] = False
+    """Whether a batch is (x, s), s the vector that x is made of, and not a label."""
     has_chains: ClassVar[bool] = False
     """Whether Markov chains lead to it, and from a distribution of known log Z: an energy-based pair."""
     drawn_from: ClassVar[str] = "prior"
@@ -150,6 +152,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
     def reconstructs(self) -> bool:
         """Whether it has ``reconstruct(*batch)``, which makes x again, (B, D) to (B, D), without chance."""
         return callable(getattr(self, "reconstruct", None))
+
+    @property
+    def translates(self) -> bool:
+        """Whether it has ``translate(s)``, which makes x of a source, (B, D_s) to (B, D), without chance."""
+        return callable(getattr(self, "translate", None))
 
     def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
         """``num`` data, by torch's global random numbers: what :func:`ppgen.draws.prior_samples` gives under a seed.
@@ -248,6 +255,15 @@ def check_explicit(pair: Any, needed_by: str) -> None:
         UsageError: it is implicit, or its guide is.
     """
     _check_states_x(pair, needed_by)
+    _check_states_latents(pair, needed_by)
+
+
+def _check_states_latents(pair: Any, needed_by: str) -> None:
+    """The guide states a density of the latents.
+
+    Raises:
+        UsageError: it is implicit.
+    """
     if getattr(pair, "implicit_guide", False):
         raise UsageError(
             f"{needed_by} needs a density of the latents, and the guide of {type(pair).__name__} is implicit: it says "

@@ -22,6 +22,7 @@ __all__ = [
     "like_data",
     "num_rows",
     "rows_or_all",
+    "source_of",
     "take_rows",
     "x_of",
 ]
@@ -51,6 +52,26 @@ def x_of(batch: tuple[Any, ...], needed_by: str) -> Tensor:
             f"got {got}: give x first, or choose an objective that reads log-weights, such as 'elbo'."
         )
     return batch[0]
+
+
+def source_of(batch: tuple[Any, ...], needed_by: str) -> Tensor:
+    """s of a batch (x, s), what x is made of, (B, ...), floating-point.
+
+    Raises:
+        UsageError: there is none: the batch is x alone, or holds labels.
+    """
+    x = x_of(batch, needed_by)
+    s = batch[1] if len(batch) > 1 else None
+    if not torch.is_tensor(s) or len(batch) > 2 or not is_data(s, len(x)) or not s.is_floating_point():
+        got = f"{len(batch)} arguments" if len(batch) > 2 else "x alone" if s is None else "no such vectors"
+        if torch.is_tensor(s) and s.shape == (len(x),):
+            got = "labels"
+        raise UsageError(
+            f"{needed_by} takes batches (x, s), s the source that x is made of, a floating-point vector each, "
+            f"got {got}: give two sets of vectors, ppgen.data.translation_data(source, target), or choose an objective "
+            "without sources, such as 'nonsaturating'."
+        )
+    return s
 
 
 def num_rows(batch: tuple[Any, ...]) -> int:

@@ -30,7 +30,7 @@ from ppgen.report.latents import code_traversals, interpolations, traversals
 from ppgen.report.parts import name_of_value
 from ppgen.report.predictive import leave_one_out, posterior_checks, prior_checks
 from ppgen.report.retrieval import nearest_neighbours, precision_and_recall
-from ppgen.report.samples import reconstructed_data, samples, samples_over_training
+from ppgen.report.samples import reconstructed_data, samples, samples_over_training, translations
 from ppgen.report.topics import topics
 from ppgen.report.training import training
 from ppgen.runs.page import REPORT, writes_pages
@@ -66,6 +66,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     prior_checks,
     leave_one_out,
     topics,
+    translations,
     reconstructed_data,
     nearest_neighbours,
     samples,

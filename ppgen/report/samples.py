@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ppgen.draws.samples import conditions, prior_samples, reconstructions
 from ppgen.pages.elements import Figure
 from ppgen.pages.look import look_of
 from ppgen.pages.numbers import counted
 from ppgen.pairs.energy import EnergyPair
+from ppgen.pairs.looking import looking
 from ppgen.pairs.rows import take_rows
 from ppgen.report.parts import pictured, shown_data
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["reconstructed_data", "samples", "samples_over_training"]
+__all__ = ["reconstructed_data", "samples", "samples_over_training", "translations"]
 
 _ROWS = 6
 """Of pictures."""
@@ -47,6 +48,27 @@ def samples_over_training(run: Run) -> Iterator[Figure]:
         f"{counted(found.x.shape[1], 'sample')} after {moments} steps.",
         "The same random numbers each time, while the pair was trained.",
     )
+
+
+@pictured("Translations", applies=lambda run: run.pair.translates and run.data.sources is not None)
+def translations(run: Run) -> Iterator[Figure]:
+    """Sources, what is made of them, and of that again; beside them the targets, where rows are pairs."""
+    data, pair = run.data, cast(Any, run.pair)
+    sources = data.sources
+    assert sources is not None  # that there are some was asked
+    look, few = look_of(data), min(look_of(data).few, len(data.shown[0]))
+    x, s = (part[:few] for part in data.shown[:2])
+    with looking(pair):
+        there = pair.translate(s)
+        again = {"sources, there and back": pair.translate_back(there)} if hasattr(pair, "translate_back") else {}
+    targets = {"their targets": x} if data.spec.pairs_in(data.last_split) else {}
+    said = f"{counted(few, 'source')} and their translations"
+    caption = f"Sources of {shown_data(run)}, column by column." if look.columns > 1 else f"Of {shown_data(run)}."
+    if data.spec.image_shape == sources.spec.image_shape and data.spec.num_features == sources.spec.num_features:
+        yield look.rows({"sources": s, "translations": there, **targets, **again}, said, caption)
+        return
+    yield look_of(sources).rows({"sources": s, **again}, f"{counted(few, 'source')}", caption)
+    yield look.rows({"translations": there, **targets}, said, caption)
 
 
 @pictured("Reconstructions", applies=lambda run: run.pair.reconstructs or not run.pair.implicit)

@@ -60,7 +60,7 @@ def yardstick(objective: Objective, data_size: int | None = None) -> Yardstick:
         raise NotApplicable("it is trained in stages, each an objective that is judged by its own tests")
     if len(objective.players()) > 1:
         if objective.needs_samples:
-            return ImplicitYardstick(data_size, infers=objective.needs_inference)
+            return ImplicitYardstick(data_size, infers=objective.needs_inference, sources=objective.needs_source)
         raise NotApplicable("it has several players, and is judged by its own tests")
     if objective.needs_memory:
         raise NotApplicable("it stores patterns in a memory, and is judged by its own tests")

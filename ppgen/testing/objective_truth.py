@@ -185,7 +185,10 @@ class _Game:
 
     def __init__(self, objective: Objective, seed: int) -> None:
         manual_seed(seed)
-        self.objective, self.pair = objective.at(0), ImplicitYardstick(infers=objective.needs_inference)
+        self.objective, self.pair = (
+            objective.at(0),
+            ImplicitYardstick(infers=objective.needs_inference, sources=objective.needs_source),
+        )
         self.batch = self.pair.batch(_FEW_COPIES)
         self.learner = learner_of(objective, self.pair, self.batch)
         self.state = self.objective.initial_state(self.learner.program, self.batch)

@@ -26,7 +26,7 @@ def check_global_latents(objective: Objective) -> None:
     if objective.needs_energy:
         raise NotApplicable("it needs a free energy, in which no latent is global")
     yardstick(objective)
-    implicit = ImplicitYardstick(shared=True, infers=objective.needs_inference)
+    implicit = ImplicitYardstick(shared=True, infers=objective.needs_inference, sources=objective.needs_source)
     pair = implicit if objective.needs_samples else SharedYardstick()
     if objective.per_datum:
         refused(objective, pair, "m", "build on Bound, which refuses it, or declare per_datum = False")

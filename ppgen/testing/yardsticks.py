@@ -63,7 +63,7 @@ class Yardstick(Pair):
         for name, value in self.values.items():
             setattr(self, name, nn.Parameter(torch.tensor(value, dtype=torch.float64)))
 
-    def batch(self, size: int) -> tuple[Tensor]:
+    def batch(self, size: int) -> tuple[Tensor, ...]:
         """A batch of ``size`` data that it is judged on."""
         return data(size)
 
@@ -121,29 +121,33 @@ class SharedYardstick(Yardstick):
 
 class ImplicitYardstick(Yardstick):
     """See the module. Sites: z (1,), x (1,) observed, both in the plate ``data``; with ``shared`` m (1,) outside it,
-    which is added to x. Its data are normal too, so that :meth:`distance` is known. ``infers``: the guide depends on x.
+    which is added to x. Its data are normal too, so that :meth:`distance` is known. ``infers``: the guide depends on x;
+    ``sources``: a batch is (x, s), and x is independent of its source s, data's and the model's alike.
     """
 
     implicit = True
     values: ClassVar[Mapping[str, float]] = {"b": 0.2, "log_s": -0.2}
 
-    def __init__(self, data_size: int | None = None, shared: bool = False, infers: bool = False) -> None:
+    def __init__(
+        self, data_size: int | None = None, shared: bool = False, infers: bool = False, sources: bool = False
+    ) -> None:
         super().__init__(data_size)
-        self.shared = shared
+        self.shared, self.sources = shared, sources
         self.slope = nn.Parameter(torch.tensor(0.3, dtype=torch.float64)) if infers else None
 
-    def batch(self, size: int) -> tuple[Tensor]:
-        """``size`` numbers that stand for N(-2, 1), its quantiles: (size, 1), float64."""
+    def batch(self, size: int) -> tuple[Tensor, ...]:
+        """``size`` numbers that stand for N(-2, 1), its quantiles: (size, 1), float64; sources 1 and -1 in turn."""
         levels = (torch.arange(size, dtype=torch.float64) + 0.5) / size
-        return (torch.special.ndtri(levels)[:, None] - 2,)
+        x = torch.special.ndtri(levels)[:, None] - 2
+        return (x, 1 - 2 * (torch.arange(size).to(x)[:, None] % 2)) if self.sources else (x,)
 
-    def model(self, x: Tensor) -> None:
+    def model(self, x: Tensor, s: Tensor | None = None) -> None:
         m = pyro.sample("m", self._prior(x)) if self.shared else 0.0  # (K, 1, 1)
         with self.data_plate(x):
             z = pyro.sample("z", self._prior(x))  # (K, B, 1)
             pyro.sample("x", dist.Delta(m + self.b + self.log_s.exp() * z, event_dim=1), obs=x)  # (B, 1)
 
-    def guide(self, x: Tensor) -> None:
+    def guide(self, x: Tensor, s: Tensor | None = None) -> None:
         if self.shared:
             pyro.sample("m", self._prior(x))
         with self.data_plate(x):
