@@ -96,6 +96,7 @@ TRAININGS = {
     ],
     "gan": [*_GAN, "--objective", "wasserstein_gp", "-O", "critic_steps=2"],
     "gan, unrolled": [*_GAN, "--objective", "nonsaturating", "-O", "unroll=1"],
+    "classifier": ["classifier", "--data", "digits", "-D", "labels=True", *_HIDDEN, "--objective", "elbo"],
     "gan, mmd": [*_GAN[:-2], "--objective", "mmd"],
 }
 """What ``ppgen train`` is given for a pair of every family, and for every kind of state that an objective carries."""

@@ -75,11 +75,17 @@ def test_weights_draws_for_arviz_and_a_diagnosis_are_made_where_the_pair_is() ->
     assert found.status != "unknown"
 
 
+PAIRS = ("vae", "sbn", "rbm", "gan", "bigan", "dbn", "hopfield", "infogan", "lapgan", "pix2pix")
+"""One of them, or of the others, is taken by every objective."""
+
+
 @pytest.mark.parametrize("objective", list(OBJECTIVES))
 @pytest.mark.usefixtures("second_device")
 def test_the_loss_of_an_objective_is_where_the_pair_is(objective: str) -> None:
     made: Objective = OBJECTIVES[objective].tiny()  # type: ignore[misc]
-    for pair, data in map(a_pair, ("vae", "sbn", "rbm", "gan", "bigan", "dbn", "hopfield", "infogan", *OTHERS)):
+    for pair, data in map(
+        a_pair, ("vae", "sbn", "rbm", "gan", "bigan", "dbn", "hopfield", "infogan", "lapgan", "pix2pix", *OTHERS)
+    ):
         batch = brought_to(pair, data.rows("train", slice(5)))
         try:
             made.check(Program(pair.model, pair.guide), batch)

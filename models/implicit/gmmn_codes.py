@@ -49,8 +49,8 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tags=("continuous", "implicit", "amortised", "stages"),
     tiny=_tiny,
     recommended=Recommended(
-        "reconstruction, mmd(site=code, root=True, scale=1.0, bandwidths=[1.0])",
-        {"shares": (1, 1)},
+        "reconstruction, mmd(site=code, root=True, scale=1.0, bandwidths=[0.25, 0.5, 1.0, 2.0])",
+        {"shares": (1, 2)},
         {"steps": 20_000, "batch_size": 500, "lr": 1e-3},
     ),
 )

@@ -95,11 +95,11 @@ def latent_arithmetic(
         UsageError: a group is empty, no latent of a datum is continuous, ``meant`` is not given where it is not known,
             or the latents have no prior, as those of an energy-based pair.
 
-    >>> import ppgen
+    >>> import ppgen, torch
     >>> pair = ppgen.models.GAN(ppgen.DataSpec("plane", 2, "real"), 2, hidden=())
     >>> found = latent_arithmetic(pair, (torch.zeros(1, 2),), lambda x: (x[:, 0] > 0).long(), plus=1, minus=0)
-    >>> found.meant, found.share > 0.6
-    (1, True)
+    >>> type(found).__name__, found.meant, found.share > 0.6
+    ('Arithmetic', 1, True)
     """
     at_least("num", num, 2)
     pair, batch = ready(pair, batch)

@@ -114,6 +114,9 @@ class Annealing(Budget):
 
     Raises:
         UsageError: a number is not positive.
+
+    >>> Annealing(noise=0.1).noise
+    0.1
     """
 
     num_powers: Count = 1000

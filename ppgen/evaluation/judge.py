@@ -134,10 +134,11 @@ def judge(pair: Pair, data: Dataset, *, split: str | None = None) -> Judge:
         UsageError: the pair does not classify, or the data have no labels.
 
     >>> import ppgen
-    >>> x, y = torch.randn(20, 3), torch.arange(20) % 2
-    >>> run = ppgen.fit(ppgen.models.Classifier, (x, y), "elbo", steps=2, eager=True)
-    >>> 0 <= judge(run.pair, run.data).error <= 1
-    True
+    >>> data = ppgen.load_data("digits", labels=True, binarize="none")
+    >>> run = ppgen.fit(ppgen.models.Classifier(data.spec, 8), data, "elbo", steps=2, eager=True)
+    >>> found = judge(run.pair, run.data)
+    >>> type(found).__name__, 0 <= found.error <= 1
+    ('Judge', True)
     """
     classify, num_classes = getattr(pair, "classify", None), data.spec.num_classes
     if not callable(classify) or num_classes is None:

@@ -147,7 +147,7 @@ class Untempered(LatentChains):
 @pytest.mark.parametrize("pair", [GaussianYardstick, BernoulliYardstick], ids=lambda pair: pair.__name__)
 def test_chains_that_forget_the_power_are_caught(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr("tests.diagnostics.test_annealing.LatentChains", Untempered)
+    monkeypatch.setattr("tests.chains.test_evidence.LatentChains", Untempered)
     x, made = torch.tensor([-1.0, 1.5], dtype=torch.float64), pair()
     ratio = (weights(made, x, powers(3)) - made.log_evidence(x)).exp()
     assert ((ratio.mean(0) - 1).abs() > 4.5 * ratio.std(0) / CHAINS**0.5).any()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import torch
@@ -23,8 +24,13 @@ from tests.cli_cases import RECIPE, files, run
 Capture: TypeAlias = pytest.CaptureFixture[str]
 
 
-def spec_for(data: str) -> DataSpec:
+def spec_for(data: str, options: Mapping[str, Any]) -> DataSpec:
     """Of data like those, in small."""
+    if data == "affine_moons":
+        paired = options.get("paired", "held_out")
+        return DataSpec(data, 2, "real", num_data=30, source=DataSpec("moons", 2, "real"), paired=paired)
+    if options.get("binarize") == "dequantise":
+        return DataSpec(data, 64, "real", image_shape=(8, 8), levels=17, num_data=30)
     if DATA[data].cls.__module__.endswith(("twenty_news", "bars")):
         return DataSpec(data, 12, "counts", num_data=30, length=20)
     if data in ("ring", "grid"):
@@ -38,10 +44,11 @@ def test_a_recipe_can_be_made(name: str) -> None:
     made = recipe(name)
     job = made.settings.job()
     check_names(name, DATA[job.data].cls, job.data_options)
-    spec = spec_for(job.data)
+    spec = spec_for(job.data, job.data_options)
     pair = make_pair(job.model, spec, **as_typed(MODELS[job.model].cls, job.model_options))
     y = torch.tensor([0, 1, -1 if job.model == "ss_vae" else 2])
-    batch = (torch.ones(3, spec.num_features), y)[: 2 if takes_labels(job.model, job.model_options) else 1]
+    x = torch.ones(3, spec.num_features)
+    batch = (x, x) if spec.source else (x, y)[: 2 if takes_labels(job.model, job.model_options) else 1]
     assert job.made_objective().refuses(Program(pair.model, pair.guide), batch) is None
     assert made.numbers
     assert made.budget

@@ -36,7 +36,7 @@ WITH_DENSITY = [
     "Configuration",
     "Versions",
 ]
-IMPLICIT = ["Training", "Reconstructions", "Samples", "Configuration", "Versions"]
+IMPLICIT = ["Training", "Translations", "Reconstructions", "Samples", "Traversal of codes", "Configuration", "Versions"]
 ENERGY_BASED = ["Free energies", "Training", "Reconstructions", "Samples", "Chains", "Configuration", "Versions"]
 
 BY_KIND = ("Topics", "Interpolation", "Density", "Filters", "Recall")
@@ -61,6 +61,8 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
     has = {
         "Latent traversal": run.pair.normalised and not run.pair.implicit and has_walk(run.pair, run.data.test),
         "Reconstructions": run.pair.reconstructs or not run.pair.implicit,
+        "Translations": run.pair.translates,
+        "Traversal of codes": run.pair.implicit and run.pair.has_prior,
     }
     expected = [title for title in expected if has.get(title, True)]
     assert [title for title in found if title not in BY_KIND] == expected

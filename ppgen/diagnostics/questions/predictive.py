@@ -179,7 +179,7 @@ def _floating(x: Tensor) -> Tensor:
 @asks("Does the model make the data again?")
 def posterior_predictive(case: Case) -> Finding[Checks] | None:
     """Data made again from their own latents. None for a pair that infers none, or whose model is no sampler."""
-    if not case.pair.has_density:
+    if not case.pair.has_density or not (case.local_latents or case.global_latents):
         return None
     return _finding(case, "posterior", _AGAIN if case.local_latents else _ANOTHER)
 

@@ -112,7 +112,8 @@ def test_questions_arise_by_what_the_pair_is_capable_of() -> None:
         pair, batch = spec.tiny()
         case = case_of(pair, batch, pair.arguments["spec"])
         posterior, prior = posterior_predictive(case), prior_predictive(case)
-        assert (posterior is not None) == (pair.normalised and pair.has_weights), name
+        infers = bool(case.local_latents or case.global_latents)
+        assert (posterior is not None) == (pair.normalised and pair.has_weights and infers), name
         outside = pair.normalised and not pair.implicit and bool(case.global_latents)
         assert (prior is not None) == (pair.normalised and not outside), name
 
