@@ -35,11 +35,10 @@ from ppgen.errors import UsageError
 from ppgen.objectives.adversarial import Adversarial, GivenCritic
 from ppgen.objectives.games import GameName, OfGame
 from ppgen.objectives.objective import Outcome, State
-from ppgen.pairs.joint import Joint, check_infers, drawn_jointly, inferred_jointly
+from ppgen.pairs.joint import Joint, check_infers, drawn_jointly, generated_at, inferred_jointly
 from ppgen.pairs.looking import looking
 from ppgen.pairs.parameters import owner
-from ppgen.pairs.sampling import unconditioned
-from ppgen.pairs.sites import check_reparameterized, drawn_site
+from ppgen.pairs.sites import check_reparameterized
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES, register_objective
 
@@ -128,12 +127,12 @@ class Cycle(OfGame):
     def _kept(self, program: Program, batch: Batch, inferred: Joint, drawn: Joint) -> dict[str, Tensor]:
         """How far x and z are from what both maps, or with ``identity`` one, make of them."""
         others = batch[1:]
-        x_again = _made(program, batch, inferred.values)
+        x_again = generated_at(program, batch, inferred.values)
         z_again = inferred_jointly(program, (drawn.x, *others), drawn).numbers
         found = {"cycle": _off(x_again, inferred.x), "cycle_latents": _off(z_again, drawn.numbers)}
         if self.identity:
             (name,), x = drawn.names, inferred.x
-            made = _made(program, batch, {name: x.reshape(drawn.values[name].shape)})
+            made = generated_at(program, batch, {name: x.reshape(drawn.values[name].shape)})
             told = inferred_jointly(program, (drawn.numbers.reshape(x.shape), *others), drawn).numbers
             found["identity"] = _off(made, x) + _off(told, drawn.numbers)
         return found
@@ -156,12 +155,6 @@ class Cycle(OfGame):
                 f"identity of Cycle takes x for a latent and a latent for x, and {pair} has latents "
                 f"{', '.join(drawn.names)} of {latents} numbers where x has {numbers}: leave identity out."
             )
-
-
-def _made(program: Program, batch: Batch, latents: dict[str, Tensor]) -> Tensor:
-    """x as the model makes it of these latents, (B, ...)."""
-    x: Tensor = drawn_site(unconditioned(program.model, batch, latents), batch[0])["value"]
-    return x
 
 
 def _off(found: Tensor, wanted: Tensor) -> Tensor:

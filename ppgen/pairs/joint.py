@@ -32,6 +32,7 @@ __all__ = [
     "check_infers",
     "check_latent",
     "drawn_jointly",
+    "generated_at",
     "inferred_jointly",
     "information",
     "latent_of",
@@ -99,7 +100,11 @@ def remade(program: Program, batch: Batch) -> Tensor:
     """x' ~ p(x | z), z ~ q(z | x): every datum of the batch made again from the latents that are inferred of it."""
     with Forgetting(program.guide):
         told = sites_of(program.guide, *batch)
-    latents = {name: site["value"] for name, site in told.items() if is_latent(site)}
+    return generated_at(program, batch, {name: site["value"] for name, site in told.items() if is_latent(site)})
+
+
+def generated_at(program: Program, batch: Batch, latents: Mapping[str, Tensor]) -> Tensor:
+    """x' ~ p(x | z) of these latents, by site name, (B, ...); others are drawn from the prior."""
     x: Tensor = drawn_site(unconditioned(program.model, batch, latents), x_of(batch, "the objective"))["value"]
     return x
 
