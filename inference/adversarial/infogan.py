@@ -10,7 +10,15 @@ model, whose draws they never depend on.
 
 A latent that the guide cannot know, noise, it draws from the prior, as guides of implicit pairs do; then H(z) + E log
 q(z) = 0 at every draw, and it needs no name. ``weight`` (lambda) is 1 in the paper for discrete codes, and smaller
-where densities of continuous codes should not outweigh the game. The critic and the guide share no layers here.
+where densities of continuous codes should not outweigh the game.
+
+With ``shared`` the critic reads the last hidden layer h of the guide's own network, f(x) = head(h(x)), as in the paper,
+whose critic and Q are one network but for their last layers. That network is then the critic's to move,
+
+    critic:     L_c - weight L_I                             head, and the guide's network
+    generator:  L_g - weight L_I                             the rest of the pair
+
+so that what tells data from draws also tells codes, and codes come to stand for what data differ in.
 
 InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets, Chen, Duan,
 Houthooft, Schulman, Sutskever and Abbeel, NeurIPS 2016, eq. 5 and 6.
@@ -18,18 +26,37 @@ Houthooft, Schulman, Sutskever and Abbeel, NeurIPS 2016, eq. 5 and 6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
 
 from ppgen.arguments import NonNegative
 from ppgen.errors import UsageError, shown
+from ppgen.objectives.adversarial import Adversarial
+from ppgen.objectives.critics import Featured, GivenCritic
 from ppgen.objectives.games import OfGame
-from ppgen.objectives.objective import Outcome, State
-from ppgen.pairs.joint import check_infers, drawn_jointly, information
+from ppgen.objectives.objective import Outcome, Player, State
+from ppgen.pairs.joint import Joint, check_infers, drawn_jointly, information
+from ppgen.pairs.looking import looking
+from ppgen.pairs.parameters import owner
+from ppgen.pairs.rows import x_of
 from ppgen.pairs.sites import is_point
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES, register_objective
 
 __all__ = ["InfoGAN"]
+
+
+@dataclass(frozen=True)
+class _OfFeatures(GivenCritic):
+    """The critic as a function of x, which sees of it what ``body`` finds there."""
+
+    body: Featured | None = None
+
+    def shown(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (_features(self.body, x),)
 
 
 @register_objective(
@@ -45,7 +72,11 @@ __all__ = ["InfoGAN"]
 class InfoGAN(OfGame):
     """``game``: whose losses; ``weight``: lambda.
 
-    Metrics of the generator: ``information``, L_I in nats per datum.
+    ``shared``: the name of the pair's module that the guide reads x with, such as ``encoder``, whose ``features(x)``,
+    (B, F), the critic is then a network of: the game's own, of dense layers ``hidden``, none of them for a linear head.
+    It sees data and draws apart.
+
+    Metrics of the generator, and of a critic that shares: ``information``, L_I in nats per datum.
 
     >>> import ppgen
     >>> objective = ppgen.make_objective("infogan(game=least_squares(unroll=1), weight=0.5)")
@@ -54,12 +85,36 @@ class InfoGAN(OfGame):
     """
 
     weight: NonNegative = 1.0
+    shared: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shared and (why := _not_of_features(self.rules)):
+            raise UsageError(
+                f"with shared={shown(self.shared)} the critic of {type(self).__name__} is a dense network of the "
+                f"guide's features, and the game {type(self.rules).__name__} has {why}: leave that out, or shared."
+            )
+
+    def players(self) -> tuple[Player, ...]:
+        critic, generator = super().players()
+        if not self.shared:
+            return critic, generator
+        part = f"pair.{self.shared}."
+        return replace(critic, owns=(*critic.owns, part)), replace(generator, but=(part,))
+
+    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
+        if not self.shared:
+            return super().parameters(pair, batch)
+        with looking(pair):
+            found = _features(_body(pair, self.shared), x_of(batch, type(self).__name__))
+        return super().parameters(pair, (found, *batch[1:]))
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        if player != "generator":
+        if player != "generator" and not self.shared:
             return self.rules.play(player, program, batch, state)
-        drawn = drawn_jointly(program, batch)
-        turn = self.rules.generator_turn(program, batch, drawn.x, state)
+        with nullcontext() if player == "generator" else torch.no_grad():
+            drawn = drawn_jointly(program, batch)
+        turn = self._turn(player, program, batch, drawn, state)
         told = information(program, batch, drawn).mean()
         return Outcome(
             turn.loss - self.weight * turn.num_data * told,
@@ -68,11 +123,61 @@ class InfoGAN(OfGame):
             turn.state,
         )
 
+    def _turn(self, player: str, program: Program, batch: Batch, drawn: Joint, state: State) -> Outcome:
+        """The game alone."""
+        game = self.rules
+        if not self.shared:
+            return game.generator_turn(program, batch, drawn.x, state)
+        game, real = replace(game, separate=True), x_of(batch, type(self).__name__)
+        critic = replace(_OfFeatures.of(program, batch), body=_body(owner(program.guide), self.shared))
+        if player == "generator":
+            return game.outcome(player, program, batch, game.generator_cost(critic, real, drawn.x), {}, state)
+        return game.outcome(player, program, batch, *game.critic_turn(critic, real, drawn.x), state)
+
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)
+        if self.shared:
+            _body(owner(program.guide), self.shared)
         points = [name for name, site in check_infers(program, batch, "InfoGAN").items() if is_point(site)]
         if points:
             raise UsageError(
                 f"InfoGAN reads log q(z | x), and site {shown(points[0])} of the guide is a point, which has no "
                 "density: give it a distribution, or choose an objective that reads draws alone, 'ali'."
             )
+
+
+def _body(pair: nn.Module | None, shared: str) -> Featured:
+    """The module of the pair of that name, which tells its features.
+
+    Raises:
+        UsageError: there is none, or it does not.
+    """
+    parts = dict(pair.named_modules()) if pair is not None else {}
+    found = parts.get(shared)
+    if found is None or not isinstance(found, Featured):
+        telling = [name for name, part in parts.items() if name and isinstance(part, Featured)]
+        raise UsageError(
+            f"shared={shown(shared)} of InfoGAN must name a module of the guide that tells its features, of which "
+            f"{type(pair).__name__} has {', '.join(telling) or 'none'}: give it a method features(x), or leave shared "
+            "out."
+        )
+    return found
+
+
+def _features(body: Featured | None, x: Tensor) -> Tensor:
+    """What the body finds in x, (B, F)."""
+    assert body is not None  # whose critic it is
+    return body.features(x).flatten(1)
+
+
+def _not_of_features(game: Adversarial) -> str | None:
+    """What a game has that is not for a dense critic of what another network finds; None: nothing."""
+    own = type(game)
+    has = {
+        f"critic={shown(game.critic)}": game.critic is not None,
+        "unroll": game.unroll,
+        "spectral_norm": game.spectral_norm,
+        "historical_averaging": game.historical_averaging,
+        "a critic of its own making": (own.parameters, own.read) != (Adversarial.parameters, Adversarial.read),
+    }
+    return next((what for what, there in has.items() if there), None)

@@ -72,7 +72,7 @@ class BiGAN(Pair):
         network: ``"mlp"``, or ``"conv"`` for data with an image shape; or what makes a network of the sizes of its
             input and its output.
         channels: channels of the generator's convolutions of ``"conv"``, from z to x.
-        batch_norm: normalise the generator's hidden layers of ``"mlp"`` over the batch.
+        batch_norm: normalise the generator's hidden layers over the batch.
 
     Raises:
         UsageError: a size is not positive, a name is unknown, the data are counts, or have no labels.

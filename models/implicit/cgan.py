@@ -68,7 +68,7 @@ class CGAN(Pair):
         network: ``"mlp"``, or ``"conv"`` for data with an image shape; or what makes a network of the sizes of its
             input and its output.
         channels: channels of the convolutions of ``"conv"``, from z to x.
-        batch_norm: normalise the hidden layers of ``"mlp"`` over the batch.
+        batch_norm: normalise the hidden layers over the batch.
 
     Raises:
         UsageError: the data have no labels, or not all, are counts, a size is not positive, or a name is unknown.

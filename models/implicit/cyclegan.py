@@ -68,7 +68,7 @@ class CycleGAN(TranslationPair):
         network: ``"mlp"``, or ``"conv"`` for data with an image shape; or what makes a network of the sizes of its
             input and its output.
         channels: channels of the convolutions of ``"conv"``, to the code; they are undone in reverse.
-        batch_norm: normalise the hidden layers of ``"mlp"`` over the batch.
+        batch_norm: normalise the hidden layers over the batch.
         residual: each map is its argument and what a network of ``"mlp"`` adds to it, and begins as the shift from one
             mean to the other: of the maps that carry one set into the other, training finds one near where it starts.
 

@@ -77,7 +77,7 @@ class GAN(PushForward):
         network: ``"mlp"``, or ``"conv"`` for data with an image shape: dense layers, then transposed convolutions; or
             what makes a network of the sizes of its input and its output.
         channels: channels of the convolutions of ``"conv"``, from z to x.
-        batch_norm: normalise the hidden layers of ``"mlp"`` over the batch, which speeds up training on pictures.
+        batch_norm: normalise the hidden layers over the batch, which speeds up training on pictures.
 
     Raises:
         UsageError: a size is not positive, a name is unknown, the data are counts, or the prior makes no distribution

@@ -77,7 +77,8 @@ class InfoGAN(Pair):
         network: ``"mlp"``, or ``"conv"`` for data with an image shape; or what makes a network of the sizes of its
             input and its output.
         channels: channels of the convolutions of ``"conv"``, from latents to x.
-        batch_norm: normalise the generator's hidden layers of ``"mlp"`` over the batch.
+        batch_norm: normalise the generator's hidden layers over the batch.
+        guide_batch_norm: and those of the guide's network; ``"conv"`` but the first.
 
     Raises:
         UsageError: there are no codes, a single category, a size is not positive, a name is unknown, or the data are
@@ -104,6 +105,7 @@ class InfoGAN(Pair):
         network: Network = "mlp",
         channels: Annotated[Sizes, Len(1)] = (64, 32),
         batch_norm: bool = False,
+        guide_batch_norm: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if num_categories == 1 or num_categories + num_uniform == 0:
@@ -115,7 +117,7 @@ class InfoGAN(Pair):
         self.num_categories, self.num_uniform = num_categories, num_uniform
         networks = Networks(spec, network, hidden[::-1], channels[::-1], activation, batch_norm)
         self.generator = Generator(networks, num_categories + num_uniform + noise, output, "InfoGAN")
-        self.encoder = networks.encoder(num_categories + 2 * num_uniform)
+        self.encoder = networks.encoder(num_categories + 2 * num_uniform, batch_norm=guide_batch_norm)
 
     def prepare(self, *batch: Tensor) -> None:
         """Check that the generator can make such data."""

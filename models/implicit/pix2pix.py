@@ -66,7 +66,7 @@ class Pix2Pix(TranslationPair):
         network: ``"mlp"``, or ``"conv"`` where both sets have an image shape; or what makes a network of the sizes of
             its input and its output.
         channels: channels of the convolutions of ``"conv"``, from the source to the code; they are undone in reverse.
-        batch_norm: normalise the hidden layers of ``"mlp"`` over the batch.
+        batch_norm: normalise the hidden layers over the batch.
 
     Raises:
         UsageError: the data have no sources, or their rows are no pairs; a size is not positive, a name is unknown.

@@ -7,7 +7,7 @@ the last are flattened for the convolutions and restored after them.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Len
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Share, Sizes, checked
 from ppgen.layers.dense import MLP, Activation, glorot, make_activation, start_bias
+from ppgen.layers.normalisation import normalising
 
 __all__ = ["ConvDecoder", "ConvEncoder", "RandomShift"]
 
@@ -29,6 +30,7 @@ class ConvEncoder(nn.Module):
         hidden: sizes of the dense layers between the convolutions and the output.
         activation: a name in ``ACTIVATIONS``, or what makes one.
         kernel: height and width of a convolution, odd.
+        normalisation: of each hidden layer but the first before its activation, ``"batch"`` or ``"none"``.
         dropout: the share of what the convolutions give, and of each dense layer, that is put to zero in training.
     """
 
@@ -42,25 +44,34 @@ class ConvEncoder(nn.Module):
         activation: Activation = "tanh",
         *,
         kernel: int = 3,
+        normalisation: Literal["none", "batch"] = "none",
         dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         self.image_shape = image_shape
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise([image_shape[0], *channels]):
-            layers += [
-                glorot(nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)),
-                make_activation(activation),
-            ]
+            normal = normalising(normalisation, outputs, pictures=True) if layers else []
+            convolution = glorot(nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2))
+            layers += [convolution, *normal, make_activation(activation)]
         dropped = [nn.Dropout(dropout)] if dropout else []
         self.convolutions = nn.Sequential(*layers, nn.Flatten(), *dropped)
         height, width = _halvings(image_shape, len(channels))[-1]
-        self.dense = MLP(channels[-1] * height * width, num_outputs, hidden, activation, dropout=dropout)
+        options: dict[str, Any] = {"normalisation": normalisation, "dropout": dropout}
+        self.dense = MLP(channels[-1] * height * width, num_outputs, hidden, activation, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        pictures = x.reshape(-1, *self.image_shape)  # (K * B, C, H, W)
-        outputs: Tensor = self.dense(self.convolutions(pictures))  # (K * B, num_outputs)
+        outputs: Tensor = self.dense(self._found(x))  # (K * B, num_outputs)
         return outputs.reshape(*x.shape[:-1], -1)  # (K, B, num_outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the last dense layer is given, (..., C * H * W) to (..., F)."""
+        return self.dense.features(self._found(x)).reshape(*x.shape[:-1], -1)
+
+    def _found(self, x: Tensor) -> Tensor:
+        """What the convolutions find, (K * B, C_L * H_L * W_L)."""
+        found: Tensor = self.convolutions(x.reshape(-1, *self.image_shape))
+        return found
 
 
 class ConvDecoder(nn.Module):
@@ -73,6 +84,7 @@ class ConvDecoder(nn.Module):
         hidden: sizes of the dense layers between the input and the convolutions.
         activation: a name in ``ACTIVATIONS``, or what makes one.
         bias: initial bias of each number of the output, (C * H * W,); zero if None.
+        normalisation: of each hidden layer before its activation, ``"batch"`` or ``"none"``.
     """
 
     @checked
@@ -84,17 +96,22 @@ class ConvDecoder(nn.Module):
         hidden: Sizes = (200,),
         activation: Activation = "tanh",
         bias: Tensor | None = None,
+        *,
+        normalisation: Literal["none", "batch"] = "none",
     ) -> None:
         super().__init__()
         sizes = [*channels, image_shape[0]]
         extents = _halvings(image_shape, len(channels))[::-1]
         self.seed_shape = (sizes[0], *extents[0])
-        dense = MLP(num_inputs, sizes[0] * extents[0][0] * extents[0][1], hidden, activation)
+        size = sizes[0] * extents[0][0] * extents[0][1]
+        dense = MLP(num_inputs, size, hidden, activation, normalisation=normalisation)
+        self.dense = nn.Sequential(dense, *normalising(normalisation, size), make_activation(activation))
         layers: list[nn.Module] = []
         for (inputs, outputs), (small, large) in zip(pairwise(sizes), pairwise(extents), strict=True):
-            layers += [make_activation(activation), glorot(_doubling(inputs, outputs, small, large))]
-        self.dense = nn.Sequential(dense, layers[0])
-        self.convolutions = nn.Sequential(*layers[1:], nn.Flatten())
+            if layers:
+                layers += [*normalising(normalisation, inputs, pictures=True), make_activation(activation)]
+            layers.append(glorot(_doubling(inputs, outputs, small, large)))
+        self.convolutions = nn.Sequential(*layers, nn.Flatten())
         self.bias = nn.Parameter(torch.zeros(image_shape[0] * extents[-1][0] * extents[-1][1]))
         start_bias(self.bias, bias)
 

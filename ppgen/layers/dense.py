@@ -100,7 +100,7 @@ class MLP(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         return self.layers(inputs)  # type: ignore[no-any-return]  # torch's modules return Any
 
-    def below_last(self, inputs: Tensor) -> Tensor:
+    def features(self, inputs: Tensor) -> Tensor:
         """What the last layer is given, (..., num_inputs) to (..., H)."""
         return self.layers[:-1](inputs)  # type: ignore[no-any-return]
 

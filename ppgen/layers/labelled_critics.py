@@ -65,7 +65,7 @@ class LabelledCritic(nn.Module):
         if self.projection:
             return self.network(x)  # type: ignore[no-any-return]  # torch's modules return Any
         network: Any = self.network
-        found: Tensor = network.below_last(torch.cat([x, one_hot(y, self.num_classes, x)], -1))
+        found: Tensor = network.features(torch.cat([x, one_hot(y, self.num_classes, x)], -1))
         return found
 
 

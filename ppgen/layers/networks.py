@@ -68,10 +68,11 @@ class Networks:
         hidden: sizes of the encoder's dense hidden layers.
         channels: channels of the encoder's convolutions, for ``"conv"``.
         activation: a name in ``ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
-        batch_norm: normalise the hidden layers of decoders, of ``"mlp"`` alone.
+        batch_norm: normalise the hidden layers of decoders over the batch; of the networks with a name.
 
     Raises:
-        UsageError: a size is not positive, a name is unknown, ``"conv"`` meets data without image shape or batch_norm.
+        UsageError: a size is not positive, a name is unknown, ``"conv"`` meets data without image shape, or
+            batch_norm a network of the user's own.
     """
 
     spec: DataSpec
@@ -90,25 +91,28 @@ class Networks:
                 f"network='conv' needs pictures, but data {shown(self.spec.name)} have no image_shape: use "
                 "network='mlp'."
             )
-        if self.network != "mlp" and self.batch_norm:
-            raise UsageError(
-                f"batch_norm normalises dense layers, and got network={shown(self.network)}: use network='mlp'."
-            )
+        self._check_named(self.batch_norm)
 
-    def encoder(self, num_outputs: int, *, kernel: int = 3, dropout: float = 0.0) -> nn.Module:
+    def encoder(
+        self, num_outputs: int, *, kernel: int = 3, dropout: float = 0.0, batch_norm: bool = False
+    ) -> nn.Module:
         """A network from x to numbers: (..., num_features) to (..., num_outputs).
 
         Convolutions are ``kernel`` x ``kernel``; the share ``dropout`` of hidden numbers is put to zero in training.
+
+        Raises:
+            UsageError: ``batch_norm`` is asked of a network of the user's own.
         """
+        self._check_named(batch_norm)
+        normal: Normalisation = "batch" if batch_norm else "none"
+        options: dict[str, Any] = {"normalisation": normal, "dropout": dropout}
         num_inputs = self.spec.num_features
         if callable(self.network):
             return made_module("network", self.network, num_inputs, num_outputs)
         if self.network == "mlp":
-            return MLP(num_inputs, num_outputs, self.hidden, self.activation, dropout=dropout)
+            return MLP(num_inputs, num_outputs, self.hidden, self.activation, **options)
         shape = self._picture(num_inputs)
-        return ConvEncoder(
-            shape, num_outputs, self.channels, self.hidden, self.activation, kernel=kernel, dropout=dropout
-        )
+        return ConvEncoder(shape, num_outputs, self.channels, self.hidden, self.activation, kernel=kernel, **options)
 
     def decoder(self, num_inputs: int, num_outputs: int, bias: Tensor | None = None) -> nn.Module:
         """A network from numbers to a likelihood's: (..., num_inputs) to (..., num_outputs).
@@ -118,10 +122,10 @@ class Networks:
         if callable(self.network):
             return made_module("network", self.network, num_inputs, num_outputs)
         hidden, channels = self.hidden[::-1], self.channels[::-1]
+        options: dict[str, Any] = {"bias": bias, "normalisation": "batch" if self.batch_norm else "none"}
         if self.network == "mlp":
-            normal: Normalisation = "batch" if self.batch_norm else "none"
-            return MLP(num_inputs, num_outputs, hidden, self.activation, bias, normalisation=normal)
-        return ConvDecoder(num_inputs, self._picture(num_outputs), channels, hidden, self.activation, bias)
+            return MLP(num_inputs, num_outputs, hidden, self.activation, **options)
+        return ConvDecoder(num_inputs, self._picture(num_outputs), channels, hidden, self.activation, **options)
 
     def random_shift(self, most: int) -> RandomShift:
         """Moves pictures by up to ``most`` pixels at random in training; 0: it leaves x as it is.
@@ -135,6 +139,13 @@ class Networks:
             )
         features = self.spec.num_features
         return RandomShift(self._picture(features) if most else (1, 1, features), most)
+
+    def _check_named(self, batch_norm: bool) -> None:
+        if batch_norm and not isinstance(self.network, str):
+            raise UsageError(
+                f"batch_norm is that of the networks {', '.join(NETWORKS)}, and got network={shown(self.network)}: put "
+                "it into your own, or leave it out."
+            )
 
     def _picture(self, numbers: int) -> tuple[int, int, int]:
         """(C, H, W) of so many numbers at the picture's height and width."""

@@ -37,7 +37,7 @@ class Translator(nn.Sequential):
         channels: of the convolutions, from the picture.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one.
         output: the last function, as of ``gan``.
-        batch_norm: normalise the hidden layers of ``"mlp"``.
+        batch_norm: normalise the hidden layers over the batch.
         made_for: the model's name, for messages.
         noise: numbers that are given beside the source.
         residual: the source is added to what the network makes, whose last layer starts at zero: the translation begins

@@ -83,7 +83,7 @@ class Critic(nn.Module):
 
     def features(self, *batch: Any) -> Tensor:
         """The last hidden layer, (B, H); x and what stands beside it where there is none."""
-        return self.network.below_last(side_by_side(batch))
+        return self.network.features(side_by_side(batch))
 
 
 def dense_critic(*batch: Any, hidden: Sequence[int], normalisation: Normalisation, **options: Any) -> nn.Module:

@@ -80,6 +80,8 @@ class Player:
     """Adam's decay rates of the gradient's first and second moments (Kingma and Ba 2015)."""
     rate: float = 1.0
     """Its learning rate over that of the run."""
+    but: tuple[str, ...] = ()
+    """Names or prefixes of what it does not own of that, another player's."""
     bound: float | None = None
     """Its parameters are put back into [-bound, bound] after each of its steps; None: they go where they go."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -67,9 +67,7 @@ class Learner(nn.Module):
         if not player.owns:
             return {}
         every = {n: p for n, p in self.named_parameters() if p.requires_grad}
-        whole = every.keys() & {*player.owns}  # a parameter's whole name is no prefix: weight_1 owns no weight_10
-        prefixes = tuple(own for own in player.owns if own not in whole)
-        named = {n: p for n, p in every.items() if n in whole or n.startswith(prefixes)}
+        named = {name: every[name] for name in _under(player.owns, every) if name not in _under(player.but, every)}
         if not named:
             whose = "" if player.owns == ("",) else f" of player {shown(player.name)} ({', '.join(player.owns)}*)"
             raise UsageError(
@@ -77,6 +75,12 @@ class Learner(nn.Module):
                 "nn.Parameter or pyro.param, or make some trainable again."
             )
         return named
+
+
+def _under(prefixes: Sequence[str], names: Collection[str]) -> list[str]:
+    """Those of the names that are given whole or by a prefix; a whole name is no prefix: weight_1 is no weight_10."""
+    begins = tuple(prefix for prefix in prefixes if prefix not in names)
+    return [name for name in names if name in prefixes or name.startswith(begins)]
 
 
 def fixed_and_moving(schedules: Mapping[str, float]) -> tuple[dict[str, int], dict[str, float]]:

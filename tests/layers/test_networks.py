@@ -12,6 +12,7 @@ from torch import nn
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.layers.networks import ACTIVATIONS, MLP, BatchNorm, ConditionalNormal, ConvDecoder, ConvEncoder, Networks
+from ppgen.layers.normalisation import PictureNorm
 from ppgen.schedules import linear
 
 SHAPES = [(8, 8), (28, 20), (7, 5), (1, 3), (3, 9, 10)]
@@ -98,6 +99,26 @@ def test_batch_norm_stands_before_every_activation() -> None:
     assert [type(layer) for layer in layers] == [*hidden, *hidden, nn.Linear]
 
 
+def test_batch_norm_of_convolutions_stands_before_every_activation() -> None:
+    """By channels within pictures, and not at the encoder's first layer."""
+    encoder = ConvEncoder((1, 5, 7), 2, channels=(3, 4), hidden=(6,), activation="relu", normalisation="batch")
+    convolutions, dense = list(encoder.convolutions), list(encoder.dense.layers)
+    assert [type(layer) for layer in convolutions[:-1]] == [nn.Conv2d, nn.ReLU, nn.Conv2d, PictureNorm, nn.ReLU]
+    assert [type(layer) for layer in dense] == [nn.Linear, BatchNorm, nn.ReLU, nn.Linear]
+    decoder: Any = ConvDecoder(2, (1, 5, 7), channels=(4, 3), hidden=(), activation="relu", normalisation="batch")
+    assert [type(layer) for layer in decoder.dense[1:]] == [BatchNorm, nn.ReLU]
+    convolutions = [nn.ConvTranspose2d, PictureNorm, nn.ReLU, nn.ConvTranspose2d]
+    assert [type(layer) for layer in decoder.convolutions[:-1]] == convolutions
+    assert decoder(torch.zeros(3, 2)).shape == (3, 35)
+
+
+def test_the_features_of_an_encoder_are_what_its_last_layer_is_given() -> None:
+    torch.manual_seed(0)
+    encoder, x = ConvEncoder((1, 5, 7), 2, channels=(3,), hidden=(6,)), torch.randn(4, 3, 35)
+    assert encoder.features(x).shape == (4, 3, 6)
+    torch.testing.assert_close(encoder.dense.layers[-1](encoder.features(x)), encoder(x))
+
+
 def test_a_conditional_normal_reads_loc_and_then_log_scale() -> None:
     z = ConditionalNormal(nn.Identity())(torch.tensor([[1.0, -2.0, 0.5, -1.0]]))
     expected = Normal(torch.tensor([1.0, -2.0]), torch.tensor([0.5, -1.0]).exp())
@@ -150,7 +171,7 @@ def test_an_activation_of_ones_own_stands_where_one_with_a_name_would(network: s
         ({"network": lambda num_inputs, num_outputs: num_outputs}, "network=<function <lambda>"),
         ({"network": 3}, "network must be the name of a network, or what makes one of the sizes of its input and"),
         ({"network": linear(0, 1, 2)}, "network must be the name of a network, or what makes one of the sizes of"),
-        ({"network": Wide, "batch_norm": True}, "batch_norm normalises dense layers, and got network=<class"),
+        ({"network": Wide, "batch_norm": True}, "batch_norm is that of the networks mlp, conv, and got network=<class"),
         ({"activation": nn.ReLU()}, "activation=ReLU() cannot be called with (): ReLU.forward() missing 1 required"),
         ({"activation": 1.0}, "activation must be the name of an activation, or what makes one, such as torch.nn.ReLU"),
         ({"network": "cnv"}, "expected the name of a network, got 'cnv': did you mean 'conv'?"),

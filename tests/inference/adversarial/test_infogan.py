@@ -262,3 +262,82 @@ def test_a_game_is_read_from_text() -> None:
         ppgen.make_objective("infogan", game="wasserstein_gp(critic_steps=0)")
     with pytest.raises(UsageError, match="game of InfoGAN must be a game such as 'nonsaturating'"):
         ppgen.make_objective("infogan", game="elbo(num_particles=2)")
+
+
+def of_features(network: str = "mlp") -> tuple[ppgen.models.InfoGAN, Any]:
+    """A pair of pictures of 4 x 4 in float64, and a batch of five."""
+    spec = DataSpec("pictures", 16, "real", image_shape=(4, 4), num_data=50)
+    torch.manual_seed(0)
+    pair = ppgen.models.InfoGAN(
+        spec, 2, num_categories=3, num_uniform=1, hidden=(6,), network=network, channels=(2,), activation="tanh"
+    )
+    return pair.double(), (torch.randn(5, 16, dtype=torch.float64),)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_a_shared_network_is_moved_by_the_critic_alone(network: str) -> None:
+    """Its players part the parameters among them; both losses are those of a critic of the guide's features."""
+    pair, batch = of_features(network)
+    game = NonSaturating(hidden=())
+    objective = InfoGAN(game=game, weight=0.3, shared="encoder")
+    learner = Learner(pair, objective.parameters(pair, batch).double())
+    critic, generator = (set(learner.owned_by(player)) for player in objective.players())
+    encoder = {f"pair.encoder.{name}" for name, _ in pair.encoder.named_parameters()}
+    assert critic == encoder | {"objective.network.layers.0.weight", "objective.network.layers.0.bias"}
+    assert generator == {f"pair.generator.{name}" for name, _ in pair.generator.named_parameters()}
+    for player in ("critic", "generator"):
+        torch.manual_seed(5)
+        with isolated():
+            found = objective.play(player, learner.program, batch, {})
+            torch.manual_seed(5)
+            drawn = drawn_jointly(learner.program, batch)
+            told = information(learner.program, batch, drawn).mean()
+        head: Any = learner.objective
+        of_real, of_fake = (head(pair.encoder.features(x)) for x in (batch[0], drawn.x))  # type: ignore[operator]
+        loss = game.generator_loss(of_fake) if player == "generator" else game.critic_loss(of_real, of_fake)
+        torch.testing.assert_close(found.loss, 50 * (loss - 0.3 * told), rtol=1e-12, atol=0)
+        assert found.metrics["information"] == told
+
+
+def test_shared_codes_come_to_stand_for_the_modes(tmp_path: Path) -> None:
+    """As above, with one network for critic and guide; and the run is loaded with it."""
+    torch.manual_seed(0)
+    centres = 2 * torch.tensor([[1.0, 0.0], [-0.5, 0.87], [-0.5, -0.87]])
+    x = centres[torch.arange(600) % 3] + 0.1 * torch.randn(600, 2)
+    data = Dataset(DataSpec("modes", 2, "real", num_data=600), (x,), (x[:60],), (x[:60],))
+    pair = ppgen.make_pair("infogan", data.spec, noise=2, num_categories=3, num_uniform=0, hidden=(32,))
+    objective = InfoGAN(game=NonSaturating(hidden=()), shared="encoder")
+    ppgen.fit(pair, data, objective, steps=400, batch_size=100, lr=3e-3, seed=0, eager=True, out=tmp_path)
+    run = ppgen.load(tmp_path, data=data)
+    told = [line["generator/information"] for line in run.metrics if line["split"] == "train"]
+    assert told[-1] > 1.0
+    category = run.pair.category_probs(x).argmax(-1)
+    assert len({int(category[mode::3].mode().values) for mode in range(3)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("shared", "sentence"),
+    [
+        ("encodr", "shared='encodr' of InfoGAN must name a module of the guide .* InfoGAN has .*encoder:"),
+        ("generator", "shared='generator' of InfoGAN must name a module of the guide that tells its features"),
+    ],
+)
+def test_what_tells_no_features_is_not_shared(shared: str, sentence: str) -> None:
+    pair, batch = of_features()
+    with pytest.raises(UsageError, match=sentence):
+        InfoGAN(shared=shared).check(Program(pair.model, pair.guide), batch)
+
+
+@pytest.mark.parametrize(
+    ("game", "what"),
+    [
+        ("nonsaturating(unroll=2)", "has unroll"),
+        ("hinge(spectral_norm=True)", "has spectral_norm"),
+        ("wasserstein", "has a critic of its own making"),
+        ("began", "has a critic of its own making"),
+        ("hinge(critic=conv)", "has critic='conv'"),
+    ],
+)
+def test_a_game_that_wants_a_whole_critic_is_not_played_by_features(game: str, what: str) -> None:
+    with pytest.raises(UsageError, match=f"with shared='encoder' the critic of InfoGAN is a dense .* {what}"):
+        ppgen.make_objective("infogan", game=game, shared="encoder")

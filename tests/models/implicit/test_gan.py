@@ -104,12 +104,6 @@ def test_a_normalised_generator_draws_each_datum_by_itself_once_trained() -> Non
     torch.testing.assert_close(pair.generator(z)[:2], pair.generator(z[:2]))
 
 
-def test_convolutions_are_not_normalised() -> None:
-    spec = DataSpec("pictures", 64, "real", image_shape=(8, 8))
-    with pytest.raises(UsageError, match="batch_norm normalises dense layers, and got network='conv'"):
-        GAN(spec, 2, network="conv", batch_norm=True)
-
-
 def test_counts_have_no_generator() -> None:
     with pytest.raises(UsageError, match="GAN makes real numbers, and data 'words' are counts"):
         GAN(DataSpec("words", 4, "counts"), 2)
