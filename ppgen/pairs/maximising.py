@@ -1,0 +1,37 @@
+"""Pairs whose complete-data likelihood is maximised in closed form: what expectation maximization asks of them.
+
+    E step    S = sum_n E_{p(z | x_n, theta)} s(x_n, z)          expected sufficient statistics, sums over data
+    M step    theta' = argmax_theta  sum_n E log p(x_n, z | theta),  a function of S alone
+
+Statistics are sums, so that those of parts of the data add up to those of the whole, and averages of them make online
+EM. Hard, the expectation is the value at the most probable z.
+
+Maximum likelihood from incomplete data via the EM algorithm, Dempster, Laird and Rubin, 1977, section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+__all__ = ["Maximising"]
+
+
+@runtime_checkable
+class Maximising(Protocol):
+    """A pair that EM can train: both steps in closed form, and the evidence that they never lower."""
+
+    def expected_statistics(self, *batch: Any, hard: bool = False) -> dict[str, Tensor]:
+        """S of a batch at the pair's present parameters, by name; ``count``, (), is how many data these are of."""
+
+    def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The M step: values of the pair's parameters, by their names in it; those that are not named stay.
+
+        Raises:
+            UsageError: there is no maximum (an empty component, a singular covariance), outside compiled steps.
+        """
+
+    def log_evidence(self, *batch: Any) -> Tensor:
+        """The exact log p(x), (B,), in nats."""
