@@ -13,6 +13,7 @@ from ppgen.report.parts import name_of_value
 from ppgen.training.metrics import evened
 
 if TYPE_CHECKING:
+    from ppgen.objectives.objective import Objective
     from ppgen.runs.run import Run
 
 __all__ = ["training"]
@@ -40,8 +41,8 @@ def training(run: Run) -> Section | None:
     if before:
         ends = [f"{name} to step {lines[-1]['step']}" for name, lines in stages]
         text += f" It was trained in stages, {', '.join(ends)}: the last comes first."
-    units = {stage.name: stage.objective.unit for stage in run.objective.stages(run.pair)}
-    earlier = tuple(figure for name, lines in before for figure in _of_stage(name, lines, units.get(name, "")))
+    objectives = {stage.name: stage.objective for stage in run.objective.stages(run.pair)}
+    earlier = tuple(figure for name, lines in before for figure in _of_stage(name, lines, objectives.get(name)))
     said, figures = _of_last(run, metrics)
     return Section("Training", f"{text} {said}".rstrip(), (*figures, *earlier), group="Fit")
 
@@ -64,10 +65,12 @@ def _of_last(run: Run, metrics: _Lines) -> tuple[str, Sequence[Figure]]:
     return f"{_ENERGIES} {_NEGATIVE_PHASE}" if gap else _ENERGIES, [*energies, progress[0]]
 
 
-def _of_stage(name: str, metrics: _Lines, unit: str) -> Iterator[Figure]:
+def _of_stage(name: str, metrics: _Lines, objective: Objective | None) -> Iterator[Figure]:
     """A figure of an earlier stage: the first of free energy, bound and loss that it reports."""
     key = next(key for key in ("free_energy", "bound", "loss") if any(key in line for line in metrics))
-    told = f"{key.replace('_', ' ')} in {name}"
+    players = () if objective is None else objective.players()
+    whose, unit = (f"{players[0].name} " if len(players) > 1 else "", objective.unit if objective else "")
+    told = f"{whose}{key.replace('_', ' ')} in {name}"
     yield from _values(metrics, key, f"{told}, {_in_unit('', unit)}" if unit else told)
 
 

@@ -201,7 +201,7 @@ def test_a_run_is_not_resumed_with_another_network(tmp_path: Path) -> None:
 
 def test_every_weight_of_a_critic_of_ones_own_stays_within_the_bound() -> None:
     given = nn.Sequential(nn.Unflatten(1, (1, 2)), nn.Conv1d(1, 3, 2), nn.Flatten(), nn.Linear(3, 1))
-    critic = Wasserstein(critic=given, clip=0.02).parameters(nn.Module(), (torch.zeros(2, 2),))
+    critic: Any = Wasserstein(critic=given, clip=0.02).parameters(nn.Module(), (torch.zeros(2, 2),))
     with torch.no_grad():
         for free in critic.parameters():
             free.mul_(1e6)
