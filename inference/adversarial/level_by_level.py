@@ -25,7 +25,7 @@ from pydantic import BeforeValidator
 from torch import nn
 
 from ppgen.arguments import Positive, Words
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError
 from ppgen.objectives.adversarial import Adversarial
 from ppgen.objectives.games import GameName
 from ppgen.objectives.named import listed
@@ -81,7 +81,8 @@ class LevelByLevel(InStages):
         for name, given in (("games", games), ("shares", self.shares), ("rates", self.rates)):
             if given is not None and len(given) != num:
                 raise UsageError(
-                    f"{name} of LevelByLevel has one for each of {num} levels, got {len(given)}: {shown(given)}."
+                    f"{name} of LevelByLevel has one for each of {num} levels, or none is given, got {len(given)}: "
+                    f"give {num}."
                 )
         ones = (1.0,) * num
         found = []

@@ -136,9 +136,10 @@ def _of_run(run: Any, **options: Any) -> Diagnosis:
 def _left_out(pair: Pair) -> str:
     """Which questions do not arise for such a pair, and why."""
     if not pair.has_weights:
+        of_whom = "The pair" if pair.implicit else "The pair's guide"
         return (
-            "The pair states no density and infers nothing: it has no log-weights, no posterior and no latents of a "
-            "datum to ask about; its samples are asked about."
+            f"{of_whom} states no density: there are no log-weights, and no posterior to hold a guide against; samples "
+            "are asked about."
         )
     if pair.needs_log_z:
         return (

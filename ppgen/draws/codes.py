@@ -25,11 +25,11 @@ from ppgen.pairs.pair import Pair, check_prior
 from ppgen.pairs.places import ready
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import in_turn, take_rows
-from ppgen.pairs.sampling import draws_of, global_draws, local_latents, unconditioned
+from ppgen.pairs.sampling import drawn_latents, draws_of, global_draws, unconditioned
 from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch
 
-__all__ = ["CodeTraversal", "code_traversal"]
+__all__ = ["CodeTraversal", "code_traversal", "has_codes"]
 
 _PRIOR_DRAWS = 1000
 """Draws from the prior whose quantiles numbers are moved along."""
@@ -69,7 +69,8 @@ def code_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9, 
         seed: seeds the draws.
 
     Raises:
-        UsageError: no latent belongs to a datum, no observed site has the shape of x, or the latents have no prior.
+        UsageError: no latent of a datum is drawn, rather than given, no observed site has the shape of x, or the
+            latents have no prior.
     """
     at_least("rows", rows, 1)
     pair, batch = ready(pair, batch)
@@ -77,17 +78,27 @@ def code_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9, 
     with looking(pair, seed):
         shared = global_draws(pair, batch)
         prior = unconditioned(pair.model, in_turn(batch, _PRIOR_DRAWS), shared)
-        names = local_latents(prior, plate_of(pair, prior))
+        names = drawn_latents(prior, plate_of(pair, prior))
         base = {name: prior[name]["value"][:1] for name in names}
         quantiles = torch.linspace(0.02, 0.98, columns, dtype=torch.float64)
         paths = {label: path for name in names for label, path in _paths(name, prior[name], base[name], quantiles)}
         made = {label: _made(pair, batch, shared, {**base, **path}, seed) for label, path in paths.items()}
     if not made:
-        raise UsageError("no latent belongs to a datum: there is nothing to traverse.")
+        raise UsageError("no latent of a datum is drawn: there is nothing to traverse.")
     reach = {label: float((x[-1] - x[0]).norm()) for label, x in made.items()}
     numbers = {label for name in names if not _is_category(prior[name]) for label in numbered(name, base[name].numel())}
     order = sorted(made, key=lambda label: (label in numbers, -reach[label]))[:rows]
     return CodeTraversal(tuple(made[one] for one in order), tuple(order), tuple(reach[one] for one in order))
+
+
+def has_codes(pair: Any, batch: Batch) -> bool:
+    """Whether a latent of a datum is drawn, so that :func:`code_traversal` has a path; not of an energy-based pair."""
+    pair, batch = ready(pair, batch)
+    if not pair.has_prior:
+        return False
+    with looking(pair, seed=0):
+        sites = unconditioned(pair.model, batch)
+        return bool(drawn_latents(sites, plate_of(pair, sites)))
 
 
 def _is_category(site: Site) -> bool:

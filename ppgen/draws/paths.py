@@ -21,7 +21,7 @@ from ppgen.pairs.pair import Pair, check_prior
 from ppgen.pairs.places import ready
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import in_turn, num_rows, take_rows
-from ppgen.pairs.sampling import draws_of, global_draws, local_latents, unconditioned
+from ppgen.pairs.sampling import drawn_latents, draws_of, global_draws, unconditioned
 from ppgen.pairs.sites import Site, is_latent
 from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Program, run_particles
@@ -143,7 +143,7 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
     with looking(pair, seed):
         shared = global_draws(pair, batch)
         starts, ends = (unconditioned(pair.model, wanted, shared) for _ in range(2))
-        name = next(iter(local_latents(starts, plate_of(pair, starts))), None)
+        name = next(iter(drawn_latents(starts, plate_of(pair, starts))), None)
         if name is None or starts[name]["fn"].support.is_discrete:
             found = "none" if name is None else f"{shown(name)}, which is discrete"
             raise UsageError(f"expected a continuous first latent in the data plate to move along, found {found}.")
@@ -167,7 +167,7 @@ def has_paths(pair: Any, batch: Batch) -> bool:
         return False
     with looking(pair, seed=0):
         sites = unconditioned(pair.model, batch)
-        name = next(iter(local_latents(sites, plate_of(pair, sites))), None)
+        name = next(iter(drawn_latents(sites, plate_of(pair, sites))), None)
         return name is not None and not sites[name]["fn"].support.is_discrete
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.arguments import Count, checked
+from ppgen.errors import UsageError
 from ppgen.layers.dense import glorot
 
 __all__ = ["MinibatchFeatures"]
@@ -27,6 +28,9 @@ class MinibatchFeatures(nn.Module):
         num: how many similarities.
         dims: of the space in which each is measured.
 
+    Raises:
+        UsageError: a batch of one datum, in training.
+
     >>> torch.manual_seed(0) and MinibatchFeatures(3, 2)(torch.ones(5, 3))[0]  # five that are equal
     tensor([1., 1., 1., 5., 5.], grad_fn=<SelectBackward0>)
     """
@@ -38,6 +42,11 @@ class MinibatchFeatures(nn.Module):
         self.to_space = glorot(nn.Linear(size, num * dims, bias=False))
 
     def forward(self, h: Tensor) -> Tensor:
+        if self.training and len(h) == 1:
+            raise UsageError(
+                "minibatch features tell how near the data of a batch are to each other, at least 2 in training, got "
+                "1: raise batch_size."
+            )
         m: Tensor = self.to_space(h).reshape(len(h), self.num, self.dims)  # (B, num, dims)
         apart = (m[:, None] - m).abs().sum(-1)  # (B, B, num)
         return torch.cat([h, (-apart).exp().sum(1)], -1)

@@ -134,6 +134,7 @@ class TranslationPair(Pair):
 
     implicit: ClassVar[bool] = True
     takes_source: ClassVar[bool] = True
+    drawn_from: ClassVar[str] = "sources"
 
     source: DataSpec
     generator: Translator

@@ -43,6 +43,7 @@ from ppgen.objectives.critics import (
     Critic,
     CriticFunction,
     GivenCritic,
+    check_called,
     dense_critic,
     gradient_penalty,
     one_output,
@@ -183,10 +184,11 @@ class Adversarial(Stabilised, ABC):
 
     def _critic(self, pair: nn.Module, batch: Batch) -> nn.Module:
         if isinstance(self.critic, nn.Module):
-            return copy.deepcopy(self.critic)
+            return check_called(copy.deepcopy(self.critic), batch)
         if self.critic == "conv":
             return self.picture_critic(pair, batch)
-        return made_module("critic", self.critic or partial(self.default_critic, pair), *batch)
+        made = made_module("critic", self.critic or partial(self.default_critic, pair), *batch)
+        return check_called(made, batch) if self.critic else made
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         if player == "generator":

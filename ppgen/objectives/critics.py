@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
@@ -16,6 +17,7 @@ from ppgen.layers.dense import MLP, glorot
 from ppgen.layers.minibatch_features import MinibatchFeatures
 from ppgen.layers.normalisation import Normalisation, Referenced
 from ppgen.layers.pictures import image_critic
+from ppgen.pairs.looking import seeded
 from ppgen.pairs.rows import is_data
 from ppgen.pairs.tracing import Batch, Program
 
@@ -24,6 +26,7 @@ __all__ = [
     "CriticFunction",
     "Featured",
     "GivenCritic",
+    "check_called",
     "dense_critic",
     "featured",
     "gradient_penalty",
@@ -141,6 +144,27 @@ def one_output(module: nn.Module, outputs: Tensor, x: Tensor) -> Tensor:
             f"{tuple(outputs.shape)} of {len(x)} data: end it with one output."
         )
     return outputs.reshape(-1)
+
+
+def check_called(critic: nn.Module, batch: Batch) -> nn.Module:
+    """The critic, a copy of which can be called with the batch; random numbers are left as they are.
+
+    Raises:
+        UsageError: it raises an error there.
+    """
+    try:
+        with torch.no_grad(), seeded(0):
+            copy.deepcopy(critic).to(batch[0].device).eval()(*batch)
+    except UsageError:
+        raise
+    except Exception as error:
+        given = ", ".join(str(tuple(part.shape)) if torch.is_tensor(part) else type(part).__name__ for part in batch)
+        said = str(error).partition("\n")[0]
+        raise UsageError(
+            f"critic {type(critic).__name__} is called with tensors {given}, one row for each datum, and raises "
+            f"{type(error).__name__}: {said}; let it take these."
+        ) from error
+    return critic
 
 
 def featured(critic: nn.Module, needed_by: str) -> Featured:

@@ -83,8 +83,12 @@ def texts(group: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
+    """An objective among options, and a list of them, as a command line has it: ``hinge(r1=0.1)``."""
     if isinstance(value, Mapping) and "options" in value:
-        return ", ".join([name_of(value), *(f"{k} = {v}" for k, v in texts(value["options"]).items())])
+        options = ", ".join(f"{key}={_text(option)}" for key, option in value["options"].items())
+        return f"{name_of(value)}({options})" if options else name_of(value)
+    if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+        return ", ".join(map(_text, value))
     return "–" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
 
 

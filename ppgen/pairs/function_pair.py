@@ -201,9 +201,13 @@ def check_takes(pair: Pair, batch: tuple[Tensor, ...]) -> None:
     try:
         inspect.signature(model).bind(*batch)
     except TypeError as error:
+        load = f"load the data with {setting('D', 'labels', len(batch) == 1)}, or choose another model"
+        if pair.takes_source:
+            load = "give two sets, ppgen.data.translation_data(source, target), or choose a model without sources"
+        elif len(batch) == 2 and batch[1].is_floating_point():
+            load = "the second are sources; choose a model that translates them, such as 'cyclegan', or other data"
         raise UsageError(
-            f"the data yield batches of {len(batch)} tensors, and the model takes ({_arguments(model)}): load the data "
-            f"with {setting('D', 'labels', len(batch) == 1)}, or choose another model."
+            f"the data yield batches of {len(batch)} tensors, and the model takes ({_arguments(model)}): {load}."
         ) from error
 
 

@@ -23,7 +23,7 @@ from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import isolated, owner
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import num_rows, x_of
-from ppgen.pairs.sites import Site, data_frame, drawn_site, is_latent
+from ppgen.pairs.sites import Site, data_frame, drawn_site, is_latent, is_point
 from ppgen.pairs.structure import handled
 from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -34,6 +34,7 @@ __all__ = [
     "check_normalised",
     "data_size",
     "depends_on_parameters",
+    "drawn_latents",
     "draws_of",
     "dreamt",
     "generated",
@@ -117,6 +118,12 @@ def local_latents(sites: Mapping[str, Site], plate: str | None) -> list[str]:
     """Names of the latents in the data plate, of an unconditioned model's sites, in its order."""
     drawn = {name: site for name, site in sites.items() if is_latent(site) and not site["infer"].get("was_observed")}
     return [name for name, site in drawn.items() if data_frame(site, plate) is not None]
+
+
+def drawn_latents(sites: Mapping[str, Site], plate: str | None) -> list[str]:
+    """Those of :func:`local_latents` that chance has a part in: a point, such as the source of a translation, is
+    given."""
+    return [name for name in local_latents(sites, plate) if not is_point(sites[name])]
 
 
 def draws_of(sites: Mapping[str, Site], x: Tensor, of_x: str = "", of_mean: str = "") -> Draws:

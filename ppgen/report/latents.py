@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ppgen.draws.codes import code_traversal
+from ppgen.draws.codes import code_traversal, has_codes
 from ppgen.draws.paths import has_paths, interpolation, latent_traversal
 from ppgen.draws.samples import conditions, has_walk
 from ppgen.pages.elements import Figure
@@ -38,7 +38,7 @@ def traversals(run: Run) -> Iterator[Figure]:
     )
 
 
-@pictured("Traversal of codes", applies=lambda run: run.pair.implicit and run.pair.has_prior)
+@pictured("Traversal of codes", applies=lambda run: run.pair.implicit and has_codes(run.pair, conditions(run.data, 1)))
 def code_traversals(run: Run) -> Iterator[Figure]:
     """What single latents do to a draw of a pair without a density."""
     walk = code_traversal(run.pair, conditions(run.data, 1), columns=_POINTS)

@@ -33,6 +33,7 @@ from ppgen.report.retrieval import nearest_neighbours, precision_and_recall
 from ppgen.report.samples import reconstructed_data, samples, samples_over_training, translations
 from ppgen.report.topics import topics
 from ppgen.report.training import training
+from ppgen.runs.config import chosen
 from ppgen.runs.page import REPORT, writes_pages
 from ppgen.training.metrics import score
 
@@ -149,7 +150,7 @@ def render(run: Run) -> str:
         model=name_of(config["model"]),
         data=run.data.spec.name,
         objective=name_of(config["objective"]),
-        options=texts(config["objective"]["options"]),
+        options=texts(chosen(config["objective"]["options"], type(run.objective))),
         headline=headline(run),
         verdict=run.diagnosis,
         words=WORDS,

@@ -31,10 +31,16 @@ def samples(run: Run) -> Iterator[Figure]:
     num = _ROWS * across if look.columns > 1 else look.few
     draws = prior_samples(run.pair, conditions(run.data, num), num, start=run.chains)
     x, how = (draws.mean, draws.of_mean) if look.means else (draws.x, draws.of_x)
+    told = _labels(run)
+    labels = f" {told}, row by row." if told else ""
+    yield look.samples(x, shown_data(run), f"{counted(num, 'sample')}.", f"{how}.{labels}")
+
+
+def _labels(run: Run) -> str:
+    """Which labels samples are told; empty: none."""
     classes = run.data.spec.num_classes
     is_told = classes is not None and (not isinstance(run.pair, EnergyPair) or run.pair.holds_labels)
-    labels = f" Labels 0 to {classes - 1} in turn, row by row." if classes is not None and is_told else ""
-    yield look.samples(x, shown_data(run), f"{counted(num, 'sample')}.", f"{how}.{labels}")
+    return f"Labels 0 to {classes - 1} in turn" if classes is not None and is_told else ""
 
 
 @pictured("Samples over training", applies=lambda run: run.snapshots is not None)
@@ -42,11 +48,12 @@ def samples_over_training(run: Run) -> Iterator[Figure]:
     """What the model made of the same random numbers while it was trained."""
     found = run.snapshots
     assert found is not None
+    told = _labels(run)
     moments = f"{', '.join(f'{step:,}' for step in found.steps[:-1])} and {found.steps[-1]:,}"
     yield look_of(run.data).rows(
         {counted(step, "step"): x for step, x in zip(found.steps, found.x, strict=True)},
         f"{counted(found.x.shape[1], 'sample')} after {moments} steps.",
-        "The same random numbers each time, while the pair was trained.",
+        "The same random numbers each time, while the pair was trained." + (f" {told}." if told else ""),
     )
 
 

@@ -13,6 +13,7 @@ from ppgen.report.parts import name_of_value
 from ppgen.training.metrics import evened
 
 if TYPE_CHECKING:
+    from ppgen.objectives.objective import Objective
     from ppgen.runs.run import Run
 
 __all__ = ["training"]
@@ -40,7 +41,8 @@ def training(run: Run) -> Section | None:
     if before:
         ends = [f"{name} to step {lines[-1]['step']}" for name, lines in stages]
         text += f" It was trained in stages, {', '.join(ends)}: the last comes first."
-    earlier = tuple(figure for name, lines in before for figure in _of_stage(name, lines))
+    objectives = {stage.name: stage.objective for stage in run.objective.stages(run.pair)}
+    earlier = tuple(figure for name, lines in before for figure in _of_stage(name, lines, objectives.get(name)))
     said, figures = _of_last(run, metrics)
     return Section("Training", f"{text} {said}".rstrip(), (*figures, *earlier), group="Fit")
 
@@ -63,10 +65,18 @@ def _of_last(run: Run, metrics: _Lines) -> tuple[str, Sequence[Figure]]:
     return f"{_ENERGIES} {_NEGATIVE_PHASE}" if gap else _ENERGIES, [*energies, progress[0]]
 
 
-def _of_stage(name: str, metrics: _Lines) -> Iterator[Figure]:
+def _of_stage(name: str, metrics: _Lines, objective: Objective | None) -> Iterator[Figure]:
     """A figure of an earlier stage: the first of free energy, bound and loss that it reports."""
     key = next(key for key in ("free_energy", "bound", "loss") if any(key in line for line in metrics))
-    yield from _values(metrics, key, f"{key.replace('_', ' ')} in {name}, nats per datum")
+    players = () if objective is None else objective.players()
+    whose, unit = (f"{players[0].name} " if len(players) > 1 else "", objective.unit if objective else "")
+    told = f"{whose}{key.replace('_', ' ')} in {name}"
+    yield from _values(metrics, key, f"{told}, {_in_unit('', unit)}" if unit else told)
+
+
+def _in_unit(value: str, unit: str) -> str:
+    """What stands at the axis of an objective's value."""
+    return "nats per datum" if unit == "nats" else f"{value} {unit}".strip()
 
 
 _ENERGIES = (
@@ -91,7 +101,7 @@ def _progress(run: Run, metrics: _Lines, unit: str) -> Figure:
     value = "bound" if valid and "bound" in valid[-1] else "loss"
     name = name_of_value(run) if value == "bound" else value
     curves = [_curve(f"train {key}", train, key, unit) for key in keys]
-    return _chart([*curves, _curve(f"valid {name}", valid, value, unit)], unit, "nats per datum")
+    return _chart([*curves, _curve(f"valid {name}", valid, value, unit)], unit, _in_unit(value, run.stage.unit))
 
 
 def _values(metrics: _Lines, key: str, y_label: str) -> Iterator[Figure]:
@@ -114,10 +124,10 @@ def _of_player(metrics: _Lines, player: str, *, validated: bool) -> Iterator[Fig
     curve = _curve(f"train {player} loss", train, f"{player}/loss", "steps")
     yield _chart([curve, *valid], "steps", f"{player} loss per datum")
     yield from _outputs(train, player)
-    curves = [_curve(f"{player} {name}", train, f"{player}/{name}", "steps") for name in others]
+    curves = [_curve(f"{player} {name.replace('_', ' ')}", train, f"{player}/{name}", "steps") for name in others]
     curves = [*_margin(train, player), *(curve for curve in curves if any(curve.y))]
     if curves:
-        yield _chart(curves, "steps", curves[0].label if len(curves) == 1 else f"of the {player}, per datum")
+        yield _chart(curves, "steps", curves[0].label if len(curves) == 1 else f"told of the {player}")
 
 
 def _won(metrics: _Lines, player: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import AfterValidator, Field, PositiveInt, TypeAdapter, model_validator
 
+from ppgen.arguments import options_of
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError, spelled
 from ppgen.factory import objective_config, pair_config
@@ -17,10 +19,11 @@ from ppgen.files.documents import FORMAT, Document, read_document
 from ppgen.files.repository import repository_of
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
+from ppgen.registry import OBJECTIVES
 from ppgen.training.options import TrainingOptions
 from ppgen.versions import versions
 
-__all__ = ["CONFIG", "describe", "read_config"]
+__all__ = ["CONFIG", "chosen", "describe", "read_config"]
 
 CONFIG = "config.json"
 
@@ -87,6 +90,22 @@ def read_config(folder: Path) -> dict[str, Any]:
         place = spelled("the --out of a `ppgen train`", "the out= of a ppgen.fit")
         raise UsageError(f"expected a run at {folder}, found no {CONFIG} in it: name {place}.")
     return read_document(file, _Config, "restore it, or train again").model_dump(exclude_unset=True)
+
+
+def chosen(options: Mapping[str, Any], made_by: Callable[..., Any]) -> dict[str, Any]:
+    """Those of an objective's options, as ``config.json`` has them, that are not its defaults; of the objectives among
+    them likewise."""
+    defaults = json.loads(json.dumps(options_of(made_by), default=str))
+    kept = {name: value for name, value in options.items() if name not in defaults or value != defaults[name]}
+    return {name: _chosen(value) for name, value in kept.items()}
+
+
+def _chosen(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_chosen(one) for one in value]
+    if not isinstance(value, dict) or value.get("name") not in OBJECTIVES:
+        return value
+    return {**value, "options": chosen(value["options"], OBJECTIVES[value["name"]].cls)}
 
 
 def describe(

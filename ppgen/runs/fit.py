@@ -15,7 +15,7 @@ import torch
 
 from ppgen.arguments import options_of
 from ppgen.data import Dataset, DataSpec, as_dataset
-from ppgen.errors import UsageError, option, shown, within_memory
+from ppgen.errors import DivergedError, UsageError, option, shown, within_memory
 from ppgen.factory import as_objective, defaults_of
 from ppgen.machine.devices import choose_device
 from ppgen.machine.entry import entry_point
@@ -133,6 +133,11 @@ def fit_in(
         try:
             record.begin(config)
             _train(record, stop, progress and ranks.first)
+        except DivergedError:
+            raise
+        except UsageError:  # what is wrong is wrong from the first turn on
+            record.take_back()
+            raise
         finally:
             record.callbacks.call("at_end")
         record.callbacks.check(ranks)

@@ -10,6 +10,7 @@ from ppgen.data import Dataset
 from ppgen.errors import UsageError
 from ppgen.factory import make_objective, objective_class
 from ppgen.objectives.objective import Objective
+from ppgen.objectives.texts import called
 from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS
 from ppgen.training.options import TrainingOptions, over
@@ -44,6 +45,15 @@ def recommended(
     settings = over(found.training, training)
     named = as_typed(objective_class(found.objective), {**found.options, **options})
     taken = {**found.options, **{name: value for name, value in settings.items() if name in found.training}}
-    own = ", ".join(f"{name}={value}" for name, value in taken.items() if name not in {**options, **training})
+    own = ", ".join(f"{name}={_spelled(value)}" for name, value in taken.items() if name not in {**options, **training})
     said = f"{spec.name} on {kind} data takes what is recommended for it: {found.objective}, {own}".rstrip(" ,")
     return make_objective(found.objective, **named), TrainingOptions(**as_typed(TrainingOptions, settings)), f"{said}."
+
+
+def _spelled(value: Any) -> str:
+    """A value, and an objective or a list of them as it is written on the command line."""
+    if isinstance(value, Mapping) and "options" in value:
+        return called(value["name"], value["options"])
+    if isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+        return ", ".join(map(_spelled, value))
+    return str(value)

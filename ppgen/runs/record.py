@@ -13,7 +13,7 @@ from ppgen.files.checkpoint import go_on, read_checkpoint, write_checkpoint
 from ppgen.files.documents import Seconds, WholeNumber
 from ppgen.files.writing import write_whole
 from ppgen.runs.config import CONFIG
-from ppgen.runs.directory import CHECKPOINT, EVALUATION, METRICS
+from ppgen.runs.directory import CHECKPOINT, EVALUATION, FILES, METRICS
 from ppgen.runs.snapshots import Recorder
 from ppgen.training.callbacks import Callback, Callbacks, Training
 from ppgen.training.fitness import is_comparable
@@ -42,6 +42,7 @@ class Record:
         self.trainer, self.folder, options = trainer, folder, trainer.options
         self.log = MetricsLog(None if folder is None else folder / METRICS)
         self.snapshots = Recorder(folder, trainer.learner.pair, trainer.data, trainer.total_turns)
+        self._is_new = False
         self._begin_stage()
         self.every = options.validate_every or max(100, trainer.turns_per_epoch)
         mine = callbacks if trainer.ranks.first else ()
@@ -61,6 +62,7 @@ class Record:
     def begin(self, config: Mapping[str, Any]) -> None:
         """Write what the run is, and take up what was kept of it; one that cannot be resumed is left as it was."""
         begun = self.restore()
+        self._is_new = not begun
         if self.folder is not None:
             file = self.folder / CONFIG
             text = json.dumps(config, indent=2, default=str)
@@ -72,6 +74,12 @@ class Record:
             self.save()
         self._take_snapshot()
         self.callbacks.check(self.trainer.ranks)
+
+    def take_back(self) -> None:
+        """Remove what :meth:`begin` wrote of a run that it began: not a turn of it was taken."""
+        if self.folder is not None and self._is_new and not self.trainer.turn:
+            for name in FILES:
+                (self.folder / name).unlink(missing_ok=True)
 
     def see(self) -> str | None:
         """Take note of a turn; where a validation was due, its bound and the trend in words."""

@@ -372,9 +372,11 @@ class Trainer:
             found, report, *_ = self._stepped(move, self._books.given(move), again)
         where = what_is_not_finite(watch, report["loss"], dict(zip(owned, found, strict=True)))
         where = self.sharing.whose(where, [report["loss"], nn.utils.get_total_norm(found)])
+        of_density = watch.first and not self.pair.implicit
+        bounded = ", set clip_norm, or bound that site's scales" if of_density else ", or set clip_norm"
         raise DivergedError(
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
-            f"(now {self.rate(self.turn):g}), set clip_norm, or bound that site's scales."
+            f"(now {self.rate(self.turn):g}){bounded}."
         )
 
 

@@ -90,3 +90,50 @@ def test_a_checkpoint_of_another_critic_is_refused(capsys: pytest.CaptureFixture
     options = [*TRAIN, "--objective", "minimax", "--steps", "2", "--out", "r"]
     assert run(capsys, *options, "-O", "hidden=[4]").code == 0
     assert "begun with objective options" in run(capsys, *options, "-O", "hidden=[5]", "--resume").sentence
+
+
+def test_a_refusal_within_the_first_turn_leaves_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    line = [*TRAIN, "--objective", "nonsaturating", "-O", "minibatch_features=3", "--steps", "2", "--out", "r"]
+    given = run(capsys, *line, "--batch-size", "1")
+    assert given.code == 2
+    assert "at least 2 in training, got 1: raise batch_size." in given.err
+    assert not Path("r").exists()
+    assert run(capsys, *line, "--batch-size", "1", "--out", "other").code == 2
+    assert run(capsys, *line, "--batch-size", "2").code == 0
+
+
+def test_a_refusal_leaves_a_run_that_was_there(capsys: pytest.CaptureFixture[str]) -> None:
+    line = [*TRAIN, "--objective", "nonsaturating", "--steps", "2", "--out", "r"]
+    assert run(capsys, *line).code == 0
+    before = {path.name: path.read_bytes() for path in Path("r").iterdir()}
+    assert run(capsys, *line, "-M", "output=sigmoid", "--resume").code == 2
+    assert {path.name: path.read_bytes() for path in Path("r").iterdir()} == before
+
+
+def test_a_divergence_speaks_of_no_scales_where_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    given = run(capsys, *TRAIN, "--objective", "nonsaturating", "--lr", "1e30", "--steps", "9", "--out", "r")
+    assert given.code == 2
+    assert "is not finite" in given.err
+    assert given.err.endswith("or set clip_norm.\n")
+    assert Path("r/checkpoint.safetensors").exists()  # that of before
+
+
+def test_sources_are_told_from_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    given = run(capsys, "train", "gan", "--data", "affine_moons", "--objective", "mmd", "--steps", "1", "--out", "r")
+    assert given.code == 2
+    assert "the second are sources; choose a model that translates them" in given.err
+    assert "labels" not in given.err
+
+
+def test_what_is_recommended_is_spelled_as_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["-M", "hidden=[4]", "-M", "channels=[2,2]", "-M", "latent_dim=2", "--steps", "2", "--eager"]
+    given = run(capsys, "train", "lapgan", "--data", "digits", "-D", "binarize=none", *small, "--out", "r")
+    assert given.code == 0, given.err
+    assert "games=wasserstein_gp(hidden=(256, 256), critic_steps=1), nonsaturating(critic='conv'" in given.err
+    assert "{" not in given.err
+
+
+def test_samples_of_a_translation_are_from_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["-D", "num_data=60", "-M", "hidden=[4]", "--steps", "1", "--eager", "--out", "r"]
+    assert run(capsys, "train", "cyclegan", "--data", "affine_moons", *line).code == 0
+    assert run(capsys, "sample", "r", "-n", "4").out.endswith("4 samples from the sources\n")

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from ppgen.data import DataSpec
 from ppgen.draws import code_traversal, interpolation
+from ppgen.draws.codes import has_codes
+from ppgen.draws.paths import has_paths
 from ppgen.errors import UsageError
-from ppgen.models import GAN, RBM, InfoGAN
+from ppgen.models import GAN, RBM, CycleGAN, InfoGAN
 from tests.implicit import Push
 
 _ROW = (torch.zeros(1, 2),)
@@ -66,6 +68,19 @@ def test_draws_of_an_implicit_pair_are_interpolated_on_a_turn_or_a_line() -> Non
         assert path.rotated is not uniform
         ends = path.means[:, 0] + path.means[:, 2]
         torch.testing.assert_close(path.means[:, 1], ends / (2 if uniform else 2**0.5))
+
+
+def test_a_source_is_given_and_no_code() -> None:
+    """What a translation is made of is no draw: there is nothing to move along a prior, nor a way between two draws."""
+    plane = DataSpec("plane", 2, "real")
+    pair = CycleGAN(DataSpec("image", 2, "real", source=plane, paired="held_out"), hidden=(4,))
+    given = (torch.zeros(1, 2), torch.zeros(1, 2))
+    assert not has_codes(pair, given)
+    assert not has_paths(pair, given)
+    for draw in (code_traversal, interpolation):
+        with pytest.raises(UsageError, match=r"no latent of a datum is drawn|found none"):
+            draw(pair, given)
+    assert has_codes(GAN(plane, 2, hidden=()), _ROW)
 
 
 def test_what_has_no_prior_is_refused() -> None:

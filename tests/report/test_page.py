@@ -15,6 +15,7 @@ import ppgen
 from ppgen import Pair
 from ppgen.chains.recall import AssociativeMemory
 from ppgen.data import DataSpec
+from ppgen.draws.codes import has_codes
 from ppgen.draws.paths import has_paths
 from ppgen.draws.samples import has_walk
 from ppgen.errors import UsageError
@@ -62,7 +63,7 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
         "Latent traversal": run.pair.normalised and not run.pair.implicit and has_walk(run.pair, run.data.test),
         "Reconstructions": run.pair.reconstructs or not run.pair.implicit,
         "Translations": run.pair.translates,
-        "Traversal of codes": run.pair.implicit and run.pair.has_prior,
+        "Traversal of codes": run.pair.implicit and has_codes(run.pair, run.data.test),
     }
     expected = [title for title in expected if has.get(title, True)]
     assert [title for title in found if title not in BY_KIND] == expected

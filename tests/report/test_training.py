@@ -12,7 +12,7 @@ import torch
 
 import ppgen
 from ppgen.data import Dataset, DataSpec
-from ppgen.inference import ELBO, IWELBO, MMD, PCD, NonSaturating
+from ppgen.inference import ELBO, IWELBO, MMD, PCD, EnergyDistance, Hinge, NonSaturating
 from ppgen.models import VAE, Boltzmann
 from ppgen.pages.numbers import number
 from ppgen.report import page as report
@@ -158,3 +158,19 @@ def test_a_critic_that_tells_every_draw_from_data_is_named(loss: float, real: fl
     found = training(run)
     assert found is not None
     assert ("critic's loss has been zero since step 50: it tells every draw from data" in found.text) == told
+
+
+def test_a_loss_that_is_no_nats_is_not_drawn_as_nats(tmp_path: Path) -> None:
+    data = ring(60)
+    for objective, axis in ((MMD(), "loss against"), (EnergyDistance(), "loss in the units of x against")):
+        _, page = trained(data, objective, Push(data.spec), tmp_path / type(objective).__name__)
+        labels = " ".join(str(chart["aria-label"]).lower() for chart in page.all("svg"))
+        assert axis in labels
+        assert "nats per datum against" not in labels
+
+
+def test_a_page_names_the_options_that_were_chosen(tmp_path: Path) -> None:
+    data = ring(60)
+    game = Hinge(hidden=(4,), r1=0.5)
+    _, page = trained(data, game, Push(data.spec), tmp_path)
+    assert "trained with hinge, r1 = 0.5, hidden = [4]" in page.text

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.diagnostics.finding import Finding, Real
@@ -29,8 +30,10 @@ from ppgen.diagnostics.question import asks
 from ppgen.errors import UsageError, shown
 from ppgen.evaluation.case import Case
 from ppgen.pairs.function_pair import as_pair
-from ppgen.pairs.looking import seeded
+from ppgen.pairs.looking import looking, seeded
 from ppgen.pairs.rows import first_data, num_rows
+from ppgen.pairs.sampling import unconditioned
+from ppgen.pairs.sites import is_point
 from ppgen.pairs.tracing import Batch
 from ppgen.posterior.groups import guide_groups
 from ppgen.posterior.replay import Variables
@@ -55,6 +58,12 @@ _AGAIN = (
 _ANOTHER = (
     "The model does not make such data: look at the quantities that differ; take a likelihood that fits the data, or "
     "let it depend on more of what is given with them. Held-out data may differ from the training data, too."
+)
+
+
+_OTHER = (
+    "Samples differ from the data in these quantities: look at the samples beside data; train longer, with a larger "
+    "network, or with an objective that is steadier near the end."
 )
 
 
@@ -187,14 +196,24 @@ def posterior_predictive(case: Case) -> Finding[Checks] | None:
 @asks("Does the model make new data like the data?")
 def prior_predictive(case: Case) -> Finding[Checks] | None:
     """New data of the model. None for a pair whose model is no sampler, and for one with latents outside the data
-    plate, whose prior is not what training made of them."""
-    if not case.pair.has_prior or (case.pair.has_weights and case.global_latents):
+    plate, whose prior is not what training made of them. None where chance has no part in a sample: of a translation
+    the sources are given, and as many sets of them would be one set."""
+    if not case.pair.has_prior or (case.pair.has_weights and case.global_latents) or not _has_chance(case):
         return None
+    if not case.pair.has_weights:
+        return _finding(case, "prior", _OTHER)
     advice = (
         "New data of the model differ from the data in these quantities: where data made again do not, the aggregated "
         "posterior has left the prior (a learned or richer prior); else the decoder or its likelihood is at fault."
     )
     return _finding(case, "prior", advice)
+
+
+def _has_chance(case: Case) -> bool:
+    """Whether a site of the model is drawn, rather than given: a latent, or x."""
+    with looking(case.pair, case.seed):
+        sites = unconditioned(case.pair.model, case.batch)
+    return not all(is_point(site) or site_is_subsample(site) for site in sites.values())
 
 
 def _finding(case: Case, given: Literal["prior", "posterior"], advice: str) -> Finding[Checks]:

@@ -13,7 +13,7 @@ from ppgen.diagnostics.questions.predictive import QUANTITIES, posterior_predict
 from ppgen.draws.samples import prior_samples
 from ppgen.errors import UsageError
 from ppgen.evaluation.case import Case
-from ppgen.models import LinearGaussian
+from ppgen.models import GAN, CycleGAN, LinearGaussian
 from ppgen.registry import MODELS
 
 SPEC = DataSpec("numbers", 4, "real")
@@ -115,7 +115,8 @@ def test_questions_arise_by_what_the_pair_is_capable_of() -> None:
         infers = bool(case.local_latents or case.global_latents)
         assert (posterior is not None) == (pair.normalised and pair.has_weights and infers), name
         outside = pair.normalised and not pair.implicit and bool(case.global_latents)
-        assert (prior is not None) == (pair.normalised and not outside), name
+        given = name == "cyclegan"  # x is a function of the source
+        assert (prior is not None) == (pair.normalised and not outside and not given), name
 
 
 @pytest.mark.parametrize(
@@ -142,3 +143,17 @@ def test_quantities_are_taken_of_data_of_any_shape_and_type() -> None:
         flat = x.reshape(*x.shape[:2], -1)
         for name, quantity in QUANTITIES.items():
             assert torch.equal(quantity(x), quantity(flat)), name
+
+
+def test_translations_of_given_sources_are_no_sample_of_sets() -> None:
+    spec = DataSpec("image", 4, "real", source=SPEC, paired="held_out")
+    batch = (torch.randn(6, 4), torch.randn(6, 4))
+    assert prior_predictive(case_of(CycleGAN(spec, hidden=(3,)), batch, spec)) is None
+
+
+def test_a_pair_without_a_posterior_is_not_told_of_one() -> None:
+    found = prior_predictive(case_of(GAN(SPEC, 2, hidden=(3,)), (100 + torch.randn(8, 4),)))
+    assert found is not None
+    assert found.status == "warn"
+    assert "Samples differ" in found.advice
+    assert "posterior" not in found.advice

@@ -200,12 +200,12 @@ def test_a_run_is_not_resumed_with_another_network(tmp_path: Path) -> None:
 
 
 def test_every_weight_of_a_critic_of_ones_own_stays_within_the_bound() -> None:
-    given = nn.Sequential(nn.Bilinear(2, 2, 3), nn.Linear(3, 1))
-    critic = Wasserstein(critic=given, clip=0.02).parameters(nn.Module(), (torch.zeros(2, 2),))
+    given = nn.Sequential(nn.Unflatten(1, (1, 2)), nn.Conv1d(1, 3, 2), nn.Flatten(), nn.Linear(3, 1))
+    critic: Any = Wasserstein(critic=given, clip=0.02).parameters(nn.Module(), (torch.zeros(2, 2),))
     with torch.no_grad():
         for free in critic.parameters():
             free.mul_(1e6)
-    values = [getattr(layer, name) for layer in critic.children() for name in ("weight", "bias")]
+    values = [getattr(layer, name) for layer in (critic[1], critic[3]) for name in ("weight", "bias")]
     assert all(value.abs().max().item() == pytest.approx(0.02) for value in values)
 
 
@@ -219,6 +219,8 @@ def test_every_weight_of_a_critic_of_ones_own_stays_within_the_bound() -> None:
             r"one number for each datum, .*\(B, 1\), and Linear makes shape \(\d+, 2\) of \d+ data",
         ),
         (Across(), r"one number for each datum, .*\(B, 1\), and Across makes shape \(1, \d+\) of \d+ data"),
+        (nn.Linear(3, 1), r"critic Linear is called with tensors \(4, 1\), .* raises RuntimeError: mat1"),
+        (nn.Bilinear(1, 1, 1), r"critic Bilinear is called .* raises TypeError: .*; let it take these\.$"),
         (lambda x: 5, "must make a torch.nn.Module, and makes a int"),
         (lambda: nn.Linear(1, 1), r"cannot be called with .*takes 0 positional arguments but 1 was given"),
     ],
