@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ppgen.arguments import NonNegative
+from ppgen.errors import UsageError, shown
+from ppgen.objectives.critics import spec_of
 from ppgen.objectives.games import OfGame
 from ppgen.objectives.objective import Outcome, State
+from ppgen.pairs.parameters import owner
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import generated
 from ppgen.pairs.tracing import Batch, Program
@@ -63,3 +66,13 @@ class Paired(OfGame):
             {**turn.metrics, "distance": distance},
             turn.state,
         )
+
+    def _look(self, program: Program, batch: Batch) -> None:
+        super()._look(program, batch)
+        spec = spec_of(pair := owner(program.model))
+        if spec is not None and spec.paired is not None and not spec.pairs_in("train"):
+            raise UsageError(
+                f"Paired of {type(pair).__name__} compares x with what is made of the source in its row, and rows of "
+                f"data {shown(spec.name)} to train on are no pairs (paired={shown(spec.paired)}): load them with "
+                "paired='all', or choose 'cycle'."
+            )

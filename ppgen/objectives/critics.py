@@ -34,6 +34,7 @@ __all__ = [
     "one_output",
     "picture_critic",
     "side_by_side",
+    "spec_of",
 ]
 
 CriticFunction: TypeAlias = Callable[[Tensor], Tensor]
@@ -113,13 +114,18 @@ def image_shape_of(pair: nn.Module) -> tuple[int, ...]:
     Raises:
         UsageError: its data are no pictures.
     """
-    specs = [given for given in getattr(pair, "arguments", {}).values() if isinstance(given, DataSpec)]
-    if not specs or specs[0].image_shape is None:
+    spec = spec_of(pair)
+    if spec is None or spec.image_shape is None:
         raise UsageError(
             f"critic='conv' is a critic of pictures, and the data of {type(pair).__name__} have no image_shape: give "
             "data that have one, or leave critic out."
         )
-    return specs[0].image_shape
+    return spec.image_shape
+
+
+def spec_of(pair: Any) -> DataSpec | None:
+    """What the data are that a pair was made for, where it was told."""
+    return next((given for given in getattr(pair, "arguments", {}).values() if isinstance(given, DataSpec)), None)
 
 
 def gradient_penalty(critic: CriticFunction, x: Tensor, one_sided: bool = False) -> Tensor:

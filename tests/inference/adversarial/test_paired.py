@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import BEGAN, NonSaturating, Paired
-from ppgen.models import GAN, Pix2Pix
+from ppgen.models import GAN, CycleGAN, Pix2Pix
 from ppgen.objectives.objective import Objective, Outcome
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
@@ -108,7 +108,7 @@ def test_the_critic_is_shown_each_draw_with_the_source_that_it_was_made_of() -> 
 
     A = np.random.RandomState(1).standard_normal((2, 3))
     played(Paired(game=NonSaturating(critic=Looking(W, V))), "critic", Line(A))
-    x, s = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    x, s = (torch.cat(parts) for parts in zip(*seen[-2:], strict=True))  # before them it was tried on the batch
     torch.testing.assert_close(x, torch.cat([BATCH[0], BATCH[1] @ torch.from_numpy(A).T]))
     assert torch.equal(s, torch.cat([BATCH[1]] * 2))
 
@@ -133,5 +133,9 @@ def test_batches_without_sources_are_refused_in_a_sentence() -> None:
     with pytest.raises(UsageError, match=r"Pix2Pix takes batches \(x, s\), .* got labels: give two sets"):
         translation.prepare(x, torch.arange(5))
     assert why(translation, x, torch.randn(5, 1)) == ""
+    unpaired = CycleGAN(
+        DataSpec("plane", 2, "real", source=DataSpec("other", 2, "real"), paired="held_out"), hidden=(4,)
+    )
+    assert "rows of data 'plane' to train on are no pairs (paired='held_out')" in why(unpaired, x, torch.randn(5, 2))
     with pytest.raises(UsageError, match="weight of Paired must be"):
         Paired(weight=-1.0)
