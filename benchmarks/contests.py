@@ -60,6 +60,12 @@ CONTESTS = {
         "DBM 784-500-1000, mean field of five rounds and PCD, one sweep a step", _peers("dbm", *_BY_HAND), ((100, 1),)
     ),
     "gan": Contest("GAN 32-256-256-784, non-saturating, a step of each player", _peers("gan", *_BY_HAND), ((100, 1),)),
+    "gan_gp": Contest(
+        "GAN 32-256-256-784, Wasserstein with a penalty on slopes, five steps of the critic and one of the generator",
+        _peers("gan", "ours", "eager", "handwritten", prefix="gp_"),
+        ((100, 1),),
+    ),
+    "gmmn": Contest("GMMN 10-64-256-256-1024-784, MMD of six kernels", _peers("gmmn", *_BY_HAND), ((500, 1),)),
     "linear_gaussian": Contest(
         "Probabilistic PCA 784 to 20, ELBO", _peers("linear_gaussian", *_BY_HAND, "stock_pyro"), ((100, 1),)
     ),

@@ -10,6 +10,7 @@ from ppgen.cli.options import AsJson, DataMoved, Device, ModelAgain, RunFolder, 
 from ppgen.cli.output import keep, print_json, print_table, stdout_kept_for
 from ppgen.data.dataset import SPLITS
 from ppgen.errors import UsageError
+from ppgen.evaluation.result import Evaluation
 from ppgen.runs.load import load
 
 __all__ = ["evaluate"]
@@ -30,14 +31,15 @@ def evaluate(
     temperatures: Annotated[
         int | None,
         typer.Option(
-            help="Steps of annealing: to log Z of unnormalised models, or of --annealed.", show_default="10000"
+            help="Steps of annealing: to log Z of unnormalised models, or of --annealed.",
+            show_default="10000, or 1000 of --annealed",
         ),
     ] = None,
     chains: Annotated[
         int | None,
         typer.Option(
             help="Chains that anneal: to log Z of unnormalised models, or for each datum of --annealed.",
-            show_default="100",
+            show_default="100, or 8 of --annealed",
         ),
     ] = None,
     spacing: Annotated[
@@ -72,7 +74,7 @@ def evaluate(
         bool, typer.Option("--annealed", help="log p(x) by annealing of the latents, of the first --annealed-data.")
     ] = False,
     annealed_data: Annotated[
-        int | None, typer.Option(help="How many data --annealed is for.", show_default="100")
+        int | None, typer.Option(help="How many data --annealed is for.", show_default="30")
     ] = None,
     noise: Annotated[
         float | None,
@@ -106,13 +108,18 @@ def evaluate(
     if as_json:
         print_json(result.to_json())
     else:
-        rows = [(f"{p.num_particles:,}", f"{p.log_likelihood:.3f}", f"{p.standard_error:.3f}") for p in result.curve]
-        print(result.sentence)
-        if result.curve and not found.pair.exact_guide and result.method != "exact":
-            print_table((">K", ">log-likelihood", ">standard error"), rows)
-        if result.measures:
-            print_table(("measure", ">value", ">±", "what it says"), (measure.cells for measure in result.measures))
+        _print(result, with_curve=not found.pair.exact_guide)
     keep(found, result)
+
+
+def _print(result: Evaluation, *, with_curve: bool) -> None:
+    """The sentence, the bound's curve over K where there is one, and the measures."""
+    print(result.sentence)
+    if result.curve and with_curve and result.method != "exact":
+        rows = [(f"{p.num_particles:,}", f"{p.log_likelihood:.3f}", f"{p.standard_error:.3f}") for p in result.curve]
+        print_table((">K", ">log-likelihood", ">standard error"), rows)
+    if result.measures:
+        print_table(("measure", ">value", ">±", "what it says"), (measure.cells for measure in result.measures))
 
 
 def _annealing(annealed: bool, asked: dict[str, Any], **given: Any) -> dict[str, Any] | None:

@@ -26,13 +26,12 @@ from torch.distributions import biject_to
 
 from ppgen.arguments import at_least
 from ppgen.errors import UsageError, shown
-from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair, check_prior
 from ppgen.pairs.places import ready
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import in_turn, take_rows
-from ppgen.pairs.sampling import draws_of, global_draws, local_latents, unconditioned
+from ppgen.pairs.sampling import global_draws, local_latents, mean_at, unconditioned
 from ppgen.pairs.sites import Site
 from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch
@@ -106,21 +105,38 @@ def latent_arithmetic(
     check_prior(pair)
     to, meant = _goal(plus, minus, to, meant)
     with looking(pair, seed):
-        if pair.implicit:
-            batch = in_turn(batch, num)
-        shared = global_draws(pair, batch)
-        sites = _latent_sites(pair, batch, shared)
-        free = {name: biject_to(site["fn"].support).inv(site["value"]) for name, site in sites.items()}
-        x = _made(pair, batch, shared, {name: site["value"] for name, site in sites.items()}, seed)
-        seen = classify(x if pair.implicit else batch[0]).to(x.device)
-        groups = [_group(seen, label) for label in (plus, minus, to)]
-        moved = {
-            name: biject_to(sites[name]["fn"].support)(u[groups[2]] + u[groups[0]].mean(0) - u[groups[1]].mean(0))
-            for name, u in free.items()
-        }
-        after = _made(pair, take_rows(batch, groups[2]), shared, moved, seed)
-    sizes = (len(groups[0]), len(groups[1]), len(groups[2]))
-    return Arithmetic(x[groups[2]], after, classify(after).to(x.device), meant, sizes)
+        known = _known(pair, in_turn(batch, num) if pair.implicit else batch, seed)
+        seen = classify(known.x if pair.implicit else batch[0]).to(known.x.device)
+        a, b, c = (_group(seen, label) for label in (plus, minus, to))
+        moved = {name: u[c] + u[a].mean(0) - u[b].mean(0) for name, u in known.free.items()}
+        after = known.made(pair, c, moved, seed)
+    return Arithmetic(known.x[c], after, classify(after).to(after.device), meant, (len(a), len(b), len(c)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Data whose latents are known: x, (n, D), the mean at them; ``free``, u = T^-1(z) by site name, (n, ...)."""
+
+    batch: Batch
+    shared: Mapping[str, Tensor]
+    supports: Mapping[str, Any]
+    free: Mapping[str, Tensor]
+    x: Tensor
+
+    def made(self, pair: Pair, rows: Tensor, free: Mapping[str, Tensor], seed: int) -> Tensor:
+        """x' = mean of p(x | T(u)) for u in the place of those of these data, (rows, D)."""
+        latents = {name: biject_to(self.supports[name])(u) for name, u in free.items()}
+        return mean_at(pair, take_rows(self.batch, rows), {**self.shared, **latents}, seed)
+
+
+def _known(pair: Pair, batch: Batch, seed: int) -> _Known:
+    """The latents of a batch, and what they make: the guide's draw of them, or the model's own."""
+    shared = global_draws(pair, batch)
+    sites = _latent_sites(pair, batch, shared)
+    latents = {name: site["value"] for name, site in sites.items()}
+    supports = {name: site["fn"].support for name, site in sites.items()}
+    free = {name: biject_to(support).inv(latents[name]) for name, support in supports.items()}
+    return _Known(batch, shared, supports, free, mean_at(pair, batch, {**shared, **latents}, seed))
 
 
 def _goal(plus: int, minus: int, to: int | None, meant: int | None) -> tuple[int, int]:
@@ -155,9 +171,3 @@ def _latent_sites(pair: Pair, batch: Batch, shared: Mapping[str, Tensor]) -> dic
             f"expected a continuous latent in the data plate to add to, found {shown(names) if names else 'none'}."
         )
     return kept
-
-
-def _made(pair: Pair, batch: Batch, shared: Mapping[str, Tensor], latents: Mapping[str, Tensor], seed: int) -> Tensor:
-    """The means of p(x | z), (n, D), other latents drawn by the same random numbers."""
-    manual_seed(seed)
-    return draws_of(unconditioned(pair.model, batch, {**shared, **latents}), batch[0]).mean

@@ -18,14 +18,13 @@ from torch import Tensor
 from ppgen.arguments import at_least
 from ppgen.distributions.wrappers import core_of
 from ppgen.errors import UsageError
-from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.latents import numbered
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair, check_prior
 from ppgen.pairs.places import ready
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import in_turn, take_rows
-from ppgen.pairs.sampling import drawn_latents, draws_of, global_draws, unconditioned
+from ppgen.pairs.sampling import drawn_latents, global_draws, mean_at, unconditioned
 from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch
 
@@ -82,7 +81,7 @@ def code_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9, 
         base = {name: prior[name]["value"][:1] for name in names}
         quantiles = torch.linspace(0.02, 0.98, columns, dtype=torch.float64)
         paths = {label: path for name in names for label, path in _paths(name, prior[name], base[name], quantiles)}
-        made = {label: _made(pair, batch, shared, {**base, **path}, seed) for label, path in paths.items()}
+        made = {label: _along(pair, batch, shared, {**base, **path}, seed) for label, path in paths.items()}
     if not made:
         raise UsageError("no latent of a datum is drawn: there is nothing to traverse.")
     reach = {label: float((x[-1] - x[0]).norm()) for label, x in made.items()}
@@ -120,10 +119,9 @@ def _paths(name: str, site: Site, base: Tensor, quantiles: Tensor) -> list[tuple
     return found
 
 
-def _made(pair: Pair, batch: Batch, shared: Mapping[str, Tensor], latents: Mapping[str, Tensor], seed: int) -> Tensor:
+def _along(pair: Pair, batch: Batch, shared: Mapping[str, Tensor], latents: Mapping[str, Tensor], seed: int) -> Tensor:
     """The means of p(x | z) along a path, (columns, D), of as many data alike; a latent with one row is held."""
     columns = max(len(value) for value in latents.values())
     wanted = take_rows(batch, torch.zeros(columns, dtype=torch.long, device=batch[0].device))
     held = {name: value.expand(columns, *value.shape[1:]) for name, value in latents.items()}
-    manual_seed(seed)
-    return draws_of(unconditioned(pair.model, wanted, {**shared, **held}), wanted[0]).mean
+    return mean_at(pair, wanted, {**shared, **held}, seed)

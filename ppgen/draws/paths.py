@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ppgen.distributions.wrappers import core_of
 from ppgen.errors import UsageError, shown
-from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.divergence import moment_kl
 from ppgen.pairs.latents import numbered
 from ppgen.pairs.looking import looking
@@ -21,7 +20,7 @@ from ppgen.pairs.pair import Pair, check_prior
 from ppgen.pairs.places import ready
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import in_turn, num_rows, take_rows
-from ppgen.pairs.sampling import drawn_latents, draws_of, global_draws, unconditioned
+from ppgen.pairs.sampling import drawn_latents, global_draws, mean_at, unconditioned
 from ppgen.pairs.sites import Site, is_latent
 from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Program, run_particles
@@ -108,9 +107,8 @@ def latent_traversal(pair: Any, batch: Batch, *, rows: int = 8, columns: int = 9
         means = []
         for _, name, dim in ranked:
             for value in _quantiles(prior[name].reshape(_PRIOR_DRAWS, -1)[:, dim], quantiles):
-                manual_seed(seed)
                 held = shared | _moved(base, list(prior), name, dim, value)
-                means.append(draws_of(unconditioned(pair.model, one, held), one[0]).mean)
+                means.append(mean_at(pair, one, held, seed))
     labels = tuple(numbered(name, base[name].numel())[dim] for _, name, dim in ranked)
     shape = (len(ranked), columns, *batch[0].shape[1:])
     return Traversal(torch.cat(means).view(shape), labels, torch.tensor([kl for kl, *_ in ranked]), quantiles)
@@ -151,9 +149,8 @@ def interpolation(pair: Any, batch: Batch, *, rows: int = 4, columns: int = 9, s
         rotated = isinstance(prior, dist.Normal | dist.MultivariateNormal)
         means = []
         for t in torch.linspace(0, 1, columns).tolist():
-            manual_seed(seed)
             z = _turned(prior.mean, a, b, t) if rotated else torch.lerp(a, b, t)
-            means.append(draws_of(unconditioned(pair.model, wanted, shared | {name: z}), wanted[0]).mean)
+            means.append(mean_at(pair, wanted, shared | {name: z}, seed))
     return Interpolation(torch.stack(means, 1), name, rotated)
 
 

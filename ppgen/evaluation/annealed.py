@@ -21,6 +21,7 @@ from ppgen.evaluation.likelihood import mean_and_error
 from ppgen.evaluation.result import Measure
 from ppgen.pairs.noised import Noised
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.rows import num_rows
 
 __all__ = ["annealed_likelihood"]
 
@@ -37,7 +38,8 @@ def annealed_likelihood(case: Case) -> Iterator[Measure]:
         return
     pair = _with_density(case.pair, asked.noise)
     batch = case.first(asked.num_data)
-    found = evidence_bounds(pair, batch, asked, progress=case.progress)
+    simulated = min(asked.num_simulated, num_rows(batch))
+    found = evidence_bounds(pair, batch, asked, num_simulated=simulated, progress=case.progress)
     num, noise = len(found.lower), "" if asked.noise is None else f" under noise of sigma {asked.noise:g} about G(z)"
     nats, error = mean_and_error(found.lower)
     of_chains = float(found.lower_error.square().sum().sqrt()) / num
@@ -53,8 +55,8 @@ def annealed_likelihood(case: Case) -> Iterator[Measure]:
         "annealed_gap",
         width,
         of_width,
-        f"nats between bounds from above and below on log p(x) of {num:,} data that the model made: as far either may "
-        "be off",
+        f"nats between bounds from above and below on log p(x) of {simulated:,} data that the model made: as far "
+        "either may be off",
     )
 
 

@@ -106,9 +106,13 @@ def _is_no_column(part: Any) -> bool:
 class Annealing(Budget):
     """What log p(x) by annealing of the latents may cost, and of a pair without a density what noise it is given.
 
+    The time goes with (num_data + 2 num_simulated) x num_chains x num_powers x num_leapfrogs, gradients of p(x, z) all.
+
     Args:
         num_powers, num_chains, num_leapfrogs: as of :class:`ppgen.chains.evidence.Budget`.
         num_data: the first so many data of the split.
+        num_simulated: of that many, which the model makes in their place, the gap to a bound from above is the mean; at
+            most ``num_data``.
         noise: sigma of p(x | z) = N(G(z), sigma^2 I), in the units of x, for a pair that states none; it is a part of
             the number.
 
@@ -120,8 +124,10 @@ class Annealing(Budget):
     """
 
     num_powers: Count = 1000
+    num_chains: Count = 8
     num_leapfrogs: Count = 10
-    num_data: Annotated[int, Ge(2)] = 100
+    num_data: Annotated[int, Ge(2)] = 30
+    num_simulated: Annotated[int, Ge(2)] = 10
     noise: Positive | None = None
 
 

@@ -19,6 +19,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppgen.errors import UsageError, shown
+from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import isolated, owner
 from ppgen.pairs.plates import plate_of
@@ -40,6 +41,7 @@ __all__ = [
     "generated",
     "global_draws",
     "local_latents",
+    "mean_at",
     "prior_latents",
     "simulated",
     "unconditioned",
@@ -138,6 +140,17 @@ def draws_of(sites: Mapping[str, Site], x: Tensor, of_x: str = "", of_mean: str 
     except NotImplementedError:
         mean = site["value"]
     return Draws(site["value"], mean, of_x, of_mean)
+
+
+def mean_at(pair: Any, batch: Batch, latents: Mapping[str, Tensor], seed: int) -> Tensor:
+    """The means of p(x | z) at these latents, by site name, (B, ...); others are drawn by the random numbers of a seed,
+    so that they are the same wherever it is.
+
+    Raises:
+        UsageError: no observed site has the shape of x.
+    """
+    manual_seed(seed)
+    return draws_of(unconditioned(pair.model, batch, latents), batch[0]).mean
 
 
 def global_draws(pair: Any, batch: Batch) -> dict[str, Tensor]:

@@ -87,7 +87,7 @@ def test_noise_leaves_the_pair_and_its_sites_as_they_were() -> None:
 def test_evaluation_says_the_number_its_noise_and_the_gap() -> None:
     pyro.set_rng_seed(0)
     data = plane(40)
-    asked = Annealing(num_powers=20, num_chains=4, num_leapfrogs=2, num_data=10, noise=0.5)
+    asked = Annealing(num_powers=20, num_chains=4, num_leapfrogs=2, num_data=10, num_simulated=6, noise=0.5)
     found = evaluate(Push(data.spec), data, num_samples=20, annealing=asked)
     measures = {measure.name: measure for measure in found.measures}
     truth = Normal(0.0, math.sqrt(1.25)).log_prob(data.test[0][:10]).sum(1).mean()
@@ -95,6 +95,7 @@ def test_evaluation_says_the_number_its_noise_and_the_gap() -> None:
     assert nats.value == pytest.approx(float(truth), abs=0.5)
     assert "10 test data under noise of sigma 0.5" in nats.meaning
     assert abs(measures["annealed_gap"].value) < 1
+    assert "6 data that the model made" in measures["annealed_gap"].meaning
 
 
 def test_a_vae_needs_no_noise_and_a_generator_does() -> None:
