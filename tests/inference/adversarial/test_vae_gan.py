@@ -243,6 +243,9 @@ def test_a_critic_that_tells_no_features_is_refused_with_what_to_do() -> None:
 
 
 class Summed(Told):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum(1)
+
     def features(self, x: Tensor) -> Tensor:
         return super().features(x).sum(1)
 
