@@ -42,6 +42,7 @@ from ppgen.inference.discrete.reinforce import REINFORCE
 from ppgen.inference.discrete.relax import RELAX
 from ppgen.inference.discrete.straight_through import StraightThrough
 from ppgen.inference.discrete.vimco import VIMCO
+from ppgen.inference.em.em import EM
 from ppgen.inference.em.mcem import MCEM
 from ppgen.inference.energy.cd import CD
 from ppgen.inference.energy.denoising_score_matching import DenoisingScoreMatching
@@ -72,6 +73,7 @@ __all__ = [
     "CIWAE",
     "DRAGAN",
     "ELBO",
+    "EM",
     "FGAN",
     "IWELBO",
     "MCEM",

@@ -15,6 +15,10 @@ with mu the training mean (its logit for binary data) and r the scale one starts
 
     q = Dirichlet(b)  prod_cd N(m_cd | ., .)  prod_cd LogNormal(s_cd | ., .).
 
+``em`` has both steps in closed form where components are parameters, with r_nc = p(c | x_n):
+
+    w_c = sum_n r_nc / N,   m_c = sum_n r_nc x_n / sum_n r_nc,   S_c = sum_n r_nc (x_n - m_c)(x_n - m_c)' / sum_n r_nc
+
 Components are exchangeable, and log p(x) has C! equal optima and many poor ones: where it ends depends on where it
 starts. By default components start around the training mean; :meth:`GMM.start_at` starts them anywhere else.
 
@@ -25,14 +29,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
-from ppgen.arguments import Count, Positive
+from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.data import DataSpec
 from ppgen.distributions.components import Bernoullis, Chosen, Components, DiagonalGaussians, FullGaussians
 from ppgen.errors import UsageError, shown
@@ -78,6 +84,7 @@ class GMM(Pair):
         scale: the standard deviation a Gaussian component starts with, and how far apart components start, about
             that of the data; for binary data how far apart their logits start.
         concentration: a, of the prior of the weights.
+        regularisation: what the M step of ``em`` adds to every variance; not to those of binary data.
 
     Raises:
         UsageError: the data are neither real nor binary, a size or scale is not positive, the covariance is unknown,
@@ -99,9 +106,11 @@ class GMM(Pair):
         bayesian: bool = False,
         scale: Positive = 1.0,
         concentration: Positive = 1.0,
+        regularisation: NonNegative = 0.0,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.num_components = num_components
+        self.num_components, self.regularisation = num_components, regularisation
+        self.has_closed_form = not bayesian
         self.family = _family(spec, covariance, bayesian)
         centre = self.family.locs_of(spec.centre)  # (D,)
         locs = centre + scale * torch.randn(num_components, spec.num_features)  # (C, D)
@@ -143,6 +152,27 @@ class GMM(Pair):
         """The exact log p(x), (B, D) to (B,), in nats; at the guide's centre where components are latent."""
         return self._log_joint(x).logsumexp(-1)
 
+    def expected_statistics(self, x: Tensor, *, hard: bool = False) -> dict[str, Tensor]:
+        """Sums over data x, (B, D), of responsibilities, ``weights`` (C,), and of what they weigh; in float64."""
+        r = self.responsibilities(x).double()
+        r = one_hot(r.argmax(-1), self.num_components).to(r) if hard else r
+        return {"count": r.new_tensor(len(x)), "weights": r.sum(0), **self.family.statistics(x.double(), r)}
+
+    def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights, means and covariances of the greatest expected log-likelihood: moments weighed by r.
+
+        Raises:
+            UsageError: a component is left without data, or its covariance is singular.
+        """
+        weights = statistics["weights"]
+        if bool((empty := weights <= torch.finfo(weights.dtype).eps).any()):
+            raise UsageError(
+                f"component {int(empty.nonzero()[0])} of {self.num_components} is left without data: take fewer "
+                "components, or start them at data (start_at)."
+            )
+        components = self.family.maximised(weights, statistics, self.regularisation)
+        return {f"values.{n}": v.to(self.values.centre()[0]) for n, v in _free(weights.log(), components).items()}
+
     @torch.no_grad()
     def start_at(self, means: Any, covariances: Any = None, weights: Any = None) -> None:
         """Let training start where another method starts or ends; what is None stays.
@@ -176,6 +206,12 @@ class GMM(Pair):
 
 _Point = tuple[Tensor, Components]
 """log w, (C,), or (K, 1, C) of K particles, and the components."""
+
+
+def _free(log_weights: Tensor, components: Components) -> dict[str, Tensor]:
+    """Parameters, by name, that stand for these."""
+    scales = {} if components.scales is None else {"free_scales": components.free(components.scales)}
+    return {"logits": log_weights.log_softmax(-1), "locs": components.locs, **scales}
 
 
 class _Values(nn.Module, ABC):
@@ -215,10 +251,8 @@ class _Parameters(_Values):
         return self.logits.log_softmax(-1), self.family(self.locs, scales)
 
     def start_at(self, log_weights: Tensor, components: Components) -> None:
-        self.logits.copy_(log_weights)
-        self.locs.copy_(components.locs)
-        if self.free_scales is not None and components.scales is not None:
-            self.free_scales.copy_(self.family.free(components.scales))
+        for name, value in _free(log_weights, components).items():
+            getattr(self, name).copy_(value)
 
     def prior(self) -> _Point:
         return self.centre()

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import pyro.distributions as dist
 import torch
@@ -24,6 +25,9 @@ from torch.nn.functional import softplus
 from ppgen.errors import UsageError
 
 __all__ = ["Bernoullis", "Chosen", "Components", "DiagonalGaussians", "FullGaussians"]
+
+_CERTAIN = 1e-10
+"""How near to 0 and 1 EM lets a probability come, which as a logit would be infinite."""
 
 
 class Components(ABC):
@@ -80,6 +84,23 @@ class Components(ABC):
         """
 
     @staticmethod
+    @abstractmethod
+    def statistics(x: Tensor, r: Tensor) -> dict[str, Tensor]:
+        """What of data (B, D), weighed by r (B, C), their likelihood is maximised by, beside the weights: sums."""
+
+    @classmethod
+    @abstractmethod
+    def maximised(cls, weights: Tensor, statistics: Mapping[str, Tensor], regularisation: float) -> Self:
+        """The components of the greatest likelihood for data of these sums, ``weights`` sum_n r_nc, (C,).
+
+        Args:
+            regularisation: is added to every variance.
+
+        Raises:
+            UsageError: a covariance is singular.
+        """
+
+    @staticmethod
     def constrained(free: Tensor) -> Tensor:
         """Free numbers to scales."""
         return free.exp()
@@ -113,6 +134,18 @@ class DiagonalGaussians(Components):
         return torch.full_like(locs, scale)
 
     @staticmethod
+    def statistics(x: Tensor, r: Tensor) -> dict[str, Tensor]:
+        """sum_n r_nc x_n and sum_n r_nc x_n^2, (C, D) each."""
+        return {"first": r.mT @ x, "second": r.mT @ x.square()}
+
+    @classmethod
+    def maximised(cls, weights: Tensor, statistics: Mapping[str, Tensor], regularisation: float) -> Self:
+        first, second = (statistics[name] / weights[:, None] for name in ("first", "second"))
+        variances = second - first.square() + regularisation
+        _check_wide(variances.amin(-1), second.amax(-1))
+        return cls(first, variances.sqrt())
+
+    @staticmethod
     def scales_of(covariances: Tensor) -> Tensor:
         if not bool((covariances > 0).all()):
             raise UsageError(f"variances must be positive, and the least is {float(covariances.min()):g}.")
@@ -141,6 +174,19 @@ class FullGaussians(Components):
     @staticmethod
     def start_scales(locs: Tensor, scale: float) -> Tensor | None:
         return torch.diag_embed(torch.full_like(locs, scale))
+
+    @staticmethod
+    def statistics(x: Tensor, r: Tensor) -> dict[str, Tensor]:
+        """sum_n r_nc x_n, (C, D), and sum_n r_nc x_n x_n', (C, D, D)."""
+        return {"first": r.mT @ x, "second": torch.einsum("nc,nd,ne->cde", r, x, x)}
+
+    @classmethod
+    def maximised(cls, weights: Tensor, statistics: Mapping[str, Tensor], regularisation: float) -> Self:
+        first, second = statistics["first"] / weights[:, None], statistics["second"] / weights[:, None, None]
+        eye = torch.eye(first.shape[-1]).to(first)
+        covariances = second - first[:, :, None] * first[:, None, :] + regularisation * eye
+        _check_wide(torch.linalg.eigvalsh(covariances)[:, 0], second.diagonal(dim1=-2, dim2=-1).amax(-1))
+        return cls(first, torch.linalg.cholesky(covariances))
 
     @staticmethod
     def scales_of(covariances: Tensor) -> Tensor:
@@ -180,6 +226,15 @@ class Bernoullis(Components):
     @staticmethod
     def start_scales(locs: Tensor, scale: float) -> Tensor | None:
         return None
+
+    @staticmethod
+    def statistics(x: Tensor, r: Tensor) -> dict[str, Tensor]:
+        """sum_n r_nc x_n, (C, D)."""
+        return {"first": r.mT @ x}
+
+    @classmethod
+    def maximised(cls, weights: Tensor, statistics: Mapping[str, Tensor], regularisation: float) -> Self:
+        return cls((statistics["first"] / weights[:, None]).logit(_CERTAIN))
 
     @staticmethod
     def scales_of(covariances: Tensor) -> Tensor:
@@ -238,6 +293,21 @@ class Chosen(TorchDistribution):
         super(Chosen, new).__init__(new.c.shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
+
+
+def _check_wide(narrowest: Tensor, size: Tensor) -> None:
+    """Check the least variance of each component, (C,), against rounding of squares of a ``size``, (C,).
+
+    Raises:
+        UsageError: it is no more.
+    """
+    singular = ~(narrowest > 100 * torch.finfo(size.dtype).eps * size)
+    if bool(singular.any()):
+        raise UsageError(
+            f"the covariance of component {int(singular.nonzero()[0])} is singular, as of data fewer than their "
+            "numbers or that do not vary in some direction, and the likelihood has no maximum: give "
+            "regularisation=1e-6 or more, take fewer components, or start elsewhere."
+        )
 
 
 def _from_each(x: Tensor, locs: Tensor) -> Tensor:

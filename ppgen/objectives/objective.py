@@ -24,6 +24,7 @@ from ppgen.chains.recall import memory_of
 from ppgen.errors import UsageError
 from ppgen.pairs.energy import check_tells_labels, energy_pair
 from ppgen.pairs.joint import check_infers
+from ppgen.pairs.maximising import maximising_pair
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.rows import source_of
@@ -168,6 +169,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the pair must have a free energy and chains."""
     needs_layers: ClassVar[bool] = False
     """Whether the pair must have directed layers, which are recognised upwards and dreamt downwards."""
+    needs_closed_form: ClassVar[bool] = False
+    """Whether the pair must give its expected statistics and what maximises their likelihood."""
     needs_memory: ClassVar[bool] = False
     """Whether patterns can be stored in the pair."""
     needs_labels: ClassVar[bool] = False
@@ -245,6 +248,8 @@ class Objective(pyro.infer.ELBO, ABC):
         name = type(self).__name__
         if self.needs_memory:
             memory_of(program.model, name)
+        if self.needs_closed_form:
+            maximising_pair(program.model, name)
         if self.needs_energy:
             energy_pair(program.model, name).check_observation(self.needs_observation, name)
         if self.needs_layers:

@@ -11,17 +11,23 @@ Maximum likelihood from incomplete data via the EM algorithm, Dempster, Laird an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Maximising"]
+from ppgen.errors import UsageError
+from ppgen.pairs.parameters import owner
+
+__all__ = ["Maximising", "maximising_pair"]
 
 
 @runtime_checkable
 class Maximising(Protocol):
-    """A pair that EM can train: both steps in closed form, and the evidence that they never lower."""
+    """A pair that EM can train: both steps in closed form, and the evidence that they never lower.
+
+    One that has a closed form with some of its options alone says ``has_closed_form``, a bool.
+    """
 
     def expected_statistics(self, *batch: Any, hard: bool = False) -> dict[str, Tensor]:
         """S of a batch at the pair's present parameters, by name; ``count``, (), is how many data these are of."""
@@ -30,8 +36,24 @@ class Maximising(Protocol):
         """The M step: values of the pair's parameters, by their names in it; those that are not named stay.
 
         Raises:
-            UsageError: there is no maximum (an empty component, a singular covariance), outside compiled steps.
+            UsageError: there is no maximum: an empty component, a singular covariance.
         """
 
     def log_evidence(self, *batch: Any) -> Tensor:
         """The exact log p(x), (B,), in nats."""
+
+
+def maximising_pair(model: Callable[..., Any], needed_by: str) -> Any:
+    """The pair whose model it is, which EM can train.
+
+    Raises:
+        UsageError: it has no closed form.
+    """
+    pair: Any = owner(model)
+    if isinstance(pair, Maximising) and getattr(pair, "has_closed_form", True):
+        return pair
+    raise UsageError(
+        f"{needed_by} takes both steps in closed form, and {type(pair).__name__} as it is made has none: give it "
+        "expected_statistics(x), maximised(statistics) and log_evidence(x), or choose an objective with a gradient, "
+        "such as 'elbo'."
+    )
