@@ -2,7 +2,9 @@
 
     p(c)     = Categorical(w)                       c in 0..C-1; w: (C,)
     p(x | c) = N(m_c, diag(s_c)^2)                  "diagonal"; m, s: (C, D)
+               N(m_c, s_c^2 I)                      "spherical"; s: (C,)
                N(m_c, S_c S_c')                     "full"; S: (C, D, D), lower triangular
+               N(m_c, S S')                         "tied"; S: (D, D), lower triangular
                prod_d Bernoulli(sigmoid(l_cd))      binary data; l: (C, D)
 
     log p(x) = log sum_c w_c p(x | c)               (nats), exact: c is left out of the guide
@@ -40,14 +42,22 @@ from torch.nn.functional import one_hot
 
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.data import DataSpec
-from ppgen.distributions.components import Bernoullis, Chosen, Components, DiagonalGaussians, FullGaussians
+from ppgen.distributions.components import (
+    Bernoullis,
+    Chosen,
+    Components,
+    DiagonalGaussians,
+    FullGaussians,
+    SphericalGaussians,
+    TiedGaussians,
+)
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["GMM"]
 
-Covariance = Literal["diagonal", "full"]
+Covariance = Literal["diagonal", "spherical", "full", "tied"]
 
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
@@ -79,7 +89,8 @@ class GMM(Pair):
     Args:
         spec: what one datum is: real or binary; components start around its mean.
         num_components: C.
-        covariance: of a Gaussian component, ``"diagonal"`` or ``"full"``; not looked at for binary data.
+        covariance: of a Gaussian component, ``"diagonal"``, ``"spherical"`` or ``"full"``, or ``"tied"``, full and the
+            same for all; not looked at for binary data.
         bayesian: weights and components are latents with a prior, not parameters; diagonal only.
         scale: the standard deviation a Gaussian component starts with, and how far apart components start, about
             that of the data; for binary data how far apart their logits start.
@@ -141,7 +152,7 @@ class GMM(Pair):
 
     @property
     def covariances(self) -> Tensor | None:
-        """As scikit-learn has them: variances (C, D), or matrices (C, D, D); None of binary data."""
+        """As scikit-learn has them: variances (C, D) or (C,), matrices (C, D, D) or (D, D); None of binary data."""
         return self.values.centre()[1].covariances
 
     def responsibilities(self, x: Tensor) -> Tensor:
@@ -180,7 +191,7 @@ class GMM(Pair):
         Args:
             means: (C, D), tensor or array, as scikit-learn's ``means_``; of binary data probabilities, which are
                 clipped to [0.001, 0.999].
-            covariances: as ``covariances_``: variances (C, D), or matrices (C, D, D).
+            covariances: as ``covariances_``: variances (C, D) or (C,), matrices (C, D, D), or one, (D, D).
             weights: as ``weights_``, (C,), positive.
 
         Raises:
@@ -328,9 +339,19 @@ def _family(spec: DataSpec, covariance: Covariance, bayesian: bool) -> type[Comp
         return Bernoullis
     if spec.observation != "real":
         raise UsageError(f"GMM needs real or binary data, but data {shown(spec.name)} are {spec.observation}.")
-    if covariance == "full" and bayesian:
-        raise UsageError("covariance='full' is for parameters, and got bayesian=True: choose covariance='diagonal'.")
-    return FullGaussians if covariance == "full" else DiagonalGaussians
+    if covariance != "diagonal" and bayesian:
+        raise UsageError(
+            f"covariance={shown(covariance)} is for parameters, and got bayesian=True: choose covariance='diagonal'."
+        )
+    return _GAUSSIANS[covariance]
+
+
+_GAUSSIANS: dict[Covariance, type[Components]] = {
+    "diagonal": DiagonalGaussians,
+    "spherical": SphericalGaussians,
+    "full": FullGaussians,
+    "tied": TiedGaussians,
+}
 
 
 def _as(name: str, value: Any, like: Tensor) -> Tensor:

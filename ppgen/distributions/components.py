@@ -1,7 +1,9 @@
 """The components of a mixture: p(x | c) of all C of them at once, and of the one that an index chooses.
 
     "diagonal"   N(m_c, diag(s_c)^2)                locs m (C, D), scales s (C, D)
+    "spherical"  N(m_c, s_c^2 I)                    locs m (C, D), scales s (C, 1)
     "full"       N(m_c, S_c S_c')                   locs m (C, D), scales S (C, D, D), lower triangular
+    "tied"       N(m_c, S S')                       locs m (C, D), scales S (1, D, D), lower triangular
     "bernoulli"  prod_d Bernoulli(sigmoid(l_cd))    locs l (C, D), no scales
 
 Log-probabilities are looked up in the table log p(x | c), (B, C), which costs C evaluations a datum however many
@@ -24,7 +26,15 @@ from torch.nn.functional import softplus
 
 from ppgen.errors import UsageError
 
-__all__ = ["Bernoullis", "Chosen", "Components", "DiagonalGaussians", "FullGaussians"]
+__all__ = [
+    "Bernoullis",
+    "Chosen",
+    "Components",
+    "DiagonalGaussians",
+    "FullGaussians",
+    "SphericalGaussians",
+    "TiedGaussians",
+]
 
 _CERTAIN = 1e-10
 """How near to 0 and 1 EM lets a probability come, which as a logit would be infinite."""
@@ -152,6 +162,35 @@ class DiagonalGaussians(Components):
         return covariances.sqrt()
 
 
+class SphericalGaussians(DiagonalGaussians):
+    """Round Gaussians; ``scales`` are their standard deviations, (C, 1)."""
+
+    def table(self, x: Tensor) -> Tensor:
+        squares = _from_each(x, self.locs).square().sum(-1)  # (..., B, C)
+        log_volume = x.shape[-1] * self.scales.log().squeeze(-1).unsqueeze(-2)  # (..., 1, C)
+        return -0.5 * squares / self.scales.square().squeeze(-1).unsqueeze(-2) - log_volume - _half_log_2pi(x)
+
+    @property
+    def covariances(self) -> Tensor:
+        """Variances, (..., C)."""
+        return self.scales.square().squeeze(-1)
+
+    @staticmethod
+    def start_scales(locs: Tensor, scale: float) -> Tensor | None:
+        return torch.full_like(locs[..., :1], scale)
+
+    @classmethod
+    def maximised(cls, weights: Tensor, statistics: Mapping[str, Tensor], regularisation: float) -> Self:
+        first, second = (statistics[name] / weights[:, None] for name in ("first", "second"))
+        variances = (second - first.square()).mean(-1, keepdim=True) + regularisation
+        _check_wide(variances.squeeze(-1), second.amax(-1))
+        return cls(first, variances.sqrt())
+
+    @staticmethod
+    def scales_of(covariances: Tensor) -> Tensor:
+        return DiagonalGaussians.scales_of(covariances).unsqueeze(-1)
+
+
 class FullGaussians(Components):
     """Gaussians with correlated features; ``scales`` are the Cholesky factors of covariances, (C, D, D)."""
 
@@ -206,6 +245,40 @@ class FullGaussians(Components):
     @staticmethod
     def free(scales: Tensor) -> Tensor:
         return scales.tril(-1) + torch.diag_embed(scales.diagonal(dim1=-2, dim2=-1).log())
+
+
+class TiedGaussians(FullGaussians):
+    """Gaussians of one covariance; ``scales`` is its Cholesky factor, (1, D, D)."""
+
+    def at(self, c: Tensor) -> Any:
+        return FullGaussians(self.locs, self.scales.expand(*self.locs.shape, -1)).at(c)
+
+    @property
+    def covariances(self) -> Tensor:
+        """The one matrix, (..., D, D)."""
+        return (self.scales @ self.scales.mT).squeeze(-3)
+
+    @staticmethod
+    def start_scales(locs: Tensor, scale: float) -> Tensor | None:
+        return torch.diag_embed(torch.full_like(locs[:1], scale))
+
+    @staticmethod
+    def statistics(x: Tensor, r: Tensor) -> dict[str, Tensor]:
+        """sum_n r_nc x_n, (C, D), and sum_n x_n x_n', (1, D, D), whatever r."""
+        return {"first": r.mT @ x, "second": (x.mT @ x)[None]}
+
+    @classmethod
+    def maximised(cls, weights: Tensor, statistics: Mapping[str, Tensor], regularisation: float) -> Self:
+        first, total = statistics["first"] / weights[:, None], weights.sum()
+        between = torch.einsum("c,cd,ce->de", weights, first, first)
+        second = statistics["second"] / total
+        covariance = second - between / total + regularisation * torch.eye(first.shape[-1]).to(first)
+        _check_wide(torch.linalg.eigvalsh(covariance)[:, 0], second.diagonal(dim1=-2, dim2=-1).amax(-1))
+        return cls(first, torch.linalg.cholesky(covariance))
+
+    @staticmethod
+    def scales_of(covariances: Tensor) -> Tensor:
+        return FullGaussians.scales_of(covariances[None])
 
 
 class Bernoullis(Components):

@@ -40,14 +40,17 @@ def trained(pair: GMM, x: Tensor, epochs: int, objective: EM | None = None, **op
     return ppgen.fit(pair, x, objective or EM(), epochs=epochs, **options)
 
 
-@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+KINDS = {"diagonal": "diag", "spherical": "spherical", "full": "full", "tied": "tied"}
+PRECISIONS = {"diag": np.ones((3, 2)), "spherical": np.ones(3), "full": np.stack([np.eye(2)] * 3), "tied": np.eye(2)}
+
+
+@pytest.mark.parametrize("covariance", KINDS)
 @pytest.mark.parametrize("epochs", [1, 2, 7])
 def test_em_is_that_of_scikit_learn_from_the_same_start(covariance: str, epochs: int) -> None:
     x = clusters()
     pair = mixture(x, covariance)
-    kind = {"diagonal": "diag", "full": "full"}[covariance]
-    precisions = np.ones((3, 2)) if kind == "diag" else np.stack([np.eye(2)] * 3)
-    options = {"weights_init": np.ones(3) / 3, "means_init": x[:3].numpy(), "precisions_init": precisions}
+    kind = KINDS[covariance]
+    options = {"weights_init": np.ones(3) / 3, "means_init": x[:3].numpy(), "precisions_init": PRECISIONS[kind]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that it has not converged
         known = GaussianMixture(3, covariance_type=kind, max_iter=epochs, tol=0.0, reg_covar=0.0, **options)

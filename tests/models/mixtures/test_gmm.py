@@ -183,7 +183,7 @@ def test_components_start_apart_around_the_mean_of_the_data(spec: DataSpec, cova
     ("spec", "options", "sentence"),
     [
         (DataSpec("words", 3, "counts"), {}, "GMM needs real or binary data, but data 'words' are counts"),
-        (REAL, {"covariance": "diag"}, "covariance must be 'diagonal' or 'full', got 'diag'"),
+        (REAL, {"covariance": "diag"}, "covariance must be 'diagonal' or 'spherical' or 'full' or 'tied', got 'diag'"),
         (REAL, {"covariance": "full", "bayesian": True}, "covariance='full' is for parameters"),
         (REAL, {"num_components": 0}, "num_components must be a whole number of at least 1, got 0"),
         (REAL, {"scale": -1.0}, "scale must be a number above 0"),
