@@ -1,0 +1,162 @@
+"""Gibbs sampling of words' topics: against the enumerated posterior, known topics, and in the loop."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import chi2
+from torch import Tensor
+
+import ppgen
+from ppgen.chains.topics import likelier, words_of
+from ppgen.data import DataSpec, bar_topics
+from ppgen.errors import UsageError
+from ppgen.inference import Gibbs
+from ppgen.models import LDA
+from ppgen.training.options import TrainingOptions
+from ppgen.training.trainer import Trainer
+
+X = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]], dtype=torch.float64)
+"""Six words in two documents."""
+ALPHA, ETA = torch.tensor([0.7, 1.4], dtype=torch.float64), 0.6
+
+
+def small_pair(**options: Any) -> LDA:
+    pair = LDA(DataSpec("words", 3, "counts", num_data=2), 2, topic_concentration=ETA, **options).double()
+    with torch.no_grad():
+        pair.log_concentration.copy_(ALPHA.log())
+    return pair
+
+
+def log_joint(topics: Tensor) -> Tensor:
+    """log p(z, w) of six words' topics, fully collapsed, from its own sums over the words in the sampler's order."""
+    words = words_of(X)
+    value = torch.zeros((), dtype=torch.float64)
+    for document in range(2):
+        counts = topics[words.document == document].bincount(minlength=2)
+        value += (torch.lgamma(ALPHA + counts) - torch.lgamma(ALPHA)).sum()
+    for topic in range(2):
+        counts = words.word[topics == topic].bincount(minlength=3) + 0.0
+        value += torch.lgamma(ETA + counts).sum() - torch.lgamma(3 * ETA + counts.sum())
+    return value
+
+
+STATES = torch.tensor(list(itertools.product(range(2), repeat=6)))
+"""All topics of the six words, (64, 6)."""
+
+
+def index(topics: Tensor) -> Tensor:
+    return (topics * 2 ** torch.arange(5, -1, -1)).sum(-1)
+
+
+def test_sweeps_keep_the_enumerated_posterior_of_six_words() -> None:
+    """Chi-square on all 64 states, false alarm 1e-6: each of 3,000 chains begins at a draw of p(z | w)."""
+    torch.manual_seed(0)
+    pair, posterior = small_pair(), torch.stack([log_joint(z) for z in STATES]).softmax(0)
+    starts = STATES[torch.multinomial(posterior, 3_000, replacement=True)]
+    with torch.no_grad():
+        ends = torch.stack([pair.gibbs_sweep({"word_topics": z}, X, learn_prior=False)[0]["word_topics"] for z in starts])
+    found, expected = index(ends).bincount(minlength=64), 3_000 * posterior
+    assert float(((found - expected).square() / expected).sum()) < chi2.isf(1e-6, 63)
+    assert float((ends != starts).double().mean()) > 0.2  # and they move
+
+
+def test_a_sweep_forgets_where_it_began() -> None:
+    """From one state, after 12 sweeps, the same words share a topic as often as the posterior says: 5 sigma of 400."""
+    torch.manual_seed(1)
+    pair, posterior = small_pair(), torch.stack([log_joint(z) for z in STATES]).softmax(0)
+    ends = []
+    for _ in range(400):
+        state = {"word_topics": torch.zeros(6, dtype=torch.long)}
+        for _ in range(12):
+            state = pair.gibbs_sweep(state, X, learn_prior=False)[0]
+        ends.append(state["word_topics"])
+    apart = (STATES != STATES[:, :1]).double().sum(1)
+    mean = float(posterior @ apart)
+    sd = float((posterior @ (apart - mean).square()).sqrt())
+    z = torch.stack(ends)
+    assert float((z != z[:, :1]).double().sum(1).mean()) == pytest.approx(mean, abs=5 * sd / 20)
+
+
+def test_words_come_back_as_counts() -> None:
+    x = torch.tensor([[0.0, 1, 0], [2, 0, 3], [1, 1, 0]])
+    words = words_of(x)
+    found = torch.zeros(3, 3).index_put_((words.document, words.word), torch.ones(()), accumulate=True)
+    torch.testing.assert_close(found[words.rank], x)
+    assert words.sizes.tolist() == [3, 2, 1, 1, 1]
+    torch.testing.assert_close(words.by_document(torch.ones(8)), x.sum(1))
+
+
+def test_the_step_on_alpha_raises_the_likelihood_of_the_counts() -> None:
+    torch.manual_seed(0)
+    counts = torch.poisson(torch.tensor([[0.3, 4.0, 1.0]], dtype=torch.float64).expand(50, 3)) + torch.eye(3).repeat(17, 1)[:50]
+
+    def likelihood(alpha: Tensor) -> Tensor:
+        return torch.distributions.DirichletMultinomial if False else (  # noqa: SIM223
+            50 * torch.lgamma(alpha.sum())
+            - torch.lgamma(alpha.sum() + counts.sum(1)).sum()
+            + (torch.lgamma(alpha + counts) - torch.lgamma(alpha)).sum()
+        )
+
+    alpha = torch.full((3,), 0.1, dtype=torch.float64)
+    for _ in range(5):
+        following = likelier(alpha, counts)
+        assert float(likelihood(following)) > float(likelihood(alpha))
+        alpha = following
+
+
+def test_the_ten_topics_of_bars_are_found() -> None:
+    """Within 0.05 in total variation, every one."""
+    data = ppgen.load_data("bars")
+    pair = LDA(data.spec, 10, topic_concentration=0.01)
+    ppgen.fit(pair, data, Gibbs(burn_in=60), steps=100, batch_size=len(data.train[0]), seed=0, progress=False)
+    distance = 0.5 * (pair.topics.detach()[:, None] - bar_topics()).abs().sum(-1)
+    rows, columns = linear_sum_assignment(distance)
+    assert float(distance[rows, columns].max()) < 0.05
+
+
+def test_what_is_put_into_the_pair_is_the_mean_over_kept_sweeps() -> None:
+    pair = small_pair()
+    trainer = Trainer(pair, ppgen.data.as_dataset(X, "counts"), Gibbs(burn_in=2), TrainingOptions(batch_size=2, steps=5))
+    kept = []
+    for turn in range(5):
+        trainer.take_turn()
+        counts = words_of(X).table(trainer.state["word_topics"], 2, 3)
+        kept = [*kept, counts] if turn >= 2 else [counts]
+        mean = ETA + torch.stack(kept).mean(0)
+        torch.testing.assert_close(pair.topics.detach(), mean / mean.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize(("topics"), ["parameter", "dirichlet"])
+def test_both_kinds_of_topics_get_them(topics: Any) -> None:
+    pair = small_pair(topics=topics)
+    values = pair.gibbs_parameters({"counts": torch.ones(2, 3) * torch.arange(3), "log_concentration": ALPHA.log()})
+    ppgen.pairs.parameters  # noqa: B018
+    with ppgen.pairs.parameters.swapped(pair, values):
+        expected = (ETA + torch.arange(3.0).double()) / (3 * ETA + 3)
+        torch.testing.assert_close(pair.topics, expected.expand(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("x", "sentence"),
+    [
+        ([[1.0, 0, 0], [0, 0, 0]], "must hold documents of at least one word"),
+        ([[1.0, 0, 0], [0.5, 1, 0]], "counts 0, 1, 2"),
+        ([[1.0, 0, 0], [-1, 2, 0]], "counts 0, 1, 2"),
+    ],
+)
+def test_what_are_no_documents_is_refused(x: list[list[float]], sentence: str) -> None:
+    pair = small_pair()
+    why = Gibbs().refuses(ppgen.testing.sandbox.program_of(pair), (torch.tensor(x).double(),))
+    assert why is not None
+    assert sentence in why
+
+
+def test_a_part_of_the_data_is_refused() -> None:
+    data = ppgen.load_data("bars", num_data=100)
+    with pytest.raises(UsageError, match=r"Gibbs moves the latents of all \d+ data of LDA in a step, got a batch of 10"):
+        ppgen.fit(LDA(data.spec, 3), data, Gibbs(), steps=1, batch_size=10, progress=False)
