@@ -60,6 +60,7 @@ from ppgen.inference.energy.score_matching import ScoreMatching
 from ppgen.inference.energy.tempered_transitions import TemperedTransitions
 from ppgen.inference.pathwise.dreg import DReG
 from ppgen.inference.pathwise.stl import STL
+from ppgen.inference.sampling.gibbs import Gibbs
 from ppgen.inference.wake_sleep.rws import RWS
 from ppgen.inference.wake_sleep.up_down import UpDown
 from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
@@ -99,6 +100,7 @@ __all__ = [
     "DisARM",
     "EnergyDistance",
     "Enumerate",
+    "Gibbs",
     "Greedy",
     "GumbelSoftmax",
     "Hebb",

@@ -35,6 +35,7 @@ from ppgen.models.implicit.pix2pix import Pix2Pix
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
+from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "IWAE",
     "LAPGAN",
     "LDA",
+    "PLSA",
     "RBM",
     "SBN",
     "SSVAE",

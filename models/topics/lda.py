@@ -31,7 +31,7 @@ Welling, Smyth and Teh, 2009.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import pyro
@@ -40,7 +40,9 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.arguments import Count, Positive, Sizes
+from ppgen.chains.topics import likelier, words_of
 from ppgen.data import DataSpec
+from ppgen.data.validate import check_kind
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.distributions.log_dirichlet import LogDirichlet
 from ppgen.errors import UsageError, shown
@@ -85,7 +87,7 @@ class LDA(Pair):
             gradient goes through it, since it maximises a bound already) or ``"amortised"`` (a network).
         topics: ``"parameter"``, or ``"dirichlet"`` for latents with the prior Dirichlet(eta).
         concentration: initial alpha, the same for all topics.
-        topic_concentration: eta.
+        topic_concentration: eta; of topics that are parameters what Gibbs sampling takes for their prior.
         iterations: steps of coordinate ascent.
         hidden: sizes of the hidden layers of the amortised guide's network.
 
@@ -115,7 +117,7 @@ class LDA(Pair):
         super().__init__(data_size=spec.num_data)
         if spec.observation != "counts":
             raise UsageError(f"LDA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
-        self.num_topics = num_topics
+        self.num_topics, self.topic_concentration = num_topics, float(topic_concentration)
         alpha = torch.full((num_topics,), float(concentration))
         start = _near_mean(spec, num_topics)
         self.table = _Parameters(start) if topics == "parameter" else _Latents(start, topic_concentration)
@@ -142,6 +144,45 @@ class LDA(Pair):
     def topics(self) -> Tensor:
         """beta (T, V), rows summing to one; the mean under q where topics are latent."""
         return self.table.mean
+
+    def gibbs_start(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A topic of every word at random, and its counts; see :mod:`ppgen.inference.sampling.gibbs`.
+
+        Raises:
+            UsageError: a count is negative or no whole number, or a document is empty.
+        """
+        check_kind("documents", x, DataSpec("documents", x.shape[-1], "counts"))
+        words = words_of(x)
+        topics = torch.randint(self.num_topics, words.word.shape, device=x.device)
+        counts = words.table(topics, self.num_topics, x.shape[-1])
+        return {"word_topics": topics}, {"counts": counts, "log_concentration": self.log_concentration.detach()}
+
+    def gibbs_sweep(
+        self, state: Mapping[str, Tensor], x: Tensor, *, learn_prior: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """beta, then the words' topics; their counts (T, V) and log alpha; log p(w | the other words' topics), (N,)."""
+        words, alpha = words_of(x), self.log_concentration.exp()
+        counts = words.table(state["word_topics"], self.num_topics, x.shape[-1])
+        beta = dist.Dirichlet(self.topic_concentration + counts).sample().to(alpha)  # (T, V)
+        topics, totals = words.sweep(state["word_topics"], alpha, beta)
+        told = words.by_document(_off_zero(totals).log())
+        told = told - words.lengths * (words.lengths - 1 + alpha.sum()).log()
+        learned = likelier(alpha.double(), words.shares(topics, self.num_topics)) if learn_prior else alpha
+        counts = words.table(topics, self.num_topics, x.shape[-1])
+        return {"word_topics": topics}, {"counts": counts, "log_concentration": learned.log().to(alpha)}, told
+
+    def gibbs_parameters(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those of the topics, alpha, and delta = alpha."""
+        log_counts = (self.topic_concentration + statistics["counts"]).log().to(self.log_concentration)
+        log_alpha = statistics["log_concentration"]
+        names = {f"table.{name}": log_counts for name, _ in self.table.named_parameters()}
+        return {**names, "log_concentration": log_alpha, "guide_log_concentration": log_alpha}
+
+    def log_predictive(self, x: Tensor) -> Tensor:
+        """log p(words | theta), (B,), in nats, at theta = E[theta] given the topics' counts c(x) of the guide."""
+        alpha = self.log_concentration.exp()
+        shares = alpha + self.counts(x, self.topics, alpha)  # (B, T)
+        return (x * _off_zero(shares / shares.sum(-1, keepdim=True) @ self.topics).log()).sum(-1)
 
 
 class _Topics(nn.Module, ABC):

@@ -173,6 +173,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the pair must give its expected statistics and what maximises their likelihood."""
     needs_memory: ClassVar[bool] = False
     """Whether patterns can be stored in the pair."""
+    needs_conditionals: ClassVar[bool] = False
+    """Whether the pair must state conditionals by which its latents are drawn, of all the data at once."""
     needs_labels: ClassVar[bool] = False
     """Whether the pair must have labels whose p(y | x) it gives, and a batch must hold them."""
     needs_source: ClassVar[bool] = False

@@ -66,6 +66,8 @@ def yardstick(objective: Objective, data_size: int | None = None) -> Yardstick:
         raise NotApplicable("it stores patterns in a memory, and is judged by its own tests")
     if objective.needs_closed_form:
         raise NotApplicable("it takes both steps of EM in closed form, and is judged by its own tests")
+    if objective.needs_conditionals:
+        raise NotApplicable("it draws by the conditionals of a pair, and is judged by its own tests")
     if objective.needs_labels:
         raise NotApplicable("it reads labels, and is judged by its own tests")
     if objective.needs_layers:

@@ -1,0 +1,1 @@
+"""Markov chains over the latents of all the data."""
