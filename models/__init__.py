@@ -3,6 +3,7 @@
 if __name__ != "ppgen.models":
     raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'.")
 
+from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.autoencoders.cvae import CVAE
 from ppgen.models.autoencoders.deep_autoencoder import DeepAutoencoder
 from ppgen.models.autoencoders.discrete_vae import DiscreteVAE
@@ -38,6 +39,7 @@ from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.prodlda import ProdLDA
 
 __all__ = [
+    "Autoencoder",
     "BEGAN",
     "CGAN",
     "CVAE",

@@ -23,7 +23,7 @@ from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import isolated, owner
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import num_rows, x_of
-from ppgen.pairs.sites import Site, data_frame, drawn_site, is_latent
+from ppgen.pairs.sites import Site, data_frame, drawn_site, is_latent, is_point
 from ppgen.pairs.structure import handled
 from ppgen.pairs.traces import sites_of, unobserved
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -168,6 +168,13 @@ def check_dreamable(particles: Particles, needed_by: str) -> None:
             f"{shown(name)}, which a dream has not: use a guide that draws each latent by itself, or an "
             "objective without a sleep phase ('rws' with sleep=0)."
         )
+    for name in particles.latents:
+        if is_point(particles.guide_sites[name]):
+            raise UsageError(
+                f"{needed_by} asks the guide for the probability of dreamt latents, and it holds {shown(name)} at one "
+                "point, where nothing else has any: give the guide a scale, or take an objective without a sleep "
+                "phase, 'elbo'."
+            )
 
 
 def dreamt(particles: Particles, needed_by: str) -> Particles:
