@@ -9,6 +9,7 @@ from ppgen.models.autoencoders.deep_autoencoder import DeepAutoencoder
 from ppgen.models.autoencoders.discrete_vae import DiscreteVAE
 from ppgen.models.autoencoders.iwae import IWAE
 from ppgen.models.autoencoders.ss_vae import SSVAE
+from ppgen.models.autoencoders.vade import VaDE
 from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
@@ -39,7 +40,6 @@ from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.prodlda import ProdLDA
 
 __all__ = [
-    "Autoencoder",
     "BEGAN",
     "CGAN",
     "CVAE",
@@ -56,6 +56,7 @@ __all__ = [
     "SBN",
     "SSVAE",
     "VAE",
+    "Autoencoder",
     "BiGAN",
     "Boltzmann",
     "Classifier",
@@ -73,4 +74,5 @@ __all__ = [
     "Pix2Pix",
     "ProdLDA",
     "StructuredPrediction",
+    "VaDE",
 ]

@@ -15,15 +15,16 @@ clean x that is made again. No prior is put on codes: p(z) is flat and counts no
 
 of which the last two, both at the clean x and the KL over the batch, stand in the model as one factor, ``penalty``:
 minus ``elbo`` is minus the reconstruction's log-likelihood plus what is penalised, and so is the bound of any objective
-that takes points. Of real data it is half the squared error, up to a constant, and with ``activation="identity"`` its optimum
-is the subspace of the first principal components. It says nothing of log p(x): there is no prior to integrate over.
+that takes points. Of real data it is half the squared error, up to a constant, and with ``activation="identity"`` its
+optimum is the subspace of the first principal components. It says nothing of log p(x): there is no prior to integrate
+over.
 
 A stack learns layer by layer with ``"greedy, elbo"``: each layer is an autoencoder of what those below make of x, with
 noise of ``pretraining_noise`` at its input, and then all are tuned together with noise ``noise``, 0 if not said.
 
-References: Auto-association by Multilayer Perceptrons and Singular Value Decomposition, Bourlard and Kamp, 1988; Stacked
-Denoising Autoencoders, Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010; Contractive Auto-Encoders, Rifai, Vincent,
-Muller, Glorot and Bengio, 2011; CS294A Lecture Notes: Sparse Autoencoder, Ng, 2011.
+References: Auto-association by Multilayer Perceptrons and Singular Value Decomposition, Bourlard and Kamp, 1988;
+Stacked Denoising Autoencoders, Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010; Contractive Auto-Encoders,
+Rifai, Vincent, Muller, Glorot and Bengio, 2011; CS294A Lecture Notes: Sparse Autoencoder, Ng, 2011.
 """
 
 from __future__ import annotations

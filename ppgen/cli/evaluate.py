@@ -108,7 +108,7 @@ def evaluate(
     else:
         rows = [(f"{p.num_particles:,}", f"{p.log_likelihood:.3f}", f"{p.standard_error:.3f}") for p in result.curve]
         print(result.sentence)
-        if result.curve and not found.pair.exact_guide and result.method != "exact":
+        if result.curve and not found.pair.exact_guide and result.method not in ("exact", "point"):
             print_table((">K", ">log-likelihood", ">standard error"), rows)
         if result.measures:
             print_table(("measure", ">value", ">±", "what it says"), (measure.cells for measure in result.measures))

@@ -10,7 +10,7 @@ Reference: Stacked Denoising Autoencoders, Vincent, Larochelle, Lajoie, Bengio a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyro.distributions as dist
 import torch
@@ -36,7 +36,7 @@ class Replaced(TorchDistribution):  # type: ignore[misc]  # pyro is untyped
     tensor([0.8000, 0.9000])
     """
 
-    arg_constraints: dict[str, Any] = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.real
     has_rsample = True
 
@@ -47,8 +47,8 @@ class Replaced(TorchDistribution):  # type: ignore[misc]  # pyro is untyped
     def expand(self, batch_shape: Any, _instance: Any = None) -> Replaced:
         return Replaced(self.x.expand(batch_shape), self.level, self.values)
 
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
-        shape = self._extended_shape(sample_shape)
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
         u = torch.rand(shape, dtype=self.x.dtype, device=self.x.device)
         v, share = self.x.expand(shape), self.level / len(self.values)
         for number, value in enumerate(self.values):  # u in [number, number + 1) shares
