@@ -11,7 +11,7 @@ With the last, which is the best q(c | x) there is at a draw z, the terms of c i
 
     E_q(c | z) [log p(z, c) - log q(c | z)] = log sum_c w_c N(z; m_c, s_c),
 
-so that c is left out of the guide and summed by the engine: no index is drawn, and log-weights are
+so that c is left out of model and guide, whose prior of z is the mixture: no index is drawn, and log-weights are
 
     log w = log p(x | z) + log sum_c w_c N(z; m_c, s_c) - log q(z | x)          (nats).
 
@@ -24,7 +24,7 @@ Reference: Variational Deep Embedding, Jiang, Zheng, Tan, Tang and Zhou, 2017, e
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyro
 import pyro.distributions as dist
@@ -64,8 +64,7 @@ class VaDE(Pair):
     """VAE with a mixture prior. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
-        c: (), an index 0..C-1, in the plate ``data``; the model's alone, marked for parallel enumeration
-        z: (latent,), real, in the plate ``data``
+        z: (latent,), real, in the plate ``data``; c is summed out of its prior
         x: (D,), observed, in the plate ``data``
 
     Parameters: ``logits`` of w (C,), ``locs`` m and ``log_scales`` log s (C, latent); those of the networks.
@@ -115,18 +114,14 @@ class VaDE(Pair):
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            c = pyro.sample("c", dist.Categorical(logits=self.logits), infer={"enumerate": "parallel"})  # (C, 1, 1)
-            z = pyro.sample("z", self.components.at(c))  # (K, B, latent)
+            components = dist.Normal(self.locs, self.log_scales.exp()).to_event(1)  # (C,), event (latent,)
+            prior = dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+            z = pyro.sample("z", prior)  # (K, B, latent)
             pyro.sample("x", self.likelihood(self.decoder(z), x), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
             pyro.sample("z", self.encoder(x))  # (K, B, latent)
-
-    @property
-    def components(self) -> Any:
-        """p(z | c) of every c."""
-        return DiagonalGaussians(self.locs, self.log_scales.exp())
 
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z), (..., B, latent) to (..., B), in nats."""
@@ -171,5 +166,4 @@ class VaDE(Pair):
 
     def _log_joint(self, z: Tensor) -> Tensor:
         """log p(z, c), (..., B, C)."""
-        found: Tensor = self.logits.log_softmax(-1) + self.components.table(z)
-        return found
+        return self.logits.log_softmax(-1) + DiagonalGaussians(self.locs, self.log_scales.exp()).table(z)
