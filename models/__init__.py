@@ -3,11 +3,13 @@
 if __name__ != "ppgen.models":
     raise ImportError(f"expected the import name 'ppgen.models', got {__name__!r}: use 'import ppgen.models'.")
 
+from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.autoencoders.cvae import CVAE
 from ppgen.models.autoencoders.deep_autoencoder import DeepAutoencoder
 from ppgen.models.autoencoders.discrete_vae import DiscreteVAE
 from ppgen.models.autoencoders.iwae import IWAE
 from ppgen.models.autoencoders.ss_vae import SSVAE
+from ppgen.models.autoencoders.vade import VaDE
 from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
@@ -56,6 +58,7 @@ __all__ = [
     "SBN",
     "SSVAE",
     "VAE",
+    "Autoencoder",
     "BiGAN",
     "Boltzmann",
     "Classifier",
@@ -73,4 +76,5 @@ __all__ = [
     "Pix2Pix",
     "ProdLDA",
     "StructuredPrediction",
+    "VaDE",
 ]

@@ -1,9 +1,12 @@
-"""Greedy learning of deep machines: layer by layer, each a restricted Boltzmann machine on what the one below infers.
+"""Greedy learning of deep machines: layer by layer, each a machine of its own on what the one below infers.
 
     stage l:    loss = mean F_l(h) - mean F_l(c),      h: the layer below at the data,  c: chains of machine l
 
 h is a draw of the machines that have learnt already, or its mean. Each stage is contrastive divergence, or, with
-``num_chains``, persistent contrastive divergence, of one machine, whose parameters alone move: biased as these are.
+``num_chains``, persistent contrastive divergence, of one machine, whose parameters alone move: biased as these are. A
+machine that states its density whole, as the layer of an autoencoder does, learns by ``elbo`` instead (Vincent et al.
+2010, section 3.5), and the negative phase's options are not its.
+
 A further layer that begins as the mirror of the one below raises a lower bound of log p(v) (section 4 there); with
 another size or another start it need not.
 
@@ -14,12 +17,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import nn
 
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.errors import UsageError, shown
-from ppgen.objectives.objective import Stage, State
+from ppgen.objectives.objective import Objective, Stage, State
 from ppgen.objectives.staged import InStages, OfPart
 from ppgen.pairs.stack import Stack, stack_of
 from ppgen.registry import OBJECTIVES, register_objective
@@ -29,7 +33,7 @@ __all__ = ["Greedy"]
 
 @register_objective(
     "greedy",
-    summary="greedy learning of deep machines, layer by layer, by contrastive divergence",
+    summary="greedy learning of deep machines, layer by layer, by contrastive divergence or by the machine's bound",
     reference="Hinton, Osindero and Teh, A fast learning algorithm for deep belief nets",
     year=2006,
     link="https://doi.org/10.1162/neco.2006.18.7.1527",
@@ -79,11 +83,23 @@ class Greedy(InStages):
         )
 
     def _layer(self, pair: nn.Module, number: int) -> OfPart:
+        machine: Any = stack_of(pair, "Greedy").machines[number]
+        if machine.has_density:
+            return OfPart.of(stack_of(pair, "Greedy"), number, self._of_density(machine), sample=self.sample)
         way, options = ("cd", {}) if self.num_chains is None else ("pcd", {"num_chains": self.num_chains})
         sparsity = {"sparsity": self.sparsity, "sparsity_target": self.sparsity_target}
         num_steps = self.num_steps[number] if isinstance(self.num_steps, tuple) else self.num_steps
         objective = OBJECTIVES[way].cls(num_steps=num_steps, **sparsity, **options)
         return OfPart.of(stack_of(pair, "Greedy"), number, objective, sample=self.sample)
+
+    def _of_density(self, machine: Any) -> Objective:
+        if self.num_chains is not None or self.sparsity:
+            raise UsageError(
+                f"num_chains and sparsity of Greedy are those of a negative phase, and {type(machine).__name__} has "
+                "none: leave them out; what is sparse is an option of the pair."
+            )
+        found: Objective = OBJECTIVES["elbo"].cls()
+        return found
 
 
 def _settled(stack: Stack, number: int, state: State) -> None:

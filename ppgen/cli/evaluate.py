@@ -115,7 +115,7 @@ def evaluate(
 def _print(result: Evaluation, *, with_curve: bool) -> None:
     """The sentence, the bound's curve over K where there is one, and the measures."""
     print(result.sentence)
-    if result.curve and with_curve and result.method != "exact":
+    if result.curve and with_curve and result.method not in ("exact", "point"):
         rows = [(f"{p.num_particles:,}", f"{p.log_likelihood:.3f}", f"{p.standard_error:.3f}") for p in result.curve]
         print_table((">K", ">log-likelihood", ">standard error"), rows)
     if result.measures:

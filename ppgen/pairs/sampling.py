@@ -188,6 +188,13 @@ def check_dreamable(particles: Particles, needed_by: str) -> None:
             f"{shown(name)}, which a dream has not: use a guide that draws each latent by itself, or an "
             "objective without a sleep phase ('rws' with sleep=0)."
         )
+    for name in particles.latents:
+        if is_point(particles.guide_sites[name]):
+            raise UsageError(
+                f"{needed_by} asks the guide for the probability of dreamt latents, and it holds {shown(name)} at one "
+                "point, where nothing else has any: give the guide a scale, or take an objective without a sleep "
+                "phase, 'elbo'."
+            )
 
 
 def dreamt(particles: Particles, needed_by: str) -> Particles:

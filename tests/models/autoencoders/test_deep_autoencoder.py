@@ -83,8 +83,8 @@ def test_binary_codes_are_reconstructed_from_their_bits() -> None:
 def test_the_squared_error_is_taken_from_the_grey_levels_and_bits_per_dimension_are_not_given() -> None:
     pair, x = DeepAutoencoder(GREY, (4, 2)), grey(9)
     found = evaluate(pair, ppgen.data.Dataset(GREY, (x,), test=(x,)), particles=2)
-    (error,) = found.measures
-    assert error.name == "squared_error"
+    error, of_components = found.measures
+    assert (error.name, of_components.name) == ("squared_error", "squared_error_of_pca")
     assert error.value == pytest.approx(float((x - pair.reconstruct(x)).square().sum(1).mean().detach()), rel=1e-5)
     assert found.bits_per_dim is None
 

@@ -1,0 +1,215 @@
+"""The autoencoder as a pair: a guide that is a point, and a model that makes x again from it.
+
+    encoder: h_l = s(W_l' h_{l-1} + b_l),   l = 1..L,  h_0 = x              the code is z = h_L
+    decoder: g_{l-1} = s(V_l g_l + c_l),    l = L..1,  g_L = z              V_l = W_l where weights are tied
+
+    p(x | z) = Bernoulli(sigmoid(V_1 g_1 + c_1))    bits, or rates of bits: grey levels
+               N(V_1 g_1 + c_1, I)                  real data
+
+    q(z | x) = a point at h_L(x~)
+
+x~ is x, or in training a draw of a corruption c(x~ | x) at an auxiliary site of the guide: denoising, since it is the
+clean x that is made again. No prior is put on codes: p(z) is flat and counts nothing. A log-weight is then
+
+    log w = log p(x | h_L(x~)) - sparsity sum_j KL(rho || mean_x z_j) - contractive |dz/dx|^2               (nats)
+
+of which the last two, both at the clean x and the KL over the batch, stand in the model as one factor, ``penalty``:
+minus ``elbo`` is minus the reconstruction's log-likelihood plus what is penalised, and so is the bound of any objective
+that takes points. Of real data it is half the squared error, up to a constant, and with ``activation="identity"`` its
+optimum is the subspace of the first principal components. It says nothing of log p(x): there is no prior to integrate
+over.
+
+A stack learns layer by layer with ``"greedy, elbo"``: each layer is an autoencoder of what those below make of x, with
+noise of ``pretraining_noise`` at its input, and then all are tuned together with noise ``noise``, 0 if not said.
+
+References: Auto-association by Multilayer Perceptrons and Singular Value Decomposition, Bourlard and Kamp, 1988;
+Stacked Denoising Autoencoders, Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010; Contractive Auto-Encoders,
+Rifai, Vincent, Muller, Glorot and Bengio, 2011; CS294A Lecture Notes: Sparse Autoencoder, Ng, 2011.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, cast
+
+import pyro
+import torch
+from annotated_types import Gt, Len, Lt
+from torch import Tensor, nn
+
+from ppgen.arguments import NonNegative, Sizes
+from ppgen.data import DataSpec
+from ppgen.distributions.corruption import Corruption
+from ppgen.distributions.point import RoundedPoint
+from ppgen.errors import UsageError, shown
+from ppgen.layers.coding import CodingLayer, Noise, Observed, Penalties, Units, activations, flat
+from ppgen.layers.likelihoods import BernoulliLikelihood
+from ppgen.pairs.pair import Pair
+from ppgen.pairs.running import Batch
+from ppgen.pairs.sampling import Draws
+from ppgen.pairs.stack import Stack
+from ppgen.registry import Recommended, register_model
+
+__all__ = ["Autoencoder"]
+
+_OBSERVED: dict[str, Observed] = {"binary": "binary", "quantised": "rates", "real": "real"}
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five data."""
+    spec = DataSpec("tiny", 6, "binary", num_data=20)
+    return Autoencoder(spec, (4, 3), contractive=0.1), (torch.rand(5, 6).round(),)
+
+
+@register_model(
+    "autoencoder",
+    summary="autoencoder with a point guide: linear, deep, tied, sparse, contractive, denoising, stacked",
+    reference="Vincent, Larochelle, Lajoie, Bengio and Manzagol, Stacked denoising autoencoders",
+    year=2010,
+    link="https://www.jmlr.org/papers/v11/vincent10a.html",
+    tags=("continuous", "amortised", "point", "stages"),
+    tiny=_tiny,
+    recommended=Recommended("elbo", training={"epochs": 50, "batch_size": 100}),
+)
+class Autoencoder(Stack):
+    """Autoencoder. One batch is ``(x,)``, x of shape (B, D).
+
+    Sites:
+        z: (H_L,), real, in the plate ``data``: the code; its prior is flat and counts nothing, and draws of it are
+            those of N(0, I), which are no codes of data
+        x: (D,), observed, in the plate ``data``
+        penalty: (), a factor, in the plate ``data``; only where something is penalised
+
+    In training with noise the guide has an auxiliary site ``x_tilde`` (D,) in the plate ``data``.
+
+    Parameters: those of ``machines``, layer by layer (:class:`ppgen.layers.coding.CodingLayer`).
+
+    Args:
+        spec: what one datum is: binary, quantised (rates of bits) or real (unit variance).
+        hidden: H_1 .. H_L, from the data to the code; the decoder has them in reverse.
+        activation: s: ``"sigmoid"``, ``"tanh"``, ``"relu"``, or ``"identity"``, a linear autoencoder.
+        tied: whether the decoder's weights are the encoder's transposed.
+        corruption: the kind of noise: ``"masking"``, ``"salt_and_pepper"`` (of data in [0, 1]), ``"gaussian"``.
+        noise: its level: the share of numbers that are replaced, of ``"gaussian"`` the standard deviation; 0: none.
+        pretraining_noise: that of each layer in ``greedy``; None: as ``noise``.
+        sparsity: the weight of the KL of mean activations of the code, of units in (0, 1).
+        sparsity_target: rho.
+        contractive: the weight of the squared norm of the code's Jacobian.
+
+    Raises:
+        UsageError: a size is not positive, a level is negative or a share of 1 or more, salt and pepper is asked for
+            data that are not in [0, 1], sparsity of units that are not in (0, 1), or the data are of another kind.
+
+    >>> pair = Autoencoder(DataSpec("pictures", 64, "binary", image_shape=(8, 8)), (32, 4), noise=0.25)
+    >>> x = torch.rand(5, 64).round()
+    >>> pair.encode(x).shape, pair.reconstruct(x).shape
+    (torch.Size([5, 4]), torch.Size([5, 64]))
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden: Annotated[Sizes, Len(1)] = (200,),
+        *,
+        activation: Units = "sigmoid",
+        tied: bool = False,
+        corruption: Corruption = "masking",
+        noise: NonNegative = 0.0,
+        pretraining_noise: NonNegative | None = None,
+        sparsity: NonNegative = 0.0,
+        sparsity_target: Annotated[float, Gt(0), Lt(1)] = 0.05,
+        contractive: NonNegative = 0.0,
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        observed = _observed(spec)
+        _check(spec, activation, corruption, max(noise, pretraining_noise or 0.0), sparsity)
+        self.hidden, self.noise = tuple(hidden), Noise(corruption, noise)
+        self.penalties = Penalties(sparsity, sparsity_target, contractive)
+        of_layer = Noise(corruption, noise if pretraining_noise is None else pretraining_noise)
+        inner: Observed = "rates" if activation == "sigmoid" else "real"
+        self.machines = nn.ModuleList(
+            CodingLayer(*sizes, activation, kind, tied, of_layer, self.penalties, spec.num_data, below)
+            for sizes, kind, below in zip(
+                pairwise((spec.num_features, *hidden)),
+                [observed, *[inner] * (len(hidden) - 1)],
+                ["identity", *[activation] * (len(hidden) - 1)],
+                strict=True,
+            )
+        )
+        if spec.mean is not None:
+            start = spec.mean if observed == "real" else BernoulliLikelihood(spec).bias_at(spec.mean)
+            self.layers[0].visible_bias.data.copy_(start)
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = flat(x, self.hidden[-1])  # (K, B, H_L)
+            self.penalties.take(x, self.layers)
+            pyro.sample("x", self._given(z), obs=x)  # (B, D)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = self.encode(self.noise.of(x, training=self.training))
+            pyro.sample("z", RoundedPoint(z, event_dim=1))  # (K, B, H_L)
+
+    @property
+    def layers(self) -> Sequence[CodingLayer]:
+        """From the data to the code."""
+        return cast(Sequence[CodingLayer], self.machines)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of x, without noise, (..., D) to (..., H_L)."""
+        return activations(x, self.layers)[-1]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x | z), (..., H_L) to (..., D)."""
+        return self.layers[0].decode(self._below(z))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x | z) at the code of x, (B, D)."""
+        return self.decode(self.encode(x))
+
+    def remake_data(self, batch: Batch) -> Draws:
+        """Every datum of ``batch`` made again from its code."""
+        found = self._given(self.encode(batch[0]))
+        return Draws(found.sample(), found.mean, "a draw of p(x | z) at its code", "the mean of p(x | z) at its code")
+
+    @torch.no_grad()
+    def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
+        return (activations(batch[0], self.layers[:number])[-1] if number else batch[0],)
+
+    def _below(self, z: Tensor) -> Tensor:
+        """g_1, (..., H_1)."""
+        for layer in self.layers[:0:-1]:
+            z = layer.decode(z)
+        return z
+
+    def _given(self, z: Tensor) -> Any:
+        return self.layers[0].given(self._below(z))
+
+
+def _observed(spec: DataSpec) -> Observed:
+    if spec.observation not in _OBSERVED:
+        raise UsageError(
+            f"Autoencoder needs binary, quantised or real data, but data {shown(spec.name)} are {spec.observation}: "
+            "of counts take 'deep_autoencoder'."
+        )
+    return _OBSERVED[spec.observation]
+
+
+def _check(spec: DataSpec, activation: str, corruption: str, noise: float, sparsity: float) -> None:
+    if corruption != "gaussian" and noise >= 1:
+        raise UsageError(
+            f"the noise of corruption={shown(corruption)} is a share of numbers, at least 0 and below 1, got {noise}: "
+            "lower it, or take corruption='gaussian'."
+        )
+    if corruption == "salt_and_pepper" and spec.observation == "real":
+        raise UsageError(
+            f"corruption='salt_and_pepper' puts numbers to 0 and 1 and needs data in [0, 1], but data "
+            f"{shown(spec.name)} are real: take 'masking' or 'gaussian'."
+        )
+    if sparsity and activation != "sigmoid":
+        raise UsageError(
+            f"sparsity is of units in (0, 1), got activation={shown(activation)}: take activation='sigmoid', or leave "
+            "sparsity at 0."
+        )
