@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -131,7 +132,7 @@ def conditionals_of(program: Program) -> Conditionals:
     Raises:
         UsageError: it has none.
     """
-    pair = owner(program.model)
+    pair: Any = owner(program.model)
     if isinstance(pair, Conditionals):
         return pair
     what = "a function" if pair is None else type(pair).__name__

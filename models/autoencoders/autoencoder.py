@@ -150,7 +150,7 @@ class Autoencoder(Stack):
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
             z = self.encode(self.noise.of(x, training=self.training))
-            pyro.sample("z", RoundedPoint(z, event_dim=1))  # (K, B, H_L)
+            pyro.sample("z", RoundedPoint(z, event_dim=1))  # type: ignore[no-untyped-call]  # (K, B, H_L)
 
     @property
     def layers(self) -> Sequence[CodingLayer]:

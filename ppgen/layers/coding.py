@@ -177,7 +177,7 @@ class CodingLayer(Pair):
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
             h = self.encode(self.noise.of(x, training=self.training))
-            pyro.sample("z", RoundedPoint(h, event_dim=1))  # (K, B, H)
+            pyro.sample("z", RoundedPoint(h, event_dim=1))  # type: ignore[no-untyped-call]  # (K, B, H)
 
     def encode(self, x: Tensor) -> Tensor:
         """h(x), (..., D) to (..., H)."""

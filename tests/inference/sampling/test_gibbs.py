@@ -125,7 +125,7 @@ def test_the_ten_topics_of_bars_are_found() -> None:
 def test_what_is_put_into_the_pair_is_the_mean_over_kept_sweeps() -> None:
     pair = small_pair()
     trainer = Trainer(pair, ppgen.data.as_dataset(X), Gibbs(burn_in=2), TrainingOptions(batch_size=2, steps=5))
-    kept = []
+    kept: list[Tensor] = []
     for turn in range(5):
         trainer.take_turn()
         counts = words_of(X).table(trainer.state["word_topics"], 2, 3)
@@ -163,12 +163,12 @@ def test_a_chain_goes_on_from_a_checkpoint() -> None:
     data, ends = ppgen.load_data("bars", num_data=20), []
     for interrupted in (False, True):
         torch.manual_seed(0)
-        make = lambda: Trainer(LDA(data.spec, 3), data, Gibbs(burn_in=1), TrainingOptions(batch_size=20, steps=6))  # noqa: E731
-        trainer = make()
+        options = TrainingOptions(batch_size=20, steps=6)
+        trainer = Trainer(LDA(data.spec, 3), data, Gibbs(burn_in=1), options)
         for turn in range(6):
             if interrupted and turn == 3:
                 tensors, facts = trainer.tensors(), Progress(**trainer.facts())
-                trainer = make()
+                trainer = Trainer(LDA(data.spec, 3), data, Gibbs(burn_in=1), options)
                 trainer.restore(tensors, facts)
             trainer.take_turn()
         ends.append(trainer.pair.topics.detach())

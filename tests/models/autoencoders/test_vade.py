@@ -45,11 +45,10 @@ def test_one_standard_component_is_the_vae() -> None:
         pair.log_scales.zero_()
     vae = VAE(BITS, 2, hidden=(4,)).double()
     vae.load_state_dict({k: v for k, v in pair.state_dict().items() if k in vae.state_dict()})
-    found = []
-    for each in (pair, vae):
-        torch.manual_seed(1)
-        found.append(ppgen.log_weights(each, (x,), num_particles=9))
-    assert torch.allclose(*found)
+    torch.manual_seed(1)
+    found = ppgen.log_weights(pair, (x,), num_particles=9)
+    torch.manual_seed(1)
+    torch.testing.assert_close(found, ppgen.log_weights(vae, (x,), num_particles=9))
 
 
 def test_the_bound_is_below_log_p_by_quadrature_and_many_particles_reach_it() -> None:
