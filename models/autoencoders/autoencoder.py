@@ -150,7 +150,8 @@ class Autoencoder(Stack):
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
             z = self.encode(self.noise.of(x, training=self.training))
-            pyro.sample("z", RoundedPoint(z, event_dim=1))  # (K, B, H_L)
+            point: Any = RoundedPoint  # pyro is untyped
+            pyro.sample("z", point(z, event_dim=1))  # (K, B, H_L)
 
     @property
     def layers(self) -> Sequence[CodingLayer]:

@@ -25,7 +25,7 @@ Corruption = Literal["masking", "salt_and_pepper", "gaussian"]
 _VALUES: dict[str, tuple[float, ...]] = {"masking": (0.0,), "salt_and_pepper": (0.0, 1.0)}
 
 
-class Replaced(TorchDistribution):  # type: ignore[misc]  # pyro is untyped
+class Replaced(TorchDistribution):
     """x, each number replaced with probability ``level`` by one of ``values``, which are equally likely.
 
         p(v) = (1 - level) [v = x] + sum_j level / J [v = values_j]            (log_prob: its logarithm, in nats)
@@ -74,4 +74,5 @@ def corruption_of(x: Tensor, kind: Corruption, level: float) -> Any:
     """
     if kind == "gaussian":
         return dist.Normal(x, level).to_event(1)
-    return Replaced(x, level, _VALUES[kind]).to_event(1)
+    replaced: Any = Replaced(x, level, _VALUES[kind])
+    return replaced.to_event(1)

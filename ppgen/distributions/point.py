@@ -10,7 +10,7 @@ from torch.distributions.utils import broadcast_all
 __all__ = ["RoundedPoint"]
 
 
-class RoundedPoint(dist.Delta):  # type: ignore[misc]  # pyro is untyped
+class RoundedPoint(dist.Delta):
     """A point v whose log-probability is 0 at v up to rounding, and minus infinity elsewhere.
 
     A network gives a datum's code another last bit in a batch of another size, or on another processor. A guide that
@@ -26,4 +26,4 @@ class RoundedPoint(dist.Delta):  # type: ignore[misc]  # pyro is untyped
         v, x = broadcast_all(self.v, x)
         near = (x - v).abs() <= torch.finfo(v.dtype).eps ** 0.5 * (1 + v.abs())
         log_prob = torch.zeros_like(v).masked_fill(~near, -torch.inf)
-        return log_prob.sum(list(range(-self.event_dim, 0))) if self.event_dim else log_prob  # type: ignore[no-any-return]
+        return log_prob.sum(list(range(-self.event_dim, 0))) if self.event_dim else log_prob

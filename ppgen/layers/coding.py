@@ -177,7 +177,8 @@ class CodingLayer(Pair):
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
             h = self.encode(self.noise.of(x, training=self.training))
-            pyro.sample("z", RoundedPoint(h, event_dim=1))  # (K, B, H)
+            point: Any = RoundedPoint  # pyro is untyped
+            pyro.sample("z", point(h, event_dim=1))  # (K, B, H)
 
     def encode(self, x: Tensor) -> Tensor:
         """h(x), (..., D) to (..., H)."""

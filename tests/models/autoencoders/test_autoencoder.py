@@ -73,7 +73,7 @@ def test_a_linear_autoencoder_spans_the_subspace_of_the_first_principal_componen
         value.backward()
         return value
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     components = PCA(3).fit(x.numpy()).components_.T  # (D, 3)
     decoder = pair.layers[0].decoder_weight
     assert decoder is not None
@@ -88,7 +88,7 @@ def test_the_contraction_is_the_squared_norm_of_autograds_jacobian(activation: A
     pair = autoencoder(REAL, hidden, activation=activation, contractive=0.3)
     torch.manual_seed(1)
     plain = autoencoder(REAL, hidden, activation=activation)
-    squares = torch.stack([jacobian(pair.encode, each).square().sum() for each in x])  # type: ignore[no-untyped-call]
+    squares = torch.stack([jacobian(pair.encode, each).square().sum() for each in x])
     assert torch.allclose(loss(pair, x) - loss(plain, x), 0.3 * squares.sum())
 
 

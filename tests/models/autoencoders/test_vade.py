@@ -49,7 +49,7 @@ def test_one_standard_component_is_the_vae() -> None:
     for each in (pair, vae):
         torch.manual_seed(1)
         found.append(ppgen.log_weights(each, (x,), num_particles=9))
-    assert torch.allclose(*found)
+    assert torch.allclose(found[0], found[1])
 
 
 def test_the_bound_is_below_log_p_by_quadrature_and_many_particles_reach_it() -> None:
