@@ -83,10 +83,12 @@ class EM(Objective):
         return nothing if self.decay is None else {**nothing, "steps": nothing["count"].clone()}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        pair, found = maximising_pair(program.model, type(self).__name__), self._found(program, batch)
-        num_data = float(pair.data_size or program.data_size or found["count"])
+        pair = maximising_pair(program.model, type(self).__name__)
+        num_data = float(pair.data_size or program.data_size or len(batch[0]))
+        whole, following = None, state
+        if getattr(pair, "training", True):  # held-out data have no part in the statistics
+            whole, following = self._whole(self._found(program, batch), state, num_data)
         with torch.no_grad():
-            whole, following = self._whole(found, state, num_data)
             assigned = {} if whole is None else pair.maximised(whole)
         evidence = pair.log_evidence(*batch).mean()
         return Outcome(-num_data * evidence, num_data, {"log_evidence": evidence.detach()}, following, assigned)

@@ -102,6 +102,18 @@ def test_online_em_comes_near_to_em() -> None:
     assert float(online.log_evidence(x).mean().detach()) == pytest.approx(best, abs=0.01)
 
 
+def test_held_out_data_are_valued_and_counted_in_nowhere() -> None:
+    x = clusters(30)
+    pair = mixture(x, "full")
+    program = Program(pair.model, pair.guide)
+    state = EM().initial_state(program, (x,))
+    pair.eval()
+    found = EM().play("all", program, (x[:7],), state)
+    assert found.state == state
+    assert not found.assigned
+    torch.testing.assert_close(found.loss / found.num_data, -pair.log_evidence(x[:7]).mean())
+
+
 def test_a_mixture_of_bernoullis_is_trained() -> None:
     """Two blocks of bits: the means are their shares of ones."""
     x = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1], [0, 1, 1, 1]], dtype=torch.float64)
