@@ -129,7 +129,7 @@ def test_what_is_put_into_the_pair_is_the_mean_over_kept_sweeps() -> None:
     for turn in range(5):
         trainer.take_turn()
         counts = words_of(X).table(trainer.state["word_topics"], 2, 3)
-        kept = [*kept, counts] if turn >= 2 else [counts]
+        kept = [*kept, counts] if turn > 2 else [counts]
         mean = ETA + torch.stack(kept).mean(0)
         torch.testing.assert_close(pair.topics.detach(), mean / mean.sum(1, keepdim=True))
 

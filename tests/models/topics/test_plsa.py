@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def em_step(pair: PLSA, x: Tensor, *, hard: bool = False) -> float:
 def test_em_never_lowers_the_likelihood() -> None:
     pair = small_pair()
     values = [float(pair.log_evidence(X).sum().detach())] + [em_step(pair, X) for _ in range(100)]
-    assert all(after >= before - 1e-10 for before, after in zip(values, values[1:], strict=False))
+    assert all(after >= before - 1e-10 for before, after in itertools.pairwise(values))
     assert values[-1] > values[0] + 1
 
 
