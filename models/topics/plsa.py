@@ -24,6 +24,7 @@ Reference: Probabilistic Latent Semantic Indexing, Hofmann, SIGIR 1999.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import pyro
 import torch
@@ -75,6 +76,8 @@ class PLSA(Pair):
     >>> pair.topics.shape, pair.shares.shape
     (torch.Size([3, 50]), torch.Size([8, 3]))
     """
+
+    folds_in: ClassVar[bool] = True
 
     def __init__(self, spec: DataSpec, num_topics: Count = 50, *, iterations: Count = 50) -> None:
         super().__init__()  # a batch is all the data

@@ -85,6 +85,8 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
     """Whether the model states no density of x, only how it is drawn (a GAN's generator: x is a Delta at G(z))."""
     implicit_guide: ClassVar[bool] = False
     """Whether the guide states no density of its latents, only how they are drawn: a Delta at a network of noise."""
+    folds_in: ClassVar[bool] = False
+    """Whether a datum has parameters that are found by itself when it is evaluated: log p(x) is then their maximum."""
     takes_source: ClassVar[bool] = False
     """Whether a batch is (x, s), s the vector that x is made of, and not a label."""
     has_chains: ClassVar[bool] = False
