@@ -47,7 +47,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
         Recommended(
             "mmd",
             {"bandwidths": _KERNELS, "scale": 1.0, "root": True},
-            {"steps": 6_000, "batch_size": 500, "lr": 1e-3},
+            {"steps": 6_000, "batch_size": 500, "lr": 3e-3},
             kinds=("binary", "quantised"),
         ),
         Recommended("mmd", {"root": True}, {"steps": 6_000, "batch_size": 500, "lr": 1e-3}),

@@ -47,7 +47,8 @@ def test_a_recipe_can_be_made(name: str) -> None:
     spec = spec_for(job.data, job.data_options)
     pair = make_pair(job.model, spec, **as_typed(MODELS[job.model].cls, job.model_options))
     y = torch.tensor([0, 1, -1 if job.model == "ss_vae" else 2])
-    x = torch.ones(3, spec.num_features)
+    num_rows = spec.num_data if spec.observation == "counts" else 3  # Gibbs moves all the data at once
+    x = torch.ones(num_rows or 3, spec.num_features)
     batch = (x, x) if spec.source else (x, y)[: 2 if takes_labels(job.model, job.model_options) else 1]
     assert job.made_objective().refuses(Program(pair.model, pair.guide), batch) is None
     assert made.numbers
