@@ -12,7 +12,7 @@ EM, with m zero. Sums over data n of x, x_d^2, E z, E z z' = V + E z E z' and x 
 any Psi the expected log p(x, z) is greatest where W and c, together, regress x on z; with the covariances C over data,
 
     C_zz = sum_n E z z' / N - z_ z_',   C_xz = sum_n x_n E z_n' / N - x_ z_',      x_, z_ the means,
-    W = C_xz C_zz^-1,   c = x_ - W z_,   Psi_d = C_xx,d - (W C_xz')_dd,            and s^2 = sum_d Psi_d / D of one noise.
+    W = C_xz C_zz^-1,   c = x_ - W z_,   Psi_d = C_xx,d - (W C_xz')_dd,            s^2 = sum_d Psi_d / D of one noise.
 
 A least noise, where one is asked for, is put in place of a smaller one: of one dimension, and with W and c the same for
 any Psi, that is the maximum under the bound, so that EM stays monotone.

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import FactorAnalysis as KnownFactorAnalysis
 from sklearn.decomposition import PCA
+from sklearn.decomposition import FactorAnalysis as KnownFactorAnalysis
 from torch import Tensor
 
 import ppgen
@@ -22,11 +22,11 @@ from ppgen.pairs import Program
 PAIRS = [LinearGaussian, FactorAnalysis]
 
 
-def correlated(num: int = 80, size: int = 5, latent: int = 2, seed: int = 0) -> Tensor:
-    """float64 data of ``latent`` factors, (num, size), with noise of 0.3 to 1 and a mean far from zero."""
+def correlated(num: int = 80, size: int = 5, latent: int = 2, seed: int = 1) -> Tensor:
+    """float64 data of ``latent`` factors, (num, size), with noise of 0.5 to 1 and a mean far from zero."""
     random = np.random.RandomState(seed)
-    weight, loc = 2 * random.standard_normal((latent, size)), 5 * random.standard_normal(size)
-    noise = np.linspace(0.3, 1.0, size) * random.standard_normal((num, size))
+    weight, loc = random.standard_normal((latent, size)), 5 * random.standard_normal(size)
+    noise = np.linspace(0.5, 1.0, size) * random.standard_normal((num, size))
     return torch.from_numpy(random.standard_normal((num, latent)) @ weight + loc + noise)
 
 
@@ -87,13 +87,14 @@ def test_the_guide_is_left_at_the_nearest_to_the_posterior(guide: str) -> None:
     x = correlated(30)
     pair = made(FactorAnalysis, x, guide=guide)
     trained(pair, x, 2)
-    loss = ppgen.inference.ELBO(num_particles=1)
+    posterior = pair.posterior(x)
+    torch.testing.assert_close(x @ pair.guide_weight.T + pair.guide_loc, posterior.mean)
     if guide == "full":
         log_w = ppgen.log_weights(pair, (x,), num_particles=3)
         torch.testing.assert_close(log_w, pair.log_evidence(x).expand(3, -1))
-    posterior = pair.posterior(x)
-    assert loss is not None
-    torch.testing.assert_close(x @ pair.guide_weight.T + pair.guide_loc, posterior.mean)
+    else:
+        precisions = posterior.precision_matrix[0].diagonal()
+        torch.testing.assert_close((-2 * pair.guide_scale).exp(), precisions)
 
 
 def test_em_reaches_the_closed_form_and_scikit_learns_pca() -> None:
@@ -106,10 +107,10 @@ def test_em_reaches_the_closed_form_and_scikit_learns_pca() -> None:
     shares = known.explained_variance_ * (len(x) - 1) / len(x)
     noise = known.noise_variance_ * (len(x) - 1) / len(x)
     covariance = (known.components_.T * (shares - noise)) @ known.components_ + noise * np.eye(5)
-    for one in (closed, pair):
+    for one, atol in ((closed, 1e-9), (pair, 5e-3)):
         fitted = one.weight @ one.weight.T + (2 * one.log_noise).exp() * torch.eye(5).double()
-        np.testing.assert_allclose(fitted.detach().numpy(), covariance, atol=1e-3)
-        torch.testing.assert_close(one.loc.detach(), x.mean(0), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(fitted.detach().numpy(), covariance, atol=atol)
+        torch.testing.assert_close(one.loc.detach(), x.mean(0), rtol=0, atol=atol)
 
 
 def test_no_parameters_near_the_closed_form_are_better() -> None:
@@ -132,17 +133,18 @@ def test_a_prior_mean_is_taken_into_the_closed_form() -> None:
 @pytest.mark.parametrize("kind", PAIRS)
 def test_svi_comes_near_to_em(kind: type[Any]) -> None:
     x = correlated(60, 4)
+    x = (x - x.mean(0)) / x.std(0)
     best = trained(made(kind, x), x, 200)
-    found = trained(made(kind, x), x, 400, ppgen.inference.ELBO(num_particles=4), lr=0.05, eager=True)
+    found = trained(made(kind, x), x, 300, ppgen.inference.ELBO(), lr=0.05, eager=True)
     assert best - 0.02 < found < best + 1e-6
 
 
 def test_factor_analysis_is_that_of_scikit_learn() -> None:
     x = correlated(100, 6)
-    known = KnownFactorAnalysis(2, tol=1e-10, max_iter=5_000, svd_method="lapack").fit(x.numpy())
+    known = KnownFactorAnalysis(2, tol=1e-9, max_iter=20_000, svd_method="lapack").fit(x.numpy())
     pair = made(FactorAnalysis, x)
-    assert trained(pair, x, 300) == pytest.approx(known.score(x.numpy()), abs=1e-3)
-    np.testing.assert_allclose((2 * pair.log_noise).exp().detach().numpy(), known.noise_variance_, atol=0.02)
+    assert trained(pair, x, 200) == pytest.approx(known.score(x.numpy()), abs=1e-3)
+    np.testing.assert_allclose((2 * pair.log_noise).exp().detach().numpy(), known.noise_variance_, atol=0.01)
 
 
 @pytest.mark.parametrize("kind", PAIRS)
@@ -158,13 +160,15 @@ def test_noise_that_becomes_zero_is_named_and_bounded_only_if_asked(kind: type[A
         now = trained(pair, x, 5)
         assert now >= before - 1e-12
         before = now
-    assert float(pair.log_noise.exp().min()) == pytest.approx(0.1)
+    assert float(pair.log_noise.detach().exp().min()) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("kind", PAIRS)
 def test_too_few_data_are_refused(kind: type[Any]) -> None:
     x = correlated(4, 6)
-    with pytest.raises(UsageError, match=rf"{kind.__name__} with 3 latents fits 4 data without noise.* at least 5 data"):
+    with pytest.raises(
+        UsageError, match=rf"{kind.__name__} with 3 latents fits 4 data without noise.* at least 5 data"
+    ):
         trained(made(kind, x, 3), x, 1)
 
 
