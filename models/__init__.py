@@ -34,6 +34,7 @@ from ppgen.models.implicit.implicit_vae import ImplicitVAE
 from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.implicit.lapgan import LAPGAN
 from ppgen.models.implicit.pix2pix import Pix2Pix
+from ppgen.models.linear.factor_analysis import FactorAnalysis
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
@@ -67,6 +68,7 @@ __all__ = [
     "CycleGAN",
     "DeepAutoencoder",
     "DiscreteVAE",
+    "FactorAnalysis",
     "GMMNCodes",
     "Hopfield",
     "ImplicitVAE",

@@ -101,14 +101,19 @@ def test_every_file_registers_a_class_and_the_package_exports_it(package: str, r
 
 
 def one_step(pair: Pair, objective: Objective, batch: Any) -> None:
-    """A step of every player: all of its gradients are finite, and one is not zero, or it assigns what it owns not."""
+    """A step of every player: all of its gradients are finite, and one is not zero, or it assigns what it owns not.
+
+    Where steps are taken by epochs, the batch stands for as many of its size as make one.
+    """
+    batches = -(-(pair.data_size or 1) // len(batch[0])) if objective.whole_epochs else 1
     learner = Learner(pair, objective.parameters(pair, batch))
     with isolated():
         state = objective.initial_state(learner.program, batch)
     for player in objective.players():
         owned, others = learner.arguments(player)
         step = player_step(learner, objective.at(0), player)
-        gradients, report, state, written = step(owned, others, state, {}, batch)
+        for _ in range(batches):
+            gradients, report, state, written = step(owned, others, state, {}, batch)
         assert torch.isfinite(report["loss"])
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
         moved = gradients or [value != others[name] for name, value in written.items()]

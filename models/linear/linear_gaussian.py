@@ -10,30 +10,29 @@ Everything is Gaussian, so
     p(x)     = N(W m + c, W W' + s^2 I)
     p(z | x) = N(V (W' (x - c) / s^2 + m), V),      V = (I + W' W / s^2)^-1,
 
-and the full guide can hold the posterior exactly.
+and the full guide can hold the posterior exactly. It is probabilistic PCA: log p(x) of data with mean x_ and covariance
+S = U L U', eigenvalues in falling order, is greatest (equations 7 and 8) at
+
+    c = x_,     s^2 = sum_{d > latent} L_d / (D - latent),      W = U_latent (L_latent - s^2 I)^1/2 R,
+
+R any rotation: W spans the first principal axes. ``elbo``, ``em`` and :meth:`LinearGaussian.set_closed_form` end there.
 
 Reference: Probabilistic Principal Component Analysis, Tipping and Bishop, 1999.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-import pyro
-import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import Tensor
 
-from ppgen.arguments import Count, Positive
+from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError
+from ppgen.layers.linear_factors import GuideKind, LinearFactors
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["LinearGaussian"]
-
-Guide = Literal["full", "mean_field"]
 
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
@@ -50,7 +49,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("elbo", training={"steps": 2_000, "batch_size": 100, "lr": 1e-2}),
 )
-class LinearGaussian(Pair):
+class LinearGaussian(LinearFactors):
     """Linear-Gaussian pair. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
@@ -66,7 +65,9 @@ class LinearGaussian(Pair):
         latent_dim: size of z.
         guide: ``"full"`` or ``"mean_field"``.
         noise: initial s.
-        learn_prior_loc: make the prior mean m a parameter; redundant with c, it serves where c is held fixed.
+        learn_prior_loc: make the prior mean m a parameter; redundant with c, it serves where c is held fixed, and
+            ``em`` does without.
+        min_noise: the least s that ``em`` and the closed form take.
 
     Raises:
         UsageError: the data are not real, a size or the noise is not positive, or the guide is unknown.
@@ -84,75 +85,33 @@ class LinearGaussian(Pair):
         spec: DataSpec,
         latent_dim: Count = 2,
         *,
-        guide: Guide = "full",
+        guide: GuideKind = "full",
         noise: Positive = 1.0,
         learn_prior_loc: bool = False,
+        min_noise: NonNegative = 0.0,
     ) -> None:
-        super().__init__(data_size=spec.num_data)
-        if spec.observation != "real":
-            raise UsageError(f"LinearGaussian needs real data, but data {shown(spec.name)} are {spec.observation}.")
-        self.latent_dim, features = latent_dim, spec.num_features
-        self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)
-        self.loc = nn.Parameter(torch.zeros(features) if spec.mean is None else spec.mean.clone())
-        self.log_noise = nn.Parameter(torch.tensor(float(noise)).log())
-        self.prior_loc = nn.Parameter(torch.zeros(latent_dim)) if learn_prior_loc else None
-        self.guide_weight = nn.Parameter(torch.zeros(latent_dim, features))
-        self.guide_loc = nn.Parameter(torch.zeros(latent_dim))
-        self.guide_scale = nn.Parameter(torch.zeros((latent_dim,) * (2 if guide == "full" else 1)))
+        super().__init__(spec, latent_dim, torch.tensor(float(noise)), guide, learn_prior_loc, min_noise)
 
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            z = pyro.sample(
-                "z", self._gaussian(self._prior_loc(x), torch.zeros_like(self.guide_scale))
-            )  # (K, B, latent)
-            mean = linear(z, self.weight, self.loc)  # (K, B, D)
-            pyro.sample("x", dist.Normal(mean, self.log_noise.exp()).to_event(1), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            loc = linear(x, self.guide_weight, self.guide_loc)  # (B, latent)
-            pyro.sample("z", self._gaussian(loc, self.guide_scale))  # (K, B, latent)
-
-    def log_evidence(self, x: Tensor) -> Tensor:
-        """The exact log p(x), (B, D) to (B,), in nats."""
-        loc = linear(self._prior_loc(x), self.weight, self.loc)  # (D,)
-        noise = (2 * self.log_noise).exp().expand_as(loc)
-        evidence: Tensor = dist.LowRankMultivariateNormal(loc, self.weight, noise).log_prob(x)
-        return evidence
-
-    def posterior(self, x: Tensor) -> Any:
-        """The exact p(z | x): a multivariate normal of batch shape (B,) and event shape (latent,)."""
-        weight, loc, scale_tril = self._exact_guide(x)
-        return dist.MultivariateNormal(linear(x, weight, loc), scale_tril=scale_tril)
+    def noise_of(self, unexplained: Tensor) -> Tensor:
+        return unexplained.mean()
 
     @torch.no_grad()
-    def set_exact_guide(self) -> None:
-        """Put the exact posterior into the guide's parameters.
+    def set_closed_form(self, x: Tensor) -> None:
+        """Put the maximum of sum_n log p(x_n) over data x, (N, D), into the parameters; the guide at its nearest.
 
         Raises:
-            UsageError: the guide is mean-field, which cannot hold it.
+            UsageError: latents are not fewer than numbers of x, or fit all data without noise.
         """
-        if self.guide_scale.dim() == 1:
-            raise UsageError("a mean-field guide cannot hold the exact posterior: make the pair with guide='full'.")
-        weight, loc, scale_tril = self._exact_guide(self.weight)
-        self.guide_weight.copy_(weight)
-        self.guide_loc.copy_(loc)
-        self.guide_scale.copy_(scale_tril.tril(-1) + scale_tril.diagonal().log().diag())
-
-    def _exact_guide(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The A, b and S that make q(z | x) = p(z | x)."""
-        eye, noise = torch.eye(self.latent_dim).to(like), (2 * self.log_noise).exp()
-        precision = eye + self.weight.T @ self.weight / noise  # (latent, latent)
-        covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
-        weight = covariance @ self.weight.T / noise  # (latent, D)
-        loc = covariance @ self._prior_loc(like) - weight @ self.loc
-        return weight, loc, torch.linalg.cholesky(covariance)
-
-    def _prior_loc(self, like: Tensor) -> Tensor:
-        return like.new_zeros(self.latent_dim) if self.prior_loc is None else self.prior_loc
-
-    def _gaussian(self, loc: Tensor, scale: Tensor) -> Any:
-        """N(loc, S S'); prior and guide are of one family, so that their KL has a closed form."""
-        if scale.dim() == 1:
-            return dist.Normal(loc, scale.exp()).to_event(1)
-        return dist.MultivariateNormal(loc, scale_tril=scale.tril(-1) + scale.diagonal().exp().diag())
+        num_data, features = x.shape
+        if self.latent_dim >= features:
+            raise UsageError(
+                f"the closed form takes fewer latents than numbers of x, and got latent_dim={self.latent_dim} of "
+                f"{features}: give latent_dim at most {features - 1}."
+            )
+        self.check_count(num_data)
+        values, axes = torch.linalg.eigh(x.double().T.cov(correction=0))  # rising: (D,), (D, D)
+        values, axes = values.flip(0), axes.flip(1)[:, : self.latent_dim]
+        noise = values[self.latent_dim :].mean().clamp_min(self.min_noise**2)
+        weight = axes * (values[: self.latent_dim] - noise).clamp_min(0).sqrt()
+        loc = x.double().mean(0) - weight @ self._prior_loc(weight)
+        self._put(self.values_at(weight, loc, noise, values[0]))
