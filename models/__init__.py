@@ -35,6 +35,7 @@ from ppgen.models.implicit.infogan import InfoGAN
 from ppgen.models.implicit.lapgan import LAPGAN
 from ppgen.models.implicit.pix2pix import Pix2Pix
 from ppgen.models.linear.factor_analysis import FactorAnalysis
+from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.lda import LDA
@@ -51,6 +52,7 @@ __all__ = [
     "GAN",
     "GMM",
     "GMMN",
+    "ICA",
     "IWAE",
     "LAPGAN",
     "LDA",
