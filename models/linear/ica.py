@@ -99,6 +99,7 @@ class ICA(Pair):
         Raises:
             UsageError: W is singular.
         """
+        inverse: Tensor
         inverse, info = torch.linalg.inv_ex(self.unmixing)
         if bool(info):
             raise UsageError("the unmixing matrix of ICA is singular, and sources cannot be mixed again: train anew.")
@@ -124,10 +125,12 @@ class _Mixing(Transform):
         self.unmixing, self.loc = unmixing, loc
 
     def _call(self, x: Tensor) -> Tensor:
-        return torch.linalg.solve(self.unmixing, x.unsqueeze(-1)).squeeze(-1) + self.loc
+        y: Tensor = torch.linalg.solve(self.unmixing, x.unsqueeze(-1)).squeeze(-1) + self.loc
+        return y
 
     def _inverse(self, y: Tensor) -> Tensor:
         return linear(y - self.loc, self.unmixing)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return -torch.linalg.slogdet(self.unmixing).logabsdet.expand(x.shape[:-1])
+        log_volume: Tensor = -torch.linalg.slogdet(self.unmixing).logabsdet
+        return log_volume.expand(x.shape[:-1])
