@@ -159,6 +159,8 @@ class GMM(Pair):
         """p(c | x), (B, D) to (B, C); at the guide's centre where components are latent."""
         return self._log_joint(x).softmax(-1)
 
+    category_probs = responsibilities
+
     def log_evidence(self, x: Tensor) -> Tensor:
         """The exact log p(x), (B, D) to (B,), in nats; at the guide's centre where components are latent."""
         return self._log_joint(x).logsumexp(-1)

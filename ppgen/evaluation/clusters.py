@@ -1,4 +1,4 @@
-"""Cluster accuracy: how far categories that were found without labels are those of the labels.
+"""Clusters: how far categories that were found without labels are those of the labels.
 
     accuracy = max over maps m of (1 / n) sum_i 1[ m(argmax_c q(c | x_i)) = label_i ]
 
@@ -6,7 +6,14 @@ over the maps of categories to classes that give no class to two categories (the
 by the pair's ``category_probs(x)``, the probabilities q(c | x), (B, D) to (B, C). Where there are more categories than
 classes the rest are wrong. The map is found on the data that are judged; n is to be large against C.
 
-Reference: Unsupervised Deep Embedding for Clustering Analysis, Xie, Girshick and Farhadi, 2016, eq. 10.
+Two more measures compare the partitions as such, whatever their numbers of parts, and are 1 where they are the same:
+
+    ARI = (R - E[R]) / (max R - E[R]),        R: pairs of data that are together in both; 0 expected of chance
+    NMI = I(c; label) / ((H(c) + H(label)) / 2),        in [0, 1]
+
+The adjusted Rand index: Comparing partitions, Hubert and Arabie, 1985. Normalised mutual information: Cluster
+ensembles, Strehl and Ghosh, 2002; both as scikit-learn has them. The accuracy: Unsupervised Deep Embedding for
+Clustering Analysis, Xie, Girshick and Farhadi, 2016, eq. 10.
 """
 
 from __future__ import annotations
@@ -50,7 +57,10 @@ def matched(categories: Tensor, labels: Tensor) -> Tensor:
 
 
 def cluster_accuracies(case: Case) -> Iterator[Measure]:
-    """``cluster_accuracy`` of pairs with ``category_probs``, on data with labels."""
+    """``cluster_accuracy``, ``adjusted_rand`` and ``normalised_mutual_information``: of pairs with ``category_probs``,
+    on data with labels."""
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
     category_probs = getattr(case.pair, "category_probs", None)
     labels = known_labels(case) if callable(category_probs) else None
     if not callable(category_probs) or labels is None:
@@ -63,3 +73,8 @@ def cluster_accuracies(case: Case) -> Iterator[Measure]:
         "each category for one class at most; 1 is none wrong"
     )
     yield Measure("cluster_accuracy", *mean_and_error(matched(found, y)), meaning)
+    both, data = (y.cpu().numpy(), found.cpu().numpy()), f"of {len(y):,} {case.split} data"
+    meaning = f"pairs of data together in categories and labels, above chance: 1 for the same parts, {data}"
+    yield Measure("adjusted_rand", float(adjusted_rand_score(*both)), None, meaning)
+    meaning = f"information between category and label over the mean of their entropies, in [0, 1], {data}"
+    yield Measure("normalised_mutual_information", float(normalized_mutual_info_score(*both)), None, meaning)

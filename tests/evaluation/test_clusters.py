@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 
 import ppgen
 from ppgen.errors import UsageError
@@ -28,6 +31,21 @@ def test_categories_beyond_the_classes_are_wrong() -> None:
     assert matched(torch.zeros(4, dtype=torch.int64), torch.tensor([0, 1, 2, 2])).sum() == 2
 
 
+def rand_by_pairs(first: Any, second: Any) -> float:
+    """The adjusted Rand index by its definition, over all pairs of data."""
+    together = [np.equal.outer(one, one)[np.triu_indices(len(one), 1)].astype(float) for one in (first, second)]
+    expected, most = together[0].sum() * together[1].mean(), 0.5 * (together[0].sum() + together[1].sum())
+    return float(((together[0] * together[1]).sum() - expected) / (most - expected))
+
+
+def information_by_counts(first: Any, second: Any) -> float:
+    """Mutual information over the mean entropy, by the joint table of both."""
+    table = np.zeros((first.max() + 1, second.max() + 1))
+    np.add.at(table, (first, second), 1 / len(first))
+    entropies = [float(entropy(part.ravel())) for part in (table.sum(1), table.sum(0), table)]
+    return (entropies[0] + entropies[1] - entropies[2]) / (0.5 * (entropies[0] + entropies[1]))
+
+
 def test_evaluate_asks_an_infogan_for_it_where_labels_are_asked_for() -> None:
     data = ppgen.load_data("digits", binarize="none")
     torch.manual_seed(0)
@@ -37,6 +55,9 @@ def test_evaluate_asks_an_infogan_for_it_where_labels_are_asked_for() -> None:
     labels = ppgen.load_data("digits", binarize="none", labels=True).test[1]
     expected = matched(pair.category_probs(data.test[0]).argmax(-1), labels)
     assert named["cluster_accuracy"].value == pytest.approx(expected.mean().item())
+    both = labels.numpy(), pair.category_probs(data.test[0]).argmax(-1).numpy()
+    assert named["adjusted_rand"].value == pytest.approx(rand_by_pairs(*both))
+    assert named["normalised_mutual_information"].value == pytest.approx(information_by_counts(*both))
     assert "share of 300 test data" in named["cluster_accuracy"].meaning
     without = ppgen.evaluation.evaluate(pair, data, num_samples=50, progress=False)
     assert "cluster_accuracy" not in {measure.name for measure in without.measures}
