@@ -169,7 +169,7 @@ class GMM(Pair):
         """Sums over data x, (B, D), of responsibilities, ``weights`` (C,), and of what they weigh; in float64."""
         r = self.responsibilities(x).double()
         r = one_hot(r.argmax(-1), self.num_components).to(r) if hard else r
-        return {"count": r.new_tensor(len(x)), "weights": r.sum(0), **self.family.statistics(x.double(), r)}
+        return {"count": r.new_full((), len(x)), "weights": r.sum(0), **self.family.statistics(x.double(), r)}
 
     def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights, means and covariances of the greatest expected log-likelihood: moments weighed by r.

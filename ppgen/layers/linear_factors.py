@@ -128,7 +128,7 @@ class LinearFactors(Pair):
         z = linear(x, weight, loc)  # (B, latent)
         spread = z.T @ z if hard else z.T @ z + len(x) * covariance
         sums = {"x": x.sum(0), "xx": x.square().sum(0), "z": z.sum(0), "zz": spread, "xz": x.T @ z}
-        return {"count": x.new_tensor(float(len(x))), **sums}
+        return {"count": x.new_full((), len(x)), **sums}
 
     def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """W, c and the noise of the greatest expected log p(x, z), and the guide that is nearest to p(z | x) at them.

@@ -135,8 +135,11 @@ def fit_in(
             _train(record, stop, progress and ranks.first)
         except DivergedError:
             raise
-        except UsageError:  # what is wrong is wrong from the first turn on
-            record.take_back()
+        except UsageError:
+            if (
+                record.callbacks.failure is None
+            ):  # else the training itself may go on; what is wrong is wrong from the first
+                record.take_back()
             raise
         finally:
             record.callbacks.call("at_end")
