@@ -136,9 +136,7 @@ def fit_in(
         except DivergedError:
             raise
         except UsageError:
-            if (
-                record.callbacks.failure is None
-            ):  # else the training itself may go on; what is wrong is wrong from the first
+            if record.callbacks.failure is None:  # without a callback that raised, the run may be gone on with
                 record.take_back()
             raise
         finally:

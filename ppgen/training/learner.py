@@ -67,7 +67,8 @@ class Learner(nn.Module):
         if not player.owns:
             return {}
         every = {n: p for n, p in self.named_parameters() if p.requires_grad}
-        named = {name: every[name] for name in _under(player.owns, every) if name not in _under(player.but, every)}
+        others = _under(player.but, every)
+        named = {name: every[name] for name in _under(player.owns, every) if name not in others}
         if not named:
             whose = "" if player.owns == ("",) else f" of player {shown(player.name)} ({', '.join(player.owns)}*)"
             raise UsageError(
