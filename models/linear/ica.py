@@ -7,7 +7,8 @@
 
 Sources are found up to their order, signs and, for what p_s says of it, scales; none of them, or one at most, may be
 Gaussian. Logistic sources are Infomax with sigmoid units; both are for heavy tails, and W is right for any sources that
-are heavier than Gaussian, though log p(x) is not.
+are heavier than Gaussian, though log p(x) is not. Where some combination of the numbers of x is constant over the data
+log p(x) has no maximum: W grows without end along it; leave out a number that the others tell.
 
 Reference: An Information-Maximization Approach to Blind Separation and Blind Deconvolution, Bell and Sejnowski, 1995.
 """
