@@ -30,7 +30,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,8 +37,7 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.errors import UsageError
 from ppgen.objectives.objective import Objective, Outcome, Player, State
-from ppgen.pairs.conditionals import Conditionals
-from ppgen.pairs.parameters import owner
+from ppgen.pairs.conditionals import conditional_pair
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective
 
@@ -89,7 +87,7 @@ class Gibbs(Objective):
         return (Player("all", owns=()),)
 
     def initial_state(self, program: Program, batch: Batch) -> State:
-        pair = conditionals_of(program)
+        pair = conditional_pair(program.model, type(self).__name__)
         with torch.no_grad():
             state, kept = pair.gibbs_start(*batch)
         num_sweeps = torch.zeros((), dtype=torch.float64, device=batch[0].device)
@@ -97,7 +95,7 @@ class Gibbs(Objective):
 
     @torch.no_grad()
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        pair, size = conditionals_of(program), float(len(batch[0]))
+        pair, size = conditional_pair(program.model, type(self).__name__), float(len(batch[0]))
         if not getattr(pair, "training", True):  # held-out data have no part in the chain
             value = pair.log_predictive(*batch).mean()
             return Outcome(-value * size, size, {"log_predictive": value}, state)
@@ -111,7 +109,7 @@ class Gibbs(Objective):
 
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)
-        pair = conditionals_of(program)
+        pair = conditional_pair(program.model, type(self).__name__)
         size, shown = getattr(pair, "data_size", None), len(batch[0])
         if size is not None and shown != size:
             raise UsageError(
@@ -124,19 +122,3 @@ class Gibbs(Objective):
 
 def _named(statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {_KEPT + name: value for name, value in statistics.items()}
-
-
-def conditionals_of(program: Program) -> Conditionals:
-    """The pair of a program, which must have conditionals.
-
-    Raises:
-        UsageError: it has none.
-    """
-    pair: Any = owner(program.model)
-    if isinstance(pair, Conditionals):
-        return pair
-    what = "a function" if pair is None else type(pair).__name__
-    raise UsageError(
-        f"Gibbs moves latents by the conditionals that a pair states, got {what}: choose another objective, or the "
-        "model 'lda' (your own: see ppgen.pairs.conditionals.Conditionals)."
-    )

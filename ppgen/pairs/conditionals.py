@@ -9,12 +9,15 @@ function: a chain goes on from where it is, and is checkpointed as such.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Conditionals"]
+from ppgen.errors import UsageError
+from ppgen.pairs.parameters import owner
+
+__all__ = ["Conditionals", "conditional_pair"]
 
 
 @runtime_checkable
@@ -40,3 +43,19 @@ class Conditionals(Protocol):
 
     def log_predictive(self, *batch: Any) -> Tensor:
         """Of data beside the chain, at the pair's parameters: how well each is told, (B,), in nats."""
+
+
+def conditional_pair(model: Callable[..., Any], needed_by: str) -> Conditionals:
+    """The pair whose model it is, which has conditionals.
+
+    Raises:
+        UsageError: it has none.
+    """
+    pair: Any = owner(model)
+    if isinstance(pair, Conditionals):
+        return pair
+    what = "a function" if pair is None else type(pair).__name__
+    raise UsageError(
+        f"{needed_by} moves latents by the conditionals that a pair states, got {what}: choose another objective, or "
+        "the model 'lda' (your own: see ppgen.pairs.conditionals.Conditionals)."
+    )

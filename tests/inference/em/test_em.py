@@ -94,12 +94,13 @@ def test_hard_em_of_far_clusters_is_the_moments_of_each() -> None:
 
 
 def test_online_em_comes_near_to_em() -> None:
+    """It begins 0.56 nats below, and ends within a thousandth of that."""
     x = clusters(300)
     exact, online = mixture(x, "diagonal"), mixture(x, "diagonal")
     trained(exact, x, 60)
     trained(online, x, 30, EM(decay=0.6), batch_size=50)
     best = float(exact.log_evidence(x).mean().detach())
-    assert float(online.log_evidence(x).mean().detach()) == pytest.approx(best, abs=0.01)
+    assert float(online.log_evidence(x).mean().detach()) == pytest.approx(best, abs=5e-4)
 
 
 def test_held_out_data_are_valued_and_counted_in_nowhere() -> None:

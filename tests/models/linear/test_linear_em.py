@@ -132,6 +132,7 @@ def test_a_prior_mean_is_taken_into_the_closed_form() -> None:
 
 @pytest.mark.parametrize("kind", PAIRS)
 def test_svi_comes_near_to_em(kind: type[Any]) -> None:
+    """0.02 nats is what 300 steps leave of factor analysis; it begins 1.6 below, and the other 1.4."""
     x = correlated(60, 4)
     x = (x - x.mean(0)) / x.std(0)
     best = trained(made(kind, x), x, 200)
