@@ -106,6 +106,7 @@ class InfoGAN(OfGame):
         if not self.shared:
             return super().parameters(pair, batch)
         with looking(pair):
+            _check_tells(pair, self.shared, x_of(batch, type(self).__name__))
             found = _features(_body(pair, self.shared), x_of(batch, type(self).__name__))
         return super().parameters(pair, (found, *batch[1:]))
 
@@ -137,7 +138,8 @@ class InfoGAN(OfGame):
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)
         if self.shared:
-            _body(owner(program.guide), self.shared)
+            with torch.no_grad():
+                _check_tells(owner(program.guide), self.shared, x_of(batch, type(self).__name__))
         points = [name for name, site in check_infers(program, batch, "InfoGAN").items() if is_point(site)]
         if points:
             raise UsageError(
@@ -147,21 +149,33 @@ class InfoGAN(OfGame):
 
 
 def _body(pair: nn.Module | None, shared: str) -> Featured:
-    """The module of the pair of that name, which tells its features.
+    """The module of the pair of that name, which tells its features."""
+    found = pair.get_submodule(shared) if pair is not None else None
+    assert isinstance(found, Featured)  # as _check_tells has found
+    return found
+
+
+def _check_tells(pair: nn.Module | None, shared: str, x: Tensor) -> None:
+    """The pair has a module of that name, which tells its features of x.
 
     Raises:
-        UsageError: there is none, or it does not.
+        UsageError: there is none, or it does not; those that do are listed.
     """
-    parts = dict(pair.named_modules()) if pair is not None else {}
-    found = parts.get(shared)
-    if found is None or not isinstance(found, Featured):
-        telling = [name for name, part in parts.items() if name and isinstance(part, Featured)]
+    telling = [name for name, part in pair.named_modules() if name and _tells(part, x)] if pair is not None else []
+    if shared not in telling:
         raise UsageError(
-            f"shared={shown(shared)} of InfoGAN must name a module of the guide that tells its features, of which "
+            f"shared={shown(shared)} of InfoGAN must name a module that tells its features of x, of which "
             f"{type(pair).__name__} has {', '.join(telling) or 'none'}: give it a method features(x), or leave shared "
             "out."
         )
-    return found
+
+
+def _tells(part: nn.Module, x: Tensor) -> bool:
+    """Whether a module tells features of such data; a generator's networks may, of latents."""
+    try:
+        return isinstance(part, Featured) and part.features(x).dim() > 1
+    except RuntimeError:  # torch's of shapes that do not fit
+        return False
 
 
 def _features(body: Featured | None, x: Tensor) -> Tensor:
