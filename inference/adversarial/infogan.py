@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -150,9 +151,8 @@ class InfoGAN(OfGame):
 
 def _body(pair: nn.Module | None, shared: str) -> Featured:
     """The module of the pair of that name, which tells its features."""
-    found = pair.get_submodule(shared) if pair is not None else None
-    assert isinstance(found, Featured)  # as _check_tells has found
-    return found
+    assert pair is not None  # as _check_tells has found
+    return cast(Featured, pair.get_submodule(shared))
 
 
 def _check_tells(pair: nn.Module | None, shared: str, x: Tensor) -> None:
