@@ -43,6 +43,7 @@ from ppgen.inference.discrete.relax import RELAX
 from ppgen.inference.discrete.straight_through import StraightThrough
 from ppgen.inference.discrete.vimco import VIMCO
 from ppgen.inference.em.em import EM
+from ppgen.inference.em.map import MAP
 from ppgen.inference.em.mcem import MCEM
 from ppgen.inference.energy.cd import CD
 from ppgen.inference.energy.denoising_score_matching import DenoisingScoreMatching
@@ -77,6 +78,7 @@ __all__ = [
     "EM",
     "FGAN",
     "IWELBO",
+    "MAP",
     "MCEM",
     "MIWAE",
     "MMD",

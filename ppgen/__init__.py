@@ -9,7 +9,8 @@ from ppgen.errors import UsageError
 from ppgen.evaluation import Evaluation
 from ppgen.factory import make_objective, make_pair
 from ppgen.objectives.bounds import Bound, Estimator, Reduction
-from ppgen.objectives.objective import Objective, Outcome, Player
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, Player
 from ppgen.pairs.function_pair import pair_from
 from ppgen.pairs.log_weights import log_weights
 from ppgen.pairs.pair import Pair

@@ -19,7 +19,8 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from ppgen.objectives.objective import Objective, Outcome, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.tracing import Batch, Program, run_particles

@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from ppgen.objectives.games import JointCritic, OfGame
-from ppgen.objectives.objective import Outcome, State
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.joint import Joint, check_infers, drawn_jointly, inferred_jointly
 from ppgen.pairs.looking import looking
 from ppgen.pairs.sites import check_reparameterized

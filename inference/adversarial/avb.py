@@ -34,7 +34,8 @@ from ppgen.errors import UsageError
 from ppgen.layers.dense import Maker
 from ppgen.objectives.adversarial import Adversarial
 from ppgen.objectives.games import JointCritic
-from ppgen.objectives.objective import Objective, Outcome, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.joint import check_infers
 from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.looking import looking

@@ -33,7 +33,7 @@ from ppgen.layers.dense import MLP
 from ppgen.layers.pictures import ImageAutoencoder
 from ppgen.objectives.adversarial import Adversarial
 from ppgen.objectives.critics import image_shape_of, side_by_side
-from ppgen.objectives.objective import Outcome, State
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.rows import like_data
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective

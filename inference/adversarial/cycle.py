@@ -34,7 +34,7 @@ from ppgen.arguments import NonNegative
 from ppgen.errors import UsageError
 from ppgen.objectives.adversarial import Adversarial, GivenCritic
 from ppgen.objectives.games import GameName, OfGame
-from ppgen.objectives.objective import Outcome, State
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.joint import Joint, check_infers, drawn_jointly, generated_at, inferred_jointly
 from ppgen.pairs.looking import looking
 from ppgen.pairs.parameters import owner

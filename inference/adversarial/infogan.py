@@ -38,7 +38,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.objectives.adversarial import Adversarial
 from ppgen.objectives.critics import Featured, GivenCritic
 from ppgen.objectives.games import OfGame
-from ppgen.objectives.objective import Outcome, Player, State
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.joint import Joint, check_infers, drawn_jointly, information
 from ppgen.pairs.looking import looking
 from ppgen.pairs.parameters import owner

@@ -19,7 +19,7 @@ from ppgen.arguments import NonNegative
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.critics import spec_of
 from ppgen.objectives.games import OfGame
-from ppgen.objectives.objective import Outcome, State
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import generated

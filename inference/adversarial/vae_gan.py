@@ -35,7 +35,7 @@ from ppgen.arguments import NonNegative
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.critics import GivenCritic, featured
 from ppgen.objectives.games import OfGame
-from ppgen.objectives.objective import Outcome, Player, State
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.divergence import divergences
 from ppgen.pairs.joint import check_infers
 from ppgen.pairs.parameters import isolated, owner

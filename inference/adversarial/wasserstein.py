@@ -29,7 +29,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from ppgen.arguments import Positive
 from ppgen.errors import UsageError
 from ppgen.objectives.adversarial import Dual
-from ppgen.objectives.objective import Player
+from ppgen.objectives.turns import Player
 from ppgen.pairs.tracing import Batch
 from ppgen.registry import register_objective
 

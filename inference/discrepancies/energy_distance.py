@@ -25,7 +25,8 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 
 from ppgen.errors import UsageError
-from ppgen.objectives.objective import Objective, Outcome, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program

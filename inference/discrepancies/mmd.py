@@ -28,7 +28,8 @@ from torch import Tensor
 
 from ppgen.arguments import Positive
 from ppgen.errors import UsageError
-from ppgen.objectives.objective import AVERAGED, Objective, Outcome, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import AVERAGED, Outcome, State
 from ppgen.pairs.joint import check_latent, latent_of
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated

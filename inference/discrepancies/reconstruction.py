@@ -16,7 +16,8 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from ppgen.objectives.objective import AVERAGED, Objective, Outcome, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import AVERAGED, Outcome, State
 from ppgen.pairs.joint import check_infers, remade
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size

@@ -28,7 +28,8 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName, Estimator
 from ppgen.objectives.discrete.enumeration import Enumeration, check_number, expected_bound
-from ppgen.objectives.objective import Outcome, Scheduled, State
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.parameters import kept_buffers
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.registry import register_objective

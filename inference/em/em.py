@@ -32,7 +32,8 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
-from ppgen.objectives.objective import AVERAGED, Objective, Outcome, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import AVERAGED, Outcome, Player, State
 from ppgen.pairs.maximising import maximising_pair
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective

@@ -28,7 +28,8 @@ from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.chains.posterior import LatentChains
 from ppgen.errors import UsageError
 from ppgen.objectives.bounds import Bound
-from ppgen.objectives.objective import AVERAGED, Outcome, Scheduled, State
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.turns import AVERAGED, Outcome, State
 from ppgen.pairs.rows import like_data
 from ppgen.pairs.sampling import prior_latents
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.objectives.negative_phase import NegativePhase
-from ppgen.objectives.objective import Scheduled, State
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.turns import State
 from ppgen.pairs.energy import EnergyPair
 from ppgen.registry import register_objective
 

@@ -23,8 +23,9 @@ from torch import nn
 
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.errors import UsageError, shown
-from ppgen.objectives.objective import Objective, Stage, State
+from ppgen.objectives.objective import Objective, Stage
 from ppgen.objectives.staged import InStages, OfPart
+from ppgen.objectives.turns import State
 from ppgen.pairs.stack import Stack, stack_of
 from ppgen.registry import OBJECTIVES, register_objective
 

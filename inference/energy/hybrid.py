@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ppgen.arguments import Count, NonNegative
 from ppgen.objectives.energies import EnergyObjective
-from ppgen.objectives.objective import Objective, Outcome, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES, register_objective
 

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from ppgen.arguments import Count, Share
 from ppgen.objectives.negative_phase import NegativePhase
-from ppgen.objectives.objective import Scheduled, State
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.turns import State
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective

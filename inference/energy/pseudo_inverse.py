@@ -21,8 +21,8 @@ from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.errors import UsageError
-from ppgen.objectives.objective import State
 from ppgen.objectives.storing import Storing
+from ppgen.objectives.turns import State
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective
 

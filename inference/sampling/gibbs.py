@@ -36,7 +36,8 @@ from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.errors import UsageError
-from ppgen.objectives.objective import Objective, Outcome, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.conditionals import conditional_pair
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective

@@ -27,7 +27,8 @@ from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.objectives.energies import EnergyObjective
-from ppgen.objectives.objective import Outcome, Scheduled, State
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.stack import directed_layers
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.registry import register_objective

@@ -21,7 +21,8 @@ from ppgen.comparison.labels import label_of
 from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.factory import as_objective
 from ppgen.objectives.bounds import Reduction, target_of
-from ppgen.objectives.objective import Objective, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Player, State
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import empty_store, isolated, swapped
 from ppgen.pairs.rows import first_data

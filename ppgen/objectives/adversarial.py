@@ -49,8 +49,8 @@ from ppgen.objectives.critics import (
     one_output,
     picture_critic,
 )
-from ppgen.objectives.objective import Outcome, Player, State
 from ppgen.objectives.stabilised import Stabilised
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.sampling import data_size, generated
 from ppgen.pairs.tracing import Batch, Program

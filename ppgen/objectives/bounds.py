@@ -13,7 +13,8 @@ from torch import Tensor
 from ppgen.arguments import Words
 from ppgen.errors import UsageError
 from ppgen.objectives.named import reader_of
-from ppgen.objectives.objective import Objective, Outcome, State, at_least, capability
+from ppgen.objectives.objective import Objective, at_least, capability
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.parts import run_in_parts
 from ppgen.pairs.sites import check_reparameterized, check_scored, check_whole, is_latent
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program, run_particles, say_if_joint

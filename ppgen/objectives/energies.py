@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.objectives.objective import Objective, Outcome, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.energy import EnergyPair, energy_pair
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.tracing import Batch, Program

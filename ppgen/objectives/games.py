@@ -15,7 +15,8 @@ from ppgen.arguments import Words
 from ppgen.errors import UsageError
 from ppgen.objectives.adversarial import Adversarial, GivenCritic
 from ppgen.objectives.named import reader_of
-from ppgen.objectives.objective import Objective, Player, Stage, State, capability
+from ppgen.objectives.objective import Objective, Stage, capability
+from ppgen.objectives.turns import Player, State
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import OBJECTIVES
 

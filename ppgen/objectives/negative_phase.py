@@ -34,7 +34,8 @@ from torch import Tensor
 from ppgen.arguments import Count, NonNegative
 from ppgen.errors import UsageError
 from ppgen.objectives.energies import EnergyObjective
-from ppgen.objectives.objective import Outcome, Scheduled, State
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.tracing import Batch, Program
 

@@ -1,4 +1,4 @@
-"""The objective contract: what is minimised, by whom, and what is carried from step to step."""
+"""The objective contract: what is minimised, by whom, and in which parts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import copy
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import pyro
@@ -22,6 +21,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ppgen.arguments import check_fields, kind_of, kinds_of
 from ppgen.chains.recall import memory_of
 from ppgen.errors import UsageError
+from ppgen.objectives.turns import Outcome, Player, State
+from ppgen.pairs.conditionals import conditional_pair
 from ppgen.pairs.energy import check_tells_labels, energy_pair
 from ppgen.pairs.joint import check_infers
 from ppgen.pairs.maximising import maximising_pair
@@ -36,13 +37,9 @@ from ppgen.pairs.tracing import Batch, Program
 from ppgen.schedules import Scheduled
 
 __all__ = [
-    "AVERAGED",
     "Objective",
-    "Outcome",
-    "Player",
     "Scheduled",
     "Stage",
-    "State",
     "at_least",
     "capability",
     "with_gradient_of",
@@ -50,41 +47,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-State: TypeAlias = Mapping[str, Tensor]
-"""What a step hands to the next: persistent chains, moving averages. Tensors in, tensors out, checkpointed as such."""
-
-
-AVERAGED: Mapping[str, int] = MappingProxyType({})
-"""The :attr:`Objective.shards` of one that carries averages alone."""
-
 _TAKEN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 """Of each objective the programs that it was seen to take, so that Pyro's loops look at a pair once."""
-
-
-@dataclass(frozen=True)
-class Player:
-    """A set of parameters with its own loss; ``owns`` are whole names or prefixes: ``"pair."``, ``"objective."``, or
-    ``""`` for all. A player who owns none moves nothing by a gradient: its :class:`Outcome` assigns.
-
-    >>> import ppgen
-    >>> for player in ppgen.inference.WassersteinGP(critic_steps=3).players():
-    ...     print(player.name, player.owns, player.steps)
-    critic ('objective.',) 3
-    generator ('pair.',) 1
-    """
-
-    name: str
-    owns: tuple[str, ...] = ("",)
-    steps: int = 1
-    """Steps in one turn, each on a batch of its own."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Adam's decay rates of the gradient's first and second moments (Kingma and Ba 2015)."""
-    rate: float = 1.0
-    """Its learning rate over that of the run."""
-    but: tuple[str, ...] = ()
-    """Names or prefixes of what it does not own of that, another player's."""
-    bound: float | None = None
-    """Its parameters are put back into [-bound, bound] after each of its steps; None: they go where they go."""
 
 
 @dataclass(frozen=True)
@@ -105,28 +69,6 @@ class Stage:
     """Its learning rate over that of the run, whose schedule begins anew with each stage."""
     at_end: Callable[[State], None] = lambda state: None
     """What is done to the pair after its last turn, of which the objective's state is left; it may raise UsageError."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one evaluation of a player's loss gives.
-
-    >>> import ppgen
-    >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real", num_data=100))
-    >>> outcome = ppgen.inference.ELBO().play("all", Program(pair.model, pair.guide), (torch.zeros(4, 3),), {})
-    >>> outcome.num_data, torch.allclose(outcome.loss / outcome.num_data, -outcome.metrics["bound"])
-    (100.0, True)
-    """
-
-    loss: Tensor
-    """Scalar, in nats, to be minimised: summed over the data it stands for."""
-    num_data: float = 1.0
-    """How many data the loss stands for (B times the plate's scale N / B): loss / num_data is per datum."""
-    metrics: Mapping[str, Tensor] = field(default_factory=dict)
-    """Scalars to report, per datum, e.g. ``bound`` in nats."""
-    state: State = field(default_factory=dict)
-    assigned: Mapping[str, Tensor] = field(default_factory=dict)
-    """Parameters of the pair, by name, that are set to these values, as a closed form gives them."""
 
 
 class Objective(pyro.infer.ELBO, ABC):
@@ -187,6 +129,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether some latent of the guide must depend on parameters: it learns to infer what draws were made of."""
     trains_guide: ClassVar[bool] = True
     """Whether the guide's parameters have a gradient."""
+    trains_scales: ClassVar[bool] = True
+    """Whether that includes its scales: not where latents are at its mean."""
     per_datum: ClassVar[bool] = False
     """Whether the bound is taken for each datum by itself, so that no latent may be global."""
     splits_data: ClassVar[bool] = False
@@ -252,6 +196,8 @@ class Objective(pyro.infer.ELBO, ABC):
             memory_of(program.model, name)
         if self.needs_closed_form:
             maximising_pair(program.model, name)
+        if self.needs_conditionals:
+            conditional_pair(program.model, name)
         if self.needs_energy:
             energy_pair(program.model, name).check_observation(self.needs_observation, name)
         if self.needs_layers:

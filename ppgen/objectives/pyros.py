@@ -19,7 +19,8 @@ from torch import nn
 
 from ppgen.arguments import one_of, options_of
 from ppgen.errors import UsageError, first_sentence, is_out_of_memory, shown
-from ppgen.objectives.objective import Objective, Outcome, State, capability, with_gradient_of
+from ppgen.objectives.objective import Objective, capability, with_gradient_of
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner, swapped
 from ppgen.pairs.structure import Memory, known_of, untouched

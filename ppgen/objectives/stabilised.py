@@ -26,7 +26,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ppgen.arguments import NonNegative, Share
 from ppgen.objectives.critics import CriticFunction, gradient_penalty
-from ppgen.objectives.objective import AVERAGED, Objective, Scheduled, Stage, State
+from ppgen.objectives.objective import Objective, Scheduled, Stage
+from ppgen.objectives.turns import AVERAGED, State
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.rows import like_data
 from ppgen.pairs.tracing import Batch, Program

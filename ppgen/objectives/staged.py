@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Positive
 from ppgen.errors import UsageError, shown
-from ppgen.objectives.objective import Objective, Outcome, Player, Stage, State, capability
+from ppgen.objectives.objective import Objective, Stage, capability
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.looking import looking
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.stack import PartByPart, part_by_part

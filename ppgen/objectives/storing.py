@@ -15,7 +15,8 @@ from ppgen.arguments import Count
 from ppgen.chains.recall import all_at_once, memory_of
 from ppgen.errors import UsageError
 from ppgen.objectives.energies import EnergyObjective
-from ppgen.objectives.objective import AVERAGED, Outcome, Player, Stage, State
+from ppgen.objectives.objective import Stage
+from ppgen.objectives.turns import AVERAGED, Outcome, Player, State
 from ppgen.pairs.tracing import Batch, Program
 
 __all__ = ["Storing"]

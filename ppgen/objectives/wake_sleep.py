@@ -31,7 +31,8 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.objectives.bounds import Estimator
-from ppgen.objectives.objective import Outcome, State, with_gradient_of
+from ppgen.objectives.objective import with_gradient_of
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.sampling import check_dreamable, dreamt, without_path
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program

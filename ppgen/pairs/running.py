@@ -25,7 +25,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.plates import data_plate
-from ppgen.pairs.sites import PARTICLES, Site, check_given, is_latent, is_summed
+from ppgen.pairs.sites import PARTICLES, Site, check_given, is_chosen, is_summed
 from ppgen.pairs.stacking import part_of_value, stacked_sites
 from ppgen.pairs.summation import absorbing
 from ppgen.pairs.traces import sites_of
@@ -217,7 +217,7 @@ class Runner:
         drawn: list[str] = []
         while True:
             sites = self.each(self.program.guide, self._parts(given), summing=False)
-            following = next((n for n, s in sites.items() if n not in given and is_latent(s)), None)
+            following = next((n for n, s in sites.items() if n not in given and is_chosen(s)), None)
             if following is None:
                 return sites, drawn
             value = draw(sites[following])
@@ -264,7 +264,7 @@ class _Given(Messenger):
         if name in self.values:
             given = self.values[name]
             return _without_padding(given, self._shape(msg)) if self.alone else given
-        if self.draw is None or not is_latent(msg):
+        if self.draw is None or not is_chosen(msg):
             return None
         value = self.draw(msg)
         self.drawn += [name] if value is not None else []

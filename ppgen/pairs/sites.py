@@ -55,6 +55,11 @@ def is_latent(site: Site) -> bool:
     return not (site["is_observed"] or site_is_subsample(site) or site["infer"].get("is_auxiliary", False))
 
 
+def is_chosen(site: Site) -> bool:
+    """Whether the site is a latent, or what latents are functions of: an autoguide's auxiliary site, not masked."""
+    return is_latent(site) or bool(site["infer"].get("is_auxiliary") and site["mask"] is not False)
+
+
 def is_summed(site: Site) -> bool:
     """Whether the site was enumerated: its value is every state of it, along a dim of its own."""
     return site["infer"].get("_enumerate_dim") is not None

@@ -33,7 +33,8 @@ from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.evaluation import Evaluation, evaluate, judge
 from ppgen.files.documents import read_document
 from ppgen.files.writing import write_all
-from ppgen.objectives.objective import Objective, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import State
 from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import number
 from ppgen.pairs.looking import seeded

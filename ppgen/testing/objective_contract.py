@@ -14,8 +14,9 @@ from torch import Tensor
 from ppgen.arguments import kinds_of
 from ppgen.errors import UsageError
 from ppgen.machine.seeds import manual_seed
-from ppgen.objectives.objective import Objective, Outcome, Player, State
+from ppgen.objectives.objective import Objective
 from ppgen.objectives.staged import InStages
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
 from ppgen.registry import OBJECTIVES

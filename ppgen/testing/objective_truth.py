@@ -13,7 +13,8 @@ from torch.utils import _pytree as pytree
 from ppgen.errors import blame, first_sentence
 from ppgen.machine.graphs import graph_of, traced
 from ppgen.machine.seeds import manual_seed
-from ppgen.objectives.objective import Objective, Player
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Player
 from ppgen.pairs.pair import Pair
 from ppgen.testing.agreement import close
 from ppgen.testing.checks import CheckFailed, NotApplicable, objective_check

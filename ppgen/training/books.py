@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.objectives.objective import Player
+from ppgen.objectives.turns import Player
 
 __all__ = ["Books", "Given", "HostBooks", "Move", "NotFiniteError", "Plan", "Play"]
 

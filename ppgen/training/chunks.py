@@ -24,7 +24,8 @@ from torch import Tensor
 
 from ppgen.errors import UsageError, asked_for, is_out_of_memory, shown
 from ppgen.machine.memory import give_back
-from ppgen.objectives.objective import Objective, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import State
 from ppgen.pairs.looking import goes_apart
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.rows import is_divisible, num_rows, take_rows

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.errors import UsageError, shown
-from ppgen.objectives.objective import Objective, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Player, State
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch, Program
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
-from ppgen.objectives.objective import Objective, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import State
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import swapped

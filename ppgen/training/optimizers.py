@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ppgen.errors import UsageError, option, shown
-from ppgen.objectives.objective import Player
+from ppgen.objectives.turns import Player
 from ppgen.training.named import Named
 
 __all__ = ["Optimizer", "slots_of"]

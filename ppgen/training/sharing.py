@@ -26,7 +26,8 @@ from torch import Tensor
 from ppgen.errors import UsageError, shown
 from ppgen.machine.ranks import Ranks
 from ppgen.machine.seeds import derived
-from ppgen.objectives.objective import Objective, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import State
 from ppgen.training.learner import Learner
 from ppgen.training.steps import StepResult
 

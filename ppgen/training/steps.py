@@ -27,7 +27,8 @@ from ppgen.machine.leftovers import Descendants
 from ppgen.machine.precision import Precision, products_in
 from ppgen.machine.products import shared_out
 from ppgen.machine.threads import on_one_thread
-from ppgen.objectives.objective import Objective, Outcome, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.parameters import isolated, swapped
 from ppgen.pairs.tracing import Batch
 from ppgen.training.choices import Choices

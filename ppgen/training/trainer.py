@@ -19,7 +19,8 @@ from ppgen.errors import DivergedError, UsageError, option
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.precision import check_precision
 from ppgen.machine.ranks import Ranks
-from ppgen.objectives.objective import Objective, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Player, State
 from ppgen.pairs.nonfinite import Watch
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated

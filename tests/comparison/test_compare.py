@@ -19,7 +19,8 @@ from ppgen import UsageError, compare, dataset_from, pair_from
 from ppgen.comparison import ComparisonOptions
 from ppgen.inference import ELBO, IWELBO, REINFORCE, VIMCO
 from ppgen.models import LinearGaussian
-from ppgen.objectives.objective import Outcome, State, with_gradient_of
+from ppgen.objectives.objective import with_gradient_of
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import MODELS
 from ppgen.training.options import TrainingOptions

@@ -22,7 +22,11 @@ DRAWS = 100_000
 BOUNDS = {
     name: bound
     for name, spec in OBJECTIVES.items()
-    if spec.tiny and isinstance(bound := spec.tiny(), Bound) and not bound.needs_discrete and bound.trains_guide
+    if spec.tiny
+    and isinstance(bound := spec.tiny(), Bound)
+    and not bound.needs_discrete
+    and bound.trains_guide
+    and bound.trains_scales
 }
 """The bounds of pairs without discrete latents, taken at draws of the guide."""
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, STL
-from ppgen.objectives.objective import Objective, Outcome, Player, State
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch, Program, run_particles
 from ppgen.training.learner import Learner

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 import ppgen
 from ppgen.inference import ELBO, IWELBO, MMD, LeastSquares, Minimax
 from ppgen.objectives.bounds import Bound, Reduction
-from ppgen.objectives.objective import Objective, Outcome, Player, State, with_gradient_of
+from ppgen.objectives.objective import Objective, with_gradient_of
+from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.registry import OBJECTIVES, Spec

@@ -14,7 +14,7 @@ import ppgen
 from ppgen.cli import main
 from ppgen.inference import ELBO
 from ppgen.models import VAE
-from ppgen.objectives.objective import Outcome
+from ppgen.objectives.turns import Outcome
 from tests.doubles import Line
 from tests.doubles import data as lines
 

@@ -12,8 +12,9 @@ from torch import Tensor
 import ppgen
 from ppgen.factory import objective_config
 from ppgen.files.checkpoint import read_checkpoint
-from ppgen.objectives.objective import Player, Stage
+from ppgen.objectives.objective import Stage
 from ppgen.objectives.staged import Staged
+from ppgen.objectives.turns import Player
 from ppgen.runs.directory import CHECKPOINT
 from ppgen.training.learner import Learner
 from ppgen.training.options import TrainingOptions

@@ -51,7 +51,8 @@ from ppgen.errors import UsageError
 from ppgen.objectives.bounds import BoundName, Reduction
 from ppgen.objectives.discrete.coupled_draws import Coupled, States
 from ppgen.objectives.discrete.score_function import coefficient
-from ppgen.objectives.objective import Outcome, Scheduled, State, with_gradient_of
+from ppgen.objectives.objective import Scheduled, with_gradient_of
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import Site, per_datum
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Share, Sizes, Words, check_fields, one_of
 from ppgen.layers.networks import MLP
-from ppgen.objectives.objective import State
+from ppgen.objectives.turns import State
 from ppgen.pairs.rows import is_data, like_data, num_rows
 from ppgen.pairs.tracing import Batch
 

@@ -60,7 +60,8 @@ from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, LeaveOneOut, MovingAverage
 from ppgen.objectives.discrete.coupled_draws import Coupled, Relaxations, States
 from ppgen.objectives.discrete.score_function import coefficient
-from ppgen.objectives.objective import AVERAGED, Outcome, State, with_gradient_of
+from ppgen.objectives.objective import with_gradient_of
+from ppgen.objectives.turns import AVERAGED, Outcome, State
 from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import like_data

@@ -42,7 +42,8 @@ from torch import Tensor, nn
 
 from ppgen.objectives.bounds import Estimator, Reduction
 from ppgen.objectives.discrete.baselines import Baseline
-from ppgen.objectives.objective import AVERAGED, Outcome, State, capability, with_gradient_of
+from ppgen.objectives.objective import capability, with_gradient_of
+from ppgen.objectives.turns import AVERAGED, Outcome, State
 from ppgen.pairs.tracing import Batch, Particles, Program
 
 __all__ = ["Expansion", "ScoreFunction", "coefficient", "without_own"]

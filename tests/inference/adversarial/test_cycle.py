@@ -17,7 +17,8 @@ from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import BEGAN, Cycle, InfoGAN, LeastSquares, NonSaturating, WassersteinGP
 from ppgen.models import GAN, CycleGAN, LinearGaussian
-from ppgen.objectives.objective import Objective, Outcome
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.tracing import Program

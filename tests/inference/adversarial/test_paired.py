@@ -15,7 +15,8 @@ from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import BEGAN, NonSaturating, Paired
 from ppgen.models import GAN, CycleGAN, Pix2Pix
-from ppgen.objectives.objective import Objective, Outcome
+from ppgen.objectives.objective import Objective
+from ppgen.objectives.turns import Outcome
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.tracing import Program

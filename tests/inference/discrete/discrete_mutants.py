@@ -15,7 +15,7 @@ from ppgen.objectives.discrete import antithetic
 from ppgen.objectives.discrete.coupled_draws import Relaxations, States
 from ppgen.objectives.discrete.enumeration import expected_bound
 from ppgen.objectives.discrete.score_function import without_own
-from ppgen.objectives.objective import Outcome, State
+from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import BernoulliFamily
 from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch, Particles, Program

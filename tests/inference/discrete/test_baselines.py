@@ -12,7 +12,7 @@ from ppgen.inference import ELBO, IWELBO, NVIL, REINFORCE, Renyi
 from ppgen.objectives.bounds import Reduction
 from ppgen.objectives.discrete.baselines import Learned, LeaveOneOut, MovingAverage
 from ppgen.objectives.discrete.score_function import ScoreFunction, without_own
-from ppgen.objectives.objective import State
+from ppgen.objectives.turns import State
 from ppgen.pairs.tracing import Program, run_particles
 from ppgen.testing.yardsticks import BernoulliYardstick
 from ppgen.training.learner import Learner

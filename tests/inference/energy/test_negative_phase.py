@@ -17,7 +17,7 @@ from ppgen.errors import UsageError
 from ppgen.inference import CD, ELBO, IWELBO, PCD, ParallelTempering
 from ppgen.models import RBM, VAE
 from ppgen.objectives.negative_phase import NegativePhase
-from ppgen.objectives.objective import Outcome, Player
+from ppgen.objectives.turns import Outcome, Player
 from ppgen.pairs.function_pair import pair_from
 from ppgen.testing.sandbox import program_of
 from ppgen.training.learner import Learner

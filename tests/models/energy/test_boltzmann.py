@@ -19,7 +19,7 @@ from ppgen.inference import PCD
 from ppgen.models import Boltzmann
 from ppgen.models.energy import boltzmann
 from ppgen.objectives.negative_phase import NegativePhase
-from ppgen.objectives.objective import State
+from ppgen.objectives.turns import State
 from ppgen.pairs.parameters import isolated
 from ppgen.testing.sandbox import program_of
 
