@@ -42,6 +42,7 @@ from ppgen.inference.discrete.reinforce import REINFORCE
 from ppgen.inference.discrete.relax import RELAX
 from ppgen.inference.discrete.straight_through import StraightThrough
 from ppgen.inference.discrete.vimco import VIMCO
+from ppgen.inference.em.cavi import CAVI
 from ppgen.inference.em.em import EM
 from ppgen.inference.em.map import MAP
 from ppgen.inference.em.mcem import MCEM
@@ -71,6 +72,7 @@ __all__ = [
     "ARM",
     "AVB",
     "BEGAN",
+    "CAVI",
     "CD",
     "CIWAE",
     "DRAGAN",

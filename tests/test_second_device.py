@@ -83,7 +83,7 @@ PAIRS = ("vae", "sbn", "rbm", "gan", "bigan", "dbn", "hopfield", "infogan", "lap
 @pytest.mark.usefixtures("second_device")
 def test_the_loss_of_an_objective_is_where_the_pair_is(objective: str) -> None:
     made: Objective = OBJECTIVES[objective].tiny()  # type: ignore[misc]
-    for pair, data in map(a_pair, (*PAIRS, *OTHERS, "factor_analysis", "lda")):
+    for pair, data in map(a_pair, (*PAIRS, *OTHERS, "factor_analysis", "lda", "dp_mixture")):
         pair.data_size = 15
         batch = brought_to(pair, data.rows("train", slice(15)))  # all of them, as Gibbs takes them
         try:

@@ -10,12 +10,9 @@ value is -log p(x), exact, at the parameters that the batch was shown.
 
 ``hard`` takes z at its most probable value, classification EM (Celeux and Govaert 1992): it never lowers log p(x, z).
 
-Online, with ``decay`` = a, an average of statistics follows the batches, and each is followed by an M step,
-
-    s_t = s_{t-1} + t^-a (s(batch) - s_{t-1}),        1/2 < a <= 1,        S = N s_t,
-
-which converges to a stationary point of log p(x) where batches are drawn at random (Cappe and Moulines 2009). It is no
-step of EM over all of the data, and may lower log p(x).
+Online, with ``decay``, an average of statistics follows the batches, and each is followed by an M step
+(:mod:`ppgen.objectives.alternating`): no step of EM over all of the data, and it may lower log p(x) (Cappe and
+Moulines 2009).
 
 Maximum likelihood from incomplete data via the EM algorithm, Dempster, Laird and Rubin, JRSS B 1977; On-line
 expectation-maximization algorithm for latent data models, Cappe and Moulines, JRSS B 2009; A classification EM
@@ -24,16 +21,13 @@ algorithm for clustering and two stochastic versions, Celeux and Govaert, 1992.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
-from ppgen.objectives.objective import Objective
-from ppgen.objectives.turns import AVERAGED, Outcome, Player, State
+from ppgen.objectives.alternating import Alternating
 from ppgen.pairs.maximising import maximising_pair
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective
@@ -51,14 +45,14 @@ __all__ = ["EM"]
     tiny=lambda: EM(),
 )
 @dataclass(frozen=True, kw_only=True)
-class EM(Objective):
+class EM(Alternating):
     """``decay``: a, of online EM; None: exact EM, a step an epoch. ``hard``: z at its most probable value.
 
     State: the statistics so far, by the pair's names for them, and online ``steps``, t. Metrics: ``log_evidence``.
 
     Its gradient moves nothing here. Under Pyro's own ``SVI`` it is that of -log p(x), exact.
 
-    >>> import ppgen
+    >>> import ppgen, torch
     >>> pair = ppgen.models.GMM(ppgen.DataSpec("numbers", 1, "real"), 2)
     >>> pair.start_at(means=[[-1.0], [1.0]])
     >>> run = ppgen.fit(pair, torch.tensor([[-3.0], [-2.0], [3.0], [4.0]]), EM(), epochs=20, progress=False)
@@ -70,45 +64,17 @@ class EM(Objective):
     trains_guide = False
     needs_density = True
     needs_closed_form = True
-    whole_epochs = True
-    shards = AVERAGED  # every rank sums over the whole batch
 
     decay: Annotated[float, Gt(0.5), Le(1)] | None = None
     hard: bool = False
 
-    def players(self) -> tuple[Player, ...]:
-        return (Player("all", owns=()),)
+    def pair_of(self, program: Program) -> Any:
+        return maximising_pair(program.model, type(self).__name__)
 
-    def initial_state(self, program: Program, batch: Batch) -> State:
-        nothing = {name: torch.zeros_like(value) for name, value in self._found(program, batch).items()}
-        return nothing if self.decay is None else {**nothing, "steps": nothing["count"].clone()}
-
-    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        pair = maximising_pair(program.model, type(self).__name__)
-        num_data = float(pair.data_size or program.data_size or len(batch[0]))
-        whole, following = None, state
-        if getattr(pair, "training", True):  # held-out data have no part in the statistics
-            whole, following = self._whole(self._found(program, batch), state, num_data)
-        with torch.no_grad():
-            assigned = {} if whole is None else pair.maximised(whole)
-        evidence = pair.log_evidence(*batch).mean()
-        return Outcome(-num_data * evidence, num_data, {"log_evidence": evidence.detach()}, following, assigned)
-
-    def _found(self, program: Program, batch: Batch) -> dict[str, Tensor]:
-        """S of the batch."""
-        with torch.no_grad():
-            pair = maximising_pair(program.model, type(self).__name__)
-            found: dict[str, Tensor] = pair.expected_statistics(*batch, hard=self.hard)
+    def expected(self, pair: Any, batch: Batch) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = pair.expected_statistics(*batch, hard=self.hard)
         return found
 
-    def _whole(self, found: State, state: State, num_data: float) -> tuple[Mapping[str, Tensor] | None, State]:
-        """S of all data, where it is known now, and the state that the next batch gets."""
-        if self.decay is None:
-            sums = {name: state[name] + value for name, value in found.items()}
-            if round(float(sums["count"])) < num_data:
-                return None, sums
-            return sums, {name: torch.zeros_like(value) for name, value in sums.items()}
-        steps = state["steps"] + 1
-        share, count = steps**-self.decay, found["count"]
-        averages = {name: state[name] + share * (value / count - state[name]) for name, value in found.items()}
-        return {name: num_data * value for name, value in averages.items()}, {**averages, "steps": steps}
+    def valued(self, pair: Any, batch: Batch, num_data: float) -> tuple[Tensor, dict[str, Tensor]]:
+        evidence = pair.log_evidence(*batch).mean()
+        return -num_data * evidence, {"log_evidence": evidence.detach()}

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.distributions import biject_to
 
+from ppgen.arguments import Count
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.bounds import Bound
+from ppgen.objectives.objective import Scheduled
 from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program, run_particles
 from ppgen.registry import register_objective
@@ -40,7 +42,9 @@ __all__ = ["MAP"]
 )
 @dataclass(frozen=True, kw_only=True)
 class MAP(Bound):
-    """Maximum a posteriori. Metrics: ``bound``, L, which is no bound.
+    """Maximum a posteriori; ``num_particles`` (K) average what else is drawn, such as masks of dropout.
+
+    Metrics: ``bound``, L, which is no bound.
 
     >>> import ppgen, torch
     >>> pair, x = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real")), torch.ones(4, 3)
@@ -54,7 +58,7 @@ class MAP(Bound):
     needs_rsample = True
     trains_scales = False
 
-    num_particles = 1
+    num_particles: Scheduled[Count] = 1
 
     def drawn_by(self) -> Draw:
         return _mean

@@ -25,7 +25,7 @@ from ppgen.objectives.turns import Outcome, Player, State
 from ppgen.pairs.conditionals import conditional_pair
 from ppgen.pairs.energy import check_tells_labels, energy_pair
 from ppgen.pairs.joint import check_infers
-from ppgen.pairs.maximising import maximising_pair
+from ppgen.pairs.maximising import conjugate_pair, maximising_pair
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.rows import source_of
@@ -113,6 +113,8 @@ class Objective(pyro.infer.ELBO, ABC):
     """Whether the pair must have directed layers, which are recognised upwards and dreamt downwards."""
     needs_closed_form: ClassVar[bool] = False
     """Whether the pair must give its expected statistics and what maximises their likelihood."""
+    needs_conjugate: ClassVar[bool] = False
+    """Whether the pair's parameters must be latents with a conjugate prior."""
     needs_memory: ClassVar[bool] = False
     """Whether patterns can be stored in the pair."""
     needs_conditionals: ClassVar[bool] = False
@@ -196,6 +198,8 @@ class Objective(pyro.infer.ELBO, ABC):
             memory_of(program.model, name)
         if self.needs_closed_form:
             maximising_pair(program.model, name)
+        if self.needs_conjugate:
+            conjugate_pair(program.model, name)
         if self.needs_conditionals:
             conditional_pair(program.model, name)
         if self.needs_energy:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.pairs.parameters import owner
 
-__all__ = ["Maximising", "maximising_pair"]
+__all__ = ["Conjugate", "Maximising", "conjugate_pair", "maximising_pair"]
 
 
 @runtime_checkable
@@ -41,6 +41,43 @@ class Maximising(Protocol):
 
     def log_evidence(self, *batch: Any) -> Tensor:
         """The exact log p(x), (B,), in nats."""
+
+
+@runtime_checkable
+class Conjugate(Protocol):
+    """A pair whose parameters are latents of all the data with a conjugate prior: coordinate ascent trains its guide.
+
+    Its guide q(theta) has the family of p(theta), and the latents z of a datum are left out of it.
+    """
+
+    def expected_statistics(self, *batch: Any) -> dict[str, Tensor]:
+        """Sums over a batch of E s(x_n, z_n) at the best q(z), by name; ``count``, (), is how many data these are."""
+
+    def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters of q(theta), by their names in the pair, at the prior's and these sums over all data."""
+
+    def local_bound(self, *batch: Any) -> Tensor:
+        """log sum_z exp E_q(theta) log p(x_n, z | theta), (B,), in nats: what a datum adds to the bound."""
+
+    def divergence(self) -> Tensor:
+        """KL(q(theta) || p(theta)), (), in nats: what is taken off it once."""
+
+
+def conjugate_pair(model: Callable[..., Any], needed_by: str) -> Any:
+    """The pair whose model it is, which has a conjugate prior.
+
+    Raises:
+        UsageError: it has none.
+    """
+    pair: Any = owner(model)
+    if isinstance(pair, Conjugate):
+        return pair
+    what = "a function" if pair is None else type(pair).__name__
+    raise UsageError(
+        f"{needed_by} climbs by the closed forms of a conjugate pair, got {what}, which has none: give it "
+        "expected_statistics(x), maximised(statistics), local_bound(x) and divergence(), take the model 'dp_mixture', "
+        "or choose an objective with a gradient, such as 'elbo'."
+    )
 
 
 def maximising_pair(model: Callable[..., Any], needed_by: str) -> Any:

@@ -65,8 +65,8 @@ def yardstick(objective: Objective, data_size: int | None = None) -> Yardstick:
         raise NotApplicable("it has several players, and is judged by its own tests")
     if objective.needs_memory:
         raise NotApplicable("it stores patterns in a memory, and is judged by its own tests")
-    if objective.needs_closed_form:
-        raise NotApplicable("it takes both steps of EM in closed form, and is judged by its own tests")
+    if objective.needs_closed_form or objective.needs_conjugate:
+        raise NotApplicable("it takes both of its steps in closed form, and is judged by its own tests")
     if objective.needs_conditionals:
         raise NotApplicable("it draws by the conditionals of a pair, and is judged by its own tests")
     if objective.needs_labels:

@@ -28,7 +28,7 @@ NAMES = [
     for name, spec in OBJECTIVES.items()
     if spec.tiny is not None
     and getattr(spec.cls, "needs_density", True)  # the others train pairs without one
-    and not getattr(spec.cls, "needs_closed_form", False)
+    and not (spec.cls.needs_closed_form or spec.cls.needs_conjugate)
 ]
 MODEL = {"weight", "loc", "log_noise"}
 """The model's parameters of :class:`Line` and of :class:`Switch`."""

@@ -17,6 +17,7 @@ from ppgen import DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, MAP
 from ppgen.models import LDA, SBN, LinearGaussian
+from ppgen.pairs import Program
 
 
 def regression(x: Tensor, y: Tensor) -> None:
@@ -35,11 +36,11 @@ def test_the_exact_guide_is_where_its_mean_is_the_mode() -> None:
     torch.manual_seed(0)
     pair = LinearGaussian(DataSpec("numbers", 4, "real"), 2).double()
     x = torch.randn(6, 4, dtype=torch.float64)
-    means = ["guide_weight", "guide_loc"]
-    before = torch.autograd.grad(MAP().differentiable_loss(pair.model, pair.guide, x), map(pair.get_parameter, means))
+    means = [pair.guide_weight, pair.guide_loc]
+    before = torch.autograd.grad(MAP().differentiable_loss(pair.model, pair.guide, x), means)
     pair.set_exact_guide()
     loss = MAP().differentiable_loss(pair.model, pair.guide, x)
-    after = torch.autograd.grad(loss, map(pair.get_parameter, means), retain_graph=True)
+    after = torch.autograd.grad(loss, means, retain_graph=True)
     assert min(float(g.abs().max()) for g in before) > 0.1
     assert max(float(g.abs().max()) for g in after) < 1e-12
     (scale,) = torch.autograd.grad(loss, pair.guide_scale, allow_unused=True)
@@ -82,7 +83,7 @@ def test_a_mean_outside_the_support_is_taken_into_it() -> None:
     torch.manual_seed(0)
     pair = LDA(DataSpec("words", 5, "counts", num_data=3), 2, topics="dirichlet")
     x = torch.ones(3, 5)
-    particles = MAP().draw(ppgen.pairs.Program(pair.model, pair.guide), (x,))
+    particles = MAP().draw(Program(pair.model, pair.guide), (x,))
     for name in ("log_theta", "log_topics"):
         shares = particles.guide_sites[name]["value"].exp().sum(-1)
         torch.testing.assert_close(shares, torch.ones_like(shares))
