@@ -44,6 +44,7 @@ from ppgen.inference.discrete.straight_through import StraightThrough
 from ppgen.inference.discrete.vimco import VIMCO
 from ppgen.inference.em.cavi import CAVI
 from ppgen.inference.em.em import EM
+from ppgen.inference.em.gem import GEM
 from ppgen.inference.em.map import MAP
 from ppgen.inference.em.mcem import MCEM
 from ppgen.inference.energy.cd import CD
@@ -79,6 +80,7 @@ __all__ = [
     "ELBO",
     "EM",
     "FGAN",
+    "GEM",
     "IWELBO",
     "MAP",
     "MCEM",

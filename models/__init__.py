@@ -39,6 +39,7 @@ from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.dp_mixture import DPMixture
 from ppgen.models.mixtures.gmm import GMM
+from ppgen.models.mixtures.mixture_of_experts import MixtureOfExperts
 from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
@@ -78,6 +79,7 @@ __all__ = [
     "ImplicitVAE",
     "InfoGAN",
     "LinearGaussian",
+    "MixtureOfExperts",
     "NeuralEnergy",
     "Pix2Pix",
     "ProdLDA",

@@ -134,9 +134,9 @@ class DiscreteFamily(ABC):
     def _indices(self, fn: Any) -> Tensor:
         """Every way to give each unit one of its levels, (S,) and the shape of the units."""
         shape, device = self._event(fn), self.logits(fn).device
-        places = self._levels(fn) ** torch.arange(shape.numel(), device=device)
-        numbers = torch.arange(self.num_states(fn), device=device)
-        return (numbers[:, None] // places % self._levels(fn)).reshape(-1, *shape)
+        numbers, levels = torch.arange(self.num_states(fn), device=device), self._levels(fn)
+        units = [numbers // levels**place % levels for place in range(shape.numel())]  # inductor has no power of ints
+        return torch.stack(units, -1).reshape(-1, *shape) if units else numbers.reshape(-1, *shape)
 
     def _not_relaxable(self) -> UsageError:
         return UsageError(
