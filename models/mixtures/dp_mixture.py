@@ -167,7 +167,8 @@ class DPMixture(Pair):
         counts, shapes = self.log_counts.exp()[:, None], self.log_shapes.exp()[:, None]
         scales = (self.log_rates.exp() * (counts + 1) / (shapes * counts)).sqrt()  # (T, D)
         each = dist.StudentT(2 * shapes, self.means, scales).log_prob(x.unsqueeze(-2)).sum(-1)  # (B, T)
-        return (self.weights.log() + each).logsumexp(-1)
+        found: Tensor = (self.weights.log() + each).logsumexp(-1)
+        return found
 
     def local_bound(self, x: Tensor) -> Tensor:
         """log sum_c exp E log p(x, c | v, mu, tau) under the guide, (B, D) to (B,), in nats."""
@@ -182,7 +183,8 @@ class DPMixture(Pair):
         share = self.mean_count / self.log_counts.exp()[:, None]  # k / k_c
         away = self.mean_count * precisions.mean * (self.means - self.prior_mean).square()
         of_means = (share - 1 - share.log() + away).sum() / 2
-        return of_sticks + of_means + kl_divergence(precisions, prior).sum()
+        total: Tensor = of_sticks + of_means + kl_divergence(precisions, prior).sum()
+        return total
 
     def expected_statistics(self, x: Tensor) -> dict[str, Tensor]:
         """Sums over data x, (B, D), of r, ``weights`` (T,), r x and r x^2, ``first`` and ``second`` (T, D), float64."""

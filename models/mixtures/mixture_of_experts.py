@@ -125,7 +125,8 @@ class MixtureOfExperts(Pair):
         if self.gate is None:
             return told.sum(-2).softmax(-1)
         log_gate = self.gate(x - self.mean).log_softmax(-1)  # (B, C)
-        return (log_gate.unsqueeze(-1) + told).logsumexp(-2).exp()
+        mixed: Tensor = (log_gate.unsqueeze(-1) + told).logsumexp(-2)
+        return mixed.exp()
 
     def responsibilities(self, x: Tensor, y: Tensor) -> Tensor:
         """p(c | x, y), (B, C); of a product all have the same share."""
@@ -133,4 +134,5 @@ class MixtureOfExperts(Pair):
         if self.gate is None:
             return torch.full_like(told[..., 0], 1 / told.shape[-2])
         log_gate = self.gate(x - self.mean).log_softmax(-1)
-        return (log_gate + told.take_along_dim(y[:, None, None], -1).squeeze(-1)).softmax(-1)
+        joint: Tensor = log_gate + told.take_along_dim(y[:, None, None], -1).squeeze(-1)
+        return joint.softmax(-1)

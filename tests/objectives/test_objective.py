@@ -27,9 +27,9 @@ NAMES = [
     name
     for name, spec in OBJECTIVES.items()
     if spec.tiny is not None
-    and len(spec.tiny().players()) == 1  # Pyro's loops know no others
     and getattr(spec.cls, "needs_density", True)  # the others train pairs without one
-    and not (spec.cls.needs_closed_form or spec.cls.needs_conjugate)
+    and not any(getattr(spec.cls, name, False) for name in ("needs_closed_form", "needs_conjugate"))
+    and len(spec.tiny().players()) == 1  # Pyro's loops know no others
 ]
 MODEL = {"weight", "loc", "log_noise"}
 """The model's parameters of :class:`Line` and of :class:`Switch`."""

@@ -36,7 +36,7 @@ class Chain(Pair):
 
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", len(x), dim=-2):
-            logits = self.start
+            logits: Tensor = self.start
             for t in range(2):
                 c = pyro.sample(f"c{t}", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
                 logits = self.moves[c]
