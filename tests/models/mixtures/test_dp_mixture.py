@@ -160,13 +160,14 @@ def test_it_finds_the_number_of_clusters() -> None:
 
 
 def test_gibbs_leaves_the_guide_at_its_sums() -> None:
-    """Of three data that no sweep puts together: the guide's counts are the prior's and one each."""
-    x = torch.tensor([[-90.0], [0.0], [90.0]], dtype=torch.float64)
-    pair = mixture(x, 3)
-    pair.start_at(x)
-    ppgen.fit(pair, x, Gibbs(burn_in=1), steps=5, batch_size=3, seed=0, progress=False)
-    counts = pair.log_counts.detach().exp() - OPTIONS["mean_count"]
-    torch.testing.assert_close(counts, torch.ones(3, dtype=torch.float64))
+    """Of one sweep they are whole numbers of data, of four their mean."""
+    x = clusters(30)
+    for steps, parts in ((2, 1), (5, 4)):
+        pair = mixture(x, 4)
+        ppgen.fit(pair, x, Gibbs(burn_in=1), steps=steps, batch_size=30, seed=0, progress=False)
+        counts = parts * (pair.log_counts.detach().exp() - OPTIONS["mean_count"])
+        torch.testing.assert_close(counts, counts.round(), rtol=0, atol=1e-9)
+        assert float(counts.sum()) == pytest.approx(30 * parts)
 
 
 @torch.no_grad()
