@@ -38,6 +38,7 @@ from ppgen.models.linear.factor_analysis import FactorAnalysis
 from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
+from ppgen.models.mixtures.kmeans import KMeans
 from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
@@ -75,6 +76,7 @@ __all__ = [
     "Hopfield",
     "ImplicitVAE",
     "InfoGAN",
+    "KMeans",
     "LinearGaussian",
     "NeuralEnergy",
     "Pix2Pix",
