@@ -39,6 +39,7 @@ from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.mixtures.kmeans import KMeans
+from ppgen.models.mixtures.naive_bayes import NaiveBayes
 from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
@@ -78,6 +79,7 @@ __all__ = [
     "InfoGAN",
     "KMeans",
     "LinearGaussian",
+    "NaiveBayes",
     "NeuralEnergy",
     "Pix2Pix",
     "ProdLDA",

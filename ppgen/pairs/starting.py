@@ -34,8 +34,8 @@ class StartsAtData(Protocol):
     def waits_for_data(self) -> bool:
         """Whether it is to start at data and has not."""
 
-    def start_from(self, x: Tensor, *, seed: int) -> None:
-        """Put parameters where the training data x, (N, D), say; the same for the same seed.
+    def start_from(self, *batch: Tensor, seed: int) -> None:
+        """Put parameters where the training data (x,) or (x, y), x (N, D), say; the same for the same seed.
 
         Raises:
             UsageError: the data are too few or too much alike.

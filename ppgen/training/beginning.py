@@ -12,25 +12,27 @@ from ppgen.pairs.starting import StartsAtData
 
 __all__ = ["begin_at_data"]
 
-_ROWS = 20_000
-"""Data that a start is chosen from, at most; drawn at random where there are more."""
+_ROWS, _NUMBERS = 20_000, 2**26
+"""Data, or numbers of x, that a start is found from, at most; drawn at random where there are more of both."""
 
 
 @torch.no_grad()
 def begin_at_data(pair: Pair, data: Dataset, seed: int) -> None:
     """Let a pair that waits for data start at them; random numbers go on as if nothing had been drawn.
 
+    Of parts that take turns those are taken whose batches are like the first's.
+
     Raises:
         UsageError: it cannot start there.
     """
     if isinstance(pair, StartsAtData) and pair.waits_for_data:
+        alike = [part for part in data.parts if len(part.train) == len(data.train)]
         with seeded(seed):
-            pair.start_from(torch.cat([_some(part) for part in data.parts]), seed=seed)
+            pair.start_from(*map(torch.cat, zip(*map(_some, alike), strict=True)), seed=seed)
 
 
-def _some(data: Dataset) -> Tensor:
-    """x of training data in their order, as they are shown, (n, D)."""
-    num = len(data.train[0])
-    rows = torch.arange(num) if num <= _ROWS else torch.randperm(num)[:_ROWS].sort().values
-    x: Tensor = data.draw(data.rows("train", rows))[0]
-    return x
+def _some(data: Dataset) -> tuple[Tensor, ...]:
+    """Training data in their order, as they are shown: (n, D) and what goes with it."""
+    num, most = len(data.train[0]), max(_ROWS, _NUMBERS // data.spec.num_features)
+    rows = torch.arange(num) if num <= most else torch.randperm(num)[:most].sort().values
+    return data.draw(data.rows("train", rows))

@@ -122,6 +122,7 @@ def test_a_start_draws_no_random_number_of_the_run() -> None:
 def test_parts_that_take_turns_are_all_started_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """And of very many data a part: with 4 of each, x of both, in order."""
     monkeypatch.setattr("ppgen.training.beginning._ROWS", 4)
+    monkeypatch.setattr("ppgen.training.beginning._NUMBERS", 4)
     seen: list[Tensor] = []
     pair = GMM(DataSpec("line", 1, "real"), 1, start="data")
     monkeypatch.setattr(type(pair), "start_from", lambda self, x, *, seed: seen.append(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_em_with_any_scale_never_lowers_the_evidence() -> None:
         for _ in range(8):
             values.append(float(pair.log_evidence(X).detach().mean()))
             trained(pair, 1, hard=False)
-        assert all(b >= a - 1e-12 for a, b in zip(values, values[1:], strict=False))
+        assert all(b >= a - 1e-12 for a, b in itertools.pairwise(values))
 
 
 def test_evaluation_gives_the_inertia_per_datum() -> None:
@@ -138,9 +139,7 @@ def test_data_that_are_all_at_their_centres_are_refused_unless_the_scale_is_give
         ppgen.fit(pair, x, EM(hard=True), epochs=2, batch_size=3, seed=0, progress=False)
         return pair
 
-    with pytest.raises(
-        UsageError, match="every datum is at its centre, so that the likelihood of the scale has no max"
-    ):
+    with pytest.raises(UsageError, match="every datum is at its centre, so that the likelihood of the scale"):
         on(None)
     assert on(0.1).centres.detach().flatten().sort().values.tolist() == [0.0, 1.0]
 
