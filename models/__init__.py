@@ -39,7 +39,9 @@ from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.dp_mixture import DPMixture
 from ppgen.models.mixtures.gmm import GMM
+from ppgen.models.mixtures.kmeans import KMeans
 from ppgen.models.mixtures.mixture_of_experts import MixtureOfExperts
+from ppgen.models.mixtures.naive_bayes import NaiveBayes
 from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
@@ -78,8 +80,10 @@ __all__ = [
     "Hopfield",
     "ImplicitVAE",
     "InfoGAN",
+    "KMeans",
     "LinearGaussian",
     "MixtureOfExperts",
+    "NaiveBayes",
     "NeuralEnergy",
     "Pix2Pix",
     "ProdLDA",

@@ -37,11 +37,11 @@ import torch
 from annotated_types import Ge, Len
 from pyro import poutine
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from ppgen.arguments import Count, NonNegative, Share, Sizes
 from ppgen.data import DataSpec
 from ppgen.data.validate import UNKNOWN_LABEL
+from ppgen.distributions.labels import PossiblyKnown
 from ppgen.layers.dense import glorot, make_activation
 from ppgen.layers.labels import classes_of
 from ppgen.layers.likelihoods import likelihood
@@ -147,14 +147,14 @@ class SSVAE(Pair):
         uniform = x.new_zeros(len(x), self.num_classes)  # (B, C)
         with self.data_plate(x):
             if y is not None:
-                pyro.sample("label", _Label(logits=uniform), obs=y)  # (B,)
+                pyro.sample("label", PossiblyKnown(logits=uniform), obs=y)  # (B,)
             state = pyro.sample("y", dist.OneHotCategorical(logits=self._given(y, uniform)))  # (C, K, B, C)
             z = pyro.sample("z", dist.Normal(x.new_zeros(self.latent_dim), 1.0).to_event(1))  # (C, K, B, latent)
             outputs = self.decoder((z, state))  # (C, K, B, D)
             pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
             if y is not None and self.training and self.alpha:
                 with poutine.scale(scale=self.alpha):
-                    pyro.sample("classified", _Label(logits=self._classified(x)), obs=y)  # (B,)
+                    pyro.sample("classified", PossiblyKnown(logits=self._classified(x)), obs=y)  # (B,)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         logits = self._given(y, self._classified(x))  # (B, C)
@@ -177,18 +177,6 @@ class SSVAE(Pair):
             return logits
         label = torch.eye(self.num_classes, dtype=logits.dtype, device=logits.device)[y.clamp_min(0)]  # (B, C)
         return torch.where((y != UNKNOWN_LABEL).unsqueeze(-1), _NEVER * (1 - label), logits)
-
-
-class _Label(dist.Categorical):
-    """The index of a class; or -1 where it is not known, which has the log-probability 0."""
-
-    @constraints.dependent_property(is_discrete=True, event_dim=0)
-    def support(self) -> constraints.Constraint:
-        return constraints.integer_interval(UNKNOWN_LABEL, self._num_events - 1)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        log_prob: Tensor = super().log_prob(value.clamp_min(0))  # type: ignore[no-untyped-call]
-        return log_prob.where(value != UNKNOWN_LABEL, 0.0)
 
 
 class _WithLabel(nn.Module):

@@ -22,7 +22,8 @@ with mu the training mean (its logit for binary data) and r the scale one starts
     w_c = sum_n r_nc / N,   m_c = sum_n r_nc x_n / sum_n r_nc,   S_c = sum_n r_nc (x_n - m_c)(x_n - m_c)' / sum_n r_nc
 
 Components are exchangeable, and log p(x) has C! equal optima and many poor ones: where it ends depends on where it
-starts. By default components start around the training mean; :meth:`GMM.start_at` starts them anywhere else.
+starts. By default components start around the training mean; ``start`` puts them at training data, and
+:meth:`GMM.start_at` anywhere else.
 
 Reference: Maximum likelihood from incomplete data via the EM algorithm, Dempster, Laird and Rubin, 1977, section 4.3.
 """
@@ -51,8 +52,9 @@ from ppgen.distributions.components import (
     SphericalGaussians,
     TiedGaussians,
 )
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.starting import DataStart, Start
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["GMM"]
@@ -92,6 +94,8 @@ class GMM(Pair):
         covariance: of a Gaussian component, ``"diagonal"``, ``"spherical"`` or ``"full"``, or ``"tied"``, full and the
             same for all; not looked at for binary data.
         bayesian: weights and components are latents with a prior, not parameters; diagonal only.
+        start: ``"mean"``, around the training mean; ``"data"``, at training data drawn at random, or ``"kmeans++"``,
+            at data far from one another (:mod:`ppgen.pairs.starting`): there in the first step of a training.
         scale: the standard deviation a Gaussian component starts with, and how far apart components start, about
             that of the data; for binary data how far apart their logits start.
         concentration: a, of the prior of the weights.
@@ -115,6 +119,7 @@ class GMM(Pair):
         *,
         covariance: Covariance = "diagonal",
         bayesian: bool = False,
+        start: Start = "mean",
         scale: Positive = 1.0,
         concentration: Positive = 1.0,
         regularisation: NonNegative = 0.0,
@@ -126,10 +131,11 @@ class GMM(Pair):
         centre = self.family.locs_of(spec.centre)  # (D,)
         locs = centre + scale * torch.randn(num_components, spec.num_features)  # (C, D)
         log_weights = torch.full((num_components,), -math.log(num_components))
-        start = (log_weights, self.family(locs, self.family.start_scales(locs, scale)))
-        self.values: _Values = _Parameters(*start)
+        first = (log_weights, self.family(locs, self.family.start_scales(locs, scale)))
+        self.values: _Values = _Parameters(*first)
         if bayesian:
-            self.values = _Latents(*start, concentration, centre, scale, spec.num_data or 1)
+            self.values = _Latents(*first, concentration, centre, scale, spec.num_data or 1)
+        self.start = DataStart(start)
 
     def model(self, x: Tensor) -> None:
         log_weights, components = self.values.prior()
@@ -181,7 +187,7 @@ class GMM(Pair):
         if bool((empty := weights <= torch.finfo(weights.dtype).eps).any()):
             raise UsageError(
                 f"component {int(empty.nonzero()[0])} of {self.num_components} is left without data: take fewer "
-                "components, or start them at data (start_at)."
+                f"components, or start them at data, {setting('M', 'start', 'kmeans++')}."
             )
         components = self.family.maximised(weights, statistics, self.regularisation)
         return {f"values.{n}": v.to(self.values.centre()[0]) for n, v in _free(weights.log(), components).items()}
@@ -210,6 +216,21 @@ class GMM(Pair):
                 raise UsageError(f"weights must be positive, and the least is {float(given.min()):g}.")
             log_weights = given.log()
         self.values.start_at(log_weights, self.family(locs, scales))
+        self.start.end()
+
+    @property
+    def waits_for_data(self) -> bool:
+        """Whether ``start`` asks for data, and there were none yet."""
+        return self.start.waits
+
+    def start_from(self, x: Tensor, *, seed: int) -> None:
+        """Put the means at data of x, (N, D), as ``start`` says; of binary data half way from their mean to them.
+
+        Raises:
+            UsageError: there are fewer different data than components.
+        """
+        chosen = self.start.chosen(x, self.num_components, seed=seed)  # (C, D)
+        self.start_at(chosen if self.family is not Bernoullis else (chosen + x.mean(0)) / 2)
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """log p(x, c), (B, C)."""

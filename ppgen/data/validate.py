@@ -10,12 +10,10 @@ from ppgen.data.rows import Rows, place_of, stored, to_ask
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.discretized_logistic import Grid
+from ppgen.distributions.labels import UNKNOWN_LABEL
 from ppgen.errors import UsageError, shown
 
 __all__ = ["UNKNOWN_LABEL", "check_kind", "check_split"]
-
-UNKNOWN_LABEL = -1
-"""The label of a training datum whose label is not known."""
 
 
 def check_split(

@@ -26,6 +26,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.training.batches import Interleaved, first_batches
+from ppgen.training.beginning import begin_at_data
 from ppgen.training.books import Books, Given, Move, NotFiniteError
 from ppgen.training.choices import Choices
 from ppgen.training.chunks import Chunks
@@ -77,6 +78,7 @@ class Trainer:
         self.batches = Interleaved([part.train for part in self.parts], options.batch_size, options.seed, whole=whole)
         self._examples = first_batches(pair, data, options.batch_size, options.seed)
         check_amortised(pair, self._examples, self._num_data, self.ranks)
+        begin_at_data(pair, data, options.seed)
         self.turn = self.cursor = 0
         self.choices, self.compiling = Choices(), 0.0
         self.spans = spans_of(stages, options, self.batches.per_epoch)
