@@ -23,11 +23,11 @@ def photograph(path: Path, pixels: Any) -> None:
 
 
 def test_patches_are_squares_of_the_regions_of_their_split() -> None:
-    data = load_data("patches", size=12, num_data=30, normalise="each", whiten=False)
+    data = load_data("patches", size=8, num_data=30, normalise="each", whiten=False)
     images = load_sample_images().images
     for split, (left, right) in zip(SPLITS, ((0, 448), (448, 544), (544, 640)), strict=True):
         greys = [image[:, left:right] @ [0.299, 0.587, 0.114] for image in images]
-        every = [np.lib.stride_tricks.sliding_window_view(grey, (12, 12)).reshape(-1, 144) for grey in greys]
+        every = [np.lib.stride_tricks.sliding_window_view(grey, (8, 8)).reshape(-1, 64) for grey in greys]
         contrasts = torch.from_numpy(np.concatenate(every))
         contrasts -= contrasts.mean(1, keepdim=True)
         contrasts /= contrasts.norm(dim=1, keepdim=True)
@@ -72,7 +72,7 @@ def test_what_has_no_patches_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a folder of photographs .* got 'nowhere'"):
         load_data("patches", file="nowhere")
     photograph(tmp_path / "small" / "own.png", np.zeros((20, 50)))
-    with pytest.raises(UsageError, match=r"8 x 8 pixels .* own.png is 50 x 20: lower size"):
+    with pytest.raises(UsageError, match=r"8 x 8 pixels .*own.png is 50 x 20: lower size"):
         load_data("patches", file=str(tmp_path / "small"), size=8)
     photograph(tmp_path / "blank" / "own.png", np.full((20, 100), 7))
     with pytest.raises(UsageError, match=r"all 10 patches of .*blank' are zero, their photographs are blank: give"):
