@@ -80,7 +80,7 @@ def test_what_has_no_patches_is_refused(tmp_path: Path) -> None:
     pixels = np.random.RandomState(0).randint(256, size=(20, 100))
     pixels[:, :35] = 9
     photograph(tmp_path / "half" / "own.png", pixels)
-    with pytest.raises(UsageError, match=r"of 50 patches of .*half' are constant, .*normalise=all"):
+    with pytest.raises(UsageError, match=r"of 50 patches of .*half' are constant, .*normalise='all'"):
         load_data("patches", file=str(tmp_path / "half"), size=4, num_data=50, normalise="each", whiten=False)
     with pytest.raises(UsageError, match="size must be a whole number of at least 2, got 1"):
         load_data("patches", size=1)
