@@ -9,6 +9,7 @@ EM over all of the data, and log p(x) never falls from one to the next (Dempster
 value is -log p(x), exact, at the parameters that the batch was shown.
 
 ``hard`` takes z at its most probable value, classification EM (Celeux and Govaert 1992): it never lowers log p(x, z).
+It is all that there is for a pair that knows no expectation, whose value is minus log p(x, z) then.
 
 Online, with ``decay`` = a, an average of statistics follows the batches, and each is followed by an M step,
 
@@ -33,7 +34,7 @@ from annotated_types import Gt, Le
 from torch import Tensor
 
 from ppgen.objectives.objective import AVERAGED, Objective, Outcome, Player, State
-from ppgen.pairs.maximising import maximising_pair
+from ppgen.pairs.maximising import Maximising, maximising_pair
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective
 
@@ -53,7 +54,8 @@ __all__ = ["EM"]
 class EM(Objective):
     """``decay``: a, of online EM; None: exact EM, a step an epoch. ``hard``: z at its most probable value.
 
-    State: the statistics so far, by the pair's names for them, and online ``steps``, t. Metrics: ``log_evidence``.
+    State: the statistics so far, by the pair's names for them, and online ``steps``, t. Metrics: ``log_evidence``; of a
+    pair that is trained hard alone, ``log_joint``.
 
     Its gradient moves nothing here. Under Pyro's own ``SVI`` it is that of -log p(x), exact.
 
@@ -83,15 +85,20 @@ class EM(Objective):
         return nothing if self.decay is None else {**nothing, "steps": nothing["count"].clone()}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        pair = maximising_pair(program.model, type(self).__name__)
+        pair = maximising_pair(program.model, type(self).__name__, hard=self.hard)
         num_data = float(pair.data_size or program.data_size or len(batch[0]))
         whole, following = None, state
         if getattr(pair, "training", True):  # held-out data have no part in the statistics
             whole, following = self._whole(self._found(program, batch), state, num_data)
         with torch.no_grad():
             assigned = {} if whole is None else pair.maximised(whole)
-        evidence = pair.log_evidence(*batch).mean()
-        return Outcome(-num_data * evidence, num_data, {"log_evidence": evidence.detach()}, following, assigned)
+        name = "log_evidence" if isinstance(pair, Maximising) else "log_joint"
+        value = getattr(pair, name)(*batch).mean()
+        return Outcome(-num_data * value, num_data, {name: value.detach()}, following, assigned)
+
+    def _look(self, program: Program, batch: Batch) -> None:
+        super()._look(program, batch)
+        maximising_pair(program.model, type(self).__name__, hard=self.hard)
 
     def _found(self, program: Program, batch: Batch) -> dict[str, Tensor]:
         """S of the batch."""

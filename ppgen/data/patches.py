@@ -53,7 +53,7 @@ def patches(
     *,
     size: Side = 12,
     num_data: Count = 10_000,
-    normalise: Literal["all", "each"] = "all",
+    normalise: Literal["all", "each"] = "each",
     whiten: bool = True,
     file: str = "",
     seed: Seed = 0,
@@ -67,8 +67,9 @@ def patches(
     Args:
         size: height and width of a patch.
         num_data: the number of training patches.
-        normalise: ``"all"``: everything is divided by one number, by which the training patches' numbers have a
-            variance of one; ``"each"``: of every patch its own mean is taken off and its own variance is one.
+        normalise: ``"each"``: of every patch its own mean is taken off and its own variance is one; ``"all"``:
+            everything is divided by one number, by which the training patches' numbers have a variance of one, and
+            patches of little contrast stay small.
         whiten: False: the greys, in [0, 1], less the mean of their region, are left as they are.
         file: a folder of photographs of one's own, .png or .jpg; empty: scikit-learn's.
         seed: seeds the places.

@@ -76,7 +76,7 @@ def test_what_has_no_patches_is_refused(tmp_path: Path) -> None:
         load_data("patches", file=str(tmp_path / "small"), size=8)
     photograph(tmp_path / "blank" / "own.png", np.full((20, 100), 7))
     with pytest.raises(UsageError, match=r"all 10 patches of .*blank' are zero, their photographs are blank: give"):
-        load_data("patches", file=str(tmp_path / "blank"), size=4, num_data=10)
+        load_data("patches", file=str(tmp_path / "blank"), size=4, num_data=10, normalise="all")
     pixels = np.random.RandomState(0).randint(256, size=(20, 100))
     pixels[:, :35] = 9
     photograph(tmp_path / "half" / "own.png", pixels)
