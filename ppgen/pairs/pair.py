@@ -199,8 +199,8 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         return draws_of({name: alone(s) for name, s in sites.items()}, batch[0], "a draw of p(x | z) there", of_mean)
 
     def filters(self) -> Tensor | None:
-        """What each hidden unit weighs x with, or a latent adds to it, for a page to picture: (D, H), or (C, k, k, H) where
-        they are smaller pictures than a datum; None: there are none."""
+        """What each hidden unit weighs x with, or each latent adds to it, for a page to picture, (D, H), or
+        (C, k, k, H) where these are smaller pictures than a datum; None: there are none."""
         return None
 
     def advice_on(self, x: Tensor) -> str:
