@@ -104,4 +104,4 @@ def probe(run: Any) -> dict[str, Any]:
 
 if __name__ == "__main__":
     what, where = sys.argv[1:]
-    print(json.dumps({"filters": filters, "probe": probe}[what](ppgen.load_run(where)), indent=2))
+    print(json.dumps({"filters": filters, "probe": probe}[what](ppgen.load(where)), indent=2))

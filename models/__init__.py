@@ -37,6 +37,7 @@ from ppgen.models.implicit.pix2pix import Pix2Pix
 from ppgen.models.linear.factor_analysis import FactorAnalysis
 from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
+from ppgen.models.linear.nmf import NMF
 from ppgen.models.linear.predictive_sparse_decomposition import PSD
 from ppgen.models.linear.sparse_coding import SparseCoding
 from ppgen.models.mixtures.gmm import GMM
@@ -58,6 +59,7 @@ __all__ = [
     "IWAE",
     "LAPGAN",
     "LDA",
+    "NMF",
     "PLSA",
     "PSD",
     "RBM",
