@@ -37,6 +37,9 @@ from ppgen.models.implicit.pix2pix import Pix2Pix
 from ppgen.models.linear.factor_analysis import FactorAnalysis
 from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
+from ppgen.models.linear.nmf import NMF
+from ppgen.models.linear.predictive_sparse_decomposition import PSD
+from ppgen.models.linear.sparse_coding import SparseCoding
 from ppgen.models.mixtures.dp_mixture import DPMixture
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.mixtures.kmeans import KMeans
@@ -60,7 +63,9 @@ __all__ = [
     "IWAE",
     "LAPGAN",
     "LDA",
+    "NMF",
     "PLSA",
+    "PSD",
     "RBM",
     "SBN",
     "SSVAE",
@@ -87,6 +92,7 @@ __all__ = [
     "NeuralEnergy",
     "Pix2Pix",
     "ProdLDA",
+    "SparseCoding",
     "StructuredPrediction",
     "VaDE",
 ]

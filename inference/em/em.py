@@ -9,6 +9,7 @@ EM over all of the data, and log p(x) never falls from one to the next (Dempster
 value is -log p(x), exact, at the parameters that the batch was shown.
 
 ``hard`` takes z at its most probable value, classification EM (Celeux and Govaert 1992): it never lowers log p(x, z).
+It is all that there is for a pair that knows no expectation, whose value is minus log p(x, z) then.
 
 Online, with ``decay``, an average of statistics follows the batches, and each is followed by an M step
 (:mod:`ppgen.objectives.alternating`): no step of EM over all of the data, and it may lower log p(x) (Cappe and
@@ -28,7 +29,7 @@ from annotated_types import Gt, Le
 from torch import Tensor
 
 from ppgen.objectives.alternating import Alternating
-from ppgen.pairs.maximising import maximising_pair
+from ppgen.pairs.maximising import Maximising, maximising_pair
 from ppgen.pairs.tracing import Batch, Program
 from ppgen.registry import register_objective
 
@@ -48,7 +49,8 @@ __all__ = ["EM"]
 class EM(Alternating):
     """``decay``: a, of online EM; None: exact EM, a step an epoch. ``hard``: z at its most probable value.
 
-    State: the statistics so far, by the pair's names for them, and online ``steps``, t. Metrics: ``log_evidence``.
+    State: the statistics so far, by the pair's names for them, and online ``steps``, t. Metrics: ``log_evidence``; of a
+    pair that is trained hard alone, ``log_joint``.
 
     Its gradient moves nothing here. Under Pyro's own ``SVI`` it is that of -log p(x), exact.
 
@@ -69,12 +71,17 @@ class EM(Alternating):
     hard: bool = False
 
     def pair_of(self, program: Program) -> Any:
-        return maximising_pair(program.model, type(self).__name__)
+        return maximising_pair(program.model, type(self).__name__, hard=self.hard)
 
     def expected(self, pair: Any, batch: Batch) -> dict[str, Tensor]:
         found: dict[str, Tensor] = pair.expected_statistics(*batch, hard=self.hard)
         return found
 
     def valued(self, pair: Any, batch: Batch, num_data: float) -> tuple[Tensor, dict[str, Tensor]]:
-        evidence = pair.log_evidence(*batch).mean()
-        return -num_data * evidence, {"log_evidence": evidence.detach()}
+        name = "log_evidence" if isinstance(pair, Maximising) else "log_joint"
+        value = getattr(pair, name)(*batch).mean()
+        return -num_data * value, {name: value.detach()}
+
+    def _look(self, program: Program, batch: Batch) -> None:
+        super()._look(program, batch)
+        self.pair_of(program)

@@ -161,6 +161,9 @@ class Autoencoder(Stack):
         """The code of x, without noise, (..., D) to (..., H_L)."""
         return activations(x, self.layers)[-1]
 
+    def filters(self) -> Tensor | None:
+        return self.layers[0].weight
+
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x | z), (..., H_L) to (..., D)."""
         return self.layers[0].decode(self._below(z))

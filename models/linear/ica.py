@@ -93,6 +93,9 @@ class ICA(Pair):
         """s, (B, D) to (B, D)."""
         return linear(x - self.loc, self.unmixing)
 
+    def filters(self) -> Tensor | None:
+        return self.unmixing.T
+
     @property
     def mixing(self) -> Tensor:
         """W^-1, (D, D): its columns are what a source of one adds to x.

@@ -108,6 +108,9 @@ class LinearFactors(Pair):
         weight, loc, covariance = self._posterior_map(self.weight, self.loc, (2 * self.log_noise).exp())
         return dist.MultivariateNormal(linear(x, weight, loc), scale_tril=torch.linalg.cholesky(covariance))
 
+    def filters(self) -> Tensor | None:
+        return self.weight
+
     @torch.no_grad()
     def set_exact_guide(self) -> None:
         """Put the exact posterior into the guide's parameters.

@@ -165,11 +165,6 @@ class EnergyPair(Pair):
         flipped[torch.arange(len(features), device=v.device), :, features] = 1 - v[:, features].T
         return self.free_energy(flipped) - self.free_energy(v)
 
-    def filters(self) -> Tensor | None:
-        """The weights of each hidden unit, for a page to picture: (D, H), or (C, k, k, H) where they are smaller
-        pictures than a datum; None: there are none."""
-        return None
-
     def upper_filters(self) -> Sequence[Tensor]:
         """Of each layer above the first hidden one, from below, what a unit weighs each feature with along all ways
         down to it: the product of the weights between, (D, units). Empty: there is no such layer."""

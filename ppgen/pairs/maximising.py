@@ -4,7 +4,8 @@
     M step    theta' = argmax_theta  sum_n E log p(x_n, z | theta),  a function of S alone
 
 Statistics are sums, so that those of parts of the data add up to those of the whole, and averages of them make online
-EM. Hard, the expectation is the value at the most probable z.
+EM. Hard, the expectation is the value at the most probable z; a pair that knows no other says so by giving log p(x, z)
+there in place of log p(x).
 
 Maximum likelihood from incomplete data via the EM algorithm, Dempster, Laird and Rubin, 1977, section 2.
 """
@@ -16,10 +17,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, setting
 from ppgen.pairs.parameters import owner
 
-__all__ = ["Conjugate", "Maximising", "conjugate_pair", "maximising_pair"]
+__all__ = ["Conjugate", "HardMaximising", "Maximising", "conjugate_pair", "maximising_pair"]
 
 
 @runtime_checkable
@@ -80,15 +81,37 @@ def conjugate_pair(model: Callable[..., Any], needed_by: str) -> Any:
     )
 
 
-def maximising_pair(model: Callable[..., Any], needed_by: str) -> Any:
-    """The pair whose model it is, which EM can train.
+@runtime_checkable
+class HardMaximising(Protocol):
+    """A pair with both steps at the most probable z alone, since no expectation under p(z | x) is known."""
+
+    def expected_statistics(self, *batch: Any, hard: bool = True) -> dict[str, Tensor]:
+        """S of a batch at the most probable z, by name; ``count``, (), is how many data these are of."""
+
+    def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The M step, as of :class:`Maximising`."""
+
+    def log_joint(self, *batch: Any) -> Tensor:
+        """log p(x, z) at the most probable z, (B,), in nats, which hard EM never lowers."""
+
+
+def maximising_pair(model: Callable[..., Any], needed_by: str, *, hard: bool = True) -> Any:
+    """The pair whose model it is, which EM can train; ``hard``: whether z at its most probable value is enough.
 
     Raises:
         UsageError: it has no closed form.
     """
     pair: Any = owner(model)
-    if isinstance(pair, Maximising) and getattr(pair, "has_closed_form", True):
-        return pair
+    if getattr(pair, "has_closed_form", True):
+        if isinstance(pair, Maximising):
+            return pair
+        if isinstance(pair, HardMaximising):
+            if hard:
+                return pair
+            raise UsageError(
+                f"{needed_by} takes expectations over the latents of {type(pair).__name__}, which knows their most "
+                f"probable values alone: train with {setting('O', 'hard', True)}."
+            )
     raise UsageError(
         f"{needed_by} takes both steps in closed form, and {type(pair).__name__} as it is made has none: give it "
         "expected_statistics(x), maximised(statistics) and log_evidence(x), or choose an objective with a gradient, "

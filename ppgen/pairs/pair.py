@@ -198,6 +198,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         of_mean = "the mean of p(x | z) at one draw z of the guide"
         return draws_of({name: alone(s) for name, s in sites.items()}, batch[0], "a draw of p(x | z) there", of_mean)
 
+    def filters(self) -> Tensor | None:
+        """What each hidden unit weighs x with, or each latent adds to it, for a page to picture, (D, H), or
+        (C, k, k, H) where these are smaller pictures than a datum; None: there are none."""
+        return None
+
     def advice_on(self, x: Tensor) -> str:
         """What speaks against training on data like x, (B, D), though it can be done: a sentence, or empty."""
         return ""

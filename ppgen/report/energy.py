@@ -1,4 +1,4 @@
-"""Sections of the report for energy-based pairs: log Z, chains, free energies, filters; None for any other pair."""
+"""Sections of the report for energy-based pairs: log Z, chains, free energies; None for any other pair."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from ppgen.chains.recall import AssociativeMemory, memory_of
 from ppgen.pages.charts import Vectors, plot_panels
@@ -21,12 +20,11 @@ from ppgen.report.parts import pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["density_in_the_plane", "filters", "free_energies", "log_normaliser", "markov_chains", "recalled_patterns"]
+__all__ = ["density_in_the_plane", "free_energies", "log_normaliser", "markov_chains", "recalled_patterns"]
 
 _AFTER = (0, 1, 10, 100, SWEEPS)
 """Sweeps after which the chains are shown."""
 
-_FILTERS = 60
 _SIDE = 120
 """Points of a picture of the plane, across and down."""
 _NATS = 10.0
@@ -140,35 +138,3 @@ def density_in_the_plane(run: Run) -> Iterator[Figure]:
     )
     pixels = grid(torch.stack([below.exp(), 1 + below / _NATS]), (_SIDE, _SIDE), 2)
     yield Figure(picture(pixels, COLUMNS, "The density in the plane, and its logarithm."), caption)
-
-
-@pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and _weights(run) is not None)
-def filters(run: Run) -> Iterator[Figure]:
-    """The weights of single hidden units as pictures, and what those of units of upper layers come to at the data."""
-    weight = _weights(run)
-    assert weight is not None
-    yield _of_units(run, weight, "filter", "Weights of the {} of {} hidden units whose weights are largest")
-    upper = energy_pair(run.pair, "a picture of filters").upper_filters()
-    for layer, product in enumerate(upper, start=2):
-        said = f"What the {{}} of {{}} units of hidden layer {layer} with the largest effect weigh each pixel with"
-        yield _of_units(run, product, "receptive field", f"{said}, through the layers between")
-
-
-def _of_units(run: Run, weight: Tensor, what: str, said: str) -> Figure:
-    """The units of ``weight``, (D, H) or small pictures (C, k, k, H), with the largest norm."""
-    shape = weight.shape[:-1] if weight.dim() > 2 else run.data.spec.image_shape
-    assert shape is not None
-    weight = weight.flatten(0, -2)  # (D, H)
-    norm, units = weight.norm(dim=0).sort(descending=True)
-    shown = weight[:, units[:_FILTERS]].T  # (num, D)
-    bound = float(shown.abs().max())
-    columns = min(COLUMNS, len(shown))
-    grey = f"black is {number(-bound, 1)}, white {number(bound, 1)}"
-    caption = f"{said.format(len(shown), len(norm))}, the largest first; {grey}."
-    pixels = grid(shown, shape, columns, grey=(-bound, bound))
-    return Figure(picture(pixels, columns, f"{counted(len(shown), what)}."), caption)
-
-
-def _weights(run: Run) -> Tensor | None:
-    """What an energy-based pair calls its filters, if it has any."""
-    return energy_pair(run.pair, "a picture of filters").filters() if _is_energy(run) else None

@@ -18,13 +18,13 @@ from ppgen.report.configuration import configuration, versions
 from ppgen.report.diagnosis import aggregated_posterior, chain_energies, importance_weights, latent_units, verdict
 from ppgen.report.energy import (
     density_in_the_plane,
-    filters,
     free_energies,
     log_normaliser,
     markov_chains,
     recalled_patterns,
 )
 from ppgen.report.evaluation import likelihood, measures
+from ppgen.report.filters import filters
 from ppgen.report.globals import global_refits, global_weights
 from ppgen.report.latents import code_traversals, interpolations, traversals
 from ppgen.report.parts import name_of_value

@@ -20,12 +20,12 @@ from ppgen.draws.paths import has_paths
 from ppgen.draws.samples import has_walk
 from ppgen.errors import UsageError
 from ppgen.evaluation.coherence import topics_of
-from ppgen.models import DBM, RBM, VAE
+from ppgen.models import DBM, RBM, VAE, SparseCoding
 from ppgen.pages.elements import Section
 from ppgen.pages.numbers import number
 from ppgen.registry import MODELS
 from ppgen.report import page as report
-from ppgen.report.energy import filters
+from ppgen.report.filters import filters
 from ppgen.runs.run import Run
 from tests.reported import METRICS, Page, pictures_run, run_of, tiny_run
 
@@ -99,6 +99,14 @@ def test_a_run_of_layers_shows_the_receptive_fields_of_the_upper_ones(tmp_path: 
     said = [figure.caption for figure in section.figures]
     assert said[1].startswith("What the 3 of 3 units of hidden layer 2 with the largest effect weigh each pixel with")
     assert len(said) == 3
+
+
+def test_a_run_of_a_dictionary_shows_its_columns(tmp_path: Path) -> None:
+    spec = DataSpec("numbers", 12, "real", image_shape=(3, 4))
+    section = filters(run_of(SparseCoding(spec, 5), spec, (torch.randn(12, 12),), tmp_path))
+    assert section is not None
+    (figure,) = section.figures
+    assert figure.caption.startswith("Weights of the 5 of 5 hidden units whose weights are largest, the largest first")
 
 
 @pytest.mark.parametrize("name", [*MODELS, "pictures"])

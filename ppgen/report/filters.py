@@ -1,0 +1,48 @@
+"""What a pair's units or columns weigh each pixel with, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ppgen.pages.elements import COLUMNS, Figure, picture
+from ppgen.pages.numbers import counted, number
+from ppgen.pages.pictures import grid
+from ppgen.pairs.energy import EnergyPair
+from ppgen.report.parts import pictured
+
+if TYPE_CHECKING:
+    from ppgen.runs.run import Run
+
+__all__ = ["filters"]
+
+_FILTERS = 100
+
+
+@pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and run.pair.filters() is not None)
+def filters(run: Run) -> Iterator[Figure]:
+    """The weights of single units as pictures, and what those of units of upper layers come to at the data."""
+    weight = run.pair.filters()
+    assert weight is not None
+    yield _of_units(run, weight, "filter", "Weights of the {} of {} hidden units whose weights are largest")
+    upper = run.pair.upper_filters() if isinstance(run.pair, EnergyPair) else ()
+    for layer, product in enumerate(upper, start=2):
+        said = f"What the {{}} of {{}} units of hidden layer {layer} with the largest effect weigh each pixel with"
+        yield _of_units(run, product, "receptive field", f"{said}, through the layers between")
+
+
+def _of_units(run: Run, weight: Tensor, what: str, said: str) -> Figure:
+    """The units of ``weight``, (D, H) or small pictures (C, k, k, H), with the largest norm."""
+    shape = weight.shape[:-1] if weight.dim() > 2 else run.data.spec.image_shape
+    assert shape is not None
+    weight = weight.detach().flatten(0, -2)  # (D, H)
+    norm, units = weight.norm(dim=0).sort(descending=True)
+    shown = weight[:, units[:_FILTERS]].T  # (num, D)
+    bound = float(shown.abs().max())
+    columns = min(COLUMNS, len(shown))
+    grey = f"black is {number(-bound, 1)}, white {number(bound, 1)}"
+    caption = f"{said.format(len(shown), len(norm))}, the largest first; {grey}."
+    pixels = grid(shown, shape, columns, grey=(-bound, bound))
+    return Figure(picture(pixels, columns, f"{counted(len(shown), what)}."), caption)
