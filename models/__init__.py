@@ -38,6 +38,7 @@ from ppgen.models.linear.factor_analysis import FactorAnalysis
 from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
+from ppgen.models.topics.ctm import CTM
 from ppgen.models.topics.lda import LDA
 from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
@@ -45,6 +46,7 @@ from ppgen.models.topics.prodlda import ProdLDA
 __all__ = [
     "BEGAN",
     "CGAN",
+    "CTM",
     "CVAE",
     "DBM",
     "DBN",
