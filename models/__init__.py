@@ -40,8 +40,10 @@ from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.topics.ctm import CTM
 from ppgen.models.topics.lda import LDA
+from ppgen.models.topics.nvdm import NVDM
 from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
+from ppgen.models.topics.unigram import Unigram
 
 __all__ = [
     "BEGAN",
@@ -58,6 +60,7 @@ __all__ = [
     "IWAE",
     "LAPGAN",
     "LDA",
+    "NVDM",
     "PLSA",
     "RBM",
     "SBN",
@@ -82,5 +85,6 @@ __all__ = [
     "Pix2Pix",
     "ProdLDA",
     "StructuredPrediction",
+    "Unigram",
     "VaDE",
 ]
