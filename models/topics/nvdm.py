@@ -5,9 +5,8 @@
 
     log p(x | z) = sum_v x_v log softmax(b + z R)_v + log(n! / prod_v x_v!)        (nats)
 
-No shares and no simplex: z is any vector, its numbers multiply the rates of words up or down, and two documents are near
-each other where their vectors are. Nothing keeps a dimension to one theme, so that it predicts words better than it
-shows topics.
+No shares and no simplex: z is any vector, its numbers multiply the rates of words up or down, and two documents are
+near each other where their vectors are. Nothing keeps a dimension to one theme.
 
     q(z | x) = N(loc(x), diag(scale(x))^2),              loc, log scale = network(log(1 + x))
 

@@ -18,7 +18,7 @@ Entries: TypeAlias = Sequence[tuple[str, Path]]
 
 @dataclass(frozen=True)
 class FileKind:
-    """Files that are known by their suffixes, ``folder/CLASS/*`` or ``folder/train/CLASS/*`` beside ``test``, ``valid``.
+    """Files that are known by their suffixes: ``folder/CLASS/*``, or ``folder/train/CLASS/*`` beside ``test``.
 
     Args:
         name: what they are called, in the plural.
@@ -38,8 +38,8 @@ class FileKind:
         Raises:
             UsageError: there are none, or some lie beside folders of classes.
         """
-        own = [split for split in SPLITS if (folder / split).is_dir()]
-        return {split: self._below(folder / split) for split in own} if "train" in own else {"train": self._below(folder)}
+        own = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
+        return {split: self._below(below) for split, below in (own if "train" in own else {"train": folder}).items()}
 
     def classes(self, found: Mapping[str, Entries]) -> list[str]:
         """The names of the training data's classes, in their order.

@@ -177,8 +177,8 @@ def _words(counter: Any, train: list[str], vocabulary: str) -> tuple[str, ...]:
             counter.fit(train)
     except Exception as error:  # scikit-learn's own checks of options, and re.error of the pattern
         raise UsageError(
-            f"the words of {len(train)} training texts cannot be counted ({' '.join(str(error).split())}): change min_df, "
-            "max_df, stop_words, pattern or the vocabulary."
+            f"the words of {len(train)} training texts cannot be counted ({' '.join(str(error).split())}): change "
+            "min_df, max_df, stop_words, pattern or the vocabulary."
         ) from error
     return tuple(map(str, counter.get_feature_names_out()))
 
@@ -190,7 +190,7 @@ def _kept(counts: Any, places: list[str], drop_empty: bool) -> Any:
         empty = np.flatnonzero(~full)
         others = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
         raise UsageError(
-            f"{places[empty[0]]}{others} has no word of the vocabulary: take it away, lower min_df, or leave such texts "
-            f"out, {setting('D', 'drop_empty', True)}."
+            f"{places[empty[0]]}{others} has no word of the vocabulary: take it away, lower min_df, or leave such "
+            f"texts out, {setting('D', 'drop_empty', True)}."
         )
     return np.flatnonzero(full)

@@ -24,7 +24,7 @@ from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
 from ppgen.errors import UsageError, setting
 
-__all__ = ["dataset_from", "hold_out", "held_out_shares"]
+__all__ = ["dataset_from", "held_out_shares", "hold_out"]
 
 
 @checked

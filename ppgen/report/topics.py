@@ -119,7 +119,7 @@ def _figures(run: Run, found: Tensor, order: Tensor, share: Tensor | None) -> It
     if len(found) > 2 and run.data.spec.image_shape is None:
         sizes = torch.ones(len(found)) if share is None else share
         places = plane_of_topics(found[order]).tolist()
-        caption = "Topics by number, the nearer the more alike: the plane of two principal components of their distances."
+        caption = "Topics by number, the nearer the more alike: two principal components of their distances."
         if share is not None:
             caption += " The area of a mark is the topic's share."
         names = [str(k) for k in order.tolist()]

@@ -44,7 +44,8 @@ def test_the_vocabulary_is_the_training_texts_alone() -> None:
 def test_what_is_held_out_gives_the_vocabulary_no_word() -> None:
     """Each of ten texts has a word of its own beside one of all."""
     data = texts(file=[f"all word{i}" for i in range(10)], valid=0.2, test=0.1)
-    assert data.spec.num_data == 7 and len(data.spec.vocabulary or ()) == 8
+    assert data.spec.num_data == 7
+    assert len(data.spec.vocabulary or ()) == 8
     assert data.valid[0][:].sum(1).tolist() == [1, 1]
 
 
@@ -58,7 +59,7 @@ def test_a_folder_is_read_by_its_path_with_classes_and_splits(tmp_path: Path) ->
     data = ppgen.load_data(folder_of(tmp_path, files), labels=True, valid=0.0)
     assert data.config["name"] == "texts"
     assert data.spec.vocabulary == ("are", "red", "robin", "rose", "roses")
-    assert data.train[1].tolist() == [0, 1, 1] and data.test[1].tolist() == [0]
+    assert [data.train[1].tolist(), data.test[1].tolist()] == [[0, 1, 1], [0]]
     assert data.train[0][1].tolist() == [1, 1, 0, 0, 1]
     assert data.test[0][0].tolist() == [0, 0, 2, 0, 0]
 

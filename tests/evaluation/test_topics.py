@@ -48,7 +48,8 @@ def test_three_topics_lie_in_the_plane_as_far_apart_as_they_are() -> None:
 @pytest.mark.parametrize("num", [1, 2])
 def test_few_topics_have_places_too(num: int) -> None:
     places = plane_of_topics(TOPICS[:num])
-    assert places.shape == (num, 2) and bool((places[:, 1].abs() < 1e-7).all())
+    assert places.shape == (num, 2)
+    assert bool((places[:, 1].abs() < 1e-7).all())
 
 
 def test_trends_weigh_documents_by_their_words() -> None:
