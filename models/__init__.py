@@ -45,13 +45,17 @@ from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.mixtures.kmeans import KMeans
 from ppgen.models.mixtures.mixture_of_experts import MixtureOfExperts
 from ppgen.models.mixtures.naive_bayes import NaiveBayes
+from ppgen.models.topics.ctm import CTM
 from ppgen.models.topics.lda import LDA
+from ppgen.models.topics.nvdm import NVDM
 from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
+from ppgen.models.topics.unigram import Unigram
 
 __all__ = [
     "BEGAN",
     "CGAN",
+    "CTM",
     "CVAE",
     "DBM",
     "DBN",
@@ -64,6 +68,7 @@ __all__ = [
     "LAPGAN",
     "LDA",
     "NMF",
+    "NVDM",
     "PLSA",
     "PSD",
     "RBM",
@@ -94,5 +99,6 @@ __all__ = [
     "ProdLDA",
     "SparseCoding",
     "StructuredPrediction",
+    "Unigram",
     "VaDE",
 ]

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from ppgen.arguments import Count, Seed, Share, Sizes, one_of
 from ppgen.data.assemble import BINARIZE, dequantise_once
 from ppgen.data.dataset import SPLITS, Dataset
+from ppgen.data.folders import Entries, FileKind
 from ppgen.data.reading import reading
 from ppgen.data.user import dataset_from
-from ppgen.errors import UsageError, cut, setting, shown
+from ppgen.errors import UsageError, setting, shown
 from ppgen.registry import register_data
 
-__all__ = ["holds_pictures", "images"]
+__all__ = ["PICTURES", "images"]
 
 LEVELS = 256
-SUFFIXES = (".png", ".jpg", ".jpeg")
+PICTURES = FileKind("pictures", (".png", ".jpg", ".jpeg"))
 
 _GREY = ("1", "L", "LA", "I", "I;16")
 """Pillow's modes of pictures without colour."""
@@ -70,8 +71,8 @@ def images(
     if not file or not folder.is_dir():
         example = setting("D", "file", "folder")
         raise UsageError(f"data set 'images' needs a folder of pictures, got {shown(file)}: {example}.")
-    found = _splits(folder)
-    names = _classes(found) if labels else ()
+    found = PICTURES.splits(folder)
+    names = PICTURES.classes(found) if labels else ()
     height, width = _size(found, size)
     colour = not grey and any(mode not in _GREY for split in found.values() for mode, _ in map(_header, _files(split)))
     parts: dict[str, Any] = {"valid": valid, "test": test}
@@ -103,58 +104,11 @@ def _as_data(pixels: NDArray[np.uint8], binarize: str, seed: int) -> NDArray[Any
     return dequantise_once(grey, LEVELS, seed) if binarize == "dequantise" else grey
 
 
-Pictures = Sequence[tuple[str, Path]]
-"""The class and the file of each; of pictures without classes the class is empty."""
-
-
-def holds_pictures(folder: Path) -> bool:
-    """Whether some lie in a folder, or up to two folders below it."""
-    return any(path.suffix.lower() in SUFFIXES for glob in ("*", "*/*", "*/*/*") for path in folder.glob(glob))
-
-
-def _splits(folder: Path) -> dict[str, Pictures]:
-    own = [split for split in SPLITS if (folder / split).is_dir()]
-    return {split: _below(folder / split) for split in own} if "train" in own else {"train": _below(folder)}
-
-
-def _below(folder: Path) -> Pictures:
-    """The pictures in each folder below, or in this one."""
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    of_classes = [(below.name, path) for below in folders for path in _in(below)]
-    alone = [("", path) for path in _in(folder)]
-    if of_classes and alone:
-        raise UsageError(
-            f"{folder} holds {alone[0][1].name} beside folders of classes: put it into one of them, or take it away."
-        )
-    if not of_classes and not alone:
-        raise UsageError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}), nor a folder of them for each class.")
-    return of_classes or alone
-
-
-def _in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-
-
-def _files(pictures: Pictures) -> list[Path]:
+def _files(pictures: Entries) -> list[Path]:
     return [path for _, path in pictures]
 
 
-def _classes(found: Mapping[str, Pictures]) -> list[str]:
-    names = sorted({name for name, _ in found["train"]})
-    if names == [""]:
-        raise UsageError(
-            f"{found['train'][0][1].parent} has no classes: put the pictures of each class into a folder of its own."
-        )
-    for name, path in (one for pictures in found.values() for one in pictures):
-        if name not in names:
-            raise UsageError(
-                f"{path} is of class {shown(name)}, which the training pictures lack ({cut(', '.join(names))}): take "
-                "it away, or add such pictures."
-            )
-    return names
-
-
-def _size(found: Mapping[str, Pictures], asked: int | Sequence[int] | None) -> tuple[int, int]:
+def _size(found: Mapping[str, Entries], asked: int | Sequence[int] | None) -> tuple[int, int]:
     """Height and width of all pictures."""
     if asked is not None:
         sizes = (asked, asked) if isinstance(asked, int) else tuple(asked)

@@ -11,7 +11,8 @@ from typing import Any
 from ppgen.arguments import check_names
 from ppgen.data.dataset import Dataset
 from ppgen.data.formats import names_in
-from ppgen.data.images import holds_pictures
+from ppgen.data.images import PICTURES
+from ppgen.data.texts import TEXTS
 from ppgen.data.user import dataset_from
 from ppgen.errors import UsageError, shown, within_memory
 from ppgen.registry import DATA, Spec
@@ -30,8 +31,9 @@ def load_data(name: str, **options: Any) -> Dataset:
     """A data set; ``config`` records the name and all options, defaults included.
 
     Args:
-        name: a registered name; the path of a ``.csv``, ``.npz`` or ``.npy`` file, or of a folder of pictures or of
-            ``.npy`` shards, which the data set ``table``, ``documents``, ``arrays`` or ``images`` reads; or
+        name: a registered name; the path of a ``.csv``, ``.npz`` or ``.npy`` file, or of a folder of pictures, of
+            texts or of ``.npy`` shards, which the data set ``table``, ``documents``, ``arrays``, ``images`` or
+            ``texts`` reads; or
             ``path/to/file.py:function``, which gives a data set, or what :func:`ppgen.data.dataset_from` takes.
         options: of the data set, or of the function.
 
@@ -76,11 +78,12 @@ def named_loader(name: str) -> tuple[Spec, dict[str, Any]]:
 def _reader_of_folder(folder: Path) -> str:
     if any(folder.glob("*.npy")):
         return "arrays"
-    if holds_pictures(folder):
-        return "images"
+    for kind, name in ((PICTURES, "images"), (TEXTS, "texts")):
+        if kind.lie_in(folder):
+            return name
     raise UsageError(
-        f"folder {folder} holds neither pictures (.png, .jpg), in a folder for each class, nor .npy shards: name one "
-        "that does."
+        f"folder {folder} holds neither pictures (.png, .jpg) nor texts (.txt), in a folder for each class, nor .npy "
+        "shards: name one that does."
     )
 
 

@@ -209,7 +209,10 @@ def _of_array(where: str, values: Any) -> Tensor:
         return torch.from_numpy(np.array(array, dtype=native(array.dtype), order="C"))
     except TypeError as error:  # of text, of objects, of numbers that torch lacks
         what = type(values).__name__ if array.dtype.kind == "O" and not array.ndim else str(array.dtype)
-        raise UsageError(f"{where} must be an array of numbers, got {what}.") from error
+        advice = "count the words of texts with ppgen.load_data('texts', file=[...])"
+        raise UsageError(
+            f"{where} must be an array of numbers, got {what}{f': {advice}' if array.dtype.kind == 'U' else ''}."
+        ) from error
 
 
 def _of_frame(where: str, frame: Any) -> Tensor:

@@ -24,7 +24,7 @@ from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
 from ppgen.errors import UsageError, setting
 
-__all__ = ["dataset_from"]
+__all__ = ["dataset_from", "held_out_shares", "hold_out"]
 
 
 @checked
@@ -87,7 +87,7 @@ def dataset_from(
     data 'user': 3 to train, 1 held out for test; height: real; smokes: binary; name: categorical (Ann, Bob)
     """
     parts = named_splits(train, valid, test)
-    shares = _shares(parts, held_out)
+    shares = held_out_shares(parts, held_out)
     chosen = Chosen(names_of(columns), None if target is None else str(target))
     found = {split: _entries(split, part, chosen) for split, part in parts.items() if split not in shares}
     batches = {split: _labelled(split, entries, labels) for split, (entries, _) in found.items()}
@@ -95,7 +95,7 @@ def dataset_from(
     shaped = {split: _tensors(split, entries, classes) for split, entries in batches.items()}
     shape = image_shape or _image_shape(shaped["train"][0])
     given = {split: _flat(part) for split, part in shaped.items()}
-    splits = _hold_out(given, shares, seed)
+    splits = hold_out(given, shares, seed)
     if dynamic and observation != "real":
         drawn = [split for split in ("valid", "test") if splits.get(split)]
         splits |= {split: _drawn(split, splits[split], seed) for split in drawn}
@@ -217,14 +217,14 @@ def _flat(part: Split) -> Split:
     return part if part[0].ndim == 2 else (part[0].flatten(1), *part[1:])  # (N, D)
 
 
-def _shares(parts: Mapping[str, Any], held_out: float) -> dict[str, Any]:
+def held_out_shares(parts: Mapping[str, Any], held_out: float) -> dict[str, Any]:
     """Of each split that is not given, the share of train's rows that it takes; None: none, which was asked for."""
     shares = {split: parts.get(split, held_out) for split in ("valid", "test")}
     asked: dict[str, Any] = {split: share for split, share in shares.items() if isinstance(share, Number)}
     return {split: None if split in parts and share == 0 else share for split, share in asked.items()}
 
 
-def _hold_out(splits: dict[str, Split], asked: Mapping[str, Any], seed: int) -> dict[str, Split]:
+def hold_out(splits: dict[str, Split], asked: Mapping[str, Any], seed: int) -> dict[str, Split]:
     """Take these shares of valid and test from the permuted rows of train."""
     n, shares = len(splits["train"][0]), {split: share for split, share in asked.items() if share is not None}
     sizes = {split: max(1, round(share * n)) if 0 < share < 1 else n for split, share in shares.items()}

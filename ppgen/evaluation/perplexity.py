@@ -9,10 +9,10 @@ x2 of floor(n / 2). What is inferred from x1 predicts every word of x2 by itself
 
 with log w_k the log-weights of x1: its particles, weighed. As K grows p(w | x1) goes to the model's own predictive
 E[p(w | z) | x1], whatever the guide; at K = 1 it is the guide's. It is an estimate of what the model predicts, and no
-bound on anything. An energy-based pair states p(w | x1) itself, of one word more than x1 has (its
-``next_word_log_probs``), in which log Z cancels: no particle is drawn, and the perplexity is exact. Where the pair has
-latents outside the data plate (topics with a prior), each particle has its own draw of the guide's posterior of them,
-and v weighs what belongs to the document.
+bound on anything. A pair may state p(w | x1) itself, of one word more than x1 has (its ``next_word_log_probs``), an
+energy-based one, in which log Z cancels, or one that sums its latents out: no particle is drawn, and the perplexity is
+exact. Where the pair has latents outside the data plate (topics with a prior), each particle has its own draw of the
+guide's posterior of them, and v weighs what belongs to the document.
 
 **The bound.** exp(-sum_d bound_d / sum_d n_d) over whole documents, bound_d <= log p(x_d) in expectation: above the
 model's perplexity in expectation. Of an unnormalised pair log p(x_d) is exact but for log Z, which annealing finds too
@@ -159,9 +159,9 @@ def predictive(pair: Any, batch: Batch, num_particles: int, *, progress: bool = 
     Raises:
         UsageError: K < 1; no observed site of the model tells p(word | z); a log-weight or probability is NaN.
     """
-    if callable(tells := getattr(pair, "next_word_log_probs", None)):
+    if _tells_next(pair):
         with torch.no_grad():
-            yield from (tells(x).exp() for x in batch[0].split(_DOCUMENTS))
+            yield from (pair.next_word_log_probs(x).exp() for x in batch[0].split(_DOCUMENTS))
         return
     for blocks in read_particles(pair, batch, num_particles, _predict, progress=progress):
         totals, means = (torch.stack(parts) for parts in zip(*blocks, strict=True))  # (blocks, rows), (blocks, rows, V)
@@ -219,7 +219,7 @@ def log_coefficients(pair: Any, batch: Batch) -> Tensor:
     The multinomial coefficient log n! / prod_w n_w! where the likelihood holds it, as it does of a pair that states
     ``next_word_log_probs``, else 0: read off one particle, of whose latents it does not depend.
     """
-    if callable(getattr(pair, "next_word_log_probs", None)):
+    if _tells_next(pair):
         return BagOfWords.log_orders(batch[0])
     return torch.cat([part for (part,) in read_particles(pair, batch, 1, _log_coefficient)])
 
@@ -234,7 +234,7 @@ def perplexities(case: Case) -> Iterator[Measure]:
     if num_rows(batch) - short >= 2:
         found = completion(pair, batch, K, seed=case.seed, progress=case.progress)
         left_out = f"; {counted(short, 'document')} of one word left out" if short else ""
-        how = "exact" if pair.needs_log_z else f"K = {K:,}: an estimate of the predictive perplexity, no bound"
+        how = "exact" if _tells_next(pair) else f"K = {K:,}: an estimate of the predictive perplexity, no bound"
         yield Measure(
             "perplexity",
             found.value,
@@ -287,10 +287,14 @@ def _check_counts(x: Tensor) -> None:
         )
 
 
+def _tells_next(pair: Any) -> bool:
+    return callable(getattr(pair, "next_word_log_probs", None))
+
+
 def _states_words(pair: Any, batch: Batch) -> bool:
     """Whether the model tells the next word, or p(word | z) of each of two documents, with weights of their own."""
-    if pair.needs_log_z:
-        return callable(getattr(pair, "next_word_log_probs", None))
+    if pair.needs_log_z or _tells_next(pair):
+        return _tells_next(pair)
     two = take_rows(batch, slice(2))
     ((found,),) = read_particles(pair, two, 1, lambda p: word_probs(p) is not None and p.log_w.shape[1] == len(two[0]))
     return found

@@ -8,7 +8,15 @@ from typing import Any
 
 from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, TEXT, WIDTH, Chart, bars, blank, count_across, labelled
 
-__all__ = ["plot_in_band", "plot_intervals", "plot_layers", "plot_scores", "plot_spreads", "plot_stacks"]
+__all__ = [
+    "plot_in_band",
+    "plot_intervals",
+    "plot_layers",
+    "plot_map",
+    "plot_scores",
+    "plot_spreads",
+    "plot_stacks",
+]
 
 _ROW = 0.45
 """Inches of height for a row of intervals."""
@@ -113,4 +121,17 @@ def plot_layers(
         count_across(axes)
         axes.set_ylabel(y_label)
     cells[-1].set_xlabel(x_label)
+    return Chart(figure)
+
+
+def plot_map(places: Sequence[Sequence[float]], sizes: Sequence[float], names: Sequence[str]) -> Chart:
+    """Named marks in the plane, the same scale both ways, each of an area in proportion to its size."""
+    figure, (axes,) = blank(1, 1, (WIDTH, 0.8 * WIDTH))
+    most = max(sizes)
+    areas = [10 + 500 * size / most for size in sizes]
+    axes.scatter(*zip(*places, strict=True), s=areas, color=SERIES[0], alpha=0.35, linewidths=0)
+    for (x, y), name in zip(places, names, strict=True):
+        axes.annotate(name, (x, y), ha="center", va="center", fontsize=TEXT - 1, color=INK)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.1)
     return Chart(figure)

@@ -1,4 +1,4 @@
-"""Section of the report for pairs with topics: their words, their coherence, their shares of the data."""
+"""Section of the report for pairs with topics: their words, coherence, shares, documents, and how they lie."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ppgen.evaluation.coherence import COHERENCE_WORDS, published_coherence, top_words, topics_of
-from ppgen.pages.elements import COLUMNS, Figure, Section, picture
+from ppgen.evaluation.topics import document_shares, plane_of_topics
+from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of, picture
 from ppgen.pages.numbers import counted, number
 from ppgen.pages.pictures import grid
-from ppgen.pairs.log_weights import read_particles
+from ppgen.pages.statistics import plot_map
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.rows import take_rows
 from ppgen.report.parts import shown_data
@@ -25,8 +26,8 @@ __all__ = ["topics"]
 _TOPICS, _WORDS = 100, 10
 """Rows of the table, and words in a row, at most."""
 
-_DOCUMENTS, _PARTICLES = 1000, 10
-"""Test documents, and draws of the guide for each, from which shares are taken."""
+_DOCUMENTS, _PARTICLES, _NEAREST = 1000, 10, 3
+"""Test documents, and draws of the guide for each, from which shares are taken; those that a topic's row names."""
 
 
 def topics(run: Run) -> Section | None:
@@ -38,30 +39,36 @@ def topics(run: Run) -> Section | None:
     found = topics_of(run.pair)
     if found is None:
         return None
-    share, npmi = _shares(run), _coherence(run, found)
+    theta, npmi = _shares(run), _coherence(run, found)
+    share = None if theta is None else _of_words(run, theta)
     rank = next((by for by in (share, npmi) if by is not None), -torch.arange(len(found)))
     order = rank.argsort(descending=True)[:_TOPICS].to(found.device)
     columns = {
         "topic": [str(k) for k in order.tolist()],
         "share": [] if share is None else [f"{number(100 * float(share[k]), 1)} %" for k in order],
+        "main of": [] if theta is None else [str(int((theta.argmax(1) == k).sum())) for k in order],
         "NPMI": [] if npmi is None else [number(float(npmi[k])) for k in order],
         _unit(run)[0]: list(_words(run, found[order])),
+        "nearest documents": [] if theta is None else [_nearest(theta[:, k]) for k in order],
     }
     shown = {title: cells for title, cells in columns.items() if cells}
     table = (tuple(shown), *zip(*shown.values(), strict=True))
-    text, figures = " ".join(_explained(run, found, share, npmi)), tuple(_pictures(run, found[order]))
-    return Section("Topics", text, figures, table=table, text_columns=(len(shown) - 1,), group="Model")
+    text, figures = " ".join(_explained(run, found, theta, npmi)), tuple(_figures(run, found, order, share))
+    of_words = tuple(place for place, title in enumerate(shown) if title in (_unit(run)[0], "nearest documents"))
+    return Section("Topics", text, figures, table=table, text_columns=of_words, group="Model")
 
 
-def _explained(run: Run, found: Tensor, share: Tensor | None, npmi: Tensor | None) -> Iterator[str]:
+def _explained(run: Run, found: Tensor, theta: Tensor | None, npmi: Tensor | None) -> Iterator[str]:
     if said := getattr(run.pair, "topics_are", ""):
         yield said
     if len(found) > _TOPICS:
         yield f"The first {_TOPICS} of {len(found):,} topics."
-    if share is not None:
-        count = min(_DOCUMENTS, len(run.data.shown[0]))
-        whose = f"{counted(count, 'document')} ({shown_data(run)})"
-        yield f"A topic's share is its part in the words of {whose}, a mean under the guide."
+    if theta is not None:
+        whose = f"{counted(len(theta), 'document')} ({shown_data(run)})"
+        yield (
+            f"A topic's share is its part in the words of {whose}, a mean under the guide; of how many it is the main "
+            f"topic, and which have the largest shares of it, by their row, stands beside."
+        )
     if npmi is not None:
         few, many = COHERENCE_WORDS
         yield (
@@ -90,16 +97,33 @@ def _coherence(run: Run, found: Tensor) -> Tensor | None:
 
 
 def _shares(run: Run) -> Tensor | None:
-    """The mean over the words of test documents of their shares of the topics; None where no latent tells them."""
-    site = getattr(run.pair, "shares_site", None)
-    if site is None:
-        return None
-    batch = take_rows(run.data.shown, slice(_DOCUMENTS))
-    words: Tensor = batch[0].sum(1, keepdim=True)  # (B, 1)
+    """Shares of the topics in test documents, (B, topics); None where no latent tells them."""
     with seeded(0):
-        chunks = read_particles(run.pair, batch, _PARTICLES, lambda p: p.guide_sites[site]["value"].softmax(-1))
-        theta: Tensor = torch.cat([torch.cat(blocks).mean(0) for blocks in chunks])  # (B, topics)
+        return document_shares(run.pair, take_rows(run.data.shown, slice(_DOCUMENTS)), _PARTICLES)
+
+
+def _of_words(run: Run, theta: Tensor) -> Tensor:
+    """The topics' parts in the words of those documents, (topics,)."""
+    words: Tensor = take_rows(run.data.shown, slice(len(theta)))[0].sum(1, keepdim=True)  # (B, 1)
     return (words * theta).sum(0) / words.sum()
+
+
+def _nearest(share: Tensor) -> str:
+    found = share.topk(min(_NEAREST, len(share)))
+    each = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+    return ", ".join(f"{row}\N{NO-BREAK SPACE}({number(100 * value, 0)}\N{NO-BREAK SPACE}%)" for row, value in each)
+
+
+def _figures(run: Run, found: Tensor, order: Tensor, share: Tensor | None) -> Iterator[Figure]:
+    yield from _pictures(run, found[order])
+    if len(found) > 2 and run.data.spec.image_shape is None:
+        sizes = torch.ones(len(found)) if share is None else share
+        places = plane_of_topics(found[order]).tolist()
+        caption = "Topics by number, the nearer the more alike: two principal components of their distances."
+        if share is not None:
+            caption += " The area of a mark is the topic's share."
+        names = [str(k) for k in order.tolist()]
+        yield figure_of(plot_map(places, sizes[order].tolist(), names), f"Map of {len(names)} topics", caption)
 
 
 def _pictures(run: Run, found: Tensor) -> Iterator[Figure]:

@@ -13,7 +13,16 @@ from ppgen.posterior.inference_data import POSTERIOR
 from ppgen.runs.config import CONFIG
 from ppgen.runs.snapshots import SNAPSHOTS
 
-__all__ = ["CHECKPOINT", "DIAGNOSIS", "EVALUATION", "FILES", "METRICS", "claim_directory", "claimed_run"]
+__all__ = [
+    "CHECKPOINT",
+    "DIAGNOSIS",
+    "EVALUATION",
+    "FILES",
+    "METRICS",
+    "VOCABULARY",
+    "claim_directory",
+    "claimed_run",
+]
 
 
 METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (
@@ -23,8 +32,11 @@ METRICS, CHECKPOINT, EVALUATION, DIAGNOSIS = (
     "diagnosis.json",
 )
 
+VOCABULARY = "vocabulary.txt"
+"""The words that the data count, where they have names, one a line."""
 
-FILES = (CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, EVALUATION, DIAGNOSIS, POSTERIOR)
+
+FILES = (CONFIG, METRICS, CHECKPOINT, SNAPSHOTS, EVALUATION, DIAGNOSIS, POSTERIOR, VOCABULARY)
 """All that training, evaluation and diagnosis write to a run."""
 
 

@@ -13,7 +13,7 @@ from ppgen.files.checkpoint import go_on, read_checkpoint, write_checkpoint
 from ppgen.files.documents import Seconds, WholeNumber
 from ppgen.files.writing import write_whole
 from ppgen.runs.config import CONFIG
-from ppgen.runs.directory import CHECKPOINT, EVALUATION, FILES, METRICS
+from ppgen.runs.directory import CHECKPOINT, EVALUATION, FILES, METRICS, VOCABULARY
 from ppgen.runs.snapshots import Recorder
 from ppgen.training.callbacks import Callback, Callbacks, Training
 from ppgen.training.fitness import is_comparable
@@ -67,6 +67,8 @@ class Record:
             file = self.folder / CONFIG
             text = json.dumps(config, indent=2, default=str)
             write_whole(file, text.encode(), then=go_on() if file.exists() else "")
+            if words := self.trainer.data.spec.vocabulary:
+                write_whole(self.folder / VOCABULARY, "".join(f"{word}\n" for word in words).encode())
             (self.folder / EVALUATION).unlink(missing_ok=True)  # of the parameters before
         self.callbacks.training.config = config
         self.callbacks.call("at_start")

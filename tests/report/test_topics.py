@@ -67,12 +67,14 @@ def test_topics_come_by_their_shares_with_their_most_probable_words() -> None:
     section = topics(_run(Shared(_table(), torch.tensor([0.1, 0.9]).log())))
     assert section is not None
     header, first, second = section.table
-    assert header == ("topic", "share", "NPMI", "most probable words, in percent")
+    assert header == ("topic", "share", "main of", "NPMI", "most probable words, in percent", "nearest documents")
     assert (first[0], second[0]) == ("1", "0")
+    assert (first[2], second[2]) == ("40", "0")
+    assert first[5].count("(90\N{NO-BREAK SPACE}%)") == 3
     assert float(first[1].removesuffix(" %")) == pytest.approx(90, abs=0.5)
-    assert second[3].replace("\N{NO-BREAK SPACE}", " ").startswith("a 15.4, b 14.1, c 12.8")
-    assert second[3].count(",") == 9
-    assert section.text_columns == (3,)
+    assert second[4].replace("\N{NO-BREAK SPACE}", " ").startswith("a 15.4, b 14.1, c 12.8")
+    assert second[4].count(",") == 9
+    assert section.text_columns == (4, 5)
 
 
 def test_without_shares_topics_come_by_their_coherence() -> None:
@@ -96,8 +98,14 @@ def test_of_data_that_are_pictures_so_are_topics() -> None:
 def test_a_small_vocabulary_without_names_has_words_by_number_and_no_coherence() -> None:
     section = topics(_run(Shared(torch.tensor([[0.75, 0.25]]), torch.ones(1)), num_features=2, vocabulary=None))
     assert section is not None
-    assert section.table[0] == ("topic", "share", "most probable words, in percent")
-    assert section.table[1] == ("0", "100.0 %", "word 0\N{NO-BREAK SPACE}75.0, word 1\N{NO-BREAK SPACE}25.0")
+    assert section.table[0] == ("topic", "share", "main of", "most probable words, in percent", "nearest documents")
+    assert section.table[1][:4] == ("0", "100.0 %", "40", "word 0\N{NO-BREAK SPACE}75.0, word 1\N{NO-BREAK SPACE}25.0")
+
+
+def test_three_topics_or_more_have_a_map_where_they_are_no_pictures() -> None:
+    three = torch.cat([_table(), _table().mean(0, keepdim=True)])
+    (figure,) = topics(_run(Topical(three, torch.ones(3)))).figures  # type: ignore[union-attr]  # it has topics
+    assert "Map of 3 topics" in figure.body
 
 
 def test_a_pair_without_topics_has_no_such_section() -> None:

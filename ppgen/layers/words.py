@@ -1,0 +1,40 @@
+"""What pairs on counts of words share: where topics start, and logarithms off zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ppgen.data.spec import DataSpec
+from ppgen.errors import UsageError, shown
+
+__all__ = ["check_counts", "frequencies", "off_zero", "start_topics"]
+
+
+def check_counts(who: str, spec: DataSpec) -> None:
+    """The data are counts.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if spec.observation != "counts":
+        raise UsageError(f"{who} needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
+
+
+def frequencies(spec: DataSpec) -> Tensor:
+    """How often each word comes in a training document, (V,), positive; the same of all where the data do not say."""
+    return torch.ones(spec.num_features) if spec.mean is None else spec.mean.clamp_min(1e-4)
+
+
+def start_topics(spec: DataSpec, num_topics: int, spread: float = 0.5) -> Tensor:
+    """Logits (T, V) of topics to start from: those of the words' frequencies, each disturbed by N(0, spread^2)."""
+    return frequencies(spec).log() + spread * torch.randn(num_topics, spec.num_features)
+
+
+def off_zero(value: Tensor) -> Tensor:
+    """``value`` off zero, so that it can be divided by and has a logarithm.
+
+    >>> off_zero(torch.tensor([0.0, 0.5])) > 0
+    tensor([True, True])
+    """
+    return value.clamp_min(torch.finfo(value.dtype).tiny)
