@@ -27,7 +27,7 @@ With labels a softmax stands on the code,
     p(y | z) = Categorical(softmax(U' z + d)),
 
 a term of log w, and ``"greedy, hybrid(weight=0)"`` is unsupervised pretraining and then fine-tuning of encoder and
-softmax by p(y | h_L(x)) alone, at the clean x (Vincent et al., section 3.5).
+softmax by p(y | h_L(x)) alone, x clean (Vincent et al., section 3.5).
 
 References: Auto-association by Multilayer Perceptrons and Singular Value Decomposition, Bourlard and Kamp, 1988;
 Stacked Denoising Autoencoders, Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010; Contractive Auto-Encoders,
@@ -88,10 +88,10 @@ class Autoencoder(Stack):
         z: (H_L,), real, in the plate ``data``: the code; its prior is flat and counts nothing, and draws of it are
             those of N(0, I), which are no codes of data
         x: (D,), observed, in the plate ``data``
-        y: (), the index of a class, observed, in the plate ``data``; only with labels, where the batch has them
         penalty: (), a factor, in the plate ``data``; only where something is penalised
 
-    In training with noise the guide has an auxiliary site ``x_tilde`` (D,) in the plate ``data``.
+    In training with noise the guide has an auxiliary site ``x_tilde`` (D,) in the plate ``data``. Of a batch with labels
+    y (), the index of a class, is observed there too.
 
     Parameters: those of ``machines``, layer by layer (:class:`ppgen.layers.coding.CodingLayer`); with labels
     ``label_weight`` U (H_L, C) and ``label_bias`` d (C,) too, which begin at zero.
