@@ -90,8 +90,8 @@ class Autoencoder(Stack):
         x: (D,), observed, in the plate ``data``
         penalty: (), a factor, in the plate ``data``; only where something is penalised
 
-    In training with noise the guide has an auxiliary site ``x_tilde`` (D,) in the plate ``data``. Of a batch with labels
-    y (), the index of a class, is observed there too.
+    In training with noise the guide has an auxiliary site ``x_tilde`` (D,) in the plate ``data``. Labels y () of a
+    batch are observed there too.
 
     Parameters: those of ``machines``, layer by layer (:class:`ppgen.layers.coding.CodingLayer`); with labels
     ``label_weight`` U (H_L, C) and ``label_bias`` d (C,) too, which begin at zero.
