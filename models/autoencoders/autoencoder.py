@@ -79,7 +79,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://www.jmlr.org/papers/v11/vincent10a.html",
     tags=("continuous", "amortised", "point", "stages"),
     tiny=_tiny,
-    recommended=Recommended("elbo", training={"epochs": 50, "batch_size": 100}),
+    recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 100, "lr": 3e-3}),
 )
 class Autoencoder(Stack):
     """Autoencoder. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
