@@ -22,6 +22,13 @@ over.
 A stack learns layer by layer with ``"greedy, elbo"``: each layer is an autoencoder of what those below make of x, with
 noise of ``pretraining_noise`` at its input, and then all are tuned together with noise ``noise``, 0 if not said.
 
+With labels a softmax stands on the code,
+
+    p(y | z) = Categorical(softmax(U' z + d)),
+
+a term of log w, and ``"greedy, hybrid(weight=0)"`` is unsupervised pretraining and then fine-tuning of encoder and
+softmax by p(y | h_L(x)) alone, x clean (Vincent et al., section 3.5).
+
 References: Auto-association by Multilayer Perceptrons and Singular Value Decomposition, Bourlard and Kamp, 1988;
 Stacked Denoising Autoencoders, Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010; Contractive Auto-Encoders,
 Rifai, Vincent, Muller, Glorot and Bengio, 2011; CS294A Lecture Notes: Sparse Autoencoder, Ng, 2011.
@@ -34,6 +41,7 @@ from itertools import pairwise
 from typing import Annotated, Any, cast
 
 import pyro
+import pyro.distributions as dist
 import torch
 from annotated_types import Gt, Len, Lt
 from torch import Tensor, nn
@@ -44,6 +52,7 @@ from ppgen.distributions.corruption import Corruption
 from ppgen.distributions.point import RoundedPoint
 from ppgen.errors import UsageError, shown
 from ppgen.layers.coding import CodingLayer, Noise, Observed, Penalties, Units, activations, flat
+from ppgen.layers.labels import check_told, classes_of_all
 from ppgen.layers.likelihoods import BernoulliLikelihood
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
@@ -64,16 +73,16 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
 
 @register_model(
     "autoencoder",
-    summary="autoencoder with a point guide: linear, deep, tied, sparse, contractive, denoising, stacked",
+    summary="autoencoder with a point guide: linear, deep, tied, sparse, contractive, denoising, stacked, with labels",
     reference="Vincent, Larochelle, Lajoie, Bengio and Manzagol, Stacked denoising autoencoders",
     year=2010,
     link="https://www.jmlr.org/papers/v11/vincent10a.html",
     tags=("continuous", "amortised", "point", "stages"),
     tiny=_tiny,
-    recommended=Recommended("elbo", training={"epochs": 50, "batch_size": 100}),
+    recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 100, "lr": 3e-3}),
 )
 class Autoencoder(Stack):
-    """Autoencoder. One batch is ``(x,)``, x of shape (B, D).
+    """Autoencoder. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
 
     Sites:
         z: (H_L,), real, in the plate ``data``: the code; its prior is flat and counts nothing, and draws of it are
@@ -81,9 +90,11 @@ class Autoencoder(Stack):
         x: (D,), observed, in the plate ``data``
         penalty: (), a factor, in the plate ``data``; only where something is penalised
 
-    In training with noise the guide has an auxiliary site ``x_tilde`` (D,) in the plate ``data``.
+    In training with noise the guide has an auxiliary site ``x_tilde`` (D,) in the plate ``data``. Labels y () of a
+    batch are observed there too.
 
-    Parameters: those of ``machines``, layer by layer (:class:`ppgen.layers.coding.CodingLayer`).
+    Parameters: those of ``machines``, layer by layer (:class:`ppgen.layers.coding.CodingLayer`); with labels
+    ``label_weight`` U (H_L, C) and ``label_bias`` d (C,) too, which begin at zero.
 
     Args:
         spec: what one datum is: binary, quantised (rates of bits) or real (unit variance).
@@ -96,10 +107,12 @@ class Autoencoder(Stack):
         sparsity: the weight of the KL of mean activations of the code, of units in (0, 1).
         sparsity_target: rho.
         contractive: the weight of the squared norm of the code's Jacobian.
+        labels: whether a softmax on the code tells the label, of data loaded with ``labels=True``.
 
     Raises:
         UsageError: a size is not positive, a level is negative or a share of 1 or more, salt and pepper is asked for
-            data that are not in [0, 1], sparsity of units that are not in (0, 1), or the data are of another kind.
+            data that are not in [0, 1], sparsity of units that are not in (0, 1), labels of data that do not all have
+            one, or the data are of another kind.
 
     >>> pair = Autoencoder(DataSpec("pictures", 64, "binary", image_shape=(8, 8)), (32, 4), noise=0.25)
     >>> x = torch.rand(5, 64).round()
@@ -120,6 +133,7 @@ class Autoencoder(Stack):
         sparsity: NonNegative = 0.0,
         sparsity_target: Annotated[float, Gt(0), Lt(1)] = 0.05,
         contractive: NonNegative = 0.0,
+        labels: bool = False,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         observed = _observed(spec)
@@ -140,14 +154,25 @@ class Autoencoder(Stack):
         if spec.mean is not None:
             start = spec.mean if observed == "real" else BernoulliLikelihood(spec).bias_at(spec.mean)
             self.layers[0].visible_bias.data.copy_(start)
+        self.num_classes = classes_of_all(spec, "Autoencoder with labels", "'ss_vae'") if labels else None
+        if self.num_classes is not None:
+            self.label_weight = nn.Parameter(torch.zeros(hidden[-1], self.num_classes))
+            self.label_bias = nn.Parameter(torch.zeros(self.num_classes))
 
-    def model(self, x: Tensor) -> None:
+    def prepare(self, *batch: Tensor) -> None:
+        """Check the labels, where there are any."""
+        if self.num_classes is not None and len(batch) > 1:
+            check_told(batch, self.num_classes, "Autoencoder with labels")
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):
             z = flat(x, self.hidden[-1])  # (K, B, H_L)
             self.penalties.take(x, self.layers)
             pyro.sample("x", self._given(z), obs=x)  # (B, D)
+            if self.num_classes is not None and y is not None:
+                pyro.sample("y", dist.Categorical(logits=self._label_logits(z)), obs=y)  # (B,)
 
-    def guide(self, x: Tensor) -> None:
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):
             z = self.encode(self.noise.of(x, training=self.training))
             pyro.sample("z", RoundedPoint(z, event_dim=1))  # type: ignore[no-untyped-call]  # (K, B, H_L)
@@ -157,8 +182,8 @@ class Autoencoder(Stack):
         """From the data to the code."""
         return cast(Sequence[CodingLayer], self.machines)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The code of x, without noise, (..., D) to (..., H_L)."""
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The code of x, without noise, (..., D) to (..., H_L), whatever its label."""
         return activations(x, self.layers)[-1]
 
     def filters(self) -> Tensor | None:
@@ -168,9 +193,17 @@ class Autoencoder(Stack):
         """The mean of p(x | z), (..., H_L) to (..., D)."""
         return self.layers[0].decode(self._below(z))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x | z) at the code of x, (B, D)."""
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The mean of p(x | z) at the code of x, (B, D), whatever its label."""
         return self.decode(self.encode(x))
+
+    def label_log_probs(self, x: Tensor) -> Tensor:
+        """log p(y | x) at the code of x, without noise, (..., D) to (..., C), in nats."""
+        return self._label_logits(self.encode(x)).log_softmax(-1)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """p(y | x), (..., D) to (..., C); see :meth:`label_log_probs`."""
+        return self.label_log_probs(x).exp()
 
     def remake_data(self, batch: Batch) -> Draws:
         """Every datum of ``batch`` made again from its code."""
@@ -180,6 +213,9 @@ class Autoencoder(Stack):
     @torch.no_grad()
     def shown_to(self, number: int, batch: Batch, *, sample: bool) -> Batch:
         return (activations(batch[0], self.layers[:number])[-1] if number else batch[0],)
+
+    def _label_logits(self, z: Tensor) -> Tensor:
+        return z @ self.label_weight + self.label_bias  # (..., C)
 
     def _below(self, z: Tensor) -> Tensor:
         """g_1, (..., H_1)."""

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+from ppgen.chains.evidence import evidence_bounds
 from ppgen.comparison.labels import bound_name
 from ppgen.data import Dataset
 from ppgen.errors import DivergedError, LostWorkerError
@@ -37,6 +38,9 @@ _WARM_UP, _TRIAL = 20, 200
 _NUM_DATA = 1000
 """Validation data, at most, of which log p(x) is estimated after training."""
 
+_NUM_ANNEALED = 100
+"""The same where it is estimated by annealing."""
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -52,7 +56,7 @@ class Curves:
             steps, with those before (:func:`ppgen.training.metrics.evened`).
         likelihoods: the mean log p(x) of the validation data after training, estimated by the bound of ``particles``
             particles, nats per datum, one a seed: the one number that means the same for every objective.
-        particles: see ``likelihoods``.
+        particles: see ``likelihoods``; None: estimated by annealing from the prior, which asks nothing of the guide.
         failures: the sentence of each seed whose training stopped at an error.
     """
 
@@ -63,7 +67,7 @@ class Curves:
     bounds: tuple[tuple[float, ...], ...]
     training_bounds: tuple[tuple[float, ...], ...]
     likelihoods: tuple[float, ...]
-    particles: int
+    particles: int | None
     failures: tuple[str, ...] = ()
 
     @property
@@ -129,7 +133,8 @@ def train_each(
         seeds: how many.
         seconds: let each objective train so long, in as many steps as a trial of 200 says will take it; None: all take
             the steps of ``training``.
-        particles: of the bound that estimates log p(x) at the end.
+        particles: of the bound that estimates log p(x) at the end; where some objective does not train the guide, that
+            bound says nothing, and all are annealed instead (:func:`ppgen.chains.evidence.evidence_bounds`).
         device: where to train.
         progress: show progress bars.
         engine: where the trainings run, some at a time; None: here, one after another. Elsewhere all that is given must
@@ -145,7 +150,8 @@ def train_each(
     engine = engine or Here()
     here = isinstance(engine, Here)
     known = {label: one for label, one in objectives.items() if isinstance(one, Objective)}
-    school = _School(make, data, known, training, seconds, particles, device, progress and here)
+    of_guide = particles if all(one.trains_guide for one in known.values()) else None
+    school = _School(make, data, known, training, seconds, of_guide, device, progress and here)
     trained: dict[tuple[str, int], _Training] = {}
     with engine, bar(progress and not here) as shown:
         lengths = {label: answer.take() for label, answer in each(engine, school.length, known)}
@@ -155,8 +161,7 @@ def train_each(
             trained[job] = _Training((), failure=str(answer.error)) if lost else answer.take()
             shown.advance(task)
     return tuple(
-        _curves(label, one, [trained[label, index] for index in range(seeds)], particles)
-        for label, one in known.items()
+        _curves(label, one, [trained[label, index] for index in range(seeds)], of_guide) for label, one in known.items()
     )
 
 
@@ -169,7 +174,7 @@ class _School:
     objectives: Mapping[str, Objective]
     training: TrainingOptions
     seconds: float | None
-    particles: int
+    particles: int | None
     device: str
     progress: bool
 
@@ -232,7 +237,7 @@ def _train(
     data: Dataset,
     objective: Objective,
     options: TrainingOptions,
-    particles: int,
+    particles: int | None,
     device: str,
     progress: bool,
 ) -> _Training:
@@ -247,14 +252,20 @@ def _train(
         {**now, "train_bound": before["bound"]} if "bound" in before else now
         for before, now in zip(train, valid, strict=True)
     ]
-    num_data = min(_NUM_DATA, len(run.data.valid[0]))
-    found = evaluate(
-        run.pair, run.data, split="valid", particles=particles, num_data=num_data, num_samples=0, progress=False
-    )
-    return _Training(lines, found.log_likelihood)
+    return _Training(lines, _log_likelihood(run.pair, run.data, particles))
 
 
-def _curves(label: str, objective: Objective, trainings: Sequence[_Training], particles: int) -> Curves:
+def _log_likelihood(pair: Pair, data: Dataset, particles: int | None) -> float:
+    """The mean log p(x) of the first validation data, nats, from below; without ``particles``, by annealing."""
+    num_data = min(_NUM_DATA if particles else _NUM_ANNEALED, data.size("valid"))
+    if particles is None:
+        batch = data.draw(data.rows("valid", slice(num_data)))
+        return float(evidence_bounds(pair, batch, num_simulated=1).lower.mean())
+    options: dict[str, Any] = {"particles": particles, "num_data": num_data, "num_samples": 0, "progress": False}
+    return evaluate(pair, data, split="valid", **options).log_likelihood
+
+
+def _curves(label: str, objective: Objective, trainings: Sequence[_Training], particles: int | None) -> Curves:
     ended = [one for one in trainings if not one.failure]
     steps = tuple(line["step"] for line in min((one.lines for one in ended), key=len, default=()))
 

@@ -233,8 +233,8 @@ def _training(curves: Sequence[Curves]) -> Iterator[Section]:
         "bands reach from the least to the greatest; seconds are those of training, without those that compiling took. "
         "Each curve is the objective's own bound on the validation data, "
         "so that only curves of one figure can be compared; the table has its last values on training and validation "
-        "data, and one number that means the same for all: log p(x) of validation data after training, by the bound "
-        f"of {counted(curves[0].particles, 'particle')}."
+        "data, and one number that means the same for all: log p(x) of validation data after training, by "
+        f"{_by(curves[0].particles)}."
     )
     drawable = [one for one in curves if one.bounds]
     figures = []
@@ -246,6 +246,12 @@ def _training(curves: Sequence[Curves]) -> Iterator[Section]:
             alt, caption = f"{what} against {unit}. {ends}", f"{what}, against {unit}."
             figures.append(figure_of(plot_training(group, unit), alt, caption))
     yield Section("Training", text, tuple(figures), table=(TRAINED, *trained_table(curves)), text_columns=(0, 6))
+
+
+def _by(particles: int | None) -> str:
+    if particles is None:
+        return "annealing from the prior: some estimator leaves the guide as it was, whose bound would say nothing"
+    return f"the bound of {counted(particles, 'particle')}"
 
 
 TRAINED = ("objective", "steps", "train", "valid", "log p(x), nats", "least to greatest", "")

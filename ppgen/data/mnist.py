@@ -43,6 +43,7 @@ def mnist(
     binarize: str = "dynamic",
     labels: bool = False,
     num_valid: Count = 10_000,
+    num_data: Count | None = None,
     num_labelled: Count | None = None,
     label_seed: Seed = 0,
     label_copies: Count = 1,
@@ -57,15 +58,17 @@ def mnist(
             (256 grey levels) or ``"dequantise"`` (real: (level + u) / 256, u ~ U[0, 1) anew each time).
         labels: batches are (x, y), y the digit.
         num_valid: how many of the training pictures to validate on.
+        num_data: train on the first so many of them alone; None: on all.
         num_labelled: how many training pictures keep their label, each class as many; those of the others are -1.
         label_seed: of the choice of these.
         label_copies: how often each of these stands in the training data.
     """
     at_most("num_valid", num_valid, ROWS["train"] - 1)
+    at_most("num_data", num_data or 1, ROWS["train"] - num_valid)
     train, test = _part("train", labels), _part("t10k", labels)
     return assemble_images(
         "mnist",
-        with_few_labels(train[:-num_valid], labels, num_labelled, label_seed, label_copies),
+        with_few_labels(train[:-num_valid][:num_data], labels, num_labelled, label_seed, label_copies),
         train[-num_valid:],
         test[permutation(len(test.x), 0)],
         binarize=binarize,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ppgen.arguments import Count, Seed
 from ppgen.data.assemble import Part, assemble
 from ppgen.data.dataset import Dataset
-from ppgen.data.images import SUFFIXES
+from ppgen.data.images import PICTURES
 from ppgen.data.reading import reading
 from ppgen.errors import UsageError, setting, shown
 from ppgen.registry import register_data
@@ -155,9 +155,11 @@ def _photographs(file: str) -> dict[str, Pixels]:
         found = load_sample_images()
         return {Path(name).name: _grey(image) for name, image in zip(found.filenames, found.images, strict=True)}
     folder = Path(os.path.expanduser(file))
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES.suffixes and path.is_file())
     if not paths:
-        raise UsageError(f"patches are cut of a folder of photographs ({', '.join(SUFFIXES)}), got {shown(file)}.")
+        raise UsageError(
+            f"patches are cut of a folder of photographs ({', '.join(PICTURES.suffixes)}), got {shown(file)}."
+        )
     return {str(path): _read(path) for path in paths}
 
 

@@ -56,7 +56,7 @@ def _of_last(run: Run, metrics: _Lines) -> tuple[str, Sequence[Figure]]:
         of_each = [figure for figures in each for figure in figures]
         return " ".join(said), [*of_each, *_gradient_norms(metrics, players)]
     progress = [_progress(run, metrics, unit) for unit in ("steps", "seconds")]
-    if not run.stage.needs_energy:
+    if not any("free_energy" in line for line in metrics):
         return "", progress
     energies = list(_values(metrics, "free_energy", "free energy, nats per datum"))
     if run.stage.measures_fit:

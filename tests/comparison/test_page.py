@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import itertools
 import math
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 import ppgen
 from ppgen import UsageError, compare
+from ppgen.chains.evidence import Budget, evidence_bounds
 from ppgen.comparison import BlockResult, Comparison, ComparisonOptions, Interval, ObjectiveResult, PointResult, Verdict
 from ppgen.comparison.charts import _apart, families, plot_signal
 from ppgen.comparison.curves import Curves, train_each
@@ -21,8 +23,8 @@ from ppgen.comparison.front import pareto_front
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
 from ppgen.comparison.page import csv_of, spread, write_page
 from ppgen.comparison.statistics import Bias
-from ppgen.inference import ELBO, IWELBO
-from ppgen.models import VAE
+from ppgen.inference import ELBO, IWELBO, MCEM
+from ppgen.models import VAE, LinearGaussian
 from ppgen.training.options import TrainingOptions
 from tests.marks import thorough
 from tests.reported import Page
@@ -175,6 +177,30 @@ def test_trainings_are_those_of_fit_one_a_seed_with_a_band_around_their_mean() -
     assert all(a <= m <= b for a, m, b in zip(low, elbo.mean, high, strict=True))
     assert len(elbo.likelihoods) == 2
     assert [row["step"] for row in elbo.rows()] == [2, 4, 2, 4]
+
+
+def test_where_a_guide_is_not_trained_log_p_is_annealed_and_is_the_evidence_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = functools.partial(evidence_bounds, budget=Budget(num_powers=50, num_leapfrogs=2))
+    monkeypatch.setattr("ppgen.comparison.curves.evidence_bounds", few)
+    spec, x = ppgen.DataSpec("numbers", 3, "real"), 2 + torch.randn(9, 3)
+    data = ppgen.Dataset(spec, (x,), (x,), (x,))
+
+    def make(seed: int) -> LinearGaussian:
+        torch.manual_seed(seed)
+        pair = LinearGaussian(spec, 2)
+        torch.nn.init.constant_(pair.guide_loc, 9.0)  # far from the posterior
+        return pair
+
+    training = TrainingOptions(steps=1, lr=1e-12, eager=True)
+    truth = float(make(0).log_evidence(x).mean().detach())
+    (found,) = train_each(make, data, {"mcem": MCEM(num_leapfrogs=1)}, training, seeds=1, particles=5)
+    assert found.particles is None
+    assert found.likelihood == pytest.approx(truth, abs=0.1)
+    (by_guide,) = train_each(make, data, {"elbo": ELBO()}, training, seeds=1, particles=5)
+    assert by_guide.likelihood is not None
+    assert by_guide.likelihood < truth - 5
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(25 + 10.5 / 200, 10), *thorough([(0.1, 1)])])

@@ -106,6 +106,16 @@ def test_mnist_refuses_a_validation_set_that_leaves_nothing(num_valid: object, r
         load_data("mnist", num_valid=num_valid)
 
 
+def test_mnist_trains_on_the_first_pictures_alone_if_asked(folder: Path) -> None:
+    write_mnist(folder)
+    few, all_of_it = (load_data("mnist", binarize="none", num_valid=4, num_data=num) for num in (3, None))
+    assert torch.equal(few.train[0], all_of_it.train[0][:3])
+    assert few.spec.num_data == 3
+    assert torch.equal(few.valid[0], all_of_it.valid[0])
+    with pytest.raises(UsageError, match=r"num_data .*at most 8, got 9"):
+        load_data("mnist", num_valid=4, num_data=9)
+
+
 def test_mnist_names_a_damaged_file(folder: Path) -> None:
     write_mnist(folder)
     path = folder / "t10k-images-idx3-ubyte.gz"

@@ -83,3 +83,17 @@ def test_a_pair_without_labels_is_refused(model: str, labels: bool | None, words
     pair: Any = ppgen.make_pair(model, ppgen.DataSpec("bits", D, "binary", num_classes=C), hidden=2, **options)
     with pytest.raises(ppgen.UsageError, match=words):
         Hybrid().loss(pair.model, pair.guide, torch.zeros(2, D))
+
+
+def test_an_autoencoder_without_labels_and_chains_of_one_are_refused() -> None:
+    spec = ppgen.DataSpec("bits", D, "binary", num_classes=C)
+    x, y = torch.zeros(2, D), torch.zeros(2, dtype=torch.int64)
+    plain, labelled = (ppgen.models.Autoencoder(spec, (2,), labels=labels) for labels in (False, True))
+    program = Program(labelled.model, labelled.guide)
+    assert "Autoencoder has no labels" in str(Hybrid().refuses(Program(plain.model, plain.guide), (x, y)))
+    assert "num_chains of Hybrid are those of an energy-based pair" in str(
+        Hybrid(num_chains=5).refuses(program, (x, y))
+    )
+    with pytest.raises(ppgen.UsageError, match="takes labels 0 to 2, got 3 in row 1"):
+        Hybrid(weight=0).loss(labelled.model, labelled.guide, x, torch.tensor([0, 3]))
+    assert Hybrid(weight=0.5).refuses(program, (x, y)) is None

@@ -13,13 +13,13 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 from torch.autograd.functional import jacobian
 from torch.distributions import kl_divergence
-from torch.nn.functional import binary_cross_entropy
+from torch.nn.functional import binary_cross_entropy, cross_entropy
 
 import ppgen
 from ppgen.data import Dataset, DataSpec
 from ppgen.errors import UsageError
 from ppgen.evaluation import evaluate
-from ppgen.inference import ELBO
+from ppgen.inference import ELBO, Hybrid
 from ppgen.models import Autoencoder
 from ppgen.pairs.tracing import Program, run_particles
 
@@ -135,6 +135,55 @@ def test_layers_learn_one_after_another_with_noise_and_are_tuned_without() -> No
     assert torch.equal(pair.shown_to(1, (x,), sample=True)[0], pair.layers[0].encode(x))
 
 
+NAMED = DataSpec("bits", 6, "binary", num_classes=3)
+
+
+def test_with_labels_the_loss_has_the_cross_entropy_of_the_label_too_and_without_one_it_has_not() -> None:
+    pair, x, y = autoencoder(NAMED, (4, 3), labels=True), torch.rand(7, 6).double().round(), torch.arange(7) % 3
+    remade = binary_cross_entropy(pair.reconstruct(x), x, reduction="sum")
+    told = cross_entropy(pair.encode(x) @ pair.label_weight + pair.label_bias, y, reduction="sum")
+    assert torch.allclose(loss(pair, x), remade)
+    assert torch.allclose(ELBO().differentiable_loss(pair.model, pair.guide, x, y), remade + told)
+    assert torch.allclose(-pair.classify(x).log().gather(1, y[:, None]).sum(), told)
+    for weight, expected in ((0.0, told), (0.5, 1.5 * told + 0.5 * remade)):
+        assert torch.allclose(Hybrid(weight=weight).differentiable_loss(pair.model, pair.guide, x, y), expected)
+
+
+def test_fine_tuning_begins_where_pretraining_without_labels_ended() -> None:
+    torch.manual_seed(0)
+    pair, x, y = Autoencoder(NAMED, (4,), noise=0.4, labels=True), torch.rand(20, 6).round(), torch.arange(20) % 3
+    data = Dataset(NAMED, (x, y), (x, y), (x, y))
+    options: dict[str, Any] = {"batch_size": 10, "schedule": "constant", "eager": True, "progress": False}
+    ppgen.fit(pair, data, "greedy", steps=4, **options)
+    first, decoder = pair.layers[0].weight.detach().clone(), pair.layers[0].decoder_weight
+    assert not pair.label_weight.any()  # labels were not looked at
+    assert decoder is not None
+    kept = decoder.detach().clone()
+    torch.manual_seed(0)
+    again = Autoencoder(NAMED, (4,), noise=0.4, labels=True)
+    started: list[Tensor] = []
+
+    class Started(ppgen.Callback):
+        def after_step(self, training: Any) -> None:
+            if training.step == 4:
+                started.append(again.layers[0].weight.detach().clone())
+
+    shares = {"objective": ppgen.make_objective("greedy, hybrid(weight=0)", shares=(1, 2)), "callbacks": [Started()]}
+    ppgen.fit(again, data, steps=12, **shares, **options)
+    assert torch.equal(started[0], first)
+    assert not torch.equal(again.layers[0].weight, first)
+    assert again.label_weight.any()
+    assert torch.equal(again.layers[0].decoder_weight, kept)  # p(y | x) has no decoder
+
+
+def test_its_accuracy_is_measured_and_a_pair_without_labels_has_none() -> None:
+    x, y = torch.rand(20, 6).round(), torch.arange(20) % 3
+    pair = autoencoder(NAMED, (4,), labels=True).float()
+    found = {m.name: m.value for m in evaluate(pair, Dataset(NAMED, (x, y), (x, y), (x, y)), particles=1).measures}
+    assert found["accuracy"] == pytest.approx((pair.classify(x).argmax(-1) == y).double().mean().item())
+    assert "accuracy" not in {m.name for m in evaluate(Autoencoder(BITS, (4,)), x, particles=1).measures}
+
+
 def test_greedy_has_no_negative_phase_to_take_options_for() -> None:
     with pytest.raises(UsageError, match="num_chains and sparsity of Greedy are those of a negative phase, and Coding"):
         ppgen.make_objective("greedy", num_chains=5).stages(Autoencoder(BITS, (4, 3)))
@@ -162,6 +211,7 @@ def test_the_squared_error_stands_beside_that_of_as_many_principal_components() 
         (BITS, {"noise": 1.0}, "is a share of numbers, at least 0 and below 1, got 1.0"),
         (REAL, {"corruption": "salt_and_pepper", "noise": 0.1}, "needs data in .0, 1., but data 'numbers' are real"),
         (BITS, {"corruption": "salt"}, "'masking' or 'salt_and_pepper' or 'gaussian', got 'salt'"),
+        (BITS, {"labels": True}, "Autoencoder with labels needs the number of classes, but data 'bits' come without"),
         (BITS, {"sparsity": 1.0, "activation": "relu"}, "sparsity is of units in .0, 1., got activation='relu'"),
     ],
 )
