@@ -46,6 +46,7 @@ from ppgen.data import DataSpec
 from ppgen.distributions.components import Chosen, DiagonalGaussians
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.starting import DataStart, Start
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["DPMixture"]
@@ -81,12 +82,14 @@ class DPMixture(Pair):
     log k_c and ``log_shapes`` log a_c, (T,); ``means`` m_c and ``log_rates`` log b_c, (T, D).
 
     Args:
-        spec: what one datum is: real; components start around its mean.
+        spec: what one datum is: real.
         num_components: T, at least 2.
         concentration: alpha: the prior expects about alpha log(1 + N / alpha) clusters of N data.
         scale: the standard deviation that the prior expects of a component.
         shape: a: it expects it as 2 a data would.
         mean_count: k: a component's mean is known a priori as k data would tell it.
+        start: ``"mean"``, components start at draws of the prior; ``"data"``, at training data drawn at random, or
+            ``"kmeans++"``, at data far from one another (:mod:`ppgen.pairs.starting`).
 
     Raises:
         UsageError: the data are not real, or a size or a number is not positive.
@@ -107,6 +110,7 @@ class DPMixture(Pair):
         scale: Positive = 1.0,
         shape: Positive = 1.0,
         mean_count: Positive = 0.05,
+        start: Start = "mean",
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
@@ -122,7 +126,8 @@ class DPMixture(Pair):
         self.log_ones, self.log_rest = (nn.Parameter(torch.zeros(num_components - 1)) for _ in range(2))
         self.log_counts, self.log_shapes = (nn.Parameter(torch.zeros(num_components)) for _ in range(2))
         self.means, self.log_rates = (nn.Parameter(torch.zeros(size)) for _ in range(2))
-        self.start_at(self.prior_mean + scale / mean_count**0.5 * torch.randn(size))
+        self.start = DataStart(start)
+        self._put(self.prior_mean + scale / mean_count**0.5 * torch.randn(size))
 
     def model(self, x: Tensor) -> None:
         one = torch.ones_like(self.log_ones)
@@ -207,7 +212,6 @@ class DPMixture(Pair):
         }
         return {name: value.to(self.means) for name, value in found.items()}
 
-    @torch.no_grad()
     def start_at(self, means: Any) -> None:
         """Put the components' means there, (T, D), each as if an equal share of the data had told it.
 
@@ -218,6 +222,24 @@ class DPMixture(Pair):
         if given.shape != self.means.shape:
             expected, got = tuple(self.means.shape), tuple(given.shape)
             raise UsageError(f"means must have the shape {expected}, (components, numbers of x), got {got}.")
+        self._put(given)
+        self.start.end()
+
+    @property
+    def waits_for_data(self) -> bool:
+        """Whether ``start`` asks for data, and there were none yet."""
+        return self.start.waits
+
+    def start_from(self, x: Tensor, *, seed: int) -> None:
+        """Put the means at data of x, (N, D), as ``start`` says.
+
+        Raises:
+            UsageError: there are fewer different data than components.
+        """
+        self._put(self.start.chosen(x, self.num_components, seed=seed))
+
+    @torch.no_grad()
+    def _put(self, given: Tensor) -> None:
         share = torch.full_like(self.log_counts, (self.data_size or self.num_components) / self.num_components)
         second = share[:, None] * (given.square() + self.scale**2)
         statistics = {"weights": share.double(), "first": share[:, None] * given, "second": second}

@@ -4,7 +4,8 @@
 
 over the maps of categories to classes that give no class to two categories (the Hungarian method on the table of both),
 by the pair's ``category_probs(x)``, the probabilities q(c | x), (B, D) to (B, C). Where there are more categories than
-classes the rest are wrong. The map is found on the data that are judged; n is to be large against C.
+classes the rest are wrong. The map is found on the data that are judged; n is to be large against C. ``num_clusters``
+is how many categories are the most probable one of some datum.
 
 Two more measures compare the partitions as such, whatever their numbers of parts, and are 1 where they are the same:
 
@@ -57,17 +58,21 @@ def matched(categories: Tensor, labels: Tensor) -> Tensor:
 
 
 def cluster_accuracies(case: Case) -> Iterator[Measure]:
-    """``cluster_accuracy``, ``adjusted_rand`` and ``normalised_mutual_information``: of pairs with ``category_probs``,
-    on data with labels."""
+    """Of pairs with ``category_probs`` ``num_clusters``, and on data with labels ``cluster_accuracy``,
+    ``adjusted_rand`` and ``normalised_mutual_information``."""
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     category_probs = getattr(case.pair, "category_probs", None)
-    labels = known_labels(case) if callable(category_probs) else None
-    if not callable(category_probs) or labels is None:
+    if not callable(category_probs):
         return
-    x, y = case.batch[0][labels >= 0], labels[labels >= 0]
     with torch.no_grad(), in_evaluation(case.pair):
-        found = torch.cat([category_probs(part).argmax(-1) for part in x.split(_ROWS)])
+        every = torch.cat([category_probs(part).argmax(-1) for part in case.batch[0].split(_ROWS)])
+    data = f"{len(every):,} {case.split} data"
+    meaning = f"how many categories are the most probable one of some of {data}"
+    yield Measure("num_clusters", float(len(every.unique())), None, meaning)
+    if (labels := known_labels(case)) is None:
+        return
+    found, y = every[labels >= 0], labels[labels >= 0]
     meaning = (
         f"share of {len(y):,} {case.split} data whose most probable category is the one that stands for their label, "
         "each category for one class at most; 1 is none wrong"

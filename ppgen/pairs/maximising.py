@@ -48,7 +48,8 @@ class Maximising(Protocol):
 class Conjugate(Protocol):
     """A pair whose parameters are latents of all the data with a conjugate prior: coordinate ascent trains its guide.
 
-    Its guide q(theta) has the family of p(theta), and the latents z of a datum are left out of it.
+    Its guide q(theta) has the family of p(theta), and the latents z of a datum are summed out of the model, or found by
+    coordinate ascent themselves. One that is conjugate with some of its options alone says ``is_conjugate``, a bool.
     """
 
     def expected_statistics(self, *batch: Any) -> dict[str, Tensor]:
@@ -71,13 +72,13 @@ def conjugate_pair(model: Callable[..., Any], needed_by: str) -> Any:
         UsageError: it has none.
     """
     pair: Any = owner(model)
-    if isinstance(pair, Conjugate):
+    if isinstance(pair, Conjugate) and getattr(pair, "is_conjugate", True):
         return pair
     what = "a function" if pair is None else type(pair).__name__
     raise UsageError(
-        f"{needed_by} climbs by the closed forms of a conjugate pair, got {what}, which has none: give it "
-        "expected_statistics(x), maximised(statistics), local_bound(x) and divergence(), take the model 'dp_mixture', "
-        "or choose an objective with a gradient, such as 'elbo'."
+        f"{needed_by} climbs by the closed forms of a conjugate pair, got {what}, which as it is made has none: give it "
+        "expected_statistics(x), maximised(statistics), local_bound(x) and divergence(), take 'dp_mixture' or 'lda', or "
+        "choose an objective with a gradient, such as 'elbo'."
     )
 
 
