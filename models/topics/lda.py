@@ -23,6 +23,11 @@ Topics are parameters, or latents of the whole corpus outside the data plate,
 
 and then c(x) is taken at their mean under q, lambda_t / sum_v lambda_tv.
 
+``cavi`` climbs the bound that keeps the words' topics, in closed form but for each document's own coordinate ascent,
+which is at exp E log beta then:
+
+    lambda_tv = eta + n_tv,     n_tv = sum_d x_dv phi_dvt;     of topics that are parameters  beta_tv = n_tv / sum_v n_tv
+
 Reference: Latent Dirichlet Allocation, Blei, Ng and Jordan, 2003. Minibatches: Stochastic Variational Inference,
 Hoffman, Blei, Wang and Paisley, 2013. Learned alpha matters: On Smoothing and Inference for Topic Models, Asuncion,
 Welling, Smyth and Teh, 2009.
@@ -38,6 +43,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions import kl_divergence
 
 from ppgen.arguments import Count, Positive, Sizes
 from ppgen.chains.topics import likelier, words_of
@@ -117,6 +123,7 @@ class LDA(Pair):
         super().__init__(data_size=spec.num_data)
         if spec.observation != "counts":
             raise UsageError(f"LDA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
+        self.is_conjugate = guide == "document"
         self.num_topics, self.topic_concentration = num_topics, float(topic_concentration)
         alpha = torch.full((num_topics,), float(concentration))
         start = _near_mean(spec, num_topics)
@@ -144,6 +151,40 @@ class LDA(Pair):
     def topics(self) -> Tensor:
         """beta (T, V), rows summing to one; the mean under q where topics are latent."""
         return self.table.mean
+
+    def expected_statistics(self, x: Tensor) -> dict[str, Tensor]:
+        """sum_d x_dv phi_dvt of documents x, (B, V): ``topics`` (T, V), the words of each topic."""
+        topics = self.table.mean_log.exp()
+        weights = self._mean_field(x)[1].exp()  # (B, T)
+        words = topics * (weights.T @ (x / _off_zero(weights @ topics)))
+        return {"count": x.new_full((), len(x)), "topics": words}
+
+    def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters of the topics; alpha stays.
+
+        Raises:
+            UsageError: a topic that is a parameter has no word.
+        """
+        values = self.table.maximised(statistics["topics"])
+        return {f"table.{name}": value for name, value in values.items()}
+
+    def local_bound(self, x: Tensor) -> Tensor:
+        """The bound that keeps the words' topics, at a document's own c, (B, V) to (B,), in nats."""
+        concentration, log_weights = self._mean_field(x)
+        told = BagOfWords(_off_zero(log_weights.exp() @ self.table.mean_log.exp()).log(), x.sum(-1)).log_prob(x)
+        prior = dist.Dirichlet(self.log_concentration.exp())
+        divergence: Tensor = kl_divergence(dist.Dirichlet(concentration), prior)
+        return told - divergence
+
+    def divergence(self) -> Tensor:
+        """KL of the topics' guide from their prior, (), in nats; 0 of topics that are parameters."""
+        return self.table.divergence()
+
+    def _mean_field(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha + c and E log theta, (B, T) each, of q(theta) = Dirichlet(alpha + c)."""
+        alpha = self.log_concentration.exp()
+        found = alpha + self.counts(x, self.table.mean_log.exp(), alpha)
+        return found, found.digamma() - found.sum(-1, keepdim=True).digamma()
 
     def gibbs_start(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A topic of every word at random, and its counts; see :mod:`ppgen.inference.sampling.gibbs`.
@@ -193,6 +234,19 @@ class _Topics(nn.Module, ABC):
     def mean(self) -> Tensor:
         """(T, V), rows summing to one."""
 
+    @property
+    @abstractmethod
+    def mean_log(self) -> Tensor:
+        """E log beta, (T, V), in nats."""
+
+    @abstractmethod
+    def maximised(self, counts: Tensor) -> dict[str, Tensor]:
+        """Parameters, by name, where topics have these words, (T, V)."""
+
+    @abstractmethod
+    def divergence(self) -> Tensor:
+        """KL of the guide's topics from the model's, ()."""
+
     @abstractmethod
     def prior(self) -> Tensor:
         """The model's topics, (T, V), or (K, T, V) under a plate of particles."""
@@ -211,6 +265,21 @@ class _Parameters(_Topics):
     def mean(self) -> Tensor:
         return self.logits.softmax(-1)
 
+    @property
+    def mean_log(self) -> Tensor:
+        return self.logits.log_softmax(-1)
+
+    def maximised(self, counts: Tensor) -> dict[str, Tensor]:
+        if not bool((words := counts.sum(1) > 0).all()):
+            raise UsageError(
+                f"topic {int((~words).nonzero()[0])} of LDA is left without a word: lower num_topics, or make topics "
+                "latent, with a prior (topics='dirichlet')."
+            )
+        return {"logits": _off_zero(counts).log()}
+
+    def divergence(self) -> Tensor:
+        return self.logits.new_zeros(())
+
     def prior(self) -> Tensor:
         return self.mean
 
@@ -227,6 +296,19 @@ class _Latents(_Topics):
     @property
     def mean(self) -> Tensor:
         return self.log_counts.softmax(-1)
+
+    @property
+    def mean_log(self) -> Tensor:
+        counts = self.log_counts.exp()
+        return counts.digamma() - counts.sum(-1, keepdim=True).digamma()
+
+    def maximised(self, counts: Tensor) -> dict[str, Tensor]:
+        return {"log_counts": (self.concentration + counts).log()}
+
+    def divergence(self) -> Tensor:
+        prior = dist.Dirichlet(torch.full_like(self.log_counts, self.concentration))
+        total: Tensor = kl_divergence(dist.Dirichlet(self.log_counts.exp()), prior).sum()
+        return total
 
     def prior(self) -> Tensor:
         prior = dist.Independent(LogDirichlet(torch.full_like(self.log_counts, self.concentration)), 1)

@@ -76,9 +76,9 @@ def conjugate_pair(model: Callable[..., Any], needed_by: str) -> Any:
         return pair
     what = "a function" if pair is None else type(pair).__name__
     raise UsageError(
-        f"{needed_by} climbs by the closed forms of a conjugate pair, got {what}, which as it is made has none: give it "
-        "expected_statistics(x), maximised(statistics), local_bound(x) and divergence(), take 'dp_mixture' or 'lda', or "
-        "choose an objective with a gradient, such as 'elbo'."
+        f"{needed_by} climbs by the closed forms of a conjugate pair, got {what}, which as it is made has none: give "
+        "it expected_statistics(x), maximised(statistics), local_bound(x) and divergence(), take the model "
+        "'dp_mixture' or 'lda', or choose an objective with a gradient, such as 'elbo'."
     )
 
 
