@@ -26,7 +26,7 @@ and then c(x) is taken at their mean under q, lambda_t / sum_v lambda_tv.
 ``cavi`` climbs the bound that keeps the words' topics, in closed form but for each document's own coordinate ascent,
 which is at exp E log beta then:
 
-    lambda_tv = eta + n_tv,     n_tv = sum_d x_dv phi_dvt;     of topics that are parameters  beta_tv = n_tv / sum_v n_tv
+    lambda_tv = eta + n_tv,    n_tv = sum_d x_dv phi_dvt;    of topics that are parameters  beta_tv = n_tv / sum_v n_tv
 
 Reference: Latent Dirichlet Allocation, Blei, Ng and Jordan, 2003. Minibatches: Stochastic Variational Inference,
 Hoffman, Blei, Wang and Paisley, 2013. Learned alpha matters: On Smoothing and Inference for Topic Models, Asuncion,
