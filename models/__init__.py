@@ -37,6 +37,7 @@ from ppgen.models.implicit.pix2pix import Pix2Pix
 from ppgen.models.linear.factor_analysis import FactorAnalysis
 from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
+from ppgen.models.mixtures.bayes_net import BayesNet
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.mixtures.kmeans import KMeans
 from ppgen.models.mixtures.naive_bayes import NaiveBayes
@@ -64,6 +65,7 @@ __all__ = [
     "SSVAE",
     "VAE",
     "Autoencoder",
+    "BayesNet",
     "BiGAN",
     "Boltzmann",
     "Classifier",
