@@ -129,7 +129,7 @@ class BayesNet(Pair):
     def model(self, x: Tensor) -> None:
         log_joint = self.log_joint  # (S_1, ..., S_h, L^D)
         drawn: list[Tensor] = []
-        infer = {} if self.guides else {"enumerate": "parallel"}
+        infer: Any = {} if self.guides else {"enumerate": "parallel"}
         with self.data_plate(x):
             for place, name in enumerate(self.latent):
                 table = log_joint.logsumexp(tuple(range(place + 1, log_joint.dim())))  # (S_1, ..., S_place)

@@ -117,7 +117,8 @@ class Categoricals(Components):
     def states(cls, x: Tensor) -> Tensor:
         """One-hot of each feature's level, (..., D) to (..., D L)."""
         levels = (x * (cls.num_levels - 1)).round().long().clamp(0, cls.num_levels - 1)
-        return torch.eye(cls.num_levels, dtype=x.dtype, device=x.device)[levels].flatten(-2)
+        states: Tensor = torch.eye(cls.num_levels, dtype=x.dtype, device=x.device)[levels].flatten(-2)
+        return states
 
     @property
     def log_probs(self) -> Tensor:

@@ -36,6 +36,7 @@ COMMON: dict[str, Any] = {  # a network like the alarm's, where nothing is rare
     "J": [[0.8, 0.2], [0.25, 0.75]],
     "M": [[0.7, 0.3], [0.1, 0.9]],
 }
+STATES: list[tuple[int, int, int]] = [(b, e, a) for b in (0, 1) for e in (0, 1) for a in (0, 1)]
 ROWS = torch.cartesian_prod(*[torch.arange(2.0)] * 2).double()
 
 
@@ -79,10 +80,7 @@ def test_every_query_is_the_sum_by_hand() -> None:
 def test_evidence_and_posterior_are_those_of_the_table_and_of_pyro() -> None:
     pair = alarm(COMMON)
     expected = torch.stack(
-        [
-            torch.tensor([by_hand(COMMON, *h, int(j), int(m)) for h in itertools.product(range(2), repeat=3)])
-            for j, m in ROWS
-        ]
+        [torch.tensor([by_hand(COMMON, *h, int(j), int(m)) for h in STATES]) for j, m in ROWS]
     ).double()
     torch.testing.assert_close(pair.log_evidence(ROWS).exp(), expected.sum(1), rtol=1e-6, atol=0)
     order = [("B", "E", "A").index(name) for name in pair.latent]
