@@ -239,7 +239,7 @@ def _number(spec: DataSpec, num_components: int | None) -> int:
     if num_components is not None and spec.num_classes is not None:
         raise UsageError(
             f"num_components={num_components} of NaiveBayes is for data without labels, and data {shown(spec.name)} "
-            f"have those of {spec.num_classes} classes: leave it out, or load them with {setting('D', 'labels', False)}."
+            f"have those of {spec.num_classes} classes: leave it out, or load with {setting('D', 'labels', False)}."
         )
     return num_components or spec.num_classes or 1
 

@@ -117,7 +117,8 @@ class Categoricals(Components):
     def states(cls, x: Tensor) -> Tensor:
         """One-hot of each feature's level, (..., D) to (..., D L)."""
         levels = (x * (cls.num_levels - 1)).round().long().clamp(0, cls.num_levels - 1)
-        return torch.eye(cls.num_levels, dtype=x.dtype, device=x.device)[levels].flatten(-2)
+        states: Tensor = torch.eye(cls.num_levels, dtype=x.dtype, device=x.device)[levels].flatten(-2)
+        return states
 
     @property
     def log_probs(self) -> Tensor:
@@ -134,7 +135,8 @@ class Categoricals(Components):
     def means(self) -> Tensor:
         """E[x | c], (C, D)."""
         levels = torch.linspace(0, 1, self.num_levels, dtype=self.locs.dtype, device=self.locs.device)
-        return self.log_probs.exp() @ levels
+        means: Tensor = self.log_probs.exp() @ levels
+        return means
 
     @staticmethod
     def start_scales(locs: Tensor, scale: float) -> Tensor | None:
@@ -145,7 +147,7 @@ class Categoricals(Components):
         raise UsageError("components of levels have no covariances: give none.")
 
     @classmethod
-    def statistics(cls, x: Tensor, r: Tensor) -> dict[str, Tensor]:  # type: ignore[override]  # L is the class's
+    def statistics(cls, x: Tensor, r: Tensor) -> dict[str, Tensor]:
         """Weighed data at each level, (C, D L)."""
         return {"first": r.mT @ cls.states(x)}
 

@@ -67,7 +67,8 @@ def test_class_probabilities_are_scikit_learns(kind: Any, smoothing: float) -> N
     x, name = DATA[kind], "var_smoothing" if kind == "real" else "alpha"
     known = x if kind != "quantised" else (x * (LEVELS - 1)).round()
     peer = PEERS[kind](**{name: smoothing}).fit(known.numpy(), Y.numpy())
-    pair = NaiveBayes(spec(kind), **{"var_smoothing" if kind == "real" else "smoothing": smoothing}).double()
+    options: dict[str, Any] = {"var_smoothing" if kind == "real" else "smoothing": smoothing}
+    pair = NaiveBayes(spec(kind), **options).double()
     pair.set_closed_form(x, Y)
     expected = peer.predict_proba(known.numpy())
     assert np.allclose(pair.classify(x).detach(), expected, rtol=0, atol=1e-9)
@@ -103,10 +104,11 @@ def test_a_datum_by_hand() -> None:
 def test_em_never_lowers_the_evidence(kind: Any, labelled: bool) -> None:
     """Without smoothing, which is exact; a thousandth of the variance keeps real data off a singular class."""
     x, y = DATA[kind], partly()
+    batch: tuple[Tensor, ...] = (x, y) if labelled else (x,)
     if labelled:
-        pair, batch = NaiveBayes(spec(kind, num_labelled=30), smoothing=0.0, var_smoothing=0.0), (x, y)
+        pair = NaiveBayes(spec(kind, num_labelled=30), smoothing=0.0, var_smoothing=0.0)
     else:
-        pair, batch = NaiveBayes(spec(kind, labelled=False), C, smoothing=0.0, var_smoothing=0.0), (x,)
+        pair = NaiveBayes(spec(kind, labelled=False), C, smoothing=0.0, var_smoothing=0.0)
     values = []
     for _ in range(6):
         fitted(pair.double(), *batch)
@@ -146,7 +148,8 @@ def test_draws_of_the_model_are_of_the_classes_that_are_asked_for() -> None:
     trace = pyro.poutine.trace(pyro.poutine.uncondition(pair.model)).get_trace(x, y)
     theta = pair.means[0].detach()
     error = (50 * theta * (1 - theta) / 4_000).sqrt()
-    assert ((trace.nodes["x"]["value"].mean(0) - 50 * theta).abs() < 5 * error).all()
+    drawn: Any = trace.nodes["x"]["value"]
+    assert ((drawn.mean(0) - 50 * theta).abs() < 5 * error).all()
 
 
 def test_levels_are_categories() -> None:
@@ -167,12 +170,12 @@ def test_levels_are_categories() -> None:
         (
             DataSpec("bits", 3, "binary"),
             {},
-            "NaiveBayes needs the number of classes, and data 'bits' come without labels: load",
+            "NaiveBayes needs the number of classes, and data 'bits' come without",
         ),
         (
             spec("binary"),
             {"num_components": 2},
-            "num_components=2 of NaiveBayes is for data without labels, and data 'table' have",
+            "num_components=2 of NaiveBayes is for data without labels",
         ),
         (spec("binary"), {"smoothing": -1.0}, "smoothing must be a number of at least 0"),
     ],
