@@ -111,6 +111,9 @@ class LinearFactors(Pair):
     def filters(self) -> Tensor | None:
         return self.weight
 
+    def loadings(self) -> Tensor | None:
+        return self.weight
+
     @torch.no_grad()
     def set_exact_guide(self) -> None:
         """Put the exact posterior into the guide's parameters.
