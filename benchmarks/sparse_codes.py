@@ -47,6 +47,7 @@ def gabor_fit(picture: Pixels) -> float:
 
     def waves(values: Pixels) -> Pixels:
         y, x, a, b, angle, f = values
+        a, b = np.clip([a, b], -1, 3)
         u = (rows - y) * np.cos(angle) + (columns - x) * np.sin(angle)
         v = (columns - x) * np.cos(angle) - (rows - y) * np.sin(angle)
         envelope = np.exp(-(u**2) / (2 * np.exp(2 * a)) - v**2 / (2 * np.exp(2 * b)))
@@ -60,7 +61,7 @@ def gabor_fit(picture: Pixels) -> float:
 
     angle, f = np.arctan2(cycles[1], cycles[0]), np.hypot(*cycles)
     starts = ([*centre, np.log(wide), np.log(long), angle, max(f, 0.02)] for wide in (1, 2.5) for long in (2, 5))
-    return 1 - min(float(2 * least_squares(left, start, max_nfev=60).cost) for start in starts)
+    return 1 - min(float(2 * least_squares(left, start, max_nfev=40).cost) for start in starts)
 
 
 def half_energy(columns: Pixels) -> Pixels:

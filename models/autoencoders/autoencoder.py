@@ -189,6 +189,12 @@ class Autoencoder(Stack):
     def filters(self) -> Tensor | None:
         return self.layers[0].weight
 
+    def loadings(self) -> Tensor | None:
+        first, *others = self.layers
+        if others or first.units != "identity" or first.observed != "real":
+            return None
+        return first.weight if first.decoder_weight is None else first.decoder_weight
+
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x | z), (..., H_L) to (..., D)."""
         return self.layers[0].decode(self._below(z))

@@ -49,6 +49,7 @@ class Dataset:
         config: ``{"name": ..., "options": {...}}``, which ``load_data(name, **options)`` turns into this
             data set again; empty for the user's own tensors.
         modes: the known modes of a synthetic mixture, for evaluation to count.
+        mixing: the known matrix (D, D) of synthetic data that are mixtures of D sources, x = A s, for evaluation.
         beside: further data sets, whose batches take turns with this one's in training; they may be of another kind
             (unlabelled ones beside labelled ones). Everything but training looks at this one alone.
         kinds: what was found of columns that have names: those of x in their order, then the target.
@@ -74,6 +75,7 @@ class Dataset:
     beside: tuple[Dataset, ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
     scaling: Scaling | None = None
+    mixing: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -95,6 +97,10 @@ class Dataset:
                 f"the modes of data {shown(self.spec.name)} must have num_features={self.spec.num_features} "
                 f"coordinates, got {self.modes.centres.shape[1]}."
             )
+        if self.mixing is not None and self.mixing.shape != (size := (self.spec.num_features,) * 2):
+            raise UsageError(
+                f"the mixing of data {shown(self.spec.name)} must be {size}, got {tuple(self.mixing.shape)}."
+            )
 
     def _check_types(self) -> None:
         """The other parts are what they are called; the splits are looked at by themselves."""
@@ -106,6 +112,7 @@ class Dataset:
             ("beside", self.beside, tuple),
             ("kinds", self.kinds, Mapping),
             ("scaling", self.scaling, Scaling | None),
+            ("mixing", self.mixing, Tensor | None),
         ]
         for name, value, kind in expected:
             if not isinstance(value, kind):

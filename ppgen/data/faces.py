@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ppgen.data.assemble import Part, assemble, permutation
+from ppgen.data.assemble import Part, assemble_images, permutation
 from ppgen.data.dataset import Dataset
 from ppgen.data.download import Remote, find, obtain
 from ppgen.data.formats import check_numbers, check_rows, read_npz
@@ -34,10 +34,13 @@ REMOTE = Remote(
     link="https://doi.org/10.1109/ACV.1994.341300",
     tags=("images", "quantised"),
 )
-def faces() -> Dataset:
+def faces(*, binarize: Literal["none", "dequantise"] = "none") -> Dataset:
     """300 train, 50 valid, 50 test rows: those of 30, 5 and 5 people, in the order of ``RandomState(0).permutation``.
 
     Nobody in valid or test is in train. The people are permuted, then the rows of each part.
+
+    Args:
+        binarize: ``"none"``: 256 grey levels; ``"dequantise"``: real, (level + u) / 256, u ~ U[0, 1) anew each time.
     """
     path, images = _images()
     check_numbers(path, check_rows(path, images, (EACH * sum(PEOPLE), 64, 64)), 255)
@@ -46,7 +49,7 @@ def faces() -> Dataset:
     ]
     parts = (part.reshape(-1, 4096) for part in np.split(x, np.cumsum(PEOPLE)[:-1]))
     train, valid, test = (Part(part)[permutation(len(part), 0)] for part in parts)
-    return assemble("faces", train, valid, test, observation="quantised", image_shape=(64, 64), levels=256)
+    return assemble_images("faces", train, valid, test, binarize=binarize, image_shape=(64, 64), levels=256)
 
 
 def _images() -> tuple[Path, NDArray[Any]]:

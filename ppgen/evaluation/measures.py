@@ -10,6 +10,7 @@ from ppgen.evaluation.case import Case
 from ppgen.evaluation.classified import classified
 from ppgen.evaluation.clusters import cluster_accuracies
 from ppgen.evaluation.coherence import coherences
+from ppgen.evaluation.factors import factors
 from ppgen.evaluation.judged import judged
 from ppgen.evaluation.labels import of_labels
 from ppgen.evaluation.manifolds import neighbourhoods
@@ -31,6 +32,7 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     coherences,
     accuracies,
     reconstruction,
+    factors,
     translation,
     of_labels,
     cluster_accuracies,

@@ -109,6 +109,11 @@ class LinearFactors(Pair):
         return dist.MultivariateNormal(linear(x, weight, loc), scale_tril=torch.linalg.cholesky(covariance))
 
     def filters(self) -> Tensor | None:
+        """W turned to its principal axes, (D, latent): latents are free up to a rotation."""
+        axes, lengths, _ = torch.linalg.svd(self.weight.detach(), full_matrices=False)
+        return axes * lengths
+
+    def loadings(self) -> Tensor | None:
         return self.weight
 
     @torch.no_grad()

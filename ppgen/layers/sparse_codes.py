@@ -117,6 +117,9 @@ class SparseCodes(Pair):
     def filters(self) -> Tensor | None:
         return self.dictionary
 
+    def loadings(self) -> Tensor | None:
+        return self.dictionary
+
 
 def bounded(weight: Tensor) -> Tensor:
     """Columns of (D, H), those longer than 1 made as long as 1."""

@@ -203,6 +203,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         (C, k, k, H) where these are smaller pictures than a datum; None: there are none."""
         return None
 
+    def loadings(self) -> Tensor | None:
+        """The columns that latents weigh and the mean of x is a sum of, up to a constant, (D, K), whose span evaluation
+        holds against principal components; None: the pair is not linear."""
+        return None
+
     def advice_on(self, x: Tensor) -> str:
         """What speaks against training on data like x, (B, D), though it can be done: a sentence, or empty."""
         return ""
