@@ -23,7 +23,7 @@ The guide is Laplace's approximation at each document's own mode, without parame
 where s is learned: the words' topics are not known, so that they tell less than n words with topics would, s < 1. The
 mode is found, without gradient, from z = m by the steps
 
-    z <- z + (P + diag(max(c, n theta)))^-1 (c - n theta - P (z - m)),   c_t = sum_v x_v theta_t beta_tv / (theta beta)_v
+    z <- z + (P + diag(max(c, n theta)))^-1 (c - n theta - P (z - m)),  c_t = sum_v x_v theta_t beta_tv / (theta beta)_v
 
 which go up the gradient of log p(x, z) and are short enough where a topic's c_t words are more than its share says. Or
 q(z | x) = N(loc(x), diag(scale(x))^2), both of one network of log(1 + x), batch-normalised: faster, and less good.
