@@ -56,18 +56,19 @@ class Words:
         Returns:
             The topics, (M,), and sum_t (alpha_t + n_dt) beta_t,w at each word, (M,).
         """
+        columns, last, sizes = beta.T.contiguous(), len(alpha) - 1, self.sizes.tolist()
         weights = self.shares(topics, len(alpha)).to(beta) + alpha  # (N, T)
-        columns, uniform = beta.T.contiguous(), torch.rand_like(self.word, dtype=beta.dtype)
-        drawn, totals = topics.clone(), torch.empty_like(uniform)
-        minus, begin = beta.new_full((1, 1), -1.0), 0
-        for size in self.sizes.tolist():
-            part, now = slice(begin, begin + size), weights[:size]
-            now.scatter_add_(1, drawn[part, None], minus.expand(size, 1))
-            sums = (now * columns.index_select(0, self.word[part])).cumsum(1)  # (size, T)
-            totals[part] = sums[:, -1]
-            drawn[part] = (sums[:, :-1] <= uniform[part, None] * sums[:, -1:]).sum(1)
-            now.scatter_add_(1, drawn[part, None], -minus.expand(size, 1))
-            begin += size
+        one = beta.new_ones(len(weights), 1)
+        minus, uniform = -one, torch.rand_like(self.word, dtype=beta.dtype)
+        drawn, totals = torch.empty_like(topics), torch.empty_like(uniform)
+        each = (part[:, None].split(sizes) for part in (topics, uniform, drawn, totals))
+        for word, old, draw, new, total in zip(self.word.split(sizes), *each, strict=True):  # the i-th words
+            now = weights.narrow(0, 0, len(word))
+            now.scatter_add_(1, old, minus)
+            sums = columns.index_select(0, word).mul_(now).cumsum_(1)  # (size, T)
+            total.copy_(sums.narrow(1, last, 1))
+            torch.searchsorted(sums, draw * total, right=True, out=new).clamp_max_(last)
+            now.scatter_add_(1, new, one)
         return drawn, totals
 
 

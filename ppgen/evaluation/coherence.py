@@ -150,11 +150,12 @@ def coherences(case: Case) -> Iterator[Measure]:
         return
     K, V = topics.shape
     if max(COHERENCE_WORDS) <= V:
-        value, error = mean_and_error(published_coherence(topics, documents))
+        each = published_coherence(topics, documents)  # (K,)
+        value, error = mean_and_error(each) if K > 1 else (float(each), None)
         yield Measure(
             "npmi",
             value,
-            error if K > 1 else None,
+            error,
             f"coherence in [-1, 1], the mean over {K:,} topics of the NPMI of their first 5 and first 10 words, in the "
             f"{len(documents):,} {case.split} documents; words that never meet count -1",
         )

@@ -129,7 +129,8 @@ def plot_map(places: Sequence[Sequence[float]], sizes: Sequence[float], names: S
     figure, (axes,) = blank(1, 1, (WIDTH, 0.8 * WIDTH))
     most = max(sizes)
     areas = [10 + 500 * size / most for size in sizes]
-    axes.scatter(*zip(*places, strict=True), s=areas, color=SERIES[0], alpha=0.35, linewidths=0)
+    across, up = zip(*places, strict=True)
+    axes.scatter(across, up, s=areas, color=SERIES[0], alpha=0.35, linewidths=0)
     for (x, y), name in zip(places, names, strict=True):
         axes.annotate(name, (x, y), ha="center", va="center", fontsize=TEXT - 1, color=INK)
     axes.set_aspect("equal", adjustable="datalim")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ppgen
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.evaluation.perplexity import completion, halves
@@ -101,3 +102,14 @@ def test_a_topic_without_documents_is_refused() -> None:
 def test_data_that_are_no_counts_are_refused() -> None:
     with pytest.raises(UsageError, match="Unigram needs counts of words, but data 'pixels' are binary"):
         Unigram(DataSpec("pixels", 5, "binary"))
+
+
+def test_evaluation_says_that_its_perplexity_is_exact() -> None:
+    """And of its one topic a coherence without an error, which is over topics."""
+    data = ppgen.load_data("bars", num_data=60)
+    pair = Unigram(data.spec)
+    run = ppgen.fit(pair, data, "em", steps=1, batch_size=60, progress=False)
+    found = {measure.name: measure for measure in run.evaluate(particles=2).measures}
+    assert "given the other half, exact" in found["perplexity"].meaning
+    assert found["perplexity"].value == pytest.approx(completion(pair, data.test, 1).value)
+    assert found["npmi"].standard_error is None
