@@ -168,12 +168,12 @@ def test_fine_tuning_begins_where_pretraining_without_labels_ended() -> None:
             if training.step == 4:
                 started.append(again.layers[0].weight.detach().clone())
 
-    shares = {"objective": ppgen.make_objective("greedy, hybrid(weight=0)", shares=(1, 2)), "callbacks": [Started()]}
-    ppgen.fit(again, data, steps=12, **shares, **options)
+    objective = ppgen.make_objective("greedy, hybrid(weight=0)", shares=(1, 2))
+    ppgen.fit(again, data, objective, steps=12, callbacks=[Started()], **options)
     assert torch.equal(started[0], first)
     assert not torch.equal(again.layers[0].weight, first)
     assert again.label_weight.any()
-    assert torch.equal(again.layers[0].decoder_weight, kept)  # p(y | x) has no decoder
+    assert torch.equal(again.state_dict()["machines.0.decoder_weight"], kept)  # p(y | x) has no decoder
 
 
 def test_its_accuracy_is_measured_and_a_pair_without_labels_has_none() -> None:
