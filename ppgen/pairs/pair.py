@@ -198,6 +198,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         of_mean = "the mean of p(x | z) at one draw z of the guide"
         return draws_of({name: alone(s) for name, s in sites.items()}, batch[0], "a draw of p(x | z) there", of_mean)
 
+    def assigned(self, *batch: Any) -> dict[str, Tensor]:
+        """Parameters and buffers, by name, that each step of :func:`ppgen.fit` on a batch sets to these values, beside
+        what gradients move: what a closed form gives of it at the values before the step, without a gradient."""
+        return {}
+
     def advice_on(self, x: Tensor) -> str:
         """What speaks against training on data like x, (B, D), though it can be done: a sentence, or empty."""
         return ""
