@@ -9,8 +9,9 @@ A code has probability 1 / C, and a point of discrete latents has probability 1,
 
     log w = log p(x | z) - M log C  <=  log p(x)            (nats),
 
-a bound that the cost of saying which codes loosens, and ``elbo`` is its mean. Its gradient with respect to z goes to v as
-it is (straight-through): a biased one, and none to the codes. These, and the encoder's commitment to them, learn by
+a bound that the cost of saying which codes loosens; it is the value of ``elbo``. Its gradient with respect to z goes to
+v as it is (straight-through): a biased one, and none to the codes. These, and the encoder's commitment to them, learn
+by
 
     |sg v - z|^2 + b |v - sg z|^2                                           (sg: the gradient stops)
 
@@ -19,7 +20,7 @@ what is reported is the bound, in training too. With ``decay`` codes are moving 
 the first term is left out (:mod:`ppgen.layers.quantisation`). The prior stays uniform; the paper fits an autoregressive
 one to the codes after training.
 
-Reference: Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017, eqs. 1 to 3, appendix A.
+Reference: Neural Discrete Representation Learning, van den Oord, Vinyals and Kavukcuoglu, 2017: eqs. 1 to 3, A.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ What moves codes, of vectors v_1 .. v_n of a batch:
     by gradient     that of  sum_i |sg v_i - e_{k(v_i)}|^2
     by averages     N_c' = a N_c + n_c,     e_c' = e_c + (sum_{i: k(v_i) = c} v_i - n_c e_c) / N_c'
 
-with sg the stopped gradient, n_c the number of vectors nearest to c and a the decay. N begins at 0: of an a of 1 this is
+with sg the stopped gradient, n_c the number of vectors nearest to c and a the decay. N begins at 0: of an a of 1 it is
 online k-means, each code the mean of all vectors that were ever nearest to it (Sculley 2010, and scikit-learn's
 ``MiniBatchKMeans``), of an a of 0 a step of Lloyd's, and between the two the moving averages of van den Oord et al.,
 appendix A.1 (eqs. 6 to 8, their N times 1 / (1 - a)). A code that no vector is nearest to stays where it is.
