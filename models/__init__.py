@@ -11,6 +11,7 @@ from ppgen.models.autoencoders.iwae import IWAE
 from ppgen.models.autoencoders.ss_vae import SSVAE
 from ppgen.models.autoencoders.vade import VaDE
 from ppgen.models.autoencoders.vae import VAE
+from ppgen.models.autoencoders.vq_vae import VQVAE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.classifiers.classifier import Classifier
@@ -76,6 +77,7 @@ __all__ = [
     "SBN",
     "SSVAE",
     "VAE",
+    "VQVAE",
     "Autoencoder",
     "BayesNet",
     "BiGAN",

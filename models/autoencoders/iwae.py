@@ -1,22 +1,23 @@
-"""The importance weighted autoencoder's pair: two stochastic layers, inferred from the bottom up.
+"""The importance weighted autoencoder's pair: L stochastic layers, inferred from the bottom up.
 
-    p(z2)      = N(0, I)                                        z2: (latent2,)
-    p(z1 | z2) = N(loc(z2), diag(scale(z2))^2)                  z1: (latent1,)
-    p(x | z1)  = the spec's likelihood of decoder(z1)
+    p(z_L)           = N(0, I)                                              z_l: (latent_l,)
+    p(z_l | z_{l+1}) = N(loc_l(z_{l+1}), diag(scale_l(z_{l+1}))^2)          l = L-1..1
+    p(x | z_1)       = the spec's likelihood of decoder(z_1)
 
-    q(z1 | x)  = N(loc(x), diag(scale(x))^2)
-    q(z2 | z1) = N(loc(z1), diag(scale(z1))^2)
+    q(z_1 | x)       = N(loc(x), diag(scale(x))^2)
+    q(z_{l+1} | z_l) = N(loc(z_l), diag(scale(z_l))^2)                      l = 1..L-1
 
-Each loc and log scale comes from a network of its own. With one stochastic layer the pair is ``vae``; the
+Each loc and log scale comes from a network of its own. Two layers are the paper's; with one the pair is ``vae``. The
 importance weighted bound itself is an objective, ``iwelbo``.
 
-Reference: Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016; the default sizes too.
+Reference: Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016, eq. 1; the default sizes too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Any
 
 import pyro
 import pyro.distributions as dist
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from ppgen.arguments import Sizes
 from ppgen.data import DataSpec
+from ppgen.errors import UsageError, shown
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal
 from ppgen.pairs.pair import Pair
@@ -41,7 +43,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
 
 @register_model(
     "iwae",
-    summary="two Gaussian stochastic layers, dense networks",
+    summary="Gaussian stochastic layers, two or any number, dense networks",
     reference="Burda, Grosse and Salakhutdinov, Importance weighted autoencoders",
     year=2016,
     link="https://arxiv.org/abs/1509.00519",
@@ -50,21 +52,25 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     recommended=Recommended("iwelbo", {"num_particles": 5}, {"steps": 20_000, "batch_size": 100}),
 )
 class IWAE(Pair):
-    """Autoencoder with two stochastic layers. One batch is ``(x,)``, x of shape (B, D).
+    """Autoencoder with L stochastic layers. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
         z1: (latent1,), real, in the plate ``data``; next to x
-        z2: (latent2,), real, in the plate ``data``; the top
+        z2: (latent2,), real, in the plate ``data``; of two layers the top, and so on to z<L>
         x: (D,), observed, in the plate ``data``
+
+    Parameters: those of the networks ``encoder1`` .. ``encoder<L>`` and ``decoder1`` .. ``decoder<L>``, which give
+    z_1 .. z_L and x, z_1 .. z_{L-1}.
 
     Args:
         spec: what one datum is: its size, its likelihood, the training mean at which the decoder starts.
-        latent_dims: sizes of z1 and z2.
-        hidden: hidden layers between x and z1, and between z1 and z2, going up; reversed going down.
+        latent_dims: sizes of z_1 .. z_L.
+        hidden: for each of them the hidden layers between it and what is below, going up; reversed going down.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
 
     Raises:
-        UsageError: a size is not positive, there are not two layers of them, or the activation is unknown.
+        UsageError: a size is not positive, there are not as many lists of hidden layers as latents, or the activation
+            is unknown.
 
     >>> from ppgen.draws import prior_latents
     >>> pair = IWAE(DataSpec("pictures", 64, "binary"), (5, 2), hidden=((16,), (8,)))
@@ -75,31 +81,46 @@ class IWAE(Pair):
     def __init__(
         self,
         spec: DataSpec,
-        latent_dims: Annotated[Sizes, Len(2, 2)] = (100, 50),
+        latent_dims: Annotated[Sizes, Len(1)] = (100, 50),
         *,
-        hidden: Annotated[Sequence[Sizes], Len(2, 2)] = ((200, 200), (100, 100)),
+        hidden: Annotated[Sequence[Sizes], Len(1)] = ((200, 200), (100, 100)),
         activation: Activation = "tanh",
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        self.latent_dims = latent1, latent2 = tuple(latent_dims)
-        near, far = hidden
+        _check(latent_dims, hidden)
+        self.latent_dims = tuple(latent_dims)
         self.likelihood = likelihood(spec)
         bias = self.likelihood.initial_bias(spec.mean)
-        self.encoder1 = ConditionalNormal(MLP(spec.num_features, 2 * latent1, near, activation))
-        self.encoder2 = ConditionalNormal(MLP(latent1, 2 * latent2, far, activation))
-        self.decoder2 = ConditionalNormal(MLP(latent2, 2 * latent1, far[::-1], activation))
-        self.decoder1 = MLP(latent1, self.likelihood.num_outputs, near[::-1], activation, bias)
+        layers = list(enumerate(zip(pairwise((spec.num_features, *latent_dims)), hidden, strict=True), start=1))
+        for number, ((below, above), sizes) in layers:
+            encoder = ConditionalNormal(MLP(below, 2 * above, sizes, activation))
+            self.add_module(f"encoder{number}", encoder)
+        for number, ((below, above), sizes) in layers[:0:-1]:
+            decoder = ConditionalNormal(MLP(above, 2 * below, sizes[::-1], activation))
+            self.add_module(f"decoder{number}", decoder)
+        self.decoder1 = MLP(latent_dims[0], self.likelihood.num_outputs, hidden[0][::-1], activation, bias)
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            latent2 = self.latent_dims[1]
-            prior = dist.Normal(x.new_zeros(latent2), x.new_ones(latent2)).to_event(1)
-            z2 = pyro.sample("z2", prior)  # (K, B, latent2)
-            z1 = pyro.sample("z1", self.decoder2(z2))  # (K, B, latent1)
-            outputs = self.decoder1(z1)  # (K, B, D)
+            top = self.latent_dims[-1]
+            prior: Any = dist.Normal(x.new_zeros(top), x.new_ones(top)).to_event(1)
+            for number in range(len(self.latent_dims), 0, -1):
+                z = pyro.sample(f"z{number}", prior)  # (K, B, latent_l)
+                if number > 1:
+                    prior = self.get_submodule(f"decoder{number}")(z)
+            outputs = self.decoder1(z)  # (K, B, D)
             pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
-            z1 = pyro.sample("z1", self.encoder1(x))  # (K, B, latent1)
-            pyro.sample("z2", self.encoder2(z1))  # (K, B, latent2)
+            below = x
+            for number in range(1, len(self.latent_dims) + 1):
+                below = pyro.sample(f"z{number}", self.get_submodule(f"encoder{number}")(below))  # (K, B, latent_l)
+
+
+def _check(latent_dims: Sizes, hidden: Sequence[Sizes]) -> None:
+    if len(latent_dims) != len(hidden):
+        raise UsageError(
+            f"IWAE has {len(latent_dims)} stochastic layers, latent_dims={shown(tuple(latent_dims))}, and needs as "
+            f"many lists of hidden layers, got hidden={shown(tuple(hidden))}: say one for each."
+        )

@@ -5,6 +5,9 @@
 
     q(z | x) = N(loc(x), diag(scale(x))^2),             (loc, log scale) = encoder(x)
 
+With ``noise="network"`` p(x | z) = N(loc(z), diag(scale(z))^2), both by the decoder; with ``means="sigmoid"`` loc is in
+(0, 1), as Kingma and Welling have it of Frey faces (appendix C.2).
+
 x is (B, D): B data of D features. The engine runs the pair with K particles, and z is (K, B, latent); Pyro alone runs
 it without, and z is (B, latent). Networks map the last dim and serve both; sums over K or B are the engine's.
 
@@ -22,9 +25,9 @@ import torch
 from annotated_types import Len
 from torch import Tensor
 
-from ppgen.arguments import Count, Sizes
+from ppgen.arguments import Count, NonNegative, Sizes
 from ppgen.data import DataSpec
-from ppgen.layers.likelihoods import likelihood
+from ppgen.layers.likelihoods import Means, NoiseKind, gaussian_or
 from ppgen.layers.networks import Activation, ConditionalNormal, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -64,9 +67,15 @@ class VAE(Pair):
         network: ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, then the dense layers; or what
             makes a network of the sizes of its input and its output, ``functools.partial(MLP, hidden=(50,))``.
         channels: channels of the convolutions of ``"conv"``.
+        noise: of a Gaussian likelihood: ``"learned"``, a scale for each feature, or ``"network"``, by the decoder for
+            each datum. Of grey levels it takes them for real numbers, and the bound is of their density. None: that
+            of the spec, which of real data is ``"learned"``.
+        means: of that likelihood: the decoder's outputs, or of data in [0, 1] their ``"sigmoid"``.
+        min_noise: the least scale of that likelihood, for one that goes to zero; 0: there is none.
 
     Raises:
-        UsageError: a size is not positive, a name is unknown, or ``"conv"`` is asked for data without an image shape.
+        UsageError: a size is not positive, a name is unknown, ``"conv"`` is asked for data without an image shape, or
+            a Gaussian likelihood of data that have none.
 
     >>> import ppgen
     >>> pair = VAE(DataSpec("pictures", 64, "binary", image_shape=(8, 8)), latent_dim=2, hidden=(16,))
@@ -84,11 +93,14 @@ class VAE(Pair):
         activation: Activation = "tanh",
         network: Network = "mlp",
         channels: Annotated[Sizes, Len(1)] = (32, 64),
+        noise: NoiseKind | None = None,
+        means: Means = "identity",
+        min_noise: NonNegative = 0.0,
     ) -> None:
         super().__init__(data_size=spec.num_data)
         self.latent_dim = latent_dim
         networks = Networks(spec, network, hidden, channels, activation)
-        self.likelihood = likelihood(spec)
+        self.likelihood = gaussian_or(spec, noise, means, min_noise)
         self.encoder = ConditionalNormal(networks.encoder(2 * latent_dim))
         self.decoder = networks.decoder(
             latent_dim, self.likelihood.num_outputs, bias=self.likelihood.initial_bias(spec.mean)

@@ -77,7 +77,7 @@ class LatentChains:
             UsageError: a discrete latent is none of Bernoulli, OneHotCategorical and Categorical, or the support of a
                 continuous one has no bijection from the reals (it is named).
         """
-        discrete = [name for name in z if self._site(name)["fn"].support.is_discrete]
+        discrete = [name for name in z if self._is_discrete(name)]
         rates = []
         if len(discrete) < len(z):
             z, rate = self._hamiltonian(
@@ -152,6 +152,11 @@ class LatentChains:
         yes = torch.rand_like(gain).log() < gain
         taken = {name: torch.where(self._beside(name, yes, z[name]), moved[name], z[name]) for name in z}
         return taken, gain.clamp_max(0.0).exp()
+
+    def _is_discrete(self, name: str) -> bool:
+        """Whether guide or model, whose guide may be a point at one of its values, draws it from values apart."""
+        sites = (self._site(name), self.particles.model_sites[name])
+        return any(site["fn"].support.is_discrete for site in sites)
 
     def _site(self, name: str) -> Any:
         return self.particles.guide_sites[name]

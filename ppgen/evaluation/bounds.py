@@ -41,7 +41,8 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
     ``"exact"``: all are log p(x), since no datum has a latent, or every one is summed out, or the guide is the
     posterior; and latents outside the data plate, if any, are held at one point, as parameters are.
     ``"point"``: the guide holds a latent at one point z' (AutoDelta), and the weight is log p(x, z'), the density of x
-    and z' together, which is no bound on log p(x); or parameters of the datum are (:attr:`Pair.folds_in`).
+    and z' together, which is no bound on log p(x); or parameters of the datum are (:attr:`Pair.folds_in`). Of a latent
+    that the model draws from countably many values p(x, z') is below p(x).
     ``"bound"``: their log-mean-exp is a bound.
     """
     one = looked_at(pair, few_of(pair, batch))
@@ -50,7 +51,9 @@ def evidence_of(pair: Pair, batch: Batch) -> Literal["exact", "point", "bound"]:
         return "point"
     if not latents or pair.exact_guide:
         return "exact" if all(is_point(one.guide_sites[name]) for name in one.global_latents) else "bound"
-    return "point" if any(map(is_point, latents)) and not one.made_of else "bound"
+    points = [name for name in one.latents if is_point(one.guide_sites[name])]
+    held = any(not one.model_sites[name]["fn"].support.is_discrete for name in points)
+    return "point" if held and not one.made_of else "bound"
 
 
 def sizes_to(particles: int) -> list[int]:

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import math
 
-from pyro.distributions import Delta
 from torch import Tensor
 
 from ppgen.chains.log_z import LogZ
-from ppgen.distributions.bernoulli_rates import BernoulliRates
 from ppgen.distributions.wrappers import core_of
 from ppgen.evaluation.bounds import evidence_of
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Evaluation, Method, Point
 from ppgen.pairs.reductions import standard_error
+from ppgen.pairs.sites import is_factor
 from ppgen.pairs.stacking import alone
 
 __all__ = ["bound", "mean_and_error"]
@@ -44,7 +43,7 @@ def bound(case: Case) -> Evaluation:
         points.append(Point(size, mean, math.hypot(error, of_log_z)))
     last = points[-1]
     nats, method = last.log_likelihood, _method(case, log_z)
-    grey = spec.observation == "quantised" and not _states_rates(case) and not _is_given(case)
+    grey = spec.observation == "quantised" and _scores_levels(case)
     bits = -nats / (spec.num_features * math.log(2)) if grey else None
     return Evaluation(
         nats,
@@ -64,15 +63,11 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), standard_error(values)
 
 
-def _states_rates(case: Case) -> bool:
-    """Whether the model takes levels for the rates of bits, of which it states the log-probability."""
-    return any(isinstance(core_of(alone(site)["fn"]), BernoulliRates) for site in case.one.model_sites.values())
-
-
-def _is_given(case: Case) -> bool:
-    """Whether x is given, a point at itself, and no pixel is scored."""
-    observed = (site for site in case.one.model_sites.values() if site["is_observed"])
-    return any(isinstance(core_of(alone(site)["fn"]), Delta) for site in observed)
+def _scores_levels(case: Case) -> bool:
+    """Whether every observed site has a probability of levels: no density of them as real numbers, no log-probability
+    of levels as rates of bits, and no x that is given, a point at itself."""
+    observed = (site for site in case.one.model_sites.values() if site["is_observed"] and not is_factor(site))
+    return all(core_of(alone(site)["fn"]).support.is_discrete for site in observed)
 
 
 def _method(case: Case, log_z: LogZ | None) -> Method:

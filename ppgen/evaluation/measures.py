@@ -9,6 +9,7 @@ from ppgen.evaluation.annealed import annealed_likelihood
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.classified import classified
 from ppgen.evaluation.clusters import cluster_accuracies
+from ppgen.evaluation.codebook import codebook_use
 from ppgen.evaluation.coherence import coherences
 from ppgen.evaluation.factors import factors
 from ppgen.evaluation.judged import judged
@@ -33,6 +34,7 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     accuracies,
     reconstruction,
     factors,
+    codebook_use,
     translation,
     of_labels,
     cluster_accuracies,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import pyro.distributions as dist
 import torch
@@ -19,9 +19,15 @@ __all__ = [
     "GaussianLikelihood",
     "Likelihood",
     "LogisticLikelihood",
+    "Means",
     "MultinomialLikelihood",
+    "NoiseKind",
+    "gaussian_or",
     "likelihood",
 ]
+
+NoiseKind = Literal["learned", "network"]
+Means = Literal["identity", "sigmoid"]
 
 
 class Likelihood(nn.Module, ABC):
@@ -65,14 +71,40 @@ class BernoulliLikelihood(Likelihood):
 
 
 class GaussianLikelihood(Likelihood):
-    """Real x: independent Gaussians, loc from the decoder and one log-scale parameter a feature."""
+    """Real x: independent Gaussians, loc from the decoder, log-scales one parameter a feature or the decoder's too.
 
-    def __init__(self, spec: DataSpec) -> None:
+    A decoder that gives the noise of each datum can let it go to zero where a mean is x, and its density without bound;
+    ``min_noise`` bounds it.
+
+    Args:
+        spec: what one datum is.
+        noise: ``"learned"``: one scale a feature, ``log_scale`` (D,); ``"network"``: the decoder has 2 D outputs, of
+            which the second half are log-scales.
+        means: what is done to the decoder's outputs to be loc.
+        min_noise: the least scale; 0: there is none.
+    """
+
+    def __init__(
+        self, spec: DataSpec, noise: NoiseKind = "learned", means: Means = "identity", min_noise: float = 0.0
+    ) -> None:
         super().__init__(spec)
-        self.log_scale = nn.Parameter(torch.zeros(spec.num_features))
+        self.means, self.min_noise = means, min_noise
+        if noise == "learned":
+            self.log_scale = nn.Parameter(torch.zeros(spec.num_features))
+        else:
+            self.log_scale = None
+            self.num_outputs = 2 * spec.num_features
 
     def forward(self, outputs: Tensor, x: Tensor) -> Any:
-        return dist.Normal(outputs, self.log_scale.exp()).to_event(1)
+        loc, log_scale = outputs.chunk(2, -1) if self.log_scale is None else (outputs, self.log_scale)
+        loc = loc.sigmoid() if self.means == "sigmoid" else loc
+        scale = log_scale.exp().clamp_min(self.min_noise) if self.min_noise else log_scale.exp()
+        return dist.Normal(loc, scale).to_event(1)
+
+    def bias_at(self, mean: Tensor) -> Tensor:
+        """The mean, or its logit, clipped to [0.001, 0.999]; beside it log-scales of 0 where they are outputs."""
+        loc = mean.clamp(0.001, 0.999).logit() if self.means == "sigmoid" else mean
+        return torch.cat([loc, torch.zeros_like(loc)]) if self.log_scale is None else loc
 
 
 class LogisticLikelihood(Likelihood):
@@ -120,3 +152,31 @@ def likelihood(spec: DataSpec) -> Likelihood:
             "which does, or write a pair that states its own."
         )
     return LIKELIHOODS[spec.observation](spec)
+
+
+def gaussian_or(
+    spec: DataSpec, noise: NoiseKind | None, means: Means = "identity", min_noise: float = 0.0
+) -> Likelihood:
+    """A Gaussian likelihood of real data, or of grey levels as real numbers; where none is asked for that of the spec.
+
+    Raises:
+        UsageError: it is asked for data that are neither, a part of it is said and no Gaussian is asked for, or its
+            means are to be in (0, 1) for data that are not in [0, 1].
+    """
+    if noise is None and spec.observation == "real":
+        noise = "learned"
+    if noise is None and (means != "identity" or min_noise):
+        said = f"means={shown(means)}" if means != "identity" else f"min_noise={min_noise}"
+        raise UsageError(f"{said} is of a Gaussian likelihood: ask for one with noise='learned' or noise='network'.")
+    if noise is None:
+        return likelihood(spec)
+    if spec.observation not in ("real", "quantised"):
+        raise UsageError(
+            f"noise={shown(noise)} is that of real data or grey levels, but data {shown(spec.name)} are "
+            f"{spec.observation}: leave it out."
+        )
+    if means == "sigmoid" and not spec.in_unit_interval:
+        raise UsageError(
+            f"means='sigmoid' are in (0, 1), but data {shown(spec.name)} are real numbers of any size: leave it out."
+        )
+    return GaussianLikelihood(spec, noise, means, min_noise)

@@ -208,6 +208,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         holds against principal components; None: the pair is not linear."""
         return None
 
+    def assigned(self, *batch: Any) -> dict[str, Tensor]:
+        """Parameters and buffers, by name, that each step of :func:`ppgen.fit` on a batch sets to these values, beside
+        what gradients move: what a closed form gives of it at the values before the step, without a gradient."""
+        return {}
+
     def advice_on(self, x: Tensor) -> str:
         """What speaks against training on data like x, (B, D), though it can be done: a sentence, or empty."""
         return ""

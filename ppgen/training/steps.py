@@ -68,12 +68,14 @@ class _Step:
         # NaN is for the loop to report
         with torch.enable_grad(), swap, isolated(), pyro.validation_enabled(False), rounded:
             objective = self.objective.holding(values)
-            outcome = objective.play(self.player, self.learner.program, self.present(batch), state)
+            shown = self.present(batch)
+            outcome = objective.play(self.player, self.learner.program, shown, state)
             loss = outcome.loss / outcome.num_data
             gradients = _gradients(loss, list(owned.values()))
             found = dict(self.learner.named_buffers(remove_duplicate=False))  # written in place, or replaced
+            assigned = {**self.learner.pair.assigned(*shown), **outcome.assigned}
         buffers = {n: others[n] if _is_untouched(found[n], b) else found[n].detach() for n, b in clones.items()}
-        written = buffers | {f"pair.{name}": value.detach() for name, value in outcome.assigned.items()}
+        written = buffers | {f"pair.{name}": value.detach() for name, value in assigned.items()}
         report = {"loss": loss.detach(), **_detached(outcome)}
         # the next step is the same graph, made for these strides
         following = {name: value.contiguous() for name, value in outcome.state.items()}

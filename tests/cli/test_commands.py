@@ -290,7 +290,7 @@ def test_the_page_describes_every_command_and_option() -> None:
     ("words", "expected"),
     [
         ("ppgen tr", ["train"]),
-        ("ppgen train v", ["vade", "vae"]),
+        ("ppgen train v", ["vade", "vae", "vq_vae"]),
         ("ppgen train vae --data dig", ["digits"]),
         ("ppgen train vae --objective iw", ["iwelbo"]),
         ("ppgen train vae --schedule co", ["constant", "cosine"]),

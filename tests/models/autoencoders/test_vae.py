@@ -1,5 +1,7 @@
 """The VAE's densities are those its page states, for every likelihood and network."""
 
+import itertools
+import math
 from typing import Any
 
 import pyro.distributions as dist
@@ -8,8 +10,9 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from ppgen.data import DataSpec
+from ppgen.data import DataSpec, dataset_from
 from ppgen.errors import UsageError
+from ppgen.evaluation import evaluate
 from ppgen.models import VAE
 from ppgen.pairs.tracing import Program, run_particles
 
@@ -80,4 +83,65 @@ def test_the_decoder_starts_at_the_training_mean(network: str) -> None:
 def test_bad_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError) as error:
         VAE(BINARY, **options)
+    assert str(error.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("means", ["identity", "sigmoid"])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_a_gaussian_decoder_gives_the_noise_of_each_datum(network: str, means: Any) -> None:
+    pair = VAE(QUANTISED, 2, hidden=(4,), network=network, channels=(2,), noise="network", means=means).double()
+    x, z = torch.rand(5, 12).double(), torch.randn(3, 5, 2).double()
+    outputs = pair.decoder(z)  # (K, B, 2 D)
+    mu, log_variance = outputs[..., :12], 2 * outputs[..., 12:]
+    mu = 1 / (1 + (-mu).exp()) if means == "sigmoid" else mu
+    log_p = -0.5 * ((x - mu) ** 2 / log_variance.exp() + log_variance + math.log(2 * math.pi)).sum(-1)
+    torch.testing.assert_close(pair.likelihood(outputs, x).log_prob(x), log_p)
+    assert float(log_variance.detach().std()) > 0.01  # and it is another for each
+
+
+def test_the_density_of_a_decoder_whose_noise_vanishes_has_no_bound_unless_it_is_asked_for() -> None:
+    x = torch.full((1, 12), 0.3).double()
+    found = {}
+    for least in (0.0, 0.1):
+        pair = VAE(REAL, 2, hidden=(4,), noise="network", min_noise=least).double()
+        outputs = torch.cat([x, torch.full_like(x, -50.0)], -1)  # loc = x, scale = exp(-50)
+        found[least] = float(pair.likelihood(outputs, x).log_prob(x))
+    peak = -0.5 * math.log(2 * math.pi)
+    assert found == pytest.approx({0.0: 12 * (50 + peak), 0.1: 12 * (math.log(10) + peak)})
+
+
+def test_a_gaussian_decoder_starts_at_the_training_mean() -> None:
+    mean = torch.linspace(0.1, 0.9, 12)
+    spec = DataSpec("greys", 12, "quantised", levels=5, mean=mean)
+    for noise, means in itertools.product(("learned", "network"), ("identity", "sigmoid")):
+        pair = VAE(spec, 2, hidden=(4,), noise=noise, means=means)
+        start = pair.likelihood(pair.decoder.layers[-1].bias, mean)
+        torch.testing.assert_close(start.mean, mean)
+        torch.testing.assert_close(start.stddev, torch.ones(12))
+
+
+def test_the_density_of_grey_levels_as_real_numbers_is_no_bits() -> None:
+    x = torch.randint(5, (6, 12)) / 4
+    data = dataset_from(x, test=x, observation="quantised", levels=5)
+    for noise in (None, "network"):
+        bits = evaluate(VAE(QUANTISED, 2, hidden=(4,), noise=noise), data, particles=2, progress=False).bits_per_dim
+        assert (bits is None) == (noise is not None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "sentence"),
+    [
+        (
+            BINARY,
+            {"noise": "network"},
+            "noise='network' is that of real data or grey levels, but data 'pixels'",
+        ),
+        (REAL, {"means": "sigmoid"}, "means='sigmoid' are in (0, 1), but data 'numbers' are real numbers of any size"),
+        (QUANTISED, {"min_noise": 0.1}, "min_noise=0.1 is of a Gaussian likelihood: ask for one with noise='learned'"),
+        (REAL, {"noise": "netwrk"}, "noise must be "),
+    ],
+)
+def test_a_gaussian_likelihood_of_other_data_is_refused(spec: DataSpec, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError) as error:
+        VAE(spec, 2, **options)
     assert str(error.value).startswith(sentence)
