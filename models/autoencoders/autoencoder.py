@@ -26,8 +26,7 @@ With labels a softmax stands on the code,
 
     p(y | z) = Categorical(softmax(U' z + d)),
 
-a term of log w, and ``"greedy, hybrid(weight=0)"`` is unsupervised pretraining and then fine-tuning of encoder and
-softmax by p(y | h_L(x)) alone, x clean (Vincent et al., section 3.5).
+a term of log w; ``"greedy, hybrid(weight=0)"`` pretrains without labels, then fine-tunes p(y | h_L(x)), x clean.
 
 References: Auto-association by Multilayer Perceptrons and Singular Value Decomposition, Bourlard and Kamp, 1988;
 Stacked Denoising Autoencoders, Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010; Contractive Auto-Encoders,
