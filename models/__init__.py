@@ -41,8 +41,8 @@ from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.linear.nmf import NMF
 from ppgen.models.linear.predictive_sparse_decomposition import PSD
 from ppgen.models.linear.sparse_coding import SparseCoding
-from ppgen.models.mixtures.dp_mixture import DPMixture
 from ppgen.models.mixtures.bayes_net import BayesNet
+from ppgen.models.mixtures.dp_mixture import DPMixture
 from ppgen.models.mixtures.gmm import GMM
 from ppgen.models.mixtures.kmeans import KMeans
 from ppgen.models.mixtures.mixture_of_experts import MixtureOfExperts
