@@ -134,7 +134,7 @@ class DiscreteFamily(ABC):
     def _indices(self, fn: Any) -> Tensor:
         """Every way to give each unit one of its levels, (S,) and the shape of the units."""
         shape, device = self._event(fn), self.logits(fn).device
-        places = self._levels(fn) ** torch.arange(shape.numel(), device=device)
+        places = torch.tensor([self._levels(fn) ** place for place in range(shape.numel())], device=device)
         numbers = torch.arange(self.num_states(fn), device=device)
         return (numbers[:, None] // places % self._levels(fn)).reshape(-1, *shape)
 
