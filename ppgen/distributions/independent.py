@@ -123,7 +123,8 @@ class Categoricals(Components):
     @property
     def log_probs(self) -> Tensor:
         """log theta, (C, D, L)."""
-        return self.locs.unflatten(-1, (-1, self.num_levels)).log_softmax(-1)
+        logits: Tensor = self.locs.unflatten(-1, (-1, self.num_levels))
+        return logits.log_softmax(-1)
 
     def table(self, x: Tensor) -> Tensor:
         return self.states(x) @ self.log_probs.flatten(-2).mT
