@@ -131,7 +131,8 @@ def _each_normal(part: Pixels, file: str) -> Pixels:
             f"{blank} of {len(part)} patches of {_named(file)} are constant, and have no variance to be made one: take "
             f"larger patches ({setting('D', 'size', 16)}), or one scale for all ({setting('D', 'normalise', 'all')})."
         )
-    return centred / scale
+    normal: Pixels = centred / scale
+    return normal
 
 
 def _region(name: str, picture: Pixels, number: int, size: int) -> Pixels:

@@ -20,7 +20,7 @@ class PoissonRates(dist.Poisson):
     tensor([-1.3069, -1.2450])
     """
 
-    support = constraints.nonnegative
+    support = constraints.nonnegative  # type: ignore[assignment]  # more than whole numbers
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ppgen.data import Dataset
 from ppgen.evaluation.amari import amari_index
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.features import ROWS
@@ -32,6 +33,8 @@ __all__ = ["explained", "factors"]
 
 def factors(case: Case) -> Iterator[Measure]:
     """``explained_variance``, that of principal components, ``subspace_angle``; ``amari_index``."""
+    if not isinstance(case.data, Dataset):
+        return
     loadings = case.pair.loadings()
     if loadings is not None:
         yield from _beside_components(case, loadings.detach().cpu().double().numpy())

@@ -111,7 +111,8 @@ class LinearFactors(Pair):
     def filters(self) -> Tensor | None:
         """W turned to its principal axes, (D, latent): latents are free up to a rotation."""
         axes, lengths, _ = torch.linalg.svd(self.weight.detach(), full_matrices=False)
-        return axes * lengths
+        turned: Tensor = axes * lengths
+        return turned
 
     def loadings(self) -> Tensor | None:
         return self.weight

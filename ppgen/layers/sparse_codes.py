@@ -123,7 +123,8 @@ class SparseCodes(Pair):
 
 def bounded(weight: Tensor) -> Tensor:
     """Columns of (D, H), those longer than 1 made as long as 1."""
-    return weight / weight.norm(dim=0).clamp_min(1)
+    short: Tensor = weight / weight.norm(dim=0).clamp_min(1)
+    return short
 
 
 @torch.no_grad()

@@ -40,9 +40,10 @@ def _of_units(run: Run, weight: Tensor, what: str, said: str) -> Figure:
     weight = weight.detach().flatten(0, -2)  # (D, H)
     norm, units = weight.norm(dim=0).sort(descending=True)
     shown = weight[:, units[:_FILTERS]].T  # (num, D)
-    bound = float(shown.abs().max())
+    bounds = shown.abs().amax(1, keepdim=True)  # (num, 1)
     columns = min(COLUMNS, len(shown))
-    grey = f"black is {number(-bound, 1)}, white {number(bound, 1)}"
+    least, most = (number(float(bound), 1) for bound in bounds.aminmax())
+    grey = f"each from minus its largest, black, to plus its largest, white, which are {least} to {most}"
     caption = f"{said.format(len(shown), len(norm))}, the largest first; {grey}."
-    pixels = grid(shown, shape, columns, grey=(-bound, bound))
+    pixels = grid(shown / bounds.clamp_min(1e-30), shape, columns, grey=(-1, 1))
     return Figure(picture(pixels, columns, f"{counted(len(shown), what)}."), caption)
