@@ -128,8 +128,8 @@ def test_steps_towards_the_mode_never_lower_the_density_and_end_at_it() -> None:
     assert isinstance(guide, _Laplace)
 
     def log_density(z: Tensor) -> Tensor:
-        prior = dist.MultivariateNormal(pair.prior_loc, scale_tril=pair.scale_tril)
-        return prior.log_prob(z) + (X * (z.softmax(-1) @ pair.topics).log()).sum(-1)
+        prior: Tensor = dist.MultivariateNormal(pair.prior_loc, scale_tril=pair.scale_tril).log_prob(z)
+        return prior + (X * (z.softmax(-1) @ pair.topics).log()).sum(-1)
 
     found = []
     for guide.iterations in (0, 1, 2, 4, 8, 16, 400):
