@@ -147,6 +147,10 @@ class Pictures(Look):
         pictures = {name: self._figure(x, 1, f"{alt} {name}", "").body for name, x in one_each.items()}
         return Figure(tiles(pictures, _TILE), caption)
 
+    def plane(self, x: Tensor, alt: str, caption: str) -> Figure:
+        """Data at the points of a grid, (rows, columns, D)."""
+        return self._figure(x.flatten(0, 1), x.shape[1], alt, caption)
+
     def _figure(self, x: Tensor, columns: int, alt: str, caption: str, band: int = 0) -> Figure:
         x = self.data.in_units(x)
         return Figure(picture(grid(x, self.shape, columns, grey=self.grey, band=band), columns, alt), caption)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ppgen.draws.codes import code_traversal, has_codes
+from ppgen.draws.manifold import has_manifold, latent_manifold
 from ppgen.draws.paths import has_paths, interpolation, latent_traversal
 from ppgen.draws.samples import conditions, has_walk
 from ppgen.pages.elements import Figure
-from ppgen.pages.look import look_of
+from ppgen.pages.look import Pictures, look_of
 from ppgen.pages.numbers import counted, number
 from ppgen.pairs.rows import take_rows
 from ppgen.report.parts import pictured, shown_data
@@ -17,7 +18,7 @@ from ppgen.report.parts import pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["code_traversals", "interpolations", "traversals"]
+__all__ = ["code_traversals", "interpolations", "manifold", "traversals"]
 
 _PATHS, _POINTS = 6, 9
 """Paths from one draw to another, and points of each."""
@@ -38,6 +39,20 @@ def traversals(run: Run) -> Iterator[Figure]:
     )
 
 
+@pictured("Latent manifold", applies=lambda run: _in_plane(run))
+def manifold(run: Run) -> Iterator[Figure]:
+    """What the model makes all over the plane of its latent."""
+    plane, look = latent_manifold(run.pair, conditions(run.data, 1)), look_of(run.data)
+    assert isinstance(look, Pictures)  # that it is was asked
+    (across, up), side = plane.labels, len(plane.means)
+    yield look.plane(
+        plane.means.flip(0),
+        f"{side} by {side} values of the latent, {across} rising to the right and {up} upwards.",
+        f"Means of p(x | z) at the {0.5 / side:.3f} to {1 - 0.5 / side:.3f} quantiles of the prior, {across} to the "
+        f"right and {up} upwards, evenly in probability.",
+    )
+
+
 @pictured("Traversal of codes", applies=lambda run: run.pair.implicit and has_codes(run.pair, conditions(run.data, 1)))
 def code_traversals(run: Run) -> Iterator[Figure]:
     """What single latents do to a draw of a pair without a density."""
@@ -48,6 +63,11 @@ def code_traversals(run: Run) -> Iterator[Figure]:
         "One draw, made again with one latent changed, all else held: a category through its values, a number from the "
         "0.02 to the 0.98 quantile of its prior. Categories come first, then the numbers that move the draw furthest.",
     )
+
+
+def _in_plane(run: Run) -> bool:
+    pictures = run.data.spec.image_shape is not None and isinstance(look_of(run.data), Pictures)
+    return pictures and has_manifold(run.pair, conditions(run.data, 1))
 
 
 def _has_walk(run: Run) -> bool:

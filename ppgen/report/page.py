@@ -26,7 +26,7 @@ from ppgen.report.energy import (
 from ppgen.report.evaluation import likelihood, measures
 from ppgen.report.filters import filters
 from ppgen.report.globals import global_refits, global_weights
-from ppgen.report.latents import code_traversals, interpolations, traversals
+from ppgen.report.latents import code_traversals, interpolations, manifold, traversals
 from ppgen.report.parts import name_of_value
 from ppgen.report.predictive import leave_one_out, posterior_checks, prior_checks
 from ppgen.report.retrieval import nearest_neighbours, precision_and_recall
@@ -75,6 +75,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     recalled_patterns,
     markov_chains,
     filters,
+    manifold,
     traversals,
     code_traversals,
     interpolations,

@@ -40,7 +40,7 @@ WITH_DENSITY = [
 IMPLICIT = ["Training", "Translations", "Reconstructions", "Samples", "Traversal of codes", "Configuration", "Versions"]
 ENERGY_BASED = ["Free energies", "Training", "Reconstructions", "Samples", "Chains", "Configuration", "Versions"]
 
-BY_KIND = ("Topics", "Interpolation", "Density", "Filters", "Recall")
+BY_KIND = ("Topics", "Interpolation", "Latent manifold", "Density", "Filters", "Recall")
 """Sections of some: of topics, of continuous latents, of data in the plane, of pictures, of associative memories."""
 
 
@@ -75,7 +75,9 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
 
 def test_a_run_on_pictures_shows_them() -> None:
     images = Page(rendered("pictures")[1]).all("img")
-    assert len(images) == 2 + 6 + 2  # reconstructions, samples, six paths of the interpolation, and two latents
+    assert (
+        len(images) == 2 + 6 + 2 + 1
+    )  # reconstructions, samples, six paths of the interpolation, two latents, a plane
 
 
 def test_an_energy_based_run_shows_its_log_z_chains_energies_and_filters(tmp_path: Path) -> None:
