@@ -25,7 +25,7 @@ def small_pair(**options: Any) -> PSD:
     options = {"sparsity": 0.3, "iterations": 5_000} | options
     pair = PSD(DataSpec("numbers", D, "real", num_data=NUM), H, **options).double()
     with torch.no_grad():
-        pair.weight *= torch.linspace(0.55, 1.5, H)  # at a length of one there is an edge
+        pair.weight.mul_(torch.linspace(0.55, 1.5, H))  # at a length of one there is an edge
         pair.encoder_bias.normal_()
         pair.gain.normal_()
     return pair
@@ -62,7 +62,7 @@ def test_the_bound_is_minus_the_energy_and_its_gradient_that_of_the_least_energy
     for step in (1e-4, -2e-4):
         with torch.no_grad():
             for parameter, way in zip(pair.parameters(), ways, strict=True):
-                parameter += step * way
+                parameter.add_(step * way)
             values.append(float(energy(pair, x, pair.refined(x)).sum()) / 0.49)
     slope = sum(float((a * b).sum()) for a, b in zip(slopes, ways, strict=True))
     assert (values[0] - values[1]) / 2e-4 == pytest.approx(slope, rel=1e-4)

@@ -97,16 +97,16 @@ def test_the_gradient_is_that_of_the_least_objective() -> None:
     """Codes move with W, and being where the objective is least, add nothing to its slope."""
     pair, x = small_pair(), data()
     with torch.no_grad():
-        pair.weight *= torch.linspace(0.55, 1.5, H)  # at a length of one there is an edge
+        pair.weight.mul_(torch.linspace(0.55, 1.5, H))  # at a length of one there is an edge
     ELBO().loss_and_grads(pair.model, pair.guide, x)
     assert pair.weight.grad is not None
     ways = torch.randn_like(pair.weight)
     values = []
     for step in (1e-4, -1e-4):
         with torch.no_grad():
-            pair.weight += step * ways
+            pair.weight.add_(step * ways)
             values.append(float(lasso(pair, x, pair.encode(x)).sum()))
-            pair.weight -= step * ways
+            pair.weight.sub_(step * ways)
     slope = (values[0] - values[1]) / 2e-4
     assert slope == pytest.approx(float((pair.weight.grad * ways).sum()), rel=1e-5)
 
