@@ -16,6 +16,7 @@ class PoissonRates(dist.Poisson):
     Minus it is the generalised Kullback-Leibler divergence of x from its rate r, up to what x alone decides. A sample
     is a whole number.
 
+    >>> import torch
     >>> PoissonRates(torch.tensor(2.0)).log_prob(torch.tensor([1.0, 1.5]))  # log 2 - 2
     tensor([-1.3069, -1.2450])
     """

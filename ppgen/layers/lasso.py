@@ -38,9 +38,9 @@ def lasso_codes(gram: Tensor, cross: Tensor, penalty: float, iterations: int) ->
     return codes.reshape(cross.shape)
 
 
-def shrunk(value: Tensor, by: Tensor | float) -> Tensor:
+def shrunk(value: Tensor, by: Tensor) -> Tensor:
     """S(a, t): every number nearer to 0 by t, and no further than 0."""
-    return value.sign() * (value.abs() - by).clamp_min(0)
+    return value - value.clamp(-by, by)
 
 
 @torch.library.custom_op("ppgen::lasso_codes", mutates_args=(), schema="(Tensor g, Tensor b, float l, int n) -> Tensor")
