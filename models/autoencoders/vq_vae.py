@@ -138,7 +138,7 @@ class VQVAE(Pair):
     def encoded(self, x: Tensor) -> Tensor:
         """v, (B, D) to (B, M, d)."""
         v: Tensor = self.encoder(x)
-        return v.unflatten(-1, self.shape)
+        return v.reshape(*v.shape[:-1], *self.shape)
 
     def chosen(self, x: Tensor) -> Tensor:
         """Which codes are nearest, in 0..C-1: (B, D) to (B, M)."""
