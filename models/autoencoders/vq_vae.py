@@ -122,7 +122,8 @@ class VQVAE(Pair):
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            prior = UniformCodes(self.codebook.codes).expand([self.shape[0]]).to_event(1)
+            codes = UniformCodes(self.codebook.codes).expand([self.shape[0]])
+            prior = codes.to_event(1)  # type: ignore[no-untyped-call]
             z = pyro.sample("z", prior)  # (K, B, M, d)
             if self.training:
                 terms = self.codebook.terms(self.encoded(x), self.commitment).sum(-1)  # (B,)
@@ -137,11 +138,12 @@ class VQVAE(Pair):
     def encoded(self, x: Tensor) -> Tensor:
         """v, (B, D) to (B, M, d)."""
         v: Tensor = self.encoder(x)
-        return v.unflatten(-1, self.shape)
+        return v.reshape(*v.shape[:-1], *self.shape)
 
     def chosen(self, x: Tensor) -> Tensor:
         """Which codes are nearest, in 0..C-1: (B, D) to (B, M)."""
-        return self.codebook.nearest(self.encoded(x))
+        found: Tensor = self.codebook.nearest(self.encoded(x))
+        return found
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean of p(x | z) at the codes of x, (B, D)."""

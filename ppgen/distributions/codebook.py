@@ -35,7 +35,7 @@ class UniformCodes(TorchDistribution):
     1 + |row|, is that row.
 
     >>> codes = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
-    >>> UniformCodes(codes).log_prob(torch.tensor([[2.0, 3.0], [2.0, 1.0]]))
+    >>> UniformCodes(codes, validate_args=False).log_prob(torch.tensor([[2.0, 3.0], [2.0, 1.0]]))
     tensor([-0.6931,    -inf])
     """
 
@@ -54,7 +54,7 @@ class UniformCodes(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """The mean row, of the distribution's shape."""
-        return self.codes.mean(0).expand(self.shape())
+        return self.codes.mean(0).expand(self.batch_shape + self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of vectors (..., D), (...), nats."""
@@ -81,4 +81,5 @@ class UniformCodes(TorchDistribution):
 def _equal(value: Tensor, codes: Tensor) -> Tensor:
     """Whether vectors (..., D) are rows, (..., C)."""
     near = (value.unsqueeze(-2) - codes).abs() <= torch.finfo(codes.dtype).eps ** 0.5 * (1 + codes.abs())
-    return near.all(-1)
+    found: Tensor = near.all(-1)
+    return found

@@ -89,10 +89,8 @@ class GaussianLikelihood(Likelihood):
     ) -> None:
         super().__init__(spec)
         self.means, self.min_noise = means, min_noise
-        if noise == "learned":
-            self.log_scale = nn.Parameter(torch.zeros(spec.num_features))
-        else:
-            self.log_scale = None
+        self.log_scale = nn.Parameter(torch.zeros(spec.num_features)) if noise == "learned" else None
+        if noise == "network":
             self.num_outputs = 2 * spec.num_features
 
     def forward(self, outputs: Tensor, x: Tensor) -> Any:

@@ -75,10 +75,20 @@ def absorbing(sites: dict[str, Site], plate: str | None) -> dict[str, Site]:
     names = {id(factor): name for name, factor in factors.items()}
     found = dict(sites)
     for terms, dims in _partition_terms(LogRing(), list(factors.values()), symbols):
+        members = sorted((names[id(term)] for term in terms), key=list(sites).index)
         if dims:
-            members = sorted((names[id(term)] for term in terms), key=list(sites).index)
             found |= _component({name: trace.nodes[name] for name in members}, dims, trace, plate)
+        else:
+            found |= {name: _without_one_state(sites[name]) for name in members}
     return found
+
+
+def _without_one_state(site: Site) -> Site:
+    """A site beyond all sums, whose log-probability has no dim of a summed latent, but of one that has one state."""
+    log_prob = raw_log_prob(site)
+    own = max((-frame.dim for frame in site["cond_indep_stack"] if frame.vectorized), default=0)
+    more = log_prob.shape[: max(0, log_prob.dim() - own)]
+    return {**site, "scored": log_prob.reshape(log_prob.shape[len(more) :])} if more and set(more) == {1} else site
 
 
 def _component(members: Mapping[str, Site], dims: set[str], trace: Any, plate: str | None) -> dict[str, Site]:

@@ -75,9 +75,7 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
 
 def test_a_run_on_pictures_shows_them() -> None:
     images = Page(rendered("pictures")[1]).all("img")
-    assert (
-        len(images) == 2 + 6 + 2 + 1
-    )  # reconstructions, samples, six paths of the interpolation, two latents, a plane
+    assert len(images) == 2 + 6 + 2 + 1  # reconstructions, samples, six paths of the interpolation, two latents, plane
 
 
 def test_an_energy_based_run_shows_its_log_z_chains_energies_and_filters(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def exact(pair: IWAE, x: Tensor) -> Tensor:
             up.weight.copy_(torch.stack([gain, torch.zeros_like(gain)])[:, None])
             up.bias.copy_(torch.stack([mean - gain * below, (variance - gain * a * variance).log() / 2]))
             mean, variance = below, of_below
-        w, c, noise = linear["decoder1"].weight[:, 0], linear["decoder1"].bias, (2 * pair.likelihood.log_scale).exp()
+        w, c = linear["decoder1"].weight[:, 0], linear["decoder1"].bias
+        noise = (2 * dict(pair.named_parameters())["likelihood.log_scale"]).exp()
         covariance = variance * w[:, None] * w + noise.diag()
         gains = variance * torch.linalg.solve(covariance, w)  # (D,)
         first = linear["encoder1"]

@@ -114,8 +114,9 @@ def test_a_gaussian_decoder_starts_at_the_training_mean() -> None:
     mean = torch.linspace(0.1, 0.9, 12)
     spec = DataSpec("greys", 12, "quantised", levels=5, mean=mean)
     for noise, means in itertools.product(("learned", "network"), ("identity", "sigmoid")):
-        pair = VAE(spec, 2, hidden=(4,), noise=noise, means=means)
-        start = pair.likelihood(pair.decoder.layers[-1].bias, mean)
+        options: dict[str, Any] = {"noise": noise, "means": means}
+        pair = VAE(spec, 2, hidden=(4,), **options)
+        start = pair.likelihood([*pair.decoder.parameters()][-1], mean)
         torch.testing.assert_close(start.mean, mean)
         torch.testing.assert_close(start.stddev, torch.ones(12))
 
