@@ -1,6 +1,6 @@
 """Independent component analysis without noise: data are mixtures of as many sources, and the mixing is undone.
 
-    s_i ~ p_s                                       i = 1..D, independent: Laplace or logistic, of location 0, scale 1
+    s_i ~ p_s                                       i = 1..D, independent: Laplace, logistic or 1/cosh, about 0, scale 1
     x = W^-1 s + c                                  x: (D,); W unmixes
 
     log p(x) = log |det W| + sum_i log p_s(w_i (x - c))        (nats), exact: nothing is latent
@@ -8,7 +8,7 @@
 Sources are found up to their order, signs and, for what p_s says of it, scales; none of them, or one at most, may be
 Gaussian. Logistic sources are Infomax with sigmoid units; both are for heavy tails, and W is right for any sources that
 are heavier than Gaussian, though log p(x) is not. Where some combination of the numbers of x is constant over the data
-log p(x) has no maximum: W grows without end along it; leave out a number that the others tell.
+log p(x) has no maximum, W growing without end along it, and training refuses.
 
 Reference: An Information-Maximization Approach to Blind Separation and Blind Deconvolution, Bell and Sejnowski, 1995.
 """
@@ -25,13 +25,16 @@ from torch.distributions import Transform, constraints
 from torch.nn.functional import linear
 
 from ppgen.data import DataSpec
+from ppgen.distributions.hyperbolic_secant import HyperbolicSecant
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["ICA"]
 
-Sources = Literal["laplace", "logistic"]
+Sources = Literal["laplace", "logistic", "cosh"]
+
+_FAMILIES: dict[str, Any] = {"laplace": dist.Laplace, "logistic": dist.Logistic, "cosh": HyperbolicSecant}
 
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
@@ -58,7 +61,7 @@ class ICA(Pair):
 
     Args:
         spec: what one datum is: real.
-        sources: what every source is, ``"laplace"`` or ``"logistic"``.
+        sources: what every source is, ``"laplace"``, ``"logistic"`` or ``"cosh"``, p(s) = 1 / (pi cosh s).
 
     Raises:
         UsageError: the data are not real, or the sources are unknown.
@@ -109,8 +112,25 @@ class ICA(Pair):
             raise UsageError("the unmixing matrix of ICA is singular, and sources cannot be mixed again: train anew.")
         return inverse
 
+    def advice_on(self, x: Tensor) -> str:
+        """Nothing: data it can be trained on are what it is for.
+
+        Raises:
+            UsageError: some combination of the numbers of x is constant over data x, (B, D).
+        """
+        if len(x) > x.shape[1]:
+            spread = x.double() - x.double().mean(0)
+            values = torch.linalg.svdvals(spread / spread.square().sum(0).sqrt().clamp_min(torch.finfo(x.dtype).tiny))
+            if float(values[-1]) < 1e-5:
+                raise UsageError(
+                    f"ICA has no maximum of likelihood on these data: their covariance is singular, a combination of "
+                    f"their {x.shape[1]} numbers being constant: leave out a number that is constant or that others "
+                    "tell, or keep fewer of them, such as principal components."
+                )
+        return ""
+
     def _mixed(self) -> Any:
-        family = dist.Laplace if self.kind == "laplace" else dist.Logistic
+        family = _FAMILIES[self.kind]
         zero = torch.zeros_like(self.loc)
         return dist.TransformedDistribution(
             family(zero, torch.ones_like(zero)).to_event(1), [_Mixing(self.unmixing, self.loc)]

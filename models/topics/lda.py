@@ -51,8 +51,9 @@ from ppgen.data import DataSpec
 from ppgen.data.validate import check_kind
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.distributions.log_dirichlet import LogDirichlet
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError
 from ppgen.layers.networks import MLP, BatchNorm
+from ppgen.layers.words import check_counts, off_zero, start_topics
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -121,12 +122,11 @@ class LDA(Pair):
         hidden: Sizes = (200,),
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        if spec.observation != "counts":
-            raise UsageError(f"LDA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
+        check_counts("LDA", spec)
         self.is_conjugate = guide == "document"
         self.num_topics, self.topic_concentration = num_topics, float(topic_concentration)
         alpha = torch.full((num_topics,), float(concentration))
-        start = _near_mean(spec, num_topics)
+        start = start_topics(spec, num_topics).exp() * (spec.num_data or 1) / num_topics  # words of each topic
         self.table = _Parameters(start) if topics == "parameter" else _Latents(start, topic_concentration)
         self.counts = _CoordinateAscent(iterations) if guide == "document" else _Network(spec, num_topics, hidden)
         self.log_concentration = nn.Parameter(alpha.log())
@@ -138,7 +138,7 @@ class LDA(Pair):
         with self.data_plate(x):
             log_theta = pyro.sample("log_theta", LogDirichlet(self.log_concentration.exp()))  # (K, B, T)
             probs = log_theta.softmax(-1) @ topics  # (K, B, V); the softmax is exp, for shares that were moved, too
-            pyro.sample("x", BagOfWords(_off_zero(probs).log(), x.sum(-1)), obs=x)  # (B, V)
+            pyro.sample("x", BagOfWords(off_zero(probs).log(), x.sum(-1)), obs=x)  # (B, V)
 
     def guide(self, x: Tensor) -> None:
         self.table.posterior()
@@ -156,7 +156,7 @@ class LDA(Pair):
         """sum_d x_dv phi_dvt of documents x, (B, V): ``topics`` (T, V), the words of each topic."""
         topics = self.table.mean_log.exp()
         weights = self._mean_field(x)[1].exp()  # (B, T)
-        words = topics * (weights.T @ (x / _off_zero(weights @ topics)))
+        words = topics * (weights.T @ (x / off_zero(weights @ topics)))
         return {"count": x.new_full((), len(x)), "topics": words}
 
     def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -171,7 +171,7 @@ class LDA(Pair):
     def local_bound(self, x: Tensor) -> Tensor:
         """The bound that keeps the words' topics, at a document's own c, (B, V) to (B,), in nats."""
         concentration, log_weights = self._mean_field(x)
-        told = BagOfWords(_off_zero(log_weights.exp() @ self.table.mean_log.exp()).log(), x.sum(-1)).log_prob(x)
+        told = BagOfWords(off_zero(log_weights.exp() @ self.table.mean_log.exp()).log(), x.sum(-1)).log_prob(x)
         prior = dist.Dirichlet(self.log_concentration.exp())
         divergence: Tensor = kl_divergence(dist.Dirichlet(concentration), prior)
         return told - divergence
@@ -206,7 +206,7 @@ class LDA(Pair):
         counts = words.table(state["word_topics"], self.num_topics, x.shape[-1])
         beta = dist.Dirichlet(self.topic_concentration + counts).sample().to(alpha)  # (T, V)
         topics, totals = words.sweep(state["word_topics"], alpha, beta)
-        told = words.by_document(_off_zero(totals).log())
+        told = words.by_document(off_zero(totals).log())
         told = told - words.lengths * (words.lengths - 1 + alpha.sum()).log()
         learned = likelier(alpha.double(), words.shares(topics, self.num_topics)) if learn_prior else alpha
         counts = words.table(topics, self.num_topics, x.shape[-1])
@@ -223,7 +223,7 @@ class LDA(Pair):
         """log p(words | theta), (B,), in nats, at theta = E[theta] given the topics' counts c(x) of the guide."""
         alpha = self.log_concentration.exp()
         shares = alpha + self.counts(x, self.topics, alpha)  # (B, T)
-        return (x * _off_zero(shares / shares.sum(-1, keepdim=True) @ self.topics).log()).sum(-1)
+        return (x * off_zero(shares / shares.sum(-1, keepdim=True) @ self.topics).log()).sum(-1)
 
 
 class _Topics(nn.Module, ABC):
@@ -275,7 +275,7 @@ class _Parameters(_Topics):
                 f"topic {int((~words).nonzero()[0])} of LDA is left without a word: lower num_topics, or make topics "
                 "latent, with a prior (topics='dirichlet')."
             )
-        return {"logits": _off_zero(counts).log()}
+        return {"logits": off_zero(counts).log()}
 
     def divergence(self) -> Tensor:
         return self.logits.new_zeros(())
@@ -331,7 +331,7 @@ class _CoordinateAscent(nn.Module):
         counts = x.sum(-1, keepdim=True) / len(topics)  # (B, 1)
         for _ in range(self.iterations):
             weights = torch.digamma(concentration + counts).exp()  # (B, T)
-            ratio = x / _off_zero(weights @ topics)  # (B, V)
+            ratio = x / off_zero(weights @ topics)  # (B, V)
             counts = weights * (ratio @ topics.T)  # (B, T)
         return counts
 
@@ -347,15 +347,3 @@ class _Network(nn.Module):
     def forward(self, x: Tensor, topics: Tensor, concentration: Tensor) -> Tensor:
         shares: Tensor = self.network(x.log1p()).softmax(-1)  # (B, T)
         return x.sum(-1, keepdim=True) * shares
-
-
-def _near_mean(spec: DataSpec, num_topics: int) -> Tensor:
-    """Counts (T, V) of the training data's words by topic to start from: equal shares, each disturbed by a factor."""
-    mean = torch.ones(spec.num_features) if spec.mean is None else spec.mean.clamp_min(1e-4)
-    disturbed = (0.5 * torch.randn(num_topics, spec.num_features)).exp()
-    return mean * disturbed * (spec.num_data or 1) / num_topics
-
-
-def _off_zero(value: Tensor) -> Tensor:
-    """``value`` off zero, so that it can be divided by and has a logarithm."""
-    return value.clamp_min(torch.finfo(value.dtype).tiny)

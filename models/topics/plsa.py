@@ -34,6 +34,7 @@ from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.errors import UsageError, shown
+from ppgen.layers.words import check_counts, off_zero
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -90,7 +91,7 @@ class PLSA(Pair):
     def model(self, x: Tensor) -> None:
         theta = self.shares_of(x)  # (B, T)
         with self.data_plate(x):
-            log_probs = _off_zero(theta @ self.topics).log()
+            log_probs = off_zero(theta @ self.topics).log()
             pyro.sample("x", BagOfWords(log_probs, x.sum(-1)), obs=x)  # (B, V)
 
     def guide(self, x: Tensor) -> None:
@@ -126,7 +127,7 @@ class PLSA(Pair):
         theta = x.new_full((len(x), self.num_topics), 1 / self.num_topics)
         for _ in range(self.iterations):
             theta = theta * (_ratio(x, theta @ self.topics) @ self.topics.T)
-            theta = theta / _off_zero(theta.sum(-1, keepdim=True))
+            theta = theta / off_zero(theta.sum(-1, keepdim=True))
         return theta
 
     def expected_statistics(self, x: Tensor, *, hard: bool = False) -> dict[str, Tensor]:
@@ -154,17 +155,16 @@ class PLSA(Pair):
             raise UsageError(
                 f"topic {int(words.argmin())} of PLSA is left without a word: lower num_topics, or start elsewhere."
             )
-        return {f"{name}_logits": _off_zero(statistics[f"{name}s"]).log() for name in ("share", "topic")}
+        return {f"{name}_logits": off_zero(statistics[f"{name}s"]).log() for name in ("share", "topic")}
 
     def log_evidence(self, x: Tensor) -> Tensor:
         """The exact log p(x), (B,), in nats; folded in, the maximum over theta."""
         theta = self.shares_of(x)
-        return BagOfWords(_off_zero(theta @ self.topics).log(), x.sum(-1)).log_prob(x)
+        return BagOfWords(off_zero(theta @ self.topics).log(), x.sum(-1)).log_prob(x)
 
 
 def _check(spec: DataSpec, num_topics: int) -> None:
-    if spec.observation != "counts":
-        raise UsageError(f"PLSA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
+    check_counts("PLSA", spec)
     if spec.num_data is None:
         raise UsageError(
             f"PLSA has parameters of each document, and data {shown(spec.name)} do not say how many there are: give "
@@ -175,8 +175,4 @@ def _check(spec: DataSpec, num_topics: int) -> None:
 
 
 def _ratio(x: Tensor, probs: Tensor) -> Tensor:
-    return x / _off_zero(probs)
-
-
-def _off_zero(value: Tensor) -> Tensor:
-    return value.clamp_min(torch.finfo(value.dtype).tiny)
+    return x / off_zero(probs)

@@ -41,8 +41,8 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count, Positive, Share, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
-from ppgen.errors import UsageError, shown
 from ppgen.layers.networks import MLP, BatchNorm
+from ppgen.layers.words import check_counts, frequencies
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -108,8 +108,7 @@ class ProdLDA(Pair):
         dropout: Share = 0.2,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        if spec.observation != "counts":
-            raise UsageError(f"ProdLDA needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
+        check_counts("ProdLDA", spec)
         self.num_topics = num_topics
         *narrower, last = hidden
         self.keep = 1 - dropout
@@ -118,8 +117,7 @@ class ProdLDA(Pair):
         self.loc = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
         self.log_variance = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_topics, spec.num_features)))
-        mean = torch.ones(spec.num_features) if spec.mean is None else spec.mean.clamp_min(1e-4)
-        self.background = nn.Parameter(mean.log())
+        self.background = nn.Parameter(frequencies(spec).log())
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):

@@ -16,19 +16,23 @@ from ppgen.inference import ELBO
 from ppgen.models import ICA
 
 
-@pytest.mark.parametrize("kind", ["laplace", "logistic"])
+@pytest.mark.parametrize("kind", ["laplace", "logistic", "cosh"])
 def test_the_density_is_that_of_the_change_of_variables(kind: Any) -> None:
     pair, x = ICA(DataSpec("numbers", 3, "real"), sources=kind).double(), torch.randn(6, 3).double()
     with torch.no_grad():
         pair.unmixing.copy_(torch.tensor([[1.0, 2.0, 0.0], [0.5, -1.0, 0.3], [0.0, 0.2, 3.0]]))
         pair.loc.copy_(torch.tensor([1.0, -2.0, 0.5]))
     s = torch.stack([pair.unmixing @ (one - pair.loc) for one in x])
-    density = -s.abs() - torch.tensor(2.0).log() if kind == "laplace" else (s.sigmoid() * (-s).sigmoid()).log()
-    torch.testing.assert_close(pair.log_evidence(x), density.sum(-1) + pair.unmixing.det().abs().log())
+    densities = {
+        "laplace": -s.abs() - torch.tensor(2.0).log(),
+        "logistic": (s.sigmoid() * (-s).sigmoid()).log(),
+        "cosh": -(torch.pi * s.cosh()).log(),
+    }
+    torch.testing.assert_close(pair.log_evidence(x), densities[kind].sum(-1) + pair.unmixing.det().abs().log())
     torch.testing.assert_close(s @ pair.mixing.T + pair.loc, x)
 
 
-@pytest.mark.parametrize("kind", ["laplace", "logistic"])
+@pytest.mark.parametrize("kind", ["laplace", "logistic", "cosh"])
 def test_known_sources_are_separated(kind: Any) -> None:
     torch.manual_seed(0)
     sources = dist.Laplace(0.0, 1.0).sample((3_000, 3)).double()
@@ -54,3 +58,14 @@ def test_the_amari_index_of_a_known_product() -> None:
 def test_what_is_not_real_is_refused() -> None:
     with pytest.raises(UsageError, match="ICA needs real data"):
         ICA(DataSpec("bits", 3, "binary"))
+
+
+def test_data_without_a_maximum_are_refused() -> None:
+    x = torch.randn(50, 3)
+    for wrong in (
+        x[:, [0, 1, 0]],
+        torch.cat([x[:, :2], torch.ones(50, 1)], 1),
+        torch.cat([x[:, :2], x[:, :1] + x[:, 1:2]], 1),
+    ):
+        with pytest.raises(UsageError, match="ICA has no maximum of likelihood on these data"):
+            ppgen.fit(ICA(DataSpec("numbers", 3, "real")), wrong, ELBO(), steps=1, progress=False)
