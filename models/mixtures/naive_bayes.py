@@ -50,7 +50,8 @@ _NEVER = -1e30
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     """A seconds-fast case for the tests: the pair and a batch of five data, two of them without a label."""
-    spec = DataSpec("tiny", 4, "binary", num_classes=2, num_data=20, num_labelled=12)
+    mean = torch.full((4,), 0.5)
+    spec = DataSpec("tiny", 4, "binary", num_classes=2, num_data=20, num_labelled=12, mean=mean)
     return NaiveBayes(spec), (torch.rand(5, 4).round(), torch.tensor([0, UNKNOWN_LABEL, 1, 1, UNKNOWN_LABEL]))
 
 

@@ -23,7 +23,7 @@ def loss_and_gradient(objective: Bound, x: Tensor, data_size: int | None) -> lis
     pair = Switch(data_size=data_size) if objective.needs_discrete else Line(data_size=data_size)
     torch.manual_seed(0)
     loss = objective.differentiable_loss(pair.model, pair.guide, x)
-    unused = not objective.trains_guide
+    unused = not (objective.trains_guide and objective.trains_scales)
     gradients = torch.autograd.grad(loss, list(pair.parameters()), allow_unused=unused, materialize_grads=unused)
     return [loss.detach(), *gradients]
 

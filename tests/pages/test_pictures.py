@@ -67,7 +67,7 @@ def test_every_registered_pair_with_a_prior_is_walked_along(name: str) -> None:
     assert walk.means.isfinite().all()
 
 
-GIVEN = ("classifier", "cyclegan")
+GIVEN = ("classifier", "cyclegan", "mixture_of_experts")
 """Pairs whose x is given, or made of what is given without chance."""
 
 

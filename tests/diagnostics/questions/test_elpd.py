@@ -113,7 +113,7 @@ def test_leaving_out_arises_for_latents_outside_the_plate_alone() -> None:
         assert spec.tiny is not None
         pair, batch = spec.tiny()
         found = leave_one_out(case_of(pair, batch, pair.arguments["spec"]))
-        shared = name == "lda" and pair.arguments["topics"] == "dirichlet"
+        shared = name == "dp_mixture" or (name == "lda" and pair.arguments["topics"] == "dirichlet")
         assert (found is not None) == (shared or (name == "gmm" and pair.arguments["bayesian"]))
 
 
