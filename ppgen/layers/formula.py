@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import one_of
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 
 __all__ = ["parents_of", "read_tables", "table_of"]
 
@@ -50,7 +50,8 @@ def parents_of(formula: str) -> dict[str, tuple[str, ...]]:
         parents[name] = tuple(part.strip() for part in given.split(",")) if given else ()
         rest = rest[found.end() :]
     if not parents:
-        raise UsageError("a Bayes net needs a formula: formula='P(J|A)P(A|B,E)P(B)P(E)', a factor for each variable.")
+        example = setting("M", "formula", "P(J|A)P(A|B,E)P(B)P(E)")
+        raise UsageError(f"a Bayes net needs a formula, a factor for each variable: {example}.")
     for name, above in parents.items():
         lacking = [parent for parent in above if parent not in parents]
         if lacking:
