@@ -37,6 +37,7 @@ __all__ = [
     "as_typed",
     "at_least",
     "at_most",
+    "at_most_data",
     "check_arguments",
     "check_fields",
     "check_names",
@@ -347,3 +348,13 @@ def at_most(who: str, value: int, most: int) -> None:
     """Raise UsageError if ``value`` is more than the data allow."""
     if value > most:
         raise UsageError(f"{who} must be a whole number of at most {most}, got {value}.")
+
+
+def at_most_data(who: str, option: str, value: int, num_data: int | None, what: str = "data") -> None:
+    """Check that a pair has no more parts, each learnt from data alone, than there are training data; None: unknown.
+
+    Raises:
+        UsageError: it has.
+    """
+    if num_data is not None and value > num_data:
+        raise UsageError(f"{option} = {value} of {who}, and there are {num_data} {what}: lower it.")

@@ -28,9 +28,16 @@ With labels a softmax stands on the code,
 
 a term of log w; ``"greedy, hybrid(weight=0)"`` pretrains without labels, then fine-tunes p(y | h_L(x)), x clean.
 
+With a context s of each datum, such as what surrounds a patch, the code makes s again too, a term of weight a more:
+
+    log w = ... + a log p(s | z)
+
+as the second term of Amiri et al., whose encoders are given the context beside x; here the code is that of x alone.
+
 References: Auto-association by Multilayer Perceptrons and Singular Value Decomposition, Bourlard and Kamp, 1988;
 Stacked Denoising Autoencoders, Vincent, Larochelle, Lajoie, Bengio and Manzagol, 2010; Contractive Auto-Encoders,
-Rifai, Vincent, Muller, Glorot and Bengio, 2011; CS294A Lecture Notes: Sparse Autoencoder, Ng, 2011.
+Rifai, Vincent, Muller, Glorot and Bengio, 2011; CS294A Lecture Notes: Sparse Autoencoder, Ng, 2011;
+Learning Text Pair Similarity with Context-sensitive Autoencoders, Amiri, Resnik, Boyd-Graber and Daume, 2016.
 """
 
 from __future__ import annotations
@@ -50,18 +57,17 @@ from ppgen.data import DataSpec
 from ppgen.distributions.corruption import Corruption
 from ppgen.distributions.point import RoundedPoint
 from ppgen.errors import UsageError, shown
-from ppgen.layers.coding import CodingLayer, Noise, Observed, Penalties, Units, activations, flat
+from ppgen.layers.coding import CodingLayer, Noise, Penalties, Units, activations, flat
 from ppgen.layers.labels import check_told, classes_of_all
-from ppgen.layers.likelihoods import BernoulliLikelihood
+from ppgen.layers.reconstruction import Context, Observed, kind_of, start_of
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.rows import source_of
 from ppgen.pairs.running import Batch
 from ppgen.pairs.sampling import Draws
 from ppgen.pairs.stack import Stack
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["Autoencoder"]
-
-_OBSERVED: dict[str, Observed] = {"binary": "binary", "quantised": "rates", "real": "real"}
 
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
@@ -81,7 +87,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 100, "lr": 3e-3}),
 )
 class Autoencoder(Stack):
-    """Autoencoder. One batch is ``(x,)``, x of shape (B, D), or with labels ``(x, y)``, y (B,).
+    """Autoencoder. One batch is ``(x,)``, x of shape (B, D); with labels ``(x, y)``, y (B,); with contexts ``(x, s)``.
 
     Sites:
         z: (H_L,), real, in the plate ``data``: the code; its prior is flat and counts nothing, and draws of it are
@@ -90,10 +96,10 @@ class Autoencoder(Stack):
         penalty: (), a factor, in the plate ``data``; only where something is penalised
 
     In training with noise the guide has an auxiliary site ``x_tilde`` (D,) in the plate ``data``. Labels y () of a
-    batch are observed there too.
+    batch are observed there too, and contexts s (D_s,).
 
     Parameters: those of ``machines``, layer by layer (:class:`ppgen.layers.coding.CodingLayer`); with labels
-    ``label_weight`` U (H_L, C) and ``label_bias`` d (C,) too, which begin at zero.
+    ``label_weight`` U (H_L, C) and ``label_bias`` d (C,) too, which begin at zero; with contexts those of ``context``.
 
     Args:
         spec: what one datum is: binary, quantised (rates of bits) or real (unit variance).
@@ -107,11 +113,13 @@ class Autoencoder(Stack):
         sparsity_target: rho.
         contractive: the weight of the squared norm of the code's Jacobian.
         labels: whether a softmax on the code tells the label, of data loaded with ``labels=True``.
+        context: a, of data (x, s) whose rows belong together (:func:`ppgen.data.translation_data`); 0: s is not looked
+            at.
 
     Raises:
         UsageError: a size is not positive, a level is negative or a share of 1 or more, salt and pepper is asked for
             data that are not in [0, 1], sparsity of units that are not in (0, 1), labels of data that do not all have
-            one, or the data are of another kind.
+            one, a context of data that have none, or the data are of another kind.
 
     >>> pair = Autoencoder(DataSpec("pictures", 64, "binary", image_shape=(8, 8)), (32, 4), noise=0.25)
     >>> x = torch.rand(5, 64).round()
@@ -133,9 +141,10 @@ class Autoencoder(Stack):
         sparsity_target: Annotated[float, Gt(0), Lt(1)] = 0.05,
         contractive: NonNegative = 0.0,
         labels: bool = False,
+        context: NonNegative = 0.0,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        observed = _observed(spec)
+        observed = kind_of(spec, "Autoencoder")
         _check(spec, activation, corruption, max(noise, pretraining_noise or 0.0), sparsity)
         self.hidden, self.noise = tuple(hidden), Noise(corruption, noise)
         self.penalties = Penalties(sparsity, sparsity_target, contractive)
@@ -150,18 +159,19 @@ class Autoencoder(Stack):
                 strict=True,
             )
         )
-        if spec.mean is not None:
-            start = spec.mean if observed == "real" else BernoulliLikelihood(spec).bias_at(spec.mean)
-            self.layers[0].visible_bias.data.copy_(start)
+        self.layers[0].visible_bias.data.copy_(start_of(spec, observed))
+        self.context = Context(spec, hidden[-1], context) if context else None
         self.num_classes = classes_of_all(spec, "Autoencoder with labels", "'ss_vae'") if labels else None
         if self.num_classes is not None:
             self.label_weight = nn.Parameter(torch.zeros(hidden[-1], self.num_classes))
             self.label_bias = nn.Parameter(torch.zeros(self.num_classes))
 
     def prepare(self, *batch: Tensor) -> None:
-        """Check the labels, where there are any."""
+        """Check the labels or contexts, where there are any."""
         if self.num_classes is not None and len(batch) > 1:
             check_told(batch, self.num_classes, "Autoencoder with labels")
+        if self.context is not None and len(batch) > 1:
+            source_of(batch, "Autoencoder with contexts")
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):
@@ -170,6 +180,8 @@ class Autoencoder(Stack):
             pyro.sample("x", self._given(z), obs=x)  # (B, D)
             if self.num_classes is not None and y is not None:
                 pyro.sample("y", dist.Categorical(logits=self._label_logits(z)), obs=y)  # (B,)
+            if self.context is not None and y is not None:
+                self.context.observe(z, y)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         with self.data_plate(x):
@@ -230,15 +242,6 @@ class Autoencoder(Stack):
 
     def _given(self, z: Tensor) -> Any:
         return self.layers[0].given(self._below(z))
-
-
-def _observed(spec: DataSpec) -> Observed:
-    if spec.observation not in _OBSERVED:
-        raise UsageError(
-            f"Autoencoder needs binary, quantised or real data, but data {shown(spec.name)} are {spec.observation}: "
-            "of counts take 'deep_autoencoder'."
-        )
-    return _OBSERVED[spec.observation]
 
 
 def _check(spec: DataSpec, activation: str, corruption: str, noise: float, sparsity: float) -> None:

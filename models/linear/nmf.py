@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ppgen.arguments import Count
+from ppgen.arguments import Count, at_most_data
 from ppgen.data import DataSpec
 from ppgen.distributions.poisson_rates import PoissonRates
 from ppgen.errors import UsageError, shown
@@ -83,6 +83,7 @@ class NMF(Pair):
     def __init__(self, spec: DataSpec, latent_dim: Count = 20, *, iterations: Count = 200) -> None:
         super().__init__()  # a batch is all the data
         _check(spec)
+        at_most_data("NMF", "latent_dim", latent_dim, spec.num_data)
         self.latent_dim, self.iterations, self.counts = latent_dim, iterations, spec.observation == "counts"
         mean = 1.0 if spec.mean is None else float(spec.mean.mean().clamp_min(1e-4))
         even = (mean / latent_dim) ** 0.5  # with which m is the mean on average

@@ -85,7 +85,8 @@ class BayesNet(Pair):
         formula: a factor of each variable.
         observed: the variables of the columns of x, in their order; None: all, as the formula has them.
         tables: variable to table, P(variable | parents) with a dim for each parent and the last for the variable, each
-            row summing to one; or the name of a JSON file of that. They are held as they are. None: they are learnt.
+            row summing to one; or the name of a JSON file of that, or of a .csv file of rows,
+            ``A,B=0 E=1,0.71,0.29``. They are held as they are. None: they are learnt.
         num_states: S of each latent variable.
         smoothing: a, of tables that are learnt.
         guide: ``"exact"``, or ``"factorised"``.

@@ -41,7 +41,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ppgen.arguments import Count, NonNegative, Positive
+from ppgen.arguments import Count, NonNegative, Positive, at_most_data
 from ppgen.data import DataSpec
 from ppgen.distributions.components import (
     Bernoullis,
@@ -127,6 +127,8 @@ class GMM(Pair):
         super().__init__(data_size=spec.num_data)
         self.num_components, self.regularisation = num_components, regularisation
         self.has_closed_form = not bayesian
+        if not bayesian:
+            at_most_data("GMM", "num_components", num_components, spec.num_data)
         self.family = _family(spec, covariance, bayesian)
         centre = self.family.locs_of(spec.centre)  # (D,)
         locs = centre + scale * torch.randn(num_components, spec.num_features)  # (C, D)

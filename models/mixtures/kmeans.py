@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ppgen.arguments import Count, Positive
+from ppgen.arguments import Count, Positive, at_most_data
 from ppgen.data import DataSpec
 from ppgen.distributions.components import Chosen, SphericalGaussians
 from ppgen.errors import UsageError, setting, shown
@@ -239,5 +239,4 @@ def _check(spec: DataSpec, num_components: int) -> None:
             f"KMeans needs real data, but data {shown(spec.name)} are {spec.observation}: take 'gmm' for binary data, "
             "or dequantise levels."
         )
-    if spec.num_data is not None and num_components > spec.num_data:
-        raise UsageError(f"num_components = {num_components} of KMeans, and there are {spec.num_data} data: lower it.")
+    at_most_data("KMeans", "num_components", num_components, spec.num_data)

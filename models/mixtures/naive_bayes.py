@@ -30,7 +30,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ppgen.arguments import Count, NonNegative
+from ppgen.arguments import Count, NonNegative, at_most_data
 from ppgen.data import DataSpec
 from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.distributions.components import Chosen, Components
@@ -242,6 +242,8 @@ def _number(spec: DataSpec, num_components: int | None) -> int:
             f"num_components={num_components} of NaiveBayes is for data without labels, and data {shown(spec.name)} "
             f"have those of {spec.num_classes} classes: leave it out, or load with {setting('D', 'labels', False)}."
         )
+    if num_components is not None:
+        at_most_data("NaiveBayes", "num_components", num_components, spec.num_data)
     return num_components or spec.num_classes or 1
 
 

@@ -30,7 +30,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from ppgen.arguments import Count
+from ppgen.arguments import Count, at_most_data
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.errors import UsageError, shown
@@ -170,8 +170,7 @@ def _check(spec: DataSpec, num_topics: int) -> None:
             f"PLSA has parameters of each document, and data {shown(spec.name)} do not say how many there are: give "
             "their DataSpec a num_data."
         )
-    if num_topics > spec.num_data:
-        raise UsageError(f"num_topics = {num_topics} of PLSA, and there are {spec.num_data} documents: lower it.")
+    at_most_data("PLSA", "num_topics", num_topics, spec.num_data, "documents")
 
 
 def _ratio(x: Tensor, probs: Tensor) -> Tensor:

@@ -188,9 +188,11 @@ def _kept(counts: Any, places: list[str], drop_empty: bool) -> Any:
     full = np.asarray(counts.sum(1)).ravel() > 0
     if not drop_empty and not full.all():
         empty = np.flatnonzero(~full)
-        others = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        which, them = f"{places[empty[0]]} has", "it"
+        if len(empty) > 1:
+            which, them = f"{places[empty[0]]} and {len(empty) - 1} more have", "them"
         raise UsageError(
-            f"{places[empty[0]]}{others} has no word of the vocabulary: take it away, lower min_df, or leave such "
+            f"{which} no word of the vocabulary: take {them} away, lower min_df, or leave such "
             f"texts out, {setting('D', 'drop_empty', True)}."
         )
     return np.flatnonzero(full)

@@ -24,7 +24,7 @@ from pyro.ops.indexing import Vindex
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, setting
 
 __all__ = [
     "Bernoullis",
@@ -379,7 +379,7 @@ def _check_wide(narrowest: Tensor, size: Tensor) -> None:
         raise UsageError(
             f"the covariance of component {int(singular.nonzero()[0])} is singular, as of data fewer than their "
             "numbers or that do not vary in some direction, and the likelihood has no maximum: give "
-            "regularisation=1e-6 or more, take fewer components, or start elsewhere."
+            f"{setting('M', 'regularisation', 1e-6)} or more, take fewer components, or start elsewhere."
         )
 
 

@@ -29,14 +29,13 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from ppgen.distributions.bernoulli_rates import BernoulliRates
 from ppgen.distributions.corruption import Corruption, corruption_of
 from ppgen.distributions.point import RoundedPoint
+from ppgen.layers.reconstruction import Observed, given_outputs
 from ppgen.pairs.pair import Pair
 
-__all__ = ["UNITS", "CodingLayer", "Noise", "Observed", "Penalties", "Units", "contraction", "flat"]
+__all__ = ["UNITS", "CodingLayer", "Noise", "Penalties", "Units", "contraction", "flat"]
 
-Observed = Literal["binary", "rates", "real"]
 Units = Literal["sigmoid", "tanh", "relu", "identity"]
 
 
@@ -194,7 +193,4 @@ class CodingLayer(Pair):
 
     def given(self, h: Tensor) -> Any:
         """p(x | h), event shape (D,)."""
-        if self.observed == "real":
-            return dist.Normal(self.decode(h), 1.0).to_event(1)
-        family = dist.Bernoulli if self.observed == "binary" else BernoulliRates
-        return family(logits=self.outputs(h)).to_event(1)
+        return given_outputs(self.observed, self.decode(h) if self.observed == "real" else self.outputs(h))

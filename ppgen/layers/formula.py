@@ -8,6 +8,7 @@ Reference: Probabilistic Reasoning in Intelligent Systems, Pearl, 1988, chapter 
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import one_of
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 
 __all__ = ["parents_of", "read_tables", "table_of"]
 
@@ -50,7 +51,8 @@ def parents_of(formula: str) -> dict[str, tuple[str, ...]]:
         parents[name] = tuple(part.strip() for part in given.split(",")) if given else ()
         rest = rest[found.end() :]
     if not parents:
-        raise UsageError("a Bayes net needs a formula: formula='P(J|A)P(A|B,E)P(B)P(E)', a factor for each variable.")
+        example = setting("M", "formula", "P(J|A)P(A|B,E)P(B)P(E)")
+        raise UsageError(f"a Bayes net needs a formula, a factor for each variable: {example}.")
     for name, above in parents.items():
         lacking = [parent for parent in above if parent not in parents]
         if lacking:
@@ -84,7 +86,10 @@ def _cycle(parents: Mapping[str, tuple[str, ...]], known: Mapping[str, Any]) -> 
 
 
 def read_tables(given: Mapping[str, Any] | str | None, parents: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
-    """The tables by variable, of a dict or of the JSON file that a text names; none where None is given.
+    """The tables by variable, of a dict or of the JSON or CSV file that a text names; none where None is given.
+
+    A line of a ``.csv`` file is a row of a table: ``A,B=0 E=1,0.71,0.29``, the variable, the states of its parents, and
+    the probabilities of its own states.
 
     Raises:
         UsageError: the file cannot be read; a variable is unknown, or lacks a table.
@@ -92,10 +97,17 @@ def read_tables(given: Mapping[str, Any] | str | None, parents: Mapping[str, tup
     if given is None:
         return {}
     if isinstance(given, str):
+        path = Path(given).expanduser()
         try:
-            given = json.loads(Path(given).expanduser().read_text())
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise UsageError(f"tables must name a JSON file of an object, variable to table: {error}.") from error
+            text = path.read_text()
+            given = _of_lines(given, text, parents) if path.suffix == ".csv" else json.loads(text)
+        except OSError as error:
+            raise UsageError(f"tables must name a JSON or CSV file, got {shown(given)}: {error.strerror}.") from error
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise UsageError(
+                f"tables must name a JSON file of an object, variable to table, or a .csv file, and {shown(given)} is "
+                f"none: {error}."
+            ) from error
     if not isinstance(given, Mapping):
         raise UsageError(f"tables must be an object, variable to table, got {shown(given)}.")
     for name in given:
@@ -103,6 +115,50 @@ def read_tables(given: Mapping[str, Any] | str | None, parents: Mapping[str, tup
     if missing := [name for name in parents if name not in given]:
         raise UsageError(f"tables lack that of {shown(missing[0])}: give all, or none to learn them.")
     return dict(given)
+
+
+_Rows = dict[tuple[int, ...], list[float]]
+
+
+def _of_lines(file: str, text: str, parents: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Tables of the lines of a CSV file; a first line that names columns is left out."""
+    found: dict[str, _Rows] = {}
+    for number, line in enumerate(csv.reader(text.splitlines()), 1):
+        if not line or (number == 1 and line[0].strip() == "variable"):
+            continue
+        name = line[0].strip()
+        one_of(f"{file}, line {number}, is of the variable", name, parents)
+        read = _row_of(line, parents[name])
+        if read is None or read[0] in found.setdefault(name, {}):
+            example = ",".join([name, " ".join(f"{parent}=0" for parent in parents[name]), "0.9", "0.1"])
+            raise UsageError(
+                f"{file}, line {number}, must be a row of its own, {example}: the variable, the state of each parent, "
+                f"and probabilities; got {shown(','.join(line))}."
+            )
+        found[name][read[0]] = read[1]
+    return {name: _table_of_rows(f"{file}: the table of {name}", parents[name], rows) for name, rows in found.items()}
+
+
+def _row_of(cells: list[str], above: tuple[str, ...]) -> tuple[tuple[int, ...], list[float]] | None:
+    """States of the parents and probabilities; None: it is no such row."""
+    try:
+        states = dict(re.findall(r"(\w+)\s*=\s*(\d+)", cells[1]))
+        row = tuple(int(states.pop(parent)) for parent in above)
+        return None if states else (row, [float(cell) for cell in cells[2:]])
+    except (IndexError, KeyError, ValueError):
+        return None
+
+
+def _table_of_rows(what: str, above: tuple[str, ...], rows: _Rows) -> Tensor:
+    """Probabilities by states of parents, (states of each, states of the variable)."""
+    sizes = [1 + max(states) for states in zip(*rows, strict=True)]
+    for row in product(*map(range, sizes)):
+        if row not in rows:
+            lacking = " ".join(f"{parent}={state}" for parent, state in zip(above, row, strict=True))
+            raise UsageError(f"{what} lacks the row {lacking}: add it.")
+    if len({len(probs) for probs in rows.values()}) > 1:
+        raise UsageError(f"{what} has rows of different lengths: give each the probabilities of all states.")
+    return torch.tensor([rows[row] for row in sorted(rows)], dtype=torch.float64).reshape(*sizes, -1)
 
 
 def table_of(name: str, parents: tuple[str, ...], given: Any, states: Mapping[str, int]) -> Tensor:

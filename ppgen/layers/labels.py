@@ -10,7 +10,7 @@ from pyro.poutine.util import is_validation_enabled
 from torch import Tensor
 
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 from ppgen.pairs.energy import EnergyPair
 from ppgen.pairs.rows import x_of
 from ppgen.pairs.running import Batch
@@ -37,7 +37,8 @@ def classes_of(spec: DataSpec, needed_by: str) -> int:
     if spec.num_classes is None:
         raise UsageError(
             f"{needed_by} needs the number of classes, but data {shown(spec.name)} come without labels: load them with "
-            f"load_data({shown(spec.name)}, labels=True)."
+            f"{setting('D', 'labels', True)}, or a table with {setting('D', 'target', 'NAME')} and, of a target of "
+            f"numbers, {setting('D', 'categorical', True)}."
         )
     return spec.num_classes
 

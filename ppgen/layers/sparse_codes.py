@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from ppgen.arguments import at_most_data
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.layers.lasso import lasso_codes
@@ -65,6 +66,7 @@ class SparseCodes(Pair):
         if spec.observation != "real":
             name = type(self).__name__
             raise UsageError(f"{name} needs real data, but data {shown(spec.name)} are {spec.observation}.")
+        at_most_data(type(self).__name__, "latent_dim", latent_dim, spec.num_data)
         self.latent_dim, self.sparsity, self.noise, self.iterations = latent_dim, sparsity, noise, iterations
         start = torch.randn(spec.num_features, latent_dim)
         self.weight = nn.Parameter(start / start.norm(dim=0))

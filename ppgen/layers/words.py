@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ppgen.data.spec import DataSpec
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 
 __all__ = ["check_counts", "frequencies", "off_zero", "start_topics"]
 
@@ -18,7 +18,11 @@ def check_counts(who: str, spec: DataSpec) -> None:
         UsageError: they are not.
     """
     if spec.observation != "counts":
-        raise UsageError(f"{who} needs counts of words, but data {shown(spec.name)} are {spec.observation}.")
+        counted = setting("D", "observation", "counts")
+        raise UsageError(
+            f"{who} needs counts of words, but data {shown(spec.name)} are {spec.observation}: load a table of counts "
+            f"with {counted}, or text as data set 'texts' or 'documents'."
+        )
 
 
 def frequencies(spec: DataSpec) -> Tensor:

@@ -194,3 +194,28 @@ def test_bad_data_are_one_sentence_and_write_nothing(capsys: Capture, settings: 
     before = files(Path())
     assert sentence in run(capsys, "train", "vae", *settings, *QUICK, *SMALL).sentence
     assert files(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["gmm", "-M", "num_components=17"], "num_components = 17 of GMM, and there are 16 data: lower it"),
+        (["kmeans", "-M", "num_components=17"], "num_components = 17 of KMeans, and there are 16 data: lower it"),
+        (["naive_bayes", "-M", "num_components=17", "-D", "labels=false"], "num_components = 17 of NaiveBayes"),
+        (["nmf", "-M", "latent_dim=17"], "latent_dim = 17 of NMF, and there are 16 data: lower it"),
+        (["sparse_coding", "-M", "latent_dim=17"], "latent_dim = 17 of SparseCoding, and there are 16 data: lower it"),
+        (
+            ["plsa", "-M", "num_topics=17", "-D", "observation=counts"],
+            "num_topics = 17 of PLSA, and there are 16 documents: lower it",
+        ),
+        (["lda"], "LDA needs counts of words, but data 'n.csv' are real: load a table of counts with -D observation="),
+        (["mixture_of_experts", "-D", "target=b"], "load them with -D labels=True, or a table with -D target=NAME and"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_classical_model_that_does_not_fit_the_table_says_what_to_write(
+    capsys: Capture, settings: list[str], sentence: str
+) -> None:
+    Path("n.csv").write_text("a,b\n" + "".join(f"{number},{number * number + 1}\n" for number in range(20)))
+    assert sentence in run(capsys, "train", settings[0], "--data", "n.csv", *settings[1:], "--out", "runs").sentence
+    assert not Path("runs").exists()

@@ -142,7 +142,7 @@ def test_a_singular_covariance_is_named() -> None:
     x = torch.cat([torch.zeros(5, 2), torch.randn(9, 2) + 50]).double()
     pair = mixture(x, "full", 2)
     pair.start_at(means=[[0.0, 0.0], [50.0, 50.0]])
-    with pytest.raises(UsageError, match=r"the covariance of component 0 is singular, .* regularisation=1e-6"):
+    with pytest.raises(UsageError, match=r"the covariance of component 0 is singular, .* regularisation=1e-06"):
         trained(pair, x, 1)
     kept = mixture(x, "full", 2, regularisation=1e-3)
     kept.start_at(means=[[0.0, 0.0], [50.0, 50.0]])

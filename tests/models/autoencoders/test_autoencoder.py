@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -218,3 +219,63 @@ def test_the_squared_error_stands_beside_that_of_as_many_principal_components() 
 def test_bad_options_are_refused(spec: DataSpec, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Autoencoder(spec, **options)
+
+
+PAIRED = DataSpec("patches", 6, "binary", source=DataSpec("surroundings", 4, "real"), paired="all")
+
+
+def test_a_context_is_made_from_the_code_too_and_its_gradient_is_that_by_hand() -> None:
+    pair = autoencoder(PAIRED, (5, 3), context=0.3)
+    x, s = torch.rand(7, 6).double().round(), torch.randn(7, 4).double()
+    assert pair.context is not None
+    z = pair.encode(x)
+    error = z @ pair.context.weight + pair.context.bias - s  # (B, D_s)
+    context = error.square().sum() / 2 + 7 * 2 * math.log(2 * math.pi)
+    found = ELBO().differentiable_loss(pair.model, pair.guide, x, s)
+    assert torch.allclose(found, loss(pair, x) + 0.3 * context)
+
+    found.backward()
+    weight = pair.context.weight.grad
+    assert weight is not None
+    assert torch.allclose(weight, 0.3 * z.detach().T @ error.detach())
+    top = pair.layers[-1].weight
+    below = pair.layers[0].encode(x)
+    back = 0.3 * error @ pair.context.weight.T * z * (1 - z)  # (B, H_L), of the sigmoid's inputs
+    plain = torch.autograd.grad(loss(pair, x), top)[0]
+    assert top.grad is not None
+    assert torch.allclose(top.grad, plain + below.T @ back)
+
+
+def test_contexts_are_learnt_from_the_data_and_are_not_looked_at_unless_asked() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(40, 6).round()
+    data = Dataset(PAIRED, (x, torch.cat([x[:, :2], 1 - x[:, :2]], 1)), (), ())
+    options: dict[str, Any] = {"batch_size": 40, "lr": 0.05, "eager": True, "progress": False}
+    pair = Autoencoder(PAIRED, (8,), context=1.0)
+    ppgen.fit(pair, data, "greedy, elbo", steps=300, **options)
+    assert pair.context is not None
+    error = (pair.context.given(pair.encode(x)).mean - data.train[1]).square().mean()
+    assert error < 0.05  # 0.25 of their mean
+    plain = Autoencoder(PAIRED, (8,)).double()
+    assert torch.equal(loss(plain, x.double()), ELBO().differentiable_loss(plain.model, plain.guide, x.double(), x))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (BITS, "context=0.3 needs a context s beside each datum x, and data 'bits' are one set: load x and s as"),
+        (replace(PAIRED, paired="held_out"), "data 'patches' are two sets whose rows do not belong together"),
+        (
+            replace(PAIRED, source=DataSpec("words", 4, "counts")),
+            "the context of an autoencoder needs binary,",
+        ),
+    ],
+)
+def test_data_without_a_context_are_refused(spec: DataSpec, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Autoencoder(spec, context=0.3)
+
+
+def test_labels_are_no_context() -> None:
+    with pytest.raises(UsageError, match=r"Autoencoder with contexts takes batches \(x, s\).* got labels"):
+        Autoencoder(PAIRED, (3,), context=0.3).prepare(torch.rand(7, 6).round(), torch.arange(7))

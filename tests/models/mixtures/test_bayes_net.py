@@ -248,7 +248,11 @@ def test_tables_that_are_none_are_refused(change: dict[str, Any], sentence: str)
         (DataSpec("real", 2, "real"), {"observed": ["J", "M"]}, "BayesNet needs states of discrete variables"),
         (CALLS, {}, "observed must name the variable of each of the 2 columns of data 'calls', got B, E, A, J, M"),
         (CALLS, {"observed": ["J", "Q"]}, "observed has the variable 'Q'"),
-        (CALLS, {"observed": ["J", "M"], "tables": "nowhere.json"}, "tables must name a JSON file"),
+        (
+            CALLS,
+            {"observed": ["J", "M"], "tables": "nowhere.json"},
+            "tables must name a JSON or CSV file, got",
+        ),
         (CALLS, {"observed": ["J", "M"], "tables": {"B": [0.5, 0.5]}}, "tables lack that of 'E': give all"),
         (
             CALLS,
@@ -260,6 +264,41 @@ def test_tables_that_are_none_are_refused(change: dict[str, Any], sentence: str)
 def test_what_cannot_be_made_is_refused(spec: DataSpec, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         BayesNet(spec, ALARM, **options)
+
+
+LAWN = "variable,given,no,yes\nR,,0.8,0.2\nS,,0.5,0.5\nW,S=0 R=0,1,0\nW,S=1 R=0,0.1,0.9\nW,R=1 S=0,0.2,0.8\n"
+
+
+def lawn(text: str, tmp_path: Path) -> BayesNet:
+    (tmp_path / "lawn.csv").write_text(text)
+    spec = DataSpec("lawn", 1, "binary")
+    return BayesNet(spec, "P(W|R,S)P(R)P(S)", observed=["W"], tables=str(tmp_path / "lawn.csv"))
+
+
+def test_tables_are_read_from_rows_of_a_csv_file(tmp_path: Path) -> None:
+    pair = lawn(LAWN + "W,R=1 S=1,0.01,0.99\n", tmp_path)
+    joint = {(0, 0): 0.0, (0, 1): 0.8 * 0.5 * 0.9, (1, 0): 0.2 * 0.5 * 0.8, (1, 1): 0.2 * 0.5 * 0.99}  # p(R, S, W = 1)
+    total = sum(joint.values())
+    for (rain, sprinkler), value in joint.items():
+        assert float(pair.query("R", "S", W=1)[rain, sprinkler]) == pytest.approx(value / total, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("", r"the table of W lacks the row R=1 S=1: add it"),
+        ("W,R=1,0.01,0.99", r"line 7, must be a row of its own, W,R=0 S=0,0.9,0.1: .* got 'W,R=1,0.01,0.99'"),
+        ("W,R=1 S=1 Q=0,0.01,0.99", "line 7, must be a row of its own"),
+        ("W,R=1 S=0,0.01,0.99", "line 7, must be a row of its own"),
+        ("W,R=1 S=1,much,0.99", "line 7, must be a row of its own"),
+        ("W,R=1 S=1,1", "the table of W has rows of different lengths"),
+        ("W,R=1 S=1,0.02,0.99", "row R=1, S=1 is .* which sums to 1.01: correct it"),
+        ("X,,0.1,0.9", "line 7, is of the variable 'X'"),
+    ],
+)
+def test_rows_that_are_none_are_refused(tmp_path: Path, line: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        lawn(LAWN + line, tmp_path)
 
 
 def test_queries_without_an_answer_are_refused() -> None:
