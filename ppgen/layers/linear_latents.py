@@ -1,9 +1,9 @@
 """Latents whose linear map is the mean of real data, and a Gaussian guide of linear mean: what linear pairs share.
 
-    z ~ p(z)                                        z: (latent,), the pair's own prior
-    p(x | z) = N(W z + c, Psi)                      x: (D,); Psi diagonal
+z ~ p(z)                                        z: (latent,), the pair's own prior
+p(x | z) = N(W z + c, Psi)                      x: (D,); Psi diagonal
 
-    q(z | x) = N(A x + b, S S')                     S lower triangular ("full") or diagonal ("mean_field")
+q(z | x) = N(A x + b, S S')                     S lower triangular ("full") or diagonal ("mean_field")
 """
 
 from __future__ import annotations
