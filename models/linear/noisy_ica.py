@@ -7,8 +7,9 @@
 
 It is probabilistic PCA with sources that are not Gaussian, so that A is found up to the order and signs of its columns,
 where the former's is free to rotate. Neither log p(x) nor p(s | x) has a closed form: ``elbo`` and ``iwelbo`` bound the
-former from below, and their A is not quite that of maximum likelihood, the Gaussian guide being nearest to p(s | x)
-where the noise is small and K is at most D. Without noise and K = D it becomes ``ica``.
+former from below. The guide is nearest to p(s | x) where the noise is small and K at most D. From a random start
+``elbo`` may stay with columns that are still mixed; ``iwelbo`` of ten particles leaves them. Without noise and with
+K = D it becomes ``ica``.
 
 Where data lie in K dimensions or fewer, fewer than D, log p(x) grows without end as v vanishes, and training refuses.
 

@@ -23,7 +23,7 @@ _FILTERS = 100
 
 @pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and run.pair.filters() is not None)
 def filters(run: Run) -> Iterator[Figure]:
-    """The weights of single units, or the columns that latents add, as pictures, and what those of units of upper layers come to at the data."""
+    """Single units' weights, or latents' columns, as pictures, and what upper layers' units come to at the data."""
     weight = run.pair.filters()
     assert weight is not None
     yield _of_units(run, weight, "filter", "The {} of {} filters whose weights are largest")

@@ -27,7 +27,7 @@ DENSITIES = {
 
 
 def nodes() -> tuple[Tensor, Tensor]:
-    """Gauss-Legendre, 12 nodes in each of 40 panels between -20 and 20, a Laplace's kink at an edge; and log-weights."""
+    """Gauss-Legendre, 12 nodes in each of 40 panels from -20 to 20, a Laplace's kink at an edge; and log-weights."""
     at, weights = np.polynomial.legendre.leggauss(12)
     edges = np.linspace(-20, 20, 41)
     s = ((edges[:-1] + edges[1:]) / 2)[:, None] + at / 2
