@@ -97,7 +97,8 @@ class NoisyICA(LinearLatents):
     @property
     def unmixing(self) -> Tensor:
         """The pseudo-inverse of A, (K, D): the sources of least squares where K is at most D."""
-        return torch.linalg.pinv(self.weight)
+        inverse: Tensor = torch.linalg.pinv(self.weight)
+        return inverse
 
     def filters(self) -> Tensor | None:
         return self.weight

@@ -42,7 +42,8 @@ def by_quadrature(pair: NoisyICA, x: Tensor) -> Tensor:
     prior = prior + torch.cartesian_prod(*[log_weight] * pair.latent_dim).reshape(-1, pair.latent_dim).sum(-1)
     noise, mean = pair.log_noise.exp(), grid @ pair.weight.T + pair.loc
     normal = torch.stack([-((one - mean) / noise).square().sum(-1) / 2 for one in x])
-    return (prior + normal).logsumexp(-1) - x.shape[1] * (noise.log() + math.log(2 * math.pi) / 2)
+    evidence: Tensor = (prior + normal).logsumexp(-1) - x.shape[1] * (noise.log() + math.log(2 * math.pi) / 2)
+    return evidence
 
 
 def with_normal_posterior(kind: Any, weight: Tensor, noise: float) -> NoisyICA:
@@ -102,7 +103,7 @@ def test_known_sources_are_separated_from_each_other_and_from_noise() -> None:
     assert data.mixing is not None
     mixing = data.mixing.double()
     assert amari_index(pair.unmixing, mixing) > 0.3
-    fitted = {"batch_size": 200, "lr": 0.02, "seed": 0, "progress": False, "eager": True}
+    fitted: dict[str, Any] = {"batch_size": 200, "lr": 0.02, "seed": 0, "progress": False, "eager": True}
     ppgen.fit(pair, data.train[0].double(), IWELBO(num_particles=10), steps=1_500, **fitted)
     assert amari_index(pair.unmixing, mixing) < 0.1
 
