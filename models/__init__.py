@@ -39,6 +39,7 @@ from ppgen.models.linear.factor_analysis import FactorAnalysis
 from ppgen.models.linear.ica import ICA
 from ppgen.models.linear.linear_gaussian import LinearGaussian
 from ppgen.models.linear.nmf import NMF
+from ppgen.models.linear.noisy_ica import NoisyICA
 from ppgen.models.linear.predictive_sparse_decomposition import PSD
 from ppgen.models.linear.sparse_coding import SparseCoding
 from ppgen.models.mixtures.bayes_net import BayesNet
@@ -99,6 +100,7 @@ __all__ = [
     "MixtureOfExperts",
     "NaiveBayes",
     "NeuralEnergy",
+    "NoisyICA",
     "Pix2Pix",
     "ProdLDA",
     "SparseCoding",

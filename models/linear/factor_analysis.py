@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.data import DataSpec
-from ppgen.layers.linear_factors import GuideKind, LinearFactors
+from ppgen.layers.linear_factors import LinearFactors
+from ppgen.layers.linear_latents import GuideKind
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 

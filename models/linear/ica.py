@@ -15,7 +15,7 @@ Reference: An Information-Maximization Approach to Blind Separation and Blind De
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -25,16 +25,12 @@ from torch.distributions import Transform, constraints
 from torch.nn.functional import linear
 
 from ppgen.data import DataSpec
-from ppgen.distributions.hyperbolic_secant import HyperbolicSecant
 from ppgen.errors import UsageError, shown
+from ppgen.layers.independent_sources import Sources, dimensions, sources
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
 __all__ = ["ICA"]
-
-Sources = Literal["laplace", "logistic", "cosh"]
-
-_FAMILIES: dict[str, Any] = {"laplace": dist.Laplace, "logistic": dist.Logistic, "cosh": HyperbolicSecant}
 
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
@@ -118,23 +114,17 @@ class ICA(Pair):
         Raises:
             UsageError: some combination of the numbers of x is constant over data x, (B, D).
         """
-        if len(x) > x.shape[1]:
-            spread = x.double() - x.double().mean(0)
-            values = torch.linalg.svdvals(spread / spread.square().sum(0).sqrt().clamp_min(torch.finfo(x.dtype).tiny))
-            if float(values[-1]) < 1e-5:
-                raise UsageError(
-                    f"ICA has no maximum of likelihood on these data: their covariance is singular, a combination of "
-                    f"their {x.shape[1]} numbers being constant: leave out a number that is constant or that others "
-                    "tell, or keep fewer of them, such as principal components."
-                )
+        if dimensions(x) < x.shape[1] < len(x):
+            raise UsageError(
+                f"ICA has no maximum of likelihood on these data: their covariance is singular, a combination of "
+                f"their {x.shape[1]} numbers being constant: leave out a number that is constant or that others "
+                "tell, or keep fewer of them, such as principal components."
+            )
         return ""
 
     def _mixed(self) -> Any:
-        family = _FAMILIES[self.kind]
-        zero = torch.zeros_like(self.loc)
-        return dist.TransformedDistribution(
-            family(zero, torch.ones_like(zero)).to_event(1), [_Mixing(self.unmixing, self.loc)]
-        )
+        unmixed = sources(self.kind, len(self.loc), self.loc)
+        return dist.TransformedDistribution(unmixed, [_Mixing(self.unmixing, self.loc)])
 
 
 class _Mixing(Transform):

@@ -7,7 +7,8 @@ variance of data that lies there. Beside it stand that of the first K principal 
 over the data that they are of, and the largest of the K principal angles between the two subspaces: 0 degrees where
 they are one, 90 where a direction of one is orthogonal to all of the other. Of K below the numbers of x and of data.
 
-``amari_index``: of a pair with an ``unmixing`` matrix, on data whose mixing is known (:mod:`ppgen.evaluation.amari`).
+``amari_index``: of a pair with an ``unmixing`` matrix, on data of as many sources whose mixing is
+known (:mod:`ppgen.evaluation.amari`).
 
 Numerical Methods for Computing Angles Between Linear Subspaces, Bjorck and Golub, 1973.
 """
@@ -39,7 +40,7 @@ def factors(case: Case) -> Iterator[Measure]:
     if loadings is not None:
         yield from _beside_components(case, loadings.detach().cpu().double().numpy())
     mixing, unmixing = case.data.mixing, getattr(case.pair, "unmixing", None)
-    if mixing is not None and unmixing is not None:
+    if mixing is not None and unmixing is not None and unmixing.shape == mixing.shape:
         found = amari_index(unmixing.detach().cpu().double(), mixing.cpu().double())
         said = "how far sources are from separated, by their known mixing: 0 up to order, sign and scale, 1 the worst"
         yield Measure("amari_index", found, None, said)

@@ -25,26 +25,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ppgen.data import DataSpec
-from ppgen.errors import UsageError, setting, shown
-from ppgen.pairs.pair import Pair
+from ppgen.errors import UsageError, setting
+from ppgen.layers.linear_latents import GuideKind, LinearLatents, gaussian
 
-__all__ = ["GuideKind", "LinearFactors"]
+__all__ = ["LinearFactors"]
 
-GuideKind = Literal["full", "mean_field"]
 _SINGULAR = 1e-12
 """A noise variance of this share of the second moment is rounding."""
 
 
-class LinearFactors(Pair):
+class LinearFactors(LinearLatents):
     """Linear-Gaussian pair. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
@@ -66,35 +64,17 @@ class LinearFactors(Pair):
     def __init__(
         self, spec: DataSpec, latent_dim: int, noise: Tensor, guide: GuideKind, learn_prior_loc: bool, min_noise: float
     ) -> None:
-        super().__init__(data_size=spec.num_data)
-        if spec.observation != "real":
-            name = type(self).__name__
-            raise UsageError(f"{name} needs real data, but data {shown(spec.name)} are {spec.observation}.")
-        self.latent_dim, self.min_noise, features = latent_dim, min_noise, spec.num_features
-        self.has_closed_form = not learn_prior_loc
-        self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)
-        self.loc = nn.Parameter(torch.zeros(features) if spec.mean is None else spec.mean.clone())
-        self.log_noise = nn.Parameter(noise.log())
+        super().__init__(spec, latent_dim, noise, guide)
+        self.min_noise, self.has_closed_form = min_noise, not learn_prior_loc
         self.prior_loc = nn.Parameter(torch.zeros(latent_dim)) if learn_prior_loc else None
-        self.guide_weight = nn.Parameter(torch.zeros(latent_dim, features))
-        self.guide_loc = nn.Parameter(torch.zeros(latent_dim))
-        self.guide_scale = nn.Parameter(torch.zeros((latent_dim,) * (2 if guide == "full" else 1)))
 
     @abstractmethod
     def noise_of(self, unexplained: Tensor) -> Tensor:
         """The noise variances of the greatest likelihood, as ``log_noise``, where (D,) are left unexplained by z."""
 
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            prior_loc = self._prior_loc(x)
-            z = pyro.sample("z", self._gaussian(prior_loc, torch.zeros_like(self.guide_scale)))  # (K, B, latent)
-            mean = linear(z, self.weight, self.loc)  # (K, B, D)
-            pyro.sample("x", dist.Normal(mean, self.log_noise.exp()).to_event(1), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            loc = linear(x, self.guide_weight, self.guide_loc)  # (B, latent)
-            pyro.sample("z", self._gaussian(loc, self.guide_scale))  # (K, B, latent)
+    def prior(self) -> Any:
+        """N(m, I), of the guide's family, so that their KL has a closed form."""
+        return gaussian(self._prior_loc(self.weight), torch.zeros_like(self.guide_scale))
 
     def log_evidence(self, x: Tensor) -> Tensor:
         """The exact log p(x), (B, D) to (B,), in nats."""
@@ -113,9 +93,6 @@ class LinearFactors(Pair):
         axes, lengths, _ = torch.linalg.svd(self.weight.detach(), full_matrices=False)
         turned: Tensor = axes * lengths
         return turned
-
-    def loadings(self) -> Tensor | None:
-        return self.weight
 
     @torch.no_grad()
     def set_exact_guide(self) -> None:
@@ -207,9 +184,3 @@ class LinearFactors(Pair):
 
     def _prior_loc(self, like: Tensor) -> Tensor:
         return like.new_zeros(self.latent_dim) if self.prior_loc is None else self.prior_loc.to(like)
-
-    def _gaussian(self, loc: Tensor, scale: Tensor) -> Any:
-        """N(loc, S S'); prior and guide are of one family, so that their KL has a closed form."""
-        if scale.dim() == 1:
-            return dist.Normal(loc, scale.exp()).to_event(1)
-        return dist.MultivariateNormal(loc, scale_tril=scale.tril(-1) + scale.diagonal().exp().diag())

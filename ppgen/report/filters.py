@@ -23,10 +23,10 @@ _FILTERS = 100
 
 @pictured("Filters", applies=lambda run: run.data.spec.image_shape is not None and run.pair.filters() is not None)
 def filters(run: Run) -> Iterator[Figure]:
-    """The weights of single units as pictures, and what those of units of upper layers come to at the data."""
+    """Single units' weights, or latents' columns, as pictures, and what upper layers' units come to at the data."""
     weight = run.pair.filters()
     assert weight is not None
-    yield _of_units(run, weight, "filter", "Weights of the {} of {} hidden units whose weights are largest")
+    yield _of_units(run, weight, "filter", "The {} of {} filters whose weights are largest")
     upper = run.pair.upper_filters() if isinstance(run.pair, EnergyPair) else ()
     for layer, product in enumerate(upper, start=2):
         said = f"What the {{}} of {{}} units of hidden layer {layer} with the largest effect weigh each pixel with"

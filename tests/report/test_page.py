@@ -106,7 +106,7 @@ def test_a_run_of_a_dictionary_shows_its_columns(tmp_path: Path) -> None:
     section = filters(run_of(SparseCoding(spec, 5), spec, (torch.randn(12, 12),), tmp_path))
     assert section is not None
     (figure,) = section.figures
-    assert figure.caption.startswith("Weights of the 5 of 5 hidden units whose weights are largest, the largest first")
+    assert figure.caption.startswith("The 5 of 5 filters whose weights are largest, the largest first")
 
 
 @pytest.mark.parametrize("name", [*MODELS, "pictures"])

@@ -1,0 +1,93 @@
+"""Latents whose linear map is the mean of real data, and a Gaussian guide of linear mean: what linear pairs share.
+
+z ~ p(z)                                        z: (latent,), the pair's own prior
+p(x | z) = N(W z + c, Psi)                      x: (D,); Psi diagonal
+
+q(z | x) = N(A x + b, S S')                     S lower triangular ("full") or diagonal ("mean_field")
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ppgen.data import DataSpec
+from ppgen.errors import UsageError, shown
+from ppgen.pairs.pair import Pair
+
+__all__ = ["GuideKind", "LinearLatents", "gaussian"]
+
+GuideKind = Literal["full", "mean_field"]
+
+
+def gaussian(loc: Tensor, scale: Tensor) -> Any:
+    """N(loc, S S'), loc (..., latent), of event shape (latent,).
+
+    Args:
+        loc: the mean.
+        scale: S with the logarithms of its diagonal, (latent, latent), or these alone, (latent,).
+
+    >>> gaussian(torch.zeros(2), torch.tensor([[0.0, 9.0], [1.0, 0.0]])).covariance_matrix
+    tensor([[1., 1.],
+            [1., 2.]])
+    """
+    if scale.dim() == 1:
+        return dist.Normal(loc, scale.exp()).to_event(1)
+    return dist.MultivariateNormal(loc, scale_tril=scale.tril(-1) + scale.diagonal().exp().diag())
+
+
+class LinearLatents(Pair):
+    """Pair of linear mean. One batch is ``(x,)``, x of shape (B, D).
+
+    Sites:
+        z: (latent,), real, in the plate ``data``
+        x: (D,), observed, in the plate ``data``
+
+    To add one: 1. give ``noise`` the shape that Psi has; 2. write :meth:`prior`; 3. register it.
+
+    Args:
+        spec: what one datum is: real.
+        latent_dim: size of z.
+        noise: initial standard deviations, (D,), or () of one for all.
+        guide: ``"full"`` or ``"mean_field"``.
+
+    Raises:
+        UsageError: the data are not real.
+    """
+
+    def __init__(self, spec: DataSpec, latent_dim: int, noise: Tensor, guide: GuideKind) -> None:
+        super().__init__(data_size=spec.num_data)
+        if spec.observation != "real":
+            name = type(self).__name__
+            raise UsageError(f"{name} needs real data, but data {shown(spec.name)} are {spec.observation}.")
+        self.latent_dim, features = latent_dim, spec.num_features
+        self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)
+        self.loc = nn.Parameter(torch.zeros(features) if spec.mean is None else spec.mean.clone())
+        self.log_noise = nn.Parameter(noise.log())
+        self.guide_weight = nn.Parameter(torch.zeros(latent_dim, features))
+        self.guide_loc = nn.Parameter(torch.zeros(latent_dim))
+        self.guide_scale = nn.Parameter(torch.zeros((latent_dim,) * (2 if guide == "full" else 1)))
+
+    @abstractmethod
+    def prior(self) -> Any:
+        """p(z), of event shape (latent,)."""
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", self.prior())  # (K, B, latent)
+            mean = linear(z, self.weight, self.loc)  # (K, B, D)
+            pyro.sample("x", dist.Normal(mean, self.log_noise.exp()).to_event(1), obs=x)  # (B, D)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            loc = linear(x, self.guide_weight, self.guide_loc)  # (B, latent)
+            pyro.sample("z", gaussian(loc, self.guide_scale))  # (K, B, latent)
+
+    def loadings(self) -> Tensor | None:
+        return self.weight
