@@ -152,7 +152,8 @@ def _of_texts(
             "leave it out, or count them by the options of ppgen.load_data('texts', file=[...])."
         )
     given = {split: part for split, part in parts.items() if split not in shares}
-    found = texts(file=given, **{split: float(share or 0) for split, share in shares.items()}, seed=seed)
+    valid, test = (float(shares.get(split) or 0) for split in ("valid", "test"))
+    found = texts(file=given, valid=valid, test=test, seed=seed)
     return replace(found, spec=replace(found.spec, name=name))
 
 
