@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import accumulate
 from numbers import Number
 from pathlib import Path
@@ -57,7 +58,8 @@ def dataset_from(
             (:func:`ppgen.data.as_dataset`); or a dict of the splits. More than two dimensions are
             flattened to (N, D); (N, H, W) and (N, C, H, W) give ``image_shape``. Sparse matrices of SciPy and sparse
             tensors stay sparse. x is in torch's default type, and documents whose words it does not count exactly are
-            refused. What is on disk (:func:`ppgen.data.on_disk`) stays there, and is cast when it is read.
+            refused. What is on disk (:func:`ppgen.data.on_disk`) stays there, and is cast when it is read. A list of
+            strings is texts, whose words are counted as the data set ``texts`` does by default.
         valid: the same; or the share of ``train``'s rows that is held out, 0 for none; None: ``held_out``.
         test: the same.
         columns: names of those that are x, in their order; None: all but the target.
@@ -82,12 +84,20 @@ def dataset_from(
     >>> data = dataset_from(torch.randn(100, 3))
     >>> data.spec.observation, len(data.train[0]), len(data.valid[0]), len(data.test[0])
     ('real', 80, 10, 10)
+    >>> dataset_from(["a rose is a rose", "roses are red", "a red rose"], valid=0.0, test=0.0).spec.vocabulary
+    ('are', 'is', 'red', 'rose', 'roses')
     >>> table = {"height": [1.5, 1.7, 1.6, 1.8], "smokes": [0, 1, 1, 0], "name": ["Ann", "Bob", "Bob", "Ann"]}
     >>> dataset_from(table, valid=0.0, test=0.25, target="name")
     data 'user': 3 to train, 1 held out for test; height: real; smokes: binary; name: categorical (Ann, Bob)
     """
     parts = named_splits(train, valid, test)
     shares = held_out_shares(parts, held_out)
+    if _are_texts(parts["train"]):
+        beside = {"columns": columns, "target": target, "labels": labels, "categorical": categorical, "levels": levels}
+        beside |= {"standardise": standardise, "image_shape": image_shape, "num_classes": num_classes}
+        beside |= {"vocabulary": vocabulary, "dynamic": dynamic}
+        beside |= {} if observation == "counts" else {"observation": observation}
+        return _of_texts(parts, shares, beside, name, seed)
     chosen = Chosen(names_of(columns), None if target is None else str(target))
     found = {split: _entries(split, part, chosen) for split, part in parts.items() if split not in shares}
     batches = {split: _labelled(split, entries, labels) for split, (entries, _) in found.items()}
@@ -124,6 +134,27 @@ def dataset_from(
     kinds = found["train"][1] | _kind_of_target(splits["train"], chosen.target, classes)
     held = (splits.get("valid", ()), splits.get("test", ()))
     return Dataset(spec, splits["train"], *held, dynamic=dynamic, kinds=kinds, scaling=scaling)
+
+
+def _are_texts(part: Any) -> bool:
+    return isinstance(part, list) and bool(part) and all(isinstance(text, str) for text in part)
+
+
+def _of_texts(
+    parts: Mapping[str, Any], shares: Mapping[str, Any], beside: Mapping[str, Any], name: str, seed: int
+) -> Dataset:
+    """Counts of the words of texts; ``beside`` are options of tables and arrays, none of which is to be given."""
+    from ppgen.data.texts import texts  # it makes its data set here
+
+    if asked := [option for option, value in beside.items() if value is not None and value is not False]:
+        raise UsageError(
+            f"train is a list of strings, texts whose words are counted, and {', '.join(asked)} is not for these: "
+            "leave it out, or count them by the options of ppgen.load_data('texts', file=[...])."
+        )
+    given = {split: part for split, part in parts.items() if split not in shares}
+    valid, test = (float(shares.get(split) or 0) for split in ("valid", "test"))
+    found = texts(file=given, valid=valid, test=test, seed=seed)
+    return replace(found, spec=replace(found.spec, name=name))
 
 
 def _entries(split: str, part: Any, chosen: Chosen) -> tuple[tuple[Any, ...], dict[str, str]]:

@@ -4,7 +4,8 @@
 
 over the maps of categories to classes that give no class to two categories (the Hungarian method on the table of both),
 by the pair's ``category_probs(x)``, the probabilities q(c | x), (B, D) to (B, C). Where there are more categories than
-classes the rest are wrong. The map is found on the data that are judged; n is to be large against C. ``num_clusters``
+classes the rest are wrong. Of a pair with topics they are a document's shares of them, means under the guide, and the
+category is its main topic. The map is found on the data that are judged; n is to be large against C. ``num_clusters``
 is how many categories are the most probable one of some datum.
 
 Two more measures compare the partitions as such, whatever their numbers of parts, and are 1 where they are the same:
@@ -29,9 +30,10 @@ from ppgen.evaluation.case import Case
 from ppgen.evaluation.features import known_labels
 from ppgen.evaluation.likelihood import mean_and_error
 from ppgen.evaluation.result import Measure
+from ppgen.evaluation.topics import document_shares
 from ppgen.pairs.parameters import in_evaluation
 
-__all__ = ["cluster_accuracies", "matched"]
+__all__ = ["agreement", "cluster_accuracies", "matched"]
 
 _ROWS = 1000
 """Data at a time."""
@@ -57,16 +59,24 @@ def matched(categories: Tensor, labels: Tensor) -> Tensor:
     return meant[categories.cpu()].eq(labels.cpu()).double()
 
 
-def cluster_accuracies(case: Case) -> Iterator[Measure]:
-    """Of pairs with ``category_probs`` ``num_clusters``, and on data with labels ``cluster_accuracy``,
-    ``adjusted_rand`` and ``normalised_mutual_information``."""
+def agreement(categories: Tensor, labels: Tensor) -> tuple[float, float]:
+    """The adjusted Rand index and the normalised mutual information of two partitions, (n,) and (n,) whole numbers.
+
+    >>> agreement(torch.tensor([1, 1, 0, 0]), torch.tensor([0, 0, 2, 2]))
+    (1.0, 1.0)
+    """
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    category_probs = getattr(case.pair, "category_probs", None)
-    if not callable(category_probs):
+    both = labels.cpu().numpy(), categories.cpu().numpy()
+    return float(adjusted_rand_score(*both)), float(normalized_mutual_info_score(*both))
+
+
+def cluster_accuracies(case: Case) -> Iterator[Measure]:
+    """Of pairs with ``category_probs``, or topics and shares of them, ``num_clusters``, and on data with labels
+    ``cluster_accuracy``, ``adjusted_rand`` and ``normalised_mutual_information``."""
+    every = _most_probable(case)
+    if every is None:
         return
-    with torch.no_grad(), in_evaluation(case.pair):
-        every = torch.cat([category_probs(part).argmax(-1) for part in case.batch[0].split(_ROWS)])
     data = f"{len(every):,} {case.split} data"
     meaning = f"how many categories are the most probable one of some of {data}"
     yield Measure("num_clusters", float(len(every.unique())), None, meaning)
@@ -78,8 +88,19 @@ def cluster_accuracies(case: Case) -> Iterator[Measure]:
         "each category for one class at most; 1 is none wrong"
     )
     yield Measure("cluster_accuracy", *mean_and_error(matched(found, y)), meaning)
-    both, data = (y.cpu().numpy(), found.cpu().numpy()), f"of {len(y):,} {case.split} data"
+    rand, information = agreement(found, y)
+    data = f"of {len(y):,} {case.split} data"
     meaning = f"pairs of data together in categories and labels, above chance: 1 for the same parts, {data}"
-    yield Measure("adjusted_rand", float(adjusted_rand_score(*both)), None, meaning)
+    yield Measure("adjusted_rand", rand, None, meaning)
     meaning = f"information between category and label over the mean of their entropies, in [0, 1], {data}"
-    yield Measure("normalised_mutual_information", float(normalized_mutual_info_score(*both)), None, meaning)
+    yield Measure("normalised_mutual_information", information, None, meaning)
+
+
+def _most_probable(case: Case) -> Tensor | None:
+    """The most probable category of each datum, (n,); None of a pair without categories."""
+    category_probs = getattr(case.pair, "category_probs", None)
+    if not callable(category_probs):
+        shares = document_shares(case.pair, case.batch)
+        return None if shares is None else shares.argmax(-1)
+    with torch.no_grad(), in_evaluation(case.pair):
+        return torch.cat([category_probs(part).argmax(-1) for part in case.batch[0].split(_ROWS)])

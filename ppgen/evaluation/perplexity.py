@@ -194,8 +194,10 @@ def completion(pair: Any, batch: Batch, num_particles: int, *, seed: int = 0, pr
             f"document completion needs at least 2 documents of at least two words, got {len(rows)} of {len(first)}: "
             "a document of one word has no second half."
         )
-    given = (first[rows], *(part[rows] for part in batch[1:]))
-    return score_completion(predictive(pair, given, num_particles, progress=progress), second[rows])
+    given = (first, *batch[1:])
+    if len(rows) < len(first):  # no copy of all the counts without need
+        given, second = tuple(part[rows] for part in given), second[rows]
+    return score_completion(predictive(pair, given, num_particles, progress=progress), second)
 
 
 def score_completion(probs: Iterable[Tensor], held_out: Tensor) -> Perplexity:
@@ -277,7 +279,8 @@ def _check_counts(x: Tensor) -> None:
     Raises:
         UsageError: it does not; the document is named.
     """
-    wrong = ((x < 0) | (x != x.round())).any(1) | (x == 0).all(1)
+    parts = x.split(_DOCUMENTS)
+    wrong = torch.cat([((part < 0) | (part != part.round())).any(1) | (part == 0).all(1) for part in parts])
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise UsageError(

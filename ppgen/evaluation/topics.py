@@ -26,6 +26,7 @@ from torch import Tensor
 from ppgen.errors import UsageError
 from ppgen.evaluation.coherence import check_topics
 from ppgen.pairs.log_weights import read_particles
+from ppgen.pairs.parameters import in_evaluation
 from ppgen.pairs.tracing import Batch
 
 __all__ = ["document_shares", "jensen_shannon", "matched_topics", "plane_of_topics", "topic_stability", "topic_trends"]
@@ -34,9 +35,13 @@ __all__ = ["document_shares", "jensen_shannon", "matched_topics", "plane_of_topi
 def document_shares(pair: Any, batch: Batch, num_particles: int = 10) -> Tensor | None:
     """The shares of the topics in each document, (D, T), rows summing to one: means over draws of the guide.
 
-    None for a pair that does not say which latent they are (``shares_site``).
+    None for a pair that neither says which latent they are (``shares_site``) nor states them (``shares_of``).
     """
-    site = getattr(pair, "shares_site", None)
+    site, stated = getattr(pair, "shares_site", None), getattr(pair, "shares_of", None)
+    if callable(stated):
+        with torch.no_grad(), in_evaluation(pair):
+            folded: Tensor = stated(batch[0])
+        return folded
     if site is None:
         return None
     chunks = read_particles(pair, batch, num_particles, lambda p: p.guide_sites[site]["value"].softmax(-1))

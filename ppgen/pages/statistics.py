@@ -16,10 +16,14 @@ __all__ = [
     "plot_scores",
     "plot_spreads",
     "plot_stacks",
+    "plot_table",
 ]
 
 _ROW = 0.45
 """Inches of height for a row of intervals."""
+
+_LEVEL = 5
+"""Letters of a column's name that stand level; longer ones stand upright."""
 
 
 def plot_in_band(
@@ -135,4 +139,29 @@ def plot_map(places: Sequence[Sequence[float]], sizes: Sequence[float], names: S
         axes.annotate(name, (x, y), ha="center", va="center", fontsize=TEXT - 1, color=INK)
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.1)
+    return Chart(figure)
+
+
+def plot_table(rows: Mapping[str, Sequence[float]], columns: Sequence[str], *, x_label: str, y_label: str) -> Chart:
+    """A cell for each row and column, darker for a larger share, which stands in it in percent.
+
+    Args:
+        rows: shares in [0, 1] by the row's name, a number a column, not all 0; the first row stands on top.
+        columns: their names.
+    """
+    from matplotlib.patches import Rectangle
+
+    longest, most = max(map(len, columns)), max(map(max, rows.values()))
+    size = (max(WIDTH, 0.9 + 0.5 * len(columns)), 1.1 + 0.28 * len(rows) + 0.07 * (longest if longest > _LEVEL else 0))
+    figure, (axes,) = blank(1, 1, size)
+    axes.grid(visible=False)
+    for row, shares in enumerate(rows.values()):
+        for column, share in enumerate(shares):
+            cell = Rectangle((column - 0.5, row - 0.5), 1, 1, color=SERIES[0], alpha=0.6 * share / most, linewidth=0)
+            axes.add_patch(cell)
+            axes.annotate(f"{100 * share:.0f}", (column, row), ha="center", va="center", fontsize=TEXT, color=INK)
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if longest > _LEVEL else 0)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    labelled(axes, x_label, y_label)
     return Chart(figure)

@@ -17,7 +17,7 @@ from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.looking import looking
+from ppgen.pairs.looking import looking, one_of_few
 from ppgen.pairs.pair import check_explicit
 from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
@@ -146,9 +146,9 @@ def _per_datum(particles: Particles) -> Tensor:
 
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
     """Data and particles of one chunk; the whole batch where it cannot be divided."""
-    one = run_particles(program, batch, 1)
+    seen, one = one_of_few(program, batch)
     say_if_joint(one)
-    together = num_particles == 1 or runner_of(program, batch, num_particles).together
+    together = num_particles == 1 or runner_of(program, seen, num_particles).together
     cells, size = rows_of(datum_width(one), 1), num_rows(batch)
     if not divides(one):
         return size, max(1, cells // one.log_w.shape[1])

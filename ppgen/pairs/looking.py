@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 import pyro
 import torch
@@ -13,9 +13,12 @@ from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import is_divisible, num_rows, take_rows
-from ppgen.pairs.tracing import Batch, Particles, Program, divides, run_particles
+from ppgen.pairs.tracing import Batch, Particles, Program, automatic_guides, divides, run_particles
 
-__all__ = ["few_of", "goes_apart", "looked_at", "looking", "seeded"]
+__all__ = ["few_of", "goes_apart", "looked_at", "looking", "one_of_few", "seeded"]
+
+_LARGE = 2**22
+"""Numbers of a batch of which two data are looked at in place of all: a run makes many tensors as large as it."""
 
 
 @contextmanager
@@ -39,8 +42,28 @@ def looked_at(pair: Pair, batch: Batch, num_particles: int = 1, seed: int | None
 
 def goes_apart(pair: Pair, batch: Batch) -> bool:
     """Whether some of the data of a batch can be given to a pair alone."""
-    divisible = is_divisible(batch, num_rows(batch))
-    return divisible and (not pair.has_weights or divides(looked_at(pair, batch)))
+    if not is_divisible(batch, num_rows(batch)) or not pair.has_weights:
+        return is_divisible(batch, num_rows(batch))
+    pair.prepare(*batch)
+    with looking(pair, 0), pyro.validation_enabled(False):
+        return divides(one_of_few(Program(pair.model, pair.guide), batch)[1])
+
+
+def one_of_few(program: Program, batch: Batch) -> tuple[Batch, Particles]:
+    """Data that tell how a program takes the whole batch, and a particle of them: two of a large one, else all.
+
+    All, too, where two cannot be given alone, and for automatic guides, which may have parameters for each datum. To be
+    called while :func:`looking`.
+    """
+    size = num_rows(batch)
+    numbers = sum(part.numel() for part in batch if torch.is_tensor(part))
+    if numbers > _LARGE and is_divisible(batch, size) and not automatic_guides(program.guide):
+        few = take_rows(batch, slice(2))
+        with suppress(Exception):  # the program has plates or parameters of as many data as there are
+            one = run_particles(program, few, 1)
+            if divides(one):
+                return few, one
+    return batch, run_particles(program, batch, 1)
 
 
 def few_of(pair: Pair, batch: Batch, num: int = 2) -> Batch:

@@ -33,6 +33,7 @@ from ppgen.report.retrieval import nearest_neighbours, precision_and_recall
 from ppgen.report.samples import reconstructed_data, samples, samples_over_training, translations
 from ppgen.report.topics import topics
 from ppgen.report.training import training
+from ppgen.report.trends import trends
 from ppgen.runs.config import chosen
 from ppgen.runs.page import REPORT, writes_pages
 from ppgen.training.metrics import score
@@ -67,6 +68,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     prior_checks,
     leave_one_out,
     topics,
+    trends,
     translations,
     reconstructed_data,
     nearest_neighbours,

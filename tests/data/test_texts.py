@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -115,6 +116,33 @@ def test_lists_that_are_no_texts_are_refused(given: Any, options: dict[str, Any]
         texts(file=given, **(WHOLE | options))
 
 
-def test_a_list_of_strings_that_is_given_as_numbers_says_how_to_count_them() -> None:
+def test_an_array_of_strings_says_how_to_count_them() -> None:
     with pytest.raises(UsageError, match=r"count the words of texts with ppgen\.load_data"):
-        ppgen.dataset_from(ROSES)
+        ppgen.dataset_from(np.array(ROSES))
+
+
+def test_a_list_of_strings_is_a_data_set_of_ones_own() -> None:
+    """The same counts as the data set ``texts``, in whichever way the splits are given."""
+    words = [*ROSES, "violets are red", "a blue rose"]
+    for splits, options in (
+        (words, {"valid": 0.0, "test": 0.5}),
+        ({"train": ROSES, "test": words}, {"valid": 0.25}),
+    ):
+        found = ppgen.data.dataset_from(splits, **options, seed=3)  # type: ignore[arg-type]  # shares
+        expected = ppgen.load_data("texts", file=splits, **options, seed=3)
+        assert found.spec.vocabulary == expected.spec.vocabulary
+        assert found.spec.observation == "counts"
+        assert isinstance(found.train[0], SparseRows)
+        for split in ("train", "valid", "test"):
+            one, other = getattr(found, split), getattr(expected, split)
+            assert len(one) == len(other)
+            assert all(torch.equal(x[:], y[:]) for x, y in zip(one, other, strict=True))
+    assert ppgen.data.dataset_from(ROSES, **WHOLE, name="roses").spec.name == "roses"
+
+
+@pytest.mark.parametrize("options", [{"observation": "real"}, {"standardise": True}, {"vocabulary": ["rose"]}])
+def test_options_of_tables_are_not_for_strings(options: dict[str, Any]) -> None:
+    with pytest.raises(
+        UsageError, match=f"a list of strings, texts whose words are counted, and {next(iter(options))}"
+    ):
+        ppgen.data.dataset_from(ROSES, **WHOLE, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.stats import entropy
 import ppgen
 from ppgen.errors import UsageError
 from ppgen.evaluation.clusters import matched
-from ppgen.models import InfoGAN
+from ppgen.models import LDA, InfoGAN
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -69,3 +70,24 @@ def test_labels_of_other_data_are_refused() -> None:
     other = replace(data, test=(data.test[0].flip(0),))
     with pytest.raises(UsageError, match="labels of data 'digits' were asked for"):
         ppgen.evaluation.evaluate(pair, other, labels=True, num_samples=50, progress=False)
+
+
+def test_clusters_of_documents_are_by_their_main_topic(tmp_path: Path) -> None:
+    """Two topics without a word in common, of which each document has one but for the last, of the other's class."""
+    texts = {"a": ["sea sea ship"] * 5, "b": ["law law jury"] * 4 + ["sea ship law"]}
+    for label, each in texts.items():
+        (tmp_path / "test" / label).mkdir(parents=True)
+        (tmp_path / "train" / label).mkdir(parents=True)
+        (tmp_path / "train" / label / "0.txt").write_text("sea ship law jury")
+        for number, text in enumerate(each):
+            (tmp_path / "test" / label / f"{number}.txt").write_text(text)
+    data = ppgen.load_data("texts", file=str(tmp_path))
+    pair = LDA(data.spec, num_topics=2)
+    pair.table.logits.data = torch.tensor([[1, 2, 1e-9, 1e-9], [1e-9, 1e-9, 2, 1]]).log()
+    found = ppgen.evaluation.evaluate(pair, data, particles=2, labels=True, progress=False)
+    named = {measure.name: measure.value for measure in found.measures}
+    assert named["num_clusters"] == 2
+    assert named["cluster_accuracy"] == pytest.approx(0.9)
+    both = np.repeat([0, 1], 5), np.repeat([0, 1], [6, 4])
+    assert named["adjusted_rand"] == pytest.approx(rand_by_pairs(*both))
+    assert named["normalised_mutual_information"] == pytest.approx(information_by_counts(*both))

@@ -15,6 +15,7 @@ import ppgen
 from ppgen.evaluation import evaluate
 from ppgen.models import VAE, LinearGaussian
 from ppgen.pairs import log_weights as weights
+from ppgen.pairs import looking
 from ppgen.pairs.tracing import Program, run_particles
 from tests import doubles
 
@@ -64,7 +65,10 @@ def test_given_a_global_latent_the_mean_weight_is_the_predictive_density() -> No
     assert bool(((w.mean(0) - exact).abs() < 4.8 * w.std(0) / math.sqrt(len(w))).all())
 
 
-def test_without_a_data_plate_the_batch_is_one_datum() -> None:
+@pytest.mark.parametrize("large", [0, 10**6])
+def test_without_a_data_plate_the_batch_is_one_datum(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "_LARGE", large)
+
     def model(x: Tensor) -> None:
         z = pyro.sample("z", dist.Normal(0.0, 1.0))
         with pyro.plate("rows", 3, dim=-1):
@@ -76,7 +80,10 @@ def test_without_a_data_plate_the_batch_is_one_datum() -> None:
     assert ppgen.log_weights(ppgen.pair_from(model, guide, data_plate=""), (torch.ones(3),), 6).shape == (6, 1)
 
 
-def test_data_that_are_run_together_share_a_chunk_with_fewer_particles(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("large", [0, 10**6])
+def test_data_that_are_run_together_share_a_chunk_with_fewer_particles(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A guide with parameters for each of 5 data; a chunk of 30 numbers, one for each datum and particle, has 6."""
 
     def model(x: Tensor) -> None:
@@ -84,6 +91,7 @@ def test_data_that_are_run_together_share_a_chunk_with_fewer_particles(monkeypat
             z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
+    monkeypatch.setattr(looking, "_LARGE", large)
     monkeypatch.setattr(weights, "_CELLS", 30)
     pair = ppgen.pair_from(model, AutoNormal(model))
     (sizes,) = weights.read_particles(pair, (torch.zeros(5),), 14, lambda particles: particles.log_w.shape)
@@ -167,3 +175,24 @@ def test_a_chunk_holds_as_many_data_as_their_largest_site_allows() -> None:
     assert weights.datum_width(one) == data.spec.num_features
     assert weights.rows_of(100, 10) == 2**22 // 1000
     assert weights.rows_of(2**22, 2) == 1
+
+
+def test_a_large_batch_is_never_run_as_a_whole_and_has_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, data = _linear_gaussian(exact=False)
+    x, seen, model = data.train[0], [], pair.model
+    monkeypatch.setattr(weights, "_CELLS", 64)
+
+    def recorded(x: Tensor) -> None:
+        seen.append(len(x))
+        model(x)
+
+    monkeypatch.setattr(pair, "model", recorded)
+    torch.manual_seed(1)
+    expected = ppgen.log_weights(pair, (x,), 5)
+    assert max(seen) == len(x)
+    seen.clear()
+    monkeypatch.setattr(looking, "_LARGE", x.numel() - 1)
+    torch.manual_seed(1)
+    assert torch.equal(ppgen.log_weights(pair, (x,), 5), expected)
+    assert looking.goes_apart(pair, (x,))
+    assert max(seen) <= 64 // 4  # numbers of a chunk over those of a datum
