@@ -49,7 +49,8 @@ class Player:
 class Outcome:
     """What one evaluation of a player's loss gives.
 
-    >>> import ppgen
+    >>> import ppgen, torch
+    >>> from ppgen.pairs import Program
     >>> pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real", num_data=100))
     >>> outcome = ppgen.inference.ELBO().play("all", Program(pair.model, pair.guide), (torch.zeros(4, 3),), {})
     >>> outcome.num_data, torch.allclose(outcome.loss / outcome.num_data, -outcome.metrics["bound"])
