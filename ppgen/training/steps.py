@@ -196,7 +196,8 @@ def _inductor(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., 
     Its loops are then one file instead of one between every two products: of a VAE's step at batch 100, K = 50, they
     take 7 s of a core to compile instead of 23, and a step at batch 20 takes a tenth less.
     """
-    from torch._inductor.compile_fx import compile_fx  # slow to import, and not needed to run eagerly
+    with _silent_inductor():
+        from torch._inductor.compile_fx import compile_fx  # slow to import, and not needed to run eagerly
 
     for node in graph.graph.nodes:
         node.meta.pop("val", None)  # of the tracing's fake tensors, which are not Inductor's
@@ -226,7 +227,7 @@ def _name(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> str:
 
 @contextmanager
 def _silent_inductor() -> Iterator[None]:
-    """Within it, Inductor does not say what it would do faster, or which operators it calls through Python."""
+    """Within it, Inductor does not say what it would do faster, calls through Python, or uses of torch that is old."""
     log = logging.getLogger("torch._inductor.ir")
     before, log.disabled = log.disabled, True
     try:

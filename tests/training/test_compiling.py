@@ -1,5 +1,7 @@
 """What Inductor made of a step is used again."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -52,3 +54,17 @@ def test_a_step_is_taken_by_one_thread_where_that_is_faster(monkeypatch: pytest.
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(result[0], step_with(torch.ones(7))(*arguments())[0])
+
+
+@pytest.mark.thorough
+def test_the_first_compiled_step_takes_warnings_for_errors() -> None:
+    """In a process of its own, where what torch's compiler imports has not been imported yet."""
+    code = """if True:
+        import warnings, torch, ppgen
+        warnings.simplefilter("error")
+        pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real"))
+        ppgen.fit(pair, torch.randn(20, 3), "elbo", steps=2, progress=False)
+        print("compiled")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "compiled\n"
