@@ -42,7 +42,7 @@ class Record:
         self.trainer, self.folder, options = trainer, folder, trainer.options
         self.log = MetricsLog(None if folder is None else folder / METRICS)
         self.snapshots = Recorder(folder, trainer.learner.pair, trainer.data, trainer.total_turns)
-        self._is_new = False
+        self._is_new, self._kept_turn = False, 0
         self._begin_stage()
         self.every = options.validate_every or max(100, trainer.turns_per_epoch)
         mine = callbacks if trainer.ranks.first else ()
@@ -78,8 +78,8 @@ class Record:
         self.callbacks.check(self.trainer.ranks)
 
     def take_back(self) -> None:
-        """Remove what :meth:`begin` wrote of a run that it began: not a turn of it was taken."""
-        if self.folder is not None and self._is_new and not self.trainer.turn:
+        """Remove what was written of a run that :meth:`begin` began, of which nothing is kept but where it began."""
+        if self.folder is not None and self._is_new and not self._kept_turn:
             for name in FILES:
                 (self.folder / name).unlink(missing_ok=True)
 
@@ -126,7 +126,7 @@ class Record:
 
     def save(self, facts: Mapping[str, Any] | None = None) -> None:
         """Write the checkpoint, with the facts of now or of a little earlier."""
-        self._saved = time.perf_counter()
+        self._saved, self._kept_turn = time.perf_counter(), self.trainer.turn
         tensors = {**self.trainer.tensors(), **self.stopping.tensors()}  # of all ranks
         if self.folder is not None:
             file = self.folder / CHECKPOINT

@@ -138,6 +138,20 @@ def test_a_run_of_em_is_resumed_where_it_was(tmp_path: Path) -> None:
     assert torch.equal(once, twice)
 
 
+def test_a_run_that_is_refused_before_anything_is_kept_leaves_no_folder(tmp_path: Path) -> None:
+    """At its second turn, when all data have been seen; after an epoch that was kept it stays, and goes on."""
+    x = torch.cat([torch.zeros(6, 2), 50 + torch.randn(6, 2)])
+    data = ppgen.Dataset(DataSpec("clusters", 2, "real", num_data=12), (x,), (x,), (x,))
+    for checkpoint_every, is_left in ((None, False), (1, True)):
+        pair = GMM(data.spec, 2, covariance="full")
+        pair.start_at(means=[[0.0, 0.0], [50.0, 50.0]])
+        options = {"batch_size": 6, "progress": False, "checkpoint_every": checkpoint_every}
+        with pytest.raises(UsageError, match="the covariance of component 0 is singular"):
+            ppgen.fit(pair, data, EM(), epochs=3, out=tmp_path / str(is_left), **options)  # type: ignore[arg-type]
+        assert (tmp_path / str(is_left) / "checkpoint.safetensors").exists() == is_left
+        assert (tmp_path / str(is_left)).exists() == is_left
+
+
 def test_a_singular_covariance_is_named() -> None:
     x = torch.cat([torch.zeros(5, 2), torch.randn(9, 2) + 50]).double()
     pair = mixture(x, "full", 2)
