@@ -95,8 +95,8 @@ class DPMixture(Pair):
         UsageError: the data are not real, or a size or a number is not positive.
 
     >>> pair = DPMixture(DataSpec("numbers", 1, "real"), num_components=3)
-    >>> pair.responsibilities(torch.zeros(2, 1)).sum(-1).detach()
-    tensor([1., 1.])
+    >>> pair.responsibilities(torch.zeros(2, 1)).shape, pair.log_predictive(torch.zeros(2, 1)).shape
+    (torch.Size([2, 3]), torch.Size([2]))
     """
 
     prior_mean: Tensor

@@ -24,6 +24,7 @@ from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
 from ppgen.errors import UsageError, setting
+from ppgen.registry import DATA
 
 __all__ = ["dataset_from", "held_out_shares", "hold_out"]
 
@@ -144,8 +145,6 @@ def _of_texts(
     parts: Mapping[str, Any], shares: Mapping[str, Any], beside: Mapping[str, Any], name: str, seed: int
 ) -> Dataset:
     """Counts of the words of texts; ``beside`` are options of tables and arrays, none of which is to be given."""
-    from ppgen.data.texts import texts  # it makes its data set here
-
     if asked := [option for option, value in beside.items() if value is not None and value is not False]:
         raise UsageError(
             f"train is a list of strings, texts whose words are counted, and {', '.join(asked)} is not for these: "
@@ -153,7 +152,7 @@ def _of_texts(
         )
     given = {split: part for split, part in parts.items() if split not in shares}
     valid, test = (float(shares.get(split) or 0) for split in ("valid", "test"))
-    found = texts(file=given, valid=valid, test=test, seed=seed)
+    found: Dataset = DATA["texts"].cls(file=given, valid=valid, test=test, seed=seed)  # whose files are made sets here
     return replace(found, spec=replace(found.spec, name=name))
 
 

@@ -35,7 +35,7 @@ def spec_for(data: str, options: Mapping[str, Any]) -> DataSpec:
         return DataSpec(data, 12, "counts", num_data=30, length=20)
     if data in ("ring", "grid"):
         return DataSpec(data, 2, "real", num_data=30)
-    return DataSpec(data, 64, "binary", image_shape=(8, 8), num_classes=10, num_data=30)
+    return DataSpec(data, 64, "binary", image_shape=(8, 8), num_classes=10, num_data=600)
 
 
 @pytest.mark.parametrize("name", recipes())
