@@ -40,6 +40,7 @@ from torch.nn.functional import conv_transpose2d, one_hot, pad
 
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
+from ppgen.distributions.binary_states import digits
 from ppgen.layers.visibles import draw_binary, draw_one_hot
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.running import Batch
@@ -150,9 +151,8 @@ class ConvDBN(DirectedStack):
             logits = self._recognised(v)
             h = draw_one_hot(logits.detach())
             return (h * logits.log_softmax(-1)).sum((-2, -1)) - self._log_joint(v, h)
-        numbers = torch.arange(self.levels**self.num_blocks, device=v.device)[:, None]
-        places = self.levels ** torch.arange(self.num_blocks, device=v.device)
-        h = one_hot(numbers // places % self.levels, self.levels).to(v.dtype)  # (S, N, P^2 + 1)
+        numbers = torch.arange(self.levels**self.num_blocks, device=v.device)
+        h = one_hot(digits(numbers, self.levels, self.num_blocks), self.levels).to(v.dtype)  # (S, N, P^2 + 1)
         return -self._log_joint(v, h.reshape(len(h), *(1,) * (v.dim() - 1), *h.shape[1:])).logsumexp(0)
 
     def filters(self) -> Tensor | None:

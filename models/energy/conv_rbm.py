@@ -34,7 +34,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, one_hot, pad, pixel_sh
 
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
-from ppgen.distributions.binary_states import MAX_STATES, as_power, binary_states
+from ppgen.distributions.binary_states import MAX_STATES, as_power, binary_states, digits
 from ppgen.errors import UsageError, shown
 from ppgen.layers.visibles import BernoulliLayer, draw_binary, draw_one_hot, visible_layer
 from ppgen.pairs.energy import EnergyPair
@@ -214,9 +214,8 @@ class ConvRBM(EnergyPair):
         if visible < levels**blocks:
             states = binary_states(self.layer.num_features, self.weight)
             return torch.stack([(-self.free_energy(v)).logsumexp(0) for v in states]).logsumexp(0)
-        places = levels ** torch.arange(blocks, device=self.weight.device)
         numbers = torch.arange(levels**blocks, device=self.weight.device).split(2**12)
-        return torch.stack([self._hidden_part(n[:, None] // places % levels) for n in numbers]).logsumexp(0)
+        return torch.stack([self._hidden_part(digits(n, levels, blocks)) for n in numbers]).logsumexp(0)
 
     def _shared_bias(self, mean: Tensor | None) -> Tensor:
         """The bias of a channel whose pixels have all its mean, (C,)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppgen.errors import UsageError
 
-__all__ = ["MAX_STATES", "as_power", "binary_states", "check_states"]
+__all__ = ["MAX_STATES", "as_power", "binary_states", "check_states", "digits"]
 
 
 MAX_STATES = 2**22
@@ -30,9 +30,22 @@ def check_states(num_units: int, what: str) -> None:
 
 def binary_states(num_units: int, like: Tensor, chunk: int = 2**14) -> Iterator[Tensor]:
     """Every state of ``num_units`` binary units, in parts of shape (S, num_units), S at most ``chunk``."""
-    places = torch.arange(num_units, device=like.device)
     for numbers in torch.arange(2**num_units, device=like.device).split(chunk):
-        yield (torch.bitwise_right_shift(numbers[:, None], places) & 1).to(like.dtype)
+        yield digits(numbers, 2, num_units).to(like.dtype)
+
+
+def digits(numbers: Tensor, levels: int, num_places: int) -> Tensor:
+    """Whole numbers (S,) written to the base ``levels``: (S, num_places), the least place first.
+
+    Without a power of tensors of whole numbers, which no compiled step on a CPU has.
+
+    >>> digits(torch.tensor([5, 6]), 3, 2)
+    tensor([[2, 1],
+            [0, 2]])
+    """
+    if not num_places:
+        return numbers.new_zeros(len(numbers), 0)
+    return torch.stack([numbers // levels**place % levels for place in range(num_places)], -1)
 
 
 def as_power(base: int, exponent: int) -> str:

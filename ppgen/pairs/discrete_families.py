@@ -37,6 +37,7 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, softplus
 
+from ppgen.distributions.binary_states import digits
 from ppgen.distributions.wrappers import WRAPPERS, core_of, family_name
 from ppgen.errors import UsageError, shown
 
@@ -134,9 +135,8 @@ class DiscreteFamily(ABC):
     def _indices(self, fn: Any) -> Tensor:
         """Every way to give each unit one of its levels, (S,) and the shape of the units."""
         shape, device = self._event(fn), self.logits(fn).device
-        numbers, levels = torch.arange(self.num_states(fn), device=device), self._levels(fn)
-        units = [numbers // levels**place % levels for place in range(shape.numel())]  # inductor has no power of ints
-        return torch.stack(units, -1).reshape(-1, *shape) if units else numbers.reshape(-1, *shape)
+        numbers = torch.arange(self.num_states(fn), device=device)
+        return digits(numbers, self._levels(fn), shape.numel()).reshape(-1, *shape)
 
     def _not_relaxable(self) -> UsageError:
         return UsageError(
