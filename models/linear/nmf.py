@@ -35,6 +35,7 @@ from ppgen.arguments import Count, at_most_data
 from ppgen.data import DataSpec
 from ppgen.distributions.poisson_rates import PoissonRates
 from ppgen.errors import UsageError, shown
+from ppgen.layers.words import off_zero, ratio
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -146,7 +147,7 @@ class NMF(Pair):
         even = x.mean(-1, keepdim=True) / w.mean(0).sum()
         z = even.expand(len(x), self.latent_dim)
         for _ in range(self.iterations):
-            z = z * (_ratio(x, z @ w.T) @ w) / _off_zero(w.sum(0))
+            z = z * (ratio(x, z @ w.T) @ w) / off_zero(w.sum(0))
         return z
 
     def decode(self, z: Tensor) -> Tensor:
@@ -167,7 +168,7 @@ class NMF(Pair):
         """
         self._check_amounts(x)
         z, w = self.codes_of(x), self.weight
-        z = self._divided(x, z, w, hard)[0] / _off_zero(w.sum(0))
+        z = self._divided(x, z, w, hard)[0] / off_zero(w.sum(0))
         return {"codes": z, "amounts": self._divided(x, z, w, hard)[1], "count": x.new_full((), len(x))}
 
     def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -182,7 +183,7 @@ class NMF(Pair):
                 f"part {int(total.argmin())} of NMF is left without any amount: lower latent_dim, or start elsewhere."
             )
         found = {"weight": statistics["amounts"] / total, "codes": statistics["codes"]}
-        return {f"log_{name}": _off_zero(value).log() for name, value in found.items()}
+        return {f"log_{name}": off_zero(value).log() for name, value in found.items()}
 
     def log_evidence(self, x: Tensor) -> Tensor:
         """log p(x), (B,), in nats; folded in, the maximum over z."""
@@ -195,12 +196,12 @@ class NMF(Pair):
             best = (z[:, None].log() + w.log()).argmax(-1)  # (N, D)
             given = x[..., None] * one_hot(best, self.latent_dim)
             return given.sum(1), given.sum(0)
-        ratio = _ratio(x, z @ w.T)  # (N, D)
-        return z * (ratio @ w), w * (ratio.T @ z)
+        told = ratio(x, z @ w.T)  # (N, D)
+        return z * (told @ w), w * (told.T @ z)
 
     def _amounts(self, z: Tensor) -> Any:
         family: Any = dist.Poisson if self.counts else PoissonRates
-        return family(_off_zero(self.decode(z))).to_event(1)
+        return family(off_zero(self.decode(z))).to_event(1)
 
     def _check_amounts(self, x: Tensor) -> None:
         if bool((x < 0).any()):
@@ -219,11 +220,3 @@ def _check(spec: DataSpec) -> None:
             f"NMF has parameters of each datum, and data {shown(spec.name)} do not say how many there are: give their "
             "DataSpec a num_data."
         )
-
-
-def _ratio(x: Tensor, mean: Tensor) -> Tensor:
-    return x / _off_zero(mean)
-
-
-def _off_zero(value: Tensor) -> Tensor:
-    return value.clamp_min(torch.finfo(value.dtype).tiny)

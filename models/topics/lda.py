@@ -53,7 +53,7 @@ from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.distributions.log_dirichlet import LogDirichlet
 from ppgen.errors import UsageError
 from ppgen.layers.networks import MLP, BatchNorm
-from ppgen.layers.words import check_counts, off_zero, start_topics
+from ppgen.layers.words import check_counts, off_zero, ratio, start_topics
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -156,7 +156,7 @@ class LDA(Pair):
         """sum_d x_dv phi_dvt of documents x, (B, V): ``topics`` (T, V), the words of each topic."""
         topics = self.table.mean_log.exp()
         weights = self._mean_field(x)[1].exp()  # (B, T)
-        words = topics * (weights.T @ (x / off_zero(weights @ topics)))
+        words = topics * (weights.T @ ratio(x, weights @ topics))
         return {"count": x.new_full((), len(x)), "topics": words}
 
     def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -331,8 +331,7 @@ class _CoordinateAscent(nn.Module):
         counts = x.sum(-1, keepdim=True) / len(topics)  # (B, 1)
         for _ in range(self.iterations):
             weights = torch.digamma(concentration + counts).exp()  # (B, T)
-            ratio = x / off_zero(weights @ topics)  # (B, V)
-            counts = weights * (ratio @ topics.T)  # (B, T)
+            counts = weights * (ratio(x, weights @ topics) @ topics.T)  # (B, T)
         return counts
 
 

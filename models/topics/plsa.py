@@ -34,7 +34,7 @@ from ppgen.arguments import Count, at_most_data
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.errors import UsageError, shown
-from ppgen.layers.words import check_counts, off_zero
+from ppgen.layers.words import check_counts, off_zero, ratio
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -126,7 +126,7 @@ class PLSA(Pair):
     def _folded_in(self, x: Tensor) -> Tensor:
         theta = x.new_full((len(x), self.num_topics), 1 / self.num_topics)
         for _ in range(self.iterations):
-            theta = theta * (_ratio(x, theta @ self.topics) @ self.topics.T)
+            theta = theta * (ratio(x, theta @ self.topics) @ self.topics.T)
             theta = theta / off_zero(theta.sum(-1, keepdim=True))
         return theta
 
@@ -141,8 +141,8 @@ class PLSA(Pair):
             best = (theta.log()[:, :, None] + beta.log()).argmax(1, keepdim=True)  # (N, 1, V)
             given = x.new_zeros(len(x), *beta.shape).scatter_(1, best, x[:, None])
             return {"shares": given.sum(-1), "topics": given.sum(0), "count": count}
-        ratio = _ratio(x, theta @ beta)  # (N, V)
-        return {"shares": theta * (ratio @ beta.T), "topics": beta * (theta.T @ ratio), "count": count}
+        told = ratio(x, theta @ beta)  # (N, V)
+        return {"shares": theta * (told @ beta.T), "topics": beta * (theta.T @ told), "count": count}
 
     def maximised(self, statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The logits of the shares and of the topics.
@@ -171,7 +171,3 @@ def _check(spec: DataSpec, num_topics: int) -> None:
             "their DataSpec a num_data."
         )
     at_most_data("PLSA", "num_topics", num_topics, spec.num_data, "documents")
-
-
-def _ratio(x: Tensor, probs: Tensor) -> Tensor:
-    return x / off_zero(probs)

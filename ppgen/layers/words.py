@@ -8,7 +8,7 @@ from torch import Tensor
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError, setting, shown
 
-__all__ = ["check_counts", "frequencies", "off_zero", "start_topics"]
+__all__ = ["check_counts", "frequencies", "off_zero", "ratio", "start_topics"]
 
 
 def check_counts(who: str, spec: DataSpec) -> None:
@@ -42,3 +42,12 @@ def off_zero(value: Tensor) -> Tensor:
     tensor([True, True])
     """
     return value.clamp_min(torch.finfo(value.dtype).tiny)
+
+
+def ratio(x: Tensor, mean: Tensor) -> Tensor:
+    """Counts x over their means, of one shape: what multiplicative updates and EM of mixed words sum; no 0 / 0.
+
+    >>> ratio(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 2.0]))
+    tensor([0.0000, 1.5000])
+    """
+    return x / off_zero(mean)
