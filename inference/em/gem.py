@@ -18,7 +18,6 @@ Dempster, Laird, Rubin: Maximum Likelihood from Incomplete Data via the EM Algor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +100,7 @@ class GEM(Objective):
         super()._look(program, batch)
         one = run_particles(program, batch, 1)
         if one.outside is not None:
-            names: Any = ", ".join(map(repr, one.outside.latents)) or "an observed site"
+            names = ", ".join(map(repr, one.outside.latents)) or "an observed site"
             raise UsageError(
                 f"GEM takes the states of each datum's latents, and {names} stands outside the data plate: move it "
                 "inside, or take 'elbo'."

@@ -44,6 +44,7 @@ from torch.nn.functional import one_hot
 from ppgen.arguments import Count, Positive
 from ppgen.data import DataSpec
 from ppgen.distributions.components import Chosen, DiagonalGaussians
+from ppgen.distributions.of_particles import of_particles
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.starting import DataStart, Start
@@ -136,7 +137,7 @@ class DPMixture(Pair):
         precisions = pyro.sample("precisions", prior)  # (T, D), or (K, 1, T, D)
         around = dist.Normal(self.prior_mean, (self.mean_count * precisions).rsqrt()).to_event(2)
         locs = pyro.sample("locs", around)  # (T, D), or (K, 1, T, D)
-        components = DiagonalGaussians(_of_particles(locs), _of_particles(precisions).rsqrt())
+        components = DiagonalGaussians(of_particles(locs), of_particles(precisions).rsqrt())
         with self.data_plate(x):
             c = pyro.sample("c", dist.Categorical(logits=_log_weights(sticks)), infer={"enumerate": "parallel"})
             pyro.sample("x", Chosen(components, c), obs=x)  # (B, D)
@@ -255,7 +256,10 @@ class DPMixture(Pair):
     def gibbs_sweep(
         self, state: Mapping[str, Tensor], x: Tensor, *, learn_prior: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """Sticks, precisions and means at the assignments, and all assignments at these; log p(x_n | these), (N,)."""
+        """Sticks, precisions and means at the assignments, and all assignments at these; log p(x_n | these), (N,).
+
+        The prior has no parameters that are learnt: alpha, the scale and the counts stay, whatever ``learn_prior``.
+        """
         at = self.maximised(self._sums(x, state["c"]))
         sticks = dist.Beta(at["log_ones"].exp(), at["log_rest"].exp()).sample()  # (T-1,)
         precisions = dist.Gamma(at["log_shapes"].exp()[:, None], at["log_rates"].exp()).sample()  # (T, D)
@@ -301,8 +305,3 @@ def _log_weights(sticks: Tensor) -> Tensor:
     broken = nn.functional.pad(sticks.clamp_min(tiny).log(), (0, 1))
     kept = nn.functional.pad((1 - sticks).clamp_min(tiny).log(), (1, 0))
     return broken + kept.cumsum(-1)
-
-
-def _of_particles(values: Tensor) -> Tensor:
-    """(K, 1, T, D) to (K, T, D): the data's dim is the components' own."""
-    return values.flatten(end_dim=-3) if values.dim() > 2 else values

@@ -52,6 +52,7 @@ from ppgen.distributions.components import (
     SphericalGaussians,
     TiedGaussians,
 )
+from ppgen.distributions.of_particles import of_particles
 from ppgen.errors import UsageError, setting, shown
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.starting import DataStart, Start
@@ -342,9 +343,9 @@ class _Latents(_Values):
         scales = None
         if self.has_scales:
             log_scale = torch.full_like(self.locs_loc, math.log(self.prior_scale))
-            scales = _of_particles(pyro.sample("scales", dist.LogNormal(log_scale, 1.0).to_event(2)))
+            scales = of_particles(pyro.sample("scales", dist.LogNormal(log_scale, 1.0).to_event(2)))
         log_weights = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()  # a draw of no weight has a logarithm
-        return log_weights, self.family(_of_particles(locs), scales)
+        return log_weights, self.family(of_particles(locs), scales)
 
     def posterior(self) -> None:
         pyro.sample("weights", dist.Dirichlet(self.log_concentration.exp()))  # (C,), or (K, 1, C)
@@ -352,11 +353,6 @@ class _Latents(_Values):
         if self.has_scales:
             scales = dist.LogNormal(self.log_scales_loc, self.log_scales_log_sd.exp())
             pyro.sample("scales", scales.to_event(2))  # (C, D), or (K, 1, C, D)
-
-
-def _of_particles(values: Tensor) -> Tensor:
-    """(K, 1, C, D) to (K, C, D): the data's dim is the components' own."""
-    return values.flatten(end_dim=-3) if values.dim() > 2 else values
 
 
 def _family(spec: DataSpec, covariance: Covariance, bayesian: bool) -> type[Components]:

@@ -51,6 +51,7 @@ from ppgen.data import DataSpec
 from ppgen.data.validate import check_kind
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.distributions.log_dirichlet import LogDirichlet
+from ppgen.distributions.of_particles import of_particles
 from ppgen.errors import UsageError
 from ppgen.layers.networks import MLP, BatchNorm
 from ppgen.layers.words import check_counts, off_zero, ratio, start_topics
@@ -312,8 +313,7 @@ class _Latents(_Topics):
 
     def prior(self) -> Tensor:
         prior = dist.Independent(LogDirichlet(torch.full_like(self.log_counts, self.concentration)), 1)
-        topics: Tensor = pyro.sample("log_topics", prior).exp()
-        return topics.flatten(end_dim=-3) if topics.dim() > 2 else topics  # (K, 1, T, V) -> (K, T, V)
+        return of_particles(pyro.sample("log_topics", prior).exp())
 
     def posterior(self) -> None:
         pyro.sample("log_topics", dist.Independent(LogDirichlet(self.log_counts.exp()), 1))  # (K, 1, T, V)
