@@ -136,7 +136,7 @@ def test_its_closed_forms_are_the_means_over_the_guides_draws() -> None:
 
 
 def test_online_steps_come_near_to_where_cavi_ends() -> None:
-    """They begin 0.75 nats below, and end within 0.021 for three seeds, this one within 0.005."""
+    """They begin 0.75 nats below, and end within 0.021 for three seeds, this one within 0.006."""
     x = clusters(120)
     bounds = []
     for objective, batch_size in ((CAVI(), 120), (CAVI(decay=0.7), 30)):
