@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import accumulate, groupby
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -12,11 +13,12 @@ from annotated_types import Ge
 from pydantic import Strict
 
 from ppgen.arguments import Count, Words, check_fields, one_of
+from ppgen.data.column import COLUMN_KINDS, Column
 from ppgen.errors import UsageError, shown
 
 __all__ = ["DataSpec", "Observation"]
 
-Observation = Literal["binary", "real", "quantised", "counts", "any"]
+Observation = Literal["binary", "real", "quantised", "counts", "categorical", "mixed", "any"]
 
 _Vocabulary = Annotated[tuple[str, ...], Strict(), Words("a list of words, word i for column i")]
 
@@ -30,8 +32,9 @@ class DataSpec:
         num_features: D; x is flat, (B, D), in torch's default floating-point type, but for ``"any"``.
         observation: ``"binary"`` (x is 0 or 1: Bernoulli), ``"real"`` (Gaussian), ``"quantised"``
             (x = k / (levels - 1) for k = 0..levels-1: discretized logistic), ``"counts"`` (x_w = 0, 1, 2, ... is
-            how often word w stands in a document: multinomial) or ``"any"`` (x has the shape and the type that its
-            owner gave it: the pair states the likelihood).
+            how often word w stands in a document: multinomial), ``"categorical"`` (x is the one-hot of one of D
+            categories), ``"mixed"`` (``columns`` of several of these kinds, side by side) or ``"any"`` (x has the
+            shape and the type that its owner gave it: the pair states the likelihood).
         shape: of a datum of ``"any"``, and of nothing else; () for numbers, (T, D) for sequences; it holds
             ``num_features`` numbers.
         image_shape: (H, W) or (C, H, W) of a datum that is a picture, row-major, upright.
@@ -47,10 +50,11 @@ class DataSpec:
             and not in train, or in ``"none"``; else a row is one datum of each of two sets.
         mean: (D,), the mean of the training data, for a likelihood's first bias; neither compared nor saved.
         vocabulary: D words, the names of the features of ``"counts"``; neither compared nor saved.
+        columns: of ``"mixed"``, and of nothing else: real ones first, then binary, then categorical, of D numbers.
 
     Raises:
         UsageError: a number is not positive, the shape does not hold D numbers, or ``levels``, ``length``,
-            ``vocabulary`` or ``shape`` is missing, superfluous or of another size.
+            ``vocabulary``, ``shape`` or ``columns`` is missing, superfluous or of another size.
 
     >>> DataSpec("digits", 64, "binary", image_shape=(8, 8)).to_json()["image_shape"]
     [8, 8]
@@ -70,11 +74,13 @@ class DataSpec:
     shape: tuple[Count, ...] | None = None
     source: DataSpec | None = None
     paired: Literal["all", "held_out", "none"] | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, f"data {shown(self.name)}")
         self._check_observation()
         self._check_documents()
+        self._check_columns()
         self._check_shapes()
         self._check_source()
 
@@ -101,6 +107,22 @@ class DataSpec:
                 f"vocabulary of data {shown(self.name)} must hold num_features={self.num_features} words, "
                 f"got {len(self.vocabulary)}."
             )
+
+    def _check_columns(self) -> None:
+        if (self.columns is not None) != (self.observation == "mixed"):
+            raise UsageError(
+                f"data {shown(self.name)} is {self.observation} and has columns={shown(self.columns)}: give them for "
+                "data of the kind mixed, and for nothing else."
+            )
+        columns = self.columns or ()
+        size, names = sum(column.size for column in columns), {column.name for column in columns}
+        if columns and (size != self.num_features or len(names) < len(columns)):
+            raise UsageError(
+                f"columns of data {shown(self.name)} must have names of their own and hold num_features="
+                f"{self.num_features} numbers, got {', '.join(column.name for column in columns)}, which hold {size}."
+            )
+        if list(columns) != sorted(columns, key=lambda column: COLUMN_KINDS.index(column.kind)):
+            raise UsageError(f"columns of data {shown(self.name)} must be {', then '.join(COLUMN_KINDS)}: sort them.")
 
     def _check_shapes(self) -> None:
         if (self.shape is not None) != (self.observation == "any"):
@@ -144,6 +166,22 @@ class DataSpec:
         return self.paired == "all" or (self.paired == "held_out" and split != "train")
 
     @property
+    def parts(self) -> tuple[tuple[slice, DataSpec], ...]:
+        """x in parts of one kind, each with its place: of mixed data the real numbers, the binary ones and the one-hot
+        of each category; else all of x."""
+        if self.columns is None:
+            return ((slice(0, self.num_features), self),)
+        named = groupby(self.columns, key=lambda column: (column.kind, column.categories and column.name))
+        groups = [(kind, sum(column.size for column in group)) for (kind, _), group in named]
+        places = [slice(end - size, end) for (_, size), end in zip(groups, accumulate(n for _, n in groups), strict=True)]
+        means = [None if self.mean is None else self.mean[place] for place in places]
+        specs = [
+            DataSpec(self.name, size, kind, num_data=self.num_data, mean=mean)
+            for (kind, size), mean in zip(groups, means, strict=True)
+        ]
+        return tuple(zip(places, specs, strict=True))
+
+    @property
     def centre(self) -> torch.Tensor:
         """A copy of the mean, (D,); zeros where it is not known."""
         return torch.zeros(self.num_features) if self.mean is None else self.mean.clone()
@@ -181,13 +219,15 @@ class DataSpec:
         }
         if isinstance(source := entries.get("source"), Mapping):
             entries["source"] = cls.from_json(source)
+        if isinstance(columns := entries.get("columns"), tuple):
+            entries["columns"] = tuple(map(Column.from_json, columns))
         return cls(**entries)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, DataSpec):
+    if isinstance(value, DataSpec | Column):
         return value.to_json()
-    return list(value) if isinstance(value, tuple) else value
+    return list(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def _saved() -> list[str]:
