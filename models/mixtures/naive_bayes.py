@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Count, NonNegative, at_most_data
 from ppgen.data import DataSpec
+from ppgen.distributions.place import Place, put_together
 from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.distributions.components import Chosen, Components
 from ppgen.distributions.independent import Categoricals, Multinomials, SmoothedBernoullis, SmoothedGaussians
@@ -108,10 +109,11 @@ class NaiveBayes(Pair):
         super().__init__(data_size=spec.num_data)
         self.num_components = _number(spec, num_components)
         self.num_classes = spec.num_classes
-        parts = [_part(part, smoothing, var_smoothing) for _, part in spec.parts]
+        parts = [_part(part, place, smoothing, var_smoothing) for place, part in spec.parts]
         self.family = MixedComponents.of(parts) if spec.observation == "mixed" else parts[0].family
         self.smoothing = 0.0 if spec.observation == "mixed" else parts[0].smoothing  # mixed: each part has its own
-        locs = torch.cat([_first(part, self.num_components) for _, part in spec.parts], -1)
+        firsts = [_first(part, self.num_components) for _, part in spec.parts]
+        locs = put_together(firsts, [part.place for part in parts]) if spec.observation == "mixed" else firsts[0]
         scales = self.family.start_scales(locs, 1.0)
         self.logits = nn.Parameter(torch.zeros(self.num_components))
         self.locs = nn.Parameter(locs)
@@ -253,7 +255,7 @@ def _number(spec: DataSpec, num_components: int | None) -> int:
     return num_components or spec.num_classes or 1
 
 
-def _part(spec: DataSpec, smoothing: float, var_smoothing: float) -> Part:
+def _part(spec: DataSpec, place: Place, smoothing: float, var_smoothing: float) -> Part:
     """The law of data of one kind. A category is a document of one word."""
     kinds: dict[str, type[Components]] = {
         "binary": SmoothedBernoullis,
@@ -267,7 +269,7 @@ def _part(spec: DataSpec, smoothing: float, var_smoothing: float) -> Part:
             f"NaiveBayes needs data that are {', '.join(kinds)} or mixed, but data {shown(spec.name)} are "
             f"{spec.observation}."
         )
-    return Part(kinds[spec.observation], spec.num_features, var_smoothing if spec.observation == "real" else smoothing)
+    return Part(kinds[spec.observation], place, var_smoothing if spec.observation == "real" else smoothing)
 
 
 def _first(spec: DataSpec, num: int) -> Tensor:

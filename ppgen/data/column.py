@@ -17,12 +17,9 @@ from torch import Tensor
 from ppgen.arguments import check_fields, one_of
 from ppgen.errors import UsageError, shown
 
-__all__ = ["COLUMN_KINDS", "Column", "ColumnKind"]
+__all__ = ["Column", "ColumnKind"]
 
 ColumnKind = Literal["real", "binary", "categorical"]
-
-COLUMN_KINDS: tuple[ColumnKind, ...] = ("real", "binary", "categorical")
-"""In the order in which their columns stand in x."""
 
 
 @dataclass(frozen=True)

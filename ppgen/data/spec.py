@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from itertools import accumulate, groupby
+from itertools import accumulate
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -13,8 +13,9 @@ from annotated_types import Ge
 from pydantic import Strict
 
 from ppgen.arguments import Count, Words, check_fields, one_of
-from ppgen.data.column import COLUMN_KINDS, Column
-from ppgen.errors import UsageError, shown
+from ppgen.data.column import Column
+from ppgen.distributions.place import Place
+from ppgen.errors import UsageError, setting, shown
 
 __all__ = ["DataSpec", "Observation"]
 
@@ -50,7 +51,7 @@ class DataSpec:
             and not in train, or in ``"none"``; else a row is one datum of each of two sets.
         mean: (D,), the mean of the training data, for a likelihood's first bias; neither compared nor saved.
         vocabulary: D words, the names of the features of ``"counts"``; neither compared nor saved.
-        columns: of ``"mixed"``, and of nothing else: real ones first, then binary, then categorical, of D numbers.
+        columns: of ``"mixed"``, and of nothing else: side by side, D numbers.
 
     Raises:
         UsageError: a number is not positive, the shape does not hold D numbers, or ``levels``, ``length``,
@@ -121,8 +122,6 @@ class DataSpec:
                 f"columns of data {shown(self.name)} must have names of their own and hold num_features="
                 f"{self.num_features} numbers, got {', '.join(column.name for column in columns)}, which hold {size}."
             )
-        if list(columns) != sorted(columns, key=lambda column: COLUMN_KINDS.index(column.kind)):
-            raise UsageError(f"columns of data {shown(self.name)} must be {', then '.join(COLUMN_KINDS)}: sort them.")
 
     def _check_shapes(self) -> None:
         if (self.shape is not None) != (self.observation == "any"):
@@ -166,25 +165,40 @@ class DataSpec:
         return self.paired == "all" or (self.paired == "held_out" and split != "train")
 
     @property
-    def parts(self) -> tuple[tuple[slice, DataSpec], ...]:
+    def column_places(self) -> tuple[tuple[Column, slice], ...]:
+        """The columns of mixed data, and where in x they are; else none."""
+        columns = self.columns or ()
+        ends = accumulate(column.size for column in columns)
+        return tuple((column, slice(end - column.size, end)) for column, end in zip(columns, ends, strict=True))
+
+    @property
+    def parts(self) -> tuple[tuple[Place, DataSpec], ...]:
         """x in parts of one kind, each with its place: of mixed data the real numbers, the binary ones and the one-hot
         of each category; else all of x."""
         if self.columns is None:
-            return ((slice(0, self.num_features), self),)
-        named = groupby(self.columns, key=lambda column: (column.kind, column.categories and column.name))
-        groups = [(kind, sum(column.size for column in group)) for (kind, _), group in named]
-        places = [slice(end - size, end) for (_, size), end in zip(groups, accumulate(n for _, n in groups), strict=True)]
-        means = [None if self.mean is None else self.mean[place] for place in places]
-        specs = [
-            DataSpec(self.name, size, kind, num_data=self.num_data, mean=mean)
-            for (kind, size), mean in zip(groups, means, strict=True)
-        ]
-        return tuple(zip(places, specs, strict=True))
+            return ((Place(((0, self.num_features),)), self),)
+        slices: dict[tuple[Observation, str], list[slice]] = {}
+        for column, place in self.column_places:
+            slices.setdefault((column.kind, column.name if column.categories else ""), []).append(place)
+        places = [(kind, Place.at(found)) for (kind, _), found in slices.items()]
+        return tuple((place, self._part(kind, place)) for kind, place in places)
+
+    def _part(self, kind: Observation, place: Place) -> DataSpec:
+        mean = None if self.mean is None else place.of(self.mean)
+        return DataSpec(self.name, place.size, kind, num_data=self.num_data, mean=mean)
 
     @property
     def centre(self) -> torch.Tensor:
         """A copy of the mean, (D,); zeros where it is not known."""
         return torch.zeros(self.num_features) if self.mean is None else self.mean.clone()
+
+    @property
+    def in_words(self) -> str:
+        """The kind, for a sentence that says which others were expected."""
+        if self.observation != "mixed":
+            return self.observation
+        real = setting("D", "observation", "real")
+        return f"mixed ({real} takes columns of numbers alone as one kind)"
 
     @property
     def dequantised(self) -> bool:

@@ -127,10 +127,9 @@ def check_kind(where: str, x: Tensor | SparseRows, spec: DataSpec, first: int = 
         _check_counts(where, x, first)
     if spec.observation == "categorical":
         _check_one_hot(where, stored(x)[-1], first)
-    if spec.observation == "mixed":
-        for place, part in spec.parts:
-            columns = f"columns {place.start}..{place.stop - 1} of x in {where}"
-            check_kind(columns, stored(x)[-1][:, place], part, first)
+    for column, place in spec.column_places:
+        values, kind = stored(x)[-1][:, place], DataSpec(spec.name, column.size, column.kind)
+        check_kind(f"column {shown(column.name)} of {where}", values.squeeze(-1), kind, first)
 
 
 def _check_one_hot(where: str, x: Tensor, first: int) -> None:

@@ -156,11 +156,11 @@ class MixedLikelihood(Likelihood):
 
     def forward(self, outputs: Tensor, x: Tensor) -> Any:
         each = zip(self.parts, outputs.split(self.sizes, -1), self.places, strict=True)
-        return SideBySide([part(own, x[..., place]) for part, own, place in each])
+        return SideBySide([part(own, place.of(x)) for part, own, place in each], self.places)
 
     def bias_at(self, mean: Tensor) -> Tensor:
-        """Those of the parts."""
-        return torch.cat([part.bias_at(mean[place]) for part, place in zip(self.parts, self.places, strict=True)])
+        """Those of the parts, one after another."""
+        return torch.cat([part.bias_at(place.of(mean)) for part, place in zip(self.parts, self.places, strict=True)])
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
