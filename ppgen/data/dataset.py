@@ -161,12 +161,14 @@ class Dataset:
         """x (..., D) in the units that the data were given in: what standardising did is undone."""
         return x if self.scaling is None else self.scaling.undone(x)
 
-    def as_table(self, x: Tensor) -> dict[str, Any]:
-        """x (N, D) in the units that the data were given in as columns by name, (N,) each; categories by their names."""
+    def as_columns(self, x: Tensor) -> tuple[tuple[str, ...], list[Any]]:
+        """x (N, D) in the units that the data were given in, as names and columns, (N,) each; categories by their
+        names."""
         x = self.in_units(x)
         if self.spec.columns is None:
-            return dict(zip(self.names, x.cpu().numpy().T, strict=True))
-        return {column.name: column.values(x[:, place]) for column, place in self.spec.column_places}
+            return self.names, list(x.cpu().numpy().T)
+        each = self.spec.column_places
+        return tuple(column.name for column, _ in each), [column.values(x[:, place]) for column, place in each]
 
     @property
     def parts(self) -> tuple[Dataset, ...]:
