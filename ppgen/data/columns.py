@@ -148,8 +148,8 @@ def check_numbers(where: str, columns: Mapping[str, Any]) -> None:
             text = next((value for value in rows if isinstance(value, str)), rows.iloc[0] if len(rows) else "")
             raise UsageError(
                 f"column {shown(name)} of {where} must hold numbers, and holds {shown(text)}: leave it out by naming "
-                f"those of x, {setting('D', 'columns', ['a', 'b'])}, turn it into numbers, or name it as y, "
-                f"{setting('D', 'target', name)}."
+                f"those of x, {setting('D', 'columns', ['a', 'b'])}, turn it into numbers, name it as y, "
+                f"{setting('D', 'target', name)}, or of categories leave the observation, or the column's kind, out."
             )
         if bool(rows.isna().any()):
             raise UsageError(
