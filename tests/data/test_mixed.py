@@ -74,8 +74,8 @@ def test_kinds_may_be_said() -> None:
 def test_real_columns_alone_are_standardised() -> None:
     data = dataset_from(FRAME, standardise=True, **ALL)
     x, real = data.train[0], [3, 5]
-    assert torch.allclose(x[:, real].mean(0), torch.zeros(2), atol=1e-6)
-    assert torch.allclose(x[:, real].std(0, correction=0), torch.ones(2), atol=1e-6)
+    assert torch.allclose(x[:, real].mean(0), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(x[:, real].std(0, correction=0), torch.ones(2), atol=1e-5)
     assert torch.equal(x[:, [0, 1, 2, 4]], X[:, [0, 1, 2, 4]])
     assert torch.allclose(data.in_units(x), X, atol=1e-5)
 
