@@ -34,11 +34,11 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Count, NonNegative, at_most_data
 from ppgen.data import DataSpec
-from ppgen.distributions.place import Place, put_together
 from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.distributions.components import Chosen, Components
 from ppgen.distributions.independent import Categoricals, Multinomials, SmoothedBernoullis, SmoothedGaussians
 from ppgen.distributions.labels import PossiblyKnown
+from ppgen.distributions.place import Place, put_together
 from ppgen.distributions.side_by_side import MixedComponents, Part
 from ppgen.errors import UsageError, setting, shown
 from ppgen.layers.labels import one_hot

@@ -49,7 +49,9 @@ class Chosen:
         x = {name: table[name] for name in self._names(where, table)}
         if not x or any(np.ndim(column) != 1 for column in x.values()):
             if mixed:
-                raise UsageError(f"{where} has no columns of one number or text a row, and mixed data are made of some.")
+                raise UsageError(
+                    f"{where} has no columns of one number or text a row, and mixed data are made of some."
+                )
             return self
         found = () if mixed is False else columns_found(where, x, said)
         return replace(self, columns=tuple(x), mixed=found if mixed or are_mixed(found) else ())

@@ -1,8 +1,8 @@
 """One column of a table whose columns are of several kinds, and where it stands in x.
 
-    "real"         one number
-    "binary"       one number, 0 or 1
-    "categorical"  a one-hot of L numbers, number k for category k
+"real"         one number
+"binary"       one number, 0 or 1
+"categorical"  a one-hot of L numbers, number k for category k
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
-from ppgen.distributions.place import Place, put_together
 from ppgen.distributions.components import Components
+from ppgen.distributions.place import Place, put_together
 from ppgen.errors import UsageError
 
 __all__ = ["MixedComponents", "Part", "SideBySide"]
@@ -93,8 +93,8 @@ class SideBySide(TorchDistribution):
         parts = [part.expand(batch_shape) for part in self.parts]
         return SideBySide(parts, self.places, validate_args=self._validate_args)
 
-    def _together(self, values: Sequence[Tensor], sample_shape: torch.Size = torch.Size()) -> Tensor:
-        shape = sample_shape + self.batch_shape
+    def _together(self, values: Sequence[Tensor], sample_shape: Sequence[int] = ()) -> Tensor:
+        shape = torch.Size(sample_shape) + self.batch_shape
         return put_together([value.expand(*shape, -1) for value in values], self.places)
 
 

@@ -49,7 +49,11 @@ def test_columns_are_found_and_stand_in_x_in_the_tables_order(tmp_path: Path) ->
 def test_a_spec_is_read_back_as_it_was_saved() -> None:
     spec = dataset_from(FRAME, **ALL).spec
     assert DataSpec.from_json(spec.to_json()) == spec
-    assert spec.to_json()["columns"][0] == {"name": "town", "kind": "categorical", "categories": ["Bonn", "Oslo", "Rome"]}
+    assert spec.to_json()["columns"][0] == {
+        "name": "town",
+        "kind": "categorical",
+        "categories": ["Bonn", "Oslo", "Rome"],
+    }
 
 
 def test_parts_are_of_one_kind_each_at_their_places() -> None:
@@ -95,9 +99,21 @@ def test_held_out_tables_have_the_columns_of_training_in_any_order() -> None:
         (FRAME.assign(same=3), {}, "column 'same' of train holds 3 in every row, which tells nothing: leave it out"),
         (FRAME.assign(same="a"), {}, "column 'same' of train holds 'a' in every row"),
         (FRAME[["height"]].assign(same=3), {}, "column 'same' of train holds 3 in every row"),
-        (FRAME.assign(note=list("abcdefghijkl")), {}, "'note' of train holds 12 different texts in 12 rows, such as 'a'"),
-        (FRAME.assign(town=["Rome", None, "Oslo"] * 4), {}, "'town' of train has a missing value in row 1, the first of 4"),
-        (FRAME.assign(height=[1.5, None] * 6), {}, "column 'height' of train has a missing value in row 1, the first of 6"),
+        (
+            FRAME.assign(note=list("abcdefghijkl")),
+            {},
+            "'note' of train holds 12 different texts in 12 rows, such as 'a'",
+        ),
+        (
+            FRAME.assign(town=["Rome", None, "Oslo"] * 4),
+            {},
+            "'town' of train has a missing value in row 1, the first of 4",
+        ),
+        (
+            FRAME.assign(height=[1.5, None] * 6),
+            {},
+            "column 'height' of train has a missing value in row 1, the first of 6",
+        ),
         (FRAME, {"test": FRAME.assign(town="Nice")}, "'town' of test is 'Nice' in row 0, a category that the training"),
         (FRAME, {"test": FRAME.assign(smokes=2)}, "'smokes' of test is binary and must hold 0 or 1, got 2 in row 0"),
         (FRAME, {"test": FRAME[["town", "height"]]}, "test has no column 'smokes'"),
@@ -156,7 +172,10 @@ def test_a_column_that_is_none_is_refused(values: dict[str, Any], sentence: str)
 
 def test_numbers_that_a_column_cannot_hold_are_named() -> None:
     spec = DataSpec("t", 6, "mixed", columns=COLUMNS)
-    for at, sentence in (((2, 4), "'smokes' of train .* must hold 0 or 1, got 7 in row 2"), ((2, 0), "'town' .* one-hots")):
+    for at, sentence in (
+        ((2, 4), "'smokes' of train .* must hold 0 or 1, got 7 in row 2"),
+        ((2, 0), "'town' .* one-hots"),
+    ):
         x = X.clone()
         x[at] = 7.0
         with pytest.raises(UsageError, match=sentence):

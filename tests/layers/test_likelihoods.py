@@ -16,7 +16,12 @@ REAL = DataSpec("numbers", 3, "real")
 QUANTISED = DataSpec("greys", 3, "quantised", levels=5)
 COUNTS = DataSpec("words", 3, "counts")
 CATEGORY = DataSpec("towns", 3, "categorical")
-COLUMNS = (Column("a", "real"), Column("town", "categorical", ("x", "y", "z")), Column("b", "binary"), Column("c", "real"))
+COLUMNS = (
+    Column("a", "real"),
+    Column("town", "categorical", ("x", "y", "z")),
+    Column("b", "binary"),
+    Column("c", "real"),
+)
 MIXED = DataSpec("table", 6, "mixed", columns=COLUMNS)
 DATUM = torch.tensor([3.0, 0.0, 2.0])
 

@@ -119,7 +119,7 @@ def test_mixed_columns_are_the_product_of_scikit_learns_laws(smoothing: float, v
         (CategoricalNB(alpha=smoothing), torch.stack([TOWN, COLOUR], 1)),
     ]
     joint = sum(peer.fit(x.numpy(), Y.numpy()).predict_joint_log_proba(x.numpy()) for peer, x in parts)
-    expected = torch.as_tensor(joint) - 2 * torch.bincount(Y).div(N).log()
+    expected = torch.as_tensor(joint) - 2 * torch.bincount(Y).double().div(N).log()
     found = torch.stack([pair.log_evidence(MIXED, torch.full_like(Y, label)) for label in range(C)], -1)
     torch.testing.assert_close(found.detach(), expected, rtol=0, atol=1e-9)
 
