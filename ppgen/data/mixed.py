@@ -117,8 +117,8 @@ def _check_vary(where: str, table: Mapping[str, Any], names: Sequence[str]) -> N
 
 def _same(where: str, name: str, value: Any) -> str:
     return (
-        f"column {shown(name)} of {where} holds {shown(value)} in every row, which tells nothing: leave it out by naming "
-        f"those of x, {setting('D', 'columns', ['a', 'b'])}"
+        f"column {shown(name)} of {where} holds {shown(value)} in every row, which tells nothing: leave it out by "
+        f"naming those of x, {setting('D', 'columns', ['a', 'b'])}"
     )
 
 

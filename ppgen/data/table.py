@@ -59,8 +59,8 @@ def table(
         seed: seeds the permutation that holds out.
 
     Raises:
-        UsageError: no file is named, it is missing or no such file, lacks a column, has free text, a gap or one value in
-            one of x, or holds what :func:`ppgen.data.dataset_from` refuses.
+        UsageError: no file is named, it is missing or no such file, lacks a column, has free text, a gap or one value
+            in one of x, or holds what :func:`ppgen.data.dataset_from` refuses.
     """
     if not file:
         raise UsageError(f"data set 'table' needs a .csv or .npz file: {setting('D', 'file', 'table.csv')}.")
