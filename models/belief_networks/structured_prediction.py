@@ -101,6 +101,11 @@ class StructuredPrediction(Pair):
         super().__init__(data_size=spec.num_data)
         if spec.num_features < 2:
             raise UsageError(f"StructuredPrediction needs data of two numbers or more, and {shown(spec.name)} has one.")
+        if spec.observation in ("mixed", "categorical"):
+            raise UsageError(
+                f"StructuredPrediction needs numbers of one kind, whose halves are of it too, but data "
+                f"{shown(spec.name)} are {spec.in_words}."
+            )
         self.given = spec.num_features // 2
         units = [DiscreteUnits(num, classes) for num in layers]
         sizes = [layer.num_numbers for layer in units]

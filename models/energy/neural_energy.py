@@ -118,7 +118,7 @@ class NeuralEnergy(EnergyPair):
         if spec.observation != "real":
             raise UsageError(
                 f"NeuralEnergy is a density of real data, which has a slope, and data {shown(spec.name)} are "
-                f"{spec.observation}: choose 'rbm', 'conv_rbm' or 'boltzmann', or load the data as real."
+                f"{spec.in_words}: choose 'rbm', 'conv_rbm' or 'boltzmann', or load the data as real."
             )
         super().__init__(data_size=spec.num_data)
         self.observation = spec.observation

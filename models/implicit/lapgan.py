@@ -154,7 +154,7 @@ class LAPGAN(Pyramid):
         super().__init__(data_size=spec.num_data)
         if spec.observation not in ("binary", "quantised", "real"):
             raise UsageError(
-                f"LAPGAN makes real numbers, and data {shown(spec.name)} are {spec.observation}, whose draws have no "
+                f"LAPGAN makes real numbers, and data {shown(spec.name)} are {spec.in_words}, whose draws have no "
                 "gradient: choose a model for them (`ppgen list models`)."
             )
         if spec.image_shape is None:

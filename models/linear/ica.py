@@ -71,7 +71,7 @@ class ICA(Pair):
     def __init__(self, spec: DataSpec, *, sources: Sources = "laplace") -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
-            raise UsageError(f"ICA needs real data, but data {shown(spec.name)} are {spec.observation}.")
+            raise UsageError(f"ICA needs real data, but data {shown(spec.name)} are {spec.in_words}.")
         self.kind, features = sources, spec.num_features
         self.unmixing = nn.Parameter(torch.eye(features))
         self.loc = nn.Parameter(torch.zeros(features) if spec.mean is None else spec.mean.clone())

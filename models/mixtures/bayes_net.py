@@ -267,7 +267,7 @@ def _levels(spec: DataSpec) -> int:
     if spec.observation not in ("binary", "quantised"):
         raise UsageError(
             f"BayesNet needs states of discrete variables, binary or quantised, but data {shown(spec.name)} are "
-            f"{spec.observation}."
+            f"{spec.in_words}."
         )
     return spec.levels or 2
 

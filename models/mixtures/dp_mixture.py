@@ -115,7 +115,7 @@ class DPMixture(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
-            raise UsageError(f"DPMixture needs real data, but data {shown(spec.name)} are {spec.observation}.")
+            raise UsageError(f"DPMixture needs real data, but data {shown(spec.name)} are {spec.in_words}.")
         if num_components < 2:
             raise UsageError(
                 f"num_components of DPMixture must be at least 2, got {num_components}: a stick is broken."

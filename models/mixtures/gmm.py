@@ -359,7 +359,7 @@ def _family(spec: DataSpec, covariance: Covariance, bayesian: bool) -> type[Comp
     if spec.observation == "binary":
         return Bernoullis
     if spec.observation != "real":
-        raise UsageError(f"GMM needs real or binary data, but data {shown(spec.name)} are {spec.observation}.")
+        raise UsageError(f"GMM needs real or binary data, but data {shown(spec.name)} are {spec.in_words}.")
     if covariance != "diagonal" and bayesian:
         raise UsageError(
             f"covariance={shown(covariance)} is for parameters, and got bayesian=True: choose covariance='diagonal'."

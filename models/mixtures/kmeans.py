@@ -236,7 +236,7 @@ def _squared_distances(x: Tensor, centres: Tensor) -> Tensor:
 def _check(spec: DataSpec, num_components: int) -> None:
     if spec.observation != "real":
         raise UsageError(
-            f"KMeans needs real data, but data {shown(spec.name)} are {spec.observation}: take 'gmm' for binary data, "
+            f"KMeans needs real data, but data {shown(spec.name)} are {spec.in_words}: take 'gmm' for binary data, "
             "or dequantise levels."
         )
     at_most_data("KMeans", "num_components", num_components, spec.num_data)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.layers.labels import classes_of_all
+from ppgen.layers.labels import check_classes, classes_of_all
 from ppgen.layers.networks import MLP, Activation
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -73,7 +73,8 @@ class MixtureOfExperts(Pair):
         activation: of hidden layers.
 
     Raises:
-        UsageError: the data have no labels, or not all of them; a size is not positive, or a name is unknown.
+        UsageError: the data have no labels, or not all of them; a size is not positive, or a name is unknown. In
+            training: a class has no data.
 
     >>> pair = MixtureOfExperts(DataSpec("numbers", 4, "real", num_classes=3), num_experts=2)
     >>> x, y = torch.zeros(5, 4), torch.tensor([0, 1, 2, 0, 1])
@@ -95,6 +96,7 @@ class MixtureOfExperts(Pair):
     ) -> None:
         super().__init__(data_size=spec.num_data)
         classes, features = classes_of_all(spec, "MixtureOfExperts", "'ss_vae'"), spec.num_features
+        self.num_classes, self.waits_for_data = classes, True
         self.register_buffer("mean", spec.centre)
         self.experts = nn.ModuleList(MLP(features, classes, hidden, activation) for _ in range(num_experts))
         self.gate = MLP(features, num_experts, gate_hidden, activation) if combine == "mixture" else None
@@ -113,6 +115,16 @@ class MixtureOfExperts(Pair):
 
     def guide(self, x: Tensor, y: Tensor) -> None:
         """What is latent is summed out: nothing to infer."""
+
+    def start_from(self, x: Tensor, y: Tensor, *, seed: int) -> None:
+        """Look at the labels of training data, y (N,), before the first step; nothing moves.
+
+        Raises:
+            UsageError: a class is left without data.
+        """
+        if self.data_size in (None, len(x)):  # else these are some of the data, and the class may be among the others
+            check_classes(y, self.num_classes, "MixtureOfExperts")
+        self.waits_for_data = False
 
     def log_probs(self, x: Tensor) -> Tensor:
         """log p(y | x, c) of every expert and label, (B, D) to (B, C, Y), in nats."""

@@ -5,6 +5,8 @@
                Multinomial(n, theta_y)              counts of n words
                prod_d Categorical(theta_yd)         quantised data: every level a category of its own
                prod_d N(m_yd, s_yd^2)               real data
+               Categorical(theta_y)                 a category, as a one-hot
+               the product of these over columns    mixed data
 
     p(y | x) proportional to w_y p(x | y)           the classifier
 
@@ -36,6 +38,8 @@ from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.distributions.components import Chosen, Components
 from ppgen.distributions.independent import Categoricals, Multinomials, SmoothedBernoullis, SmoothedGaussians
 from ppgen.distributions.labels import PossiblyKnown
+from ppgen.distributions.place import Place, put_together
+from ppgen.distributions.side_by_side import MixedComponents, Part
 from ppgen.errors import UsageError, setting, shown
 from ppgen.layers.labels import one_hot
 from ppgen.pairs.pair import Pair
@@ -73,13 +77,15 @@ class NaiveBayes(Pair):
         y: (), the class, in the plate ``data``; the model's alone, marked for parallel enumeration
         x: (D,), observed, in the plate ``data``
 
-    Parameters: ``logits`` of w (C,); ``locs``: m of real data, else logits of theta; ``log_scales`` log s of real data.
+    Parameters: ``logits`` of w (C,); ``locs``: m of real numbers, else logits of theta; ``log_scales`` log s of real
+    numbers.
 
     Args:
-        spec: what one datum is: binary, counts, quantised or real; with ``num_classes`` where there are labels.
+        spec: what one datum is: binary, counts, quantised, real, categorical or mixed; with ``num_classes`` where there
+            are labels.
         num_components: C, of data without labels, and of no others.
-        smoothing: a, the pseudo-count of each state of a feature; not of real data.
-        var_smoothing: e, the share of the greatest variance of a feature that is added to all; of real data.
+        smoothing: a, the pseudo-count of each state of a feature; not of real numbers.
+        var_smoothing: e, the share of the greatest variance of a real feature that is added to all of these.
         start: of data without labels, where classes start, as of ``gmm``; a class is first the data nearest to its own.
 
     Raises:
@@ -103,9 +109,11 @@ class NaiveBayes(Pair):
         super().__init__(data_size=spec.num_data)
         self.num_components = _number(spec, num_components)
         self.num_classes = spec.num_classes
-        self.family = _family(spec)
-        self.smoothing = var_smoothing if spec.observation == "real" else smoothing
-        locs = _first(spec, self.num_components)
+        parts = [_part(part, place, smoothing, var_smoothing) for place, part in spec.parts]
+        self.family = MixedComponents.of(parts) if spec.observation == "mixed" else parts[0].family
+        self.smoothing = 0.0 if spec.observation == "mixed" else parts[0].smoothing  # mixed: each part has its own
+        firsts = [_first(part, self.num_components) for _, part in spec.parts]
+        locs = put_together(firsts, [part.place for part in parts]) if spec.observation == "mixed" else firsts[0]
         scales = self.family.start_scales(locs, 1.0)
         self.logits = nn.Parameter(torch.zeros(self.num_components))
         self.locs = nn.Parameter(locs)
@@ -247,18 +255,21 @@ def _number(spec: DataSpec, num_components: int | None) -> int:
     return num_components or spec.num_classes or 1
 
 
-def _family(spec: DataSpec) -> type[Components]:
+def _part(spec: DataSpec, place: Place, smoothing: float, var_smoothing: float) -> Part:
+    """The law of data of one kind. A category is a document of one word."""
     kinds: dict[str, type[Components]] = {
         "binary": SmoothedBernoullis,
         "counts": Multinomials,
         "real": SmoothedGaussians,
         "quantised": Categoricals.of(spec.levels or 2),
+        "categorical": Multinomials,
     }
     if spec.observation not in kinds:
         raise UsageError(
-            f"NaiveBayes needs data that are {', '.join(kinds)}, but data {shown(spec.name)} are {spec.observation}."
+            f"NaiveBayes needs data that are {', '.join(kinds)} or mixed, but data {shown(spec.name)} are "
+            f"{spec.observation}."
         )
-    return kinds[spec.observation]
+    return Part(kinds[spec.observation], place, var_smoothing if spec.observation == "real" else smoothing)
 
 
 def _first(spec: DataSpec, num: int) -> Tensor:
@@ -266,7 +277,7 @@ def _first(spec: DataSpec, num: int) -> Tensor:
     if spec.observation == "quantised":
         return 0.5 * torch.randn(num, spec.num_features * (spec.levels or 2))
     centre = spec.centre
-    if spec.observation == "counts":
+    if spec.observation in ("counts", "categorical"):
         centre = torch.zeros_like(centre) if spec.mean is None else centre.clamp_min(1e-4).log()
     elif spec.observation == "binary":
         centre = SmoothedBernoullis.locs_of(centre)

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.arguments import one_of
-from ppgen.data.sources import opened_alone, rows_of
+from ppgen.data.sources import opened_alone
 from ppgen.errors import UsageError, cut, setting, shown
 
-__all__ = ["Chosen", "Classes", "as_table", "check_complete", "is_text", "kind_found", "names_of"]
+__all__ = ["Classes", "as_table", "check_complete", "check_numbers", "is_text", "kind_found", "names_of"]
 
 MOST_CLASSES = 1000
 """Whole numbers 0..C-1, each of which occurs, are names of classes up to so many."""
@@ -48,49 +47,6 @@ def names_of(given: Any) -> tuple[str, ...] | None:
     if not isinstance(listed, Sequence) or not all(isinstance(name, str | int) for name in listed):
         raise UsageError(f"columns must be a list of names, got {shown(given)}.")
     return tuple(str(name).strip().strip("'\"") for name in listed)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What a table is asked for.
-
-    Args:
-        columns: of x; None: all but the target.
-        target: the column of y; None: there is none.
-    """
-
-    columns: tuple[str, ...] | None = None
-    target: str | None = None
-
-    def entries(self, where: str, table: Mapping[str, Any]) -> tuple[Any, ...]:
-        """(x,) or (x, y) of a table: the columns side by side, and the target as it stands.
-
-        Without either, a table whose entries are not all columns of numbers is a batch's entries in their order.
-
-        Raises:
-            UsageError: it has no such column, or none that is left for x.
-        """
-        for name in (*(self.columns or ()), *([] if self.target is None else [self.target])):
-            one_of(f"{where} has no column", name, table)
-        if not table:
-            raise UsageError(f"{where} must have columns of numbers, and has none.")
-        if self == Chosen() and any(np.ndim(value) > 1 for value in table.values()):
-            return tuple(table.values())
-        x = self.columns or tuple(name for name in table if name != self.target)
-        if not x:
-            raise UsageError(f"{where} has the column {shown(self.target)} alone, and nothing for x: add columns.")
-        _check_numbers(where, {name: table[name] for name in x})
-        rows = [rows_of(f"column {shown(name)} of {where}", table[name]) for name in x]
-        whole = rows[0] if len(rows) == 1 and rows[0].ndim > 1 else _side_by_side(where, x, rows)
-        return (whole,) if self.target is None else (whole, table[self.target])
-
-    def kinds(self, table: Mapping[str, Any]) -> dict[str, str]:
-        """What each column of x holds, where all are columns of numbers."""
-        x = self.columns or tuple(name for name in table if name != self.target)
-        if any(np.ndim(table[name]) != 1 for name in x):
-            return {}
-        columns = {name: rows_of(name, table[name]) for name in x}
-        return {name: kind_found(column[:]) for name, column in columns.items()}
 
 
 def kind_found(x: Tensor) -> str:
@@ -128,20 +84,21 @@ class Classes:
         numbers = np.unique(values) if whole else values[:0]
         return cls(tuple(numbers.tolist())) if whole and len(numbers) == numbers[-1] + 1 else None
 
-    def numbered(self, where: str, y: Any) -> Tensor:
+    def numbered(self, where: str, y: Any, said: str = "the target", each: str = "class") -> Tensor:
         """The number of each name, (N,), int64.
 
         Raises:
-            UsageError: a name is none of the training data's.
+            UsageError: a name is none of the training data's; ``said`` is what holds it, and ``each`` what it names.
         """
         values = np.asarray(y)
         values = _texts(values) if values.dtype.kind in "OUS" else values
         known = np.array(self.names)
-        found = np.searchsorted(known, values).clip(max=len(known) - 1)
+        order = np.argsort(known)
+        found = order[np.searchsorted(known, values, sorter=order).clip(max=len(known) - 1)]
         wrong = known[found] != values
         if np.any(wrong):
             raise UsageError(
-                f"the target of {where} is {shown(values[wrong][0].item())} in row {int(np.argmax(wrong))}, a class "
+                f"{said} of {where} is {shown(values[wrong][0].item())} in row {int(np.argmax(wrong))}, a {each} "
                 f"that the training data lack, which have {cut(', '.join(map(str, self.names)))}: leave such rows out."
             )
         return torch.from_numpy(found.astype(np.int64))
@@ -153,8 +110,8 @@ class Classes:
         return f"categorical ({', '.join(map(str, self.names))})"
 
 
-def check_complete(where: str, name: str, y: Any) -> None:
-    """Check that a target has a value in every row.
+def check_complete(where: str, said: str, y: Any) -> None:
+    """Check that a column, which is ``said`` so, has a value in every row.
 
     Raises:
         UsageError: it has not; the first such row is named.
@@ -162,8 +119,8 @@ def check_complete(where: str, name: str, y: Any) -> None:
     missing = y.isna().to_numpy() if hasattr(y, "isna") else np.array([value is None for value in y])
     if np.any(missing):
         raise UsageError(
-            f"the target {shown(name)} of {where} has a missing value in row {int(np.argmax(missing))}: fill it in, or "
-            "leave the row out."
+            f"{said} of {where} has a missing value in row {int(np.argmax(missing))}, the first of "
+            f"{int(np.sum(missing))}: fill it in, or leave such rows out."
         )
 
 
@@ -178,8 +135,12 @@ def _texts(values: Any) -> Any:
     return np.array([str(value) for value in values])
 
 
-def _check_numbers(where: str, columns: Mapping[str, Any]) -> None:
-    """Columns of a frame hold numbers, and have no gaps."""
+def check_numbers(where: str, columns: Mapping[str, Any]) -> None:
+    """Check that columns of a frame hold numbers, and have no gaps.
+
+    Raises:
+        UsageError: one does not, or has some.
+    """
     for name, rows in _of_pandas(columns):
         from pandas.api.types import is_numeric_dtype
 
@@ -187,8 +148,8 @@ def _check_numbers(where: str, columns: Mapping[str, Any]) -> None:
             text = next((value for value in rows if isinstance(value, str)), rows.iloc[0] if len(rows) else "")
             raise UsageError(
                 f"column {shown(name)} of {where} must hold numbers, and holds {shown(text)}: leave it out by naming "
-                f"those of x, {setting('D', 'columns', ['a', 'b'])}, turn it into numbers, or name it as y, "
-                f"{setting('D', 'target', name)}."
+                f"those of x, {setting('D', 'columns', ['a', 'b'])}, turn it into numbers, name it as y, "
+                f"{setting('D', 'target', name)}, or of categories leave the observation, or the column's kind, out."
             )
         if bool(rows.isna().any()):
             raise UsageError(
@@ -201,12 +162,3 @@ def _check_numbers(where: str, columns: Mapping[str, Any]) -> None:
 def _of_pandas(columns: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     pandas = sys.modules.get("pandas")
     yield from ((name, rows) for name, rows in columns.items() if pandas and isinstance(rows, pandas.Series))
-
-
-def _side_by_side(where: str, names: Sequence[str], rows: Sequence[Any]) -> Tensor:
-    """Columns (N,), or blocks of them (N, ...), as one matrix (N, D)."""
-    sizes = {name: len(part) if part.ndim else 0 for name, part in zip(names, rows, strict=True)}
-    if len(set(sizes.values())) > 1:
-        raise UsageError(f"the columns of {where} must have the same number of rows, got {shown(sizes)}.")
-    blocks = [part[:][:, None] if part.ndim == 1 else part[:].flatten(1) for part in rows]
-    return torch.cat(blocks, 1)

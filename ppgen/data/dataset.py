@@ -146,6 +146,8 @@ class Dataset:
     def names(self) -> tuple[str, ...]:
         """What the features of x are called, (D,): words, columns of a table, else x0, x1, ..."""
         size = self.spec.num_features
+        if self.spec.columns is not None:
+            return tuple(name for column in self.spec.columns for name in column.features)
         known = self.spec.vocabulary or tuple(self.kinds)[:size]
         return known if len(known) == size else tuple(f"x{i}" for i in range(size))
 
@@ -158,6 +160,15 @@ class Dataset:
     def in_units(self, x: Tensor) -> Tensor:
         """x (..., D) in the units that the data were given in: what standardising did is undone."""
         return x if self.scaling is None else self.scaling.undone(x)
+
+    def as_columns(self, x: Tensor) -> tuple[tuple[str, ...], list[Any]]:
+        """x (N, D) in the units that the data were given in, as names and columns, (N,) each; categories by their
+        names."""
+        x = self.in_units(x)
+        if self.spec.columns is None:
+            return self.names, list(x.cpu().numpy().T)
+        each = self.spec.column_places
+        return tuple(column.name for column, _ in each), [column.values(x[:, place]) for column, place in each]
 
     @property
     def parts(self) -> tuple[Dataset, ...]:

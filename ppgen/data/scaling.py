@@ -28,10 +28,13 @@ class Scaling:
     scale: Tensor
 
     @classmethod
-    def of(cls, x: Tensor) -> Self:
-        """The scaling by the mean and the standard deviation of x, (N, D)."""
+    def of(cls, x: Tensor, left: Tensor | None = None) -> Self:
+        """The scaling by the mean and the standard deviation of x, (N, D), but for features that are ``left`` as they
+        are, a mask (D,)."""
         scale = x.std(0, correction=0)
-        return cls(x.mean(0), scale.where(scale > 0, scale.new_ones(())))
+        kept = scale == 0 if left is None else left.to(x.device) | (scale == 0)
+        shift = x.mean(0) if left is None else x.mean(0).masked_fill(left.to(x.device), 0.0)
+        return cls(shift, scale.masked_fill(kept, 1.0))
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (..., D) in units of standard deviations."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -12,11 +13,13 @@ from annotated_types import Ge
 from pydantic import Strict
 
 from ppgen.arguments import Count, Words, check_fields, one_of
-from ppgen.errors import UsageError, shown
+from ppgen.data.column import Column
+from ppgen.distributions.place import Place
+from ppgen.errors import UsageError, setting, shown
 
 __all__ = ["DataSpec", "Observation"]
 
-Observation = Literal["binary", "real", "quantised", "counts", "any"]
+Observation = Literal["binary", "real", "quantised", "counts", "categorical", "mixed", "any"]
 
 _Vocabulary = Annotated[tuple[str, ...], Strict(), Words("a list of words, word i for column i")]
 
@@ -30,8 +33,9 @@ class DataSpec:
         num_features: D; x is flat, (B, D), in torch's default floating-point type, but for ``"any"``.
         observation: ``"binary"`` (x is 0 or 1: Bernoulli), ``"real"`` (Gaussian), ``"quantised"``
             (x = k / (levels - 1) for k = 0..levels-1: discretized logistic), ``"counts"`` (x_w = 0, 1, 2, ... is
-            how often word w stands in a document: multinomial) or ``"any"`` (x has the shape and the type that its
-            owner gave it: the pair states the likelihood).
+            how often word w stands in a document: multinomial), ``"categorical"`` (x is the one-hot of one of D
+            categories), ``"mixed"`` (``columns`` of several of these kinds, side by side) or ``"any"`` (x has the
+            shape and the type that its owner gave it: the pair states the likelihood).
         shape: of a datum of ``"any"``, and of nothing else; () for numbers, (T, D) for sequences; it holds
             ``num_features`` numbers.
         image_shape: (H, W) or (C, H, W) of a datum that is a picture, row-major, upright.
@@ -47,10 +51,11 @@ class DataSpec:
             and not in train, or in ``"none"``; else a row is one datum of each of two sets.
         mean: (D,), the mean of the training data, for a likelihood's first bias; neither compared nor saved.
         vocabulary: D words, the names of the features of ``"counts"``; neither compared nor saved.
+        columns: of ``"mixed"``, and of nothing else: side by side, D numbers.
 
     Raises:
         UsageError: a number is not positive, the shape does not hold D numbers, or ``levels``, ``length``,
-            ``vocabulary`` or ``shape`` is missing, superfluous or of another size.
+            ``vocabulary``, ``shape`` or ``columns`` is missing, superfluous or of another size.
 
     >>> DataSpec("digits", 64, "binary", image_shape=(8, 8)).to_json()["image_shape"]
     [8, 8]
@@ -70,11 +75,13 @@ class DataSpec:
     shape: tuple[Count, ...] | None = None
     source: DataSpec | None = None
     paired: Literal["all", "held_out", "none"] | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, f"data {shown(self.name)}")
         self._check_observation()
         self._check_documents()
+        self._check_columns()
         self._check_shapes()
         self._check_source()
 
@@ -100,6 +107,20 @@ class DataSpec:
             raise UsageError(
                 f"vocabulary of data {shown(self.name)} must hold num_features={self.num_features} words, "
                 f"got {len(self.vocabulary)}."
+            )
+
+    def _check_columns(self) -> None:
+        if (self.columns is not None) != (self.observation == "mixed"):
+            raise UsageError(
+                f"data {shown(self.name)} is {self.observation} and has columns={shown(self.columns)}: give them for "
+                "data of the kind mixed, and for nothing else."
+            )
+        columns = self.columns or ()
+        size, names = sum(column.size for column in columns), {column.name for column in columns}
+        if columns and (size != self.num_features or len(names) < len(columns)):
+            raise UsageError(
+                f"columns of data {shown(self.name)} must have names of their own and hold num_features="
+                f"{self.num_features} numbers, got {', '.join(column.name for column in columns)}, which hold {size}."
             )
 
     def _check_shapes(self) -> None:
@@ -144,9 +165,40 @@ class DataSpec:
         return self.paired == "all" or (self.paired == "held_out" and split != "train")
 
     @property
+    def column_places(self) -> tuple[tuple[Column, slice], ...]:
+        """The columns of mixed data, and where in x they are; else none."""
+        columns = self.columns or ()
+        ends = accumulate(column.size for column in columns)
+        return tuple((column, slice(end - column.size, end)) for column, end in zip(columns, ends, strict=True))
+
+    @property
+    def parts(self) -> tuple[tuple[Place, DataSpec], ...]:
+        """x in parts of one kind, each with its place: of mixed data the real numbers, the binary ones and the one-hot
+        of each category; else all of x."""
+        if self.columns is None:
+            return ((Place(((0, self.num_features),)), self),)
+        slices: dict[tuple[Observation, str], list[slice]] = {}
+        for column, place in self.column_places:
+            slices.setdefault((column.kind, column.name if column.categories else ""), []).append(place)
+        places = [(kind, Place.at(found)) for (kind, _), found in slices.items()]
+        return tuple((place, self._part(kind, place)) for kind, place in places)
+
+    def _part(self, kind: Observation, place: Place) -> DataSpec:
+        mean = None if self.mean is None else place.of(self.mean)
+        return DataSpec(self.name, place.size, kind, num_data=self.num_data, mean=mean)
+
+    @property
     def centre(self) -> torch.Tensor:
         """A copy of the mean, (D,); zeros where it is not known."""
         return torch.zeros(self.num_features) if self.mean is None else self.mean.clone()
+
+    @property
+    def in_words(self) -> str:
+        """The kind, for a sentence that says which others were expected."""
+        if self.observation != "mixed":
+            return self.observation
+        real = setting("D", "observation", "real")
+        return f"mixed ({real} takes columns of numbers alone as one kind)"
 
     @property
     def dequantised(self) -> bool:
@@ -181,13 +233,15 @@ class DataSpec:
         }
         if isinstance(source := entries.get("source"), Mapping):
             entries["source"] = cls.from_json(source)
+        if isinstance(columns := entries.get("columns"), tuple):
+            entries["columns"] = tuple(map(Column.from_json, columns))
         return cls(**entries)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, DataSpec):
+    if isinstance(value, DataSpec | Column):
         return value.to_json()
-    return list(value) if isinstance(value, tuple) else value
+    return list(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def _saved() -> list[str]:

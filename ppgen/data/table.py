@@ -30,7 +30,8 @@ def table(
     columns: Any = None,
     labels: bool | None = None,
     categorical: bool | None = None,
-    observation: Literal["binary", "real", "quantised", "counts"] | None = None,
+    kinds: Any = None,
+    observation: Literal["binary", "real", "quantised", "counts", "mixed"] | None = None,
     standardise: bool = False,
     levels: int | None = None,
     dynamic: bool = False,
@@ -47,8 +48,10 @@ def table(
         columns: those that are x, ``[a, b]``; all but the target if left out.
         labels: whether batches are (x, y); where there is a y if left out.
         categorical: whether y holds names of classes; where it is text, or all of the numbers 0..C-1, if left out.
+        kinds: of columns of x, ``town:categorical,age:real``; those that are left out are found: text is categorical,
+            0 and 1 are binary, other numbers real.
         observation: found where it is left out (:func:`ppgen.data.dataset_from`).
-        standardise: whether features are scaled to mean 0 and standard deviation 1.
+        standardise: whether real features are scaled to mean 0 and standard deviation 1.
         levels: grey levels of quantised data.
         dynamic: the numbers are probabilities, and 0 or 1 are drawn anew at each presentation.
         valid: a share of the rows to validate on, 0 for none, or a file of the same kind.
@@ -56,8 +59,8 @@ def table(
         seed: seeds the permutation that holds out.
 
     Raises:
-        UsageError: no file is named, it is missing or no such file, lacks a column, has text or a gap in one of x, or
-            holds what :func:`ppgen.data.dataset_from` refuses.
+        UsageError: no file is named, it is missing or no such file, lacks a column, has free text, a gap or one value
+            in one of x, or holds what :func:`ppgen.data.dataset_from` refuses.
     """
     if not file:
         raise UsageError(f"data set 'table' needs a .csv or .npz file: {setting('D', 'file', 'table.csv')}.")
@@ -69,6 +72,7 @@ def table(
         target=target,
         labels=labels,
         categorical=categorical,
+        kinds=kinds,
         observation=observation,
         standardise=standardise,
         name=Path(file).name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from numbers import Number
@@ -14,16 +14,19 @@ from torch import Tensor
 
 from ppgen.arguments import Seed, checked
 from ppgen.data.assemble import binarize_once, mean_length, permutation
-from ppgen.data.columns import Chosen, Classes, as_table, check_complete, is_text, kind_found, names_of
+from ppgen.data.chosen import Chosen
+from ppgen.data.column import Column
+from ppgen.data.columns import Classes, as_table, check_complete, is_text, kind_found, names_of
 from ppgen.data.dataset import Dataset, Split
 from ppgen.data.disk_rows import DiskRows
+from ppgen.data.mixed import Kinds, kinds_of_text
 from ppgen.data.rows import Rows, pieces, take
 from ppgen.data.scaling import Scaling
 from ppgen.data.sources import entries_of, named_splits, opened, opened_alone, rows_of
 from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import check_split
-from ppgen.errors import UsageError, setting
+from ppgen.errors import UsageError, setting, shown
 from ppgen.registry import DATA
 
 __all__ = ["dataset_from", "held_out_shares", "hold_out"]
@@ -39,6 +42,7 @@ def dataset_from(
     target: str | int | None = None,
     labels: bool | None = None,
     categorical: bool | None = None,
+    kinds: Any = None,
     observation: Observation | None = None,
     standardise: bool = False,
     name: str = "user",
@@ -68,10 +72,13 @@ def dataset_from(
         labels: whether batches are (x, y); None: where there is a y.
         categorical: whether y holds names of classes, which are numbered in their order; None: where it is text, or a
             target of the whole numbers 0..C-1, each of which occurs.
-        observation: the likelihood; None: ``"binary"`` where every x is 0 or 1, or the data is dynamic,
-            ``"quantised"`` where ``levels`` is given, ``"counts"`` where train is sparse, ``"real"`` otherwise.
+        kinds: of columns of x by name: ``"real"``, ``"binary"``, ``"categorical"``, or a list of categories; those that
+            are left out are found: text is categorical, 0 and 1 are binary, other numbers real. x is mixed then.
+        observation: the likelihood; None: ``"mixed"`` where a table's columns are of several kinds, ``"binary"`` where
+            every x is 0 or 1, or the data is dynamic, ``"quantised"`` where ``levels`` is given, ``"counts"`` where
+            train is sparse, ``"real"`` otherwise.
         standardise: whether each feature is moved and scaled to mean 0 and standard deviation 1 over ``train``, as
-            ``scaling`` keeps it; x is real then.
+            ``scaling`` keeps it, of mixed columns the real ones; other x is real then.
         vocabulary: the words that the columns of counts stand for, in their order.
         dynamic: x holds probabilities in [0, 1]; train is drawn anew at each presentation, valid and test
             once, to memory.
@@ -79,8 +86,9 @@ def dataset_from(
         seed: seeds the permutation that splits, and of the one-time draws.
 
     Raises:
-        UsageError: x has no rows of numbers, or a mask, a gap or text; there is no such column; a loader, whose data
-            set is to be given; or anything that :class:`Dataset` refuses.
+        UsageError: x has no rows of numbers, or a mask, a gap or free text; there is no such column, or one holds one
+            value alone; a category is none of the training data's; a loader, whose data set is to be given; or anything
+            that :class:`Dataset` refuses.
 
     >>> data = dataset_from(torch.randn(100, 3))
     >>> data.spec.observation, len(data.train[0]), len(data.valid[0]), len(data.test[0])
@@ -90,17 +98,25 @@ def dataset_from(
     >>> table = {"height": [1.5, 1.7, 1.6, 1.8], "smokes": [0, 1, 1, 0], "name": ["Ann", "Bob", "Bob", "Ann"]}
     >>> dataset_from(table, valid=0.0, test=0.25, target="name")
     data 'user': 3 to train, 1 held out for test; height: real; smokes: binary; name: categorical (Ann, Bob)
+    >>> dataset_from(table, valid=0.0, test=0.0).train[0][:2]  # height, smokes, and a one-hot of the name
+    tensor([[1.5000, 0.0000, 1.0000, 0.0000],
+            [1.7000, 1.0000, 0.0000, 1.0000]])
     """
     parts = named_splits(train, valid, test)
     shares = held_out_shares(parts, held_out)
     if _are_texts(parts["train"]):
         beside = {"columns": columns, "target": target, "labels": labels, "categorical": categorical, "levels": levels}
-        beside |= {"standardise": standardise, "image_shape": image_shape, "num_classes": num_classes}
+        beside |= {"kinds": kinds, "standardise": standardise, "image_shape": image_shape, "num_classes": num_classes}
         beside |= {"vocabulary": vocabulary, "dynamic": dynamic}
         beside |= {} if observation == "counts" else {"observation": observation}
         return _of_texts(parts, shares, beside, name, seed)
     chosen = Chosen(names_of(columns), None if target is None else str(target))
-    found = {split: _entries(split, part, chosen) for split, part in parts.items() if split not in shares}
+    said, plain = kinds_of_text(kinds), observation is None and levels is None and not dynamic
+    mixed = True if observation == "mixed" or said else None if plain else False
+    opened_parts = {split: _opened(split, part) for split, part in parts.items() if split not in shares}
+    chosen = _settled(*opened_parts["train"], chosen, said, mixed)
+    observation = "mixed" if chosen.mixed else observation
+    found = {split: _entries(*part, chosen) for split, part in opened_parts.items()}
     batches = {split: _labelled(split, entries, labels) for split, (entries, _) in found.items()}
     classes = _classes(batches["train"], chosen, categorical)
     shaped = {split: _tensors(split, entries, classes) for split, entries in batches.items()}
@@ -112,9 +128,9 @@ def dataset_from(
         splits |= {split: _drawn(split, splits[split], seed) for split in drawn}
     scaling = None
     if standardise:
-        scaling = _scaling(splits["train"][0], observation, dynamic)
+        scaling = _scaling(splits["train"][0], observation, dynamic, chosen.mixed)
         splits = {split: (scaling(part[0]), *part[1:]) for split, part in splits.items()}
-        observation = "real"
+        observation = observation or "real"
     x = splits["train"][0]
     mean = x.mean(0)
     observation = observation or _infer(x, levels, dynamic)
@@ -129,6 +145,7 @@ def dataset_from(
         length=mean_length(mean) if observation == "counts" else None,
         mean=mean,
         vocabulary=_words(vocabulary),
+        columns=chosen.mixed or None,
     )
     for split, part in given.items():  # here rows have the numbers that the user knows them by
         check_split(split, part, spec, probabilities=dynamic)
@@ -156,20 +173,36 @@ def _of_texts(
     return replace(found, spec=replace(found.spec, name=name))
 
 
-def _entries(split: str, part: Any, chosen: Chosen) -> tuple[tuple[Any, ...], dict[str, str]]:
-    """The entries of a batch, and the kinds of columns that have names."""
+def _opened(split: str, part: Any) -> tuple[str, Any]:
+    """What a part is called, and what it holds: a table by the names of its columns."""
     where = f"{split} in {part}" if isinstance(part, str | Path) else split
     part = opened(split, part)
     table = as_table(part)
-    if table is not None:
-        entries = chosen.entries(where, table)
-        return entries, {} if len(entries) > 1 and chosen.target is None else chosen.kinds(table)
+    return where, part if table is None else table
+
+
+def _settled(where: str, part: Any, chosen: Chosen, said: Kinds, mixed: bool | None) -> Chosen:
+    if isinstance(part, Mapping):
+        return chosen.settled(where, part, said, mixed=mixed)
+    if mixed:
+        raise UsageError(
+            f"{where} has no columns with names, of which kinds could be said: give a frame, a dict of arrays, or a "
+            ".csv file."
+        )
+    return chosen
+
+
+def _entries(where: str, part: Any, chosen: Chosen) -> tuple[tuple[Any, ...], dict[str, str]]:
+    """The entries of a batch, and the kinds of columns that have names."""
+    if isinstance(part, Mapping):
+        entries = chosen.entries(where, part)
+        return entries, {} if len(entries) > 1 and chosen.target is None else chosen.kinds(where, part)
     if chosen != Chosen():
         raise UsageError(
             f"{where} has no columns with names: give columns and target with a frame, a dict of arrays, or a .csv or "
             ".npz file."
         )
-    return entries_of(split, part), {}
+    return entries_of(where, part), {}
 
 
 def _labelled(split: str, entries: tuple[Any, ...], labels: bool | None) -> tuple[Any, ...]:
@@ -183,7 +216,7 @@ def _classes(entries: tuple[Any, ...], chosen: Chosen, categorical: bool | None)
     if len(entries) < 2 or (chosen.target is None and categorical is None and not is_text(entries[1])):
         return None
     if chosen.target is not None:
-        check_complete("train", chosen.target, entries[1])
+        check_complete("train", f"the target {shown(chosen.target)}", entries[1])
     return Classes.found(entries[1], categorical)
 
 
@@ -193,11 +226,13 @@ def _kind_of_target(train: Split, target: str | None, classes: Classes | None) -
     return {target: kind_found(train[1]) if classes is None else str(classes)}
 
 
-def _scaling(x: Rows, observation: Observation | None, dynamic: bool) -> Scaling:
-    if observation not in (None, "real") or dynamic or not isinstance(x, Tensor):
+def _scaling(x: Rows, observation: Observation | None, dynamic: bool, mixed: Sequence[Column]) -> Scaling:
+    """That of the real features."""
+    if observation not in (None, "real", "mixed") or dynamic or not isinstance(x, Tensor):
         what = "on disk" if isinstance(x, DiskRows) else observation or ("dynamic" if dynamic else "sparse")
         raise UsageError(f"standardise is for real data in memory, and these are {what}: leave it out.")
-    return Scaling.of(x)
+    left = [column.kind != "real" for column in mixed for _ in column.features]
+    return Scaling.of(x, torch.tensor(left) if left else None)
 
 
 def _tensors(split: str, entries: tuple[Any, ...], classes: Classes | None) -> Split:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions.constraints import boolean, nonnegative_integer, unit_interval
+from torch.distributions.constraints import boolean, nonnegative_integer, one_hot, unit_interval
 
 from ppgen.data.rows import Rows, place_of, stored, to_ask
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.discretized_logistic import Grid
 from ppgen.distributions.labels import UNKNOWN_LABEL
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, cut, shown
 
 __all__ = ["UNKNOWN_LABEL", "check_kind", "check_split"]
 
@@ -44,7 +44,7 @@ def check_split(
     if spec.source is not None:
         _check_source(where, split, spec.source)
     for index, part in enumerate(split):
-        question = (index, spec.observation, spec.levels, spec.num_classes, least, probabilities)
+        question = (index, spec.observation, spec.columns, spec.levels, spec.num_classes, least, probabilities)
         for first, piece in to_ask(part, question):
             _check_finite(where, piece, first)
             if index == 0 and probabilities and spec.observation == "binary":
@@ -125,6 +125,21 @@ def check_kind(where: str, x: Tensor | SparseRows, spec: DataSpec, first: int = 
         _refuse(where, x, ~Grid(spec.levels).check(stored(x)[-1]), expected, "rescale x or correct levels", first)
     if spec.observation == "counts":
         _check_counts(where, x, first)
+    if spec.observation == "categorical":
+        _check_one_hot(where, stored(x)[-1], first)
+    for column, place in spec.column_places:
+        values, kind = stored(x)[-1][:, place], DataSpec(spec.name, column.size, column.kind)
+        check_kind(f"column {shown(column.name)} of {where}", values.squeeze(-1), kind, first)
+
+
+def _check_one_hot(where: str, x: Tensor, first: int) -> None:
+    wrong = ~one_hot.check(x)  # type: ignore[no-untyped-call]
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise UsageError(
+            f"{where} must hold one-hots, a 1 among 0s, got {cut(shown(x[row].tolist()))} in row {first + row}: number "
+            "the categories, and take rows of an identity matrix."
+        )
 
 
 def _check_counts(where: str, x: Tensor | SparseRows, first: int) -> None:

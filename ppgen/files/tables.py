@@ -18,14 +18,20 @@ __all__ = ["as_csv", "as_npz", "as_parquet", "write_as"]
 
 
 def as_csv(names: Sequence[str], table: NDArray[Any]) -> bytes:
-    """Rows of numbers (N, C) to nine digits, below a header of C names.
+    """Rows (N, C) of numbers, to nine digits, or of numbers and text, below a header of C names.
 
     >>> as_csv(["x", "y"], np.array([[0.5, 1.0]])).decode()
     'x,y\\n0.5,1\\n'
+    >>> as_csv(["x", "town"], np.array([[0.5, "Bonn"]], dtype=object)).decode()
+    'x,town\\n0.5,Bonn\\n'
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(names)
-    np.savetxt(text, table, fmt="%.9g", delimiter=",")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    if table.dtype.kind == "O":
+        writer.writerows([one if isinstance(one, str) else f"{one:.9g}" for one in row] for row in table)
+    else:
+        np.savetxt(text, table, fmt="%.9g", delimiter=",")
     return text.getvalue().encode()
 
 

@@ -145,7 +145,7 @@ def _output_for(spec: DataSpec, output: Output | None, made_for: str) -> Output:
     """The output, by the kind of data where none is given."""
     if spec.observation not in _DEFAULTS:
         raise UsageError(
-            f"{made_for} makes real numbers, and data {shown(spec.name)} are {spec.observation}, whose draws have no "
+            f"{made_for} makes real numbers, and data {shown(spec.name)} are {spec.in_words}, whose draws have no "
             "gradient: choose a model for them (`ppgen list models`)."
         )
     return output or _DEFAULTS[spec.observation]

@@ -18,6 +18,7 @@ from ppgen.pairs.running import Batch
 __all__ = [
     "Labelled",
     "beside_label",
+    "check_classes",
     "check_labels",
     "check_told",
     "classes_of",
@@ -76,6 +77,20 @@ def check_labels(batch: Batch, num_classes: int, needed_by: str) -> None:
         row = int(bad.nonzero()[0])
         raise UsageError(
             f"{needed_by} takes labels 0 to {num_classes - 1}, got {int(y[row])} in row {row}: give all data a label."
+        )
+
+
+def check_classes(y: Tensor, num_classes: int, needed_by: str) -> None:
+    """Whether each class has a datum among those of labels y, (N,).
+
+    Raises:
+        UsageError: one has none.
+    """
+    empty = torch.bincount(y[y >= 0], minlength=num_classes) == 0
+    if bool(empty.any()):
+        raise UsageError(
+            f"class {int(empty.nonzero()[0])} of {num_classes} is left without data, of which {needed_by} could learn: "
+            "give each class a datum with its label, or number the classes that there are from 0."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pyro.distributions as dist
@@ -12,14 +13,17 @@ from torch import Tensor, nn
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.distributions.discretized_logistic import DiscretizedLogistic
+from ppgen.distributions.side_by_side import SideBySide
 from ppgen.errors import UsageError, shown
 
 __all__ = [
     "BernoulliLikelihood",
+    "CategoricalLikelihood",
     "GaussianLikelihood",
     "Likelihood",
     "LogisticLikelihood",
     "Means",
+    "MixedLikelihood",
     "MultinomialLikelihood",
     "NoiseKind",
     "gaussian_or",
@@ -129,11 +133,43 @@ class MultinomialLikelihood(Likelihood):
         return mean.clamp_min(1e-6).log()
 
 
+class CategoricalLikelihood(Likelihood):
+    """A category x, as a one-hot: one logit a category."""
+
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        return dist.OneHotCategorical(logits=outputs)
+
+    def bias_at(self, mean: Tensor) -> Tensor:
+        """The mean's logarithm, the mean, shares of the categories, at least a thousandth."""
+        return mean.clamp_min(1e-3).log()
+
+
+class MixedLikelihood(Likelihood):
+    """Mixed x: each part by the likelihood of its own kind, from outputs of its own, independent given all of them."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        self.parts: Sequence[Likelihood] = nn.ModuleList(likelihood(part) for _, part in spec.parts)  # type: ignore[assignment]  # a list of any modules
+        self.places = [place for place, _ in spec.parts]
+        self.sizes = [part.num_outputs for part in self.parts]
+        self.num_outputs = sum(self.sizes)
+
+    def forward(self, outputs: Tensor, x: Tensor) -> Any:
+        each = zip(self.parts, outputs.split(self.sizes, -1), self.places, strict=True)
+        return SideBySide([part(own, place.of(x)) for part, own, place in each], self.places)
+
+    def bias_at(self, mean: Tensor) -> Tensor:
+        """Those of the parts, one after another."""
+        return torch.cat([part.bias_at(place.of(mean)) for part, place in zip(self.parts, self.places, strict=True)])
+
+
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "binary": BernoulliLikelihood,
     "real": GaussianLikelihood,
     "quantised": LogisticLikelihood,
     "counts": MultinomialLikelihood,
+    "categorical": CategoricalLikelihood,
+    "mixed": MixedLikelihood,
 }
 """The likelihood of a kind of data."""
 

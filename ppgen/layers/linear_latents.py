@@ -65,7 +65,7 @@ class LinearLatents(Pair):
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
             name = type(self).__name__
-            raise UsageError(f"{name} needs real data, but data {shown(spec.name)} are {spec.observation}.")
+            raise UsageError(f"{name} needs real data, but data {shown(spec.name)} are {spec.in_words}.")
         self.latent_dim, features = latent_dim, spec.num_features
         self.weight = nn.Parameter(torch.randn(features, latent_dim) / latent_dim**0.5)
         self.loc = nn.Parameter(torch.zeros(features) if spec.mean is None else spec.mean.clone())

@@ -40,7 +40,7 @@ def kind_of(spec: DataSpec, needed_by: str) -> Observed:
     """
     if spec.observation not in _KINDS:
         raise UsageError(
-            f"{needed_by} needs binary, quantised or real data, but data {shown(spec.name)} are {spec.observation}: "
+            f"{needed_by} needs binary, quantised or real data, but data {shown(spec.name)} are {spec.in_words}: "
             "of counts take 'deep_autoencoder'."
         )
     return _KINDS[spec.observation]

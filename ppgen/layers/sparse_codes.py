@@ -65,7 +65,7 @@ class SparseCodes(Pair):
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
             name = type(self).__name__
-            raise UsageError(f"{name} needs real data, but data {shown(spec.name)} are {spec.observation}.")
+            raise UsageError(f"{name} needs real data, but data {shown(spec.name)} are {spec.in_words}.")
         at_most_data(type(self).__name__, "latent_dim", latent_dim, spec.num_data)
         self.latent_dim, self.sparsity, self.noise, self.iterations = latent_dim, sparsity, noise, iterations
         start = torch.randn(spec.num_features, latent_dim)

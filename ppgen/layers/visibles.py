@@ -280,10 +280,15 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
     Raises:
         UsageError: an unknown kind, one that does not fit the data, or a length where there is none.
     """
-    if spec.observation not in DEFAULTS:
+    if spec.observation == "any":
         raise UsageError(
             f"data {shown(spec.name)} are as they were given and say no layer: make them with ppgen.dataset_from, "
             "which does."
+        )
+    if spec.observation not in DEFAULTS:
+        raise UsageError(
+            f"a visible layer needs binary, real, quantised or counts data, and data {shown(spec.name)} are "
+            f"{spec.in_words}."
         )
     kind = DEFAULTS[spec.observation] if kind is None else kind
     one_of("expected a kind of visible layer, got", kind, LAYERS)

@@ -20,7 +20,7 @@ def check_counts(who: str, spec: DataSpec) -> None:
     if spec.observation != "counts":
         counted = setting("D", "observation", "counts")
         raise UsageError(
-            f"{who} needs counts of words, but data {shown(spec.name)} are {spec.observation}: load a table of counts "
+            f"{who} needs counts of words, but data {shown(spec.name)} are {spec.in_words}: load a table of counts "
             f"with {counted}, or text as data set 'texts' or 'documents'."
         )
 

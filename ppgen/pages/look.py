@@ -230,8 +230,9 @@ class Columns(_InWords):
         )
 
     def _words(self, x: Tensor) -> str:
-        columns = zip(self.data.names[:_WORDS], self.data.in_units(x).tolist(), strict=False)
-        return ", ".join(f"{name}\N{NO-BREAK SPACE}{short(value, 3)}" for name, value in columns)
+        columns = zip(*self.data.as_columns(x[None]), strict=True)  # of probabilities of categories the most probable
+        said = [(name, value if isinstance(value, str) else short(float(value), 3)) for name, (value,) in columns]
+        return ", ".join(f"{name}\N{NO-BREAK SPACE}{value}" for name, value in said[:_WORDS])
 
 
 class Panels(Look):

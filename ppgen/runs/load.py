@@ -156,13 +156,24 @@ def _load_data(config: Mapping[str, Any], given: Any) -> Dataset:
         return as_dataset(given)
     if given is not None:
         spec, place = named_loader(str(given))
-        return load_data(str(given), **as_given(spec.cls, options) | place)
+        kept = _of_table(config) if spec.name == name == "table" else {}
+        return load_data(str(given), **as_given(spec.cls, options) | kept | place)
     if not is_executed(name):
         raise UsageError(
             f"this run's data are {name}, and a Python file is executed only if you name it yourself: "
             f"{spelled(f'--data {name}', f'ppgen.load(directory, data={name!r})')}."
         )
     return load_data(name, **options)
+
+
+def _of_table(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of another table: the columns of the run's, in their order and of their kinds."""
+    spec, target = DataSpec.from_json(config["spec"]), config["data"].get("options", {}).get("target")
+    columns = [column for column in config["data"].get("kinds", {}) if column != str(target)]
+    if not columns:
+        return {}
+    kinds = {column.name: list(column.categories) or column.kind for column in spec.columns or ()}
+    return {"columns": columns, "kinds": kinds or None, "observation": spec.observation}
 
 
 def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:
@@ -172,6 +183,13 @@ def _check_datum(config: Mapping[str, Any], data: Dataset) -> None:
         raise UsageError(
             f"the run was trained on data of shape {tuple(was)} each, and these are {tuple(now)}: give it the data it "
             "was trained on, or train again."
+        )
+    target = str(config["data"].get("options", {}).get("target"))
+    was, now = (kinds.get(target) for kinds in (config["data"].get("kinds", {}), data.kinds))
+    if was is not None and now is not None and was != now:
+        raise UsageError(
+            f"the run's target {shown(target)} is {was}, and that of data {shown(data.spec.name)} is {now}: give it "
+            "data of the same classes."
         )
     was, now = config["spec"].get("num_features"), data.spec.num_features
     if was != now:

@@ -26,7 +26,8 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
 
     ``.png``: for images the means of p(x | z), in a grid; for other data the draws, as cells,
     or as lines or points beside test data.
-    ``.csv``: a draw of x a line, below a header (the words, of counts; the columns, of a table). ``.npz``: arrays ``x``
+    ``.csv``: a draw of x a line, below a header (the words, of counts; the columns, of a table, whose categories stand
+    by their names). ``.npz``: arrays ``x``
     and ``mean``. Labels go along as ``y``. What was standardised is in the units that it was given in.
 
     Raises:
@@ -37,15 +38,17 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
         look, draws = look_of(run.data), run.sample(num_samples, seed=seed)
         return look.file(draws.mean if look.means else draws.x)
 
+    def labels() -> dict[str, NDArray[Any]]:
+        return {} if run.data.spec.num_classes is None else {"y": conditions(run.data, num_samples)[1].cpu().numpy()}
+
     def columns() -> dict[str, NDArray[Any]]:
         draws = run.sample(num_samples, seed=seed)
-        labels = {} if run.data.spec.num_classes is None else {"y": conditions(run.data, num_samples)[1]}
-        x, mean = (run.data.in_units(part) for part in (draws.x, draws.mean))
-        return {name: value.cpu().numpy() for name, value in {"x": x, "mean": mean, **labels}.items()}
+        x, mean = (run.data.in_units(part).cpu().numpy() for part in (draws.x, draws.mean))
+        return {"x": x, "mean": mean, **labels()}
 
     def csv() -> bytes:
-        x, _, *labels = columns().values()
-        return as_csv([*run.data.names, *["y"] * len(labels)], np.column_stack([x, *labels]))
+        names, values = run.data.as_columns(run.sample(num_samples, seed=seed).x)
+        return as_csv([*names, *labels()], np.column_stack([*values, *labels().values()]))
 
     write_as(path, {".png": png, ".csv": csv, ".npz": lambda: as_npz(columns())}, "samples")
 

@@ -41,12 +41,15 @@ def test_columns_and_target_are_x_and_y(table: str) -> None:
         assert data.kinds == {
             "height": "real",
             "smokes": "binary",
-            "visits": "counts",
+            "visits": "real",
             "kind": "categorical (a, b, c)",
         }
         assert repr(data).endswith(
-            "nothing held out; height: real; smokes: binary; visits: counts; kind: categorical (a, b, c)"
+            "nothing held out; height: real; smokes: binary; visits: real; kind: categorical (a, b, c)"
         )
+        real = load_data(table, target="kind", observation="real", **ALL)
+        assert (real.spec.observation, real.kinds["visits"]) == ("real", "counts")
+        assert torch.equal(real.train[0], x)
     some = load_data(table, target="smokes", columns="[visits, height]", **ALL)
     assert torch.equal(some.train[0], X[:, [2, 0]])
     assert (some.train[1].dtype, some.kinds["smokes"]) == (torch.int64, "binary")
@@ -81,12 +84,12 @@ def test_shares_are_held_out_and_config_loads_the_same_again(table: str) -> None
 
 def test_standardised_features_have_mean_0_and_are_given_back_in_their_units() -> None:
     frame = NUMBERS.assign(same=7.0)
-    data = dataset_from(frame, standardise=True, valid=0.25, test=0.0)
+    data = dataset_from(frame, standardise=True, observation="real", valid=0.25, test=0.0)
     x = data.train[0]
     assert data.spec.observation == "real"
     assert torch.allclose(x.mean(0), torch.zeros(4), atol=1e-6)
     assert torch.allclose(x.std(0, correction=0), torch.tensor([1.0, 1.0, 1.0, 0.0]), atol=1e-6)
-    plain = dataset_from(frame, valid=0.25, test=0.0)
+    plain = dataset_from(frame, observation="real", valid=0.25, test=0.0)
     assert torch.allclose(data.in_units(x), plain.train[0], atol=1e-5)
     assert torch.allclose(data.in_units(data.valid[0]), plain.valid[0], atol=1e-5)
     assert set(data.found) == {"kinds", "standardised"}
@@ -143,7 +146,7 @@ def _gap(frame: pandas.DataFrame) -> pandas.DataFrame:
 @pytest.mark.parametrize(
     ("frame", "options", "sentence"),
     [
-        (FRAME, {}, r"column 'kind' of train in .*t\.csv must hold numbers, and holds 'b': leave it out by naming"),
+        (FRAME, {"observation": "real"}, r"column 'kind' of train in .*t\.csv must hold numbers, and holds 'b': leave"),
         (_gap(NUMBERS), {}, r"column 'visits' of train in .* has a missing value in row 1, the first of 1: fill it in"),
         (FRAME, {"target": "kinds"}, "has no column 'kinds': did you mean 'kind'"),
         (FRAME, {"columns": ["hight"]}, "has no column 'hight': did you mean 'height'"),

@@ -7,6 +7,7 @@ import torch
 from pyro.distributions import Bernoulli, Multinomial, Normal
 
 from ppgen.data import DataSpec
+from ppgen.data.column import Column
 from ppgen.distributions.discretized_logistic import DiscretizedLogistic
 from ppgen.layers.likelihoods import likelihood
 
@@ -14,6 +15,14 @@ BINARY = DataSpec("pixels", 3, "binary")
 REAL = DataSpec("numbers", 3, "real")
 QUANTISED = DataSpec("greys", 3, "quantised", levels=5)
 COUNTS = DataSpec("words", 3, "counts")
+CATEGORY = DataSpec("towns", 3, "categorical")
+COLUMNS = (
+    Column("a", "real"),
+    Column("town", "categorical", ("x", "y", "z")),
+    Column("b", "binary"),
+    Column("c", "real"),
+)
+MIXED = DataSpec("table", 6, "mixed", columns=COLUMNS)
 DATUM = torch.tensor([3.0, 0.0, 2.0])
 
 
@@ -98,3 +107,44 @@ def test_without_a_mean_there_is_no_initial_bias(spec: DataSpec) -> None:
 def test_a_likelihood_follows_its_module_to_float64(spec: DataSpec) -> None:
     x_given_z = likelihood(spec).double()(torch.zeros(2, 3, dtype=torch.float64), DATUM.double())
     assert x_given_z.log_prob(torch.zeros(2, 3, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_a_category_is_one_of_its_logits() -> None:
+    outputs, x = torch.tensor([-2.0, 0.0, 1.0]), torch.tensor([0.0, 0.0, 1.0])
+    torch.testing.assert_close(likelihood(CATEGORY)(outputs, x).log_prob(x), outputs.log_softmax(-1)[2])
+
+
+def test_mixed_columns_are_independent_each_by_the_law_of_its_kind() -> None:
+    chosen = likelihood(MIXED)
+    chosen.load_state_dict({"parts.0.log_scale": torch.tensor([-1.0, 0.5])})
+    outputs, x = torch.tensor([0.3, 2.0, -1.0, 0.0, 0.5, 1.5]), torch.tensor([0.1, 0.0, 1.0, 0.0, 1.0, 4.0])
+    expected = (
+        Normal(outputs[:2], torch.tensor([-1.0, 0.5]).exp()).log_prob(x[[0, 5]]).sum()
+        + outputs[2:5].log_softmax(-1)[1]
+        + Bernoulli(logits=outputs[5]).log_prob(x[4])
+    )
+    x_given_z = chosen(outputs, x)
+    torch.testing.assert_close(x_given_z.log_prob(x), expected)
+    torch.testing.assert_close(chosen(outputs.expand(4, 3, 6), x).log_prob(x.expand(3, 6)), expected.expand(4, 3))
+    assert (x_given_z.batch_shape, x_given_z.event_shape) == ((), (6,))
+    assert not bool(x_given_z.support.check(torch.tensor([0.1, 1.0, 1.0, 0.0, 1.0, 4.0])))
+    assert not x_given_z.support.is_discrete
+
+
+def test_draws_of_mixed_columns_have_the_mean_and_the_variance_that_are_said() -> None:
+    """Within 5 standard errors of 20,000 draws; the variance too, whose error is that of squares."""
+    torch.manual_seed(0)
+    x_given_z = likelihood(MIXED)(torch.tensor([0.3, 2.0, -1.0, 0.0, 0.5, 1.5]), torch.zeros(6)).expand((2,))
+    draws = x_given_z.sample((20_000,))
+    assert draws.shape == (20_000, 2, 6)
+    away = draws - x_given_z.mean
+    assert (away.mean(0).abs() <= 5 * x_given_z.stddev / 20_000**0.5).all()
+    assert ((away.square().mean(0) - x_given_z.variance).abs() <= 5 * away.square().std(0) / 20_000**0.5).all()
+
+
+def test_the_initial_bias_of_mixed_columns_makes_the_mean_the_training_mean() -> None:
+    mean = torch.tensor([1.5, 0.2, 0.3, 0.5, 0.9, -2.0])
+    chosen = likelihood(MIXED)
+    bias = chosen.initial_bias(mean)
+    assert bias is not None
+    torch.testing.assert_close(chosen(bias, mean).mean, mean)

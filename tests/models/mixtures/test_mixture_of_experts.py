@@ -70,3 +70,14 @@ def test_data_without_labels_are_refused() -> None:
         MixtureOfExperts(DataSpec("numbers", 2, "real"))
     with pytest.raises(UsageError, match="GEM sums over the states of latents, and the pair has none"):
         ppgen.fit(made("product"), crossed(7), GEM(), steps=1, progress=False)
+
+
+def test_labels_that_leave_a_class_empty_are_refused() -> None:
+    spec = DataSpec("corners", 2, "real", num_classes=3)
+    x, y = crossed(20)
+    with pytest.raises(
+        UsageError, match="class 2 of 3 is left without data, of which MixtureOfExperts could learn: give"
+    ):
+        ppgen.fit(MixtureOfExperts(spec).double(), (x, y), "elbo", steps=1, progress=False, eager=True)
+    labels = torch.where(torch.arange(20) < 2, 2, y)
+    ppgen.fit(MixtureOfExperts(spec).double(), (x, labels), "elbo", steps=1, progress=False, eager=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import ppgen
 from ppgen.data import DataSpec
+from ppgen.data.column import Column
 from ppgen.distributions.independent import Categoricals, Levels
 from ppgen.errors import UsageError
 from ppgen.inference import EM
@@ -87,6 +88,67 @@ def test_the_density_is_pyros_enumeration_with_and_without_labels(kind: Any) -> 
         with pyro.validation_enabled(False):
             loss = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(pair.model, pair.guide, *batch)
         assert -loss.item() == pytest.approx(float(pair.log_evidence(*batch).sum().detach()), rel=1e-10)
+
+
+TOWN, COLOUR = torch.arange(N) * Y % 4, (torch.arange(N) + Y) % 2
+EYE = torch.eye(4, dtype=torch.float64)
+MIXED = torch.cat([RAW[:, :1], DATA["binary"][:, 1:3], EYE[TOWN], RAW[:, 3:], EYE[:2, :2][COLOUR]], 1)
+COLUMNS = (
+    Column("a", "real"),
+    Column("b", "binary"),
+    Column("c", "binary"),
+    Column("town", "categorical", ("p", "q", "r", "s")),
+    Column("d", "real"),
+    Column("e", "real"),
+    Column("colour", "categorical", ("red", "blue")),
+)
+
+
+def mixed(**options: Any) -> NaiveBayes:
+    return NaiveBayes(DataSpec("table", 11, "mixed", columns=COLUMNS, num_classes=C, num_data=N), **options).double()
+
+
+@pytest.mark.parametrize(("smoothing", "var_smoothing"), [(1.0, 1e-9), (0.3, 0.1)])
+def test_mixed_columns_are_the_product_of_scikit_learns_laws(smoothing: float, var_smoothing: float) -> None:
+    """log p(x, y) of three classifiers, each of the columns of its kind, less log p(y) where it is counted again."""
+    pair = mixed(smoothing=smoothing, var_smoothing=var_smoothing)
+    fitted(pair, MIXED, Y, batch_size=25)
+    parts = [
+        (GaussianNB(var_smoothing=var_smoothing), MIXED[:, [0, 7, 8]]),
+        (BernoulliNB(alpha=smoothing), MIXED[:, 1:3]),
+        (CategoricalNB(alpha=smoothing), torch.stack([TOWN, COLOUR], 1)),
+    ]
+    joint = sum(peer.fit(x.numpy(), Y.numpy()).predict_joint_log_proba(x.numpy()) for peer, x in parts)
+    expected = torch.as_tensor(joint) - 2 * torch.bincount(Y).double().div(N).log()
+    found = torch.stack([pair.log_evidence(MIXED, torch.full_like(Y, label)) for label in range(C)], -1)
+    torch.testing.assert_close(found.detach(), expected, rtol=0, atol=1e-9)
+
+
+def test_mixed_columns_without_labels_are_clusters_whose_evidence_em_never_lowers() -> None:
+    pair = NaiveBayes(DataSpec("table", 11, "mixed", columns=COLUMNS, num_data=N), C, smoothing=0.0, var_smoothing=0.0)
+    values = []
+    for _ in range(4):
+        fitted(pair.double(), MIXED)
+        values.append(float(pair.log_evidence(MIXED).mean().detach()))
+    assert all(b >= a - 1e-12 for a, b in itertools.pairwise(values))
+    with pyro.validation_enabled(False):
+        loss = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(pair.model, pair.guide, MIXED)
+    assert -loss.item() == pytest.approx(N * values[-1], rel=1e-10)
+
+
+def test_draws_of_mixed_columns_are_such_rows_of_the_classes_means() -> None:
+    """The mean of 4,000 draws of class 1 within 5 standard errors."""
+    pair = mixed()
+    pair.set_closed_form(MIXED, Y)
+    torch.manual_seed(0)
+    y = torch.ones(4_000, dtype=torch.long)
+    x = MIXED[:1].expand(4_000, -1)
+    trace = pyro.poutine.trace(pyro.poutine.uncondition(pair.model)).get_trace(x, y)
+    drawn: Any = trace.nodes["x"]["value"]
+    assert torch.equal(drawn[:, 3:7].sum(1), torch.ones_like(drawn[:, 0]))
+    assert set(drawn[:, [1, 2, 9, 10]].unique().tolist()) == {0.0, 1.0}
+    error = drawn.std(0) / 4_000**0.5
+    assert ((drawn.mean(0) - pair.means[1].detach()).abs() <= 5 * error).all()
 
 
 def test_a_datum_by_hand() -> None:
