@@ -36,8 +36,8 @@ def pydoc(*, sequences: bool = False, stop_words: Literal["english", "none"] = "
     tests, the rest trains. **Another version of Python has another text**: compare numbers under one version only.
 
     Args:
-        sequences: x is the words in their order, 0..V-1 and -1 after the last (:mod:`ppgen.data.sequences`), (N, T), T
-            the longest paragraph's; those outside the vocabulary are left out as they are of counts.
+        sequences: x is the words in their order (N, T), T the longest paragraph's, 0..V-1 and -1 after the last
+            (:mod:`ppgen.distributions.symbols`); those outside the vocabulary are left out as they are of counts.
         stop_words: ``"english"``: scikit-learn's list of them is left out; ``"none"``.
     """
     left_out = None if stop_words == "none" else stop_words

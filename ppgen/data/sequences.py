@@ -1,10 +1,7 @@
-"""Symbols in their order: texts as the words that stand one after the other, strings of a finite alphabet.
+"""Texts and strings in their order: data of the kind ``"symbols"``, padded sequences of whole numbers.
 
-    x = (x_1, ..., x_n, -1, ..., -1),        x_t in 0..V-1,        n <= T
-
-Data of the kind ``"symbols"`` are (B, T), whole numbers in torch's default floating-point type, as counts are, so that
-one float type goes through a training; ``x.long()`` are indices. What is beyond a sequence's end is ``END`` = -1: the
-mask and the lengths are read off x, and stay with it wherever rows are taken. T is the longest sequence of all splits.
+x is (N, T), x_t = 0..V-1 and -1 after the last (:mod:`ppgen.distributions.symbols`); T is the longest sequence of all
+splits, and what there is of the mask and the lengths stays with x wherever rows are taken.
 """
 
 from __future__ import annotations
@@ -21,25 +18,9 @@ from ppgen.data.rows import Rows, pieces
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import Observation
 from ppgen.data.words import MOST_WORDS
+from ppgen.distributions.symbols import END, present
 
-__all__ = ["END", "analysed", "facts", "largest", "lengths", "padded", "present", "symbol_counts"]
-
-END = -1
-"""Stands in every place after the last symbol."""
-
-
-def present(x: Tensor) -> Tensor:
-    """Which places hold a symbol: (..., T), bool.
-
-    >>> present(torch.tensor([[2.0, 0.0, -1.0]]))
-    tensor([[ True,  True, False]])
-    """
-    return x >= 0
-
-
-def lengths(x: Tensor) -> Tensor:
-    """n of sequences (..., T): (...,), int64."""
-    return present(x).sum(-1)
+__all__ = ["analysed", "facts", "largest", "padded", "symbol_counts"]
 
 
 def symbol_counts(x: Tensor, num_symbols: int) -> Tensor:

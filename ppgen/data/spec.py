@@ -32,8 +32,8 @@ class DataSpec:
         observation: ``"binary"`` (x is 0 or 1: Bernoulli), ``"real"`` (Gaussian), ``"quantised"``
             (x = k / (levels - 1) for k = 0..levels-1: discretized logistic), ``"counts"`` (x_w = 0, 1, 2, ... is
             how often word w stands in a document: multinomial), ``"symbols"`` (x_t = 0..D-1 are D symbols in their
-            order, -1 after the last: :mod:`ppgen.data.sequences`) or ``"any"`` (x has the shape and the type that its
-            owner gave it: the pair states the likelihood).
+            order, -1 after the last: :mod:`ppgen.distributions.symbols`) or ``"any"`` (x has the shape and the type
+            that its owner gave it: the pair states the likelihood).
         shape: of a datum of ``"any"``, and of nothing else; () for numbers, (T, D) for sequences; it holds
             ``num_features`` numbers.
         image_shape: (H, W) or (C, H, W) of a datum that is a picture, row-major, upright.

@@ -68,8 +68,8 @@ def texts(
         pattern: of a word, a regular expression.
         max_words: of the words that remain, the most frequent are kept, so many.
         vocabulary: a text file, a word a line, that is counted instead: that of another run.
-        sequences: x is the words in their order, 0..V-1 and -1 after the last (:mod:`ppgen.data.sequences`), (N, T), T
-            the longest text's; those outside the vocabulary are left out as they are of counts.
+        sequences: x is the words in their order (N, T), T the longest text's, 0..V-1 and -1 after the last
+            (:mod:`ppgen.distributions.symbols`); those outside the vocabulary are left out as they are of counts.
         drop_empty: leave out texts without a word of the vocabulary.
         valid: the share of the training texts to validate on, 0 for none, where there is no folder ``valid``.
         test: the same, to test.

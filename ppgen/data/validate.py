@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.distributions.constraints import boolean, nonnegative_integer, unit_interval
 
 from ppgen.data.rows import Rows, place_of, stored, to_ask
-from ppgen.data.sequences import END, lengths, present
 from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.discretized_logistic import Grid
 from ppgen.distributions.labels import UNKNOWN_LABEL
+from ppgen.distributions.symbols import END, lengths, present
 from ppgen.errors import UsageError, shown
 
 __all__ = ["UNKNOWN_LABEL", "check_kind", "check_split"]
