@@ -12,6 +12,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from ppgen.data import Dataset
+from ppgen.distributions.symbols import present
 from ppgen.pages.charts import Chart, Vectors, plot_panels
 from ppgen.pages.elements import COLUMNS, Figure, figure_of, picture, table, tiles
 from ppgen.pages.numbers import short
@@ -28,6 +29,9 @@ _PANELS = 6
 _WORDS = 8
 """Of a document, at most."""
 
+_TEXT = 30
+"""Words of a text, at most."""
+
 _TILE = 84
 """CSS pixels of a picture with its name below, at least."""
 
@@ -39,9 +43,12 @@ _PIXELS = 64
 
 
 def look_of(data: Dataset) -> Look:
-    """Pictures for images, and for levels between 0 and 1, each a row of cells; words where the features are words;
+    """Pictures for images, and for levels between 0 and 1, each a row of cells; words where the features are words,
+    and text where they come in order;
     numbers by their names where they are columns of a table; panels for everything else."""
     spec = data.spec
+    if spec.observation == "symbols":
+        return Texts(data)
     if spec.image_shape is None and spec.vocabulary is not None:
         return Documents(data)
     if spec.image_shape is None and data.kinds and spec.num_features > 2:
@@ -203,6 +210,25 @@ class Documents(_InWords):
         names, most = self.spec.vocabulary or (), x.topk(min(_WORDS, len(x)))
         each = zip(most.values.tolist(), most.indices.tolist(), strict=True)
         return ", ".join(f"{names[v]}\N{NO-BREAK SPACE}{short(often, 2)}" for often, v in each if often > 0) or "none"
+
+
+class Texts(_InWords):
+    """Sequences of symbols, read as text."""
+
+    said = f"Of each text the first {_TEXT} words."
+    heading = "text"
+
+    def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
+        both = zip(self.data.shown[0][:_PANELS], x, strict=False)
+        return self._table([(named, "samples"), *(tuple(map(self._words, each)) for each in both)], alt, caption)
+
+    def file(self, x: Tensor) -> bytes:
+        return _beside(self.data, x, "data").png()
+
+    def _words(self, x: Tensor) -> str:
+        symbols, names = x[present(x)].long().tolist(), self.spec.vocabulary
+        read = [names[v] if names else str(v) for v in symbols[:_TEXT]]
+        return " ".join([*read, "..."] if len(symbols) > _TEXT else read)
 
 
 class Columns(_InWords):
