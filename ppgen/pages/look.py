@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ppgen.data import Dataset
 from ppgen.distributions.symbols import present
-from ppgen.pages.charts import Chart, Vectors, plot_panels
+from ppgen.pages.charts import Chart, Vectors, plot_panels, plot_texts
 from ppgen.pages.elements import COLUMNS, Figure, figure_of, picture, table, tiles
 from ppgen.pages.numbers import short
 from ppgen.pages.pictures import grid, png
@@ -193,15 +193,19 @@ class _InWords(Look):
         return Figure(table(rows, range(len(rows[0])), alt), f"{caption} {self.said}", wide=True)
 
 
-class Documents(_InWords):
-    """Documents by their most frequent words, each with how often it stands there, or is expected to."""
-
-    said = "Of each document the most frequent words, and how often they stand in it or are expected to."
-    heading = "words"
+class _OfWords(_InWords):
+    """Each datum is made of words."""
 
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
         both = zip(self.data.shown[0][:_PANELS], x, strict=False)
         return self._table([(named, "samples"), *(tuple(map(self._words, each)) for each in both)], alt, caption)
+
+
+class Documents(_OfWords):
+    """Documents by their most frequent words, each with how often it stands there, or is expected to."""
+
+    said = "Of each document the most frequent words, and how often they stand in it or are expected to."
+    heading = "words"
 
     def file(self, x: Tensor) -> bytes:
         return _beside(self.data, x, "data").png()
@@ -212,18 +216,14 @@ class Documents(_InWords):
         return ", ".join(f"{names[v]}\N{NO-BREAK SPACE}{short(often, 2)}" for often, v in each if often > 0) or "none"
 
 
-class Texts(_InWords):
+class Texts(_OfWords):
     """Sequences of symbols, read as text."""
 
     said = f"Of each text the first {_TEXT} words."
     heading = "text"
 
-    def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
-        both = zip(self.data.shown[0][:_PANELS], x, strict=False)
-        return self._table([(named, "samples"), *(tuple(map(self._words, each)) for each in both)], alt, caption)
-
     def file(self, x: Tensor) -> bytes:
-        return _beside(self.data, x, "data").png()
+        return plot_texts([f"{i}: {self._words(one)}" for i, one in enumerate(x)]).png()
 
     def _words(self, x: Tensor) -> str:
         symbols, names = x[present(x)].long().tolist(), self.spec.vocabulary
