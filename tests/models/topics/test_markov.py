@@ -67,7 +67,7 @@ def test_they_are_where_the_gradient_of_the_bound_vanishes() -> None:
     """And not where training starts: a unigram."""
     sizes = []
     for pair in (fitted(concentration=0.0), small_pair()):
-        ELBO().differentiable_loss(pair.model, pair.guide, X).backward()  # type: ignore[no-untyped-call]
+        ELBO().differentiable_loss(pair.model, pair.guide, X).backward()
         assert pair.logits.grad is not None
         sizes.append(float(pair.logits.grad.abs().max()))
     assert sizes[0] < 1e-12
