@@ -213,8 +213,10 @@ class NMF(Pair):
 
 
 def _check(spec: DataSpec) -> None:
-    if spec.observation == "any":
-        raise UsageError(f"NMF needs counts or amounts of 0 or more, but data {shown(spec.name)} are of the kind any.")
+    if spec.observation in ("any", "symbols"):
+        raise UsageError(
+            f"NMF needs counts or amounts of 0 or more, but data {shown(spec.name)} are of the kind {spec.observation}."
+        )
     if spec.num_data is None:
         raise UsageError(
             f"NMF has parameters of each datum, and data {shown(spec.name)} do not say how many there are: give their "

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import one_hot
 
 import ppgen
-from ppgen.data import Dataset, dataset_from
+from ppgen.data import Dataset, DataSpec, dataset_from
 from ppgen.data.texts import texts
 from ppgen.distributions.symbols import lengths, present
 from ppgen.errors import UsageError
@@ -99,3 +99,10 @@ def test_what_is_no_sequence_is_refused(row: list[float], sentence: str) -> None
 def test_a_text_without_a_word_is_refused_by_its_place() -> None:
     with pytest.raises(UsageError, match="text 1 of train has no word of the vocabulary: take it away"):
         texts(file=["a rose", "!"], sequences=True, **WHOLE)
+
+
+@pytest.mark.parametrize("name", ["vae", "rbm", "nmf", "gmm", "classifier"])
+def test_pairs_on_vectors_refuse_sequences(name: str) -> None:
+    spec = DataSpec("texts", 5, "symbols", num_data=90, num_classes=2 if name == "classifier" else None)
+    with pytest.raises(UsageError, match=r"data 'texts' are (sequences of symbols|of the kind symbols|symbols)"):
+        ppgen.make_pair(name, spec)
