@@ -80,7 +80,7 @@ _MADE = WeakTensorKeyDictionary()
 def words_of(x: Tensor) -> Words:
     """The words of counts x, (N, V); of the same tensor they are made once."""
     version, words = _MADE.get(x, (None, None))
-    if words is None or version != x._version:
+    if not isinstance(words, Words) or version != x._version:
         words = _words_of(x)
         _MADE[x] = x._version, words
     return words
