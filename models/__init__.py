@@ -50,6 +50,7 @@ from ppgen.models.mixtures.mixture_of_experts import MixtureOfExperts
 from ppgen.models.mixtures.naive_bayes import NaiveBayes
 from ppgen.models.topics.ctm import CTM
 from ppgen.models.topics.lda import LDA
+from ppgen.models.topics.markov import Markov
 from ppgen.models.topics.nvdm import NVDM
 from ppgen.models.topics.plsa import PLSA
 from ppgen.models.topics.prodlda import ProdLDA
@@ -97,6 +98,7 @@ __all__ = [
     "InfoGAN",
     "KMeans",
     "LinearGaussian",
+    "Markov",
     "MixtureOfExperts",
     "NaiveBayes",
     "NeuralEnergy",

@@ -213,7 +213,7 @@ class NMF(Pair):
 
 
 def _check(spec: DataSpec) -> None:
-    if spec.observation in ("any", "mixed", "categorical"):
+    if spec.observation in ("any", "mixed", "categorical", "symbols"):
         raise UsageError(f"NMF needs counts or amounts of 0 or more, but data {shown(spec.name)} are {spec.in_words}.")
     if spec.num_data is None:
         raise UsageError(

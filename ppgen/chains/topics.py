@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 __all__ = ["Words", "likelier", "words_of"]
 
@@ -72,8 +73,20 @@ class Words:
         return drawn, totals
 
 
+_MADE = WeakTensorKeyDictionary()
+"""Of counts that are still there: how often they have been written to, and their words."""
+
+
 def words_of(x: Tensor) -> Words:
-    """The words of counts x, (N, V)."""
+    """The words of counts x, (N, V); of the same tensor they are made once."""
+    version, words = _MADE.get(x, (None, None))
+    if not isinstance(words, Words) or version != x._version:
+        words = _words_of(x)
+        _MADE[x] = x._version, words
+    return words
+
+
+def _words_of(x: Tensor) -> Words:
     document, word = x.nonzero(as_tuple=True)
     count = x[document, word].long()
     document, word = document.repeat_interleave(count), word.repeat_interleave(count)  # (M,) each

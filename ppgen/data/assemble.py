@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from ppgen.arguments import one_of
 from ppgen.data.dataset import Dataset, Split
+from ppgen.data.sequences import facts
 from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
 from ppgen.data.validate import UNKNOWN_LABEL
@@ -29,7 +29,6 @@ __all__ = [
     "assemble_images",
     "binarize_once",
     "dequantise_once",
-    "mean_length",
     "permutation",
 ]
 
@@ -75,12 +74,6 @@ def dequantise_once(intensities: NDArray[Any], levels: int, seed: int) -> NDArra
     return found
 
 
-def mean_length(mean: torch.Tensor) -> int | None:
-    """Words in a document, rounded, where each word comes ``mean`` (D,) times; None where these are no counts."""
-    words = float(mean.sum())
-    return max(1, round(words)) if 0 < words < inf else None
-
-
 def assemble(
     name: str,
     train: Part,
@@ -97,19 +90,16 @@ def assemble(
     """A data set of three parts, batches (x, y) with ``num_classes``. The mean and the size are train's."""
     parts = [part.tensors(labels=num_classes is not None) for part in (train, valid, test)]
     x = parts[0][0]
-    mean = x.mean(0)
     known = None if num_classes is None else parts[0][1] != UNKNOWN_LABEL
     spec = DataSpec(
         name,
-        num_features=x.shape[1],
+        **facts(x, observation, len(vocabulary or ())),
         observation=observation,
         image_shape=image_shape,
         levels=levels,
         num_classes=num_classes,
         num_data=len(x),
-        length=mean_length(mean) if observation == "counts" else None,
         num_labelled=None if known is None or bool(known.all()) else int(known.sum()),
-        mean=mean,
         vocabulary=None if vocabulary is None else tuple(vocabulary),
     )
     return Dataset(spec, train=parts[0], valid=parts[1], test=parts[2], dynamic=dynamic)

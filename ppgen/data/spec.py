@@ -19,7 +19,7 @@ from ppgen.errors import UsageError, setting, shown
 
 __all__ = ["DataSpec", "Observation"]
 
-Observation = Literal["binary", "real", "quantised", "counts", "categorical", "mixed", "any"]
+Observation = Literal["binary", "real", "quantised", "counts", "symbols", "categorical", "mixed", "any"]
 
 _Vocabulary = Annotated[tuple[str, ...], Strict(), Words("a list of words, word i for column i")]
 
@@ -30,11 +30,13 @@ class DataSpec:
 
     Args:
         name: the data set's registered name, or whatever its owner calls it.
-        num_features: D; x is flat, (B, D), in torch's default floating-point type, but for ``"any"``.
+        num_features: D; x is flat, (B, D), in torch's default floating-point type, but for ``"any"``; of ``"symbols"``
+            x is (B, T) of any T.
         observation: ``"binary"`` (x is 0 or 1: Bernoulli), ``"real"`` (Gaussian), ``"quantised"``
             (x = k / (levels - 1) for k = 0..levels-1: discretized logistic), ``"counts"`` (x_w = 0, 1, 2, ... is
-            how often word w stands in a document: multinomial), ``"categorical"`` (x is the one-hot of one of D
-            categories), ``"mixed"`` (``columns`` of several of these kinds, side by side) or ``"any"`` (x has the
+            how often word w stands in a document: multinomial), ``"symbols"`` (x_t = 0..D-1 are D symbols in their
+            order, -1 after the last: :mod:`ppgen.distributions.symbols`), ``"categorical"`` (x is the one-hot of one of
+            D categories), ``"mixed"`` (``columns`` of several of these kinds, side by side) or ``"any"`` (x has the
             shape and the type that its owner gave it: the pair states the likelihood).
         shape: of a datum of ``"any"``, and of nothing else; () for numbers, (T, D) for sequences; it holds
             ``num_features`` numbers.
@@ -45,12 +47,13 @@ class DataSpec:
         num_labelled: how many of the training data have a label, where others have none: theirs is -1.
         num_data: N, the number of training data: the plate's scale is N / B.
         length: words in a document, the mean over the training data, rounded: what is drawn where no datum says how
-            long; for ``"counts"`` and for nothing else.
+            long; for ``"counts"`` and ``"symbols"`` and for nothing else.
         source: what s is, when a batch is (x, s) with s another vector that x is to be made of (translation), (B, D_s).
         paired: with ``source``, where x and s of a row belong together: in ``"all"`` splits, in those ``"held_out"``
             and not in train, or in ``"none"``; else a row is one datum of each of two sets.
-        mean: (D,), the mean of the training data, for a likelihood's first bias; neither compared nor saved.
-        vocabulary: D words, the names of the features of ``"counts"``; neither compared nor saved.
+        mean: (D,), the mean of the training data, of symbols that of their counts, for a likelihood's first bias;
+            neither compared nor saved.
+        vocabulary: D words, the names of the features of ``"counts"`` or of ``"symbols"``; neither compared nor saved.
         columns: of ``"mixed"``, and of nothing else: side by side, D numbers.
 
     Raises:
@@ -98,10 +101,10 @@ class DataSpec:
 
     def _check_documents(self) -> None:
         for name in ("length", "vocabulary"):
-            if getattr(self, name) is not None and self.observation != "counts":
+            if getattr(self, name) is not None and self.observation not in ("counts", "symbols"):
                 raise UsageError(
-                    f"data {shown(self.name)} is {self.observation} and has a {name}: give it for counts and nothing "
-                    "else."
+                    f"data {shown(self.name)} is {self.observation} and has a {name}: give it for counts or symbols "
+                    "and nothing else."
                 )
         if self.vocabulary is not None and len(self.vocabulary) != self.num_features:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Texts of one's own, a folder of files or a list of strings, as counts of the words that training texts have."""
+"""Texts of one's own, a folder of files or a list of strings: words that training texts have, counted or in order."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ppgen.arguments import Count, Seed, Share
 from ppgen.data.dataset import SPLITS, Dataset
 from ppgen.data.folders import Entries, FileKind
 from ppgen.data.reading import reading
+from ppgen.data.sequences import analysed
+from ppgen.data.spec import Observation
 from ppgen.data.user import dataset_from, held_out_shares, hold_out
 from ppgen.data.words import read_vocabulary
 from ppgen.errors import UsageError, setting, shown
@@ -29,11 +31,11 @@ WORD = r"(?u)\b\w\w+\b"
 
 @register_data(
     "texts",
-    summary="texts of one's own, .txt files in the folder that file= names, as word counts",
+    summary="texts of one's own, .txt files in the folder that file= names, as word counts or sequences of words",
     reference="Pedregosa and others, Scikit-learn: Machine learning in Python",
     year=2011,
     link="https://scikit-learn.org/stable/modules/generated/sklearn.feature_extraction.text.CountVectorizer.html",
-    tags=("files", "text", "counts", "labels"),
+    tags=("files", "text", "counts", "sequences", "labels"),
 )
 def texts(
     *,
@@ -45,6 +47,7 @@ def texts(
     pattern: str = WORD,
     max_words: Count | None = None,
     vocabulary: str = "",
+    sequences: bool = False,
     drop_empty: bool = False,
     valid: Share = 0.1,
     test: Share = 0.1,
@@ -65,6 +68,8 @@ def texts(
         pattern: of a word, a regular expression.
         max_words: of the words that remain, the most frequent are kept, so many.
         vocabulary: a text file, a word a line, that is counted instead: that of another run.
+        sequences: x is the words in their order (N, T), T the longest text's, 0..V-1 and -1 after the last
+            (:mod:`ppgen.distributions.symbols`); those outside the vocabulary are left out as they are of counts.
         drop_empty: leave out texts without a word of the vocabulary.
         valid: the share of the training texts to validate on, 0 for none, where there is no folder ``valid``.
         test: the same, to test.
@@ -79,6 +84,9 @@ def texts(
     ('are', 'is', 'red', 'rose', 'roses')
     >>> data.train[0][0]
     tensor([0., 1., 0., 2., 0.])
+    >>> texts(file=["a rose is a rose", "roses are red"], sequences=True, valid=0.0, test=0.0).train[0]
+    tensor([[3., 1., 3.],
+            [4., 0., 2.]])
     """
     found, names = _found(file, labels)
     split = _split(found, {"valid": valid, "test": test}, seed)
@@ -86,13 +94,16 @@ def texts(
     read = {name: [text() for _, _, text in entries] for name, entries in split.items()}
     words = _words(counter, read["train"], vocabulary)
     parts: dict[str, Any] = {"valid": 0, "test": 0}
+    ordered = analysed(counter, read) if sequences else {}
     for name, entries in split.items():
         counts = counter.transform(read[name])
+        x = ordered.get(name, counts)
         kept = _kept(counts, [where for where, _, _ in entries], drop_empty)
         y = np.array([names.index(label) for _, label, _ in entries], np.int64) if names else None
-        parts[name] = (counts[kept],) if y is None else (counts[kept], y[kept])
+        parts[name] = (x[kept],) if y is None else (x[kept], y[kept])
     name = Path(os.path.expanduser(file)).resolve().name if isinstance(file, str) else "texts"
-    made = dataset_from(parts, name=name, observation="counts", vocabulary=words, num_classes=len(names) or None)
+    kind: Observation = "symbols" if sequences else "counts"
+    made = dataset_from(parts, name=name, observation=kind, vocabulary=words, num_classes=len(names) or None)
     return replace(made, kinds={"class": f"categorical ({', '.join(names)})"} if names else {})
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import Seed, checked
-from ppgen.data.assemble import binarize_once, mean_length, permutation
+from ppgen.data.assemble import binarize_once, permutation
 from ppgen.data.chosen import Chosen
 from ppgen.data.column import Column
 from ppgen.data.columns import Classes, as_table, check_complete, is_text, kind_found, names_of
@@ -22,6 +22,7 @@ from ppgen.data.disk_rows import DiskRows
 from ppgen.data.mixed import Kinds, kinds_of_text
 from ppgen.data.rows import Rows, pieces, take
 from ppgen.data.scaling import Scaling
+from ppgen.data.sequences import facts, largest
 from ppgen.data.sources import entries_of, named_splits, opened, opened_alone, rows_of
 from ppgen.data.sparse import SparseRows, is_sparse
 from ppgen.data.spec import DataSpec, Observation
@@ -64,7 +65,8 @@ def dataset_from(
             flattened to (N, D); (N, H, W) and (N, C, H, W) give ``image_shape``. Sparse matrices of SciPy and sparse
             tensors stay sparse. x is in torch's default type, and documents whose words it does not count exactly are
             refused. What is on disk (:func:`ppgen.data.on_disk`) stays there, and is cast when it is read. A list of
-            strings is texts, whose words are counted as the data set ``texts`` does by default.
+            strings is texts, whose words are counted as the data set ``texts`` does by default, or kept in their order
+            where ``observation`` is ``"symbols"``.
         valid: the same; or the share of ``train``'s rows that is held out, 0 for none; None: ``held_out``.
         test: the same.
         columns: names of those that are x, in their order; None: all but the target.
@@ -76,10 +78,11 @@ def dataset_from(
             are left out are found: text is categorical, 0 and 1 are binary, other numbers real. x is mixed then.
         observation: the likelihood; None: ``"mixed"`` where a table's columns are of several kinds, ``"binary"`` where
             every x is 0 or 1, or the data is dynamic, ``"quantised"`` where ``levels`` is given, ``"counts"`` where
-            train is sparse, ``"real"`` otherwise.
+            train is sparse, ``"real"`` otherwise. ``"symbols"`` is never guessed: x is (N, T), 0..V-1 in their order
+            and -1 after the last.
         standardise: whether each feature is moved and scaled to mean 0 and standard deviation 1 over ``train``, as
             ``scaling`` keeps it, of mixed columns the real ones; other x is real then.
-        vocabulary: the words that the columns of counts stand for, in their order.
+        vocabulary: the words that the columns of counts stand for, or the symbols 0, 1, ..., in their order.
         dynamic: x holds probabilities in [0, 1]; train is drawn anew at each presentation, valid and test
             once, to memory.
         held_out: the share of ``train``'s rows that becomes valid, and again test, where these are None.
@@ -108,8 +111,8 @@ def dataset_from(
         beside = {"columns": columns, "target": target, "labels": labels, "categorical": categorical, "levels": levels}
         beside |= {"kinds": kinds, "standardise": standardise, "image_shape": image_shape, "num_classes": num_classes}
         beside |= {"vocabulary": vocabulary, "dynamic": dynamic}
-        beside |= {} if observation == "counts" else {"observation": observation}
-        return _of_texts(parts, shares, beside, name, seed)
+        beside |= {} if observation in ("counts", "symbols") else {"observation": observation}
+        return _of_texts(parts, shares, beside, name, seed, sequences=observation == "symbols")
     chosen = Chosen(names_of(columns), None if target is None else str(target))
     said, plain = kinds_of_text(kinds), observation is None and levels is None and not dynamic
     mixed = True if observation == "mixed" or said else None if plain else False
@@ -132,19 +135,18 @@ def dataset_from(
         splits = {split: (scaling(part[0]), *part[1:]) for split, part in splits.items()}
         observation = observation or "real"
     x = splits["train"][0]
-    mean = x.mean(0)
     observation = observation or _infer(x, levels, dynamic)
+    words = _words(vocabulary)
+    num_symbols = _num_symbols(given, words) if observation == "symbols" else 0
     spec = DataSpec(
         name,
-        num_features=x.shape[1],
+        **facts(x, observation, num_symbols),
         observation=observation,
         image_shape=shape,
         levels=levels,
         num_classes=num_classes if classes is None else len(classes.names),
         num_data=len(x) or None,
-        length=mean_length(mean) if observation == "counts" else None,
-        mean=mean,
-        vocabulary=_words(vocabulary),
+        vocabulary=words,
         columns=chosen.mixed or None,
     )
     for split, part in given.items():  # here rows have the numbers that the user knows them by
@@ -159,9 +161,15 @@ def _are_texts(part: Any) -> bool:
 
 
 def _of_texts(
-    parts: Mapping[str, Any], shares: Mapping[str, Any], beside: Mapping[str, Any], name: str, seed: int
+    parts: Mapping[str, Any],
+    shares: Mapping[str, Any],
+    beside: Mapping[str, Any],
+    name: str,
+    seed: int,
+    *,
+    sequences: bool,
 ) -> Dataset:
-    """Counts of the words of texts; ``beside`` are options of tables and arrays, none of which is to be given."""
+    """Words of texts, counted or as ``sequences``; ``beside`` are options of tables and arrays, none to be given."""
     if asked := [option for option, value in beside.items() if value is not None and value is not False]:
         raise UsageError(
             f"train is a list of strings, texts whose words are counted, and {', '.join(asked)} is not for these: "
@@ -169,7 +177,8 @@ def _of_texts(
         )
     given = {split: part for split, part in parts.items() if split not in shares}
     valid, test = (float(shares.get(split) or 0) for split in ("valid", "test"))
-    found: Dataset = DATA["texts"].cls(file=given, valid=valid, test=test, seed=seed)  # whose files are made sets here
+    load = DATA["texts"].cls  # whose files are made sets here
+    found: Dataset = load(file=given, sequences=sequences, valid=valid, test=test, seed=seed)
     return replace(found, spec=replace(found.spec, name=name))
 
 
@@ -272,6 +281,11 @@ def _words(vocabulary: Any) -> Any:
     """Words in their order as a tuple; what has no order, or is one word, is left to be refused."""
     unordered = isinstance(vocabulary, str | Mapping) or not hasattr(vocabulary, "__getitem__")
     return vocabulary if unordered else tuple(vocabulary)
+
+
+def _num_symbols(splits: Mapping[str, Split], vocabulary: Any) -> int:
+    """V, that of the vocabulary, or up to the largest of any split."""
+    return 1 + max(largest(part[0]) for part in splits.values()) if vocabulary is None else len(vocabulary)
 
 
 def _image_shape(x: Rows) -> tuple[int, ...] | None:

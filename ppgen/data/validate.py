@@ -11,6 +11,7 @@ from ppgen.data.sparse import SparseRows
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.discretized_logistic import Grid
 from ppgen.distributions.labels import UNKNOWN_LABEL
+from ppgen.distributions.symbols import END, lengths, present
 from ppgen.errors import UsageError, cut, shown
 
 __all__ = ["UNKNOWN_LABEL", "check_kind", "check_split"]
@@ -67,10 +68,10 @@ def _check_shapes(where: str, split: tuple[Rows, ...], spec: DataSpec) -> None:
     x = split[0]
     if spec.shape is not None:
         _check_shape(where, x, spec.shape)
-    elif x.ndim != 2 or x.shape[1] != spec.num_features or not x.is_floating_point():
+    elif x.ndim != 2 or not _fits(x, spec) or not x.is_floating_point():
+        columns = "T" if spec.observation == "symbols" else spec.num_features
         raise UsageError(
-            f"x in {where} must be a floating-point tensor of shape (B, {spec.num_features}), "
-            f"got {tuple(x.shape)} of {x.dtype}."
+            f"x in {where} must be a floating-point tensor of shape (B, {columns}), got {tuple(x.shape)} of {x.dtype}."
         )
     if isinstance(x, SparseRows) and spec.observation not in ("counts", "any"):
         raise UsageError(f"x in {where} is sparse, which only counts may be, and is {spec.observation}: make it dense.")
@@ -79,6 +80,10 @@ def _check_shapes(where: str, split: tuple[Rows, ...], spec: DataSpec) -> None:
     lengths = [part.shape[0] if part.ndim else 0 for part in split]
     if len(set(lengths)) > 1:
         raise UsageError(f"the tensors in {where} must have the same number of rows, got {lengths}.")
+
+
+def _fits(x: Rows, spec: DataSpec) -> bool:
+    return x.shape[1] >= 1 if spec.observation == "symbols" else x.shape[1] == spec.num_features
 
 
 def _check_alike(name: str, split: tuple[Rows, ...], like: tuple[Rows, ...]) -> None:
@@ -130,6 +135,8 @@ def check_kind(where: str, x: Tensor | SparseRows, spec: DataSpec, first: int = 
     for column, place in spec.column_places:
         values, kind = stored(x)[-1][:, place], DataSpec(spec.name, column.size, column.kind)
         check_kind(f"column {shown(column.name)} of {where}", values.squeeze(-1), kind, first)
+    if spec.observation == "symbols":
+        _check_symbols(where, x, spec.num_features, first)
 
 
 def _check_one_hot(where: str, x: Tensor, first: int) -> None:
@@ -142,16 +149,21 @@ def _check_one_hot(where: str, x: Tensor, first: int) -> None:
         )
 
 
+def _check_symbols(where: str, x: Tensor | SparseRows, num_symbols: int, first: int) -> None:
+    (places,) = stored(x)
+    wrong = (places != places.round()) | (places < END) | (places >= num_symbols)
+    expected = f"symbols 0..{num_symbols - 1}, and {END} after the last"
+    _refuse(where, x, wrong, expected, "number symbols by their places in the vocabulary", first)
+    _check_words(where, lengths(places), first)
+    late = torch.zeros_like(wrong)
+    late[:, 1:] = present(places[:, 1:]) & ~present(places[:, :-1])
+    _refuse(where, x, late, f"nothing but {END} after a sequence's end", "put what is left out at the end", first)
+
+
 def _check_counts(where: str, x: Tensor | SparseRows, first: int) -> None:
     _refuse(where, x, ~nonnegative_integer.check(stored(x)[-1]), "counts 0, 1, 2, ...", "give word counts", first)
     words = x.sum(1)  # (N,)
-    empty = (first + (words == 0).nonzero()[:, 0]).tolist()
-    if empty:
-        shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
-        raise UsageError(
-            f"{where} must hold documents of at least one word, and {len(empty)} of {len(x)} are empty (row {shown}): "
-            "drop the empty documents."
-        )
+    _check_words(where, words, first)
     exact = 2 / torch.finfo(x.dtype).eps  # up to it every whole number has a float of its own
     _refuse(
         where,
@@ -161,6 +173,17 @@ def _check_counts(where: str, x: Tensor | SparseRows, first: int) -> None:
         "call torch.set_default_dtype(torch.float64) first, or divide the document",
         first,
     )
+
+
+def _check_words(where: str, words: Tensor, first: int) -> None:
+    """No document is empty: ``words`` (N,) has how many each has."""
+    empty = (first + (words == 0).nonzero()[:, 0]).tolist()
+    if empty:
+        shown = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        raise UsageError(
+            f"{where} must hold documents of at least one word, and {len(empty)} of {len(words)} are empty (row "
+            f"{shown}): drop the empty documents."
+        )
 
 
 def _check_label_type(where: str, split: tuple[Rows, ...]) -> None:

@@ -18,7 +18,8 @@ guide's posterior of them, and v weighs what belongs to the document.
 model's perplexity in expectation. Of an unnormalised pair log p(x_d) is exact but for log Z, which annealing finds too
 small in expectation: what is called the bound is then *below* the model's perplexity, and with the other side of a
 sandwich above it. Both score the words in their order, one by one: where the pair's likelihood is that of counts, with
-the multinomial coefficient, it is taken out.
+the multinomial coefficient, it is taken out. So models of counts and of sequences of the same documents, in one
+vocabulary, are compared by it.
 
 Published perplexities of variational topic models are bounds, those of Gibbs samplers completions, and they are not
 comparable; neither are those of two vocabularies.
@@ -39,7 +40,9 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions.bag_of_words import BagOfWords
+from ppgen.distributions.symbols import lengths
 from ppgen.errors import UsageError
+from ppgen.evaluation.bounds import evidence_of
 from ppgen.evaluation.case import Case
 from ppgen.evaluation.result import Measure
 from ppgen.pages.numbers import counted
@@ -227,9 +230,15 @@ def log_coefficients(pair: Any, batch: Batch) -> Tensor:
 
 
 def perplexities(case: Case) -> Iterator[Measure]:
-    """``perplexity`` by document completion and ``bound_perplexity``, of pairs that state word distributions."""
+    """``perplexity`` by document completion and ``bound_perplexity``, of pairs that state word distributions.
+
+    Of sequences the latter alone: halves drawn at random have no order.
+    """
     pair, batch, K = case.pair, case.batch, case.num_particles
-    if case.dataset.spec.observation != "counts" or not _states_words(pair, batch):
+    kind = case.dataset.spec.observation
+    if kind == "symbols" and not getattr(pair, "holds_labels", False):
+        yield from _of_whole_documents(case, case.log_likelihoods[K], lengths(batch[0]))
+    if kind != "counts" or not _states_words(pair, batch):
         return
     num_words = batch[0].sum(1)
     short = int((num_words < 2).sum())
@@ -254,7 +263,9 @@ def _of_whole_documents(case: Case, log_p: Tensor, num_words: Tensor) -> Iterato
     found, log_z = perplexity(log_p, num_words), case.log_z
     error = None if log_z is None else log_z.standard_error
     said = f"per word, of all {found.num_words:,} words, from "
-    if log_z is None:
+    if log_z is None and evidence_of(case.pair, case.batch) == "exact":
+        how = "log p(x), exact"
+    elif log_z is None:
         how = f"the bound of K = {case.num_particles:,}: above the model's perplexity in expectation"
     elif log_z.exact:
         how = "log p(x), its log Z exact"

@@ -15,6 +15,7 @@ from ppgen.distributions.bag_of_words import BagOfWords
 from ppgen.distributions.discretized_logistic import DiscretizedLogistic
 from ppgen.distributions.side_by_side import SideBySide
 from ppgen.errors import UsageError, shown
+from ppgen.layers.words import check_no_symbols
 
 __all__ = [
     "BernoulliLikelihood",
@@ -180,6 +181,7 @@ def likelihood(spec: DataSpec) -> Likelihood:
     Raises:
         UsageError: there is none, for data that are as their owner gave them.
     """
+    check_no_symbols(spec)
     if spec.observation not in LIKELIHOODS:
         raise UsageError(
             f"data {shown(spec.name)} are as they were given and say no likelihood: make them with ppgen.dataset_from, "

@@ -19,6 +19,7 @@ from ppgen.errors import UsageError, shown
 from ppgen.layers.convolutions import ConvDecoder, ConvEncoder, RandomShift
 from ppgen.layers.dense import ACTIVATIONS, MLP, Activation, Maker, made_module
 from ppgen.layers.normalisation import BatchNorm, Normalisation
+from ppgen.layers.words import check_no_symbols
 
 __all__ = [
     "ACTIVATIONS",
@@ -84,6 +85,7 @@ class Networks:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_no_symbols(self.spec)
         if isinstance(self.network, str):
             one_of("expected the name of a network, got", self.network, NETWORKS)
         if self.network == "conv" and self.spec.image_shape is None:

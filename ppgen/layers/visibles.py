@@ -22,6 +22,7 @@ from ppgen.data.spec import DataSpec
 from ppgen.data.validate import check_kind
 from ppgen.distributions.bag_of_words import BagOfWords, draw_counts
 from ppgen.errors import UsageError, setting, shown
+from ppgen.layers.words import check_no_symbols
 
 __all__ = [
     "BernoulliLayer",
@@ -280,6 +281,7 @@ def visible_layer(spec: DataSpec, kind: str | None = None, length: int | None = 
     Raises:
         UsageError: an unknown kind, one that does not fit the data, or a length where there is none.
     """
+    check_no_symbols(spec)
     if spec.observation == "any":
         raise UsageError(
             f"data {shown(spec.name)} are as they were given and say no layer: make them with ppgen.dataset_from, "

@@ -8,7 +8,7 @@ from torch import Tensor
 from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError, setting, shown
 
-__all__ = ["check_counts", "frequencies", "off_zero", "ratio", "start_topics"]
+__all__ = ["check_counts", "check_no_symbols", "check_symbols", "frequencies", "off_zero", "ratio", "start_topics"]
 
 
 def check_counts(who: str, spec: DataSpec) -> None:
@@ -17,11 +17,43 @@ def check_counts(who: str, spec: DataSpec) -> None:
     Raises:
         UsageError: they are not.
     """
+    if spec.observation == "symbols":
+        counted = setting("D", "sequences", False)
+        raise UsageError(
+            f"{who} needs counts of words, but data {shown(spec.name)} are sequences of them: load it with {counted}."
+        )
     if spec.observation != "counts":
         counted = setting("D", "observation", "counts")
         raise UsageError(
             f"{who} needs counts of words, but data {shown(spec.name)} are {spec.in_words}: load a table of counts "
             f"with {counted}, or text as data set 'texts' or 'documents'."
+        )
+
+
+def check_symbols(who: str, spec: DataSpec) -> None:
+    """The data are sequences of symbols.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if spec.observation != "symbols":
+        ordered = setting("D", "sequences", True)
+        raise UsageError(
+            f"{who} needs sequences of words, but data {shown(spec.name)} are {spec.observation}: load data set "
+            f"'texts' or 'pydoc' with {ordered}, or whole numbers (N, T) by dataset_from(x, observation='symbols')."
+        )
+
+
+def check_no_symbols(spec: DataSpec) -> None:
+    """The data are vectors.
+
+    Raises:
+        UsageError: they are sequences of symbols.
+    """
+    if spec.observation == "symbols":
+        raise UsageError(
+            f"data {shown(spec.name)} are sequences of symbols, and this pair takes vectors: take 'markov', or load "
+            f"the counts of words, {setting('D', 'sequences', False)}."
         )
 
 

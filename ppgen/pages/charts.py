@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -41,6 +42,7 @@ __all__ = [
     "plot_curves",
     "plot_panels",
     "plot_sorted",
+    "plot_texts",
 ]
 
 INK = "#3d3a36"
@@ -209,6 +211,15 @@ def plot_panels(panels: Mapping[str, Sequence[Vectors]], *, columns: int = 2, sh
                 figure.supxlabel("feature", color=INK, fontsize=TEXT)
     for axes in cells[len(panels) :]:
         axes.remove()
+    return Chart(figure)
+
+
+def plot_texts(texts: Sequence[str]) -> Chart:
+    """Texts below each other, each on lines as long as two panels are wide."""
+    lines = [line for text in texts for line in textwrap.wrap(text, 2 * _LETTERS) or [""]]
+    figure, (axes,) = blank(1, 1, (2 * WIDTH, 0.1 + 0.155 * len(lines)))
+    axes.axis("off")
+    axes.text(0, 1, "\n".join(lines), va="top", fontsize=TEXT, color=INK, parse_math=False)
     return Chart(figure)
 
 

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 from ppgen.data import Dataset
-from ppgen.pages.charts import Chart, Vectors, plot_panels
+from ppgen.distributions.symbols import present
+from ppgen.pages.charts import Chart, Vectors, plot_panels, plot_texts
 from ppgen.pages.elements import COLUMNS, Figure, figure_of, picture, table, tiles
 from ppgen.pages.numbers import short
 from ppgen.pages.pictures import grid, png
@@ -28,6 +29,9 @@ _PANELS = 6
 _WORDS = 8
 """Of a document, at most."""
 
+_TEXT = 30
+"""Words of a text, at most."""
+
 _TILE = 84
 """CSS pixels of a picture with its name below, at least."""
 
@@ -39,9 +43,12 @@ _PIXELS = 64
 
 
 def look_of(data: Dataset) -> Look:
-    """Pictures for images, and for levels between 0 and 1, each a row of cells; words where the features are words;
+    """Pictures for images, and for levels between 0 and 1, each a row of cells; words where the features are words,
+    and text where they come in order;
     numbers by their names where they are columns of a table; panels for everything else."""
     spec = data.spec
+    if spec.observation == "symbols":
+        return Texts(data)
     if spec.image_shape is None and spec.vocabulary is not None:
         return Documents(data)
     if spec.image_shape is None and data.kinds and spec.num_features > 2:
@@ -186,15 +193,19 @@ class _InWords(Look):
         return Figure(table(rows, range(len(rows[0])), alt), f"{caption} {self.said}", wide=True)
 
 
-class Documents(_InWords):
-    """Documents by their most frequent words, each with how often it stands there, or is expected to."""
-
-    said = "Of each document the most frequent words, and how often they stand in it or are expected to."
-    heading = "words"
+class _OfWords(_InWords):
+    """Each datum is made of words."""
 
     def samples(self, x: Tensor, named: str, alt: str, caption: str) -> Figure:
         both = zip(self.data.shown[0][:_PANELS], x, strict=False)
         return self._table([(named, "samples"), *(tuple(map(self._words, each)) for each in both)], alt, caption)
+
+
+class Documents(_OfWords):
+    """Documents by their most frequent words, each with how often it stands there, or is expected to."""
+
+    said = "Of each document the most frequent words, and how often they stand in it or are expected to."
+    heading = "words"
 
     def file(self, x: Tensor) -> bytes:
         return _beside(self.data, x, "data").png()
@@ -203,6 +214,21 @@ class Documents(_InWords):
         names, most = self.spec.vocabulary or (), x.topk(min(_WORDS, len(x)))
         each = zip(most.values.tolist(), most.indices.tolist(), strict=True)
         return ", ".join(f"{names[v]}\N{NO-BREAK SPACE}{short(often, 2)}" for often, v in each if often > 0) or "none"
+
+
+class Texts(_OfWords):
+    """Sequences of symbols, read as text."""
+
+    said = f"Of each text the first {_TEXT} words."
+    heading = "text"
+
+    def file(self, x: Tensor) -> bytes:
+        return plot_texts([f"{i}: {self._words(one)}" for i, one in enumerate(x)]).png()
+
+    def _words(self, x: Tensor) -> str:
+        symbols, names = x[present(x)].long().tolist(), self.spec.vocabulary
+        read = [names[v] if names else str(v) for v in symbols[:_TEXT]]
+        return " ".join([*read, "..."] if len(symbols) > _TEXT else read)
 
 
 class Columns(_InWords):

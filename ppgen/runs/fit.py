@@ -193,6 +193,11 @@ def _check_made_for(pair: Pair, data: Dataset) -> None:
     """A pair that was made for rows of a data set's kind is not given others, which it might broadcast."""
     spec = next((value for value in pair.arguments.values() if isinstance(value, DataSpec)), None)
     shape = data.spec.shape
+    if spec is not None and "symbols" in (kinds := {spec.observation, data.spec.observation}) and len(kinds) > 1:
+        raise UsageError(
+            f"{type(pair).__name__} was made for data that are {spec.observation}, and data {shown(data.spec.name)} "
+            f"are {data.spec.observation}: give it such data, or make a pair of their spec."
+        )
     if spec is None or spec.observation == "any" or shape is None:
         return
     if shape != (spec.num_features,) or not data.train[0].is_floating_point():

@@ -41,6 +41,7 @@ class Batches:
         self._shown = self.num_data if whole else self.per_epoch * self.batch_size
         self._seed = seed
         self._orders: dict[int, Tensor] = {}
+        self._whole: tuple[tuple[Tensor, int], ...] = ()
 
     @property
     def on_disk(self) -> bool:
@@ -61,8 +62,15 @@ class Batches:
         return self.take(self.rows(cursor))
 
     def take(self, rows: Tensor) -> Batch:
-        """The data of these rows, (B,)."""
-        return tuple(part.index_select(0, rows.to(part.device)) for part in self.data)
+        """The data of these rows, (B,); all of them, in their own order, are the same tensors each time."""
+        if len(rows) < self.num_data or self.batch_size < self.num_data or self.on_disk:
+            return tuple(part.index_select(0, rows.to(part.device)) for part in self.data)
+        if any(part._version != version or part.requires_grad for part, version in self._whole):  # written to
+            self._whole = ()
+        if not self._whole:
+            made = (part.index_select(0, rows.to(part.device)) for part in self.data)
+            self._whole = tuple((part, part._version) for part in made)
+        return tuple(part for part, _ in self._whole)
 
     def expect(self, rows: Tensor, most: int) -> None:
         """See :meth:`ppgen.training.read_ahead.ReadAhead.expect`; what is in memory needs none."""

@@ -14,6 +14,7 @@ SPECS = [
     DataSpec("b", 12, "quantised", image_shape=(3, 2, 2), levels=256),
     DataSpec("c", 1, "real", mean=torch.zeros(1)),
     DataSpec("d", 2, "counts", length=9, vocabulary=("a", "b")),
+    DataSpec("e", 2, "symbols", length=9, vocabulary=("a", "b")),
 ]
 
 
@@ -38,14 +39,14 @@ def test_spec_compares_and_saves_without_the_mean_and_the_vocabulary() -> None:
         ({"num_classes": 2.0}, "num_classes"),
         (
             {"observation": "binry"},
-            "observation of data 'x' must be 'binary' or 'real' or 'quantised' or 'counts' or 'categorical' or ",
+            "observation of data 'x' must be 'binary' or .* or 'counts' or 'symbols' or 'any', got 'binry'",
         ),
         ({"observation": "quantised"}, "give levels for quantised data"),
         ({"levels": 256}, "give levels for quantised data"),
         ({"observation": "quantised", "levels": 1}, "levels of data 'x' must be a whole number of at least 2"),
         ({"image_shape": (2, 2)}, r"image_shape .* holding num_features=6 numbers, got \(2, 2\)"),
         ({"image_shape": (6,)}, "image_shape"),
-        ({"length": 5}, "data 'x' is binary and has a length: give it for counts and nothing else"),
+        ({"length": 5}, "data 'x' is binary and has a length: give it for counts or symbols and nothing else"),
         ({"vocabulary": ("a",) * 6}, "data 'x' is binary and has a vocabulary"),
         ({"observation": "counts", "length": 0}, "length of data 'x' must be a whole number of at least 1, got 0"),
         (

@@ -11,13 +11,14 @@ import torch
 
 from ppgen.data import Dataset, DataSpec
 from ppgen.pages.charts import Vectors, plot_panels, plot_sorted
-from ppgen.pages.look import Columns, Documents, Look, Panels, Pictures, look_of
+from ppgen.pages.look import Columns, Documents, Look, Panels, Pictures, Texts, look_of
 
 GREYS = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
 BITS = DataSpec("bits", 12, "binary")
 NUMBERS = DataSpec("numbers", 12, "real")
 PLANE = DataSpec("plane", 2, "real")
 WORDS = DataSpec("words", 3, "counts", vocabulary=("ape", "bee", "cat"))
+ORDERED = DataSpec("texts", 3, "symbols", vocabulary=("ape", "bee", "cat"))
 
 
 TABLE = DataSpec("table", 3, "real")
@@ -38,9 +39,10 @@ def look(spec: DataSpec) -> Look:
         (NUMBERS, Panels, 20, False),
         (PLANE, Panels, 500, False),
         (WORDS, Documents, 20, False),
+        (ORDERED, Texts, 20, False),
         (TABLE, Columns, 20, False),
     ],
-    ids=["images", "bits", "numbers", "plane", "words", "table"],
+    ids=["images", "bits", "numbers", "plane", "words", "texts", "table"],
 )
 def test_the_spec_chooses_the_look(spec: DataSpec, kind: type[Look], few: int, means: bool) -> None:
     found = look(spec)
@@ -55,7 +57,7 @@ def test_black_and_white_are_the_extremes_of_pictures_of_real_numbers() -> None:
     assert found.grey == (-3, 5)
 
 
-@pytest.mark.parametrize("spec", [GREYS, BITS, NUMBERS, PLANE, WORDS, TABLE], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [GREYS, BITS, NUMBERS, PLANE, WORDS, ORDERED, TABLE], ids=lambda spec: spec.name)
 def test_every_look_draws_everything(spec: DataSpec) -> None:
     from matplotlib.image import imread
 

@@ -50,6 +50,16 @@ def test_batches_show_every_datum_once_an_epoch_and_repeat_from_their_cursor() -
     assert not torch.equal(batches[0][0], Batches(data, 3, seed=2)[0][0])
 
 
+def test_a_batch_of_all_the_data_is_made_once_and_is_no_part_of_them() -> None:
+    data = torch.arange(10.0)
+    batches = Batches((data,), 10, seed=1)
+    (first,) = batches[0]
+    assert batches[1][0] is first
+    first[0] = 7
+    assert torch.equal(batches[2][0], torch.arange(10.0))
+    assert torch.equal(data, torch.arange(10.0))
+
+
 @pytest.mark.parametrize("objective", [ELBO, 3], ids=["a class", "a number"])
 def test_what_is_no_objective_is_refused_before_anything_is_written(objective: Any, tmp_path: Path) -> None:
     with pytest.raises(ppgen.UsageError, match=r"expected an objective, such as ppgen.inference.ELBO\(\)"):

@@ -181,3 +181,12 @@ def test_a_part_of_the_data_is_refused() -> None:
         UsageError, match=r"Gibbs moves the latents of all \d+ data of LDA in a step, got a batch of 10"
     ):
         ppgen.fit(LDA(data.spec, 3), data, Gibbs(), steps=1, batch_size=10, progress=False)
+
+
+def test_the_words_of_counts_are_made_once_until_these_are_written_to() -> None:
+    x = torch.tensor([[2.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    first = words_of(x)
+    assert words_of(x) is first
+    assert words_of(x.clone()) is not first
+    x[1, 2] += 1
+    assert words_of(x).lengths.tolist() == [3, 2]
