@@ -46,6 +46,8 @@ from ppgen.layers.linear_latents import GuideKind
 
 __all__ = ["SpikeAndSlab", "Spikes"]
 
+_LOOKS = 5
+"""Sweeps after each of which rows that have arrived are left out."""
 _MOST = 2**20
 """Numbers that the sum over spikes may hold of a datum."""
 
@@ -70,7 +72,7 @@ class Spikes(NamedTuple):
 
 @dataclass(frozen=True)
 class SpikeAndSlab:
-    """The prior, a and t, with the noise s; how often the ascent sweeps over all j, at most; and how slabs are drawn."""
+    """The prior, a and t, with the noise s; sweeps over all j, at most; and how the guide draws slabs."""
 
     active: float
     slab: float
@@ -156,24 +158,24 @@ def _ascent(
 ) -> tuple[Tensor, Tensor]:
     """Log-odds and m, (B, H) each; a row stops when nothing of it moves, so that it does not depend on the others."""
     precision = gram.diagonal() / noise**2 + 1 / slab**2
-    base = odds - (slab**2 * precision).log() / 2
-    near = torch.finfo(cross.dtype).eps ** 0.5 / 100
-    logits, loc, mean = base.expand_as(cross).T.clone(), torch.zeros_like(cross.T), start.T.clone()  # (H, B)
-    rows = torch.arange(len(cross), device=cross.device)
-    for _ in range(iterations):
-        now, b, before = mean[:, rows], cross.T[:, rows], mean[:, rows]
-        log_odds, at = torch.empty_like(now), torch.empty_like(now)
-        for j in range(len(gram)):
-            field = b[j] - gram[j] @ now + gram[j, j] * now[j]
-            at[j] = field / (noise**2 * precision[j])
-            log_odds[j] = base[j] + precision[j] * at[j].square() / 2
-            now[j] = log_odds[j].sigmoid() * at[j]
-        logits[:, rows], loc[:, rows], mean[:, rows] = log_odds, at, now
-        left = (now - before).abs().amax(0) > near * now.abs().amax(0)
+    scaled = (1 / (noise**2 * precision)).unsqueeze(-1)  # (H, 1)
+    pulls, others = scaled * cross.T, scaled * (gram - gram.diagonal().diag())  # (H, B), (H, H)
+    base, near = odds - (slab**2 * precision).log() / 2, torch.finfo(cross.dtype).eps ** 0.5 / 10
+    found, mean = torch.zeros_like(pulls), start.T.contiguous()  # m and g m of rows that have not arrived, (H, rows)
+    rows, loc = torch.arange(len(cross), device=cross.device), found.clone()
+    for first in range(0, iterations, _LOOKS):
+        for _ in range(min(_LOOKS, iterations - first)):
+            before = mean.clone()
+            for pull, other, at, now, constant, half in zip(pulls, others, loc, mean, base, precision / 2, strict=True):
+                torch.addmv(pull, mean.T, other, alpha=-1, out=at)
+                torch.mul(torch.addcmul(constant, half * at, at).sigmoid_(), at, out=now)
+        found[:, rows] = loc
+        left = (mean - before).abs().amax(0) > near * mean.abs().amax(0)
         if not bool(left.any()):
             break
-        rows = rows[left]
-    return logits.T.contiguous(), loc.T.contiguous()
+        rows, loc, mean, pulls = rows[left], loc[:, left], mean[:, left], pulls[:, left]
+    logits = base.unsqueeze(-1) + precision.unsqueeze(-1) * found.square() / 2
+    return logits.T.contiguous(), found.T.contiguous()
 
 
 @_ascent.register_fake
