@@ -9,6 +9,7 @@ from typing import Any
 import pyro.distributions as dist
 import pytest
 import torch
+from scipy.linalg import hadamard
 from torch import Tensor
 
 import ppgen
@@ -103,11 +104,11 @@ def test_slabs_given_spikes_are_drawn_from_their_posterior() -> None:
 
 @torch.no_grad()
 def test_averaged_weights_are_log_p_of_x() -> None:
-    pair, x = small_pair(noise=0.5), data()
-    log_w = ppgen.log_weights(pair, (x,), num_particles=20_000)
-    estimate = log_w.logsumexp(0) - math.log(20_000)
-    error = (log_w - estimate).exp().std(0) / 20_000**0.5
-    assert bool((error < 0.1).all())
+    pair, x = small_pair(noise=1.5), data()  # with less, draws of q miss what else explains a datum
+    log_w = ppgen.log_weights(pair, (x,), num_particles=5_000)
+    estimate = log_w.logsumexp(0) - math.log(5_000)
+    error = (log_w - estimate).exp().std(0) / 5_000**0.5
+    assert bool((error < 0.01).all())
     assert bool(((estimate - pair.summed_evidence(x)).abs() < 5 * error).all())  # a false alarm in a million a datum
 
 
@@ -158,23 +159,27 @@ def test_the_m_step_is_where_the_bound_at_q_is_greatest() -> None:
 
 
 def known_dictionary() -> tuple[Tensor, Tensor]:
+    """Single numbers and four waves over all of them, and sums of few of these."""
     torch.manual_seed(1)
-    W = torch.randn(6, 9).double()
-    W /= W.norm(dim=0)
-    codes = torch.randn(500, 9).double() * (torch.rand(500, 9) < 0.1)
-    return W, codes @ W.T + 0.05 * torch.randn(500, 6).double()
+    W = torch.cat([torch.eye(8), torch.from_numpy(hadamard(8)[:, :4]) / 8**0.5], 1).double()
+    codes = torch.randn(400, 12).double() * (torch.rand(400, 12) < 0.1)
+    return W, codes @ W.T + 0.05 * torch.randn(400, 8).double()
+
+
+def alike(pair: SparseCoding, W: Tensor) -> Tensor:
+    """The cosine of each column of W, (D, H), with the learnt one that is nearest, (H,)."""
+    found = pair.dictionary.detach()
+    return ((found / found.norm(dim=0)).T @ W).abs().amax(0)
 
 
 def test_cavi_finds_a_known_dictionary() -> None:
     W, x = known_dictionary()
     torch.manual_seed(0)
-    spec = DataSpec("numbers", 6, "real", num_data=500)
-    pair = SparseCoding(spec, 9, prior="spike_and_slab", active=0.1, noise=0.2, iterations=100)
-    pair = pair.double()
-    ppgen.fit(pair, x, CAVI(), epochs=20, batch_size=500, seed=0, progress=False)
-    found = pair.dictionary.detach()
-    cosines = (found / found.norm(dim=0)).T @ W
-    assert float(cosines.abs().amax(0).min()) > 0.99
+    spec = DataSpec("numbers", 8, "real", num_data=400)
+    pair = SparseCoding(spec, 12, prior="spike_and_slab", noise=0.2, iterations=40).double()
+    assert float(alike(pair, W).min()) < 0.7
+    ppgen.fit(pair, x, CAVI(), epochs=15, batch_size=400, seed=0, progress=False)
+    assert float(alike(pair, W).min()) > 0.95
 
 
 def test_objectives_that_fit_it_train_it_and_others_say_what_to_take() -> None:
@@ -182,7 +187,7 @@ def test_objectives_that_fit_it_train_it_and_others_say_what_to_take() -> None:
     before = pair.local_bound(x).sum().detach()
     ppgen.fit(pair, x, REINFORCE(), steps=20, batch_size=NUM, lr=0.05, seed=0, progress=False, eager=True)
     assert pair.local_bound(x).sum().detach() > before + 1
-    with pytest.raises(UsageError, match=r"EM .* of SparseCoding, .*'cavi'"):
+    with pytest.raises(UsageError, match=r"EM .*, and SparseCoding .* choose 'cavi'"):
         ppgen.fit(pair, x, EM(), epochs=1, progress=False)
     with pytest.raises(UsageError, match="site 'h' of the guide"):
         ppgen.fit(pair, x, ELBO(), steps=1, progress=False)
