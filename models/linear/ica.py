@@ -45,7 +45,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://doi.org/10.1162/neco.1995.7.6.1129",
     tags=("continuous", "exact"),
     tiny=_tiny,
-    recommended=Recommended("elbo", training={"steps": 2_000, "batch_size": 100, "lr": 1e-2}),
+    recommended=Recommended("elbo", training={"steps": 2_000, "batch_size": 100, "lr": 2e-2}),
 )
 class ICA(Pair):
     """Independent component analysis. One batch is ``(x,)``, x of shape (B, D).

@@ -115,4 +115,4 @@ class LinearGaussian(LinearFactors):
         noise = values[self.latent_dim :].mean().clamp_min(self.min_noise**2)
         weight = axes * (values[: self.latent_dim] - noise).clamp_min(0).sqrt()
         loc = x.double().mean(0) - weight @ self._prior_loc(weight)
-        self._put(self.values_at(weight, loc, noise, values[0]))
+        self.put(self.values_at(weight, loc, noise, values[0]))

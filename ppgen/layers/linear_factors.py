@@ -34,7 +34,7 @@ from torch.nn.functional import linear
 
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, setting
-from ppgen.layers.linear_latents import GuideKind, LinearLatents, gaussian
+from ppgen.layers.linear_latents import GuideKind, LinearLatents, gaussian, posterior_map
 
 __all__ = ["LinearFactors"]
 
@@ -103,7 +103,7 @@ class LinearFactors(LinearLatents):
         """
         if self.guide_scale.dim() == 1:
             raise UsageError("a mean-field guide cannot hold the exact posterior: make the pair with guide='full'.")
-        self._put(self._nearest_guide(self.weight, self.loc, (2 * self.log_noise).exp()))
+        self.put(self._nearest_guide(self.weight, self.loc, (2 * self.log_noise).exp()))
 
     def expected_statistics(self, x: Tensor, *, hard: bool = False) -> dict[str, Tensor]:
         """Sums over data x, (B, D), in float64, of x and x^2 (D,), E z (latent,), E z z', and x E z' (D, latent)."""
@@ -159,28 +159,12 @@ class LinearFactors(LinearLatents):
                 f"maximum of likelihood: give at least {self.latent_dim + 2} data, or take a smaller latent_dim."
             )
 
-    @torch.no_grad()
-    def _put(self, values: Mapping[str, Tensor]) -> None:
-        for name, value in values.items():
-            self.get_parameter(name).copy_(value)
-
     def _nearest_guide(self, weight: Tensor, loc: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Parameters of the guide of least KL(q || p(z | x)): p itself, or its mean and its conditional variances."""
-        linear_map, offset, covariance = self._posterior_map(weight, loc, noise)
-        if self.guide_scale.dim() == 1:
-            scale = -torch.cholesky_inverse(torch.linalg.cholesky(covariance)).diagonal().log() / 2
-        else:
-            factor = torch.linalg.cholesky(covariance)
-            scale = factor.tril(-1) + factor.diagonal().log().diag()
-        return {"guide_weight": linear_map, "guide_loc": offset, "guide_scale": scale}
+        return self.nearest_guide(*self._posterior_map(weight, loc, noise))
 
     def _posterior_map(self, weight: Tensor, loc: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A, b and V of p(z | x) = N(A x + b, V) at these parameters, ``noise`` in variances."""
-        eye = torch.eye(self.latent_dim, dtype=weight.dtype, device=weight.device)
-        scaled = weight / noise.expand_as(loc).unsqueeze(-1)  # Psi^-1 W, (D, latent)
-        covariance = torch.cholesky_inverse(torch.linalg.cholesky(eye + weight.T @ scaled))
-        linear_map = covariance @ scaled.T  # (latent, D)
-        return linear_map, covariance @ self._prior_loc(weight) - linear_map @ loc, covariance
+        return posterior_map(weight, loc, noise, self._prior_loc(weight))
 
     def _prior_loc(self, like: Tensor) -> Tensor:
         return like.new_zeros(self.latent_dim) if self.prior_loc is None else self.prior_loc.to(like)

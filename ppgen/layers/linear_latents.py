@@ -9,6 +9,7 @@ q(z | x) = N(A x + b, S S')                     S lower triangular ("full") or d
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pyro
@@ -21,7 +22,7 @@ from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.pair import Pair
 
-__all__ = ["GuideKind", "LinearLatents", "gaussian"]
+__all__ = ["GuideKind", "LinearLatents", "gaussian", "posterior_map"]
 
 GuideKind = Literal["full", "mean_field"]
 
@@ -40,6 +41,25 @@ def gaussian(loc: Tensor, scale: Tensor) -> Any:
     if scale.dim() == 1:
         return dist.Normal(loc, scale.exp()).to_event(1)
     return dist.MultivariateNormal(loc, scale_tril=scale.tril(-1) + scale.diagonal().exp().diag())
+
+
+def posterior_map(
+    weight: Tensor, loc: Tensor, noise: Tensor, prior_loc: Tensor, prior_variance: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A, b and V of p(z | x) = N(A x + b, V), where z ~ N(m, t I) and x | z ~ N(W z + c, Psi).
+
+    Args:
+        weight: W, (D, latent).
+        loc: c, (D,).
+        noise: the diagonal of Psi, (D,), or () of one for all.
+        prior_loc: m, (latent,).
+        prior_variance: t.
+    """
+    precision = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device) / prior_variance
+    scaled = weight / noise.expand_as(loc).unsqueeze(-1)  # Psi^-1 W, (D, latent)
+    covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision + weight.T @ scaled))
+    linear_map = covariance @ scaled.T  # (latent, D)
+    return linear_map, covariance @ prior_loc / prior_variance - linear_map @ loc, covariance
 
 
 class LinearLatents(Pair):
@@ -91,3 +111,25 @@ class LinearLatents(Pair):
 
     def loadings(self) -> Tensor | None:
         return self.weight
+
+    @torch.no_grad()
+    def put(self, values: Mapping[str, Tensor]) -> None:
+        """Put values into parameters, by name."""
+        for name, value in values.items():
+            self.get_parameter(name).copy_(value)
+
+    def nearest_guide(self, weight: Tensor, loc: Tensor, covariance: Tensor) -> dict[str, Tensor]:
+        """Parameters of the guide of least KL(q || p), p = N(A x + b, V): p itself, or its mean and its conditional
+        variances.
+
+        Args:
+            weight: A, (latent, D).
+            loc: b, (latent,).
+            covariance: V, (latent, latent).
+        """
+        factor = torch.linalg.cholesky(covariance)
+        if self.guide_scale.dim() == 1:
+            scale = -torch.cholesky_inverse(factor).diagonal().log() / 2
+        else:
+            scale = factor.tril(-1) + factor.diagonal().log().diag()
+        return {"guide_weight": weight, "guide_loc": loc, "guide_scale": scale}

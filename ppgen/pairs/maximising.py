@@ -113,8 +113,9 @@ def maximising_pair(model: Callable[..., Any], needed_by: str, *, hard: bool = T
                 f"{needed_by} takes expectations over the latents of {type(pair).__name__}, which knows their most "
                 f"probable values alone: train with {setting('O', 'hard', True)}."
             )
+    conjugate = isinstance(pair, Conjugate) and getattr(pair, "is_conjugate", True)
+    other = "'cavi', which bounds it" if conjugate else "an objective with a gradient, such as 'elbo'"
     raise UsageError(
         f"{needed_by} takes both steps in closed form, and {type(pair).__name__} as it is made has none: give it "
-        "expected_statistics(x), maximised(statistics) and log_evidence(x), or choose an objective with a gradient, "
-        "such as 'elbo'."
+        f"expected_statistics(x), maximised(statistics) and log_evidence(x), or choose {other}."
     )

@@ -5,6 +5,8 @@
     "kmeans++"  at C training data, the next one n with probability proportional to D_n^2, the squared distance to the
                 nearest of those chosen; the best of 2 + log C candidates each time (scikit-learn's ``kmeans_plusplus``)
 
+Linear pairs may start along the principal axes of the training data in the same way.
+
 Only training has the data: the loop asks a pair once, before the first step, and a pair that has started never starts
 again, whether its run is resumed, it is loaded and trained further, or its user put it somewhere.
 
@@ -52,20 +54,21 @@ class DataStart(nn.Module):
 
     done: Tensor
 
-    def __init__(self, how: Start) -> None:
+    def __init__(self, how: str, *, known: str = "mean") -> None:
+        """``known``: the start that asks for no data."""
         super().__init__()
-        self.how = how
-        if how != "mean":
+        self.how, self.asks = how, how != known
+        if self.asks:
             self.register_buffer("done", torch.zeros((), dtype=torch.int64))
 
     @property
     def waits(self) -> bool:
         """Whether data are still to be chosen."""
-        return self.how != "mean" and not bool(self.done)
+        return self.asks and not bool(self.done)
 
     def end(self) -> None:
         """Say that the start was made."""
-        if self.how != "mean":
+        if self.asks:
             self.done.fill_(1)
 
     def chosen(self, x: Tensor, num: int, *, seed: int) -> Tensor:

@@ -17,7 +17,8 @@ from ppgen.errors import UsageError
 from ppgen.evaluation import evaluate
 from ppgen.evaluation.amari import amari_index
 from ppgen.inference import IWELBO
-from ppgen.models import NoisyICA
+from ppgen.layers.linear_latents import gaussian
+from ppgen.models import LinearGaussian, NoisyICA
 
 DENSITIES = {
     "laplace": lambda s: -s.abs() - math.log(2),
@@ -106,6 +107,67 @@ def test_known_sources_are_separated_from_each_other_and_from_noise() -> None:
     fitted: dict[str, Any] = {"batch_size": 200, "lr": 0.02, "seed": 0, "progress": False, "eager": True}
     ppgen.fit(pair, data.train[0].double(), IWELBO(num_particles=10), steps=1_500, **fitted)
     assert amari_index(pair.unmixing, mixing) < 0.1
+
+
+@pytest.mark.thorough
+def test_logistic_sources_are_separated_from_principal_axes() -> None:
+    data = load_data("mixed_sources", noise=0.1)
+    torch.manual_seed(0)
+    pair = NoisyICA(data.spec, sources="logistic", start="pca")
+    fitted: dict[str, Any] = {"batch_size": 200, "lr": 0.02, "seed": 0, "progress": False}
+    ppgen.fit(pair, data.train[0], IWELBO(num_particles=10), steps=3_000, **fitted)
+    assert data.mixing is not None
+    assert amari_index(pair.unmixing, data.mixing) < 0.05
+
+
+VARIANCES = {"laplace": 2.0, "logistic": math.pi**2 / 3, "cosh": math.pi**2 / 4}
+
+
+@pytest.mark.parametrize("number", [2, 4, 6])
+@pytest.mark.parametrize("kind", list(VARIANCES))
+@torch.no_grad()
+def test_normal_sources_of_the_start_at_principal_axes_explain_the_data(kind: Any, number: int) -> None:
+    torch.manual_seed(0)
+    x = (
+        torch.randn(300, 4).double()
+        @ torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.5])).double()
+        @ torch.randn(4, 4).double()
+    )
+    pair = NoisyICA(DataSpec("numbers", 4, "real"), number, sources=kind, start="pca", noise=0.3).double()
+    assert pair.waits_for_data
+    pair.start_from(x, seed=0)
+    again = [value.clone() for value in pair.parameters()]
+    pair.start_from(x, seed=0)
+    assert all(torch.equal(one, other) for one, other in zip(pair.parameters(), again, strict=True))
+    assert not pair.waits_for_data
+    closed = LinearGaussian(DataSpec("numbers", 4, "real"), min(number, 3)).double()
+    closed.set_closed_form(x)
+    explained = VARIANCES[kind] * pair.weight @ pair.weight.T
+    if number == 2:
+        axes = torch.linalg.svd(closed.weight).U[:, :2]
+        torch.testing.assert_close(explained, axes @ axes.T @ x.T.cov(correction=0) @ axes @ axes.T)
+        torch.testing.assert_close(pair.log_noise, closed.log_noise)
+    else:
+        torch.testing.assert_close(explained, x.T.cov(correction=0))
+        assert float(pair.log_noise.exp()) == pytest.approx(0.3)
+    torch.testing.assert_close(pair.loc, x.mean(0))
+    same = LinearGaussian(DataSpec("numbers", 4, "real"), number).double()  # of sources of variance one
+    deviation = VARIANCES[kind] ** 0.5
+    same.put({"weight": deviation * pair.weight, "loc": pair.loc, "log_noise": pair.log_noise})
+    exact = same.posterior(x[:5])
+    torch.testing.assert_close(pair.sources(x[:5]), deviation * exact.loc)
+    found = gaussian(pair.guide_loc, pair.guide_scale).covariance_matrix
+    torch.testing.assert_close(found, deviation**2 * exact.covariance_matrix[0])
+
+
+def test_training_begins_at_the_start_that_is_asked_for() -> None:
+    x = torch.randn(50, 3) @ torch.diag(torch.tensor([3.0, 2.0, 1.0]))
+    pair, other = (NoisyICA(DataSpec("numbers", 3, "real"), start=start) for start in ("pca", "random"))
+    before = other.weight.detach().clone()
+    for one in (pair, other):
+        ppgen.fit(one, x, IWELBO(), steps=1, lr=1e-6, seed=0, progress=False, eager=True)
+    torch.testing.assert_close(2 * pair.weight @ pair.weight.T, x.T.cov(correction=0), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(other.weight, before, atol=1e-5, rtol=0)
 
 
 def test_an_index_is_of_as_many_sources_as_are_known() -> None:
