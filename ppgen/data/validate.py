@@ -140,7 +140,7 @@ def check_kind(where: str, x: Tensor | SparseRows, spec: DataSpec, first: int = 
 
 
 def _check_one_hot(where: str, x: Tensor, first: int) -> None:
-    wrong = ~one_hot.check(x)  # type: ignore[no-untyped-call]
+    wrong = ~one_hot.check(x)
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise UsageError(

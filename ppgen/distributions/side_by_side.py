@@ -21,7 +21,7 @@ from ppgen.errors import UsageError
 __all__ = ["MixedComponents", "Part", "SideBySide"]
 
 
-class _SideBySideSupport(constraints.Constraint):  # type: ignore[misc]  # pyro's stub of torch's
+class _SideBySideSupport(constraints.Constraint):
     """Each part in its own support."""
 
     event_dim = 1
@@ -80,7 +80,7 @@ class SideBySide(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         each = zip(self.parts, self.places, strict=True)
-        total: Tensor = sum(part.log_prob(place.of(value)) for part, place in each)  # type: ignore[assignment]  # of one or more
+        total: Tensor = sum(part.log_prob(place.of(value)) for part, place in each)
         return total
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
