@@ -172,7 +172,10 @@ def test_all_settings_are_recorded(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        (["--data", "t.csv"], "column 'y' of train in t.csv must hold numbers, and holds 'yes'"),
+        (
+            ["--data", "t.csv", "-D", "observation=real"],
+            "column 'y' of train in t.csv must hold numbers, and holds 'yes'",
+        ),
         (
             ["--data", "t.csv", "-D", "target=yy"],
             "train in t.csv has no column 'yy': did you mean 'y'?",
