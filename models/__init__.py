@@ -13,6 +13,7 @@ from ppgen.models.autoencoders.vade import VaDE
 from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.autoencoders.vq_vae import VQVAE
 from ppgen.models.autoregressive.fvbn import FVBN
+from ppgen.models.autoregressive.made import MADE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.classifiers.classifier import Classifier
@@ -72,6 +73,7 @@ __all__ = [
     "IWAE",
     "LAPGAN",
     "LDA",
+    "MADE",
     "NMF",
     "NVDM",
     "PLSA",

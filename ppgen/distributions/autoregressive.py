@@ -53,6 +53,11 @@ class Conditionals(nn.Module, ABC):
         value: Tensor = self(x).sample()[..., i]
         return value
 
+    def drawn(self, batch_shape: torch.Size) -> Tensor:
+        """Draws, batch_shape + (D,), in the type of the parameters."""
+        like = next(self.parameters(), torch.empty(0, device=self.order.device))
+        return self.complete(torch.zeros(*batch_shape, len(self.order), dtype=like.dtype, device=like.device))
+
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
         """Draws, (..., D): x in the first ``num_given`` features of the order, the others drawn given those before."""
         x = x.clone()
@@ -105,9 +110,7 @@ class Autoregressive(TorchDistribution):
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws, sample_shape + (..., D), feature by feature."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        like = next(self.conditionals.parameters(), torch.empty(0, device=self.conditionals.order.device))
-        return self.conditionals.complete(torch.zeros(shape, dtype=like.dtype, device=like.device))
+        return self.conditionals.drawn(torch.Size(sample_shape) + self.batch_shape)
 
     @torch.no_grad()
     def complete(self, x: Tensor, known: Tensor) -> Tensor:

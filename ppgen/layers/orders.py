@@ -13,7 +13,7 @@ from ppgen.data.spec import DataSpec
 from ppgen.distributions.autoregressive import checked_order
 from ppgen.errors import UsageError, shown
 
-__all__ = ["Order", "check_binary", "order_of", "ranks"]
+__all__ = ["Order", "check_binary", "order_of", "orders_of", "ranks"]
 
 Order: TypeAlias = Annotated[
     Literal["raster", "random"] | Sequence[int], Words("'raster', 'random', or a permutation of 0 to D - 1")
@@ -35,6 +35,16 @@ def order_of(order: Order, num_features: int, seed: int = 0) -> Tensor:
     if order == "random":
         return torch.randperm(num_features, generator=torch.Generator(device="cpu").manual_seed(seed), device="cpu")
     return checked_order(list(order), num_features)
+
+
+def orders_of(order: Order, num_features: int, num_orders: int, seed: int = 0) -> Tensor:
+    """``order`` and random ones after it, (num_orders, D), int64, by seeds from ``seed`` on.
+
+    Raises:
+        UsageError: it is no permutation.
+    """
+    others = [order_of("random", num_features, seed + number) for number in range(1, num_orders)]
+    return torch.stack([order_of(order, num_features, seed), *others])
 
 
 def ranks(order: Tensor) -> Tensor:
