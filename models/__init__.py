@@ -14,6 +14,7 @@ from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.autoencoders.vq_vae import VQVAE
 from ppgen.models.autoregressive.fvbn import FVBN
 from ppgen.models.autoregressive.made import MADE
+from ppgen.models.autoregressive.nade import NADE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.classifiers.classifier import Classifier
@@ -74,6 +75,7 @@ __all__ = [
     "LAPGAN",
     "LDA",
     "MADE",
+    "NADE",
     "NMF",
     "NVDM",
     "PLSA",
