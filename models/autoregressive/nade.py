@@ -76,7 +76,7 @@ class _Recursion(Conditionals):
         drawn, weight, output = (_blocks(one) for one in (x.T[self.order], self.weight[self.order], self.output[self.order]))
         drawn = drawn.transpose(1, 2)  # (N, B, C); weight, output: (N, C, H)
         sums = drawn @ weight  # (N, B, H)
-        start = sums.cumsum(0) - sums + self.hidden_bias
+        start = torch.cat([self.hidden_bias.expand(1, *sums.shape[1:]), sums[:-1]]).cumsum(0)
         before = (drawn[:, :, None] * drawn.new_ones(_BLOCK, _BLOCK).tril(-1)).flatten(1, 2)  # (N, B C, C)
         a = start[:, :, None] + (before @ weight).unflatten(1, (len(x), _BLOCK))  # (N, B, C, H)
         in_turn = (self.activation(a) * output[:, None]).sum(-1)  # (N, B, C)

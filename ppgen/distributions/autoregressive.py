@@ -54,8 +54,9 @@ class Conditionals(nn.Module, ABC):
         return value
 
     def drawn(self, batch_shape: torch.Size) -> Tensor:
-        """Draws, batch_shape + (D,), in the type of the parameters."""
-        like = next(self.parameters(), torch.empty(0, device=self.order.device))
+        """Draws, batch_shape + (D,), in the type of the parameters, or of the buffers."""
+        numbers = (one for one in (*self.parameters(), *self.buffers()) if one.is_floating_point())
+        like = next(numbers, torch.empty(0, device=self.order.device))
         return self.complete(torch.zeros(*batch_shape, len(self.order), dtype=like.dtype, device=like.device))
 
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
