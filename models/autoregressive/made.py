@@ -75,7 +75,7 @@ class MADE(Pair):
             permutation, or there are more orders than masks.
 
     >>> pair = MADE(DataSpec("bits", 3, "binary"), (8,), num_masks=4)
-    >>> pair.eval().distribution().log_probs(torch.ones(2, 3)).shape  # of each mask
+    >>> pair.distribution().log_probs(torch.ones(2, 3)).shape  # of each mask
     torch.Size([4, 2])
     """
 
@@ -110,17 +110,20 @@ class MADE(Pair):
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            pyro.sample("x", self.distribution(), obs=x)  # (B, D)
+            pyro.sample("x", self._scored(), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         """No latents: nothing to infer."""
 
     def distribution(self) -> Any:
-        """p(x), of event shape (D,); in training p(x | masks m) of a random m."""
-        num, device = len(self.orders), self.orders.device
-        drawn = self.training and num > 1
-        numbers = torch.randint(num, (1,), device=device) if drawn else torch.arange(num, device=device)
-        return over_orders([self._member(number) for number in numbers.split(1)])
+        """p(x), of event shape (D,): its ``log_prob`` is exact."""
+        return over_orders([self._member(number) for number in torch.arange(len(self.orders), device=self.orders.device).split(1)])
+
+    def _scored(self) -> Any:
+        """p(x), or in training p(x | masks m) of a random m."""
+        if len(self.orders) == 1 or not self.training:
+            return self.distribution()
+        return over_orders([self._member(torch.randint(len(self.orders), (1,), device=self.orders.device))])
 
     def _member(self, number: Tensor) -> Conditionals:
         order, *own = (table.index_select(0, number).squeeze(0) for table in (self.orders, *self._degrees()))

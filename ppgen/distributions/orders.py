@@ -2,16 +2,20 @@
 
     p(x) = (1 / M) sum_m p_m(x)
 
-so that log p(x) is the log of the mean of probabilities, exact in M passes, and at least the mean of the logs.
+so that log p(x) is the log of the mean of probabilities, exact in M passes, and at least the mean of the logs: that is
+what a network for all D! orders is trained by, one step of one order for each datum,
 
-Deep Autoregressive Networks' and NADE's ensembles: Uria, Murray and Larochelle, A Deep and Tractable Density Estimator,
-2014, section 3.1.
+    (1 / D!) sum_o log p(x | o) = E_{o, d}[ D / (D - d) sum_{t > d} log p(x_{o_t} | x_{o_1}, ..., x_{o_d}) ]
+
+with o a uniform order and d = 0..D-1 uniform: given the first d, every one left is as likely to be the next.
+
+A Deep and Tractable Density Estimator. Benigno Uria, Iain Murray and Hugo Larochelle, 2014, eq. 7 and section 4.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +24,7 @@ from torch import Tensor
 
 from ppgen.distributions.autoregressive import Autoregressive, Conditionals
 
-__all__ = ["OverOrders", "over_orders"]
+__all__ = ["OneStep", "OverOrders", "known_at_random", "over_orders"]
 
 
 class OverOrders(TorchDistribution):
@@ -68,6 +72,45 @@ class OverOrders(TorchDistribution):
         for m, values in enumerate(drawn):
             x[number == m] = values
         return x
+
+
+class OneStep(Autoregressive):
+    """What is scored by one step of an order of its own for each datum; drawn as its conditionals are.
+
+    Args:
+        conditionals: those of draws.
+        given: the laws, batch shape (..., D), of all features given those that are known, ``given(x, known)``.
+        known: which are, (..., D), the first d of a random order (:func:`known_at_random`).
+    """
+
+    def __init__(
+        self,
+        conditionals: Conditionals,
+        given: Callable[[Tensor, Tensor], Any],
+        known: Tensor,
+        validate_args: bool | None = None,
+    ) -> None:
+        super().__init__(conditionals, known.shape[:-1], validate_args=validate_args)
+        self.given, self.known = given, known
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> OneStep:
+        """As any distribution."""
+        known = self.known.expand(*batch_shape, -1)
+        return OneStep(self.conditionals, self.given, known, validate_args=self._validate_args)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(..., D) -> (...,), in nats: an estimate without bias of the mean over orders."""
+        if self._validate_args:
+            self._validate_sample(value)
+        log_p: Tensor = self.given(value, self.known).log_prob(value).masked_fill(self.known, 0.0).mean(-1)
+        return log_p * (value.shape[-1] ** 2 / (~self.known).sum(-1))
+
+
+def known_at_random(x: Tensor) -> Tensor:
+    """Of every datum (..., D) the first d = 0..D-1 features of an order, both uniform: (..., D), bool."""
+    size = x.shape[-1]
+    rank = torch.rand_like(x).argsort(-1)
+    return rank < (size * torch.rand_like(x[..., :1])).floor().clamp_max(size - 1)
 
 
 def over_orders(members: Sequence[Conditionals]) -> Autoregressive | OverOrders:

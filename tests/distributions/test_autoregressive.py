@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import ppgen
 from ppgen import DataSpec
 from ppgen.distributions.autoregressive import Autoregressive, Conditionals, checked_order
 from ppgen.distributions.binary_states import digits
-from ppgen.distributions.orders import OverOrders
+from ppgen.distributions.orders import OneStep, OverOrders, known_at_random
 from ppgen.errors import UsageError
 from ppgen.models import FVBN, MADE, NADE
 
@@ -26,6 +27,7 @@ PAIRS = {
     "fvbn": lambda: FVBN(SPEC, order=[2, 0, 3, 1]),
     "made": lambda: MADE(SPEC, (6, 5), order="random"),
     "made of orders": lambda: MADE(SPEC, (6,), num_masks=3, num_orders=2),
+    "nade of orders": lambda: NADE(SPEC, 3, order="random", orderless=True, num_orders=2),
     "nade": lambda: NADE(SPEC, 3, order=[1, 3, 0, 2]),
 }
 
@@ -92,6 +94,25 @@ class _Steps(Conditionals):
 
     def forward(self, x: Tensor) -> Any:
         return torch.distributions.Normal(torch.cat([torch.ones_like(x[..., :1]), x[..., :-1]], -1), 0.5)
+
+
+def test_a_step_of_an_order_is_the_mean_over_all_orders() -> None:
+    """Of 20,000 draws of an order and a place, to five standard errors."""
+    torch.manual_seed(0)
+    pair = NADE(SPEC, 3, orderless=True).double()
+    for parameter in pair.parameters():
+        nn.init.normal_(parameter)
+    x = STATES[[6]]
+    each = [
+        NADE(SPEC, 3, orderless=True, order=order).double() for order in itertools.permutations(range(4))
+    ]
+    for one in each:
+        one.network.load_state_dict(pair.network.state_dict())
+    exact = torch.stack([one.distribution().log_prob(x) for one in each]).mean()
+    data = x.expand(20_000, 4)
+    estimates = OneStep(pair.distribution().conditionals, pair.network.given, known_at_random(data)).log_prob(data)
+    error = estimates.std() / 20_000**0.5
+    assert (estimates.mean() - exact).abs() < 5 * error < 0.2
 
 
 def test_it_is_drawn_and_scored_in_plates_as_any_distribution() -> None:
