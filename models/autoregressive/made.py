@@ -31,7 +31,7 @@ from ppgen.errors import UsageError
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.masked import MaskedConditionals, MaskedMLP, degrees
 from ppgen.layers.networks import Activation
-from ppgen.layers.orders import Order, check_binary, orders_of, ranks
+from ppgen.layers.orders import Order, check_binary, orders_of
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -117,7 +117,9 @@ class MADE(Pair):
 
     def distribution(self) -> Any:
         """p(x), of event shape (D,): its ``log_prob`` is exact."""
-        return over_orders([self._member(number) for number in torch.arange(len(self.orders), device=self.orders.device).split(1)])
+        return over_orders(
+            [self._member(number) for number in torch.arange(len(self.orders), device=self.orders.device).split(1)]
+        )
 
     def _scored(self) -> Any:
         """p(x), or in training p(x | masks m) of a random m."""

@@ -65,5 +65,5 @@ def check_binary(who: str, spec: DataSpec) -> None:
     if spec.observation != "binary":
         raise UsageError(
             f"{who} draws each feature from a Bernoulli and needs binary data, but data {shown(spec.name)} are "
-            f"{spec.observation}: binarize them (binarize='static'), or take a model of such data."
+            f"{spec.observation}: binarize them (binarize='threshold'), or take a model of such data."
         )

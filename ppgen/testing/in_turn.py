@@ -23,8 +23,8 @@ from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch
 from ppgen.testing.agreement import apart, close
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
-from ppgen.testing.sandbox import random_sites, rows
 from ppgen.testing.samples import prior_sites
+from ppgen.testing.sandbox import random_sites, rows
 
 __all__ = ["check_draws_in_turn", "check_reads_earlier_features", "check_unread_observations"]
 

@@ -103,9 +103,7 @@ def test_a_step_of_an_order_is_the_mean_over_all_orders() -> None:
     for parameter in pair.parameters():
         nn.init.normal_(parameter)
     x = STATES[[6]]
-    each = [
-        NADE(SPEC, 3, orderless=True, order=order).double() for order in itertools.permutations(range(4))
-    ]
+    each = [NADE(SPEC, 3, orderless=True, order=order).double() for order in itertools.permutations(range(4))]
     for one in each:
         one.network.load_state_dict(pair.network.state_dict())
     exact = torch.stack([one.distribution().log_prob(x) for one in each]).mean()
