@@ -12,6 +12,9 @@ from ppgen.models.autoencoders.ss_vae import SSVAE
 from ppgen.models.autoencoders.vade import VaDE
 from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.autoencoders.vq_vae import VQVAE
+from ppgen.models.autoregressive.fvbn import FVBN
+from ppgen.models.autoregressive.made import MADE
+from ppgen.models.autoregressive.nade import NADE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.classifiers.classifier import Classifier
@@ -64,6 +67,7 @@ __all__ = [
     "DBM",
     "DBN",
     "DCGAN",
+    "FVBN",
     "GAN",
     "GMM",
     "GMMN",
@@ -71,6 +75,8 @@ __all__ = [
     "IWAE",
     "LAPGAN",
     "LDA",
+    "MADE",
+    "NADE",
     "NMF",
     "NVDM",
     "PLSA",

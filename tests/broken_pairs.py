@@ -11,6 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
+from ppgen.distributions.autoregressive import Autoregressive, Conditionals
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
 
@@ -300,6 +301,54 @@ class SharedNoise(Toy):
         return dist.Independent(_OneNoise(loc, log_scale.exp()), 1)
 
 
+class ReadsItsOwnX(Toy):
+    def likelihood(self, x: Tensor, z: Tensor) -> Any:
+        return dist.Normal(self.decoder(z) + 0.5 * x.roll(1, -1), 1.0).to_event(1)
+
+
+class _Chain(Conditionals):
+    """Each feature about half the sum of those before it, and a number of its own."""
+
+    loc: Tensor
+
+    def __init__(self, loc: Tensor) -> None:
+        super().__init__(torch.arange(3))
+        self.register_buffer("loc", loc)
+
+    def forward(self, x: Tensor) -> Any:
+        return dist.Normal(self.loc + 0.5 * self.read(x), 1.0)
+
+    def read(self, x: Tensor) -> Tensor:
+        return x.cumsum(-1) - x
+
+
+class _SeesItself(_Chain):
+    def read(self, x: Tensor) -> Tensor:
+        return x.cumsum(-1)
+
+
+class _DrawnWider(_Chain):
+    def draw(self, x: Tensor, i: int) -> Tensor:
+        return 3 * super().draw(x, i)
+
+
+class DrawnInTurn(Toy):
+    """A pair that keeps every rule, whose x is drawn feature by feature."""
+
+    chain: type[_Chain] = _Chain
+
+    def likelihood(self, x: Tensor, z: Tensor) -> Any:
+        return Autoregressive(self.chain(self.decoder(z)), z.shape[:-1])
+
+
+class SeesItself(DrawnInTurn):
+    chain = _SeesItself
+
+
+class DrawnWider(DrawnInTurn):
+    chain = _DrawnWider
+
+
 MUTANTS: list[tuple[type[Toy], set[str]]] = [
     (WrongSize, {"check_runs"}),
     (NoParticles, {"check_runs"}),
@@ -327,6 +376,9 @@ MUTANTS: list[tuple[type[Toy], set[str]]] = [
     (Uphill, {"check_loss_falls"}),
     (BehindPyrosBack, {"check_stock_svi"}),
     (NoPriorDraws, {"check_prior_samples"}),
+    (ReadsItsOwnX, {"check_unread_observations"}),
+    (SeesItself, {"check_reads_earlier_features", "check_draws_in_turn"}),  # where it is drawn it sees a zero
+    (DrawnWider, {"check_draws_in_turn"}),
     (SharedDraws, {"check_posterior_samples"}),
     (SharedNoise, {"check_posterior_samples"}),
 ]

@@ -18,6 +18,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
 from ppgen.errors import UsageError, shown
+from ppgen.machine.progress import track
 
 __all__ = ["Autoregressive", "Conditionals", "checked_order"]
 
@@ -29,7 +30,8 @@ class Conditionals(nn.Module, ABC):
         order: (D,), int64; ``order[t]`` is the feature that is drawn as number t. A buffer.
         support: of one feature.
 
-    To add one: 1. subclass, 2. write ``forward``, 3. where D passes of it are too many, ``complete``.
+    To add one: 1. subclass, 2. write ``forward``, 3. where one feature's law costs less than all of them, ``draw``, or
+    where what is known after a feature helps with the next, ``complete``.
     """
 
     order: Tensor
@@ -46,11 +48,22 @@ class Conditionals(nn.Module, ABC):
         Element i of the batch is a function of the x_j with j before i in ``order``, and of no others.
         """
 
+    def draw(self, x: Tensor, i: int) -> Tensor:
+        """Feature i given those before it in x, (..., D) to (...,)."""
+        value: Tensor = self(x).sample()[..., i]
+        return value
+
+    def drawn(self, batch_shape: torch.Size) -> Tensor:
+        """Draws, batch_shape + (D,), in the type of the parameters, or of the buffers."""
+        numbers = (one for one in (*self.parameters(), *self.buffers()) if one.is_floating_point())
+        like = next(numbers, torch.empty(0, device=self.order.device))
+        return self.complete(torch.zeros(*batch_shape, len(self.order), dtype=like.dtype, device=like.device))
+
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
         """Draws, (..., D): x in the first ``num_given`` features of the order, the others drawn given those before."""
         x = x.clone()
-        for i in self.order[num_given:].tolist():
-            x[..., i] = self(x).sample()[..., i]
+        for i in track(self.order[num_given:].tolist(), "features", True):
+            x[..., i] = self.draw(x, i)
         return x
 
 
@@ -98,9 +111,7 @@ class Autoregressive(TorchDistribution):
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws, sample_shape + (..., D), feature by feature."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        like = next(self.conditionals.parameters(), torch.empty(0, device=self.conditionals.order.device))
-        return self.conditionals.complete(torch.zeros(shape, dtype=like.dtype, device=like.device))
+        return self.conditionals.drawn(torch.Size(sample_shape) + self.batch_shape)
 
     @torch.no_grad()
     def complete(self, x: Tensor, known: Tensor) -> Tensor:
@@ -120,7 +131,7 @@ class Autoregressive(TorchDistribution):
                 "completion needs the known features to stand first in the model's order, and some stand behind "
                 "unknown ones: complete what comes last (of rows from above the lower ones), or train another order."
             )
-        return self.conditionals.complete(x, num_given)
+        return self.conditionals.complete(torch.where(known, x, 0), num_given)
 
 
 def checked_order(order: Any, num_features: int) -> Tensor:

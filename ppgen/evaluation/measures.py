@@ -17,6 +17,7 @@ from ppgen.evaluation.labels import of_labels
 from ppgen.evaluation.manifolds import neighbourhoods
 from ppgen.evaluation.memorisation import memorisation
 from ppgen.evaluation.modes import coverage
+from ppgen.evaluation.orders import of_orders
 from ppgen.evaluation.perplexity import perplexities
 from ppgen.evaluation.reconstruction import reconstruction
 from ppgen.evaluation.result import Measure
@@ -29,6 +30,7 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     coverage,
     two_sample,
     memorisation,
+    of_orders,
     perplexities,
     coherences,
     accuracies,

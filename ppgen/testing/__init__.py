@@ -24,6 +24,7 @@ from ppgen.testing.contract import (
     check_support,
 )
 from ppgen.testing.gradients import check_gradients, check_no_hidden_parameters, check_subsampling_scale
+from ppgen.testing.in_turn import check_draws_in_turn, check_reads_earlier_features, check_unread_observations
 from ppgen.testing.independence import check_batch_independence, check_batch_sizes, check_particle_independence
 from ppgen.testing.learning import check_loss_falls, check_stock_svi
 from ppgen.testing.objective_contract import (
@@ -59,6 +60,7 @@ __all__ = [
     "check_batch_sizes",
     "check_bound",
     "check_compiled_step",
+    "check_draws_in_turn",
     "check_frozen",
     "check_global_latents",
     "check_gradients",
@@ -74,6 +76,7 @@ __all__ = [
     "check_precisions",
     "check_prior_samples",
     "check_pure",
+    "check_reads_earlier_features",
     "check_registered",
     "check_reparameterization",
     "check_round_trip",
@@ -89,6 +92,7 @@ __all__ = [
     "check_support",
     "check_traceable",
     "check_unbiased_gradient",
+    "check_unread_observations",
     "objective_check",
     "pair_check",
 ]

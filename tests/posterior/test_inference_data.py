@@ -76,7 +76,7 @@ def test_groups_are_those_that_the_pair_is_capable_of(name: str) -> None:
     expected = {"observed_data"} | (POSTERIOR_GROUPS if pair.has_weights else set()) | PRIOR_GROUPS
     if not pair.normalised:
         expected = {"sample_stats"} | ({"posterior"} if looked_at(pair, batch).latents else set())
-    elif name in ("classifier", "ica", "markov", "nmf", "plsa"):
+    elif name in EXACT:
         expected = {"observed_data", "sample_stats", *PRIOR_GROUPS} - {"prior"}  # there is nothing to infer
     assert groups == expected
 

@@ -20,6 +20,7 @@ from tests.broken_pairs import (
     BehindPyrosBack,
     Cut,
     DoublePrecision,
+    DrawnInTurn,
     FixedSize,
     ForgottenSite,
     Hidden,
@@ -63,7 +64,7 @@ def without_slow_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_slow_checks")
 def test_a_healthy_pair_breaks_nothing() -> None:
-    assert {result.verdict for result in check_pair(Toy(), data()).results} == {"held"}
+    assert {result.verdict for result in check_pair(DrawnInTurn(), data()).results} == {"held"}
 
 
 @pytest.mark.usefixtures("without_slow_checks")

@@ -1,0 +1,1 @@
+"""Features one after another, each given those before it."""
