@@ -12,6 +12,7 @@ from ppgen.models.autoencoders.ss_vae import SSVAE
 from ppgen.models.autoencoders.vade import VaDE
 from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.autoencoders.vq_vae import VQVAE
+from ppgen.models.autoregressive.pixelcnn import PixelCNN
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.classifiers.classifier import Classifier
@@ -102,6 +103,7 @@ __all__ = [
     "NeuralEnergy",
     "NoisyICA",
     "Pix2Pix",
+    "PixelCNN",
     "ProdLDA",
     "SparseCoding",
     "StructuredPrediction",

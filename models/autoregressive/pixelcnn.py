@@ -1,0 +1,99 @@
+"""PixelCNN: pictures pixel by pixel, each given those above and left of it, by masked convolutions.
+
+    p(x) = prod_i p(x_i | x_1, ..., x_{i-1})        i in raster order, the colours of a pixel in turn
+
+Of binary pictures p(x_i | ...) is Bernoulli, of L grey levels a softmax over the L, or a mixture of discretized
+logistics. All conditionals of a picture are one pass, log p(x) is exact, and a draw computes each place of each layer
+once. The network is plain, with a blind spot, or gated, without one (:mod:`ppgen.layers.masked_convolutions`).
+
+Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016; Conditional Image Generation with
+PixelCNN Decoders, van den Oord et al., 2016 (gated); PixelCNN++, Salimans et al., 2017 (mixtures of logistics).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pyro
+import torch
+from annotated_types import Ge, Len
+from torch import Tensor
+
+from ppgen.arguments import Count, Sizes
+from ppgen.data import DataSpec
+from ppgen.distributions.autoregressive import Autoregressive
+from ppgen.layers.masked_convolutions import GatedStack, PlainStack
+from ppgen.layers.pixels import LevelKind, PixelConditionals, colours_and_sides, pixel_law
+from ppgen.pairs.pair import Pair
+from ppgen.registry import Recommended, register_model
+
+__all__ = ["PixelCNN"]
+
+
+def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
+    """A seconds-fast case for the tests: the pair and a batch of five data."""
+    spec = DataSpec("tiny", 6, "binary", image_shape=(2, 3), num_data=20)
+    return PixelCNN(spec, 4, num_layers=2, first_kernel=3), (torch.rand(5, 6).round(),)
+
+
+@register_model(
+    "pixelcnn",
+    summary="pictures pixel by pixel by masked convolutions, plain or gated; exact likelihood",
+    reference="van den Oord, Kalchbrenner and Kavukcuoglu, Pixel recurrent neural networks",
+    year=2016,
+    link="https://arxiv.org/abs/1601.06759",
+    tags=("autoregressive", "exact"),
+    tiny=_tiny,
+    recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 50, "lr": 2e-3}),
+)
+class PixelCNN(Pair):
+    """PixelCNN. One batch is ``(x,)``, x of shape (B, D): flat pictures, (C, H, W) or (H, W).
+
+    Sites:
+        x: (D,), observed, in the plate ``data``
+
+    Args:
+        spec: what one datum is: pictures, binary or of grey levels; the outputs start at their mean.
+        num_filters: channels of a layer; at least the number of colours.
+        num_layers: of masked convolutions.
+        gated: gated layers of a vertical and a horizontal stack; False: residual blocks of plain masked convolutions.
+        first_kernel: side of the first layer's kernel, odd.
+        kernel: side of the others'.
+        dilations: of the layers after the first, taken in turn: how far apart the kernel's points are.
+        levels: of grey levels: ``"softmax"`` over all, or a mixture of discretized ``"logistics"``.
+        num_components: of that mixture.
+
+    Raises:
+        UsageError: the data are no pictures, or neither binary nor of grey levels; a kernel is even.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        num_filters: Count = 32,
+        *,
+        num_layers: Count = 8,
+        gated: bool = True,
+        first_kernel: Annotated[int, Ge(3)] = 7,
+        kernel: Annotated[int, Ge(3)] = 3,
+        dilations: Annotated[Sizes, Len(1)] = (1,),
+        levels: LevelKind = "logistics",
+        num_components: Count = 5,
+    ) -> None:
+        super().__init__(data_size=spec.num_data)
+        shape, law = colours_and_sides(spec), pixel_law(spec, levels, num_components)
+        kernels = [first_kernel, *[kernel] * (num_layers - 1)]
+        apart = [1, *(dilations[number % len(dilations)] for number in range(num_layers - 1))]
+        stack = (GatedStack if gated else PlainStack)(shape[0], shape[0] * law.num_outputs, num_filters, kernels, apart)
+        self.conditionals = PixelConditionals(stack, law, shape, spec.mean)
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("x", Autoregressive(self.conditionals), obs=x)  # (B, D)
+
+    def guide(self, x: Tensor) -> None:
+        """No latents: nothing to infer."""
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """The exact log p(x), (B, D) to (B,), in nats."""
+        return Autoregressive(self.conditionals).log_prob(x)

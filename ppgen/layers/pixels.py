@@ -1,0 +1,174 @@
+"""Autoregressive models of pictures: a raster network's numbers to the law of each pixel, and draws without repetition.
+
+Reference: Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016 (Bernoulli, softmax);
+PixelCNN++, Salimans, Karpathy, Chen and Kingma, 2017 (mixtures of discretized logistics).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from ppgen.data.spec import DataSpec
+from ppgen.distributions.autoregressive import Conditionals
+from ppgen.distributions.discretized_logistic import DiscretizedLogistic, Grid
+from ppgen.distributions.levels import Levels
+from ppgen.errors import UsageError, shown
+from ppgen.layers.raster import RasterNetwork
+
+__all__ = ["LevelKind", "PixelConditionals", "PixelLaw", "colours_and_sides", "pixel_law"]
+
+LevelKind = Literal["softmax", "logistics"]
+
+_TOGETHER = 128
+"""Pictures that are drawn at a time: their maps are in memory."""
+
+_LEAST_LOG_SCALE = -7.0
+"""Of a logistic: a hundredth of a step of 256 levels or so, below which it is on one level whatever its scale."""
+
+
+class PixelLaw(ABC):
+    """Numbers of each pixel, (..., D, P), to its law.
+
+    Attributes:
+        num_outputs: P.
+        support: of a pixel.
+
+    To add one: 1. subclass, 2. write ``__call__`` and ``start``, 3. let :func:`pixel_law` choose it.
+    """
+
+    num_outputs: int
+    support: Any
+
+    @abstractmethod
+    def __call__(self, outputs: Tensor) -> Any:
+        """A distribution of batch shape (..., D) and event shape ()."""
+
+    @abstractmethod
+    def start(self, mean: Tensor) -> Tensor:
+        """Numbers (D, P) at which training starts well, of data of that mean, (D,)."""
+
+
+class _Bernoulli(PixelLaw):
+    num_outputs, support = 1, constraints.boolean
+
+    def __call__(self, outputs: Tensor) -> Any:
+        return dist.Bernoulli(logits=outputs.squeeze(-1))
+
+    def start(self, mean: Tensor) -> Tensor:
+        return mean.clamp(0.001, 0.999).logit().unsqueeze(-1)
+
+
+class _Softmax(PixelLaw):
+    def __init__(self, levels: int) -> None:
+        self.num_outputs, self.support = levels, Grid(levels)
+
+    def __call__(self, outputs: Tensor) -> Any:
+        return Levels(outputs)
+
+    def start(self, mean: Tensor) -> Tensor:
+        return mean.new_zeros(1, 1)
+
+
+class _Logistics(PixelLaw):
+    """A mixture of discretized logistics: outputs are logits, locations and log-scales."""
+
+    def __init__(self, levels: int, num_components: int) -> None:
+        self.levels, self.num_components = levels, num_components
+        self.num_outputs, self.support = 3 * num_components, Grid(levels)
+
+    def __call__(self, outputs: Tensor) -> Any:
+        logits, loc, log_scale = outputs.chunk(3, -1)  # (..., D, M)
+        each = DiscretizedLogistic(loc, log_scale.clamp_min(_LEAST_LOG_SCALE), self.levels)
+        return dist.MixtureSameFamily(dist.Categorical(logits=logits), each)
+
+    def start(self, mean: Tensor) -> Tensor:
+        apart = torch.linspace(-0.5, 0.5, self.num_components + 2, dtype=mean.dtype)[1:-1]
+        loc = mean[:, None] + apart  # (D, M)
+        return torch.cat([torch.zeros_like(loc), loc, torch.full_like(loc, -2.0)], -1)
+
+
+def pixel_law(spec: DataSpec, levels: LevelKind, num_components: int) -> PixelLaw:
+    """What the law of a pixel of such data is.
+
+    Raises:
+        UsageError: the data are neither binary nor quantised.
+    """
+    if spec.observation == "binary":
+        return _Bernoulli()
+    if spec.observation != "quantised" or spec.levels is None:
+        raise UsageError(
+            f"pixels are drawn one by one of binary pictures or of grey levels, and data {shown(spec.name)} are "
+            f"{spec.observation}: choose such data, or 'rnade' or a flow for real numbers."
+        )
+    return _Softmax(spec.levels) if levels == "softmax" else _Logistics(spec.levels, num_components)
+
+
+def colours_and_sides(spec: DataSpec) -> tuple[int, int, int]:
+    """(C, H, W).
+
+    Raises:
+        UsageError: data that are no pictures.
+    """
+    if spec.image_shape is None:
+        raise UsageError(
+            f"this model is of pictures, and data {shown(spec.name)} have no image shape: choose 'made', 'nade' or "
+            "'fvbn', or give image_shape=(H, W) with the data."
+        )
+    colours, height, width = (1, *spec.image_shape)[-3:]
+    return colours, height, width
+
+
+class PixelConditionals(Conditionals):
+    """p(pixel | those before it in raster order), the colours of a pixel in turn; see :class:`Conditionals`.
+
+    Args:
+        network: P numbers for each colour of each pixel.
+        law: what they say of it.
+        shape: (C, H, W).
+        mean: (D,), of the training data, at which training starts; None: it is not known.
+    """
+
+    def __init__(self, network: RasterNetwork, law: PixelLaw, shape: tuple[int, int, int], mean: Tensor | None) -> None:
+        colours, height, width = shape
+        size = height * width
+        super().__init__(torch.arange(colours * size).reshape(colours, size).T.reshape(-1))
+        self.network, self.law, self.shape, self.support = network, law, shape, law.support
+        self.bias = nn.Parameter(law.start(torch.full((len(self.order),), 0.5) if mean is None else mean))  # (D, P)
+
+    def forward(self, x: Tensor) -> Any:
+        outputs = self.network(self._pictures(x)).unflatten(1, (self.shape[0], -1))  # (N, C, P, H, W)
+        outputs = outputs.movedim(2, -1).reshape(*x.shape, -1)  # (..., D, P)
+        return self.law(outputs + self.bias)
+
+    def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
+        parts = x.reshape(-1, x.shape[-1]).split(_TOGETHER)
+        return torch.cat([self._completed(part, num_given) for part in parts]).reshape(x.shape)
+
+    @torch.no_grad()
+    def _completed(self, x: Tensor, num_given: int) -> Tensor:
+        """(N, D), each place of each map computed once."""
+        x, (colours, height, width) = x.clone(), self.shape
+        x[:, self.order[num_given:]] = 0
+        memory = self.network.everywhere(self._pictures(x))[1]
+        for number in range(num_given // colours, height * width):
+            row, column = divmod(number, width)
+            if column == 0:
+                self.network.begin_row(memory, row)
+            for colour in range(colours):
+                if number * colours + colour < num_given:
+                    continue
+                feature = colour * height * width + number
+                outputs = self.network.at(memory, row, column).unflatten(1, (colours, -1))[:, colour]  # (N, P)
+                x[:, feature] = self.law((outputs + self.bias[feature % len(self.bias)]).unsqueeze(-2)).sample()[:, 0]
+                self.network.see(memory, row, column, self._pictures(x)[:, :, row, column])
+        return x
+
+    def _pictures(self, x: Tensor) -> Tensor:
+        """(..., D) to (N, C, H, W), in [-1, 1]."""
+        return 2 * x.reshape(-1, *self.shape) - 1
