@@ -13,6 +13,7 @@ from ppgen.models.autoencoders.vade import VaDE
 from ppgen.models.autoencoders.vae import VAE
 from ppgen.models.autoencoders.vq_vae import VQVAE
 from ppgen.models.autoregressive.pixelcnn import PixelCNN
+from ppgen.models.autoregressive.pixelrnn import PixelRNN
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.classifiers.classifier import Classifier
@@ -104,6 +105,7 @@ __all__ = [
     "NoisyICA",
     "Pix2Pix",
     "PixelCNN",
+    "PixelRNN",
     "ProdLDA",
     "SparseCoding",
     "StructuredPrediction",

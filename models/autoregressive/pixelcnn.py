@@ -16,14 +16,15 @@ from typing import Annotated
 
 import pyro
 import torch
-from annotated_types import Ge, Len
+from annotated_types import Len
 from torch import Tensor
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.autoregressive import Autoregressive
 from ppgen.layers.masked_convolutions import GatedStack, PlainStack
-from ppgen.layers.pixels import LevelKind, PixelConditionals, colours_and_sides, pixel_law
+from ppgen.layers.pixels import LevelKind, Side, pixel_conditionals
+from ppgen.layers.raster import RasterNetwork
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -42,9 +43,9 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     reference="van den Oord, Kalchbrenner and Kavukcuoglu, Pixel recurrent neural networks",
     year=2016,
     link="https://arxiv.org/abs/1601.06759",
-    tags=("autoregressive", "exact"),
+    tags=("discrete", "autoregressive", "exact"),
     tiny=_tiny,
-    recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 50, "lr": 2e-3}),
+    recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 25, "lr": 2e-3}),
 )
 class PixelCNN(Pair):
     """PixelCNN. One batch is ``(x,)``, x of shape (B, D): flat pictures, (C, H, W) or (H, W).
@@ -58,13 +59,21 @@ class PixelCNN(Pair):
         num_layers: of masked convolutions.
         gated: gated layers of a vertical and a horizontal stack; False: residual blocks of plain masked convolutions.
         first_kernel: side of the first layer's kernel, odd.
-        kernel: side of the others'.
+        kernel: side of the others', odd.
         dilations: of the layers after the first, taken in turn: how far apart the kernel's points are.
         levels: of grey levels: ``"softmax"`` over all, or a mixture of discretized ``"logistics"``.
         num_components: of that mixture.
 
     Raises:
-        UsageError: the data are no pictures, or neither binary nor of grey levels; a kernel is even.
+        UsageError: the data are no pictures, or neither binary nor of grey levels; a kernel is even, or there are fewer
+            filters than colours.
+
+    >>> pair = PixelCNN(DataSpec("pictures", 16, "binary", image_shape=(4, 4)), 4, num_layers=2)
+    >>> x = pair.distribution().sample((3,))
+    >>> upper = torch.arange(16) < 8
+    >>> lower_again = pair.distribution().complete(x, upper)
+    >>> bool((lower_again[:, upper] == x[:, upper]).all())
+    True
     """
 
     def __init__(
@@ -74,26 +83,29 @@ class PixelCNN(Pair):
         *,
         num_layers: Count = 8,
         gated: bool = True,
-        first_kernel: Annotated[int, Ge(3)] = 7,
-        kernel: Annotated[int, Ge(3)] = 3,
+        first_kernel: Side = 7,
+        kernel: Side = 3,
         dilations: Annotated[Sizes, Len(1)] = (1,),
         levels: LevelKind = "logistics",
         num_components: Count = 5,
     ) -> None:
         super().__init__(data_size=spec.num_data)
-        shape, law = colours_and_sides(spec), pixel_law(spec, levels, num_components)
         kernels = [first_kernel, *[kernel] * (num_layers - 1)]
         apart = [1, *(dilations[number % len(dilations)] for number in range(num_layers - 1))]
-        stack = (GatedStack if gated else PlainStack)(shape[0], shape[0] * law.num_outputs, num_filters, kernels, apart)
-        self.conditionals = PixelConditionals(stack, law, shape, spec.mean)
+        stack = GatedStack if gated else PlainStack
+
+        def network(num_colours: int, num_outputs: int) -> RasterNetwork:
+            return stack(num_colours, num_outputs, num_filters, kernels, apart)
+
+        self.conditionals = pixel_conditionals(spec, network, num_filters, levels, num_components)
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            pyro.sample("x", Autoregressive(self.conditionals), obs=x)  # (B, D)
+            pyro.sample("x", self.distribution(), obs=x)  # (B, D)
 
     def guide(self, x: Tensor) -> None:
         """No latents: nothing to infer."""
 
-    def log_evidence(self, x: Tensor) -> Tensor:
-        """The exact log p(x), (B, D) to (B,), in nats."""
-        return Autoregressive(self.conditionals).log_prob(x)
+    def distribution(self) -> Autoregressive:
+        """p(x), of event shape (D,): its ``log_prob`` is exact, and its ``complete`` draws what is not known of x."""
+        return Autoregressive(self.conditionals)

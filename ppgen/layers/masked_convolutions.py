@@ -21,12 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, relu
 
 from ppgen.layers.dense import glorot
-from ppgen.layers.raster import MaskedConv2d, Memory, RasterNetwork
+from ppgen.layers.raster import MaskedConv2d, Memory, RasterNetwork, first_layer, head, with_ones
 
 __all__ = ["GatedStack", "PlainStack"]
 
@@ -47,22 +46,14 @@ class PlainStack(RasterNetwork):
     ) -> None:
         super().__init__()
         self.reaches = [kernel // 2 * dilation for kernel, dilation in zip(kernels, dilations, strict=True)]
-        first, *others = zip(kernels, dilations, strict=True)
-        self.first = MaskedConv2d(
-            num_colours + 1,
-            2 * filters,
-            (first[0] // 2 + 1, first[0]),
-            first[0] // 2,
-            num_colours,
-            sees_itself=False,
-            num_constant=1,
-            dilation=first[1],
+        self.first = first_layer(num_colours, 2 * filters, kernels[0], dilations[0])
+        self.blocks = nn.ModuleList(
+            _Block(filters, *sizes, num_colours) for sizes in zip(kernels[1:], dilations[1:], strict=True)
         )
-        self.blocks = nn.ModuleList(_Block(filters, *sizes, num_colours) for sizes in others)
-        self.head = _head(2 * filters, num_outputs, num_colours)
+        self.head = head(2 * filters, num_outputs, num_colours)
 
     def everywhere(self, x: Tensor) -> tuple[Tensor, list[Memory]]:
-        memory = [self._padded(0, _with_ones(x))]
+        memory = [self._padded(0, with_ones(x))]
         h = self.first(memory[0].padded)  # (N, 2 F, H, W)
         for number, block in enumerate(self.blocks, 1):
             memory.append(self._padded(number, h))
@@ -77,8 +68,7 @@ class PlainStack(RasterNetwork):
 
     def at(self, memory: list[Memory], row: int, column: int) -> Tensor:
         around = [
-            each.padded[:, :, row : row + reach + 1, column : column + 2 * reach + 1]
-            for each, reach in zip(memory, self.reaches, strict=True)
+            each.around(row, column, reach, reach, reach) for each, reach in zip(memory, self.reaches, strict=True)
         ]
         h = self.first(around[0])  # (N, 2 F, 1, 1)
         for number, block in enumerate(self.blocks, 1):
@@ -99,9 +89,7 @@ class _Block(nn.Module):
         super().__init__()
         reach = kernel // 2
         self.narrow = MaskedConv2d(2 * filters, filters, num_colours=num_colours)
-        self.masked = MaskedConv2d(
-            filters, filters, (reach + 1, kernel), reach, num_colours, dilation=dilation
-        )
+        self.masked = MaskedConv2d(filters, filters, (reach + 1, kernel), reach, num_colours, dilation=dilation)
         self.wide = MaskedConv2d(filters, 2 * filters, num_colours=num_colours)
 
     def forward(self, padded: Tensor) -> Tensor:
@@ -120,10 +108,10 @@ class GatedStack(RasterNetwork):
             _Gated(filters, kernel, dilation, num_colours, first=number == 0)
             for number, (kernel, dilation) in enumerate(zip(kernels, dilations, strict=True))
         )
-        self.head = _head(filters, num_outputs, num_colours)
+        self.head = head(filters, num_outputs, num_colours)
 
     def everywhere(self, x: Tensor) -> tuple[Tensor, list[Memory]]:
-        v = h = _with_ones(x)
+        v = h = with_ones(x)
         memory = []
         for layer in self.layers:
             above, left = layer.padded(v, h)
@@ -144,13 +132,13 @@ class GatedStack(RasterNetwork):
                 memory[3 * number + 3].write(row, None, _gate(told)[:, :, 0])
 
     def at(self, memory: list[Memory], row: int, column: int) -> Tensor:
-        h = memory[1].padded[:, :, row : row + 1, : 1]
+        h = memory[1].around(row, column, 0, 0, 0)
         for number, layer in enumerate(self.layers):
             left, told = memory[3 * number + 1 : 3 * number + 3]
             if number:
                 left.write(row, column, h[..., 0, 0])
-            before = left.padded[:, :, row : row + 1, column : column + layer.reach + 1]
-            h = layer.along(before, told.padded[:, :, row : row + 1, column : column + 1], h)
+            before = left.around(row, column, 0, layer.reach, 0)
+            h = layer.along(before, told.around(row, column, 0, 0, 0), h)
         outputs: Tensor = self.head(h)
         return outputs[..., 0, 0]
 
@@ -198,12 +186,3 @@ def _gate(maps: Tensor) -> Tensor:
     """tanh of the first half of the channels times the logistic function of the second, colour by colour."""
     a, b = maps.chunk(2, 1)
     return a.tanh() * b.sigmoid()
-
-
-def _with_ones(x: Tensor) -> Tensor:
-    return torch.cat([x, torch.ones_like(x[:, :1])], 1)
-
-
-def _head(inputs: int, num_outputs: int, num_colours: int) -> nn.Sequential:
-    last = MaskedConv2d(inputs, num_outputs, num_colours=num_colours)
-    return nn.Sequential(nn.ReLU(), MaskedConv2d(inputs, inputs, num_colours=num_colours), nn.ReLU(), last)

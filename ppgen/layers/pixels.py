@@ -7,23 +7,30 @@ PixelCNN++, Salimans, Karpathy, Chen and Kingma, 2017 (mixtures of discretized l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeAlias
 
 import pyro.distributions as dist
 import torch
+from annotated_types import Ge, Predicate
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from ppgen.arguments import Words, at_least
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.autoregressive import Conditionals
 from ppgen.distributions.discretized_logistic import DiscretizedLogistic, Grid
 from ppgen.distributions.levels import Levels
 from ppgen.errors import UsageError, shown
 from ppgen.layers.raster import RasterNetwork
+from ppgen.machine.progress import track
 
-__all__ = ["LevelKind", "PixelConditionals", "PixelLaw", "colours_and_sides", "pixel_law"]
+__all__ = ["LevelKind", "PixelConditionals", "PixelLaw", "Side", "pixel_conditionals"]
 
-LevelKind = Literal["softmax", "logistics"]
+LevelKind: TypeAlias = Literal["softmax", "logistics"]
+
+Side: TypeAlias = Annotated[int, Ge(3), Predicate(lambda side: side % 2 == 1), Words("an odd whole number from 3 on")]
+"""Of a kernel, which has a middle."""
 
 _TOGETHER = 128
 """Pictures that are drawn at a time: their maps are in memory."""
@@ -39,7 +46,7 @@ class PixelLaw(ABC):
         num_outputs: P.
         support: of a pixel.
 
-    To add one: 1. subclass, 2. write ``__call__`` and ``start``, 3. let :func:`pixel_law` choose it.
+    To add one: 1. subclass, 2. write ``__call__`` and ``start``, 3. let :func:`pixel_conditionals` choose it.
     """
 
     num_outputs: int
@@ -93,37 +100,6 @@ class _Logistics(PixelLaw):
         return torch.cat([torch.zeros_like(loc), loc, torch.full_like(loc, -2.0)], -1)
 
 
-def pixel_law(spec: DataSpec, levels: LevelKind, num_components: int) -> PixelLaw:
-    """What the law of a pixel of such data is.
-
-    Raises:
-        UsageError: the data are neither binary nor quantised.
-    """
-    if spec.observation == "binary":
-        return _Bernoulli()
-    if spec.observation != "quantised" or spec.levels is None:
-        raise UsageError(
-            f"pixels are drawn one by one of binary pictures or of grey levels, and data {shown(spec.name)} are "
-            f"{spec.observation}: choose such data, or 'rnade' or a flow for real numbers."
-        )
-    return _Softmax(spec.levels) if levels == "softmax" else _Logistics(spec.levels, num_components)
-
-
-def colours_and_sides(spec: DataSpec) -> tuple[int, int, int]:
-    """(C, H, W).
-
-    Raises:
-        UsageError: data that are no pictures.
-    """
-    if spec.image_shape is None:
-        raise UsageError(
-            f"this model is of pictures, and data {shown(spec.name)} have no image shape: choose 'made', 'nade' or "
-            "'fvbn', or give image_shape=(H, W) with the data."
-        )
-    colours, height, width = (1, *spec.image_shape)[-3:]
-    return colours, height, width
-
-
 class PixelConditionals(Conditionals):
     """p(pixel | those before it in raster order), the colours of a pixel in turn; see :class:`Conditionals`.
 
@@ -156,7 +132,7 @@ class PixelConditionals(Conditionals):
         x, (colours, height, width) = x.clone(), self.shape
         x[:, self.order[num_given:]] = 0
         memory = self.network.everywhere(self._pictures(x))[1]
-        for number in range(num_given // colours, height * width):
+        for number in track(range(num_given // colours, height * width), "pixels", True):
             row, column = divmod(number, width)
             if column == 0:
                 self.network.begin_row(memory, row)
@@ -172,3 +148,48 @@ class PixelConditionals(Conditionals):
     def _pictures(self, x: Tensor) -> Tensor:
         """(..., D) to (N, C, H, W), in [-1, 1]."""
         return 2 * x.reshape(-1, *self.shape) - 1
+
+
+def pixel_conditionals(
+    spec: DataSpec,
+    network: Callable[[int, int], RasterNetwork],
+    num_filters: int,
+    levels: LevelKind,
+    num_components: int,
+) -> PixelConditionals:
+    """Conditionals of such pictures.
+
+    Args:
+        spec: what one datum is.
+        network: makes the network of so many colours and outputs.
+        num_filters: of its layers.
+        levels: the law of a grey level.
+        num_components: of a mixture of logistics.
+
+    Raises:
+        UsageError: the data are no pictures, or neither binary nor of grey levels; there are fewer filters than colours.
+    """
+    shape, law = _colours_and_sides(spec), _law(spec, levels, num_components)
+    at_least(f"num_filters for pictures of {shape[0]} colours", num_filters, shape[0])
+    return PixelConditionals(network(shape[0], shape[0] * law.num_outputs), law, shape, spec.mean)
+
+
+def _law(spec: DataSpec, levels: LevelKind, num_components: int) -> PixelLaw:
+    if spec.observation == "binary":
+        return _Bernoulli()
+    if spec.observation != "quantised" or spec.levels is None:
+        raise UsageError(
+            f"pixels are drawn one by one of binary pictures or of grey levels, and data {shown(spec.name)} are "
+            f"{spec.observation}: load them as they were counted (dequantize=False), or choose a model of real data."
+        )
+    return _Softmax(spec.levels) if levels == "softmax" else _Logistics(spec.levels, num_components)
+
+
+def _colours_and_sides(spec: DataSpec) -> tuple[int, int, int]:
+    if spec.image_shape is None:
+        raise UsageError(
+            f"this model is of pictures, and data {shown(spec.name)} have no image shape: give image_shape=(H, W) with "
+            "the data, or choose a model of vectors."
+        )
+    colours, height, width = (1, *spec.image_shape)[-3:]
+    return colours, height, width

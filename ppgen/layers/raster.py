@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-__all__ = ["MaskedConv2d", "Memory", "RasterNetwork"]
+__all__ = ["MaskedConv2d", "Memory", "RasterNetwork", "first_layer", "head", "with_ones"]
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -90,6 +90,11 @@ class Memory:
         columns = slice(self.left, self.left + value.shape[-1]) if column is None else self.left + column
         self.padded[:, : value.shape[1], row, columns] = value
 
+    def around(self, row: int, column: int, above: int, left: int, right: int) -> Tensor:
+        """What lies around a place: (N, F, above + 1, left + 1 + right), so many rows and columns."""
+        top, start = self.above + row - above, self.left + column - left
+        return self.padded[:, :, top : self.above + row + 1, start : self.left + column + right + 1]
+
 
 class RasterNetwork(nn.Module, ABC):
     """A picture to numbers for each of its pixels, which see what is before them.
@@ -116,6 +121,32 @@ class RasterNetwork(nn.Module, ABC):
     @abstractmethod
     def at(self, memory: list[Memory], row: int, column: int) -> Tensor:
         """What ``forward`` gives at one place, (N, C P), the maps right for all before it; they are then at it, too."""
+
+
+def with_ones(x: Tensor) -> Tensor:
+    """A picture, (N, C, H, W), and a plane of ones beside its colours: past its edge are zeros, which tell the edge."""
+    return torch.cat([x, torch.ones_like(x[:, :1])], 1)
+
+
+def first_layer(num_colours: int, outputs: int, kernel: int, dilation: int = 1) -> MaskedConv2d:
+    """What reads :func:`with_ones`, padded above, to the left and to the right: a square kernel of type A."""
+    reach = kernel // 2
+    return MaskedConv2d(
+        num_colours + 1,
+        outputs,
+        (reach + 1, kernel),
+        reach,
+        num_colours,
+        sees_itself=False,
+        num_constant=1,
+        dilation=dilation,
+    )
+
+
+def head(inputs: int, num_outputs: int, num_colours: int) -> nn.Sequential:
+    """What ends a network: relu, conv_1, relu, conv_1."""
+    wide, last = (MaskedConv2d(inputs, size, num_colours=num_colours) for size in (inputs, num_outputs))
+    return nn.Sequential(nn.ReLU(), wide, nn.ReLU(), last)
 
 
 def _groups(size: int, num_colours: int) -> Tensor:
