@@ -5,8 +5,8 @@ as its kernel has, so that a stack of them never sees a wedge above and to the r
 
     h_0 = conv_A(x),        h_{l+1} = h_l + conv_1(relu(conv_B(relu(conv_1(relu(h_l))))))
 
-Gated (2016b, figure 2). A vertical stack v sees all rows above, with full kernels; a horizontal stack h sees its own row
-left of the pixel, and v at it:
+Gated (2016b, figure 2). A vertical stack v sees all rows above, with full kernels; a horizontal stack h sees its own
+row left of the pixel, and v at it:
 
     a_l     = conv(v_l)                    v_{l+1} = gate(a_l)
     h_{l+1} = h_l + conv_1(gate(conv_row(h_l) + conv_1(a_l)))        gate(a, b) = tanh(a) sigmoid(b)

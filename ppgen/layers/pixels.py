@@ -167,7 +167,8 @@ def pixel_conditionals(
         num_components: of a mixture of logistics.
 
     Raises:
-        UsageError: the data are no pictures, or neither binary nor of grey levels; there are fewer filters than colours.
+        UsageError: the data are no pictures, or neither binary nor of grey levels; there are fewer filters than
+            colours.
     """
     shape, law = _colours_and_sides(spec), _law(spec, levels, num_components)
     at_least(f"num_filters for pictures of {shape[0]} colours", num_filters, shape[0])

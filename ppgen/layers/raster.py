@@ -2,9 +2,9 @@
 
     (N, C, H, W) -> (N, C P, H, W)        P numbers for each colour of each pixel
 
-The numbers of colour k of the pixel in row i and column j are a function of the rows above i, of row i left of j, and of
-the colours before k of the pixel itself: of what stands before it in raster order. Channels within the network belong
-to a colour each, in C groups side by side, and those of a group see at the same pixel
+The numbers of colour k of the pixel in row i and column j are a function of the rows above i, of row i left of j, and
+of the colours before k of the pixel itself: of what stands before it in raster order. Channels within the network
+belong to a colour each, in C groups side by side, and those of a group see at the same pixel
 
     A    the groups before it        the first layer, which sees the picture
     B    the groups before it and its own        every other
@@ -12,9 +12,10 @@ to a colour each, in C groups side by side, and those of a group see at the same
 (van den Oord et al., 2016, section 3.4). No weight reaches below or to the right: a kernel is made of rows from above
 down to the pixel's own, and is masked in that one alone.
 
-Computed at one place. Every layer is a convolution without padding of maps that were padded before it, so that the same
-function that is given a whole map gives a whole map, and given what lies around one place gives that place. A draw keeps
-the maps and computes each place of each once: as much arithmetic as one pass, where a pass for every pixel is H W C.
+Computed at one place. Every layer is a convolution without padding of maps that were padded before it, so that the
+same function that is given a whole map gives a whole map, and given what lies around one place gives that place. A draw
+keeps the maps and computes each place of each once: as much arithmetic as one pass, where a pass for every pixel is
+H W C of them.
 
 Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016.
 """

@@ -76,7 +76,7 @@ class _Layer(nn.Module):
         self.out = MaskedConv2d(filters, 2 * filters, num_colours=num_colours)
 
     def forward(self, maps: Tensor) -> tuple[Tensor, list[Memory]]:
-        """States (N, F, H, W) of maps (N, 2 F, H, W), and what single places can be computed from: maps, states, cells."""
+        """Maps (N, 2 F, H, W) to states (N, F, H, W), and what places are computed from: maps, states, cells."""
         left = Memory(pad(maps, (self.reach, 0, 0, 0)), 0, self.reach)
         gates = self.row(left.padded)  # (N, 4 F, H, W)
         cell = state = torch.zeros_like(gates[:, : gates.shape[1] // 4, :1])  # (N, F, 1, W)
