@@ -118,9 +118,12 @@ class PixelConditionals(Conditionals):
         self.bias = nn.Parameter(law.start(torch.full((len(self.order),), 0.5) if mean is None else mean))  # (D, P)
 
     def forward(self, x: Tensor) -> Any:
+        return self.law(self.numbers(x))
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """What the law of each feature is made of, (..., D) to (..., D, P)."""
         outputs = self.network(self._pictures(x)).unflatten(1, (self.shape[0], -1))  # (N, C, P, H, W)
-        outputs = outputs.movedim(2, -1).reshape(*x.shape, -1)  # (..., D, P)
-        return self.law(outputs + self.bias)
+        return outputs.movedim(2, -1).reshape(*x.shape, -1) + self.bias
 
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
         parts = x.reshape(-1, x.shape[-1]).split(_TOGETHER)
