@@ -83,5 +83,5 @@ def upper_half(spec: DataSpec) -> Tensor:
 
 def _autoregressive(pair: Any) -> Autoregressive | None:
     """The distribution of a datum, where it is drawn feature by feature in one order."""
-    made = pair.distribution() if hasattr(pair, "distribution") else None
+    made = pair.distribution() if pair.states_x else None
     return made if isinstance(made, Autoregressive) else None

@@ -97,7 +97,7 @@ def translations(run: Run) -> Iterator[Figure]:
     yield look.rows({"translations": there, **targets}, said, caption)
 
 
-@pictured("Reconstructions", applies=lambda run: run.pair.reconstructs or not run.pair.implicit)
+@pictured("Reconstructions", applies=lambda run: run.pair.reconstructs or not (run.pair.implicit or run.pair.states_x))
 def reconstructed_data(run: Run) -> Iterator[Figure]:
     """Data that were held out, or what there is, and what the pair makes of them."""
     look = look_of(run.data)

@@ -23,7 +23,7 @@ UPPER = 32
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    data = ppgen.load_data("digits", binarize="threshold", num_data=40)
+    data = ppgen.load_data("digits", binarize="threshold")
     pair = PixelCNN(data.spec, 2, num_layers=1, first_kernel=3)
     out = tmp_path_factory.mktemp("completed")
     return ppgen.fit(pair, data, "elbo", steps=1, batch_size=10, eager=True, progress=False, out=out, seed=0)
@@ -56,7 +56,7 @@ def test_the_command_line_completes_a_split_and_a_file(
 
 
 def test_pictures_of_another_size_are_refused_and_pairs_that_complete_nothing(trained: Run) -> None:
-    with pytest.raises(UsageError, match=r"expected data of shapes \(64\), .* got \(100\)"):
+    with pytest.raises(UsageError, match=r"expected data of shapes \(N, 64\), .* got \(N, 100\)"):
         trained.complete(torch.ones(2, 100))
     with pytest.raises(UsageError, match=r"PixelCNN completes data of 64 numbers each, got x of shape \(2, 100\)"):
         completions(trained.pair, (torch.ones(2, 100),), upper_half(trained.data.spec))
