@@ -15,6 +15,8 @@ from ppgen.models.autoencoders.vq_vae import VQVAE
 from ppgen.models.autoregressive.fvbn import FVBN
 from ppgen.models.autoregressive.made import MADE
 from ppgen.models.autoregressive.nade import NADE
+from ppgen.models.autoregressive.pixelcnn import PixelCNN
+from ppgen.models.autoregressive.pixelrnn import PixelRNN
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.classifiers.classifier import Classifier
@@ -110,6 +112,8 @@ __all__ = [
     "NeuralEnergy",
     "NoisyICA",
     "Pix2Pix",
+    "PixelCNN",
+    "PixelRNN",
     "ProdLDA",
     "SparseCoding",
     "StructuredPrediction",

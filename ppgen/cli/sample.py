@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ppgen.cli.options import DataMoved, Device, ModelAgain, RunFolder, Which
+from ppgen.data.dataset import SPLITS
 from ppgen.runs.load import load
 
 __all__ = ["sample"]
@@ -22,6 +23,14 @@ def sample(
             help="The file to write: .png a picture, .csv or .npz the numbers.", show_default="samples.png in the run"
         ),
     ] = None,
+    complete: Annotated[
+        str | None,
+        typer.Option(
+            metavar=f"{'|'.join(SPLITS)}|FILE",
+            help="Pictures of a split, or of a .npy file, whose upper halves are given and lower halves drawn.",
+            show_default="whole data are drawn",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     which: Which = None,
     model: ModelAgain = None,
@@ -30,11 +39,16 @@ def sample(
 ) -> None:
     """Draw from the prior of a run's model, as a picture or a table of numbers.
 
-    An energy-based model is drawn from by Markov chains: 1,000 sweeps from where training left them.
+    An energy-based model is drawn from by Markov chains: 1,000 sweeps from where training left them. An autoregressive
+    one completes pictures, too (--complete test).
     """
-    from ppgen.runs.samples_file import save_samples  # what draws pictures is slow to load
+    from ppgen.runs.samples_file import save_completions, save_samples  # what draws pictures is slow to load
 
     found = load(run, pair=model, data=data, which=which, device=device)
     path = out or run / "samples.png"
+    if complete is not None:
+        num = save_completions(found, complete, num_samples, path, seed=seed)
+        print(f"{path}: {num} pictures of {complete}, their lower halves drawn given the upper ones")
+        return
     save_samples(found, num_samples, path, seed=seed)
     print(f"{path}: {num_samples} samples from the {found.pair.drawn_from}")

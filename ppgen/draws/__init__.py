@@ -2,6 +2,7 @@
 
 from ppgen.draws.arithmetic import Arithmetic, latent_arithmetic
 from ppgen.draws.codes import CodeTraversal, code_traversal
+from ppgen.draws.completions import completions, upper_half
 from ppgen.draws.embedding import Embedding, embedding
 from ppgen.draws.inferred import Posterior, infer
 from ppgen.draws.manifold import LatentManifold, has_manifold, latent_manifold
@@ -18,6 +19,7 @@ __all__ = [
     "Posterior",
     "Traversal",
     "code_traversal",
+    "completions",
     "conditions",
     "embedding",
     "has_manifold",
@@ -31,4 +33,5 @@ __all__ = [
     "prior_latents",
     "prior_samples",
     "reconstructions",
+    "upper_half",
 ]

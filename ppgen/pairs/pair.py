@@ -151,6 +151,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         return self.has_weights and not self.exact_guide
 
     @property
+    def states_x(self) -> bool:
+        """Whether it has ``distribution()``, the law of x itself: nothing is drawn first that x could be made of."""
+        return callable(getattr(self, "distribution", None))
+
+    @property
     def reconstructs(self) -> bool:
         """Whether it has ``reconstruct(*batch)``, which makes x again, (B, D) to (B, D), without chance."""
         return callable(getattr(self, "reconstruct", None))
@@ -173,7 +178,7 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         sites = unconditioned(self.model, wanted, global_draws(self, batch))
         by_point = "x = G(z), z ~ p(z)"
         said = (by_point, by_point) if self.implicit else ("z ~ p(z), x ~ p(x | z)", "Means of p(x | z), z ~ p(z)")
-        return draws_of(sites, wanted[0], *said)
+        return draws_of(sites, wanted[0], *(("x ~ p(x)", "Means of p(x)") if self.states_x else said))
 
     def draw_latents(self, batch: Batch, num: int) -> dict[str, Tensor]:
         """``num`` draws of the latents of a datum from the prior, by site name, each (num, F); as :meth:`draw_data`."""

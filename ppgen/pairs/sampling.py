@@ -138,7 +138,7 @@ def draws_of(sites: Mapping[str, Site], x: Tensor, of_x: str = "", of_mean: str 
     try:
         mean = site["fn"].mean.expand(x.shape)
     except NotImplementedError:
-        mean = site["value"]
+        mean, of_mean = site["value"], of_x
     return Draws(site["value"], mean, of_x, of_mean)
 
 

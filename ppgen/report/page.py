@@ -30,7 +30,7 @@ from ppgen.report.latents import code_traversals, interpolations, manifold, trav
 from ppgen.report.parts import name_of_value
 from ppgen.report.predictive import leave_one_out, posterior_checks, prior_checks
 from ppgen.report.retrieval import nearest_neighbours, precision_and_recall
-from ppgen.report.samples import reconstructed_data, samples, samples_over_training, translations
+from ppgen.report.samples import completed_pictures, reconstructed_data, samples, samples_over_training, translations
 from ppgen.report.topics import topics
 from ppgen.report.training import training
 from ppgen.report.trends import trends
@@ -73,6 +73,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     reconstructed_data,
     nearest_neighbours,
     samples,
+    completed_pictures,
     samples_over_training,
     recalled_patterns,
     markov_chains,

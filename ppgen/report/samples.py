@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+from ppgen.draws.completions import completes, upper_half
 from ppgen.draws.samples import conditions, prior_samples, reconstructions
 from ppgen.pages.elements import Figure
 from ppgen.pages.look import look_of
@@ -17,7 +18,7 @@ from ppgen.report.parts import pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["reconstructed_data", "samples", "samples_over_training", "translations"]
+__all__ = ["completed_pictures", "reconstructed_data", "samples", "samples_over_training", "translations"]
 
 _ROWS = 6
 """Of pictures."""
@@ -41,6 +42,24 @@ def _labels(run: Run) -> str:
     classes = run.data.spec.num_classes
     is_told = classes is not None and (not isinstance(run.pair, EnergyPair) or run.pair.holds_labels)
     return f"Labels 0 to {classes - 1} in turn" if classes is not None and is_told else ""
+
+
+@pictured("Completions of lower halves", applies=lambda run: _completes(run))
+def completed_pictures(run: Run) -> Iterator[Figure]:
+    """What the model makes of the upper halves of pictures, more than once."""
+    look = look_of(run.data)
+    x = run.data.shown[0][: look.columns]
+    drawn = {f"drawn{word}": run.complete(x, seed=seed) for seed, word in enumerate(("", " again", " a third time"))}
+    yield look.rows(
+        {shown_data(run): x, **drawn},
+        f"{counted(len(x), 'picture')}, upper halves given and lower halves drawn:",
+        f"{shown_data(run).capitalize()}, and below them, thrice, their lower halves drawn given the upper ones.",
+    )
+
+
+def _completes(run: Run) -> bool:
+    spec = run.data.spec
+    return spec.image_shape is not None and completes(run.pair, upper_half(spec))
 
 
 @pictured("Samples over training", applies=lambda run: run.snapshots is not None)
@@ -78,7 +97,7 @@ def translations(run: Run) -> Iterator[Figure]:
     yield look.rows({"translations": there, **targets}, said, caption)
 
 
-@pictured("Reconstructions", applies=lambda run: run.pair.reconstructs or not run.pair.implicit)
+@pictured("Reconstructions", applies=lambda run: run.pair.reconstructs or not (run.pair.implicit or run.pair.states_x))
 def reconstructed_data(run: Run) -> Iterator[Figure]:
     """Data that were held out, or what there is, and what the pair makes of them."""
     look = look_of(run.data)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ppgen.data import Dataset, as_dataset
 from ppgen.diagnostics import Diagnosis, diagnose
+from ppgen.draws.completions import completions, upper_half
 from ppgen.draws.embedding import Embedding, embedding
 from ppgen.draws.inferred import Posterior, infer
 from ppgen.draws.samples import Draws, conditions, prior_samples
@@ -39,6 +40,8 @@ from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import number
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.rows import take_rows
+from ppgen.pairs.tracing import Batch
 from ppgen.posterior.inference_data import POSTERIOR, write_posterior
 from ppgen.runs.card import with_card
 from ppgen.runs.config import CONFIG, read_config
@@ -156,12 +159,34 @@ class Run(Brief):
             UsageError: the data have another shape than those of training, or another number of tensors; the pair has
                 no posterior.
         """
+        return infer(self.pair, self.data.draw(self._alike(x)), **options)
+
+    def complete(self, x: Any = None, num: int = 64, *, seed: int = 0) -> Tensor:
+        """Pictures with their upper halves as they are and their lower halves drawn given these, (B, D).
+
+        Of odd height the upper half is the smaller. Other parts: :func:`ppgen.draws.completions`.
+
+        Args:
+            x: pictures as the run was trained on them, (B, D), as :meth:`infer` takes them; None: the first ``num`` of
+                the test data, or of the last split that there is.
+            num: how many, of the run's own data.
+            seed: seeds the draws.
+
+        Raises:
+            UsageError: the data are no pictures, or of another size than those of training; the pair draws not one
+                feature after another, or the lower half not last.
+        """
+        known = upper_half(self.data.spec)
+        batch = take_rows(self.data.shown, slice(num)) if x is None else self.data.draw(self._alike(x))
+        return completions(self.pair, batch, known, seed=seed)
+
+    def _alike(self, x: Any) -> Batch:
+        """New data as a batch of those that the run was trained on."""
         given, known = as_dataset(x, name="x").train, self.data.train
         shapes, expected = ([(*part.shape[1:],) for part in split] for split in (given, known))
         if shapes != expected:
             raise UsageError(f"expected data of shapes {_rows(expected)}, as those of training, got {_rows(shapes)}.")
-        batch = tuple(part[:].to(like.dtype) for part, like in zip(given, known, strict=True))
-        return infer(self.pair, self.data.draw(batch), **options)
+        return tuple(part[:].to(like.dtype) for part, like in zip(given, known, strict=True))
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the run's page, one HTML file that needs no other, and return where it is.

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ppgen.arguments import at_least
+from ppgen.data.dataset import SPLITS
+from ppgen.data.given import as_dataset
 from ppgen.draws.embedding import Embedding
-from ppgen.draws.samples import conditions
+from ppgen.draws.samples import Draws, conditions
 from ppgen.files.tables import as_csv, as_npz, as_parquet, write_as
 from ppgen.pages.look import look_of
+from ppgen.pairs.rows import take_rows
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["save_embedding", "save_samples"]
+__all__ = ["save_completions", "save_embedding", "save_samples"]
 
 
 def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0) -> None:
@@ -34,21 +40,46 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
         UsageError: num_samples < 1, another suffix, or a place that cannot be written.
     """
 
+    labels = {} if run.data.spec.num_classes is None else {"y": conditions(run.data, max(1, num_samples))[1]}
+    _write(run, path, lambda: run.sample(num_samples, seed=seed), labels)
+
+
+def save_completions(run: Run, of: str, num_samples: int, path: str | Path, *, seed: int = 0) -> int:
+    """Draw the lower halves of pictures given the upper ones, and write the whole as :func:`save_samples` does.
+
+    Args:
+        run: of a pair that draws one feature after another.
+        of: the split that the pictures are of, or a file of them that :func:`ppgen.data.as_dataset` reads.
+        num_samples: how many, at most; how many there were is returned.
+        path: of the file to write.
+        seed: seeds the draws.
+
+    Raises:
+        UsageError: as :meth:`ppgen.Run.complete` and :func:`save_samples`.
+    """
+    at_least("the number of samples", num_samples, 1)
+    batch = run.data.rows(of) if of in SPLITS else as_dataset(of, name=of).train
+    drawn = run.complete(take_rows(batch, slice(num_samples)), seed=seed)
+    _write(run, path, lambda: Draws(drawn, drawn), {})
+    return len(drawn)
+
+
+def _write(run: Run, path: str | Path, draw: Callable[[], Draws], labels: Mapping[str, Tensor]) -> None:
+    """Draws of x, in the form that the suffix says."""
+
     def png() -> bytes:
-        look, draws = look_of(run.data), run.sample(num_samples, seed=seed)
+        look, draws = look_of(run.data), draw()
         return look.file(draws.mean if look.means else draws.x)
 
-    def labels() -> dict[str, NDArray[Any]]:
-        return {} if run.data.spec.num_classes is None else {"y": conditions(run.data, num_samples)[1].cpu().numpy()}
-
     def columns() -> dict[str, NDArray[Any]]:
-        draws = run.sample(num_samples, seed=seed)
-        x, mean = (run.data.in_units(part).cpu().numpy() for part in (draws.x, draws.mean))
-        return {"x": x, "mean": mean, **labels()}
+        draws = draw()
+        x, mean = (run.data.in_units(part) for part in (draws.x, draws.mean))
+        return {name: value.cpu().numpy() for name, value in {"x": x, "mean": mean, **labels}.items()}
 
     def csv() -> bytes:
-        names, values = run.data.as_columns(run.sample(num_samples, seed=seed).x)
-        return as_csv([*names, *labels()], np.column_stack([*values, *labels().values()]))
+        names, values = run.data.as_columns(draw().x)
+        beside = [label.cpu().numpy() for label in labels.values()]
+        return as_csv([*names, *labels], np.column_stack([*values, *beside]))
 
     write_as(path, {".png": png, ".csv": csv, ".npz": lambda: as_npz(columns())}, "samples")
 

@@ -16,6 +16,7 @@ from ppgen import Pair
 from ppgen.chains.recall import AssociativeMemory
 from ppgen.data import DataSpec
 from ppgen.draws.codes import has_codes
+from ppgen.draws.completions import completes, upper_half
 from ppgen.draws.paths import has_paths
 from ppgen.draws.samples import has_walk
 from ppgen.errors import UsageError
@@ -40,7 +41,9 @@ WITH_DENSITY = [
 IMPLICIT = ["Training", "Translations", "Reconstructions", "Samples", "Traversal of codes", "Configuration", "Versions"]
 ENERGY_BASED = ["Free energies", "Training", "Reconstructions", "Samples", "Chains", "Configuration", "Versions"]
 
-BY_KIND = ("Topics", "Interpolation", "Latent manifold", "Density", "Filters", "Recall")
+COMPLETED = "Completions of lower halves"
+
+BY_KIND = ("Topics", "Interpolation", "Latent manifold", "Density", "Filters", "Recall", COMPLETED)
 """Sections of some: of topics, of continuous latents, of data in the plane, of pictures, of associative memories."""
 
 
@@ -61,7 +64,7 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
     found = re.findall(r"<h2 id=.*?>(.*?)</h2>", text)
     has = {
         "Latent traversal": run.pair.normalised and not run.pair.implicit and has_walk(run.pair, run.data.test),
-        "Reconstructions": run.pair.reconstructs or not run.pair.implicit,
+        "Reconstructions": run.pair.reconstructs or not (run.pair.implicit or run.pair.states_x),
         "Translations": run.pair.translates,
         "Traversal of codes": run.pair.implicit and has_codes(run.pair, run.data.test),
     }
@@ -69,6 +72,9 @@ def test_every_registered_pair_gets_every_section(name: str) -> None:
     assert [title for title in found if title not in BY_KIND] == expected
     assert ("Topics" in found) == (topics_of(run.pair) is not None)
     assert ("Interpolation" in found) == has_paths(run.pair, run.data.test)
+    assert (COMPLETED in found) == (
+        run.data.spec.image_shape is not None and completes(run.pair, upper_half(run.data.spec))
+    )
     assert ("Recall" in found) == isinstance(run.pair, AssociativeMemory)
     assert "no such picture" not in text
 
