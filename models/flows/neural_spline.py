@@ -65,6 +65,11 @@ class NeuralSpline(Pair):
     Raises:
         UsageError: the data are neither real nor grey levels, a hidden layer is too small, or an option does not suit
             the data.
+
+    >>> import ppgen
+    >>> pair = NeuralSpline(DataSpec("numbers", 2, "real"))
+    >>> ppgen.log_weights(pair, (torch.zeros(1, 2),), num_particles=1)  # untrained N(0, I)
+    tensor([[-1.8379]])
     """
 
     def __init__(

@@ -65,7 +65,7 @@ class RealNVP(Pair):
 
     >>> import ppgen
     >>> pair = RealNVP(DataSpec("numbers", 2, "real"))
-    >>> ppgen.log_weights(pair, (torch.zeros(1, 2),))  # untrained N(0, I)
+    >>> ppgen.log_weights(pair, (torch.zeros(1, 2),), num_particles=1)  # untrained N(0, I)
     tensor([[-1.8379]])
     """
 
