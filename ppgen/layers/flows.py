@@ -70,7 +70,7 @@ class Flow(nn.Module):
 def flow(
     text: str, dim: int, context_dim: int = 0, *, direction: Direction = "drawing", others: tuple[str, ...] = ()
 ) -> Flow:
-    """The flow that a text names, ``"iaf(num=2)"``; untrained ones leave the base as it is (splines to a thousandth).
+    """The flow that a text names, ``"iaf(num=2)"``; untrained affine ones and, nearly, splines leave the base as it is.
 
     Args:
         text: a name of ``FLOWS`` and its options: ``num`` transforms, ``hidden`` sizes of their networks' layers, and
