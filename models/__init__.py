@@ -28,6 +28,9 @@ from ppgen.models.energy.dbn import DBN
 from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
+from ppgen.models.flows.maf import MAF
+from ppgen.models.flows.neural_spline import NeuralSpline
+from ppgen.models.flows.realnvp import RealNVP
 from ppgen.models.implicit.began import BEGAN
 from ppgen.models.implicit.bigan import BiGAN
 from ppgen.models.implicit.cgan import CGAN
@@ -79,6 +82,7 @@ __all__ = [
     "LDA",
     "MADE",
     "NADE",
+    "MAF",
     "NMF",
     "NVDM",
     "PLSA",
@@ -110,11 +114,13 @@ __all__ = [
     "MixtureOfExperts",
     "NaiveBayes",
     "NeuralEnergy",
+    "NeuralSpline",
     "NoisyICA",
     "Pix2Pix",
     "PixelCNN",
     "PixelRNN",
     "ProdLDA",
+    "RealNVP",
     "SparseCoding",
     "StructuredPrediction",
     "Unigram",

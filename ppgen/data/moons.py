@@ -2,6 +2,8 @@
 
 x = (cos t, sin t) + s e                moon 0,        t evenly spaced in [0, pi],  e ~ N(0, I)
 x = (1 - cos t, 1/2 - sin t) + s e      moon 1
+
+What a density can reach is minus the entropy: E[log p(x)] = -0.2892 nats of s = 0.05, by quadrature of p, t uniform.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ Dinh et al., Density estimation using real NVP, 2017; Durkan et al., Neural spli
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -37,6 +38,8 @@ __all__ = ["FLOWS", "Direction", "Flow", "flow"]
 Direction = Literal["drawing", "scoring"]
 """Which way is one pass: from the base to y, or from y to the base."""
 
+_SLOPE_OF_ONE = math.log(math.expm1(1 - 1e-3))
+"""What a spline's slope at a knot is 1 at: Pyro adds 0.001 to its softplus."""
 
 _NO_HIDDEN = "a flow's networks need one hidden layer or more, got hidden=()."
 
@@ -67,7 +70,7 @@ class Flow(nn.Module):
 def flow(
     text: str, dim: int, context_dim: int = 0, *, direction: Direction = "drawing", others: tuple[str, ...] = ()
 ) -> Flow:
-    """The flow that a text names, ``"iaf(num=2)"``; untrained affine ones leave the base as it is.
+    """The flow that a text names, ``"iaf(num=2)"``; untrained affine ones and, nearly, splines leave the base as it is.
 
     Args:
         text: a name of ``FLOWS`` and its options: ``num`` transforms, ``hidden`` sizes of their networks' layers, and
@@ -121,7 +124,10 @@ def _spline(
     dim: int, context_dim: int, direction: Direction, num: Count = 2, hidden: Sizes = (64,), bins: Count = 8
 ) -> list[nn.Module]:
     sizes = [bins, bins, bins - 1, bins]
-    networks = (_masked(dim, context_dim, hidden, sizes, number) for number in range(num))
+    networks = [_masked(dim, context_dim, hidden, sizes, number, zero=True) for number in range(num)]
+    for network in networks:
+        slopes = network.layers[-1].bias.data.unflatten(0, (sum(sizes), dim))[2 * bins : 3 * bins - 1]
+        slopes.fill_(_SLOPE_OF_ONE)  # bins of equal width and height: the identity
     made = (T.ConditionalSplineAutoregressive(dim, network, count_bins=bins) for network in networks)
     return [_directed(each, direction) for each in made]
 

@@ -9,10 +9,9 @@ import torch
 
 from ppgen.chains.recall import AssociativeMemory, memory_of
 from ppgen.pages.charts import Vectors, plot_panels
-from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of, picture
+from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of
 from ppgen.pages.look import look_of
 from ppgen.pages.numbers import counted, number, plus_minus
-from ppgen.pages.pictures import grid
 from ppgen.pairs.energy import SWEEPS, energy_pair
 from ppgen.pairs.looking import looking, seeded
 from ppgen.report.parts import pictured, shown_data
@@ -20,14 +19,11 @@ from ppgen.report.parts import pictured, shown_data
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
 
-__all__ = ["density_in_the_plane", "free_energies", "log_normaliser", "markov_chains", "recalled_patterns"]
+__all__ = ["free_energies", "log_normaliser", "markov_chains", "recalled_patterns"]
 
 _AFTER = (0, 1, 10, 100, SWEEPS)
 """Sweeps after which the chains are shown."""
 
-_SIDE = 120
-"""Points of a picture of the plane, across and down."""
-_NATS = 10.0
 _SAMPLES = 200
 _REMEMBERED, _FLIPPED = 10_000, 0.2
 _DATA = 1000
@@ -117,24 +113,3 @@ def free_energies(run: Run) -> Iterator[Figure]:
         "pair overfits. Samples apart from both: the chains are not where the data are."
     )
     yield figure_of(plot_panels(panels), f"Histograms of free energies; means: {means}.", caption)
-
-
-@pictured("Density", applies=lambda run: _is_energy(run) and run.data.spec.num_features == 2, group="Fit")
-def density_in_the_plane(run: Run) -> Iterator[Figure]:
-    """The density and its logarithm, up to a constant, where data in the plane lie."""
-    pair = energy_pair(run.pair, "a picture of the density")
-    with looking(pair, seed=0):
-        shown = run.data.shown[0]
-        centre, half = (shown.amax(0) + shown.amin(0)) / 2, 0.65 * (shown.amax(0) - shown.amin(0)).max()
-        axis = torch.linspace(-1, 1, _SIDE, device=shown.device) * half
-        down, across = torch.meshgrid(-axis, axis, indexing="ij")  # upward on the page is upward in the plane
-        log_p = -pair.free_energy(torch.stack([across, down], -1).reshape(-1, 2) + centre)  # (points,)
-    below = (log_p - log_p.max()).clamp_min(-_NATS)
-    low, high = (run.data.in_units(centre + side * half) for side in (-1, 1))
-    extent = " and ".join(f"{number(float(a))} to {number(float(b))}" for a, b in zip(low, high, strict=True))
-    caption = (
-        f"The density (left), and its logarithm down to {number(_NATS)} nats below the maximum (right); white is the "
-        f"most. Across and upwards: {extent}."
-    )
-    pixels = grid(torch.stack([below.exp(), 1 + below / _NATS]), (_SIDE, _SIDE), 2)
-    yield Figure(picture(pixels, COLUMNS, "The density in the plane, and its logarithm."), caption)

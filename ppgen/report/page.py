@@ -15,9 +15,9 @@ from ppgen.pages.elements import Section, name_of, texts
 from ppgen.pages.numbers import number, plus_minus
 from ppgen.report.calibration import calibration_ranks, evidence_bounds, inference_gaps, reference_marginals
 from ppgen.report.configuration import configuration, versions
+from ppgen.report.density import density_in_the_plane
 from ppgen.report.diagnosis import aggregated_posterior, chain_energies, importance_weights, latent_units, verdict
 from ppgen.report.energy import (
-    density_in_the_plane,
     free_energies,
     log_normaliser,
     markov_chains,
@@ -47,7 +47,6 @@ _ERROR = "± is one standard error."
 
 SECTIONS: list[Callable[[Run], Section | None]] = [
     free_energies,
-    density_in_the_plane,
     training,
     likelihood,
     log_normaliser,
@@ -72,6 +71,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     translations,
     reconstructed_data,
     nearest_neighbours,
+    density_in_the_plane,
     samples,
     completed_pictures,
     samples_over_training,

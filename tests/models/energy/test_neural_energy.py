@@ -11,7 +11,7 @@ from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.inference import PCD
 from ppgen.models import NeuralEnergy
-from ppgen.report.energy import density_in_the_plane
+from ppgen.report.density import density_in_the_plane
 from tests.machines import FALSE_ALARM
 
 DRAWS = 4000

@@ -1,0 +1,1 @@
+"""Flows: a Gaussian bent by invertible transforms, whose density is known."""
