@@ -23,6 +23,7 @@ from ppgen.models.energy.dbn import DBN
 from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
+from ppgen.models.flows.glow import Glow
 from ppgen.models.flows.realnvp import RealNVP
 from ppgen.models.implicit.began import BEGAN
 from ppgen.models.implicit.bigan import BiGAN
@@ -94,6 +95,7 @@ __all__ = [
     "DiscreteVAE",
     "FactorAnalysis",
     "GMMNCodes",
+    "Glow",
     "Hopfield",
     "ImplicitVAE",
     "InfoGAN",
