@@ -64,6 +64,7 @@ class ActNorm(PictureLayer):
     def inverse(self, noise: Tensor) -> Tensor:
         return noise * (-self.log_scale).exp() - self.shift
 
+    @torch.no_grad()
     def start_at(self, pictures: Tensor) -> None:
         """Mean 0 and standard deviation 1 over pictures and pixels; what is constant is shifted alone."""
         dims = [0, *(dim + 1 for dim, size in enumerate(self.shift.shape) if size == 1)]
@@ -171,7 +172,6 @@ class PictureNoise(nn.Module):
         return dist.Normal(loc, log_scale.exp()).to_event(1)
 
 
-@torch.no_grad()
 def start_at(layers: Iterable[PictureLayer], pictures: Tensor) -> Tensor:
     """Begin each layer at what those before it make of the pictures, and return what the last does."""
     for layer in layers:
