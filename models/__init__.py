@@ -24,6 +24,8 @@ from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.flows.glow import Glow
+from ppgen.models.flows.maf import MAF
+from ppgen.models.flows.neural_spline import NeuralSpline
 from ppgen.models.flows.realnvp import RealNVP
 from ppgen.models.implicit.began import BEGAN
 from ppgen.models.implicit.bigan import BiGAN
@@ -72,12 +74,12 @@ __all__ = [
     "IWAE",
     "LAPGAN",
     "LDA",
+    "MAF",
     "NMF",
     "NVDM",
     "PLSA",
     "PSD",
     "RBM",
-    "RealNVP",
     "SBN",
     "SSVAE",
     "VAE",
@@ -104,9 +106,11 @@ __all__ = [
     "MixtureOfExperts",
     "NaiveBayes",
     "NeuralEnergy",
+    "NeuralSpline",
     "NoisyICA",
     "Pix2Pix",
     "ProdLDA",
+    "RealNVP",
     "SparseCoding",
     "StructuredPrediction",
     "Unigram",

@@ -62,8 +62,8 @@ class GreyLevel(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The level, the shape of y."""
-        return (self.y * self.levels).floor().clamp(0, self.levels - 1) / (self.levels - 1)
+        """The level, the shape of y; a step of y has no gradient."""
+        return (self.y.detach() * self.levels).floor().clamp(0, self.levels - 1) / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """0 or -inf; ``value`` broadcasts with y."""
@@ -76,7 +76,7 @@ class GreyLevel(TorchDistribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """The level, ``sample_shape`` times."""
-        return self.mean.detach().expand(self._extended_shape(torch.Size(sample_shape)))
+        return self.mean.expand(self._extended_shape(torch.Size(sample_shape)))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> GreyLevel:
         """The same with y expanded to ``batch_shape``."""

@@ -24,7 +24,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-__all__ = ["ActNorm", "Coupling", "InvertibleConvolution", "PictureLayer", "PictureNoise", "coupling_network", "start_at"]
+__all__ = [
+    "ActNorm",
+    "Coupling",
+    "InvertibleConvolution",
+    "PictureLayer",
+    "PictureNoise",
+    "coupling_network",
+    "start_at",
+]
 
 
 class PictureLayer(nn.Module, ABC):
