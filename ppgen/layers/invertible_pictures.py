@@ -1,4 +1,4 @@
-"""Invertible layers of pictures: normalisation by the first batch, mixing of channels, affine couplings by convolutions.
+"""Invertible layers of pictures: normalisation begun at data, mixing of channels, affine couplings by convolutions.
 
 A layer maps pictures h, (N, C, H, W), towards noise, and tells log |det dz/dh| in the same pass; ``inverse`` maps back.
 
@@ -110,7 +110,7 @@ class InvertibleConvolution(PictureLayer):
         pixels = noise.movedim(1, 0).flatten(1)  # (C, N * H * W)
         ordered = torch.empty_like(pixels).index_copy(0, self.order, pixels)
         halfway = torch.linalg.solve_triangular(lower, ordered, upper=False, unitriangular=True)
-        solved = torch.linalg.solve_triangular(upper, halfway, upper=True)
+        solved: Tensor = torch.linalg.solve_triangular(upper, halfway, upper=True)
         return solved.view_as(noise.movedim(1, 0)).movedim(0, 1)
 
     def _factors(self) -> tuple[Tensor, Tensor]:

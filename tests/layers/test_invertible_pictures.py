@@ -44,7 +44,7 @@ def moved(module: nn.Module) -> nn.Module:
 
 
 def check_change_of_variables(forward: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> None:
-    """The second of what ``forward`` gives of x, (N, ...), is log |det| of the Jacobian of the first, datum by datum."""
+    """The second of what ``forward`` gives of x, (N, ...), is log |det| of the first's Jacobian, datum by datum."""
     log_det = forward(x)[1].expand(len(x))
     square = [jacobian(lambda v: forward(v[None])[0][0], one).reshape(one.numel(), -1) for one in x]
     torch.testing.assert_close(log_det, torch.linalg.slogdet(torch.stack(square)).logabsdet)
