@@ -28,6 +28,7 @@ from ppgen.models.energy.dbn import DBN
 from ppgen.models.energy.hopfield import Hopfield
 from ppgen.models.energy.neural_energy import NeuralEnergy
 from ppgen.models.energy.rbm import RBM
+from ppgen.models.flows.glow import Glow
 from ppgen.models.flows.maf import MAF
 from ppgen.models.flows.neural_spline import NeuralSpline
 from ppgen.models.flows.realnvp import RealNVP
@@ -105,6 +106,7 @@ __all__ = [
     "DiscreteVAE",
     "FactorAnalysis",
     "GMMNCodes",
+    "Glow",
     "Hopfield",
     "ImplicitVAE",
     "InfoGAN",

@@ -89,6 +89,8 @@ class Observed(nn.Module):
         dequantisation: how a level's cell is filled; of real data it is not looked at.
         alpha: of logit space; 0: the density is that of y, or of x, itself. None: 0.05 of data in [0, 1], else 0.
         hidden: sizes of the hidden layers of the networks of ``"variational"``.
+        noise: for ``"variational"``, the distribution of logit u, of event shape (D,), of x, (B, D); None: the flow
+            above.
 
     Raises:
         UsageError: the data are neither real nor grey levels, levels are not dequantised, real numbers are, or those of
@@ -101,14 +103,14 @@ class Observed(nn.Module):
         dequantisation: Dequantisation = "uniform",
         alpha: float | None = None,
         hidden: tuple[int, ...] = (64,),
+        noise: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.levels = spec.levels if spec.observation == "quantised" else None
         _check(spec, dequantisation, alpha)
         self.alpha = (0.05 if spec.in_unit_interval else 0.0) if alpha is None else alpha
         varied = self.levels is not None and dequantisation == "variational"
-        couplings = f"realnvp(num=2, hidden={[*hidden]})"
-        self.noise = flow(couplings, spec.num_features, spec.num_features) if varied else None
+        self.noise = (noise or _Couplings(spec.num_features, hidden)) if varied else None
 
     def observe(self, density: Any, x: Tensor) -> None:
         """x, (B, D), or the levels that y falls into.
@@ -137,14 +139,30 @@ class Observed(nn.Module):
         moved: Tensor = LogitSpace(self.alpha).inv(x) if self.alpha else x
         return moved
 
+    def draw(self, x: Tensor) -> Tensor:
+        """Data, (B, D), as the density has them, levels where the guide draws them."""
+        y = x if self.levels is None else self._dequantised(x, self.levels).sample()
+        moved: Tensor = LogitSpace(self.alpha).inv(y) if self.alpha else y
+        return moved
+
     def _dequantised(self, x: Tensor, levels: int) -> Any:
         """q(y | x)."""
         low, high = cell_edges(x, levels)
         if self.noise is None:
             return Cell(low, high).to_event(1)
-        within = self.noise(dist.Logistic(torch.zeros_like(x), 1.0).to_event(1), x)
         unit = LogitSpace(0.0, margin=levels * torch.finfo(x.dtype).eps)
-        return dist.TransformedDistribution(within, [unit, AffineTransform(low, 1 / levels)])
+        return dist.TransformedDistribution(self.noise(x), [unit, AffineTransform(low, 1 / levels)])
+
+
+class _Couplings(nn.Module):
+    """A flow of x that begins as nothing, from logistic noise."""
+
+    def __init__(self, features: int, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        self.flow = flow(f"realnvp(num=2, hidden={[*hidden]})", features, features)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.flow(dist.Logistic(torch.zeros_like(x), 1.0).to_event(1), x)
 
 
 def _check(spec: DataSpec, dequantisation: Dequantisation, alpha: float | None) -> None:
