@@ -27,8 +27,9 @@ from torch import Tensor
 
 from ppgen.arguments import Count, NonNegative, Sizes
 from ppgen.data import DataSpec
+from ppgen.layers.guides import amortised
 from ppgen.layers.likelihoods import Means, NoiseKind, gaussian_or
-from ppgen.layers.networks import Activation, ConditionalNormal, Network, Networks
+from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -89,6 +90,7 @@ class VAE(Pair):
         spec: DataSpec,
         latent_dim: Count = 10,
         *,
+        guide: str = "gaussian",
         hidden: Sizes = (200, 200),
         activation: Activation = "tanh",
         network: Network = "mlp",
@@ -101,7 +103,7 @@ class VAE(Pair):
         self.latent_dim = latent_dim
         networks = Networks(spec, network, hidden, channels, activation)
         self.likelihood = gaussian_or(spec, noise, means, min_noise)
-        self.encoder = ConditionalNormal(networks.encoder(2 * latent_dim))
+        self.encoder = amortised(guide, latent_dim, networks.encoder)
         self.decoder = networks.decoder(
             latent_dim, self.likelihood.num_outputs, bias=self.likelihood.initial_bias(spec.mean)
         )
