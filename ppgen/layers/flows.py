@@ -63,6 +63,11 @@ class Flow(nn.Module):
         given = next(self.parameters()).new_zeros(0) if context is None else context
         return dist.TransformedDistribution(base, [cast(Any, each).condition(given) for each in self.transforms])
 
+    @property
+    def both_ways(self) -> bool:
+        """Whether drawing and scoring are one pass each."""
+        return all(isinstance(each, T.ConditionalAffineCoupling | _Reversed) for each in self.transforms)
+
 
 def flow(
     text: str, dim: int, context_dim: int = 0, *, direction: Direction = "drawing", others: tuple[str, ...] = ()
@@ -87,6 +92,8 @@ def flow(
     """
     name, options = _called(text)
     one_of("expected the name of a flow, got", name, (*others, *FLOWS))
+    if name not in FLOWS:
+        raise UsageError(f"{name} has no options, got {shown(text)}: say {shown(name)}.")
     made = checked(FLOWS[name])
     check_names(f"flow {name}", made, options, skip=3)
     return Flow(made(dim, context_dim, direction, **options), context_dim)
