@@ -79,8 +79,8 @@ class VAE(Pair):
         min_noise: the least scale of that likelihood, for one that goes to zero; 0: there is none.
 
     Raises:
-        UsageError: a size is not positive, a name is unknown, ``"conv"`` is asked for data without an image shape, or
-            a Gaussian likelihood of data that have none; a mixture of a guide that does not score any z.
+        UsageError: a size is not positive, a name is unknown, ``"conv"`` is asked for data without an image shape, a
+            Gaussian likelihood of data that have none, or a mixture of a guide that does not score any z.
 
     >>> import ppgen
     >>> pair = VAE(DataSpec("pictures", 64, "binary", image_shape=(8, 8)), latent_dim=2, hidden=(16,))

@@ -23,13 +23,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from ppgen.arguments import Count, Positive
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, setting
 from ppgen.layers.independent_sources import Sources, dimensions, sources
-from ppgen.layers.linear_latents import GuideKind, LinearLatents
+from ppgen.layers.linear_latents import LinearLatents
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -64,7 +63,7 @@ class NoisyICA(LinearLatents):
         spec: what one datum is: real.
         latent_dim: K; as many sources as numbers of x unless given.
         sources: what every source is, ``"laplace"``, ``"logistic"`` or ``"cosh"``, p(s) = 1 / (pi cosh s).
-        guide: ``"full"`` or ``"mean_field"``.
+        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
         noise: initial v.
 
     Raises:
@@ -81,7 +80,7 @@ class NoisyICA(LinearLatents):
         latent_dim: Count | None = None,
         *,
         sources: Sources = "laplace",
-        guide: GuideKind = "full",
+        guide: str = "full",
         noise: Positive = 1.0,
     ) -> None:
         super().__init__(spec, latent_dim or spec.num_features, torch.tensor(float(noise)), guide)
@@ -91,8 +90,8 @@ class NoisyICA(LinearLatents):
         return sources(self.kind, self.latent_dim, self.weight)
 
     def sources(self, x: Tensor) -> Tensor:
-        """The guide's mean of s, (B, D) to (B, K)."""
-        return linear(x, self.guide_weight, self.guide_loc)
+        """The guide's mean of s, or where a flow puts that of its Gaussian, (B, D) to (B, K)."""
+        return self.codes(x)
 
     @property
     def unmixing(self) -> Tensor:

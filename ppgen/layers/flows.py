@@ -20,6 +20,7 @@ Dinh et al., Density estimation using real NVP, 2017; Durkan et al., Neural spli
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, Literal, cast
 
 import pyro.distributions as dist
@@ -37,6 +38,8 @@ __all__ = ["FLOWS", "Direction", "Flow", "flow"]
 Direction = Literal["drawing", "scoring"]
 """Which way is one pass: from the base to y, or from y to the base."""
 
+_WIDTH = 64
+"""The least width of a network's hidden layer that is not asked for."""
 
 _NO_HIDDEN = "a flow's networks need one hidden layer or more, got hidden=()."
 
@@ -63,6 +66,10 @@ class Flow(nn.Module):
         given = next(self.parameters()).new_zeros(0) if context is None else context
         return dist.TransformedDistribution(base, [cast(Any, each).condition(given) for each in self.transforms])
 
+    def centre(self, base: Any, context: Tensor | None = None) -> Tensor:
+        """Where the base's mean comes to, (..., D): what T(x) has for a mean is not known."""
+        return reduce(lambda point, transform: transform(point), self(base, context).transforms, base.mean)
+
     @property
     def both_ways(self) -> bool:
         """Whether drawing and scoring are one pass each."""
@@ -75,8 +82,8 @@ def flow(
     """The flow that a text names, ``"iaf(num=2)"``; untrained affine ones leave the base as it is.
 
     Args:
-        text: a name of ``FLOWS`` and its options: ``num`` transforms, ``hidden`` sizes of their networks' layers, and
-            of splines the number of ``bins``.
+        text: a name of ``FLOWS`` and its options: ``num`` transforms, ``hidden`` sizes of their networks' layers (one
+            of 64, or of 2 D where that is more, unless they are given), and of splines the number of ``bins``.
         dim: D.
         context_dim: size of the context; 0: there is none.
         direction: what is to be one pass.
@@ -90,17 +97,18 @@ def flow(
     >>> bent(dist.Normal(torch.zeros(5, 3), 1.0).to_event(1), torch.ones(5, 4)).sample().shape
     torch.Size([5, 3])
     """
-    name, options = _called(text)
-    one_of("expected the name of a flow, got", name, (*others, *FLOWS))
+    wanted = " or ".join([*map(shown, others), "a flow such as 'iaf(num=2)'"])
+    name, options = _called(text, wanted)
+    one_of(f"expected {wanted}, got", name, (*others, *FLOWS))
     if name not in FLOWS:
         raise UsageError(f"{name} has no options, got {shown(text)}: say {shown(name)}.")
     made = checked(FLOWS[name])
     check_names(f"flow {name}", made, options, skip=3)
+    options.setdefault("hidden", (max(_WIDTH, 2 * dim),))
     return Flow(made(dim, context_dim, direction, **options), context_dim)
 
 
-def _called(text: str) -> tuple[str, dict[str, Any]]:
-    wanted = "a flow such as 'iaf(num=2)'"
+def _called(text: str, wanted: str) -> tuple[str, dict[str, Any]]:
     calls = parse_calls(text, wanted)
     if len(calls) != 1:
         raise UsageError(f"expected {wanted}, got {shown(text)}: name one, and say by num how many follow one another.")
@@ -108,7 +116,7 @@ def _called(text: str) -> tuple[str, dict[str, Any]]:
     return name, dict(options)
 
 
-def _planar(dim: int, context_dim: int, direction: Direction, num: Count = 4, hidden: Sizes = (64,)) -> list[nn.Module]:
+def _planar(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 4) -> list[nn.Module]:
     if direction == "scoring" or not context_dim:
         raise UsageError(
             "planar flows are for guides: they have no inverse and score only what they drew, given a datum; use "
@@ -119,13 +127,13 @@ def _planar(dim: int, context_dim: int, direction: Direction, num: Count = 4, hi
     return [T.ConditionalPlanar(DenseNN(context_dim, list(hidden), [1, dim, dim])) for _ in range(num)]
 
 
-def _affine(dim: int, context_dim: int, direction: Direction, num: Count = 2, hidden: Sizes = (64,)) -> list[nn.Module]:
+def _affine(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 2) -> list[nn.Module]:
     networks = (_masked(dim, context_dim, hidden, [1, 1], number, zero=True) for number in range(num))
     return [_directed(T.ConditionalAffineAutoregressive(network), direction) for network in networks]
 
 
 def _spline(
-    dim: int, context_dim: int, direction: Direction, num: Count = 2, hidden: Sizes = (64,), bins: Count = 8
+    dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 2, bins: Count = 8
 ) -> list[nn.Module]:
     sizes = [bins, bins, bins - 1, bins]
     networks = (_masked(dim, context_dim, hidden, sizes, number) for number in range(num))
@@ -133,9 +141,7 @@ def _spline(
     return [_directed(each, direction) for each in made]
 
 
-def _realnvp(
-    dim: int, context_dim: int, direction: Direction, num: Count = 4, hidden: Sizes = (64,)
-) -> list[nn.Module]:
+def _realnvp(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 4) -> list[nn.Module]:
     if dim == 1:
         raise UsageError("realnvp keeps one part of a vector and moves the other, and got a vector of one number.")
     made: list[nn.Module] = []

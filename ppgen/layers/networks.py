@@ -43,7 +43,7 @@ Network: TypeAlias = Annotated[
 
 
 class ConditionalNormal(nn.Module):
-    """A diagonal Gaussian given by a network, inputs to N(loc, diag(exp(log_scale))^2); bent by a flow, if there is one.
+    """A diagonal Gaussian given by a network, N(loc, diag(exp(log_scale))^2) of inputs, and a flow that may bend it.
 
     Args:
         network: maps (..., num_inputs) to (..., 2 * dim): the first half is loc, the second the log-scale; with a flow
@@ -56,16 +56,22 @@ class ConditionalNormal(nn.Module):
         self.network, self.flow = network, flow
 
     def forward(self, inputs: Tensor) -> Any:
+        base, context = self._read(inputs)
+        return base if self.flow is None else self.flow(base, context)
+
+    def centre(self, inputs: Tensor) -> Tensor:
+        """The Gaussian's mean, (..., dim), or where the flow puts it: it knows no mean of its own."""
+        base, context = self._read(inputs)
+        mean: Tensor = base.mean if self.flow is None else self.flow.centre(base, context)
+        return mean
+
+    def _read(self, inputs: Tensor) -> tuple[Any, Tensor]:
+        """The Gaussian, and the flow's context, (..., 0) without one."""
         outputs = self.network(inputs)
-        if self.flow is None:
-            return _normal(outputs)
-        base, context = outputs.tensor_split([outputs.shape[-1] - self.flow.context_dim], dim=-1)
-        return self.flow(_normal(base), context)
-
-
-def _normal(outputs: Tensor) -> Any:
-    loc, log_scale = outputs.chunk(2, dim=-1)  # (..., dim) each
-    return dist.Normal(loc, log_scale.exp()).to_event(1)
+        numbers = outputs.shape[-1] - (0 if self.flow is None else self.flow.context_dim)
+        gaussian, context = outputs.tensor_split([numbers], dim=-1)
+        loc, log_scale = gaussian.chunk(2, dim=-1)  # (..., dim) each
+        return dist.Normal(loc, log_scale.exp()).to_event(1), context
 
 
 @dataclass(frozen=True)
