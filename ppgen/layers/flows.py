@@ -19,6 +19,7 @@ Dinh et al., Density estimation using real NVP, 2017; Durkan et al., Neural spli
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, Literal, cast
@@ -26,6 +27,7 @@ from typing import Any, Literal, cast
 import pyro.distributions as dist
 import pyro.distributions.transforms as T
 import torch
+from pyro.distributions.transforms.utils import clamp_preserve_gradients
 from pyro.nn import ConditionalAutoRegressiveNN, ConditionalDenseNN, DenseNN
 from torch import Tensor, nn
 
@@ -129,7 +131,7 @@ def _planar(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num
 
 def _affine(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 2) -> list[nn.Module]:
     networks = (_masked(dim, context_dim, hidden, [1, 1], number, zero=True) for number in range(num))
-    return [_directed(T.ConditionalAffineAutoregressive(network), direction) for network in networks]
+    return [_directed(_ConditionalAffine(network), direction) for network in networks]
 
 
 def _spline(
@@ -145,11 +147,41 @@ def _realnvp(dim: int, context_dim: int, direction: Direction, hidden: Sizes, nu
     if dim == 1:
         raise UsageError("realnvp keeps one part of a vector and moves the other, and got a vector of one number.")
     made: list[nn.Module] = []
-    for _ in range(num):
-        kept = dim // 2
+    for number in range(num):
+        kept = dim // 2 if number % 2 == 0 else dim - dim // 2  # every one is kept in turn, and tells of the others
         made.append(T.ConditionalAffineCoupling(kept, _dense(kept, context_dim, hidden, [dim - kept] * 2, zero=True)))
         made.append(_Reversed(dim))
     return made
+
+
+class _ConditionalAffine(T.ConditionalAffineAutoregressive):  # type: ignore[misc]  # Pyro is untyped
+    """Whose way back has the type of y, where Pyro's begins at zeros of the default type."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__(network)
+        self.order: list[int] = network.permutation.tolist()
+
+    def condition(self, context: Tensor) -> Any:
+        return _Affine(super().condition(context).arn, self.order)
+
+
+class _Affine(T.AffineAutoregressive):  # type: ignore[misc]  # as above
+    def __init__(self, network: Any, order: list[int]) -> None:
+        super().__init__(network)
+        self.order = order
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        known = list(torch.zeros_like(y).unbind(-1))
+        for feature in self.order:
+            mean, log_scale = (each[..., feature] for each in self._read(torch.stack(known, -1)))
+            known[feature] = (y[..., feature] - mean) * torch.exp(-log_scale)
+        x = torch.stack(known, -1)
+        self._cached_log_scale = self._read(x)[1]
+        return x
+
+    def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale = self.arn(x)
+        return mean, clamp_preserve_gradients(log_scale, self.log_scale_min_clip, self.log_scale_max_clip)
 
 
 class _Reversed(nn.Module):
@@ -178,7 +210,10 @@ def _masked(dim: int, context_dim: int, hidden: Sizes, sizes: list[int], number:
             f"hidden={shown(tuple(hidden))}."
         )
     order: Any = torch.arange(dim) if number % 2 == 0 else torch.arange(dim - 1, -1, -1)
-    return _started(ConditionalAutoRegressiveNN(dim, context_dim, list(hidden), sizes, order), zero)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input_dim = 1")
+        network = ConditionalAutoRegressiveNN(dim, context_dim, list(hidden), sizes, order)
+    return _started(network, zero)
 
 
 def _dense(num_inputs: int, context_dim: int, hidden: Sizes, sizes: list[int], *, zero: bool = False) -> Any:
