@@ -30,7 +30,7 @@ WITH_INVERSE = [kind for kind in KINDS if kind[0] != "planar"]
 
 def made(name: str, direction: Direction, context_dim: int) -> tuple[Flow, Any]:
     """A flow away from where it starts, and its distribution at a context, of batch shape (ROWS,), in float64."""
-    bent = moved(flow(name, DIM, context_dim, direction=direction).double(), 0.3)
+    bent = moved(flow(name, DIM, context_dim, direction=direction).double(), 0.1)
     context = torch.randn(ROWS, context_dim, dtype=torch.float64) if context_dim else None
     return bent, bent(normal(ROWS, DIM), context)
 
