@@ -70,7 +70,8 @@ class Flow(nn.Module):
 
     def centre(self, base: Any, context: Tensor | None = None) -> Tensor:
         """Where the base's mean comes to, (..., D): what T(x) has for a mean is not known."""
-        return reduce(lambda point, transform: transform(point), self(base, context).transforms, base.mean)
+        point: Tensor = reduce(lambda point, transform: transform(point), self(base, context).transforms, base.mean)
+        return point
 
     @property
     def both_ways(self) -> bool:
@@ -154,20 +155,21 @@ def _realnvp(dim: int, context_dim: int, direction: Direction, hidden: Sizes, nu
     return made
 
 
-class _ConditionalAffine(T.ConditionalAffineAutoregressive):  # type: ignore[misc]  # Pyro is untyped
+class _ConditionalAffine(T.ConditionalAffineAutoregressive):
     """Whose way back has the type of y, where Pyro's begins at zeros of the default type."""
 
     def __init__(self, network: Any) -> None:
-        super().__init__(network)
+        super().__init__(network)  # type: ignore[no-untyped-call]  # Pyro is untyped
         self.order: list[int] = network.permutation.tolist()
 
     def condition(self, context: Tensor) -> Any:
-        return _Affine(super().condition(context).arn, self.order)
+        made = super().condition(context)  # type: ignore[no-untyped-call]  # as above
+        return _Affine(made.arn, self.order)
 
 
-class _Affine(T.AffineAutoregressive):  # type: ignore[misc]  # as above
+class _Affine(T.AffineAutoregressive):
     def __init__(self, network: Any, order: list[int]) -> None:
-        super().__init__(network)
+        super().__init__(network)  # type: ignore[no-untyped-call]  # as above
         self.order = order
 
     def _inverse(self, y: Tensor) -> Tensor:

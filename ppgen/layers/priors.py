@@ -74,13 +74,14 @@ class VampPrior(nn.Module):
         return _Mixture(dist.Categorical(logits=x.new_zeros(components.batch_shape)), components)
 
 
-class _Mixture(dist.MixtureSameFamily):
+class _Mixture(dist.MixtureSameFamily):  # type: ignore[misc]  # Pyro makes it at run time
     """Whose value has the components' dim before it is scored: a flow's context does not broadcast over its value."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         spread = value.unsqueeze(-2).expand(*value.shape[:-1], self._num_component, -1)  # (..., K, dim)
         log_probs: Tensor = self.component_distribution.log_prob(spread)
-        return (log_probs + self.mixture_distribution.logits).logsumexp(-1)
+        found: Tensor = (log_probs + self.mixture_distribution.logits).logsumexp(-1)
+        return found
 
 
 class _PseudoInputs(nn.Module):

@@ -160,7 +160,7 @@ def test_widths_follow_the_size_unless_they_are_given() -> None:
 
 def _hidden(bent: Flow) -> list[Any]:
     networks = [each for each in bent.modules() if type(each).__name__ == "ConditionalAutoRegressiveNN"]
-    return [layer for network in networks for layer in network.layers[:-1]]  # type: ignore[index, union-attr]
+    return [layer for network in networks for layer in network.layers[:-1]]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", ["iaf", "maf", "spline"])

@@ -107,7 +107,8 @@ def _exact(guide: str) -> LinearGaussian:
 
 
 def _covariance(pair: LinearGaussian) -> Tensor:
-    return pair.posterior(torch.zeros(1, 4, dtype=torch.float64)).covariance_matrix.detach().squeeze(0)
+    found: Tensor = pair.posterior(torch.zeros(1, 4, dtype=torch.float64)).covariance_matrix.detach().squeeze(0)
+    return found
 
 
 @pytest.mark.parametrize("objective", [STL(num_particles=4), DReG(num_particles=4)], ids=["stl", "dreg"])
