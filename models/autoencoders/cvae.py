@@ -5,6 +5,8 @@
 
     q(z | x, y) = N(loc(x, y), diag(scale(x, y))^2)
 
+A flow may bend the guide (``guide``).
+
 y is given, never inferred: the pair models p(x | y). It enters the networks as a one-hot vector.
 
 Reference: Learning Structured Output Representation using Deep Conditional Generative Models,
@@ -13,12 +15,15 @@ Sohn, Lee and Yan, 2015.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pyro
 import torch
 from torch import Tensor
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
+from ppgen.layers.guides import amortised
 from ppgen.layers.labels import beside_label, classes_of_all, one_hot
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal
@@ -53,12 +58,13 @@ class CVAE(Pair):
     Args:
         spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
         latent_dim: size of z.
+        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
         hidden: sizes of the encoder's hidden layers; the decoder has them in reverse. The prior's network
             is a linear map of the one-hot label, which gives each label a loc and scale of its own.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
 
     Raises:
-        UsageError: the data have no labels, or not all, a size is not positive, or the activation is unknown.
+        UsageError: the data have no labels, or not all, a size is not positive, or a name is unknown.
 
     >>> from ppgen.draws import prior_samples
     >>> pair = CVAE(DataSpec("pictures", 64, "binary", num_classes=10), latent_dim=2, hidden=(16,))
@@ -72,6 +78,7 @@ class CVAE(Pair):
         spec: DataSpec,
         latent_dim: Count = 10,
         *,
+        guide: str = "gaussian",
         hidden: Sizes = (200, 200),
         activation: Activation = "tanh",
     ) -> None:
@@ -80,7 +87,8 @@ class CVAE(Pair):
         self.likelihood = likelihood(spec)
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
         self.prior = ConditionalNormal(MLP(self.num_classes, 2 * latent_dim, hidden=()))
-        self.encoder = ConditionalNormal(MLP(features + self.num_classes, 2 * latent_dim, hidden, activation))
+        read = partial(MLP, features + self.num_classes, hidden=hidden, activation=activation)
+        self.encoder = amortised(guide, latent_dim, read)
         self.decoder = MLP(latent_dim + self.num_classes, outputs, hidden[::-1], activation, bias)
 
     def model(self, x: Tensor, y: Tensor) -> None:

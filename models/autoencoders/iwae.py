@@ -7,8 +7,9 @@
     q(z_1 | x)       = N(loc(x), diag(scale(x))^2)
     q(z_{l+1} | z_l) = N(loc(z_l), diag(scale(z_l))^2)                      l = 1..L-1
 
-Each loc and log scale comes from a network of its own. Two layers are the paper's; with one the pair is ``vae``. The
-importance weighted bound itself is an objective, ``iwelbo``.
+Each loc and log scale comes from a network of its own. Two layers are the paper's; with one the pair is ``vae``. A flow
+may bend each q (``guide``), and p(z_L) may be a flow, or a mixture of q(z_L | .) at learned places of z_{L-1}, or of x
+where L = 1 (``prior``). The importance weighted bound itself is an objective, ``iwelbo``.
 
 Reference: Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2016, eq. 1; the default sizes too.
 """
@@ -16,11 +17,11 @@ Reference: Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 20
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyro
-import pyro.distributions as dist
 import torch
 from annotated_types import Len
 from torch import Tensor
@@ -28,8 +29,10 @@ from torch import Tensor
 from ppgen.arguments import Sizes
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
+from ppgen.layers.guides import amortised
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.networks import MLP, Activation, ConditionalNormal
+from ppgen.layers.priors import inputs_like, made_prior, real_inputs
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -65,12 +68,15 @@ class IWAE(Pair):
     Args:
         spec: what one datum is: its size, its likelihood, the training mean at which the decoder starts.
         latent_dims: sizes of z_1 .. z_L.
+        guide: of each layer ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        prior: of z_L: ``"normal"``, a flow, ``"maf(num=2)"``, or a mixture of the guide at learned pseudo-inputs,
+            ``"vamp(num=100)"`` (:mod:`ppgen.layers.priors`).
         hidden: for each of them the hidden layers between it and what is below, going up; reversed going down.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
 
     Raises:
-        UsageError: a size is not positive, there are not as many lists of hidden layers as latents, or the activation
-            is unknown.
+        UsageError: a size is not positive, there are not as many lists of hidden layers as latents, a name is unknown,
+            or a mixture is asked of a guide that does not score any z.
 
     >>> from ppgen.draws import prior_latents
     >>> pair = IWAE(DataSpec("pictures", 64, "binary"), (5, 2), hidden=((16,), (8,)))
@@ -83,6 +89,8 @@ class IWAE(Pair):
         spec: DataSpec,
         latent_dims: Annotated[Sizes, Len(1)] = (100, 50),
         *,
+        guide: str = "gaussian",
+        prior: str = "normal",
         hidden: Annotated[Sequence[Sizes], Len(1)] = ((200, 200), (100, 100)),
         activation: Activation = "tanh",
     ) -> None:
@@ -93,8 +101,10 @@ class IWAE(Pair):
         bias = self.likelihood.initial_bias(spec.mean)
         layers = list(enumerate(zip(pairwise((spec.num_features, *latent_dims)), hidden, strict=True), start=1))
         for number, ((below, above), sizes) in layers:
-            encoder = ConditionalNormal(MLP(below, 2 * above, sizes, activation))
+            encoder = amortised(guide, above, partial(MLP, below, hidden=sizes, activation=activation))
             self.add_module(f"encoder{number}", encoder)
+        inputs = real_inputs(latent_dims[-2]) if len(latent_dims) > 1 else inputs_like(spec)
+        self.prior = made_prior(prior, latent_dims[-1], encoder, inputs)
         for number, ((below, above), sizes) in layers[:0:-1]:
             decoder = ConditionalNormal(MLP(above, 2 * below, sizes[::-1], activation))
             self.add_module(f"decoder{number}", decoder)
@@ -102,8 +112,7 @@ class IWAE(Pair):
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            top = self.latent_dims[-1]
-            prior: Any = dist.Normal(x.new_zeros(top), x.new_ones(top)).to_event(1)
+            prior = self.prior(x, self.get_submodule(f"encoder{len(self.latent_dims)}"))
             for number in range(len(self.latent_dims), 0, -1):
                 z = pyro.sample(f"z{number}", prior)  # (K, B, latent_l)
                 if number > 1:

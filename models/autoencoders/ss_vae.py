@@ -7,6 +7,8 @@
     q(y | x)    = Categorical(softmax(classifier(x)))
     q(z | x, y) = N(loc(x, y), diag(scale(x, y))^2),        (loc, log scale) = encoder(x, y)
 
+A flow may bend q(z | x, y) (``guide``), and p(z) may be one (``prior``).
+
 Data with labels and without are rows of one batch. A label l that is known enters as a factor p(l) = 1 / C, and puts
 y at itself in model and guide, where p(y) and q(y | x) stand for the rest. Summed over y, the bound of a datum is
 
@@ -29,6 +31,7 @@ Reference: Semi-supervised Learning with Deep Generative Models, Kingma, Rezende
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import pyro
@@ -43,9 +46,11 @@ from ppgen.data import DataSpec
 from ppgen.data.validate import UNKNOWN_LABEL
 from ppgen.distributions.labels import PossiblyKnown
 from ppgen.layers.dense import glorot, make_activation
+from ppgen.layers.guides import amortised
 from ppgen.layers.labels import classes_of
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import MLP, Activation, ConditionalNormal, Network, Networks
+from ppgen.layers.networks import MLP, Activation, Network, Networks
+from ppgen.layers.priors import made_prior
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -92,6 +97,8 @@ class SSVAE(Pair):
     Args:
         spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
         latent_dim: size of z.
+        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        prior: of z: ``"normal"``, or a flow, ``"maf(num=2)"`` (:mod:`ppgen.layers.priors`).
         hidden: sizes of the encoder's hidden layers, at least one; the decoder has them in reverse.
         classifier: sizes of the classifier's dense hidden layers.
         network: of the classifier, ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, 5 x 5 of
@@ -121,6 +128,8 @@ class SSVAE(Pair):
         spec: DataSpec,
         latent_dim: Count = 50,
         *,
+        guide: str = "gaussian",
+        prior: str = "normal",
         hidden: Annotated[Sizes, Len(1)] = (500,),
         classifier: Sizes = (500,),
         network: Network = "mlp",
@@ -140,7 +149,9 @@ class SSVAE(Pair):
         networks = Networks(spec, network, classifier, channels, activation)
         self.shift = networks.random_shift(max_shift)
         self.classifier = networks.encoder(self.num_classes, kernel=5, dropout=dropout)
-        self.encoder = ConditionalNormal(_WithLabel(features, self.num_classes, 2 * latent_dim, hidden, activation))
+        read = partial(_WithLabel, features, self.num_classes, hidden=hidden, activation=activation)
+        self.encoder = amortised(guide, latent_dim, read)
+        self.prior = made_prior(prior, latent_dim, self.encoder)
         self.decoder = _WithLabel(latent_dim, self.num_classes, outputs, hidden[::-1], activation, bias)
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -149,7 +160,7 @@ class SSVAE(Pair):
             if y is not None:
                 pyro.sample("label", PossiblyKnown(logits=uniform), obs=y)  # (B,)
             state = pyro.sample("y", dist.OneHotCategorical(logits=self._given(y, uniform)))  # (C, K, B, C)
-            z = pyro.sample("z", dist.Normal(x.new_zeros(self.latent_dim), 1.0).to_event(1))  # (C, K, B, latent)
+            z = pyro.sample("z", self.prior(x, self.encoder))  # (C, K, B, latent)
             outputs = self.decoder((z, state))  # (C, K, B, D)
             pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
             if y is not None and self.training and self.alpha:

@@ -15,9 +15,9 @@ so that c is left out of model and guide, whose prior of z is the mixture: no in
 
     log w = log p(x | z) + log sum_c w_c N(z; m_c, s_c) - log q(z | x)          (nats).
 
-With one component that stays at N(0, I) it is ``vae``. Where training starts decides which clusters it finds:
-components start apart at random, and :meth:`VaDE.start_from_codes` puts them where a mixture fits the codes of data, as
-the paper does after pretraining.
+With one component that stays at N(0, I) it is ``vae``; as there, a flow may bend the guide (``guide``). Where training
+starts decides which clusters it finds: components start apart at random, and :meth:`VaDE.start_from_codes` puts them
+where a mixture fits the codes of data, as the paper does after pretraining.
 
 Reference: Variational Deep Embedding, Jiang, Zheng, Tan, Tang and Zhou, 2017, eqs. 10 and 16.
 """
@@ -36,8 +36,9 @@ from ppgen.arguments import Count, Positive, Seed, Sizes, checked
 from ppgen.data import DataSpec
 from ppgen.distributions.components import DiagonalGaussians
 from ppgen.errors import UsageError
+from ppgen.layers.guides import amortised
 from ppgen.layers.likelihoods import likelihood
-from ppgen.layers.networks import Activation, ConditionalNormal, Network, Networks
+from ppgen.layers.networks import Activation, Network, Networks
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -73,6 +74,7 @@ class VaDE(Pair):
         spec: what one datum is, as of ``vae``.
         latent_dim: size of z.
         num_components: C.
+        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
         hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.
         spread: how far apart components start, the standard deviation of m; s starts at 1.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
@@ -95,6 +97,7 @@ class VaDE(Pair):
         latent_dim: Count = 10,
         num_components: Count = 10,
         *,
+        guide: str = "gaussian",
         hidden: Sizes = (200, 200),
         spread: Positive = 1.0,
         activation: Activation = "tanh",
@@ -105,7 +108,7 @@ class VaDE(Pair):
         self.latent_dim, self.num_components = latent_dim, num_components
         networks = Networks(spec, network, hidden, channels, activation)
         self.likelihood = likelihood(spec)
-        self.encoder = ConditionalNormal(networks.encoder(2 * latent_dim))
+        self.encoder = amortised(guide, latent_dim, networks.encoder)
         outputs, bias = self.likelihood.num_outputs, self.likelihood.initial_bias(spec.mean)
         self.decoder = networks.decoder(latent_dim, outputs, bias=bias)
         self.logits = nn.Parameter(torch.zeros(num_components))
@@ -128,26 +131,25 @@ class VaDE(Pair):
         return self._log_joint(z).logsumexp(-1)
 
     def responsibilities(self, x: Tensor) -> Tensor:
-        """p(c | z) at the mean z of q(z | x), (B, D) to (B, C)."""
+        """p(c | z) at the code z of x, (B, D) to (B, C)."""
         return self._log_joint(self.encode(x)).softmax(-1)
 
     category_probs = responsibilities
     """By which ``evaluate`` tells how far clusters are the labels."""
 
     def encode(self, x: Tensor) -> Tensor:
-        """The mean of q(z | x), (B, D) to (B, latent)."""
-        mean: Tensor = self.encoder(x).mean
-        return mean
+        """The mean of q(z | x), or where a flow puts that of its Gaussian, (B, D) to (B, latent)."""
+        return self.encoder.centre(x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x | z) at the mean z of q(z | x), (B, D)."""
+        """The mean of p(x | z) at the code z of x, (B, D)."""
         mean: Tensor = self.likelihood(self.decoder(self.encode(x)), x).mean
         return mean
 
     @torch.no_grad()
     @checked
     def start_from_codes(self, x: Tensor, *, seed: Seed = 0) -> None:
-        """Put the prior where a mixture fits the codes of x, (N, D): the means of q(z | x), by scikit-learn's EM.
+        """Put the prior where a mixture fits the codes of x, (N, D), by scikit-learn's EM.
 
         Raises:
             UsageError: there are fewer data than components.

@@ -21,7 +21,6 @@ from torch import Tensor
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.data import DataSpec
 from ppgen.layers.linear_factors import LinearFactors
-from ppgen.layers.linear_latents import GuideKind
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -55,7 +54,7 @@ class FactorAnalysis(LinearFactors):
     Args:
         spec: what one datum is: real.
         latent_dim: size of z.
-        guide: ``"full"`` or ``"mean_field"``.
+        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
         noise: initial s, of every number of x.
         min_noise: the least s that ``em`` takes; a maximum may lie at a noise of zero (a Heywood case).
 
@@ -72,7 +71,7 @@ class FactorAnalysis(LinearFactors):
         spec: DataSpec,
         latent_dim: Count = 2,
         *,
-        guide: GuideKind = "full",
+        guide: str = "full",
         noise: Positive = 1.0,
         min_noise: NonNegative = 0.0,
     ) -> None:

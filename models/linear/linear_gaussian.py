@@ -29,7 +29,6 @@ from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError
 from ppgen.layers.linear_factors import LinearFactors
-from ppgen.layers.linear_latents import GuideKind
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -64,7 +63,7 @@ class LinearGaussian(LinearFactors):
     Args:
         spec: what one datum is: real.
         latent_dim: size of z.
-        guide: ``"full"`` or ``"mean_field"``.
+        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
         noise: initial s.
         learn_prior_loc: make the prior mean m a parameter; redundant with c, it serves where c is held fixed, and
             ``em`` does without.
@@ -86,7 +85,7 @@ class LinearGaussian(LinearFactors):
         spec: DataSpec,
         latent_dim: Count = 2,
         *,
-        guide: GuideKind = "full",
+        guide: str = "full",
         noise: Positive = 1.0,
         learn_prior_loc: bool = False,
         min_noise: NonNegative = 0.0,

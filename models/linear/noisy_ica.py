@@ -30,13 +30,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from ppgen.arguments import Count, Positive
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, setting
 from ppgen.layers.independent_sources import Sources, dimensions, sources
-from ppgen.layers.linear_latents import GuideKind, LinearLatents, posterior_map
+from ppgen.layers.linear_latents import LinearLatents, posterior_map
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.starting import DataStart
 from ppgen.registry import Recommended, register_model
@@ -72,7 +71,7 @@ class NoisyICA(LinearLatents):
         spec: what one datum is: real.
         latent_dim: K; as many sources as numbers of x unless given.
         sources: what every source is, ``"laplace"``, ``"logistic"`` or ``"cosh"``, p(s) = 1 / (pi cosh s).
-        guide: ``"full"`` or ``"mean_field"``.
+        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
         start: ``"random"``, or ``"pca"``, along principal axes of the training data, in the first step of a training.
         noise: initial v; of the start ``"pca"`` with K at least D.
 
@@ -90,7 +89,7 @@ class NoisyICA(LinearLatents):
         latent_dim: Count | None = None,
         *,
         sources: Sources = "laplace",
-        guide: GuideKind = "full",
+        guide: str = "full",
         start: Literal["random", "pca"] = "random",
         noise: Positive = 1.0,
     ) -> None:
@@ -101,8 +100,8 @@ class NoisyICA(LinearLatents):
         return sources(self.kind, self.latent_dim, self.weight)
 
     def sources(self, x: Tensor) -> Tensor:
-        """The guide's mean of s, (B, D) to (B, K)."""
-        return linear(x, self.guide_weight, self.guide_loc)
+        """The guide's mean of s, or where a flow puts that of its Gaussian, (B, D) to (B, K)."""
+        return self.codes(x)
 
     @property
     def unmixing(self) -> Tensor:

@@ -26,7 +26,9 @@ mode is found, without gradient, from z = m by the steps
     z <- z + (P + diag(max(c, n theta)))^-1 (c - n theta - P (z - m)),  c_t = sum_v x_v theta_t beta_tv / (theta beta)_v
 
 which go up the gradient of log p(x, z) and are short enough where a topic's c_t words are more than its share says. Or
-q(z | x) = N(loc(x), diag(scale(x))^2), both of one network of log(1 + x), batch-normalised: faster, and less good.
+q(z | x) = N(loc(x), diag(scale(x))^2), both of one network of log(1 + x), batch-normalised: faster, and less good. That
+a flow may bend, given the network's last layer.
+
 The paper has a diagonal Gaussian of each document by coordinate ascent on a bound below ours, with a Taylor bound on
 E log sum exp z, and m and S in closed form between; here all parameters follow one gradient.
 
@@ -36,7 +38,7 @@ Reference: A Correlated Topic Model of Science, Blei and Lafferty, 2007.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -48,6 +50,8 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count, Positive, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
+from ppgen.layers.flows import Flow
+from ppgen.layers.guides import bending
 from ppgen.layers.networks import MLP, BatchNorm
 from ppgen.layers.words import check_counts, off_zero, start_topics
 from ppgen.pairs.pair import Pair
@@ -86,13 +90,15 @@ class CTM(Pair):
     Args:
         spec: what one datum is: counts; topics start around its mean.
         num_topics: T, at least 2.
-        guide: ``"document"`` (Laplace's approximation at the mode of each document) or ``"amortised"`` (a network).
+        guide: ``"document"`` (Laplace's approximation at the mode of each document), ``"amortised"`` (a network), or a
+            flow that bends the latter, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
         scale: initial standard deviation of every z_t; they start without correlation.
         iterations: steps towards the mode.
         hidden: sizes of the hidden layers of the amortised guide's network.
 
     Raises:
-        UsageError: the data are not counts, a size or the scale is not positive, or there is one topic.
+        UsageError: the data are not counts, a size or the scale is not positive, there is one topic, or the guide is
+            unknown.
 
     >>> pair = CTM(DataSpec("documents", 50, "counts"), num_topics=3)
     >>> pair.correlation.detach()
@@ -109,7 +115,7 @@ class CTM(Pair):
         spec: DataSpec,
         num_topics: Annotated[int, Ge(2)] = 50,
         *,
-        guide: Literal["document", "amortised"] = "document",
+        guide: str = "document",
         scale: Positive = 2.0,
         iterations: Count = 10,
         hidden: Annotated[Sizes, Len(1)] = (200,),
@@ -117,7 +123,8 @@ class CTM(Pair):
         super().__init__(data_size=spec.num_data)
         check_counts("CTM", spec)
         self.num_topics = num_topics
-        self.posterior = _Laplace(iterations) if guide == "document" else _Network(spec, num_topics, hidden)
+        flow = bending(guide, num_topics, hidden[-1], "document", "amortised")
+        self.posterior = _Laplace(iterations) if guide == "document" else _Network(spec, num_topics, hidden, flow)
         self.topic_logits = nn.Parameter(start_topics(spec, num_topics))
         self.prior_loc = nn.Parameter(torch.zeros(num_topics))
         self.prior_factor = nn.Parameter(torch.eye(num_topics) * torch.tensor(float(scale)).log())
@@ -190,10 +197,14 @@ class _Laplace(nn.Module):
 
 
 class _Network(nn.Module):
-    """A diagonal Gaussian of a network of log(1 + x), batch-normalised: else most topics die in the first steps."""
+    """A diagonal Gaussian of a network of log(1 + x), batch-normalised: else most topics die in the first steps.
 
-    def __init__(self, spec: DataSpec, num_topics: int, hidden: Sequence[int]) -> None:
+    A flow may bend it, given what the network's last layer is.
+    """
+
+    def __init__(self, spec: DataSpec, num_topics: int, hidden: Sequence[int], flow: Flow | None) -> None:
         super().__init__()
+        self.flow = flow
         *narrower, last = hidden
         self.network = MLP(spec.num_features, last, narrower, "softplus")
         self.loc = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics, learn_scale=True))
@@ -201,4 +212,5 @@ class _Network(nn.Module):
 
     def forward(self, x: Tensor, topics: Tensor, prior_loc: Tensor, scale_tril: Tensor) -> Any:
         h = softplus(self.network(x.log1p()))  # (B, hidden)
-        return dist.Normal(self.loc(h), (self.log_variance(h) / 2).exp()).to_event(1)
+        found = dist.Normal(self.loc(h), (self.log_variance(h) / 2).exp()).to_event(1)
+        return found if self.flow is None else self.flow(found, h)

@@ -10,6 +10,8 @@ near each other where their vectors are. Nothing keeps a dimension to one theme.
 
     q(z | x) = N(loc(x), diag(scale(x))^2),              loc, log scale = network(log(1 + x))
 
+A flow may bend the guide (``guide``), and p(z) may be a flow or a mixture of the guide (``prior``).
+
 The paper's network takes x, whose largest counts then rule the guide of long documents; b starts at the logarithms of
 the words' frequencies; and both are trained together, where the paper takes turns.
 
@@ -18,17 +20,19 @@ Reference: Neural Variational Inference for Text Processing, Miao, Yu and Blunso
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
-from ppgen.layers.networks import MLP, Activation, ConditionalNormal
+from ppgen.layers.guides import amortised
+from ppgen.layers.networks import MLP, Activation
+from ppgen.layers.priors import inputs_like, made_prior
 from ppgen.layers.words import check_counts, frequencies
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -64,11 +68,15 @@ class NVDM(Pair):
     Args:
         spec: what one datum is: counts; b starts at the logarithm of its mean.
         latent_dim: size of z.
+        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        prior: ``"normal"``, a flow, ``"maf(num=2)"``, or a mixture of the guide at learned pseudo-inputs,
+            ``"vamp(num=100)"`` (:mod:`ppgen.layers.priors`).
         hidden: sizes of the hidden layers of the guide's network.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
 
     Raises:
-        UsageError: the data are not counts, a size is not positive, or the activation is unknown.
+        UsageError: the data are not counts, a size is not positive, a name is unknown, or a mixture is asked of a
+            guide that does not score any z.
 
     >>> pair = NVDM(DataSpec("documents", 50, "counts"), latent_dim=3)
     >>> pair.log_probs(torch.zeros(3)).exp().sum().round(decimals=4)  # of the words of a document at the origin
@@ -83,25 +91,32 @@ class NVDM(Pair):
         spec: DataSpec,
         latent_dim: Count = 50,
         *,
+        guide: str = "gaussian",
+        prior: str = "normal",
         hidden: Sizes = (500,),
         activation: Activation = "tanh",
     ) -> None:
         super().__init__(data_size=spec.num_data)
         check_counts("NVDM", spec)
         self.latent_dim = latent_dim
-        self.encoder = ConditionalNormal(MLP(spec.num_features, 2 * latent_dim, hidden, activation))
+        read = partial(MLP, spec.num_features, hidden=hidden, activation=activation)
+        self.encoder = amortised(guide, latent_dim, read)
+        self.prior = made_prior(prior, latent_dim, self.encoder, inputs_like(spec))
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(latent_dim, spec.num_features)))
         self.background = nn.Parameter(frequencies(spec).log())
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            prior = dist.Normal(x.new_zeros(self.latent_dim), x.new_ones(self.latent_dim)).to_event(1)
-            z = pyro.sample("z", prior)  # (K, B, latent)
+            z = pyro.sample("z", self.prior(x, self.inferred))  # (K, B, latent)
             pyro.sample("x", BagOfWords(self.log_probs(z), x.sum(-1)), obs=x)  # (B, V)
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
-            pyro.sample("z", self.encoder(x.log1p()))  # (K, B, latent)
+            pyro.sample("z", self.inferred(x))  # (K, B, latent)
+
+    def inferred(self, x: Tensor) -> Any:
+        """q(z | x) of documents, (B, V): of batch shape (B,)."""
+        return self.encoder(x.log1p())
 
     def log_probs(self, z: Tensor) -> Tensor:
         """log p(word | z), (..., latent) to (..., V), in nats."""

@@ -13,6 +13,7 @@ softmax(W_t) to the powers theta_t. The experts are the topics: what a document'
 
     q(z | x) = N(loc(x), diag(scale(x))^2),              loc = N(A h), log scale^2 = N(C h),    h = network(log(1 + x))
 
+A flow, given h, may bend it (``guide``).
 N is batch normalisation, over the data of the batch in training and by running averages in evaluation: without it most
 topics die in the first steps, when the divergence of the guide from the prior is all that the gradient sees. h has
 dropout in training, whose mask is drawn at an auxiliary site: whoever scores the guide's draws again, scores them under
@@ -41,6 +42,7 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count, Positive, Share, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
+from ppgen.layers.guides import bending
 from ppgen.layers.networks import MLP, BatchNorm
 from ppgen.layers.words import check_counts, frequencies
 from ppgen.pairs.pair import Pair
@@ -79,12 +81,14 @@ class ProdLDA(Pair):
     Args:
         spec: what one datum is: counts; b starts at the logarithm of its mean.
         num_topics: T, at least 2.
+        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
         hidden: sizes of the hidden layers of the guide's network.
         concentration: a.
         dropout: share of h that is dropped in training.
 
     Raises:
-        UsageError: the data are not counts, a size or the concentration is not positive, the dropout is not below 1.
+        UsageError: the data are not counts, a size or the concentration is not positive, the dropout is not below
+            1, or the guide is unknown.
 
     >>> pair = ProdLDA(DataSpec("documents", 50, "counts"), num_topics=3)
     >>> probs = pair.log_probs(torch.tensor([0.2, 0.3, 0.5])).exp()  # of the words of a document with these topics
@@ -103,6 +107,7 @@ class ProdLDA(Pair):
         spec: DataSpec,
         num_topics: Count = 50,
         *,
+        guide: str = "gaussian",
         hidden: Annotated[Sizes, Len(1)] = (100, 100),
         concentration: Positive = 1.0,
         dropout: Share = 0.2,
@@ -116,6 +121,7 @@ class ProdLDA(Pair):
         self.network = MLP(spec.num_features, last, narrower, "softplus")
         self.loc = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
         self.log_variance = nn.Sequential(nn.Linear(last, num_topics), BatchNorm(num_topics))
+        self.flow = bending(guide, num_topics, last)
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_topics, spec.num_features)))
         self.background = nn.Parameter(frequencies(spec).log())
 
@@ -129,7 +135,8 @@ class ProdLDA(Pair):
         with self.data_plate(x):
             h = self._dropped(softplus(self.network(x.log1p())))  # (B, hidden), or (K, B, hidden) with dropout
             scale = (self.log_variance(h) / 2).exp()  # (K, B, T)
-            pyro.sample("z", dist.Normal(self.loc(h), scale).to_event(1))  # (K, B, T)
+            found = dist.Normal(self.loc(h), scale).to_event(1)
+            pyro.sample("z", found if self.flow is None else self.flow(found, h))  # (K, B, T)
 
     def log_probs(self, theta: Tensor) -> Tensor:
         """log p(word | theta), (..., T) to (..., V), in nats."""

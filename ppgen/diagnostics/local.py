@@ -1,11 +1,12 @@
 """The best that a guide could say of each datum: its answer moved until the bound is largest, datum by datum.
 
-An amortised guide answers for a datum x with the parameters of distributions, lambda(x). Two families are searched,
-each datum by itself and from the guide's own answer on:
+An amortised guide answers for a datum x with the parameters of distributions, lambda(x). Families are searched,
+each datum by itself and from the guide's own answer on, and a third of all data together:
 
     own      every site's unconstrained parameters, moved:  lambda = T(T^-1(lambda(x)) + delta),  delta = 0 at first
     full     u ~ N(m, S S'), z = T(u): all continuous latents of a datum at once, with their correlations; m and S begin
              at the moments of draws of ``own``
+    flow     u bent by one RealNVP flow, given a vector of each datum that is searched as the flow's networks are
 
 Where the guide's sites do not depend on each other ``own`` is its whole family. Where they do, as in a hierarchy
 q(z_1 | x) q(z_2 | z_1), the networks between the sites are kept and what they give is moved; the family's best is then
@@ -22,9 +23,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 import pyro
@@ -35,12 +35,13 @@ from torch import Tensor
 from torch.distributions import transform_to
 
 from ppgen.arguments import Count, Positive, check_fields
-from ppgen.chains.posterior import LatentChains, Latents
+from ppgen.chains.posterior import Latents
+from ppgen.diagnostics.richer import Bent, Full, Parameters
 from ppgen.errors import UsageError, shown
 from ppgen.machine.graphs import traced
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.latents import set_apart, side_by_side
+from ppgen.pairs.latents import side_by_side
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_explicit
 from ppgen.pairs.places import ready
@@ -48,6 +49,7 @@ from ppgen.pairs.rows import num_rows
 from ppgen.pairs.sites import is_latent
 from ppgen.pairs.traces import sites_of
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+from ppgen.pairs.transformed import NO_INVERSE
 
 __all__ = ["LocalWeights", "Search", "Shifts", "local_log_weights", "moved"]
 
@@ -63,10 +65,14 @@ _FLAT = 1e-3
 _WIDEST = 512
 """Numbers of a datum's latents up to which a full covariance is searched."""
 
+_WIDEST_OF_FLOWS = 64
+"""And a flow."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How much local optimisation may cost: ``num_steps`` of Adam with ``num_particles``, for each family.
+    """How much local optimisation may cost: ``num_steps`` of Adam with ``num_particles``, for each family, half of them
+    for a flow.
 
     ``lr`` is the first learning rate; it falls to zero in a straight line.
 
@@ -87,7 +93,8 @@ class LocalWeights:
     """Log-weights (K, B), float64, nats, of the guide as it is, and of the best found for each datum.
 
     ``own`` is ``amortised`` where the search ended with a lower bound than it began with, over all data.
-    ``full`` is None where a latent of the data is discrete, or there are more than 512 numbers of them.
+    ``full`` is None where a latent of the data is discrete, or there are more than 512 numbers of them; ``flow`` there,
+    too, and where there is one number alone or more than 64. It is ``full`` where its search found nothing better.
 
     >>> import ppgen
     >>> pair, x = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,)), torch.ones(2, 3)
@@ -99,6 +106,7 @@ class LocalWeights:
     amortised: Tensor
     own: Tensor
     full: Tensor | None
+    flow: Tensor | None = None
 
 
 def local_log_weights(
@@ -130,20 +138,24 @@ def local_log_weights(
         own = _blocks(lambda num: family.run(best, num).log_w, num_particles)
         if float(own.mean()) < float(amortised.mean()):  # the search found nothing better than the guide's own answers
             best, own = zero, amortised
-        full = None if family.narrow else _full_log_weights(family, best, num_particles, search, progress)
-        return LocalWeights(amortised, own, full)
+        if family.narrow:
+            return LocalWeights(amortised, own, None)
+        gaussians = Full(family, best)
+        covariances, full = _searched(gaussians, num_particles, search, "covariances", progress)
+        if not 1 < gaussians.mean.shape[-1] <= _WIDEST_OF_FLOWS:
+            return LocalWeights(amortised, own, full)
+        fewer = replace(search, num_steps=max(1, search.num_steps // 2), lr=search.lr / 5)
+        _, flow = _searched(Bent(gaussians, covariances), num_particles, fewer, "flows", progress)
+        return LocalWeights(amortised, own, full, flow if float(flow.mean()) > float(full.mean()) else full)
 
 
-def _full_log_weights(family: _Own, best: Shifts, num_particles: int, search: Search, progress: bool) -> Tensor:
-    full = _Full(family, best)
-    chains = full.chains(search.num_particles)
+def _searched(family: Full, num_particles: int, search: Search, what: str, progress: bool) -> tuple[Parameters, Tensor]:
+    """The best parameters of a family, and log-weights at them."""
+    chains = family.chains(search.num_particles)
     found = _ascend(
-        lambda values: full.log_weights(values, chains).mean(0).sum(), full.start(), search, "covariances", progress
+        lambda values: family.log_weights(values, chains).mean(0).sum(), family.start(), search, what, progress
     )
-    return _blocks(lambda num: full.log_weights(found, full.chains(num)), num_particles)
-
-
-Parameters: TypeAlias = dict[Any, Tensor]
+    return found, _blocks(lambda num: family.log_weights(found, family.chains(num)), num_particles)
 
 
 def _ascend(
@@ -213,57 +225,13 @@ class _Own:
         """The sum over data of the bound, whose gradient is an estimate of the bound's."""
         drawn = self.run(shifts, num)
         values = {name: drawn.guide_sites[name]["value"] for name in drawn.latents}
-        fixed = self.run({key: shift.detach() for key, shift in shifts.items()}, num, values)
-        log_w = drawn.log_p - fixed.log_q  # (K, B)
+        try:
+            log_q = self.run({key: shift.detach() for key, shift in shifts.items()}, num, values).log_q
+        except NO_INVERSE:  # a flow that scores what it drew alone: the score stays in
+            log_q = drawn.log_q
+        log_w = drawn.log_p - log_q  # (K, B)
         signal = (log_w - log_w.mean(0)).detach() / (num - 1)
         return (log_w.mean(0) + (signal * drawn.log_q_of(drawn.scored)).sum(0)).sum()
-
-
-class _Full:
-    """One Gaussian with a full covariance over all latents of a datum, unconstrained and relative to ``own``'s moments.
-
-    v = a + T e, e ~ N(0, I), T triangular;  u = m + S v, with m and S S' the mean and covariance of draws of ``own``.
-    """
-
-    def __init__(self, family: _Own, shifts: Shifts) -> None:
-        self.family, self.shifts = family, shifts
-        chains = self.chains(max(256, 4 * side_by_side(family.one).shape[-1]))
-        u = side_by_side(chains.particles, chains.unconstrained(chains.start()))  # (K, B, F)
-        self.mean = u.mean(0)
-        centred = u - self.mean
-        covariance = torch.einsum("kbf,kbg->bfg", centred, centred) / (len(u) - 1)
-        jitter = 1e-6 * covariance.diagonal(dim1=-2, dim2=-1).clamp_min(1e-12)
-        self.scale = torch.linalg.cholesky(covariance + torch.diag_embed(jitter))  # (B, F, F)
-
-    def start(self) -> Parameters:
-        return {"loc": torch.zeros_like(self.mean), "scale": torch.zeros_like(self.scale)}
-
-    def chains(self, num: int) -> LatentChains:
-        """``num`` draws of ``own`` for each datum, whose shapes the latents have."""
-        return LatentChains(self.family.run(self.shifts, num), "local optimisation")
-
-    def log_weights(self, parameters: Parameters, chains: LatentChains) -> Tensor:
-        """log p(u, x) - log q(u), (K, B), for as many draws as there are chains; its gradient follows u alone."""
-        loc, scale = parameters["loc"], _triangular(parameters["scale"])
-        noise = torch.randn(chains.particles.num_particles, *loc.shape).to(loc)
-        v = loc + torch.einsum("bfg,kbg->kbf", scale, noise)  # (K, B, F)
-        u = self.mean + torch.einsum("bfg,kbg->kbf", self.scale, v)
-        log_q = -(noise.square().sum(-1) + loc.shape[-1] * math.log(2 * math.pi)) / 2  # (K, B)
-        log_q = log_q - _log_det(scale.detach()) - _log_det(self.scale)
-        slope = -torch.linalg.solve_triangular(scale.detach().mT, noise.permute(1, 2, 0), upper=True)  # of log q in v
-        log_q = log_q + (slope.permute(2, 0, 1) * (v - v.detach())).sum(-1)  # its value is exact: no v is solved for e
-        sites = set_apart(chains.particles, u, chains.unconstrained(chains.start()))
-        log_w: Tensor = chains.log_density(sites, {}) - log_q
-        return log_w
-
-
-def _triangular(raw: Tensor) -> Tensor:
-    """Lower triangular with the exponentials of the diagonal on it."""
-    return raw.tril(-1) + torch.diag_embed(raw.diagonal(dim1=-2, dim2=-1).exp())
-
-
-def _log_det(triangular: Tensor) -> Tensor:
-    return triangular.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
 class _Moved(Messenger):

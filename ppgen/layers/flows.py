@@ -20,12 +20,15 @@ Dinh et al., Density estimation using real NVP, 2017; Durkan et al., Neural spli
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, Literal, cast
 
 import pyro.distributions as dist
 import pyro.distributions.transforms as T
 import torch
+from pyro.distributions.transforms.utils import clamp_preserve_gradients
 from pyro.nn import ConditionalAutoRegressiveNN, ConditionalDenseNN, DenseNN
 from torch import Tensor, nn
 
@@ -40,6 +43,9 @@ Direction = Literal["drawing", "scoring"]
 
 _SLOPE_OF_ONE = math.log(math.expm1(1 - 1e-3))
 """What a spline's slope at a knot is 1 at: Pyro adds 0.001 to its softplus."""
+
+_WIDTH = 64
+"""The least width of a network's hidden layer that is not asked for."""
 
 _NO_HIDDEN = "a flow's networks need one hidden layer or more, got hidden=()."
 
@@ -66,6 +72,16 @@ class Flow(nn.Module):
         given = next(self.parameters()).new_zeros(0) if context is None else context
         return dist.TransformedDistribution(base, [cast(Any, each).condition(given) for each in self.transforms])
 
+    def centre(self, base: Any, context: Tensor | None = None) -> Tensor:
+        """Where the base's mean comes to, (..., D): what T(x) has for a mean is not known."""
+        point: Tensor = reduce(lambda point, transform: transform(point), self(base, context).transforms, base.mean)
+        return point
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether drawing and scoring are one pass each."""
+        return all(isinstance(each, T.ConditionalAffineCoupling | _Reversed) for each in self.transforms)
+
 
 def flow(
     text: str, dim: int, context_dim: int = 0, *, direction: Direction = "drawing", others: tuple[str, ...] = ()
@@ -73,8 +89,8 @@ def flow(
     """The flow that a text names, ``"iaf(num=2)"``; untrained affine ones and, nearly, splines leave the base as it is.
 
     Args:
-        text: a name of ``FLOWS`` and its options: ``num`` transforms, ``hidden`` sizes of their networks' layers, and
-            of splines the number of ``bins``.
+        text: a name of ``FLOWS`` and its options: ``num`` transforms, ``hidden`` sizes of their networks' layers (one
+            of 64, or of 2 D where that is more, unless they are given), and of splines the number of ``bins``.
         dim: D.
         context_dim: size of the context; 0: there is none.
         direction: what is to be one pass.
@@ -88,15 +104,18 @@ def flow(
     >>> bent(dist.Normal(torch.zeros(5, 3), 1.0).to_event(1), torch.ones(5, 4)).sample().shape
     torch.Size([5, 3])
     """
-    name, options = _called(text)
-    one_of("expected the name of a flow, got", name, (*others, *FLOWS))
+    wanted = " or ".join([*map(shown, others), "a flow such as 'iaf(num=2)'"])
+    name, options = _called(text, wanted)
+    one_of(f"expected {wanted}, got", name, (*others, *FLOWS))
+    if name not in FLOWS:
+        raise UsageError(f"{name} has no options, got {shown(text)}: say {shown(name)}.")
     made = checked(FLOWS[name])
     check_names(f"flow {name}", made, options, skip=3)
+    options.setdefault("hidden", (max(_WIDTH, 2 * dim),))
     return Flow(made(dim, context_dim, direction, **options), context_dim)
 
 
-def _called(text: str) -> tuple[str, dict[str, Any]]:
-    wanted = "a flow such as 'iaf(num=2)'"
+def _called(text: str, wanted: str) -> tuple[str, dict[str, Any]]:
     calls = parse_calls(text, wanted)
     if len(calls) != 1:
         raise UsageError(f"expected {wanted}, got {shown(text)}: name one, and say by num how many follow one another.")
@@ -104,7 +123,7 @@ def _called(text: str) -> tuple[str, dict[str, Any]]:
     return name, dict(options)
 
 
-def _planar(dim: int, context_dim: int, direction: Direction, num: Count = 4, hidden: Sizes = (64,)) -> list[nn.Module]:
+def _planar(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 4) -> list[nn.Module]:
     if direction == "scoring" or not context_dim:
         raise UsageError(
             "planar flows are for guides: they have no inverse and score only what they drew, given a datum; use "
@@ -115,13 +134,13 @@ def _planar(dim: int, context_dim: int, direction: Direction, num: Count = 4, hi
     return [T.ConditionalPlanar(DenseNN(context_dim, list(hidden), [1, dim, dim])) for _ in range(num)]
 
 
-def _affine(dim: int, context_dim: int, direction: Direction, num: Count = 2, hidden: Sizes = (64,)) -> list[nn.Module]:
+def _affine(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 2) -> list[nn.Module]:
     networks = (_masked(dim, context_dim, hidden, [1, 1], number, zero=True) for number in range(num))
-    return [_directed(T.ConditionalAffineAutoregressive(network), direction) for network in networks]
+    return [_directed(_ConditionalAffine(network), direction) for network in networks]
 
 
 def _spline(
-    dim: int, context_dim: int, direction: Direction, num: Count = 2, hidden: Sizes = (64,), bins: Count = 8
+    dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 2, bins: Count = 8
 ) -> list[nn.Module]:
     sizes = [bins, bins, bins - 1, bins]
     networks = [_masked(dim, context_dim, hidden, sizes, number, zero=True) for number in range(num)]
@@ -132,17 +151,46 @@ def _spline(
     return [_directed(each, direction) for each in made]
 
 
-def _realnvp(
-    dim: int, context_dim: int, direction: Direction, num: Count = 4, hidden: Sizes = (64,)
-) -> list[nn.Module]:
+def _realnvp(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 4) -> list[nn.Module]:
     if dim == 1:
         raise UsageError("realnvp keeps one part of a vector and moves the other, and got a vector of one number.")
     made: list[nn.Module] = []
-    for _ in range(num):
-        kept = dim // 2
+    for number in range(num):
+        kept = dim // 2 if number % 2 == 0 else dim - dim // 2  # every one is kept in turn, and tells of the others
         made.append(T.ConditionalAffineCoupling(kept, _dense(kept, context_dim, hidden, [dim - kept] * 2, zero=True)))
         made.append(_Reversed(dim))
     return made
+
+
+class _ConditionalAffine(T.ConditionalAffineAutoregressive):
+    """Whose way back has the type of y, where Pyro's begins at zeros of the default type."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__(network)  # type: ignore[no-untyped-call]  # Pyro is untyped
+        self.order: list[int] = network.permutation.tolist()
+
+    def condition(self, context: Tensor) -> Any:
+        made = super().condition(context)  # type: ignore[no-untyped-call]  # as above
+        return _Affine(made.arn, self.order)
+
+
+class _Affine(T.AffineAutoregressive):
+    def __init__(self, network: Any, order: list[int]) -> None:
+        super().__init__(network)  # type: ignore[no-untyped-call]  # as above
+        self.order = order
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        known = list(torch.zeros_like(y).unbind(-1))
+        for feature in self.order:
+            mean, log_scale = (each[..., feature] for each in self._read(torch.stack(known, -1)))
+            known[feature] = (y[..., feature] - mean) * torch.exp(-log_scale)
+        x = torch.stack(known, -1)
+        self._cached_log_scale = self._read(x)[1]
+        return x
+
+    def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale = self.arn(x)
+        return mean, clamp_preserve_gradients(log_scale, self.log_scale_min_clip, self.log_scale_max_clip)
 
 
 class _Reversed(nn.Module):
@@ -171,7 +219,10 @@ def _masked(dim: int, context_dim: int, hidden: Sizes, sizes: list[int], number:
             f"hidden={shown(tuple(hidden))}."
         )
     order: Any = torch.arange(dim) if number % 2 == 0 else torch.arange(dim - 1, -1, -1)
-    return _started(ConditionalAutoRegressiveNN(dim, context_dim, list(hidden), sizes, order), zero)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input_dim = 1")
+        network = ConditionalAutoRegressiveNN(dim, context_dim, list(hidden), sizes, order)
+    return _started(network, zero)
 
 
 def _dense(num_inputs: int, context_dim: int, hidden: Sizes, sizes: list[int], *, zero: bool = False) -> Any:

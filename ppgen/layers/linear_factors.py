@@ -34,7 +34,7 @@ from torch.nn.functional import linear
 
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, setting
-from ppgen.layers.linear_latents import GuideKind, LinearLatents, gaussian, posterior_map
+from ppgen.layers.linear_latents import LinearLatents, gaussian, posterior_map
 
 __all__ = ["LinearFactors"]
 
@@ -53,19 +53,19 @@ class LinearFactors(LinearLatents):
         spec: what one datum is: real.
         latent_dim: size of z.
         noise: initial standard deviations, (D,), or () of one for all.
-        guide: ``"full"`` or ``"mean_field"``.
+        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
         learn_prior_loc: make m a parameter; there is no closed form of EM then.
         min_noise: the least standard deviation that :meth:`maximised` takes.
 
     Raises:
-        UsageError: the data are not real.
+        UsageError: the data are not real, or the guide is unknown.
     """
 
     def __init__(
-        self, spec: DataSpec, latent_dim: int, noise: Tensor, guide: GuideKind, learn_prior_loc: bool, min_noise: float
+        self, spec: DataSpec, latent_dim: int, noise: Tensor, guide: str, learn_prior_loc: bool, min_noise: float
     ) -> None:
         super().__init__(spec, latent_dim, noise, guide)
-        self.min_noise, self.has_closed_form = min_noise, not learn_prior_loc
+        self.min_noise, self.has_closed_form = min_noise, not learn_prior_loc and self.flow is None
         self.prior_loc = nn.Parameter(torch.zeros(latent_dim)) if learn_prior_loc else None
 
     @abstractmethod
@@ -99,7 +99,7 @@ class LinearFactors(LinearLatents):
         """Put the exact posterior into the guide's parameters.
 
         Raises:
-            UsageError: the guide is mean-field, which cannot hold it.
+            UsageError: the guide is mean-field, which cannot hold it, or a flow.
         """
         if self.guide_scale.dim() == 1:
             raise UsageError("a mean-field guide cannot hold the exact posterior: make the pair with guide='full'.")
@@ -160,6 +160,13 @@ class LinearFactors(LinearLatents):
             )
 
     def _nearest_guide(self, weight: Tensor, loc: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Parameters of the guide that is nearest to p(z | x).
+
+        Raises:
+            UsageError: a flow bends it.
+        """
+        if self.flow is not None:
+            raise UsageError("a guide that a flow bends learns by a gradient: make the pair with guide='full'.")
         return self.nearest_guide(*self._posterior_map(weight, loc, noise))
 
     def _posterior_map(self, weight: Tensor, loc: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,6 +4,8 @@ z ~ p(z)                                        z: (latent,), the pair's own pri
 p(x | z) = N(W z + c, Psi)                      x: (D,); Psi diagonal
 
 q(z | x) = N(A x + b, S S')                     S lower triangular ("full") or diagonal ("mean_field")
+
+A flow, given x, may bend the guide of S lower triangular.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from torch.nn.functional import linear
 
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, shown
+from ppgen.layers.guides import bending
 from ppgen.pairs.pair import Pair
 
 __all__ = ["GuideKind", "LinearLatents", "gaussian", "posterior_map"]
@@ -75,13 +78,13 @@ class LinearLatents(Pair):
         spec: what one datum is: real.
         latent_dim: size of z.
         noise: initial standard deviations, (D,), or () of one for all.
-        guide: ``"full"`` or ``"mean_field"``.
+        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
 
     Raises:
-        UsageError: the data are not real.
+        UsageError: the data are not real, or the guide is unknown.
     """
 
-    def __init__(self, spec: DataSpec, latent_dim: int, noise: Tensor, guide: GuideKind) -> None:
+    def __init__(self, spec: DataSpec, latent_dim: int, noise: Tensor, guide: str) -> None:
         super().__init__(data_size=spec.num_data)
         if spec.observation != "real":
             name = type(self).__name__
@@ -92,7 +95,8 @@ class LinearLatents(Pair):
         self.log_noise = nn.Parameter(noise.log())
         self.guide_weight = nn.Parameter(torch.zeros(latent_dim, features))
         self.guide_loc = nn.Parameter(torch.zeros(latent_dim))
-        self.guide_scale = nn.Parameter(torch.zeros((latent_dim,) * (2 if guide == "full" else 1)))
+        self.guide_scale = nn.Parameter(torch.zeros((latent_dim,) * (1 if guide == "mean_field" else 2)))
+        self.flow = bending(guide, latent_dim, features, "full", "mean_field")
 
     @abstractmethod
     def prior(self) -> Any:
@@ -106,8 +110,17 @@ class LinearLatents(Pair):
 
     def guide(self, x: Tensor) -> None:
         with self.data_plate(x):
-            loc = linear(x, self.guide_weight, self.guide_loc)  # (B, latent)
-            pyro.sample("z", gaussian(loc, self.guide_scale))  # (K, B, latent)
+            found = self._gaussian(x)
+            pyro.sample("z", found if self.flow is None else self.flow(found, x))  # (K, B, latent)
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The guide's mean of z, or where a flow puts that of its Gaussian, (B, D) to (B, latent)."""
+        found = self._gaussian(x)
+        mean: Tensor = found.mean if self.flow is None else self.flow.centre(found, x)
+        return mean
+
+    def _gaussian(self, x: Tensor) -> Any:
+        return gaussian(linear(x, self.guide_weight, self.guide_loc), self.guide_scale)
 
     def loadings(self) -> Tensor | None:
         return self.weight

@@ -18,6 +18,7 @@ from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.layers.convolutions import ConvDecoder, ConvEncoder, RandomShift
 from ppgen.layers.dense import ACTIVATIONS, MLP, Activation, Maker, made_module
+from ppgen.layers.flows import Flow
 from ppgen.layers.normalisation import BatchNorm, Normalisation
 from ppgen.layers.words import check_no_symbols
 
@@ -43,19 +44,35 @@ Network: TypeAlias = Annotated[
 
 
 class ConditionalNormal(nn.Module):
-    """A diagonal Gaussian given by a network: inputs to N(loc, diag(exp(log_scale))^2).
+    """A diagonal Gaussian given by a network, N(loc, diag(exp(log_scale))^2) of inputs, and a flow that may bend it.
 
     Args:
-        network: maps (..., num_inputs) to (..., 2 * dim); the first half is loc, the second the log-scale.
+        network: maps (..., num_inputs) to (..., 2 * dim): the first half is loc, the second the log-scale; with a flow
+            to as many and the flow's context.
+        flow: bends the Gaussian, given the context; None: it stays one.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, flow: Flow | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.flow = network, flow
 
     def forward(self, inputs: Tensor) -> Any:
-        loc, log_scale = self.network(inputs).chunk(2, dim=-1)  # (..., dim) each
-        return dist.Normal(loc, log_scale.exp()).to_event(1)
+        base, context = self._read(inputs)
+        return base if self.flow is None else self.flow(base, context)
+
+    def centre(self, inputs: Tensor) -> Tensor:
+        """The Gaussian's mean, (..., dim), or where the flow puts it: it knows no mean of its own."""
+        base, context = self._read(inputs)
+        mean: Tensor = base.mean if self.flow is None else self.flow.centre(base, context)
+        return mean
+
+    def _read(self, inputs: Tensor) -> tuple[Any, Tensor]:
+        """The Gaussian, and the flow's context, (..., 0) without one."""
+        outputs = self.network(inputs)
+        numbers = outputs.shape[-1] - (0 if self.flow is None else self.flow.context_dim)
+        gaussian, context = outputs.tensor_split([numbers], dim=-1)
+        loc, log_scale = gaussian.chunk(2, dim=-1)  # (..., dim) each
+        return dist.Normal(loc, log_scale.exp()).to_event(1), context
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.tracing import Batch, Particles, run_particles
+from ppgen.pairs.transformed import NO_INVERSE
 from ppgen.testing.agreement import apart, disagreement, or_zeros
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
-from ppgen.testing.independence import check_batch_independence, part_of
+from ppgen.testing.independence import check_batch_independence, part_of, without_inverse
 from ppgen.testing.sandbox import SEED, particles, program_of, rows, unlike
 
 __all__ = ["check_gradients", "check_no_hidden_parameters", "check_subsampling_scale"]
@@ -126,7 +127,10 @@ def _gradients(value: Tensor, parameters: Iterable[Tensor]) -> tuple[Tensor | No
 
 def _scaled(pair: Pair, run: Particles, index: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     """The scaled density of some data of the run, per datum of the data set, and its gradients."""
-    value = _density(part_of(pair, run, index)) / (pair.data_size or 1)
+    try:
+        value = _density(part_of(pair, run, index)) / (pair.data_size or 1)
+    except NO_INVERSE as error:
+        raise without_inverse("the guide") from error
     found = _gradients(value, parameters.values())
     gradients = {name: or_zeros(g, p) for (name, p), g in zip(parameters.items(), found, strict=True)}
     return {"log p + log q": value.detach(), **gradients}

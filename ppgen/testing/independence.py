@@ -19,7 +19,7 @@ from ppgen.testing.agreement import apart, close
 from ppgen.testing.checks import CheckFailed, NotApplicable, pair_check
 from ppgen.testing.sandbox import latents_of, particles, rows, unlike
 
-__all__ = ["check_batch_independence", "check_batch_sizes", "check_particle_independence", "part_of"]
+__all__ = ["check_batch_independence", "check_batch_sizes", "check_particle_independence", "part_of", "without_inverse"]
 
 
 @pair_check("the pair runs on batches of any size")
@@ -107,6 +107,13 @@ def part_of(pair: Pair, whole: Particles, index: Tensor) -> Particles:
         raise NotApplicable("cannot be judged until check_batch_sizes holds", where=blame(error)) from error
 
 
+def without_inverse(where: str) -> NotApplicable:
+    """What to raise where a value is given that such a flow did not draw."""
+    return NotApplicable(
+        "it is drawn by a transform without inverse, and cannot be scored at given values", where=where
+    )
+
+
 def _divisible(pair: Pair, batch: Batch) -> int:
     """The size of a batch of which parts may be given to the pair."""
     size = num_rows(batch)
@@ -148,8 +155,5 @@ def _unscaled(run: Particles, site: Site) -> Tensor:
     try:
         log_prob = log_prob_of(site)
     except NO_INVERSE as error:
-        raise NotApplicable(
-            "it is drawn by a transform without inverse, and cannot be scored at given values",
-            where=f"site {site['name']!r}",
-        ) from error
+        raise without_inverse(f"site {site['name']!r}") from error
     return run.reduced(unscaled(site, run.plate), log_prob).detach().expand(run.num_particles, frame.size)

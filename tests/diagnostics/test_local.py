@@ -13,7 +13,8 @@ from torch.distributions import constraints
 import ppgen
 from ppgen.chains.posterior import LatentChains
 from ppgen.data import DataSpec, linear_gaussian_truth
-from ppgen.diagnostics.local import LocalWeights, Search, _Full, _Own, local_log_weights, moved
+from ppgen.diagnostics.local import LocalWeights, Search, _Own, local_log_weights, moved
+from ppgen.diagnostics.richer import Full
 from ppgen.distributions.log_dirichlet import LogDirichlet
 from ppgen.errors import UsageError
 from ppgen.models import LinearGaussian
@@ -79,7 +80,7 @@ def test_weights_of_a_covariance_near_to_singular_are_still_proper() -> None:
     torch.manual_seed(0)
     pair, x = at_truth("full", latent_dim=10)
     family = _Own(Program(pair.model, pair.guide), (x,))
-    full = _Full(family, family.start())
+    full = Full(family, family.start())
     width = full.mean.shape[-1]
     scale = (30 * torch.randn(width, width).tril(-1) - 4 * torch.eye(width)).expand(len(x), -1, -1)
     log_w = full.log_weights({"loc": full.start()["loc"], "scale": scale}, full.chains(1000))
@@ -89,17 +90,17 @@ def test_weights_of_a_covariance_near_to_singular_are_still_proper() -> None:
 
 def test_the_moments_of_own_are_those_of_256_draws_or_more(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    chains = _Full.chains
+    chains = Full.chains
 
-    def counted(self: _Full, num: int) -> LatentChains:
+    def counted(self: Full, num: int) -> LatentChains:
         asked.append(num)
         return chains(self, num)
 
-    monkeypatch.setattr(_Full, "chains", counted)
+    monkeypatch.setattr(Full, "chains", counted)
     for latent_dim in (2, 70):
         pair, x = at_truth("full", latent_dim=latent_dim)
         family = _Own(Program(pair.model, pair.guide), (x,))
-        _Full(family, family.start())
+        Full(family, family.start())
     assert asked == [256, 280]
 
 
@@ -135,6 +136,54 @@ def test_a_mean_field_guide_of_a_correlated_posterior_loses_the_closed_form_and_
     assert expected > 0.5
     assert -5 * error < float(own.mean()) - expected < 5 * error + 0.01
     assert abs(float(full.mean())) < EXACT
+
+
+class Bow(Pair):
+    """z ~ N(0, I), x | z ~ N(z_2 - z_1^2, 1/4): a posterior along a parabola, and a guide at the prior."""
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.curve(z), 0.25).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.Normal(x.new_zeros(2).expand(len(x), 2), 1.0).to_event(1))
+
+    def curve(self, z: Tensor) -> Tensor:
+        return (z[..., 1] - z[..., 0].square()).unsqueeze(-1)
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """By the sum over a grid of z, (B,), in nats: of a density this smooth it is the integral to rounding."""
+        grid = torch.linspace(-6, 6, 601, dtype=torch.float64)
+        z = torch.cartesian_prod(grid, grid)
+        log_prior = dist.Normal(0.0, 1.0).log_prob(z).sum(-1)
+        log_p = log_prior + dist.Normal(self.curve(z), 0.25).log_prob(x[:, None]).sum(-1)
+        found: Tensor = log_p.logsumexp(-1) + 2 * (grid[1] - grid[0]).log()
+        return found
+
+
+def test_a_flow_comes_nearer_to_a_curved_posterior_than_any_gaussian() -> None:
+    """All gaps are above zero but for the error of 4,000 draws."""
+    torch.manual_seed(0)
+    pair, x = Bow(), torch.tensor([[0.0], [1.0], [-1.0], [-2.0]], dtype=torch.float64)
+    found = local_log_weights(pair, (x,), 4000)
+    assert found.flow is not None
+    _, own, full = (float(gap.mean()) for gap in gaps(pair, x, found))
+    bent = float((pair.log_evidence(x) - found.flow.mean(0)).mean())
+    assert own > full > 0.2
+    assert -0.02 < bent < full / 4
+
+
+@pytest.mark.parametrize("guide", ["planar", "iaf"])
+def test_a_guide_that_a_flow_bends_is_searched_by_its_gaussian(guide: str) -> None:
+    """Also where the flow scores nothing but what it drew."""
+    torch.manual_seed(0)
+    pair = LinearGaussian(DataSpec("numbers", 3, "real"), 2, guide=guide)
+    found = local_log_weights(pair, (3 * torch.randn(4, 3),), 200, Search(num_steps=50))
+    assert float((found.own.mean(0) - found.amortised.mean(0)).mean()) > 1
+    assert found.flow is not None
+    assert bool(found.flow.isfinite().all())
 
 
 class HalfWrong(Pair):
@@ -228,7 +277,7 @@ def test_a_reparameterized_site_beside_a_discrete_one_has_the_pathwise_gradient_
 def test_unconstrained_latents_side_by_side_go_back_to_their_sites() -> None:
     x = torch.randn(3, 2, dtype=torch.float64)
     family = _Own(Program(Apart(binary=False).model, Apart(binary=False).guide), (x,))
-    full = _Full(family, family.start())
+    full = Full(family, family.start())
     chains = full.chains(5)
     u = chains.unconstrained(chains.start())
     numbers = side_by_side(chains.particles, u)

@@ -43,7 +43,7 @@ def test_the_default_networks_are_those_of_the_paper() -> None:
     widths = {
         name: [layer.out_features for layer in network.modules() if isinstance(layer, nn.Linear)]
         for name, network in pair.named_children()
-        if name != "likelihood"
+        if name not in ("likelihood", "prior")
     }
     assert widths == {
         "encoder1": [200, 200, 2 * 100],
