@@ -12,12 +12,12 @@ from typing import Any
 import pyro
 
 from ppgen.arguments import as_typed, check_names, checked, options_of
+from ppgen.calls import Call, called, parse_calls
 from ppgen.data import DataSpec
 from ppgen.errors import UsageError, cut, shown, within_memory
 from ppgen.objectives.objective import Objective
 from ppgen.objectives.pyros import PYRO, Pyros, elbo_class
 from ppgen.objectives.staged import Staged
-from ppgen.objectives.texts import Call, called, parse_calls
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS, OBJECTIVES

@@ -27,7 +27,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "versions"),
     ("arguments", "user_code"),
     ("registry", "schedules", "files", "machine", "distributions"),
-    ("pairs", "data"),
+    ("pairs", "data", "calls"),
     ("layers", "chains", "posterior", "pages"),
     ("models", "objectives", "draws"),
     ("inference", "training", "evaluation", "factory"),

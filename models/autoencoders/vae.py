@@ -5,6 +5,7 @@
 
     q(z | x) = N(loc(x), diag(scale(x))^2),             (loc, log scale) = encoder(x)
 
+Either may be another: p(z) a flow or a mixture of the guide (``prior``), q(z | x) bent by a flow (``guide``).
 With ``noise="network"`` p(x | z) = N(loc(z), diag(scale(z))^2), both by the decoder; with ``means="sigmoid"`` loc is in
 (0, 1), as Kingma and Welling have it of Frey faces (appendix C.2).
 
@@ -20,15 +21,16 @@ from __future__ import annotations
 from typing import Annotated
 
 import pyro
-import pyro.distributions as dist
 import torch
 from annotated_types import Len
 from torch import Tensor
 
 from ppgen.arguments import Count, NonNegative, Sizes
 from ppgen.data import DataSpec
+from ppgen.layers.guides import amortised
 from ppgen.layers.likelihoods import Means, NoiseKind, gaussian_or
-from ppgen.layers.networks import Activation, ConditionalNormal, Network, Networks
+from ppgen.layers.networks import Activation, Network, Networks
+from ppgen.layers.priors import inputs_like, made_prior
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -62,6 +64,9 @@ class VAE(Pair):
         spec: what one datum is: its size, its likelihood, the number of training data, and their mean, at which the
             decoder's output starts.
         latent_dim: size of z.
+        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        prior: ``"normal"``, a flow, ``"maf(num=2)"``, or a mixture of the guide at learned pseudo-inputs,
+            ``"vamp(num=100)"`` (:mod:`ppgen.layers.priors`).
         hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.
         network: ``"mlp"``, or ``"conv"`` for data with an image shape: convolutions, then the dense layers; or what
@@ -75,7 +80,7 @@ class VAE(Pair):
 
     Raises:
         UsageError: a size is not positive, a name is unknown, ``"conv"`` is asked for data without an image shape, or
-            a Gaussian likelihood of data that have none.
+            a Gaussian likelihood of data that have none; a mixture of a guide that does not score any z.
 
     >>> import ppgen
     >>> pair = VAE(DataSpec("pictures", 64, "binary", image_shape=(8, 8)), latent_dim=2, hidden=(16,))
@@ -89,6 +94,8 @@ class VAE(Pair):
         spec: DataSpec,
         latent_dim: Count = 10,
         *,
+        guide: str = "gaussian",
+        prior: str = "normal",
         hidden: Sizes = (200, 200),
         activation: Activation = "tanh",
         network: Network = "mlp",
@@ -101,15 +108,15 @@ class VAE(Pair):
         self.latent_dim = latent_dim
         networks = Networks(spec, network, hidden, channels, activation)
         self.likelihood = gaussian_or(spec, noise, means, min_noise)
-        self.encoder = ConditionalNormal(networks.encoder(2 * latent_dim))
+        self.encoder = amortised(guide, latent_dim, networks.encoder)
+        self.prior = made_prior(prior, latent_dim, self.encoder, inputs_like(spec))
         self.decoder = networks.decoder(
             latent_dim, self.likelihood.num_outputs, bias=self.likelihood.initial_bias(spec.mean)
         )
 
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
-            prior = dist.Normal(x.new_zeros(self.latent_dim), x.new_ones(self.latent_dim)).to_event(1)
-            z = pyro.sample("z", prior)  # (K, B, latent)
+            z = pyro.sample("z", self.prior(x, self.encoder))  # (K, B, latent)
             outputs = self.decoder(z)  # (K, B, D)
             pyro.sample("x", self.likelihood(outputs, x), obs=x)  # (B, D)
 

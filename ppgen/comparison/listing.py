@@ -1,4 +1,4 @@
-"""Objectives of a comparison, listed as text (:mod:`ppgen.objectives.texts`)."""
+"""Objectives of a comparison, listed as text (:mod:`ppgen.calls`)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ppgen.arguments import as_typed, check_fields, check_names, one_of, options_of
+from ppgen.calls import parse_calls
 from ppgen.errors import UsageError, shown
 from ppgen.factory import make_objective, objective_class, objective_config
 from ppgen.objectives.objective import Objective
 from ppgen.objectives.pyros import PYRO
-from ppgen.objectives.texts import parse_calls
 
 __all__ = ["Listed", "at_particles", "parse_objectives", "with_options"]
 

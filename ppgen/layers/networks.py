@@ -18,6 +18,7 @@ from ppgen.data.spec import DataSpec
 from ppgen.errors import UsageError, shown
 from ppgen.layers.convolutions import ConvDecoder, ConvEncoder, RandomShift
 from ppgen.layers.dense import ACTIVATIONS, MLP, Activation, Maker, made_module
+from ppgen.layers.flows import Flow
 from ppgen.layers.normalisation import BatchNorm, Normalisation
 
 __all__ = [
@@ -42,19 +43,29 @@ Network: TypeAlias = Annotated[
 
 
 class ConditionalNormal(nn.Module):
-    """A diagonal Gaussian given by a network: inputs to N(loc, diag(exp(log_scale))^2).
+    """A diagonal Gaussian given by a network, inputs to N(loc, diag(exp(log_scale))^2); bent by a flow, if there is one.
 
     Args:
-        network: maps (..., num_inputs) to (..., 2 * dim); the first half is loc, the second the log-scale.
+        network: maps (..., num_inputs) to (..., 2 * dim): the first half is loc, the second the log-scale; with a flow
+            to as many and the flow's context.
+        flow: bends the Gaussian, given the context; None: it stays one.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, flow: Flow | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.flow = network, flow
 
     def forward(self, inputs: Tensor) -> Any:
-        loc, log_scale = self.network(inputs).chunk(2, dim=-1)  # (..., dim) each
-        return dist.Normal(loc, log_scale.exp()).to_event(1)
+        outputs = self.network(inputs)
+        if self.flow is None:
+            return _normal(outputs)
+        base, context = outputs.tensor_split([outputs.shape[-1] - self.flow.context_dim], dim=-1)
+        return self.flow(_normal(base), context)
+
+
+def _normal(outputs: Tensor) -> Any:
+    loc, log_scale = outputs.chunk(2, dim=-1)  # (..., dim) each
+    return dist.Normal(loc, log_scale.exp()).to_event(1)
 
 
 @dataclass(frozen=True)

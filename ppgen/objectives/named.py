@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ppgen.arguments import check_names
+from ppgen.calls import parse_calls
 from ppgen.errors import shown
 from ppgen.objectives.objective import Objective
-from ppgen.objectives.texts import parse_calls
 from ppgen.registry import OBJECTIVES
 
 __all__ = ["listed", "reader_of"]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ppgen.arguments import as_typed
+from ppgen.calls import called
 from ppgen.data import Dataset
 from ppgen.errors import UsageError
 from ppgen.factory import make_objective, objective_class
 from ppgen.objectives.objective import Objective
-from ppgen.objectives.texts import called
 from ppgen.pairs.pair import Pair
 from ppgen.registry import MODELS
 from ppgen.training.options import TrainingOptions, over
