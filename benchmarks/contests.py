@@ -69,6 +69,19 @@ CONTESTS = {
     "linear_gaussian": Contest(
         "Probabilistic PCA 784 to 20, ELBO", _peers("linear_gaussian", *_BY_HAND, "stock_pyro"), ((100, 1),)
     ),
+    "made": Contest(
+        "MADE 784-500-784, maximum likelihood", _peers("autoregressive", *_BY_HAND, prefix="made_"), ((100, 1),)
+    ),
+    "nade_draws": Contest(
+        "Draws of a NADE 784-500, so many at once",
+        _peers("autoregressive", "ours", "handwritten", prefix="nade_draws_"),
+        ((100, 1),),
+    ),
+    "vae_iaf": Contest(
+        "VAE 784-200-200-40 with a guide of two inverse autoregressive flows, ELBO",
+        _peers("flow_guide", *_BY_HAND),
+        ((100, 1),),
+    ),
     "lda": Contest(
         "LDA with 50 topics, 200 documents a step",
         _peers("lda", "ours", "eager", "stock_pyro", "scikit_learn", "tomotopy"),
