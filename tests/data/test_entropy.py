@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 import ppgen
 
@@ -19,7 +18,9 @@ def test_the_entropy_of_moons_by_quadrature_of_their_density() -> None:
     t, weights = (nodes + 1) * np.pi / 2, weights / 2
     step = noise / 4
     across, up = np.arange(-1.4, 1.4, step), np.arange(-0.4, 1.4, step)
-    kernels = [np.exp(-0.5 * ((axis - at[:, None]) / noise) ** 2) for axis, at in ((across, np.cos(t)), (up, np.sin(t)))]
+    kernels = [
+        np.exp(-0.5 * ((axis - at[:, None]) / noise) ** 2) for axis, at in ((across, np.cos(t)), (up, np.sin(t)))
+    ]
     p = (weights[:, None] * kernels[0]).T @ kernels[1] / (2 * np.pi * noise**2)
     assert p.sum() * step**2 == pytest.approx(1.0, abs=1e-6)
     entropy = math.log(2) - (p * np.log(np.maximum(p, 1e-300))).sum() * step**2
