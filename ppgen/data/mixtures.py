@@ -3,9 +3,10 @@
     x = c_m + scale e,        m uniform over the centres c_1..c_M,  e ~ N(0, I)
 
 The density is known, so that what a generator leaves out can be counted, and how near a density comes: of modes apart
-E[log p(x)] = -log M - log(2 pi scale^2) - 1, which is 4.2930 nats of the ring and -0.0653 of the grid as they are. Sizes and scales are those of PacGAN: The
-Power of Two Samples in Generative Adversarial Networks, Lin, Khetan, Fanti and Oh, 2018, section 4.1, which takes them
-from VEEGAN, Srivastava et al., 2017.
+E[log p(x)] = -log M - log(2 pi scale^2) - 1, which is 4.2930 nats of the ring and -0.0653 of the grid as they are.
+
+Sizes and scales are those of PacGAN: The Power of Two Samples in Generative Adversarial Networks, Lin, Khetan, Fanti
+and Oh, 2018, section 4.1, which takes them from VEEGAN, Srivastava et al., 2017.
 """
 
 from __future__ import annotations

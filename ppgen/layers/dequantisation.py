@@ -124,7 +124,7 @@ class Observed(nn.Module):
             pyro.sample("x", density, obs=x)  # (B, D)
             return
         y = pyro.sample("y", density)  # (K, B, D)
-        pyro.sample("x", GreyLevel(y, self.levels).to_event(1), obs=x)  # (B, D)
+        pyro.sample("x", dist.Independent(GreyLevel(y, self.levels), 1), obs=x)  # (B, D)
 
     def infer(self, x: Tensor) -> None:
         """y, where there is one."""
@@ -149,7 +149,7 @@ class Observed(nn.Module):
         """q(y | x)."""
         low, high = cell_edges(x, levels)
         if self.noise is None:
-            return Cell(low, high).to_event(1)
+            return dist.Independent(Cell(low, high), 1)  # type: ignore[no-untyped-call]
         unit = LogitSpace(0.0, margin=levels * torch.finfo(x.dtype).eps)
         return dist.TransformedDistribution(self.noise(x), [unit, AffineTransform(low, 1 / levels)])
 

@@ -73,8 +73,9 @@ class MaskedMLP(nn.Module):
         super().__init__()
         sizes, self.shape = [num_features, *hidden], (num_outputs, num_features)
         layers = [glorot(nn.Linear(below, above)) for below, above in zip(sizes, hidden, strict=False)]
-        self.layers, self.activation = nn.ModuleList(layers), make_activation(activation)
-        self.last = glorot(nn.Linear(sizes[-1], num_outputs * num_features, bias=False)) if hidden else None
+        self.layers: Any = nn.ModuleList(layers)
+        self.activation = make_activation(activation)
+        self.last: Any = glorot(nn.Linear(sizes[-1], num_outputs * num_features, bias=False)) if hidden else None
         self.direct = None
         if direct or not hidden:
             self.direct = nn.Parameter(torch.zeros(num_outputs, num_features, num_features))
@@ -92,7 +93,8 @@ class MaskedMLP(nn.Module):
         if self.direct is not None:
             before = self.direct * (ranks < ranks[:, None])  # (outputs, D, D)
             outputs = outputs + linear(x, before.flatten(0, 1))
-        return outputs.unflatten(-1, self.shape)
+        found: Tensor = outputs.unflatten(-1, self.shape)
+        return found
 
 
 class MaskedConditionals(Conditionals):

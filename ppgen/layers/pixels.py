@@ -123,7 +123,8 @@ class PixelConditionals(Conditionals):
     def numbers(self, x: Tensor) -> Tensor:
         """What the law of each feature is made of, (..., D) to (..., D, P)."""
         outputs = self.network(self._pictures(x)).unflatten(1, (self.shape[0], -1))  # (N, C, P, H, W)
-        return outputs.movedim(2, -1).reshape(*x.shape, -1) + self.bias
+        numbers: Tensor = outputs.movedim(2, -1).reshape(*x.shape, -1) + self.bias
+        return numbers
 
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
         parts = x.reshape(-1, x.shape[-1]).split(_TOGETHER)

@@ -15,6 +15,7 @@ from torch import Tensor
 import ppgen
 from ppgen import DataSpec
 from ppgen.distributions.grey_levels import Cell, GreyLevel, cell_edges
+from ppgen.draws import prior_samples
 from ppgen.errors import UsageError
 from ppgen.evaluation.core import evaluate
 from ppgen.layers.dequantisation import Dequantisation, LogitSpace, Observed
@@ -42,11 +43,12 @@ class Smooth(ppgen.Pair):
 
     def log_cells(self, x: Tensor) -> Tensor:
         """log of the density's integral over a cell, by its cumulative distribution."""
-        edges = cell_edges(x, 4)
+        edges: tuple[Tensor, ...] = cell_edges(x, 4)
         if self.observed.alpha:
             edges = tuple((self.observed.alpha + (1 - 2 * self.observed.alpha) * edge).logit() for edge in edges)
         low, high = (self.density.base_dist.cdf(edge) for edge in edges)
-        return (high - low).log().sum(-1)
+        found: Tensor = (high - low).log().sum(-1)
+        return found
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.05])
@@ -73,14 +75,14 @@ def test_no_draw_of_the_guide_falls_out_of_its_cell(kind: Any, levels: int) -> N
     x = torch.randint(levels, (2_000, 50)) / (levels - 1)
     with pyro.plate("data", len(x)), poutine.trace() as tracer:
         Observed(spec, kind).infer(x)
-    site = tracer.trace.nodes["y"]
+    site: Any = tracer.trace.nodes["y"]
     assert torch.isfinite(site["fn"].log_prob(site["value"])).all()
     assert (GreyLevel(site["value"], levels).log_prob(x) == 0).all()
 
 
 def test_the_edges_of_a_cell_are_in_it_and_what_is_beyond_is_not() -> None:
     low, high = cell_edges(torch.linspace(0, 1, 17), 17)
-    cell, width = Cell(low, high), high - low
+    cell, width = Cell(low, high), high - low  # type: ignore[no-untyped-call]
     for edge in (low, high):
         torch.testing.assert_close(cell.log_prob(edge), torch.full((17,), math.log(17.0)))
     assert (cell.log_prob(low - 0.01 * width) == -torch.inf).all()
@@ -101,7 +103,7 @@ def test_logit_space_against_its_formula_and_its_jacobian(alpha: float) -> None:
     s = space.inv(y)
     torch.testing.assert_close(s, torch.logit(alpha + (1 - 2 * alpha) * y))
     torch.testing.assert_close(space(s), y)
-    slopes = torch.autograd.functional.jacobian(space, s).diagonal()  # type: ignore[no-untyped-call]
+    slopes = torch.autograd.functional.jacobian(space, s).diagonal()
     torch.testing.assert_close(space.log_abs_det_jacobian(s, y), slopes.log())
 
 
@@ -114,7 +116,7 @@ def test_logit_space_loses_no_digits_beside_one() -> None:
 def test_samples_are_grey_levels_and_evaluation_gives_bits_per_dimension() -> None:
     x = (torch.arange(8.0)[:, None] % 4 / 3).expand(8, 2)
     pair = RealNVP(LEVELS, num=2, hidden=(8,))
-    drawn = ppgen.draws.prior_samples(pair, (x,), 20).x * 3
+    drawn = prior_samples(pair, (x,), 20).x * 3
     torch.testing.assert_close(drawn, drawn.round())
     found = evaluate(pair, ppgen.Dataset(LEVELS, (x,), (x,), (x,)), particles=2)
     assert found.method == "bound"

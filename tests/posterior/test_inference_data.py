@@ -69,6 +69,13 @@ def gaussian(guide: Any = "full", scale: float = 1.0) -> tuple[LinearGaussian, t
     return pair, (torch.randn(4, 3, dtype=torch.float64),)
 
 
+EXACT = (
+    *("classifier", "fvbn", "ica", "made", "maf", "markov", "nade", "neural_spline", "nmf", "pixelcnn", "pixelrnn"),
+    *("plsa", "realnvp", "rnade"),
+)
+"""Pairs without latents."""
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_groups_are_those_that_the_pair_is_capable_of(name: str) -> None:
     pair, batch = tiny(name)

@@ -133,7 +133,7 @@ def test_normal_sources_of_the_start_at_principal_axes_explain_the_data(kind: An
         @ torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.5])).double()
         @ torch.randn(4, 4).double()
     )
-    pair = NoisyICA(DataSpec("numbers", 4, "real"), number, sources=kind, start="pca", noise=0.3).double()
+    pair: Any = NoisyICA(DataSpec("numbers", 4, "real"), number, sources=kind, start="pca", noise=0.3).double()
     assert pair.waits_for_data
     pair.start_from(x, seed=0)
     again = [value.clone() for value in pair.parameters()]

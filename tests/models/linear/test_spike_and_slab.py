@@ -169,7 +169,8 @@ def known_dictionary() -> tuple[Tensor, Tensor]:
 def alike(pair: SparseCoding, W: Tensor) -> Tensor:
     """The cosine of each column of W, (D, H), with the learnt one that is nearest, (H,)."""
     found = pair.dictionary.detach()
-    return ((found / found.norm(dim=0)).T @ W).abs().amax(0)
+    cosines: Tensor = ((found / found.norm(dim=0)).T @ W).abs().amax(0)
+    return cosines
 
 
 def test_cavi_finds_a_known_dictionary() -> None:
