@@ -73,7 +73,7 @@ class _Network(nn.Module):
 
     def given(self, x: Tensor, known: Tensor) -> Any:
         """The laws of features given those that are ``known`` of x, both (..., D), by a network of all orders."""
-        a = self.hidden_bias + (x * known) @ self.weight + known.to(x) @ self.known
+        a = self.hidden_bias + (x * known) @ self.weight + known.to(x) @ self.known  # type: ignore[operator]  # it has U
         return dist.Bernoulli(logits=self.activation(a) @ self.output.T + self.bias)
 
 
@@ -115,14 +115,16 @@ class _Recursion(Conditionals):
         a = start[:, :, None] + within  # (N, B, C, H)
         in_turn = (net.activation(a) * output[:, None]).sum(-1)  # (N, B, C)
         found = in_turn.transpose(0, 1).flatten(1)[:, : x.shape[1]]
-        return found[:, ranks(self.order)] + net.bias
+        logits: Tensor = found[:, ranks(self.order)] + net.bias
+        return logits
 
 
 def _blocks(rows: Tensor) -> Tensor:
     """(D, ...) to (N, C, ...), zeros after the last."""
     missing = -len(rows) % _BLOCK
     filled = torch.cat([rows, rows.new_zeros(missing, rows.shape[1])]) if missing else rows
-    return filled.unflatten(0, (-1, _BLOCK))
+    blocks: Tensor = filled.unflatten(0, (-1, _BLOCK))  # type: ignore[no-untyped-call]
+    return blocks
 
 
 @register_model(

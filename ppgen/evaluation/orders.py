@@ -2,7 +2,7 @@
 
     log p(x) = log (1/M) sum_m p_m(x)  >=  (1/M) sum_m log p_m(x)
 
-of pairs that observe a :class:`ppgen.distributions.orders.OverOrders`; the left is the log-likelihood that stands above.
+of pairs that observe a :class:`ppgen.distributions.orders.OverOrders`; the left is the log-likelihood of ``evaluate``.
 A Deep and Tractable Density Estimator. Benigno Uria, Iain Murray and Hugo Larochelle, 2014, section 4.
 """
 

@@ -84,15 +84,18 @@ class MaskedMLP(nn.Module):
     def forward(self, x: Tensor, ranks: Tensor, degrees: Sequence[Tensor]) -> Tensor:
         """The outputs at x, (..., D), where features are drawn by ``ranks``, (D,), and units read by ``degrees``."""
         h, read, outputs = x, ranks, self.bias.flatten()
+        last: Any = self.last
+        layer: Any
         for layer, own in zip(self.layers, degrees, strict=True):
             h, read = self.activation(linear(h, layer.weight * (read <= own[:, None]), layer.bias)), own
         if self.last is not None:
             mask = (read < ranks[:, None]).repeat(self.shape[0], 1)  # (outputs * D, H)
-            outputs = outputs + linear(h, self.last.weight * mask)
+            outputs = outputs + linear(h, last.weight * mask)
         if self.direct is not None:
             before = self.direct * (ranks < ranks[:, None])  # (outputs, D, D)
             outputs = outputs + linear(x, before.flatten(0, 1))
-        return outputs.unflatten(-1, self.shape)
+        found: Tensor = outputs.unflatten(-1, self.shape)  # type: ignore[no-untyped-call]
+        return found
 
 
 class MaskedConditionals(Conditionals):

@@ -23,7 +23,7 @@ FALSE_ALARMS = 1e-4
 
 STATES = digits(torch.arange(16), 2, 4).double()
 SPEC = DataSpec("bits", 4, "binary")
-PAIRS = {
+PAIRS: dict[str, Any] = {
     "fvbn": lambda: FVBN(SPEC, order=[2, 0, 3, 1]),
     "made": lambda: MADE(SPEC, (6, 5), order="random"),
     "made of orders": lambda: MADE(SPEC, (6,), num_masks=3, num_orders=2),
