@@ -128,7 +128,7 @@ def test_an_order_that_is_no_permutation_is_refused(order: Any) -> None:
         checked_order(order, 3)
 
 
-def test_a_progress_bar_does_not_change_draws() -> None:
+def test_draws_go_through_the_order() -> None:
     pair = ppgen.make_pair("fvbn", DataSpec("bits", 3, "binary"), order=[2, 1, 0])
     torch.manual_seed(0)
     x = pair.distribution().sample((4,))
