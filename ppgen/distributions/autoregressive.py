@@ -18,7 +18,6 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
 from ppgen.errors import UsageError, shown
-from ppgen.machine.progress import track
 
 __all__ = ["Autoregressive", "Conditionals", "checked_order"]
 
@@ -62,7 +61,7 @@ class Conditionals(nn.Module, ABC):
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
         """Draws, (..., D): x in the first ``num_given`` features of the order, the others drawn given those before."""
         x = x.clone()
-        for i in track(self.order[num_given:].tolist(), "features", True):
+        for i in self.order[num_given:].tolist():
             x[..., i] = self.draw(x, i)
         return x
 

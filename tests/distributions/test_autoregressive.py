@@ -23,7 +23,7 @@ FALSE_ALARMS = 1e-4
 
 STATES = digits(torch.arange(16), 2, 4).double()
 SPEC = DataSpec("bits", 4, "binary")
-PAIRS = {
+PAIRS: dict[str, Any] = {
     "fvbn": lambda: FVBN(SPEC, order=[2, 0, 3, 1]),
     "made": lambda: MADE(SPEC, (6, 5), order="random"),
     "made of orders": lambda: MADE(SPEC, (6,), num_masks=3, num_orders=2),
@@ -128,7 +128,7 @@ def test_an_order_that_is_no_permutation_is_refused(order: Any) -> None:
         checked_order(order, 3)
 
 
-def test_a_progress_bar_does_not_change_draws() -> None:
+def test_draws_go_through_the_order() -> None:
     pair = ppgen.make_pair("fvbn", DataSpec("bits", 3, "binary"), order=[2, 1, 0])
     torch.manual_seed(0)
     x = pair.distribution().sample((4,))
