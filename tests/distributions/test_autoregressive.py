@@ -35,7 +35,7 @@ PAIRS: dict[str, Any] = {
 def made(name: str) -> Any:
     """The pair's distribution, in float64, at parameters that are no starting values."""
     torch.manual_seed(0)
-    pair = PAIRS[name]().double().eval()  # type: ignore[no-untyped-call]
+    pair = PAIRS[name]().double().eval()
     for parameter in pair.parameters():
         nn.init.normal_(parameter)
     return pair.distribution()
