@@ -53,6 +53,8 @@ _RBM = ["rbm", "--data", "digits", "-M", "hidden=5"]
 _SBN = ["sbn", "--data", "digits", *_LAYERS]
 
 TRAININGS = {
+    "nade": ["nade", "--data", "digits", "-M", "hidden=4", "--objective", "elbo"],
+    "maf": ["maf", "--data", "moons", "-D", "num_data=400", "-M", "num=1", *_HIDDEN, "--objective", "elbo"],
     "vae": ["vae", "--data", "digits", "--objective", "iwelbo", *SMALL],
     "vae, patience": ["vae", "--data", "digits", "--objective", "renyi", "--patience", "3", "--lr", "0.1", *SMALL],
     "vae, mcem": ["vae", "--data", "digits", "--objective", "mcem", "-O", "num_leapfrogs=2", *SMALL],

@@ -43,7 +43,7 @@ class GreyLevel(TorchDistribution):
 
     >>> y = torch.tensor([-0.1, 0.3, 1.0])
     >>> GreyLevel(y, levels=3).sample()
-    tensor([0.0000, 0.0000, 1.0000])
+    tensor([0., 0., 1.])
     >>> GreyLevel(y, levels=3).log_prob(torch.tensor([0.0, 0.5, 1.0]))
     tensor([0., -inf, 0.])
     """

@@ -66,7 +66,8 @@ class OverOrders(TorchDistribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws, sample_shape + (..., D), each in an order drawn for it."""
         shape = self._extended_shape(torch.Size(sample_shape))
-        number = torch.randint(len(self.members), shape[:-1])
+        device = self.members[0].conditionals.order.device
+        number = torch.randint(len(self.members), shape[:-1], device=device)
         drawn = [one.conditionals.drawn(torch.Size([int((number == m).sum())])) for m, one in enumerate(self.members)]
         x = torch.empty(shape, dtype=drawn[0].dtype, device=drawn[0].device)
         for m, values in enumerate(drawn):

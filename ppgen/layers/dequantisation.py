@@ -20,6 +20,7 @@ Tomczak, 2020 (K particles); Density estimation using real NVP, Dinh et al., 201
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import pyro
@@ -73,8 +74,7 @@ class LogitSpace(Transform):
         return low.clamp_min(least).log() - high.clamp_min(least).log()
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        scale = torch.as_tensor(1 - 2 * self.alpha, dtype=x.dtype, device=x.device)
-        return logsigmoid(x) + logsigmoid(-x) - scale.log()
+        return logsigmoid(x) + logsigmoid(-x) - math.log(1 - 2 * self.alpha)
 
 
 class Observed(nn.Module):

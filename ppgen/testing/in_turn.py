@@ -134,15 +134,16 @@ def check_draws_in_turn(pair: Pair, batch: Batch) -> None:
 def _in_turn(pair: Pair, batch: Batch) -> Iterator[list[tuple[str, Conditionals, Tensor]]]:
     """The conditionals that stand at the model's sites, at two data in float64, and the values there."""
     pair.eval()
+    with isolated(), torch.no_grad():
+        cores = [core_of(site["fn"]) for site in random_sites(sites_of(pair.model, *batch)).values()]
+    if not any(map(_members, cores)):
+        raise NotApplicable("the model draws no features in turn (ppgen.distributions.autoregressive)")
     few = rows(batch, torch.arange(min(2, num_rows(batch)))) if all(map(torch.is_tensor, batch)) else batch
     named = {name: _double(value) for name, value in [*pair.named_parameters(), *pair.named_buffers()]}
     with isolated(), torch.no_grad(), swapped(pair, named):
         sites = random_sites(sites_of(pair.model, *map(_double, few)))
-        cores = [(name, core_of(site["fn"]), site["value"]) for name, site in sites.items()]
-        found = [(name, one.conditionals, value) for name, core, value in cores for one in _members(core)]
-        if not found:
-            raise NotApplicable("the model draws no features in turn (ppgen.distributions.autoregressive)")
-        yield found
+        valued = [(name, core_of(site["fn"]), site["value"]) for name, site in sites.items()]
+        yield [(name, one.conditionals, value) for name, core, value in valued for one in _members(core)]
 
 
 def _members(core: Any) -> list[Autoregressive]:

@@ -39,7 +39,7 @@ def test_spec_compares_and_saves_without_the_mean_and_the_vocabulary() -> None:
         ({"num_classes": 2.0}, "num_classes"),
         (
             {"observation": "binry"},
-            "observation of data 'x' must be 'binary' or .* or 'counts' or 'symbols' or 'any', got 'binry'",
+            "observation of data 'x' must be 'binary' or .* or 'counts' or 'symbols' or .* or 'any', got 'binry'",
         ),
         ({"observation": "quantised"}, "give levels for quantised data"),
         ({"levels": 256}, "give levels for quantised data"),
