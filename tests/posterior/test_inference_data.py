@@ -71,7 +71,7 @@ def gaussian(guide: Any = "full", scale: float = 1.0) -> tuple[LinearGaussian, t
 
 EXACT = (
     *("classifier", "fvbn", "ica", "made", "maf", "markov", "nade", "neural_spline", "nmf", "pixelcnn", "pixelrnn"),
-    *("plsa", "realnvp", "rnade"),
+    *("plsa", "rnade"),
 )
 """Pairs without latents."""
 
