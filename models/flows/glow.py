@@ -57,7 +57,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     link="https://arxiv.org/abs/1807.03039",
     tags=("continuous", "flow", "exact"),
     tiny=_tiny,
-    recommended=Recommended("elbo", training={"steps": 20_000, "batch_size": 32}),
+    recommended=Recommended("elbo", training={"steps": 14_000, "batch_size": 32, "clip_norm": 500.0}),
 )
 class Glow(Pair):
     """A multi-scale flow of pictures. One batch is ``(x,)``, x of shape (B, D).

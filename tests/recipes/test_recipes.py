@@ -31,6 +31,8 @@ def spec_for(data: str, options: Mapping[str, Any]) -> DataSpec:
         return DataSpec(data, 2, "real", num_data=30, source=DataSpec("moons", 2, "real"), paired=paired)
     if options.get("binarize") == "dequantise":
         return DataSpec(data, 64, "real", image_shape=(8, 8), levels=17, num_data=30)
+    if options.get("binarize") == "none":
+        return DataSpec(data, 64, "quantised", image_shape=(8, 8), levels=17, num_data=30)
     if DATA[data].cls.__module__.endswith(("twenty_news", "bars")):
         return DataSpec(data, 12, "counts", num_data=30, length=20)
     if data in ("ring", "grid"):
