@@ -17,6 +17,7 @@ from ppgen.models.autoregressive.made import MADE
 from ppgen.models.autoregressive.nade import NADE
 from ppgen.models.autoregressive.pixelcnn import PixelCNN
 from ppgen.models.autoregressive.pixelrnn import PixelRNN
+from ppgen.models.autoregressive.rnade import RNADE
 from ppgen.models.belief_networks.sbn import SBN
 from ppgen.models.belief_networks.structured_prediction import StructuredPrediction
 from ppgen.models.classifiers.classifier import Classifier
@@ -89,6 +90,7 @@ __all__ = [
     "PLSA",
     "PSD",
     "RBM",
+    "RNADE",
     "SBN",
     "SSVAE",
     "VAE",
