@@ -48,7 +48,8 @@ class Levels(TorchDistribution):
             self._validate_sample(value)
         index = (value * (self.logits.shape[-1] - 1)).round().long().unsqueeze(-1)
         index, log_p = torch.broadcast_tensors(index, self.logits.log_softmax(-1))
-        return log_p.gather(-1, index[..., :1]).squeeze(-1)
+        found: Tensor = log_p.gather(-1, index[..., :1]).squeeze(-1)
+        return found
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -20,6 +20,7 @@ Pixel Recurrent Neural Networks; Conditional Image Generation with PixelCNN Deco
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import pad, relu
@@ -104,7 +105,7 @@ class GatedStack(RasterNetwork):
         self, num_colours: int, num_outputs: int, filters: int, kernels: Sequence[int], dilations: Sequence[int]
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
+        self.layers: Any = nn.ModuleList(  # of _Gated
             _Gated(filters, kernel, dilation, num_colours, first=number == 0)
             for number, (kernel, dilation) in enumerate(zip(kernels, dilations, strict=True))
         )

@@ -122,7 +122,7 @@ class PixelConditionals(Conditionals):
 
     def numbers(self, x: Tensor) -> Tensor:
         """What the law of each feature is made of, (..., D) to (..., D, P)."""
-        outputs = self.network(self._pictures(x)).unflatten(1, (self.shape[0], -1))  # (N, C, P, H, W)
+        outputs: Tensor = self.network(self._pictures(x)).unflatten(1, (self.shape[0], -1))  # (N, C, P, H, W)
         return outputs.movedim(2, -1).reshape(*x.shape, -1) + self.bias
 
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:

@@ -11,6 +11,8 @@ Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 201
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -39,7 +41,7 @@ class RowLSTM(RasterNetwork):
         super().__init__()
         self.reach = first_kernel // 2
         self.first = first_layer(num_colours, 2 * filters, first_kernel)
-        self.layers = nn.ModuleList(_Layer(filters, kernel, num_colours) for _ in range(num_layers))
+        self.layers: Any = nn.ModuleList(_Layer(filters, kernel, num_colours) for _ in range(num_layers))
         self.head = head(2 * filters, num_outputs, num_colours)
 
     def everywhere(self, x: Tensor) -> tuple[Tensor, list[Memory]]:

@@ -34,7 +34,7 @@ def small(name: str, shape: tuple[int, ...], kind: dict[str, Any], **options: An
     return pair
 
 
-CASES = {
+CASES: dict[str, Any] = {
     "gated": ("cnn", (3, 4), BITS, {}),
     "plain": ("cnn", (3, 4), BITS, {"gated": False}),
     "rnn": ("rnn", (3, 4), BITS, {}),
