@@ -32,7 +32,7 @@ def spec_for(data: str, options: Mapping[str, Any]) -> DataSpec:
     if options.get("binarize") == "dequantise":
         return DataSpec(data, 64, "real", image_shape=(8, 8), levels=17, num_data=30)
     if options.get("binarize") == "none":
-        return DataSpec(data, 64, "quantised", image_shape=(8, 8), levels=17, num_data=30)
+        return DataSpec(data, 64, "quantised", image_shape=(8, 8), levels=17, num_classes=10, num_data=30)
     if DATA[data].cls.__module__.endswith(("twenty_news", "bars")):
         return DataSpec(data, 12, "counts", num_data=30, length=20)
     if data in ("ring", "grid"):
