@@ -97,5 +97,5 @@ class RealNVP(Pair):
         return self.density.waits
 
     def start_from(self, x: Tensor, *, seed: int) -> None:
-        """Begin at data, (N, D), grey levels at the middle of their cells."""
-        self.density.start_at(self.observed.to_density(x))
+        """Begin at data, (N, D), grey levels where the guide draws them in their cells."""
+        self.density.start_at(self.observed.draw(x))
