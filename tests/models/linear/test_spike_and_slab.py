@@ -179,9 +179,8 @@ def test_cavi_finds_a_known_dictionary() -> None:
     spec = DataSpec("numbers", 8, "real", num_data=400)
     pair = SparseCoding(spec, 12, prior="spike_and_slab", noise=0.2, iterations=40).double()
     assert float(alike(pair, W).min()) < 0.7
-    ppgen.fit(pair, x, CAVI(), epochs=15, batch_size=400, seed=0, progress=False)
-    assert float(alike(pair, W).min()) > 0.9  # the last is on its way
-    assert float(alike(pair, W).mean()) > 0.98
+    ppgen.fit(pair, x, CAVI(), epochs=30, batch_size=400, seed=0, progress=False)
+    assert float(alike(pair, W).min()) > 0.95
 
 
 def test_objectives_that_fit_it_train_it_and_others_say_what_to_take() -> None:
