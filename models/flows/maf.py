@@ -21,7 +21,7 @@ from torch import Tensor
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.layers.dequantisation import Alpha, Dequantisation, Observed
-from ppgen.layers.flow_densities import FlowDensity
+from ppgen.layers.flow_densities import FlowPair
 from ppgen.layers.flows import flow
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -44,7 +44,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 200}),
 )
-class MAF(Pair):
+class MAF(FlowPair):
     """A flow of affine autoregressive layers. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
@@ -76,24 +76,6 @@ class MAF(Pair):
         dequantisation: Dequantisation = "uniform",
         alpha: Alpha | None = None,
     ) -> None:
-        super().__init__(data_size=spec.num_data)
-        self.observed = Observed(spec, dequantisation, alpha, tuple(hidden))
+        observed = Observed(spec, dequantisation, alpha, tuple(hidden))
         layers = flow(f"maf(num={num}, hidden={[*hidden]})", spec.num_features, direction="scoring")
-        self.density = FlowDensity(layers, self.observed.to_density(spec.centre))
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            self.observed.observe(self.density(), x)
-
-    def guide(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            self.observed.infer(x)
-
-    @property
-    def waits_for_data(self) -> bool:
-        """Whether training is to begin at the mean and the standard deviation of the data."""
-        return self.density.waits
-
-    def start_from(self, x: Tensor, *, seed: int) -> None:
-        """Begin at data, (N, D), grey levels where the guide draws them in their cells."""
-        self.density.start_at(self.observed.draw(x))
+        super().__init__(spec, layers, observed)
