@@ -39,7 +39,7 @@ def orthogonal(pair: SparseCoding) -> SparseCoding:
     """Columns that do not explain each other away: p(h, z | x) is a product, and q is exact."""
     torch.manual_seed(2)
     with torch.no_grad():
-        pair.weight.copy_(torch.linalg.qr(torch.randn(D, D)).Q * torch.tensor([1.0, 0.9, 0.8, 0.5]))
+        pair.weight.copy_(torch.linalg.qr(torch.randn(D, D).double()).Q * torch.tensor([1.0, 0.9, 0.8, 0.5]))
     return pair
 
 
