@@ -10,20 +10,32 @@ With a guide of points (Pyro's ``AutoDelta``, the autoencoder's) it is ``elbo``.
 of the latent, as that of logarithms of shares does, it is taken there through the support's own coordinates. The mode
 is that of the density of z as the model states it, and another one where z is stated in other units.
 
-Murphy: Machine Learning, a Probabilistic Perspective, 2012, section 5.2.1 (and what is wrong with it, 5.2.1.4).
+Parameters may have a prior too. A weight is an entry of a parameter of two axes or more; each is taken to be drawn
+from p(w), Laplace's (its maximum has many weights at zero) or a Gaussian, of scale s:
+
+    minimised        -sum_n L(x_n) - sum_w log p(w)
+
+which for the Laplace distribution is an L1 penalty of 1 / (N s) for each datum, for a Gaussian an L2 penalty of
+1 / (2 N s^2). The prior's normaliser is left out, and ``bound`` is L as without a prior.
+
+Murphy: Machine Learning, a Probabilistic Perspective, 2012, section 5.2.1 (and what is wrong with it, 5.2.1.4), 13.3.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
+import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
-from ppgen.arguments import Count
+from ppgen.arguments import Count, Positive
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.bounds import Bound
 from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.turns import Outcome, State
+from ppgen.pairs.parameters import owner
 from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program, run_particles
 from ppgen.registry import register_objective
@@ -44,6 +56,11 @@ __all__ = ["MAP"]
 class MAP(Bound):
     """Maximum a posteriori; ``num_particles`` (K) average what else is drawn, such as masks of dropout.
 
+    Args:
+        num_particles: K.
+        prior: of weights: ``"flat"``, ``"laplace"`` or ``"normal"``.
+        scale: s, of the prior; of a flat one it is not read.
+
     Metrics: ``bound``, L, which is no bound.
 
     >>> import ppgen, torch
@@ -59,6 +76,8 @@ class MAP(Bound):
     trains_scales = False
 
     num_particles: Scheduled[Count] = 1
+    prior: Literal["flat", "laplace", "normal"] = "flat"
+    scale: Scheduled[Positive] = 1.0
 
     def drawn_by(self) -> Draw:
         return _mean
@@ -67,7 +86,22 @@ class MAP(Bound):
         """log p(x, z^), (B,), in nats."""
         return particles.log_p.mean(0)
 
+    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
+        outcome = super().play(player, program, batch, state)
+        return outcome if self.prior == "flat" else replace(outcome, loss=outcome.loss + self._penalty(program))
+
+    def _penalty(self, program: Program) -> Tensor:
+        """-sum_w log p(w) without its normaliser, (), in nats."""
+        module = owner(program.model) or torch.nn.Module()
+        scale = cast(float, self.scale)
+        scaled = [weights / scale for weights in module.parameters() if weights.dim() > 1]
+        if self.prior == "laplace":
+            return torch.stack([each.abs().sum() for each in scaled]).sum()
+        return torch.stack([each.square().sum() / 2 for each in scaled]).sum()
+
     def _look(self, program: Program, batch: Batch) -> None:
+        if self.prior != "flat":
+            _check_weights(program)
         run_particles(program, batch, 1, draw=_finite)
         super()._look(program, batch)
 
@@ -95,3 +129,17 @@ def _finite(site: Site) -> Tensor | None:
             "family in the guide, or 'elbo'."
         )
     return place
+
+
+def _check_weights(program: Program) -> None:
+    module = owner(program.model)
+    if module is None:
+        raise UsageError(
+            f"MAP has a prior for weights of a module, got the bare function {shown(program.model)}: wrap model and "
+            "guide with ppgen.pair_from(model, guide)."
+        )
+    if all(parameter.dim() < 2 for parameter in module.parameters()):
+        raise UsageError(
+            f"MAP has a prior for weights, parameters of two axes or more, and {type(module).__name__} has none: say "
+            "prior='flat'."
+        )

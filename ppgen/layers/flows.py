@@ -10,7 +10,8 @@ drew, a density or a prior scores what it is given: ``direction`` says which of 
     realnvp   half of x is kept, the other half shifted and scaled by what is kept; one pass both ways
     spline    y_i a monotonic rational spline of x_i, its knots of x_<i
 
-Successive transforms see the features in alternating order. They are Pyro's.
+Successive transforms see the features in alternating order. They are Pyro's, log-scales of affine ones softly bounded,
+3 tanh(s / 3): many in turn would else leave the range of float32 on their way to narrow modes.
 
 References: Rezende and Mohamed, Variational inference with normalizing flows, 2015 (planar); Kingma et al., Improving
 variational inference with inverse autoregressive flow, 2016; Papamakarios et al., Masked autoregressive flow, 2017;
@@ -28,7 +29,6 @@ from typing import Any, Literal, cast
 import pyro.distributions as dist
 import pyro.distributions.transforms as T
 import torch
-from pyro.distributions.transforms.utils import clamp_preserve_gradients
 from pyro.nn import ConditionalAutoRegressiveNN, ConditionalDenseNN, DenseNN
 from torch import Tensor, nn
 
@@ -46,6 +46,9 @@ _SLOPE_OF_ONE = math.log(math.expm1(1 - 1e-3))
 
 _WIDTH = 64
 """The least width of a network's hidden layer that is not asked for."""
+
+_WIDEST = 3.0
+"""c: the most that a transform multiplies by is e^c, so that a dozen of them stay within float32."""
 
 _NO_HIDDEN = "a flow's networks need one hidden layer or more, got hidden=()."
 
@@ -135,7 +138,7 @@ def _planar(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num
 
 
 def _affine(dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 2) -> list[nn.Module]:
-    networks = (_masked(dim, context_dim, hidden, [1, 1], number, zero=True) for number in range(num))
+    networks = (_masked(_BoundedMasked, dim, context_dim, hidden, [1, 1], number) for number in range(num))
     return [_directed(_ConditionalAffine(network), direction) for network in networks]
 
 
@@ -143,7 +146,7 @@ def _spline(
     dim: int, context_dim: int, direction: Direction, hidden: Sizes, num: Count = 2, bins: Count = 8
 ) -> list[nn.Module]:
     sizes = [bins, bins, bins - 1, bins]
-    networks = [_masked(dim, context_dim, hidden, sizes, number, zero=True) for number in range(num)]
+    networks = [_masked(ConditionalAutoRegressiveNN, dim, context_dim, hidden, sizes, number) for number in range(num)]
     for network in networks:
         slopes = network.layers[-1].bias.data.unflatten(0, (sum(sizes), dim))[2 * bins : 3 * bins - 1]
         slopes.fill_(_SLOPE_OF_ONE)  # bins of equal width and height: the identity
@@ -157,7 +160,7 @@ def _realnvp(dim: int, context_dim: int, direction: Direction, hidden: Sizes, nu
     made: list[nn.Module] = []
     for number in range(num):
         kept = dim // 2 if number % 2 == 0 else dim - dim // 2  # every one is kept in turn, and tells of the others
-        made.append(T.ConditionalAffineCoupling(kept, _dense(kept, context_dim, hidden, [dim - kept] * 2, zero=True)))
+        made.append(T.ConditionalAffineCoupling(kept, _dense(kept, context_dim, hidden, [dim - kept] * 2)))
         made.append(_Reversed(dim))
     return made
 
@@ -182,15 +185,11 @@ class _Affine(T.AffineAutoregressive):
     def _inverse(self, y: Tensor) -> Tensor:
         known = list(torch.zeros_like(y).unbind(-1))
         for feature in self.order:
-            mean, log_scale = (each[..., feature] for each in self._read(torch.stack(known, -1)))
+            mean, log_scale = (each[..., feature] for each in self.arn(torch.stack(known, -1)))
             known[feature] = (y[..., feature] - mean) * torch.exp(-log_scale)
         x = torch.stack(known, -1)
-        self._cached_log_scale = self._read(x)[1]
+        self._cached_log_scale = self.arn(x)[1]
         return x
-
-    def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_scale = self.arn(x)
-        return mean, clamp_preserve_gradients(log_scale, self.log_scale_min_clip, self.log_scale_max_clip)
 
 
 class _Reversed(nn.Module):
@@ -211,7 +210,23 @@ def _directed(transform: Any, direction: Direction) -> Any:
     return transform if direction == "drawing" else transform.inv
 
 
-def _masked(dim: int, context_dim: int, hidden: Sizes, sizes: list[int], number: int, *, zero: bool = False) -> Any:
+class _Bounded:
+    """Of a network of means and log-scales: each log-scale softly within c, c tanh(log sigma / c)."""
+
+    def forward(self, *given: Tensor, **context: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale = super().forward(*given, **context)  # type: ignore[misc]  # the network's, beside it
+        return loc, _WIDEST * torch.tanh(log_scale / _WIDEST)
+
+
+class _BoundedMasked(_Bounded, ConditionalAutoRegressiveNN):
+    """Of autoregressive transforms."""
+
+
+class _BoundedDense(_Bounded, ConditionalDenseNN):
+    """Of coupling layers."""
+
+
+def _masked(made: Any, dim: int, context_dim: int, hidden: Sizes, sizes: list[int], number: int) -> Any:
     """An autoregressive network, the order of features reversed at each odd number."""
     if min(hidden, default=0) < dim:
         raise UsageError(
@@ -221,21 +236,19 @@ def _masked(dim: int, context_dim: int, hidden: Sizes, sizes: list[int], number:
     order: Any = torch.arange(dim) if number % 2 == 0 else torch.arange(dim - 1, -1, -1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input_dim = 1")
-        network = ConditionalAutoRegressiveNN(dim, context_dim, list(hidden), sizes, order)
-    return _started(network, zero)
+        return _started(made(dim, context_dim, list(hidden), sizes, order))
 
 
-def _dense(num_inputs: int, context_dim: int, hidden: Sizes, sizes: list[int], *, zero: bool = False) -> Any:
+def _dense(num_inputs: int, context_dim: int, hidden: Sizes, sizes: list[int]) -> Any:
     if not hidden:
         raise UsageError(_NO_HIDDEN)
-    return _started(ConditionalDenseNN(num_inputs, context_dim, list(hidden), sizes), zero)
+    return _started(_BoundedDense(num_inputs, context_dim, list(hidden), sizes))
 
 
-def _started(network: Any, zero: bool) -> Any:
-    """The network, with outputs of zero where the flow is to begin as nothing."""
-    if zero:
-        nn.init.zeros_(network.layers[-1].weight)
-        nn.init.zeros_(network.layers[-1].bias)
+def _started(network: Any) -> Any:
+    """The network, with outputs of zero: the flow begins as nothing."""
+    nn.init.zeros_(network.layers[-1].weight)
+    nn.init.zeros_(network.layers[-1].bias)
     return network
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from ppgen.errors import shown
 from ppgen.pairs.nonfinite import ALL_FINITE, Watch
 from ppgen.pairs.tracing import Program
+from ppgen.training.gradient_norm import gradient_norm
 from ppgen.training.learner import Learner
 
 __all__ = ["WatchedLearner", "what_is_not_finite"]
@@ -36,4 +37,8 @@ def what_is_not_finite(watch: Watch, loss: Tensor, gradients: Mapping[str, Tenso
         return f"the gradient of parameter {shown(name)} is not finite, though every site of the pair is"
     if not bool(torch.isfinite(loss)):
         return ALL_FINITE
+    found = [*gradients.values()]
+    if found and not bool(torch.isfinite(gradient_norm(found, clipped=False))):
+        norm = float(gradient_norm(found, clipped=True))
+        return f"the gradient's norm is {norm:.0e} where the loss is {float(loss):.0e}, and optimizers keep its square"
     return "the loss or its gradient is not finite as it was compiled, and is with eager=True and the same draws"

@@ -32,6 +32,7 @@ from ppgen.training.choices import Choices
 from ppgen.training.chunks import Chunks
 from ppgen.training.device_books import books_of
 from ppgen.training.fitness import check_amortised, check_patience
+from ppgen.training.gradient_norm import gradient_norm
 from ppgen.training.learner import Learner, checked_values, fixed_and_moving, load_state, state_of, under, untied
 from ppgen.training.looks import Looks
 from ppgen.training.optimizers import slots_of
@@ -321,7 +322,8 @@ class Trainer:
         books = self._books
         stepped = self._stepped(move, given, self.steps)
         gradients, report, state, written = self.sharing.mean(stepped, self.state, self._values, move.weight)
-        norm = nn.utils.get_total_norm(gradients) if gradients else torch.zeros_like(report["loss"])
+        clips = self.options.clip_norm is not None
+        norm = gradient_norm(gradients, clips) if gradients else torch.zeros_like(report["loss"])
         prefix = f"{move.player.name}/" if len(self.players) > 1 else ""
         named = {f"{prefix}{name}": value for name, value in {**report, "gradient_norm": norm}.items()}
         books.judge(named, (f"{prefix}loss", f"{prefix}gradient_norm"), move.share)
@@ -374,7 +376,7 @@ class Trainer:
         with torch.random.fork_rng():
             found, report, *_ = self._stepped(move, self._books.given(move), again)
         where = what_is_not_finite(watch, report["loss"], dict(zip(owned, found, strict=True)))
-        where = self.sharing.whose(where, [report["loss"], nn.utils.get_total_norm(found)])
+        where = self.sharing.whose(where, [report["loss"], gradient_norm(found, self.options.clip_norm is not None)])
         of_density = watch.first and not self.pair.implicit
         bounded = ", set clip_norm, or bound that site's scales" if of_density else ", or set clip_norm"
         raise DivergedError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from torch import Tensor
+from pyro.nn import ConditionalAutoRegressiveNN, ConditionalDenseNN
+from torch import Tensor, nn
 
 from ppgen.errors import UsageError
 from ppgen.layers.flows import FLOWS, Direction, Flow, flow
@@ -107,7 +108,7 @@ def test_the_pass_that_is_asked_for_is_one(name: str, direction: Direction) -> N
     bent, fn = made(f"{name}(num=2)", direction, CONTEXT)
     calls = []
     for each in bent.modules():
-        if type(each).__name__ == "ConditionalAutoRegressiveNN":
+        if isinstance(each, ConditionalAutoRegressiveNN):
             each.register_forward_hook(lambda *_: calls.append(1))
     if direction == "drawing":
         fn.log_prob(fn.rsample())
@@ -159,8 +160,8 @@ def test_widths_follow_the_size_unless_they_are_given() -> None:
 
 
 def _hidden(bent: Flow) -> list[Any]:
-    networks = [each for each in bent.modules() if type(each).__name__ == "ConditionalAutoRegressiveNN"]
-    return [layer for network in networks for layer in network.layers[:-1]]  # type: ignore[index]
+    networks = [each for each in bent.modules() if isinstance(each, ConditionalAutoRegressiveNN)]
+    return [layer for network in networks for layer in network.layers[:-1]]
 
 
 @pytest.mark.parametrize("name", ["iaf", "maf", "spline"])
@@ -194,3 +195,14 @@ def test_bad_input_gets_one_sentence(text: str, options: dict[str, Any], sentenc
     with pytest.raises(UsageError) as error:
         flow(text, **{"dim": DIM, **options})
     assert str(error.value).startswith(sentence)
+
+
+def test_many_couplings_far_from_their_start_stay_finite() -> None:
+    """Log-scales that a network says to be -1,000 are -3: twelve of them in turn multiply by e^36, whose square is a
+    float32."""
+    bent = flow("realnvp(num=24)", DIM, direction="scoring")
+    for each in bent.modules():
+        if isinstance(each, ConditionalDenseNN):
+            nn.init.constant_(cast(Any, each.layers[-1]).bias, -1000.0)
+    log_p = bent(dist.Normal(torch.zeros(ROWS, DIM), 1.0).to_event(1)).log_prob(torch.full((ROWS, DIM), 0.01))
+    assert bool(log_p.isfinite().all())

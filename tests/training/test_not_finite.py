@@ -100,3 +100,31 @@ def test_what_is_masked_out_may_be_infinite() -> None:
             pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
 
     assert first_nonfinite(Program(model, guide), (torch.tensor([-1.0, 1.0]),)) == ALL_FINITE
+
+
+class _Steep(_Explodes):
+    """log p(x) = -1e30 * the sum of the logits: a gradient whose square is no float32."""
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.factor("x", -1e30 * self.logits.sum().expand(len(x)))
+
+    def guide(self, x: Tensor) -> None:
+        """No latents."""
+
+
+def test_a_gradient_whose_square_overflows_is_said_and_with_clip_norm_is_taken() -> None:
+    with pytest.raises(
+        ppgen.UsageError, match=r"gradient's norm is 2e\+30 .* optimizers keep its square.* set clip_norm"
+    ):
+        ppgen.fit(_Steep(6), _data(), ELBO(), steps=3, **QUICK)
+    pair = _Steep(6)
+    ppgen.fit(
+        pair,
+        _data(),
+        ELBO(),
+        steps=3,
+        clip_norm=1.0,
+        **{**QUICK, "optimizer": "SGD", "lr": 0.1, "schedule": "constant"},
+    )
+    assert pair.logits.detach().tolist() == pytest.approx([-0.1 * 3 / 6**0.5] * 6, rel=1e-5)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoDelta, AutoNormal
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Lasso, Ridge
 from torch import Tensor
 
 import ppgen
@@ -104,3 +104,50 @@ def test_what_has_no_mean_is_refused() -> None:
     bits = SBN(DataSpec("bits", 3, "binary"), layers=(2,))
     with pytest.raises(UsageError, match=r"site 'z1' .* no reparameterized sample"):
         ppgen.fit(bits, torch.ones(5, 3), MAP(), steps=1, progress=False)
+
+
+class _Regression(ppgen.Pair):
+    """y = w . x + noise of scale 1; w a parameter of two axes."""
+
+    def __init__(self, num_data: int) -> None:
+        super().__init__(data_size=num_data)
+        self.weight = torch.nn.Parameter(torch.zeros(1, 3, dtype=torch.float64))
+
+    def model(self, x: Tensor, y: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("y", dist.Normal((x @ self.weight.T)[..., 0], 1.0), obs=y)
+
+    def guide(self, x: Tensor, y: Tensor) -> None:
+        """No latents."""
+
+
+@pytest.mark.parametrize("prior", ["laplace", "normal"])
+def test_a_prior_of_weights_is_that_of_lasso_and_of_ridge_regression(prior: Literal["laplace", "normal"]) -> None:
+    """Two halves of the data, each standing for all: the gradient of the mean of their losses is zero at the solution
+    of scikit-learn, which has a weight at zero by the Laplace prior."""
+    x, y = regression_data()
+    y = y - 0.5 * x[:, 2]  # of no great effect
+    fit = (
+        Lasso(alpha=1 / (30 * 0.05), fit_intercept=False, tol=1e-12)
+        if prior == "laplace"
+        else Ridge(4.0, fit_intercept=False)
+    )
+    best = torch.from_numpy(fit.fit(x.numpy(), y.numpy()).coef_)
+    objective, pair = MAP(prior=prior, scale=0.05 if prior == "laplace" else 0.5), _Regression(30)
+
+    def gradient(weight: Tensor) -> Tensor:
+        with torch.no_grad():
+            pair.weight.copy_(weight)
+        halves = [objective.differentiable_loss(pair.model, pair.guide, x[i], y[i]) for i in (slice(15), slice(15, 30))]
+        return torch.autograd.grad(torch.stack(halves).mean(), pair.weight)[0][0]
+
+    kept = best != 0
+    assert int(kept.sum()) == (3 if prior == "normal" else 2)
+    assert float(gradient(best)[kept].abs().max()) < 1e-8
+    assert float(gradient(best + 0.01)[kept].abs().min()) > 0.05
+
+
+def test_a_prior_without_weights_is_refused() -> None:
+    bare = pyro.poutine.block(regression)
+    with pytest.raises(UsageError, match=r"a prior for weights of a module, got the bare function"):
+        MAP(prior="laplace").differentiable_loss(bare, lambda x, y: None, *regression_data())
