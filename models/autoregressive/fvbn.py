@@ -5,7 +5,8 @@
     log p(x) = sum_i log p(x_i | those before)        (nats), exact: nothing is latent
 
 W starts at zero and c at the training mean's logits, so that features start independent. log p(x) is concave in W and
-c: there is one maximum. A Laplace prior of the weights (objective ``map``) keeps it from fitting training data too well.
+c: there is one maximum. A Laplace prior of the weights (objective ``map``) keeps it from fitting its training data too
+well.
 
 Reference: Graphical Models for Machine Learning and Digital Communication, Frey, 1998.
 """
