@@ -53,6 +53,8 @@ def test_the_command_line_completes_a_split_and_a_file(
         assert main(["sample", str(trained.directory), "--complete", of, "-n", "5", "--out", out]) == 0
         assert f"{num} pictures of {of}, their lower halves drawn" in capsys.readouterr().out
     assert np.load(out)["x"][:, :UPPER].all()
+    assert main(["sample", str(trained.directory), "-n", "2", "--out", out]) == 0
+    assert capsys.readouterr().out.endswith("2 samples from the model\n")
 
 
 def test_pictures_of_another_size_are_refused_and_pairs_that_complete_nothing(trained: Run) -> None:
