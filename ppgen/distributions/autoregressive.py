@@ -17,6 +17,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
+from ppgen.distributions.turns import in_turn
 from ppgen.errors import UsageError, shown
 
 __all__ = ["Autoregressive", "Conditionals", "checked_order"]
@@ -61,7 +62,7 @@ class Conditionals(nn.Module, ABC):
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
         """Draws, (..., D): x in the first ``num_given`` features of the order, the others drawn given those before."""
         x = x.clone()
-        for i in self.order[num_given:].tolist():
+        for i in in_turn(self.order[num_given:].tolist()):
             x[..., i] = self.draw(x, i)
         return x
 

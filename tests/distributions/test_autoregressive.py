@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from ppgen import DataSpec
 from ppgen.distributions.autoregressive import Autoregressive, Conditionals, checked_order
 from ppgen.distributions.binary_states import digits
 from ppgen.distributions.orders import OneStep, OverOrders, known_at_random
+from ppgen.distributions.turns import taken_by
 from ppgen.errors import UsageError
 from ppgen.models import FVBN, MADE, NADE
+from ppgen.registry import MODELS
 
 FALSE_ALARMS = 1e-4
 """Of each test by chance, whose seed is fixed."""
@@ -120,6 +123,24 @@ def test_it_is_drawn_and_scored_in_plates_as_any_distribution() -> None:
     assert drawn.shape == (7, 5, 3)
     assert fn.log_prob(drawn).shape == (7, 5)
     assert fn.log_prob(drawn[0, 0]).shape == (5,)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if "autoregressive" in spec.tags])
+def test_a_long_draw_is_taken_feature_by_feature_by_whoever_asks(name: str) -> None:
+    pair, (x,) = MODELS[name].tiny()
+    fn, taken = pair.distribution(), list[int]()
+
+    def take(items: Sequence[int], what: str) -> Iterator[int]:
+        for item in items:
+            taken.append(item)
+            yield item
+
+    with taken_by(take):
+        fn.sample((2,))
+    num_members = len(fn.members) if isinstance(fn, OverOrders) else 1
+    assert len(taken) == num_members * x.shape[1]
+    fn.sample()
+    assert len(taken) == num_members * x.shape[1]
 
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 0, 1], [1, 2, 3], [0.0, 1.0, 2.0]])

@@ -57,6 +57,19 @@ def test_the_command_line_completes_a_split_and_a_file(
     assert capsys.readouterr().out.endswith("2 samples from the model\n")
 
 
+def test_a_long_draw_shows_a_bar_on_the_command_line_and_nowhere_else(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    trained.sample(2)
+    trained.complete(num=2)
+    assert capsys.readouterr().err == ""
+    for whole in ([], ["--complete", "test"]):
+        assert main(["sample", str(trained.directory), "-n", "2", "--out", str(tmp_path / "c.npz"), *whole]) == 0
+        assert "pixels" in capsys.readouterr().err
+
+
 def test_pictures_of_another_size_are_refused_and_pairs_that_complete_nothing(trained: Run) -> None:
     with pytest.raises(UsageError, match=r"expected data of shapes \(N, 64\), .* got \(N, 100\)"):
         trained.complete(torch.ones(2, 100))
