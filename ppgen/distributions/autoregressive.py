@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ppgen.distributions.turns import in_turn
 from ppgen.errors import UsageError, shown
 
-__all__ = ["Autoregressive", "Conditionals", "checked_order"]
+__all__ = ["Autoregressive", "Conditionals", "check_known_first", "checked_order"]
 
 
 class Conditionals(nn.Module, ABC):
@@ -125,13 +125,27 @@ class Autoregressive(TorchDistribution):
             UsageError: a known feature stands behind an unknown one in the order, where ancestral draws are none of
                 the conditional distribution.
         """
-        num_given = int(known.sum())
-        if not bool(known[self.conditionals.order[:num_given]].all()):
-            raise UsageError(
-                "completion needs the known features to stand first in the model's order, and some stand behind "
-                "unknown ones: complete what comes last (of rows from above the lower ones), or train another order."
-            )
-        return self.conditionals.complete(torch.where(known, x, 0), num_given)
+        check_known_first(self, known)
+        return self.conditionals.complete(torch.where(known, x, 0), int(known.sum()))
+
+    def completes(self, known: Tensor) -> bool:
+        """Whether what is known, (D,), stands first in the order, so that the rest can be drawn given it."""
+        first = self.conditionals.order[: int(known.sum())]
+        return bool(known.to(first.device)[first].all())
+
+
+def check_known_first(distribution: Any, known: Tensor) -> None:
+    """Completion is exact of what is known, (D,).
+
+    Raises:
+        UsageError: a known feature stands behind an unknown one in the order, or in one of several.
+    """
+    if not distribution.completes(known):
+        raise UsageError(
+            "completion needs the known features to stand first in the model's order, and in each where there are "
+            "several, and some stand behind unknown ones: complete what comes last (of rows from above the lower "
+            "ones), or train another order."
+        )
 
 
 def checked_order(order: Any, num_features: int) -> Tensor:
