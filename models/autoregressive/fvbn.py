@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,8 @@ from torch.nn.functional import linear
 
 from ppgen.arguments import Seed
 from ppgen.data import DataSpec
-from ppgen.distributions.autoregressive import Autoregressive, Conditionals
+from ppgen.distributions.autoregressive import Conditionals
+from ppgen.layers.in_turn import AutoregressivePair
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.orders import Order, check_binary, order_of, ranks
 from ppgen.pairs.pair import Pair
@@ -69,7 +69,7 @@ class _Regressions(Conditionals):
     tiny=_tiny,
     recommended=Recommended("elbo", training={"epochs": 40, "batch_size": 100, "lr": 3e-3}),
 )
-class FVBN(Pair):
+class FVBN(AutoregressivePair):
     """Fully visible belief network. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
@@ -90,20 +90,11 @@ class FVBN(Pair):
     tensor([-2.0794, -2.0794])
     """
 
+    conditionals: _Regressions
+
     def __init__(self, spec: DataSpec, *, order: Order = "raster", order_seed: Seed = 0) -> None:
-        super().__init__(data_size=spec.num_data)
+        super().__init__(spec)
         check_binary("FVBN", spec)
         bias = likelihood(spec).initial_bias(spec.mean)
         start = torch.zeros(spec.num_features) if bias is None else bias
         self.conditionals = _Regressions(order_of(order, spec.num_features, order_seed), start)
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            pyro.sample("x", self.distribution(), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        """No latents: nothing to infer."""
-
-    def distribution(self) -> Autoregressive:
-        """p(x), of event shape (D,): its ``log_prob`` is exact, and its ``complete`` draws what is not known of x."""
-        return Autoregressive(self.conditionals)

@@ -37,11 +37,11 @@ from ppgen.arguments import Count, Seed
 from ppgen.data import DataSpec
 from ppgen.distributions.autoregressive import Conditionals
 from ppgen.distributions.orders import OneStep, known_at_random, over_orders
+from ppgen.distributions.turns import in_turn
 from ppgen.errors import UsageError
 from ppgen.layers.dense import Activation, make_activation, start_bias
 from ppgen.layers.likelihoods import likelihood
 from ppgen.layers.orders import Order, check_binary, orders_of, ranks
-from ppgen.machine.progress import track
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
 
@@ -96,7 +96,7 @@ class _Recursion(Conditionals):
         net, x, given = self.network, x.clone(), self.order[:num_given]
         a = net.hidden_bias + x[..., given] @ net.weight[given]
         a = a if net.known is None else a + net.known[given].sum(0)
-        for i in track(self.order[num_given:].tolist(), "features", True):
+        for i in in_turn(self.order[num_given:].tolist()):
             x[..., i] = torch.bernoulli((net.activation(a) @ net.output[i] + net.bias[i]).sigmoid())
             a = a + x[..., i, None] * net.weight[i]
             a = a if net.known is None else a + net.known[i]

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import pyro
 import torch
 from annotated_types import Len
 from torch import Tensor
 
 from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
-from ppgen.distributions.autoregressive import Autoregressive
+from ppgen.layers.in_turn import AutoregressivePair
 from ppgen.layers.masked_convolutions import GatedStack, PlainStack
 from ppgen.layers.pixels import LevelKind, Side, pixel_conditionals
 from ppgen.layers.raster import RasterNetwork
@@ -47,7 +46,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 25, "lr": 2e-3}),
 )
-class PixelCNN(Pair):
+class PixelCNN(AutoregressivePair):
     """PixelCNN. One batch is ``(x,)``, x of shape (B, D): flat pictures, (C, H, W) or (H, W).
 
     Sites:
@@ -89,7 +88,7 @@ class PixelCNN(Pair):
         levels: LevelKind = "logistics",
         num_components: Count = 5,
     ) -> None:
-        super().__init__(data_size=spec.num_data)
+        super().__init__(spec)
         kernels = [first_kernel, *[kernel] * (num_layers - 1)]
         apart = [1, *(dilations[number % len(dilations)] for number in range(num_layers - 1))]
         stack = GatedStack if gated else PlainStack
@@ -98,14 +97,3 @@ class PixelCNN(Pair):
             return stack(num_colours, num_outputs, num_filters, kernels, apart)
 
         self.conditionals = pixel_conditionals(spec, network, num_filters, levels, num_components)
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            pyro.sample("x", self.distribution(), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        """No latents: nothing to infer."""
-
-    def distribution(self) -> Autoregressive:
-        """p(x), of event shape (D,): its ``log_prob`` is exact, and its ``complete`` draws what is not known of x."""
-        return Autoregressive(self.conditionals)

@@ -12,13 +12,12 @@ Reference: Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavuk
 
 from __future__ import annotations
 
-import pyro
 import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
-from ppgen.distributions.autoregressive import Autoregressive
+from ppgen.layers.in_turn import AutoregressivePair
 from ppgen.layers.pixels import LevelKind, Side, pixel_conditionals
 from ppgen.layers.row_lstm import RowLSTM
 from ppgen.pairs.pair import Pair
@@ -43,7 +42,7 @@ def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     tiny=_tiny,
     recommended=Recommended("elbo", training={"steps": 10_000, "batch_size": 25, "lr": 2e-3}),
 )
-class PixelRNN(Pair):
+class PixelRNN(AutoregressivePair):
     """PixelRNN of Row LSTMs. One batch is ``(x,)``, x of shape (B, D): flat pictures, (C, H, W) or (H, W).
 
     Sites:
@@ -79,20 +78,9 @@ class PixelRNN(Pair):
         levels: LevelKind = "logistics",
         num_components: Count = 5,
     ) -> None:
-        super().__init__(data_size=spec.num_data)
+        super().__init__(spec)
 
         def network(num_colours: int, num_outputs: int) -> RowLSTM:
             return RowLSTM(num_colours, num_outputs, num_filters, num_layers, first_kernel, kernel)
 
         self.conditionals = pixel_conditionals(spec, network, num_filters, levels, num_components)
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            pyro.sample("x", self.distribution(), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        """No latents: nothing to infer."""
-
-    def distribution(self) -> Autoregressive:
-        """p(x), of event shape (D,): its ``log_prob`` is exact, and its ``complete`` draws what is not known of x."""
-        return Autoregressive(self.conditionals)

@@ -16,15 +16,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from ppgen.arguments import Count, Positive, Seed, Sizes
 from ppgen.data import DataSpec
-from ppgen.distributions.autoregressive import Autoregressive, Conditionals
+from ppgen.distributions.autoregressive import Conditionals
 from ppgen.errors import UsageError, setting, shown
+from ppgen.layers.in_turn import AutoregressivePair
 from ppgen.layers.masked import MaskedMLP, degrees
 from ppgen.layers.networks import Activation
 from ppgen.layers.orders import Order, order_of, ranks
@@ -75,7 +75,7 @@ class _Mixtures(Conditionals):
     tiny=_tiny,
     recommended=Recommended("elbo", training={"steps": 6_000, "batch_size": 100, "lr": 3e-3}),
 )
-class RNADE(Pair):
+class RNADE(AutoregressivePair):
     """Mixtures of Gaussians in turn. One batch is ``(x,)``, x of shape (B, D).
 
     Sites:
@@ -100,6 +100,8 @@ class RNADE(Pair):
     torch.Size([4])
     """
 
+    conditionals: _Mixtures
+
     def __init__(
         self,
         spec: DataSpec,
@@ -111,23 +113,12 @@ class RNADE(Pair):
         order: Order = "raster",
         order_seed: Seed = 0,
     ) -> None:
-        super().__init__(data_size=spec.num_data)
+        super().__init__(spec)
         _check(spec)
         size = spec.num_features
         network = MaskedMLP(size, 3 * num_components, hidden, activation, bias=_bias(num_components, size))
         in_turn, own = order_of(order, size, order_seed), degrees(size, hidden, order_seed)
         self.conditionals = _Mixtures(network, in_turn, own, spec.centre, min_scale)
-
-    def model(self, x: Tensor) -> None:
-        with self.data_plate(x):
-            pyro.sample("x", self.distribution(), obs=x)  # (B, D)
-
-    def guide(self, x: Tensor) -> None:
-        """No latents: nothing to infer."""
-
-    def distribution(self) -> Autoregressive:
-        """p(x), of event shape (D,): its ``log_prob`` is exact, and its ``complete`` draws what is not known of x."""
-        return Autoregressive(self.conditionals)
 
     @property
     def waits_for_data(self) -> bool:

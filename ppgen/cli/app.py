@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -24,7 +25,9 @@ from ppgen.cli.report import report
 from ppgen.cli.sample import sample
 from ppgen.cli.sweep import sweep
 from ppgen.cli.train import train
+from ppgen.distributions.turns import taken_by
 from ppgen.errors import shell
+from ppgen.machine.progress import track
 from ppgen.versions import VERSION
 
 __all__ = ["app", "main"]
@@ -89,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on ``arguments`` (the process's own by default); returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     write_any_text()
-    with one_line_warnings(), shell(), tracebacks_shown("--debug" in given):
+    bars = taken_by(partial(track, shown=True))
+    with one_line_warnings(), shell(), bars, tracebacks_shown("--debug" in given):
         try:
             code = app([a for a in given if a != "--debug"], prog_name="ppgen", standalone_mode=False)
             print(end="", flush=True)  # here, where what goes wrong can be said

@@ -37,7 +37,7 @@ def sample(
     data: DataMoved = None,
     device: Device = "auto",
 ) -> None:
-    """Draw from the prior of a run's model, as a picture or a table of numbers.
+    """Draw from a run's model, as a picture or a table of numbers.
 
     An energy-based model is drawn from by Markov chains: 1,000 sweeps from where training left them. An autoregressive
     one completes pictures, too (--complete test).
@@ -50,5 +50,5 @@ def sample(
         num = save_completions(found, complete, num_samples, path, seed=seed)
         print(f"{path}: {num} pictures of {complete}, their lower halves drawn given the upper ones")
         return
-    save_samples(found, num_samples, path, seed=seed)
-    print(f"{path}: {num_samples} samples from the {found.pair.drawn_from}")
+    drawn = save_samples(found, num_samples, path, seed=seed)
+    print(f"{path}: {num_samples} samples from the {drawn.drawn_from}")

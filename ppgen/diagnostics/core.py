@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +18,11 @@ from ppgen.diagnostics.question import Question
 from ppgen.diagnostics.questions.every import QUESTIONS
 from ppgen.diagnostics.result import Diagnosis
 from ppgen.diagnostics.weights import without_weights
+from ppgen.distributions.turns import taken_by
 from ppgen.errors import UsageError, first_sentence, in_a_sentence, line_of_pair, within_memory
 from ppgen.evaluation.case import Arguments, Case, data_or_arguments, num_data_within
 from ppgen.machine.entry import entry_point
-from ppgen.machine.progress import in_seconds
+from ppgen.machine.progress import in_seconds, track
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
@@ -155,7 +157,7 @@ def _answer(question: Question, case: Case, budget: float | None) -> Finding | N
     torch.manual_seed(case.seed)
     what = f"a diagnosis of {case.num_data} data with K = {case.num_particles} particles"
     try:
-        with within_memory(what, _SMALLER), in_seconds(budget):
+        with within_memory(what, _SMALLER), in_seconds(budget), taken_by(partial(track, shown=case.progress)):
             return question(case)
     except Exception as error:
         _LOG.debug("%s has no answer", question.name, exc_info=True)

@@ -17,9 +17,10 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor, nn
 
+from ppgen.distributions.turns import in_turn
 from ppgen.errors import UsageError, shown
 
-__all__ = ["Autoregressive", "Conditionals", "checked_order"]
+__all__ = ["Autoregressive", "Conditionals", "check_known_first", "checked_order"]
 
 
 class Conditionals(nn.Module, ABC):
@@ -61,7 +62,7 @@ class Conditionals(nn.Module, ABC):
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
         """Draws, (..., D): x in the first ``num_given`` features of the order, the others drawn given those before."""
         x = x.clone()
-        for i in self.order[num_given:].tolist():
+        for i in in_turn(self.order[num_given:].tolist()):
             x[..., i] = self.draw(x, i)
         return x
 
@@ -124,13 +125,27 @@ class Autoregressive(TorchDistribution):
             UsageError: a known feature stands behind an unknown one in the order, where ancestral draws are none of
                 the conditional distribution.
         """
-        num_given = int(known.sum())
-        if not bool(known[self.conditionals.order[:num_given]].all()):
-            raise UsageError(
-                "completion needs the known features to stand first in the model's order, and some stand behind "
-                "unknown ones: complete what comes last (of rows from above the lower ones), or train another order."
-            )
-        return self.conditionals.complete(torch.where(known, x, 0), num_given)
+        check_known_first(self, known)
+        return self.conditionals.complete(torch.where(known, x, 0), int(known.sum()))
+
+    def completes(self, known: Tensor) -> bool:
+        """Whether what is known, (D,), stands first in the order, so that the rest can be drawn given it."""
+        first = self.conditionals.order[: int(known.sum())]
+        return bool(known.to(first.device)[first].all())
+
+
+def check_known_first(distribution: Any, known: Tensor) -> None:
+    """Completion is exact of what is known, (D,).
+
+    Raises:
+        UsageError: a known feature stands behind an unknown one in the order, or in one of several.
+    """
+    if not distribution.completes(known):
+        raise UsageError(
+            "completion needs the known features to stand first in the model's order, and in each where there are "
+            "several, and some stand behind unknown ones: complete what comes last (of rows from above the lower "
+            "ones), or train another order."
+        )
 
 
 def checked_order(order: Any, num_features: int) -> Tensor:

@@ -9,6 +9,13 @@ what a network for all D! orders is trained by, one step of one order for each d
 
 with o a uniform order and d = 0..D-1 uniform: given the first d, every one left is as likely to be the next.
 
+What is known of x, x_K, is completed in an order that is drawn given it,
+
+    p(x_U | x_K) = sum_m p(m | x_K) p_m(x_U | x_K),        p(m | x_K) = p_m(x_K) / sum_l p_l(x_K)
+
+where K stands first in every order: p_m(x_K) is then the product of its laws. Elsewhere it is a sum over all x_U, and
+completion is refused, also where K stands first in some of the orders, which alone are not the model.
+
 A Deep and Tractable Density Estimator. Benigno Uria, Iain Murray and Hugo Larochelle, 2014, eq. 7 and section 4.
 """
 
@@ -22,7 +29,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
-from ppgen.distributions.autoregressive import Autoregressive, Conditionals
+from ppgen.distributions.autoregressive import Autoregressive, Conditionals, check_known_first
 
 __all__ = ["OneStep", "OverOrders", "known_at_random", "over_orders"]
 
@@ -69,10 +76,40 @@ class OverOrders(TorchDistribution):
         device = self.members[0].conditionals.order.device
         number = torch.randint(len(self.members), shape[:-1], device=device)
         drawn = [one.conditionals.drawn(torch.Size([int((number == m).sum())])) for m, one in enumerate(self.members)]
-        x = torch.empty(shape, dtype=drawn[0].dtype, device=drawn[0].device)
-        for m, values in enumerate(drawn):
-            x[number == m] = values
-        return x
+        return _joined(drawn, number)
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, known: Tensor) -> Tensor:
+        """Draws of the other features given those that are known, (..., D), each in an order drawn given these.
+
+        Args:
+            x: (..., D); what is not known is not read.
+            known: (D,), bool.
+
+        Raises:
+            UsageError: a known feature stands behind an unknown one in one of the orders.
+        """
+        check_known_first(self, known)
+        given = torch.where(known, x, 0)
+        number = torch.distributions.Categorical(logits=self.log_known(given, known).movedim(0, -1)).sample()
+        drawn = [one.complete(given[number == m], known) for m, one in enumerate(self.members)]
+        return _joined(drawn, number)
+
+    def completes(self, known: Tensor) -> bool:
+        """Whether what is known, (D,), stands first in each of the orders."""
+        return all(one.completes(known) for one in self.members)
+
+    def log_known(self, x: Tensor, known: Tensor) -> Tensor:
+        """log p_m(x_K) of what is known and stands first in each order, (..., D) and (D,) -> (M, ...), in nats."""
+        return torch.stack([one.conditionals(x).log_prob(x)[..., known].sum(-1) for one in self.members])
+
+
+def _joined(drawn: Sequence[Tensor], number: Tensor) -> Tensor:
+    """Rows of each member, (N_m, D), where its number stands, (...,): (..., D)."""
+    x = drawn[0].new_empty(*number.shape, drawn[0].shape[-1])
+    for m, values in enumerate(drawn):
+        x[number == m] = values
+    return x
 
 
 class OneStep(Autoregressive):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppgen.data.spec import DataSpec
 from ppgen.distributions.autoregressive import Autoregressive
+from ppgen.distributions.orders import OverOrders
 from ppgen.errors import UsageError, shown
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.looking import looking
@@ -25,12 +26,12 @@ def completions(pair: Any, batch: Batch, known: Tensor, *, seed: int = 0) -> Ten
     Args:
         pair: one whose ``distribution()`` is autoregressive, trained or not; it is left as it was.
         batch: ``(x,)``, x of shape (B, D); what is not known of it is not read.
-        known: (D,), bool; what is known stands first in the pair's order.
+        known: (D,), bool; what is known stands first in the pair's order, and in each of several.
         seed: seeds the draws.
 
     Raises:
-        UsageError: the pair draws not one feature after another in one order, a known feature stands behind an
-            unknown one in it, or x or ``known`` is of another size than the pair's data.
+        UsageError: the pair draws not one feature after another, a known feature stands behind an unknown one in its
+            order, or in one of several, or x or ``known`` is of another size than the pair's data.
 
     >>> import ppgen
     >>> pair = ppgen.models.PixelCNN(DataSpec("tiny", 6, "binary", image_shape=(2, 3)), 2, num_layers=1)
@@ -43,8 +44,8 @@ def completions(pair: Any, batch: Batch, known: Tensor, *, seed: int = 0) -> Ten
     distribution, x = _autoregressive(pair), batch[0]
     if distribution is None:
         raise UsageError(
-            f"{type(pair).__name__} does not draw the features of a datum one after another in one order, and cannot "
-            "complete one: choose a pair that does, such as 'pixelcnn'."
+            f"{type(pair).__name__} does not draw the features of a datum one after another, and cannot complete "
+            "one: choose a pair that does, such as 'pixelcnn'."
         )
     size = distribution.event_shape[0]
     if x.ndim != 2 or x.shape[1] != size or known.shape != (size,):
@@ -62,8 +63,7 @@ def completes(pair: Any, known: Tensor) -> bool:
     distribution = _autoregressive(pair)
     if distribution is None or distribution.event_shape != known.shape:
         return False
-    first = distribution.conditionals.order[: int(known.sum())]
-    return bool(known.to(first.device)[first].all())
+    return distribution.completes(known)
 
 
 def upper_half(spec: DataSpec) -> Tensor:
@@ -81,7 +81,7 @@ def upper_half(spec: DataSpec) -> Tensor:
     return torch.arange(spec.num_features) // width % height < height // 2
 
 
-def _autoregressive(pair: Any) -> Autoregressive | None:
-    """The distribution of a datum, where it is drawn feature by feature in one order."""
+def _autoregressive(pair: Any) -> Autoregressive | OverOrders | None:
+    """The distribution of a datum, where it is drawn feature by feature."""
     made = pair.distribution() if pair.states_x else None
-    return made if isinstance(made, Autoregressive) else None
+    return made if isinstance(made, Autoregressive | OverOrders) else None

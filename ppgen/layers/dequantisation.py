@@ -11,6 +11,10 @@ with T a conditional flow of couplings that begins as nothing, so that u begins 
 K particles bound the log-probability of levels, log p(x), as of any pair: by the ELBO, or tighter as K grows. What of u
 is nearer to 0 or 1 than the type can tell beside k counts as that near.
 
+The guide stays in [0, 1), so that as K grows the bound goes to the log of the integral of p(y) over the level's cell,
+which are the bits per dimension of the literature. Of the first and the last level log p(x) is more, by what p has
+below 0 and above 1: mass that the bound leaves out, never takes in, and that training moves into the cells.
+
 In logit space p is a density of s = logit(alpha + (1 - 2 alpha) y): y lies in (-a, 1 + a), a = alpha / (1 - 2 alpha).
 
 References: A note on the evaluation of generative models, Theis, van den Oord and Bethge, 2016 (uniform); Flow++, Ho,

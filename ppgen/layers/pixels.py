@@ -21,9 +21,9 @@ from ppgen.data.spec import DataSpec
 from ppgen.distributions.autoregressive import Conditionals
 from ppgen.distributions.discretized_logistic import DiscretizedLogistic, Grid
 from ppgen.distributions.levels import Levels
+from ppgen.distributions.turns import in_turn
 from ppgen.errors import UsageError, shown
 from ppgen.layers.raster import RasterNetwork
-from ppgen.machine.progress import track
 
 __all__ = ["LevelKind", "PixelConditionals", "PixelLaw", "Side", "pixel_conditionals"]
 
@@ -136,7 +136,7 @@ class PixelConditionals(Conditionals):
         x, (colours, height, width) = x.clone(), self.shape
         x[:, self.order[num_given:]] = 0
         memory = self.network.everywhere(self._pictures(x))[1]
-        for number in track(range(num_given // colours, height * width), "pixels", True):
+        for number in in_turn(range(num_given // colours, height * width), "pixels"):
             row, column = divmod(number, width)
             if column == 0:
                 self.network.begin_row(memory, row)

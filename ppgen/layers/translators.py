@@ -134,7 +134,6 @@ class TranslationPair(Pair):
 
     implicit: ClassVar[bool] = True
     takes_source: ClassVar[bool] = True
-    drawn_from: ClassVar[str] = "sources"
 
     source: DataSpec
     generator: Translator
@@ -160,7 +159,7 @@ class TranslationPair(Pair):
     def draw_data(self, batch: Batch, num: int, start: Tensor | None = None) -> Draws:
         """The translations of ``num`` sources, those of the batch in turn."""
         said = "x = G(s) of sources s that were held out or, where there are none, of those to train"
-        return replace(super().draw_data(batch, num, start), of_x=said, of_mean=said)
+        return replace(super().draw_data(batch, num, start), of_x=said, of_mean=said, drawn_from="sources")
 
 
 def source_spec(spec: DataSpec, made_for: str) -> DataSpec:

@@ -63,7 +63,6 @@ class EnergyPair(Pair):
     reversible: bool = True
     """Whether its sweeps are: p(s) T(s, s') = p(s') T(s', s), as v -> h -> v' is, and one unit after another is not."""
     has_chains: ClassVar[bool] = True
-    drawn_from: ClassVar[str] = "Markov chains"
 
     @abstractmethod
     def free_energy(self, v: Tensor) -> Tensor:
@@ -220,7 +219,7 @@ class EnergyPair(Pair):
         began = "draws of its base distribution" if start is None else "its persistent chains"
         held = ", their labels held" if self.holds_labels and len(batch) > 1 else ""
         said = f"Markov chains after {SWEEPS:,} sweeps from {began}{held}"
-        return Draws(x, x, said, said)
+        return Draws(x, x, said, said, "Markov chains")
 
     def remake_data(self, batch: Batch) -> Draws:
         """Every datum of ``batch`` after one sweep from it."""

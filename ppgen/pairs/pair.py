@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pyro
@@ -18,7 +19,7 @@ from ppgen.pairs.parameters import owner
 from ppgen.pairs.plates import plate_of
 from ppgen.pairs.rows import in_turn
 from ppgen.pairs.running import Batch, HowToRun, Program
-from ppgen.pairs.sampling import Draws, draws_of, global_draws, local_latents, unconditioned
+from ppgen.pairs.sampling import Draws, draws_of, global_draws, has_latents, local_latents, unconditioned
 from ppgen.pairs.sites import is_latent, per_datum
 from ppgen.pairs.stacking import alone
 from ppgen.pairs.traces import unobserved
@@ -91,8 +92,6 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
     """Whether a batch is (x, s), s the vector that x is made of, and not a label."""
     has_chains: ClassVar[bool] = False
     """Whether Markov chains lead to it, and from a distribution of known log Z: an energy-based pair."""
-    drawn_from: ClassVar[str] = "prior"
-    """What :meth:`draw_data` draws from, for people."""
     origin: dict[str, Any] | None = None
     """The name and options it was made from, and the class, when ``make_pair`` made it."""
 
@@ -176,9 +175,11 @@ class Pair(HowToRun, PyroModule, metaclass=_PairMeta):  # type: ignore[metaclass
         check_prior(self)
         wanted = in_turn(batch, num)
         sites = unconditioned(self.model, wanted, global_draws(self, batch))
+        if not has_latents(sites):
+            return draws_of(sites, wanted[0], "x ~ p(x)", "Means of p(x)")
         by_point = "x = G(z), z ~ p(z)"
         said = (by_point, by_point) if self.implicit else ("z ~ p(z), x ~ p(x | z)", "Means of p(x | z), z ~ p(z)")
-        return draws_of(sites, wanted[0], *(("x ~ p(x)", "Means of p(x)") if self.states_x else said))
+        return replace(draws_of(sites, wanted[0], *said), drawn_from="prior")
 
     def draw_latents(self, batch: Batch, num: int) -> dict[str, Tensor]:
         """``num`` draws of the latents of a datum from the prior, by site name, each (num, F); as :meth:`draw_data`."""

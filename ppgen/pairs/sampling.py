@@ -40,6 +40,7 @@ __all__ = [
     "dreamt",
     "generated",
     "global_draws",
+    "has_latents",
     "local_latents",
     "mean_at",
     "prior_latents",
@@ -52,7 +53,7 @@ __all__ = [
 class Draws:
     """Data made by a model, (B, D): ``x`` drawn from p(x | z), and p(x | z)'s ``mean`` (x where it has none).
 
-    ``of_x`` and ``of_mean`` say of each how it was made.
+    ``of_x`` and ``of_mean`` say of each how it was made, and ``drawn_from`` what from: the model, its prior, chains.
 
     >>> import ppgen
     >>> pair = ppgen.models.VAE(ppgen.DataSpec("bits", 4, "binary"), latent_dim=2, hidden=(3,))
@@ -65,6 +66,7 @@ class Draws:
     mean: Tensor
     of_x: str = ""
     of_mean: str = ""
+    drawn_from: str = "model"
 
 
 def generated(program: Program, batch: Batch) -> Tensor:
@@ -116,10 +118,18 @@ def unconditioned(
         return sites_of(poutine.condition(unobserved(model), data=dict(given)), *batch)
 
 
+def has_latents(sites: Mapping[str, Site]) -> bool:
+    """Whether an unconditioned model draws anything beside data: sites of its run."""
+    return any(map(_is_hidden, sites.values()))
+
+
 def local_latents(sites: Mapping[str, Site], plate: str | None) -> list[str]:
     """Names of the latents in the data plate, of an unconditioned model's sites, in its order."""
-    drawn = {name: site for name, site in sites.items() if is_latent(site) and not site["infer"].get("was_observed")}
-    return [name for name, site in drawn.items() if data_frame(site, plate) is not None]
+    return [name for name, site in sites.items() if _is_hidden(site) and data_frame(site, plate) is not None]
+
+
+def _is_hidden(site: Site) -> bool:
+    return is_latent(site) and not site["infer"].get("was_observed")
 
 
 def drawn_latents(sites: Mapping[str, Site], plate: str | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["save_completions", "save_embedding", "save_samples"]
 
 
-def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0) -> None:
-    """Draw from the run's model and write it; the suffix of ``path`` says as what.
+def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0) -> Draws:
+    """Draw from the run's model and write it; the suffix of ``path`` says as what. The draws are returned, too.
 
     An energy-based pair is drawn from by its chains, which begin where the run's persistent chains stand.
 
@@ -41,7 +42,9 @@ def save_samples(run: Run, num_samples: int, path: str | Path, *, seed: int = 0)
     """
 
     labels = {} if run.data.spec.num_classes is None else {"y": conditions(run.data, max(1, num_samples))[1]}
-    _write(run, path, lambda: run.sample(num_samples, seed=seed), labels)
+    draw = cache(lambda: run.sample(num_samples, seed=seed))
+    _write(run, path, draw, labels)
+    return draw()
 
 
 def save_completions(run: Run, of: str, num_samples: int, path: str | Path, *, seed: int = 0) -> int:

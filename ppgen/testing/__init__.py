@@ -24,7 +24,12 @@ from ppgen.testing.contract import (
     check_support,
 )
 from ppgen.testing.gradients import check_gradients, check_no_hidden_parameters, check_subsampling_scale
-from ppgen.testing.in_turn import check_draws_in_turn, check_reads_earlier_features, check_unread_observations
+from ppgen.testing.in_turn import (
+    check_draws_in_turn,
+    check_entropy_of_draws,
+    check_reads_earlier_features,
+    check_unread_observations,
+)
 from ppgen.testing.independence import check_batch_independence, check_batch_sizes, check_particle_independence
 from ppgen.testing.learning import check_loss_falls, check_stock_svi
 from ppgen.testing.objective_contract import (
@@ -61,6 +66,7 @@ __all__ = [
     "check_bound",
     "check_compiled_step",
     "check_draws_in_turn",
+    "check_entropy_of_draws",
     "check_frozen",
     "check_global_latents",
     "check_gradients",

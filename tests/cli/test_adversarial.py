@@ -56,7 +56,7 @@ def test_the_pair_keeps_the_rules_that_apply(capsys: pytest.CaptureFixture[str])
     assert verdicts.pop("check_log_weights") == ("not applicable", reason)
     assert verdicts.pop("check_loss_falls") == ("not applicable", reason)
     assert verdicts.pop("check_stock_svi") == ("not applicable", reason)
-    for rule in ("check_reads_earlier_features", "check_draws_in_turn"):
+    for rule in ("check_reads_earlier_features", "check_draws_in_turn", "check_entropy_of_draws"):
         assert verdicts.pop(rule)[0] == "not applicable"
     assert {verdict for verdict, _ in verdicts.values()} == {"held"}
 

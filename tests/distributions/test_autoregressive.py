@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from ppgen import DataSpec
 from ppgen.distributions.autoregressive import Autoregressive, Conditionals, checked_order
 from ppgen.distributions.binary_states import digits
 from ppgen.distributions.orders import OneStep, OverOrders, known_at_random
+from ppgen.distributions.turns import taken_by
 from ppgen.errors import UsageError
 from ppgen.models import FVBN, MADE, NADE
+from ppgen.registry import MODELS
 
 FALSE_ALARMS = 1e-4
 """Of each test by chance, whose seed is fixed."""
@@ -74,6 +77,38 @@ def test_a_completion_has_the_conditional_distribution(name: str) -> None:
     assert chisquare(counts.numpy(), 5_000 * probs.numpy()).pvalue > FALSE_ALARMS
 
 
+def test_a_mixture_completes_in_an_order_drawn_from_its_posterior() -> None:
+    """Orders 2, 0, 3, 1 and 0, 2, 1, 3, features 0 and 2 known: the first is three times as likely given (1, 1)."""
+    members = []
+    for seed, order in enumerate(([2, 0, 3, 1], [0, 2, 1, 3])):
+        torch.manual_seed(seed)
+        pair = FVBN(SPEC, order=order).double()
+        nn.init.normal_(pair.conditionals.weight, std=2)
+        nn.init.constant_(pair.conditionals.bias, 1 - 2 * seed)
+        members.append(pair.conditionals)
+    fn, known = OverOrders(members), torch.tensor([True, False, True, False])
+    given = torch.tensor([[1.0, torch.nan, 0.0, torch.nan], [1.0, torch.nan, 1.0, torch.nan]]).double()
+    posterior = fn.log_known(torch.where(known, given, 0), known).softmax(0)
+    assert posterior[0, 1] > 0.75
+    torch.manual_seed(2)
+    drawn = fn.complete(given.expand(5_000, 2, 4), known)
+    for number in range(2):
+        fits = (STATES[:, known] == given[number, known]).all(-1)
+        probs = fn.log_prob(STATES[fits]).softmax(0).detach()
+        counts = (drawn[:, number, None] == STATES[fits]).all(-1).double().sum(0)
+        assert counts.sum() == 5_000
+        assert chisquare(counts.numpy(), 5_000 * probs.numpy()).pvalue > FALSE_ALARMS
+
+
+def test_a_mixture_whose_orders_do_not_all_begin_with_what_is_known_completes_nothing() -> None:
+    fn, known = made("made of orders"), torch.zeros(4, dtype=torch.bool)
+    known[fn.members[0].conditionals.order[:1]] = True
+    assert fn.members[0].completes(known)
+    assert not fn.completes(known)
+    with pytest.raises(UsageError, match="in each where there are several"):
+        fn.complete(torch.zeros(4).double(), known)
+
+
 def test_what_is_known_behind_the_unknown_is_refused() -> None:
     fn = made("fvbn")  # order 2, 0, 3, 1
     with pytest.raises(UsageError, match="known features to stand first in the model's order"):
@@ -120,6 +155,24 @@ def test_it_is_drawn_and_scored_in_plates_as_any_distribution() -> None:
     assert drawn.shape == (7, 5, 3)
     assert fn.log_prob(drawn).shape == (7, 5)
     assert fn.log_prob(drawn[0, 0]).shape == (5,)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if "autoregressive" in spec.tags])
+def test_a_long_draw_is_taken_feature_by_feature_by_whoever_asks(name: str) -> None:
+    pair, (x,) = MODELS[name].tiny()
+    fn, taken = pair.distribution(), list[int]()
+
+    def take(items: Sequence[int], what: str) -> Iterator[int]:
+        for item in items:
+            taken.append(item)
+            yield item
+
+    with taken_by(take):
+        fn.sample((2,))
+    num_members = len(fn.members) if isinstance(fn, OverOrders) else 1
+    assert len(taken) == num_members * x.shape[1]
+    fn.sample()
+    assert len(taken) == num_members * x.shape[1]
 
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 0, 1], [1, 2, 3], [0.0, 1.0, 2.0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pyro
@@ -10,6 +11,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from scipy.integrate import quad
 from torch import Tensor
 
 import ppgen
@@ -64,6 +66,27 @@ def test_particles_bound_the_probability_of_a_level_and_meet_it(kind: Any, alpha
     off = (weights.mean(0) - pair.log_cells(GRID).exp()) / (weights.std(0) / math.sqrt(len(weights)))
     assert off.abs().max() < 5
     assert (log_w.mean(0) < pair.log_cells(GRID) + 1e-3).all()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.05])
+def test_outer_levels_have_what_lies_beyond_and_their_bounds_have_not(alpha: float) -> None:
+    """By quadrature of a density of s over the line, cut where levels meet, against its cumulative distribution."""
+    density = dist.Normal(torch.tensor(0.3).double(), torch.tensor(2.0).double())
+    space = LogitSpace(alpha) if alpha else dist.transforms.identity_transform
+    edges = space.inv(torch.linspace(0, 1, 5).double())
+    ends = [-20.0, *edges.tolist(), 20.0]  # 9 deviations away and more
+
+    def level_at(s: float, k: int) -> float:
+        at = torch.tensor(s, dtype=torch.float64)
+        return float((density.log_prob(at) + GreyLevel(space(at), 4).log_prob(torch.tensor(k / 3).double())).exp())
+
+    pieces = [[quad(level_at, *part, args=(k,))[0] for part in pairwise(ends)] for k in range(4)]
+    levels, cells = torch.tensor(pieces, dtype=torch.float64).sum(1), density.cdf(edges).diff()
+    outside = torch.stack([density.cdf(edges[0]), torch.zeros(()), torch.zeros(()), 1 - density.cdf(edges[-1])])
+    torch.testing.assert_close(levels.sum(), torch.ones(()).double(), rtol=1e-8, atol=0)
+    torch.testing.assert_close(levels, cells + outside, rtol=1e-7, atol=0)
+    assert outside[0] > 1e-4
+    assert (levels >= cells).all()  # which bounds go to: the test above
 
 
 @pytest.mark.parametrize("kind", ["uniform", "variational"])

@@ -22,6 +22,7 @@ from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.sampling import Draws
 from ppgen.pairs.tracing import Batch, Program, run_particles
+from ppgen.registry import MODELS
 from tests.doubles import Chain, Line, Shared, data
 
 Part = Callable[[Tensor], object]
@@ -258,3 +259,17 @@ def test_an_unnormalised_pair_is_drawn_from_as_it_says_or_not_at_all() -> None:
     with pytest.raises(UsageError, match=r"got Told, which is unnormalised: .* or write its draw_data"):
         prior_samples(Told(), (data(6),), 3)
     assert torch.equal(prior_samples(Drawn(), (data(6),), 3).x, torch.ones(3, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "how"),
+    [
+        ("maf", "model", "x ~ p(x)"),  # a density of real data, without distribution()
+        ("realnvp", "prior", "z ~ p(z), x ~ p(x | z)"),  # of grey levels: y is a latent
+        ("nade", "model", "x ~ p(x)"),
+        ("vae", "prior", "z ~ p(z), x ~ p(x | z)"),
+    ],
+)
+def test_draws_say_whether_they_come_from_a_prior(name: str, source: str, how: str) -> None:
+    drawn = prior_samples(*MODELS[name].tiny(), 3)
+    assert (drawn.drawn_from, drawn.of_x) == (source, how)

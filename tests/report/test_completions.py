@@ -53,6 +53,21 @@ def test_the_command_line_completes_a_split_and_a_file(
         assert main(["sample", str(trained.directory), "--complete", of, "-n", "5", "--out", out]) == 0
         assert f"{num} pictures of {of}, their lower halves drawn" in capsys.readouterr().out
     assert np.load(out)["x"][:, :UPPER].all()
+    assert main(["sample", str(trained.directory), "-n", "2", "--out", out]) == 0
+    assert capsys.readouterr().out.endswith("2 samples from the model\n")
+
+
+def test_a_long_draw_shows_a_bar_on_the_command_line_and_nowhere_else(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    trained.sample(2)
+    trained.complete(num=2)
+    assert capsys.readouterr().err == ""
+    for whole in ([], ["--complete", "test"]):
+        assert main(["sample", str(trained.directory), "-n", "2", "--out", str(tmp_path / "c.npz"), *whole]) == 0
+        assert "pixels" in capsys.readouterr().err
 
 
 def test_pictures_of_another_size_are_refused_and_pairs_that_complete_nothing(trained: Run) -> None:

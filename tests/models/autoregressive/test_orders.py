@@ -9,10 +9,11 @@ import torch
 
 import ppgen
 from ppgen import DataSpec
+from ppgen.distributions.orders import OverOrders
 from ppgen.errors import UsageError
 from ppgen.evaluation import evaluate
 from ppgen.models import FVBN, MADE, NADE
-from ppgen.testing import PAIR_CHECKS, NotApplicable
+from ppgen.testing import PAIR_CHECKS, CheckFailed, NotApplicable, check_draws_in_turn, check_entropy_of_draws
 
 SPEC = DataSpec("bits", 4, "binary")
 
@@ -47,6 +48,31 @@ def test_a_network_of_all_orders_keeps_the_rules(name: str) -> None:
         PAIR_CHECKS[name].function(NADE(spec, 3, orderless=True, num_orders=2), (torch.rand(5, 4).round(),))
     except NotApplicable:
         pytest.skip("says nothing of it")
+
+
+class _FirstOrderAlone(OverOrders):
+    """A mixture that is scored as one, and drawn from in its first order."""
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        return _FirstOrderAlone([one.conditionals for one in self.members], batch_shape)
+
+    def sample(self, sample_shape: Any = ()) -> Any:
+        return self.members[0].sample(sample_shape)
+
+
+class _DrawnInOneOrder(MADE):
+    def distribution(self) -> Any:
+        return _FirstOrderAlone([one.conditionals for one in super().distribution().members])
+
+
+def test_draws_that_are_not_of_the_mixture_have_another_entropy() -> None:
+    torch.manual_seed(0)
+    pair, batch = _DrawnInOneOrder(SPEC, (6,), num_masks=2, num_orders=2), (torch.rand(5, 4).round(),)
+    for parameter in pair.parameters():
+        torch.nn.init.normal_(parameter)
+    check_draws_in_turn(pair, batch)  # each order by itself is drawn as it is scored
+    with pytest.raises(CheckFailed, match=r"nats .* from the entropy of all states"):
+        check_entropy_of_draws(pair, batch)
 
 
 @pytest.mark.parametrize(
