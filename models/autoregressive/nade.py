@@ -93,14 +93,16 @@ class _Recursion(Conditionals):
         return dist.Bernoulli(logits=logits.reshape(x.shape))
 
     def complete(self, x: Tensor, num_given: int = 0) -> Tensor:
-        net, x, given = self.network, x.clone(), self.order[:num_given]
+        net, given, rest = self.network, self.order[:num_given], self.order[num_given:]
         a = net.hidden_bias + x[..., given] @ net.weight[given]
         a = a if net.known is None else a + net.known[given].sum(0)
-        for i in in_turn(self.order[num_given:].tolist()):
-            x[..., i] = torch.bernoulli((net.activation(a) @ net.output[i] + net.bias[i]).sigmoid())
-            a = a + x[..., i, None] * net.weight[i]
-            a = a if net.known is None else a + net.known[i]
-        return x
+        features = list(x.unbind(-1))
+        of_each = zip(in_turn(rest.tolist()), net.weight[rest], net.output[rest], net.bias[rest], strict=True)
+        for i, weight, output, bias in of_each:
+            features[i] = torch.bernoulli((net.activation(a) @ output + bias).sigmoid())
+            a = a.addcmul_(features[i][..., None], weight)
+            a = a if net.known is None else a.add_(net.known[i])
+        return torch.stack(features, -1)
 
     def _logits(self, x: Tensor) -> Tensor:
         """Of all features at x, (B, D), in N blocks of C of them, the last filled up with zeros."""
