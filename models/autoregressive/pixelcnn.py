@@ -22,7 +22,7 @@ from ppgen.arguments import Count, Sizes
 from ppgen.data import DataSpec
 from ppgen.layers.in_turn import AutoregressivePair
 from ppgen.layers.masked_convolutions import GatedStack, PlainStack
-from ppgen.layers.pixels import LevelKind, Side, pixel_conditionals
+from ppgen.layers.pixels import LevelKind, PixelConditionals, Side, pixel_conditionals
 from ppgen.layers.raster import RasterNetwork
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -74,6 +74,8 @@ class PixelCNN(AutoregressivePair):
     >>> bool((lower_again[:, upper] == x[:, upper]).all())
     True
     """
+
+    conditionals: PixelConditionals
 
     def __init__(
         self,

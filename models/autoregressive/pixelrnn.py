@@ -18,7 +18,7 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.data import DataSpec
 from ppgen.layers.in_turn import AutoregressivePair
-from ppgen.layers.pixels import LevelKind, Side, pixel_conditionals
+from ppgen.layers.pixels import LevelKind, PixelConditionals, Side, pixel_conditionals
 from ppgen.layers.row_lstm import RowLSTM
 from ppgen.pairs.pair import Pair
 from ppgen.registry import Recommended, register_model
@@ -66,6 +66,8 @@ class PixelRNN(AutoregressivePair):
     >>> pair.distribution().log_prob(x).shape
     torch.Size([3])
     """
+
+    conditionals: PixelConditionals
 
     def __init__(
         self,

@@ -85,8 +85,7 @@ def test_outer_levels_have_what_lies_beyond_and_their_bounds_have_not(alpha: flo
     outside = torch.stack([density.cdf(edges[0]), torch.zeros(()), torch.zeros(()), 1 - density.cdf(edges[-1])])
     torch.testing.assert_close(levels.sum(), torch.ones(()).double(), rtol=1e-8, atol=0)
     torch.testing.assert_close(levels, cells + outside, rtol=1e-7, atol=0)
-    assert outside[0] > 1e-4
-    assert (levels >= cells - 1e-9).all()  # which bounds go to: the test above
+    assert outside[0] > 0.01  # cells are what bounds go to: the test above
 
 
 @pytest.mark.parametrize("kind", ["uniform", "variational"])

@@ -271,5 +271,8 @@ def test_an_unnormalised_pair_is_drawn_from_as_it_says_or_not_at_all() -> None:
     ],
 )
 def test_draws_say_whether_they_come_from_a_prior(name: str, source: str, how: str) -> None:
-    drawn = prior_samples(*MODELS[name].tiny(), 3)
+    make = MODELS[name].tiny
+    assert make is not None
+    pair, batch = make()
+    drawn = prior_samples(pair, batch, 3)
     assert (drawn.drawn_from, drawn.of_x) == (source, how)
