@@ -53,7 +53,7 @@ class Auto(Choosing):
 
     Args:
         estimators: two or more of one bound, as a list or as text:
-            ``-O "estimators=reinforce(num_particles=4), disarm"``.
+            ``-O "estimators=reinforce(num_particles=4), disarm"``; the default is for reparameterized latents.
         every: steps from one measurement to the next.
         draws: gradients of each at a measurement.
         hysteresis: share of the work that another must save to be taken.
@@ -73,7 +73,7 @@ class Auto(Choosing):
         BeforeValidator(listed),
         Words("two or more estimators such as ('reinforce', 'disarm')"),
         Len(2),
-    ]
+    ] = ("elbo", "stl")
     every: Count = 1000
     draws: Annotated[Count, Words("a whole number of at least 2")] = 8
     hysteresis: Share = 0.1

@@ -25,6 +25,14 @@ EstimatorName: TypeAlias = Annotated[
 """An estimator of a bound's gradient, or its registered name."""
 
 
+def _all(name: str) -> Any:
+    return capability(lambda self: all(getattr(rule, name) for rule in self.rules))
+
+
+def _any(name: str) -> Any:
+    return capability(lambda self: any(getattr(rule, name) for rule in self.rules))
+
+
 class Choosing(Objective):
     """One of several estimators of one bound at a time; each keeps what it carries of its own.
 
@@ -110,8 +118,9 @@ class Choosing(Objective):
         return program if own is None else replace(program, own=own[number])
 
     def _look(self, program: Program, batch: Batch) -> None:
-        for rule in self.rules:
-            rule.check(program, batch)
+        for name, rule in zip(self.names, self.rules, strict=True):
+            if (why := rule.refuses(program, batch)) is not None:
+                raise UsageError(f"{type(self).__name__} holds {name}, and {why}")
 
     @capability
     def is_bound(self) -> bool:
@@ -119,25 +128,17 @@ class Choosing(Objective):
         return self.rules[0].is_bound
 
     @capability
-    def unbiased_gradient(self) -> bool:
-        """Whether all are."""
-        return all(rule.unbiased_gradient for rule in self.rules)
-
-    @capability
-    def needs_density(self) -> bool:
-        return True
-
-    @capability
-    def splits_data(self) -> bool:
-        return all(rule.splits_data for rule in self.rules)
-
-    @capability
     def why_eager(self) -> str:
         return next((rule.why_eager for rule in self.rules if rule.why_eager), "")
 
-    @capability
-    def per_datum(self) -> bool:
-        return any(rule.per_datum for rule in self.rules)
+    unbiased_gradient = _all("unbiased_gradient")
+    splits_data = _all("splits_data")
+    needs_density = _any("needs_density")
+    needs_rsample = _any("needs_rsample")
+    needs_discrete = _any("needs_discrete")
+    needs_binary = _any("needs_binary")
+    needs_states = _any("needs_states")
+    per_datum = _any("per_datum")
 
 
 def _bound_of(rule: Bound) -> Any:

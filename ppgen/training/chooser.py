@@ -66,8 +66,8 @@ class Chooser:
         self.seconds = self.seconds or [seconds for _, seconds in drawn]  # a run that goes on has those of before
         work = [variance * seconds for variance, seconds in zip(variances, self.seconds, strict=True)]
         self.chosen = least(work, self.chosen, rule.hysteresis)
-        by_name = [dict(zip(rule.names, numbers, strict=True)) for numbers in (work, variances)]
-        return Choice(*by_name, rule.names[self.chosen])
+        names = rule.names
+        return Choice(dict(zip(names, work, strict=True)), dict(zip(names, variances, strict=True)), names[self.chosen])
 
     def _drawn(self, number: int, draws: int, turn: int) -> tuple[float, float]:
         """The variance of an estimator's gradient over batches and draws, and the seconds of one."""
