@@ -28,10 +28,11 @@ def training(run: Run) -> Section | None:
     Of one player against steps and against seconds; of several the loss of each, and what else it reports, against
     steps. Of several stages so of the last, and a figure of each before it.
     """
-    if not run.metrics:
+    reports = [line for line in run.metrics if line["split"] != "choice"]
+    if not reports:
         return None
-    last = run.metrics[-1]
-    stages = [(stage, list(lines)) for stage, lines in groupby(run.metrics, lambda line: line.get("stage", ""))]
+    last = reports[-1]
+    stages = [(stage, list(lines)) for stage, lines in groupby(reports, lambda line: line.get("stage", ""))]
     *before, (_, metrics) = stages
     text = (
         f"{counted(last['step'], 'step')}, {number(last['epoch'], 1)} passes over the training data, "
@@ -44,7 +45,7 @@ def training(run: Run) -> Section | None:
     objectives = {stage.name: stage.objective for stage in run.objective.stages(run.pair)}
     earlier = tuple(figure for name, lines in before for figure in _of_stage(name, lines, objectives.get(name)))
     said, figures = _of_last(run, metrics)
-    told, chosen = _choices(metrics)
+    told, chosen = _choices(run.metrics)
     return Section("Training", " ".join(filter(None, (text, said, told))), (*figures, *chosen, *earlier), group="Fit")
 
 
