@@ -20,6 +20,7 @@ from ppgen.inference.adversarial.vae_gan import VAEGAN
 from ppgen.inference.adversarial.wasserstein import Wasserstein
 from ppgen.inference.adversarial.wasserstein_gp import WassersteinGP
 from ppgen.inference.bounds.analytic_kl import AnalyticKL
+from ppgen.inference.bounds.auto import Auto
 from ppgen.inference.bounds.beta import Beta
 from ppgen.inference.bounds.ciwae import CIWAE
 from ppgen.inference.bounds.elbo import ELBO
@@ -99,6 +100,7 @@ __all__ = [
     "VAEGAN",
     "VIMCO",
     "AnalyticKL",
+    "Auto",
     "Beta",
     "Cycle",
     "DReG",

@@ -26,7 +26,7 @@ __all__ = ["LEVELS", "main", "render", "stale", "table"]
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "versions"),
     ("arguments", "user_code"),
-    ("registry", "schedules", "files", "machine", "distributions"),
+    ("registry", "schedules", "files", "machine", "distributions", "measuring"),
     ("pairs", "data", "calls"),
     ("layers", "chains", "posterior", "pages"),
     ("models", "objectives", "draws"),

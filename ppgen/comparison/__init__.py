@@ -4,8 +4,8 @@ from ppgen.comparison.core import compare
 from ppgen.comparison.options import ComparisonOptions, Point
 from ppgen.comparison.records import BlockResult, ObjectiveResult, PointResult, Verdict
 from ppgen.comparison.result import Comparison
-from ppgen.comparison.statistics import Bias, Interval
 from ppgen.comparison.truth import Evidence
+from ppgen.measuring.statistics import Bias, Interval
 
 __all__ = [
     "Bias",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.front import pareto_front
 from ppgen.comparison.records import BlockResult, ObjectiveResult
-from ppgen.comparison.statistics import Interval, normal_score
+from ppgen.measuring.statistics import Interval, normal_score
 from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, TEXT, Chart, blank, labelled, leave_out_the_start
 from ppgen.pages.numbers import short
 

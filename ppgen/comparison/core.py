@@ -17,16 +17,16 @@ from ppgen.comparison.labels import bound_name, comparable, label_of, named
 from ppgen.comparison.options import ComparisonOptions, Point
 from ppgen.comparison.points import Schooling, left_as_it_was, points_of_training
 from ppgen.comparison.records import EXACT, BlockResult, ObjectiveResult, PointResult, Verdict
-from ppgen.comparison.repeats import Products, Repeats, affordable_repeats, gather, reference_of
 from ppgen.comparison.result import Comparison
 from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
-from ppgen.comparison.statistics import bias_of, mean_interval
 from ppgen.comparison.truth import Truth, in_precision, truth_of
 from ppgen.data import as_dataset
 from ppgen.errors import UsageError, within_memory
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
 from ppgen.machine.seeds import derived, manual_seed
+from ppgen.measuring.repeats import Products, Repeats, affordable_repeats, gather, reference_of
+from ppgen.measuring.statistics import bias_of, mean_interval
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair, check_takes
 from ppgen.pairs.pair import Pair, check_explicit
@@ -63,7 +63,7 @@ def compare(
 
     Of each objective: its value; and of its gradient, for each block of parameters: bias with a test at a family-wise
     false-alarm rate, variance, signal-to-noise ratio, time, and variance x time, all with confidence intervals from
-    independent repeats (:mod:`ppgen.comparison.statistics`). Gradients are those of the loss per datum, by the step
+    independent repeats (:mod:`ppgen.measuring.statistics`). Gradients are those of the loss per datum, by the step
     function that trains, compiled. Bias is measured from the exact gradient of the objective's own bound where the
     latents have at most 2^16 joint states a datum; otherwise from the draws of that objective of the same bound that
     has the least variance of those that declare their gradient unbiased.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ppgen.comparison.listing import parse_objectives
 from ppgen.errors import UsageError
-from ppgen.factory import objective_config
 from ppgen.objectives.bounds import Reduction
+from ppgen.objectives.named import label_of as named_label
 from ppgen.objectives.objective import Objective
 
 __all__ = ["bound_name", "comparable", "label_of", "named"]
@@ -46,13 +45,7 @@ def label_of(objective: Any) -> str:
     """
     if not isinstance(objective, Objective):
         return f"{type(objective).__name__}(num_particles={getattr(objective, 'num_particles', 1)})"
-    name = objective_config(objective)["name"] or type(objective).__name__
-    given = [
-        f"{field.name}={_written(getattr(objective, field.name))}"
-        for field in fields(objective)  # type: ignore[arg-type]  # objectives are dataclasses
-        if getattr(objective, field.name) != field.default
-    ]
-    return f"{name}({', '.join(given)})" if given else str(name)
+    return named_label(objective)
 
 
 def comparable(bound: Reduction) -> Reduction:
@@ -67,7 +60,3 @@ def bound_name(bound: Reduction | None) -> str | None:
 
 def _made(given: Any) -> list[Any]:
     return [one.make() for one in parse_objectives(given)] if isinstance(given, str) else [given]
-
-
-def _written(value: Any) -> str:
-    return label_of(value) if isinstance(value, Objective) else repr(value)

@@ -13,9 +13,9 @@ from ppgen.comparison.charts import brief, families, plot_bias, plot_cost, plot_
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
 from ppgen.comparison.result import Comparison
-from ppgen.comparison.statistics import Interval
 from ppgen.comparison.words import when
 from ppgen.files.writing import write_whole
+from ppgen.measuring.statistics import Interval
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, figure_of, texts
 from ppgen.pages.numbers import counted, number, short, signed

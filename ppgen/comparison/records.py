@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ppgen.comparison.options import Point
-from ppgen.comparison.statistics import Bias, Interval
 from ppgen.comparison.truth import Evidence
+from ppgen.measuring.statistics import Bias, Interval
 
 __all__ = ["EXACT", "BlockResult", "ObjectiveResult", "PointResult", "Verdict"]
 

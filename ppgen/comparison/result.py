@@ -7,9 +7,9 @@ from typing import Any
 
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.records import BlockResult, ObjectiveResult, PointResult
-from ppgen.comparison.statistics import Interval
 from ppgen.comparison.words import in_words, lead, when
 from ppgen.files.jsonable import plain
+from ppgen.measuring.statistics import Interval
 from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import counted, short
 

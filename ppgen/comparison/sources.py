@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from ppgen.comparison.labels import label_of
 from ppgen.errors import UsageError, is_out_of_memory
 from ppgen.factory import as_objective
+from ppgen.measuring.repeats import Draw
 from ppgen.objectives.bounds import Reduction, target_of
 from ppgen.objectives.objective import Objective
 from ppgen.objectives.turns import Player, State
@@ -30,16 +30,7 @@ from ppgen.pairs.tracing import Batch, Program
 from ppgen.training.learner import Learner, fixed_and_moving
 from ppgen.training.steps import StepFunction, compiled, player_step
 
-__all__ = ["Draw", "Source", "at_hand", "in_a_sentence", "source_of"]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One gradient by every trainable parameter of the pair, by name, the bound per datum in nats, and its seconds."""
-
-    gradients: Mapping[str, Tensor]
-    bound: float
-    seconds: float
+__all__ = ["Source", "at_hand", "in_a_sentence", "source_of"]
 
 
 class Source:

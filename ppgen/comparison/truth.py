@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from ppgen.comparison.repeats import Repeats
 from ppgen.comparison.sources import at_hand
 from ppgen.errors import UsageError
 from ppgen.evaluation.bounds import evidence_of
+from ppgen.measuring.repeats import Repeats
 from ppgen.objectives.bounds import Reduction
 from ppgen.objectives.discrete.enumeration import Enumeration
 from ppgen.pairs.log_weights import log_weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from ppgen.arguments import check_names
@@ -10,8 +11,9 @@ from ppgen.calls import parse_calls
 from ppgen.errors import shown
 from ppgen.objectives.objective import Objective
 from ppgen.registry import OBJECTIVES
+from ppgen.user_code import name_in_file
 
-__all__ = ["listed", "reader_of"]
+__all__ = ["label_of", "listed", "reader_of"]
 
 
 def listed(value: Any) -> Any:
@@ -54,3 +56,25 @@ def reader_of(kind: type[Objective], what: str) -> Callable[[Any], Any]:
         return named(value) if isinstance(value, str) else value
 
     return read
+
+
+def label_of(objective: Objective) -> str:
+    """The registered name, or the class's, with the options that are not the defaults.
+
+    >>> from ppgen.inference import IWELBO
+    >>> label_of(IWELBO(num_particles=8))
+    'iwelbo(num_particles=8)'
+    """
+    cls = type(objective)
+    name = next((name for name, spec in OBJECTIVES.items() if spec.cls is cls), None) or name_in_file(cls)
+    given = [
+        f"{field.name}={_written(getattr(objective, field.name))}"
+        for field in fields(objective)  # type: ignore[arg-type]  # objectives are dataclasses
+        if getattr(objective, field.name) != field.default
+    ]
+    name = name or cls.__name__
+    return f"{name}({', '.join(given)})" if given else name
+
+
+def _written(value: Any) -> str:
+    return label_of(value) if isinstance(value, Objective) else repr(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ppgen.pages.charts import Curve, plot_curves
@@ -28,10 +28,11 @@ def training(run: Run) -> Section | None:
     Of one player against steps and against seconds; of several the loss of each, and what else it reports, against
     steps. Of several stages so of the last, and a figure of each before it.
     """
-    if not run.metrics:
+    reports = [line for line in run.metrics if line["split"] != "choice"]
+    if not reports:
         return None
-    last = run.metrics[-1]
-    stages = [(stage, list(lines)) for stage, lines in groupby(run.metrics, lambda line: line.get("stage", ""))]
+    last = reports[-1]
+    stages = [(stage, list(lines)) for stage, lines in groupby(reports, lambda line: line.get("stage", ""))]
     *before, (_, metrics) = stages
     text = (
         f"{counted(last['step'], 'step')}, {number(last['epoch'], 1)} passes over the training data, "
@@ -44,7 +45,21 @@ def training(run: Run) -> Section | None:
     objectives = {stage.name: stage.objective for stage in run.objective.stages(run.pair)}
     earlier = tuple(figure for name, lines in before for figure in _of_stage(name, lines, objectives.get(name)))
     said, figures = _of_last(run, metrics)
-    return Section("Training", f"{text} {said}".rstrip(), (*figures, *earlier), group="Fit")
+    told, chosen = _choices(run.metrics)
+    return Section("Training", " ".join(filter(None, (text, said, told))), (*figures, *chosen, *earlier), group="Fit")
+
+
+def _choices(metrics: _Lines) -> tuple[str, Sequence[Figure]]:
+    """Which of several estimators was played when, and the work of each; nothing of a training that did not choose."""
+    found = [line for line in metrics if line["split"] == "choice"]
+    if not found:
+        return "", ()
+    changes = [line for before, line in pairwise([{}, *found]) if line["played"] != before.get("played")]
+    played = ", ".join(f"{line['played']} from step {line['step']}" for line in changes)
+    names = [key.removeprefix("work/") for key in found[-1] if key.startswith("work/")]
+    curves = [_curve(name, found, f"work/{name}", "steps") for name in names]
+    said = f"Of {len(names)} estimators the one with the least variance x seconds of a gradient is played: {played}."
+    return said, [_chart(curves, "steps", "variance x seconds of a gradient")]
 
 
 def _of_last(run: Run, metrics: _Lines) -> tuple[str, Sequence[Figure]]:

@@ -88,6 +88,7 @@ class Record:
         if self._stage != self.trainer.stage_number:
             self._begin_stage()
         self._take_snapshot()
+        self._note_choice()
         self.callbacks.call("after_step")
         is_due = self.trainer.turn % self.every == 0 or self.trainer.leaves_stage
         words = self._judged(*self._looked()) if is_due else None
@@ -180,14 +181,7 @@ class Record:
 
     def _looked(self) -> tuple[str, Mapping[str, float]]:
         """Record the training report and, with validation data, their bound; returns the last of them, and of what."""
-        trainer = self.trainer
-        place: dict[str, Any] = {
-            "step": trainer.turn,
-            "epoch": round(trainer.epoch, 4),
-            "seconds": round(self._elapsed(), 3),
-        }
-        if len(trainer.spans) > 1:
-            place["stage"] = trainer.span.stage.name
+        trainer, place = self.trainer, self._place()
         rate = trainer.rate(trainer.turn)
         trained = trainer.report()
         self.log.add({**place, "split": "train", "learning_rate": rate, **trained})
@@ -197,6 +191,20 @@ class Record:
         every = {"train": trained, "valid": validated} if validated else {"train": trained}
         self.callbacks.call("after_validation", every)
         return ("valid", validated) if validated else ("train", trained)
+
+    def _place(self) -> dict[str, Any]:
+        trainer = self.trainer
+        stage = {"stage": trainer.span.stage.name} if len(trainer.spans) > 1 else {}
+        epoch, seconds = round(trainer.epoch, 4), round(self._elapsed(), 3)
+        return {"step": trainer.turn, "epoch": epoch, "seconds": seconds, **stage}
+
+    def _note_choice(self) -> None:
+        """Record a measurement that was made before this turn."""
+        if (news := self.trainer.chooser.news) is not None:
+            each = (("work", news.work), ("variance", news.variance))
+            numbers = {f"{what}/{name}": value for what, values in each for name, value in values.items()}
+            step = self.trainer.turn - 1
+            self.log.add({**self._place(), "step": step, "split": "choice", "played": news.played, **numbers})
 
     def _judged(self, split: str, report: Mapping[str, float]) -> str:
         """Let patience see a report; returns the bound's trend in words."""

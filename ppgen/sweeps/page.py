@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from ppgen.comparison.statistics import Interval
 from ppgen.errors import cut
+from ppgen.measuring.statistics import Interval
 from ppgen.pages import templates as pages
 from ppgen.pages.elements import Section, figure_of, texts
 from ppgen.pages.numbers import counted, number, short

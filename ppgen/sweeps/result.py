@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 import torch
 
-from ppgen.comparison.statistics import Interval, mean_interval
 from ppgen.errors import option
 from ppgen.files.documents import Seconds, WholeNumber
 from ppgen.files.jsonable import plain
+from ppgen.measuring.statistics import Interval, mean_interval
 from ppgen.pages.brief import Brief
 from ppgen.pages.numbers import number
 from ppgen.sweeps.grid import label_of

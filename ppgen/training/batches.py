@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Batch
 from ppgen.training.read_ahead import ReadAhead
 
-__all__ = ["Batches", "Interleaved", "first_batches"]
+__all__ = ["Batches", "Interleaved", "first_batches", "say_if_brought"]
 
 
 class Batches:
@@ -163,3 +164,13 @@ def first_batches(pair: Pair, data: Dataset, batch_size: int, seed: int) -> list
     for batch in found:
         pair.prepare(*batch)
     return found
+
+
+def say_if_brought(batches: Interleaved) -> None:
+    """Warn where the host brings the batches to a GPU."""
+    if batches.on_disk and batches.device.type == "cuda":
+        warnings.warn(
+            "data that stay in files are brought by the host, and their turns are no CUDA graphs: steps run one by "
+            "one; tensors that fit on the GPU train faster.",
+            stacklevel=3,
+        )

@@ -24,9 +24,11 @@ class Line(Document):
     step: WholeNumber
     epoch: float
     seconds: Seconds
-    split: Literal["train", "valid"]
+    split: Literal["train", "valid", "choice"]
     stage: str = ""
     """Of a training of several stages: its name."""
+    played: str = ""
+    """Of a choice among estimators: the one that is played from this step on."""
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:

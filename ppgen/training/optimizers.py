@@ -14,7 +14,7 @@ from ppgen.errors import UsageError, option, shown
 from ppgen.objectives.turns import Player
 from ppgen.training.named import Named
 
-__all__ = ["Optimizer", "slots_of"]
+__all__ = ["Optimizer", "laid_out_like", "slots_of"]
 
 
 @dataclass(frozen=True)
@@ -107,3 +107,9 @@ def slots_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What it keeps, by ``parameter.slot``."""
     state = optimizer.state_dict()["state"].items()
     return {f"{index}.{slot}": torch.as_tensor(value) for index, slots in state for slot, value in slots.items()}
+
+
+def laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with the parameter's strides, which a fused optimizer asks for; Inductor may choose others."""
+    same = gradient.stride() == parameter.stride()
+    return gradient if same else torch.empty_like(parameter).copy_(gradient)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AliasChoices, Field
 
 from ppgen.errors import UsageError, shown
-from ppgen.files.documents import Document, WholeNumber
+from ppgen.files.documents import Document, Seconds, WholeNumber
 
 __all__ = ["Progress"]
 
@@ -28,6 +28,9 @@ class Progress(Document):
     sums: Annotated[dict[str, float], AfterValidator(_check_sums)]
     choices: dict[str, bool] = Field(default_factory=dict, validation_alias=AliasChoices("choices", "onednn"))
     """How it computes, see :class:`ppgen.training.choices.Choices`."""
+    chosen: WholeNumber = 0
+    """Which estimator is played, and ``costs``: the seconds of each, see :class:`ppgen.training.chooser.Chooser`."""
+    costs: tuple[Seconds, ...] = ()
     stage: WholeNumber = 0
     """Which it stands in, and ``began``: the turn at which that began."""
     began: WholeNumber = 0

@@ -6,7 +6,6 @@ stopped and restored goes on with the same bits as one that never stopped.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -25,17 +24,18 @@ from ppgen.pairs.nonfinite import Watch
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import isolated
 from ppgen.pairs.tracing import Batch, Program
-from ppgen.training.batches import Interleaved, first_batches
+from ppgen.training.batches import Interleaved, first_batches, say_if_brought
 from ppgen.training.beginning import begin_at_data
 from ppgen.training.books import Books, Given, Move, NotFiniteError
 from ppgen.training.choices import Choices
+from ppgen.training.chooser import Chooser
 from ppgen.training.chunks import Chunks
 from ppgen.training.device_books import books_of
 from ppgen.training.fitness import check_amortised, check_patience
 from ppgen.training.gradient_norm import gradient_norm
 from ppgen.training.learner import Learner, checked_values, fixed_and_moving, load_state, state_of, under, untied
 from ppgen.training.looks import Looks
-from ppgen.training.optimizers import slots_of
+from ppgen.training.optimizers import laid_out_like, slots_of
 from ppgen.training.options import TrainingOptions
 from ppgen.training.progress import Progress
 from ppgen.training.replay import WatchedLearner, what_is_not_finite
@@ -87,7 +87,7 @@ class Trainer:
             self._enter(number)
         self.sharing.begin_random(options.seed)
         keep_large_blocks()
-        _say_if_brought(self.batches)
+        say_if_brought(self.batches)
 
     def _enter(self, number: int) -> None:
         """Begin a stage: all but the pair is made anew."""
@@ -120,6 +120,7 @@ class Trainer:
         self.steps = Steps(self.learner, objective, [part.draw for part in self.parts], self.chunks, options)
         self.steps.choices = self.choices
         self._books = self._new_books()
+        self.chooser = Chooser(objective, self._gradient_of, options.seed)
         self._try(self._examples)
         self.state = self.sharing.begin(self.learner, self.state)
 
@@ -182,6 +183,7 @@ class Trainer:
             self._enter(self.stage_number + 1)
         if self.batches.on_disk:
             self._expect(self._planned(_READ_AHEAD))
+        self.chooser.look(self.stage_turn)
         self._judged_by(self._books.take_turn)
         self.turn += 1
         self.cursor += self.span.moves
@@ -247,8 +249,8 @@ class Trainer:
         """The numbers beside the tensors."""
         self.settle()
         stage = {"stage": self.stage_number, "began": self.span.begin}
-        choices = dict(self.choices.taken)
-        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, "choices": choices, **stage}
+        chosen = {"choices": dict(self.choices.taken), "chosen": self.chooser.chosen, "costs": self.chooser.seconds}
+        return {"turn": self.turn, "cursor": self.cursor, "sums": self.sums, **chosen, **stage}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Progress) -> None:
         """Go on from what :meth:`tensors` and :meth:`facts` gave.
@@ -271,6 +273,7 @@ class Trainer:
         self.state = checked_values(self.state, self.sharing.part(state_of(tensors)), self.device)
         self.turn, self.cursor = facts.turn, facts.cursor
         self.choices = self.steps.choices = Choices(facts.choices)
+        self.chooser.chosen, self.chooser.seconds = facts.chosen, list(facts.costs)
         self._books = self._new_books()
         self.sums = facts.sums
         self.sharing.set_random(tensors, self.device, self.options.seed, self.turn)
@@ -301,6 +304,7 @@ class Trainer:
         """The moves of the turn that is so many turns ahead."""
         turn, cursor = self.turn + ahead, self.cursor + ahead * self.span.moves
         fixed, moving = fixed_and_moving(self.objective.schedules(turn - self.span.begin))
+        fixed |= self.chooser.fixed
         rate = self.rate(turn)
         moves = []
         in_order = [player for player in self.players for _ in range(player.steps)]
@@ -333,12 +337,20 @@ class Trainer:
         for name, value in written.items():
             self._values[name].copy_(books.keep(self._values[name], value))
 
+    def _gradient_of(self, chosen: int, ahead: int) -> dict[str, Tensor]:
+        """The pair's gradient by one of several estimators at the batch of a turn that comes, by parameter."""
+        (move,) = self._planned(ahead)
+        move = replace(move, fixed={**move.fixed, "chosen": chosen})
+        gradients, *_ = self._stepped(move, self._books.given(move), self.steps)
+        named = zip(self._arguments[move.player.name][0], gradients, strict=True)
+        return {name: gradient for name, gradient in named if name.startswith("pair.")}
+
     def _move(self, player: Player, gradients: Sequence[Tensor], norm: Tensor, rate: float | Tensor) -> None:
         """One step of a player's optimizer, if the move was good."""
         optimizer = self.optimizers[player.name]
         (group,) = optimizer.param_groups
         for parameter, gradient in zip(group["params"], gradients, strict=True):
-            parameter.grad = _laid_out_like(parameter, gradient)
+            parameter.grad = laid_out_like(parameter, gradient)
         if self.options.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(group["params"], self.options.clip_norm, norm)
         group["lr"] = rate
@@ -382,19 +394,4 @@ class Trainer:
         raise DivergedError(
             f"training stopped at step {self.turn}: {where}; the last checkpoint is the one before: lower lr "
             f"(now {self.rate(self.turn):g}){bounded}."
-        )
-
-
-def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient with the parameter's strides, which a fused optimizer asks for; Inductor may choose others."""
-    same = gradient.stride() == parameter.stride()
-    return gradient if same else torch.empty_like(parameter).copy_(gradient)
-
-
-def _say_if_brought(batches: Interleaved) -> None:
-    if batches.on_disk and batches.device.type == "cuda":
-        warnings.warn(
-            "data that stay in files are brought by the host, and their turns are no CUDA graphs: steps run one by "
-            "one; tensors that fit on the GPU train faster.",
-            stacklevel=3,
         )

@@ -22,8 +22,8 @@ from ppgen.comparison.curves import Curves, train_each
 from ppgen.comparison.front import pareto_front
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
 from ppgen.comparison.page import csv_of, spread, write_page
-from ppgen.comparison.statistics import Bias
 from ppgen.inference import ELBO, IWELBO, MCEM
+from ppgen.measuring.statistics import Bias
 from ppgen.models import VAE, LinearGaussian
 from ppgen.training.options import TrainingOptions
 from tests.marks import thorough

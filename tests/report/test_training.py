@@ -12,7 +12,7 @@ import torch
 
 import ppgen
 from ppgen.data import Dataset, DataSpec
-from ppgen.inference import ELBO, IWELBO, MMD, PCD, EnergyDistance, Hinge, NonSaturating
+from ppgen.inference import ELBO, IWELBO, MMD, PCD, Auto, EnergyDistance, Hinge, NonSaturating
 from ppgen.models import VAE, Boltzmann
 from ppgen.pages.numbers import number
 from ppgen.report import page as report
@@ -174,3 +174,16 @@ def test_a_page_names_the_options_that_were_chosen(tmp_path: Path) -> None:
     game = Hinge(hidden=(4,), r1=0.5)
     _, page = trained(data, game, Push(data.spec), tmp_path)
     assert "trained with hinge, r1 = 0.5, hidden = [4]" in page.text
+
+
+def test_what_a_choosing_run_played_is_told_with_the_work_of_each() -> None:
+    data = ppgen.load_data("linear_gaussian", num_features=3, num_data=50)
+    options: dict[str, Any] = {"steps": 4, "batch_size": 10, "eager": True, "progress": False}
+    run = ppgen.fit(ppgen.models.LinearGaussian(data.spec), data, Auto(every=2), **options)
+    assert {"split": "choice", "step": 2}.items() <= run.metrics[1].items()
+    run.metrics[0]["played"], run.metrics[1]["played"] = "elbo", "stl"
+    page = Page(report.render(run))
+    assert any("elbo from step 0, stl from step 2" in part for part in page.text)
+    assert "variance x seconds of a gradient" in page.text  # at the axis
+    run.metrics = run.metrics[:1]  # a record that was cut before its first report
+    assert "Training" not in Page(report.render(run)).text

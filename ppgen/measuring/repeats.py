@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ppgen.comparison.sources import Draw, Source
-from ppgen.comparison.statistics import Moments, Reference
+from ppgen.measuring.statistics import Moments, Reference
 
-__all__ = ["Products", "Repeats", "affordable_repeats", "gather", "reference_of"]
+__all__ = ["Draw", "Products", "Repeats", "Source", "affordable_repeats", "gather", "reference_of"]
 
 _BYTES = 2**28
 """Memory for the means of one objective's repeats."""
@@ -22,6 +22,21 @@ _FEWEST = 16
 
 Products = Mapping[str, tuple[Tensor, Tensor]]
 """Of each parameter's part: the inner products among a reference's repeats, and of an estimator's with these."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One gradient by every trainable parameter of the pair, by name, the bound per datum in nats, and its seconds."""
+
+    gradients: Mapping[str, Tensor]
+    bound: float
+    seconds: float
+
+
+class Source(Protocol):
+    """Where draws come from, one after another."""
+
+    def draw(self) -> Draw: ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from ppgen.comparison.statistics import Bias, Interval, Moments, Reference, bias_of, jackknife, normal_score
+from ppgen.measuring.statistics import Bias, Interval, Moments, Reference, bias_of, jackknife, normal_score
 from tests.marks import thorough
 
 SIZE, LEVEL, ALPHA = 8, 0.95, 1e-4

@@ -1,0 +1,99 @@
+"""The estimator with the least work, measured as training goes on.
+
+    work_i = tr Cov(g_i) seconds_i                          of estimator i of the gradient of one bound
+
+g_i is its gradient of the loss per datum by the pair's parameters, at one batch of training data and one draw; its
+covariance is over both, so that noise which every estimator shares (which data came into the batch) counts, and an
+estimator that is less noisy than the batches are gains nothing by it. A step of stochastic gradient descent makes the
+progress of a given variance in time that is proportional to its work (Glynn and Whitt 1992).
+
+Value and gradient are those of the estimator that is played. Every ``every`` steps each is drawn ``draws`` times at the
+batches that come next, of which nothing is moved, and the one with the least work is played from then on, if it saves
+the share ``hysteresis`` of the work of the one before. Bias: that of the estimators, none unless ``biased``.
+
+A run that is stopped and goes on makes the same choices: what the seconds of each were is measured at its first
+measurement and kept, and covariances are those of the run's own seed. Two runs may choose differently, as the machine
+is busy or not.
+
+Glynn and Whitt: The Asymptotic Efficiency of Simulation Estimators, Operations Research, 1992. The choice among
+gradient estimators by measured variance and cost is that of Geffner and Domke, A Rule for Gradient Estimator Selection,
+with an Application to Variational Inference, 2020, equation 9, whose G^2 T is here centred.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Len
+from pydantic import BeforeValidator
+
+from ppgen.arguments import Count, Share, Words
+from ppgen.errors import UsageError
+from ppgen.objectives.bounds import Bound
+from ppgen.objectives.choosing import Choosing, EstimatorName
+from ppgen.objectives.named import label_of, listed
+from ppgen.registry import OBJECTIVES, register_objective
+
+__all__ = ["Auto"]
+
+
+@register_objective(
+    "auto",
+    summary="several estimators of one bound, of which training plays the one with the least variance x time",
+    reference="Geffner and Domke, A rule for gradient estimator selection",
+    year=2020,
+    link="https://arxiv.org/abs/1911.01894",
+    tags=("estimator",),
+    tiny=lambda: Auto(estimators=("elbo", "stl")),
+)
+@dataclass(frozen=True, kw_only=True)
+class Auto(Choosing):
+    """The estimator with the least work of several.
+
+    Args:
+        estimators: two or more of one bound, as a list or as text:
+            ``-O "estimators=reinforce(num_particles=4), disarm"``; the default is for reparameterized latents.
+        every: steps from one measurement to the next.
+        draws: gradients of each at a measurement.
+        hysteresis: share of the work that another must save to be taken.
+        biased: whether estimators may be biased.
+
+    Raises:
+        UsageError: estimators of different bounds, of none, biased ones, or fewer than two.
+
+    >>> import ppgen, torch
+    >>> auto = Auto(estimators="elbo(num_particles=2), stl")
+    >>> auto.names, auto.unbiased_gradient
+    (('elbo(num_particles=2)', 'stl'), True)
+    """
+
+    estimators: Annotated[
+        tuple[EstimatorName, ...],
+        BeforeValidator(listed),
+        Words("two or more estimators such as ('reinforce', 'disarm')"),
+        Len(2),
+    ] = ("elbo", "stl")
+    every: Count = 1000
+    draws: Annotated[Count, Words("a whole number of at least 2")] = 8
+    hysteresis: Share = 0.1
+    biased: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.draws < 2:
+            raise UsageError(f"draws of Auto must be at least 2, for a variance, got {self.draws}.")
+        if not self.biased and not self.unbiased_gradient:
+            name = next(n for n, rule in zip(self.names, self.rules, strict=True) if not rule.unbiased_gradient)
+            raise UsageError(
+                f"Auto chooses among unbiased estimators, and {name} is biased, which no variance shows: drop it, or "
+                "say biased=True."
+            )
+
+    @property
+    def rules(self) -> tuple[Bound, ...]:
+        return tuple(OBJECTIVES[one].cls() if isinstance(one, str) else one for one in self.estimators)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(map(label_of, self.rules))

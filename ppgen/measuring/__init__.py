@@ -1,0 +1,1 @@
+"""What draws of a gradient say of it: moments with their errors, bias, work."""
