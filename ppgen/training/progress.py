@@ -30,7 +30,7 @@ class Progress(Document):
     """How it computes, see :class:`ppgen.training.choices.Choices`."""
     chosen: WholeNumber = 0
     """Which estimator is played, and ``costs``: the seconds of each, see :class:`ppgen.training.chooser.Chooser`."""
-    costs: tuple[Seconds, ...] = ()
+    costs: list[Seconds] = Field(default_factory=list)
     stage: WholeNumber = 0
     """Which it stands in, and ``began``: the turn at which that began."""
     began: WholeNumber = 0
