@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.front import pareto_front
 from ppgen.comparison.records import BlockResult, ObjectiveResult
+from ppgen.comparison.slopes import families
 from ppgen.measuring.statistics import Interval, normal_score
 from ppgen.pages.charts import FAINT, INK, SERIES, STYLES, TEXT, Chart, blank, labelled, leave_out_the_start
 from ppgen.pages.numbers import short
@@ -18,7 +18,7 @@ from ppgen.pages.numbers import short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["brief", "families", "plot_bias", "plot_cost", "plot_signal", "plot_training"]
+__all__ = ["brief", "plot_bias", "plot_cost", "plot_signal", "plot_training"]
 
 GOOD, BAD = SERIES[0], SERIES[1]
 _WIDTH = 6.2
@@ -119,19 +119,6 @@ def plot_training(curves: Sequence[Curves], unit: str) -> Chart:
 def brief(text: str) -> str:
     """The text with K for ``num_particles``."""
     return text.replace("num_particles=", "K=")
-
-
-def families(objectives: Iterable[ObjectiveResult]) -> dict[str, list[ObjectiveResult]]:
-    """Objectives that differ in their number of particles alone, by the name without it, in rising order of K.
-
-    Those that stand alone, and those without variance, are left out.
-    """
-    found: dict[str, list[ObjectiveResult]] = {}
-    noisy = (one for one in objectives if one.whole.variance.value > 0)
-    for one in sorted(noisy, key=lambda one: one.num_particles or 0):
-        name = re.sub(r"(, )?num_particles=\d+", "", one.label).replace("(, ", "(").replace("()", "")
-        found.setdefault(name, []).append(one)
-    return {name: members for name, members in found.items() if len({one.num_particles for one in members}) > 1}
 
 
 _FRONT: dict[str, Any] = {"where": "post", "color": GOOD, "linewidth": 1.2, "zorder": 1}

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ppgen.comparison.charts import brief, families, plot_bias, plot_cost, plot_signal, plot_training
+from ppgen.comparison.charts import brief, plot_bias, plot_cost, plot_signal, plot_training
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
 from ppgen.comparison.result import Comparison
+from ppgen.comparison.slopes import families
 from ppgen.comparison.words import when
 from ppgen.files.writing import write_whole
 from ppgen.measuring.statistics import Interval

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ppgen.comparison.options import ComparisonOptions
 from ppgen.comparison.records import EXACT, ObjectiveResult, PointResult
+from ppgen.comparison.slopes import families, power_law
 from ppgen.pages.numbers import counted, short, signed
 
 __all__ = ["in_words", "lead", "when"]
@@ -24,6 +25,7 @@ def in_words(point: PointResult, num_data: int, options: ComparisonOptions) -> s
         _setting(point, num_data),
         *_biases(point, options),
         *_ranking(point),
+        *_further(point, options.level),
         *_to_avoid(point),
     ]
     return " ".join(sentences)
@@ -117,6 +119,19 @@ def _ranking(point: PointResult) -> Iterator[str]:
         clear = "" if best.whole.work.high < second.whole.work.low else ", and their intervals overlap"
         lead = f"{second.label} needs {times} times its work{clear}"
         yield f"For {bound}, {best.label} is cheapest for its variance (variance x time): {lead}."
+
+
+def _further(point: PointResult, level: float) -> Iterator[str]:
+    """The power of the number of particles that the variance of each family goes with, and where it leads to."""
+    for name, members in families(point.objectives).items():
+        particles = [one.num_particles or 1 for one in members]
+        law, most = power_law(particles, [one.whole.variance for one in members], level), particles[-1]
+        slope, there = law.slope, law.at(4 * most)
+        yield (
+            f"From K = {particles[0]} to {most} the variance of {name} goes as K to the power {slope.value:.2f} "
+            f"({slope.low:.2f} to {slope.high:.2f}): at K = {4 * most} it would be {short(there.value, 2)} "
+            f"({short(there.low, 2)} to {short(there.high, 2)}), if that goes on."
+        )
 
 
 def _to_avoid(point: PointResult) -> Iterator[str]:

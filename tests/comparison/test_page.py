@@ -17,11 +17,12 @@ import ppgen
 from ppgen import UsageError, compare
 from ppgen.chains.evidence import Budget, evidence_bounds
 from ppgen.comparison import BlockResult, Comparison, ComparisonOptions, Interval, ObjectiveResult, PointResult, Verdict
-from ppgen.comparison.charts import _apart, families, plot_signal
+from ppgen.comparison.charts import _apart, plot_signal
 from ppgen.comparison.curves import Curves, train_each
 from ppgen.comparison.front import pareto_front
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
 from ppgen.comparison.page import csv_of, spread, write_page
+from ppgen.comparison.slopes import families
 from ppgen.inference import ELBO, IWELBO, MCEM
 from ppgen.measuring.statistics import Bias
 from ppgen.models import VAE, LinearGaussian
