@@ -1,11 +1,12 @@
 """The estimator with the least work, measured as training goes on.
 
-    work_i = tr Cov(g_i) seconds_i                          of estimator i of the gradient of one bound
+    work_i = E |g_i|^2 seconds_i,        E |g_i|^2 = |E g|^2 + tr Cov(g_i),        estimator i of one bound's gradient
 
-g_i is its gradient of the loss per datum by the pair's parameters, at one batch of training data and one draw; its
-covariance is over both, so that noise which every estimator shares (which data came into the batch) counts, and an
-estimator that is less noisy than the batches are gains nothing by it. A step of stochastic gradient descent makes the
-progress of a given variance in time that is proportional to its work (Glynn and Whitt 1992).
+g_i is its gradient of the loss per datum by the pair's parameters, at one batch of training data and one draw; the
+expectation is over both. What stochastic gradient descent has still to go after a time T, at the best step size, is
+bounded by a number times sqrt(E |g_i|^2 seconds_i / T), so that the least work is the best bound. The signal |E g|^2
+and the noise of which data came into the batch are the same for all: an estimator that is quieter than these gains
+little by it, and where they are most of it the quickest is played.
 
 Value and gradient are those of the estimator that is played. Every ``every`` steps each is drawn ``draws`` times at the
 batches that come next, of which nothing is moved, and the one with the least work is played from then on, if it saves
@@ -15,9 +16,8 @@ A run that is stopped and goes on makes the same choices: what the seconds of ea
 measurement and kept, and covariances are those of the run's own seed. Two runs may choose differently, as the machine
 is busy or not.
 
-Glynn and Whitt: The Asymptotic Efficiency of Simulation Estimators, Operations Research, 1992. The choice among
-gradient estimators by measured variance and cost is that of Geffner and Domke, A Rule for Gradient Estimator Selection,
-with an Application to Variational Inference, 2020, equation 9, whose G^2 T is here centred.
+Geffner and Domke: A Rule for Gradient Estimator Selection, with an Application to Variational Inference, 2020: the rule
+"least G^2 T", with E |g|^2 and the seconds of a gradient, both measured, in their place.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["Auto"]
 
 @register_objective(
     "auto",
-    summary="several estimators of one bound, of which training plays the one with the least variance x time",
+    summary="several estimators of one bound, of which training plays the one with the least mean square x time",
     reference="Geffner and Domke, A rule for gradient estimator selection",
     year=2020,
     link="https://arxiv.org/abs/1911.01894",

@@ -22,7 +22,8 @@ GradientOf = Callable[[int, int], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Choice:
-    """One measurement: ``work`` by estimator, variance x seconds, and the name of the one that is ``played`` now."""
+    """One measurement by estimator: ``work``, the mean square x seconds of a gradient, and its ``variance``; and the
+    name of the one that is ``played`` now."""
 
     work: Mapping[str, float]
     variance: Mapping[str, float]
@@ -62,20 +63,21 @@ class Chooser:
 
     def _measured(self, rule: Choosing, turn: int) -> Choice:
         drawn = [self._drawn(number, rule.draws, turn) for number in range(len(rule.rules))]
-        variances = [variance for variance, _ in drawn]
-        self.seconds = self.seconds or [seconds for _, seconds in drawn]  # a run that goes on has those of before
-        work = [variance * seconds for variance, seconds in zip(variances, self.seconds, strict=True)]
+        squares, variances, seconds = zip(*drawn, strict=True)
+        self.seconds = self.seconds or list(seconds)  # a run that goes on has those of before
+        work = [square * each for square, each in zip(squares, self.seconds, strict=True)]
         self.chosen = least(work, self.chosen, rule.hysteresis)
         names = rule.names
         return Choice(dict(zip(names, work, strict=True)), dict(zip(names, variances, strict=True)), names[self.chosen])
 
-    def _drawn(self, number: int, draws: int, turn: int) -> tuple[float, float]:
-        """The variance of an estimator's gradient over batches and draws, and the seconds of one."""
+    def _drawn(self, number: int, draws: int, turn: int) -> tuple[float, float, float]:
+        """The mean square of an estimator's gradient over batches and draws, its variance, and the seconds of one."""
         source = _Ahead(lambda ahead: self.gradient_of(number, ahead))
         with torch.random.fork_rng():
             manual_seed(derived(self.seed, "choice", turn))
             found = gather(source, draws, 1)
-        return found.moments(list(found.means)).variance(0.5).value, float(found.seconds.median())
+        moments = found.moments(list(found.means))
+        return float(moments.squares.mean()), moments.variance(0.5).value, float(found.seconds.median())
 
 
 class _Ahead:
