@@ -12,9 +12,9 @@ m and log s are linear in code(y): of one categorical unit, a table of C Gaussia
 knows it for some data: z has a reparameterized sample and y has none, so that the gradient has a pathwise part and a
 scored one (docs/objectives.md, mixed pairs).
 
-References: Deep unsupervised clustering with Gaussian mixture variational autoencoders, Dilokthanakul et al., 2016 (whose
-w, the noise that m and s are functions of beside y, is left out); Semi-supervised learning with deep generative models,
-Kingma, Rezende, Mohamed and Welling, 2014, for the guide.
+Reference: Deep unsupervised clustering with Gaussian mixture variational autoencoders, Dilokthanakul et al., 2016;
+its w, the noise that m and s are functions of beside y, is left out. The guide: Semi-supervised learning with deep
+generative models, Kingma, Rezende, Mohamed and Welling, 2014.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from collections.abc import Callable
 from typing import Annotated
 
 import pyro
-import pyro.distributions as dist
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn

@@ -137,6 +137,11 @@ class Enumeration:
         """S."""
         return len(next(iter(self.states.values())))
 
+    @property
+    def num_data(self) -> int:
+        """B."""
+        return int(next(iter(self.states.values())).shape[1])
+
     def particles(self, part: slice = slice(None), copies: int = 1) -> Particles:
         """The states, or some of them, as particles: log p and log q are (S, B), or (copies S, B), copy after copy."""
         given = {name: torch.cat([values[part]] * copies) for name, values in self.states.items()}
@@ -144,14 +149,18 @@ class Enumeration:
         shared = {name: values.repeat_interleave(num // copies, 0) for name, values in self.before.items()}
         return run_particles(self.program, self.batch, num, {**shared, **given}, together=self.parallel or None)
 
+    def log_mass(self, run: Particles, part: slice) -> Tensor:
+        """log q(z_s | x) of some of the states, which were run, (S, B), in nats."""
+        return run.log_q_of(run.latents)
+
     @torch.no_grad()
     def tables(self) -> tuple[Tensor, Tensor, Tensor]:
         """log p(x, z_s), log w_s and log q(z_s | x) of all states, each (S, B), in nats, without gradients.
 
         log w_s is log p(x, z_s) - log q(z_s | x) but for a scale that the user gave to the guide's sites.
         """
-        found = [self.particles(part) for part in self._parts()]
-        tables = zip(*((run.log_p, run.log_w, run.log_q_of(run.latents)) for run in found), strict=True)
+        found = [(self.particles(part), part) for part in self._parts()]
+        tables = zip(*((run.log_p, run.log_w, self.log_mass(run, part)) for run, part in found), strict=True)
         log_p, log_w, log_q = map(torch.cat, tables)
         return log_p, log_w, log_q
 
@@ -183,7 +192,7 @@ class Enumeration:
         total = [torch.zeros_like(p) for p in parameters]
         for part in self._parts():
             run = self.particles(part)
-            surrogate = (by_w[part] * run.log_w).sum() + (by_q[part] * run.log_q_of(run.latents)).sum()
+            surrogate = (by_w[part] * run.log_w).sum() + (by_q[part] * self.log_mass(run, part)).sum()
             found = torch.autograd.grad(surrogate, parameters, allow_unused=True, materialize_grads=True)
             total = [so_far + gradient for so_far, gradient in zip(total, found, strict=True)]
         return total
