@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions.binary_states import as_power
-from ppgen.errors import UsageError, shown
+from ppgen.errors import LatentsError, UsageError, shown
 from ppgen.objectives.bounds import Reduction
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.memories import parts_of
@@ -110,10 +110,10 @@ class Enumeration:
         """
         _check_local(particles, needed_by)
         if not particles.scored:
-            raise UsageError(
+            raise LatentsError(
                 f"{needed_by} sums over the states of discrete latents, and those of the guide "
-                f"({', '.join(map(repr, particles.latents)) or 'none'}) all have reparameterized samples: use 'elbo', "
-                "which draws them."
+                f"({', '.join(map(repr, particles.latents)) or 'none'}) all have reparameterized samples: make one "
+                "discrete."
             )
         return cls._at(particles, particles.scored, needed_by)
 
@@ -249,30 +249,30 @@ def _drawn_before(particles: Particles, sites: Mapping[str, Site]) -> dict[str, 
 def _check_local(one: Particles, needed_by: str) -> None:
     if one.outside is not None:
         names = ", ".join(map(repr, one.outside.latents)) or "an observed site"
-        raise UsageError(
+        raise LatentsError(
             f"{needed_by} sums over the states of each datum by itself, but {names} stands outside the data plate: "
-            "move it inside, or choose an objective that draws."
+            "move it inside."
         )
     for name in one.scored:
         site = one.guide_sites[name]
         if math.prod(site["fn"].batch_shape) != one.log_q.numel():
-            raise UsageError(
+            raise LatentsError(
                 f"{needed_by} sums over the states of each datum by itself, but site {shown(name)} is in a further "
                 f"plate (batch shape {tuple(site['fn'].batch_shape)}): make that dim an event by .to_event()."
             )
         if is_masked(site):
-            raise UsageError(
+            raise LatentsError(
                 f"{needed_by} sums over the states of each datum by their probabilities, and some of site "
-                f"{shown(name)} are masked out: leave the mask off, or choose an objective that draws."
+                f"{shown(name)} are masked out: leave the mask off."
             )
 
 
 def _check_number(names: Sequence[str], sizes: Sequence[int], needed_by: str) -> None:
     if math.prod(sizes) > MAX_JOINT_STATES:
         each = ", ".join(f"{shown(name)} {as_power(size, 1)}" for name, size in zip(names, sizes, strict=True))
-        raise UsageError(
+        raise LatentsError(
             f"{needed_by} would sum over {as_power(math.prod(sizes), 1)} joint states for each datum ({each}), and at "
-            f"most {MAX_JOINT_STATES:,} are: make the latents smaller, or choose a method that draws."
+            f"most {MAX_JOINT_STATES:,} are: make the latents smaller."
         )
 
 

@@ -7,10 +7,13 @@ which is itself held to densities by hand on :class:`Blend`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from scipy.stats import t as student
@@ -20,10 +23,23 @@ from torch.distributions import Normal
 import ppgen
 from ppgen.comparison.quadrature import Quadrature
 from ppgen.errors import UsageError
-from ppgen.inference import ELBO, IWELBO, Enumerate, GumbelSoftmax, StraightThrough
+from ppgen.inference import (
+    ELBO,
+    IWELBO,
+    REBAR,
+    STL,
+    VIMCO,
+    AnalyticKL,
+    DisARM,
+    DReG,
+    Enumerate,
+    GumbelSoftmax,
+    StraightThrough,
+)
 from ppgen.models import GMVAE, VAE
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Program
+from ppgen.registry import OBJECTIVES
 from tests.discrete_doubles import Blend, Reduce, exact_gradient, exact_value
 from tests.inference.discrete.discrete_harness import unbiased, with_bound
 from tests.inference.truth import elbo, iwelbo
@@ -50,6 +66,25 @@ def pair_of(kind: str) -> GMVAE:
     for parameter in pair.parameters():
         torch.nn.init.normal_(parameter, std=0.6)
     return pair
+
+
+class Counted(Pair):
+    """A Poisson latent beside a Gaussian one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            y = pyro.sample("y", dist.Poisson(self.rate.exp()).to_event(1))
+            z = pyro.sample("z", dist.Normal(y, 1.0).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=z.expand(*z.shape[:-1], 3)).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            y = pyro.sample("y", dist.Poisson(self.rate.exp()).to_event(1))
+            pyro.sample("z", dist.Normal(y * self.rate, 1.0).to_event(1))
 
 
 def program_of(pair: Pair, own: Any = None) -> Program:
@@ -147,7 +182,7 @@ def test_the_quadrature_has_the_value_and_the_gradient_of_densities_by_hand(
 
 
 def test_without_discrete_latents_the_quadrature_is_that_of_the_gaussian_alone() -> None:
-    """Against sums over a grid of the two numbers of z, of spacing 0.06 out to 9: of smooth functions, without error."""
+    """Against sums over a grid of the two numbers of z, 0.06 apart out to 9: of smooth functions, without error."""
     torch.manual_seed(2)
     pair = VAE(SPEC, 2, hidden=(3,)).double()
     quadrature = Quadrature.of(program_of(pair), (DATUM,), "this test")
@@ -161,6 +196,46 @@ def test_without_discrete_latents_the_quadrature_is_that_of_the_gaussian_alone()
     assert float(log_p) == pytest.approx(float((joint.exp() * cell).sum().log()), abs=1e-6)
     assert float(value) == pytest.approx(float((log_q.exp() * (joint - log_q) * cell).sum()), abs=1e-6)
     assert error < 1e-6
+
+
+@pytest.mark.parametrize("objective", [ELBO(), IWELBO(), STL(), DReG(), AnalyticKL()], ids=str)
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_pathwise_objective_refuses_a_mixed_pair_and_offers_who_takes_it(objective: Any, kind: str) -> None:
+    """Those of discrete latents it names are those that take the pair when they are asked."""
+    why = str(objective.refuses(program_of(pair_of(kind)), (DATUM,)))
+    family = "Bernoulli" if kind == "gates" else "OneHotCategorical"
+    assert why.startswith(f"site 'y' of the guide is drawn from {family}, which has no reparameterized sample: under ")
+    _, _, offered = why.partition("can take these latents: ")
+    exact, biased = (set(re.findall(r"'(\w+)'", part)) for part in offered.split(";"))
+    made = {name: spec.tiny() for name, spec in OBJECTIVES.items() if spec.tiny is not None}
+    found = {name: one for name, one in made.items() if one.needs_discrete and takes(one, kind)}
+    assert {name for name, one in found.items() if one.unbiased_gradient} == {
+        n for n in exact if made[n].needs_discrete
+    }
+    assert {name for name, one in found.items() if not one.unbiased_gradient} == {
+        name for name in biased if made[name].needs_discrete
+    }
+
+
+SCORED = r": .*'nvil', .*'reinforce', .*'vimco'; with a bias '"
+
+REFUSED: list[tuple[Any, Callable[[], Any], str]] = [
+    (ELBO(), Blend, r"^sites 'b', 'c' of the guide are drawn from Bernoulli, which has .* ELBO their .*'disarm'"),
+    (DisARM(), lambda: pair_of("classes"), r"^site 'y' has units of several classes" + f".*{SCORED}"),
+    (REBAR(), lambda: Counted(), f"^site 'y' is drawn from Poisson.*{SCORED}"),
+    (StraightThrough(), lambda: Counted(), f"^site 'y' is drawn from Poisson.*{SCORED}"),
+    (Enumerate(), lambda: Counted(), f"^site 'y' is drawn from Poisson.*{SCORED}"),
+    (VIMCO(), lambda: VAE(SPEC, 2, hidden=(3,)).double(), r"^VIMCO is for discrete .* \('z'\) .*'dreg', .*'elbo'"),
+]
+
+
+@pytest.mark.parametrize(("objective", "pair", "sentence"), REFUSED)
+def test_latents_that_an_estimator_cannot_have_are_named_with_those_who_can(
+    objective: Any, pair: Callable[[], Any], sentence: str
+) -> None:
+    made = pair()
+    batch = made.batch if isinstance(made, Blend) else (DATUM,)
+    assert re.search(sentence, str(objective.refuses(program_of(made), batch)))
 
 
 @pytest.mark.parametrize(
