@@ -47,8 +47,8 @@ class Family:
     """What x is the noisy value of: (..., E) to (...)."""
 
     def log_joint(self, z: Tensor) -> Tensor:
-        likelihood: Tensor = dist.Normal(self.seen(z), 1.0).log_prob(torch.tensor(X))
-        return likelihood + self.made(torch.tensor(self.prior, dtype=torch.float64)).log_prob(z)
+        prior: Tensor = self.made(torch.tensor(self.prior, dtype=torch.float64)).log_prob(z)
+        return prior + dist.Normal(self.seen(z), 1.0).log_prob(torch.tensor(X))
 
     def exact(self) -> Tensor:
         """The gradient of the ELBO by the parameters, (P,)."""
