@@ -48,7 +48,8 @@ class Family:
 
     def log_joint(self, z: Tensor) -> Tensor:
         prior: Tensor = self.made(torch.tensor(self.prior, dtype=torch.float64)).log_prob(z)
-        return prior + dist.Normal(self.seen(z), 1.0).log_prob(torch.tensor(X))
+        joint: Tensor = prior + dist.Normal(self.seen(z), 1.0).log_prob(torch.tensor(X))
+        return joint
 
     def exact(self) -> Tensor:
         """The gradient of the ELBO by the parameters, (P,)."""

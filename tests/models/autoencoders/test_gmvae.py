@@ -28,7 +28,8 @@ def gmvae(**options: Any) -> tuple[GMVAE, Tensor]:
 
 def gaussian(numbers: Tensor, z: Tensor) -> Tensor:
     loc, log_scale = numbers.chunk(2, -1)
-    return Normal(loc, log_scale.exp()).log_prob(z).sum(-1)
+    log_prob: Tensor = Normal(loc, log_scale.exp()).log_prob(z)
+    return log_prob.sum(-1)
 
 
 def log_w_by_hand(pair: GMVAE, x: Tensor, y: Tensor, z: Tensor, code: Tensor, kind: Any) -> Tensor:
@@ -37,7 +38,8 @@ def log_w_by_hand(pair: GMVAE, x: Tensor, y: Tensor, z: Tensor, code: Tensor, ki
     log_p = kind(pair.logits, y) + gaussian(pair.mixture.network(code), z)
     log_p = log_p + Bernoulli(logits=pair.decoder(torch.cat([z, code], -1))).log_prob(wide).sum(-1)
     log_q = kind(pair.classifier(centred), y) + gaussian(pair.encoder.network(torch.cat([centred, code], -1)), z)
-    return log_p - log_q
+    log_w: Tensor = log_p - log_q
+    return log_w
 
 
 def test_log_weights_of_classes_are_those_by_hand() -> None:
@@ -46,7 +48,8 @@ def test_log_weights_of_classes_are_those_by_hand() -> None:
     y, z = (one.guide_sites[name]["value"] for name in "yz")  # (K, B, 1, 3), (K, B, 2)
 
     def kind(logits: Tensor, y: Tensor) -> Tensor:
-        return Categorical(logits=logits).log_prob(y[..., 0, :].argmax(-1))
+        log_prob: Tensor = Categorical(logits=logits).log_prob(y[..., 0, :].argmax(-1))
+        return log_prob
 
     torch.testing.assert_close(one.log_w, log_w_by_hand(pair, x, y, z, y.flatten(-2), kind))
 
