@@ -7,6 +7,7 @@ from ppgen.models.autoencoders.autoencoder import Autoencoder
 from ppgen.models.autoencoders.cvae import CVAE
 from ppgen.models.autoencoders.deep_autoencoder import DeepAutoencoder
 from ppgen.models.autoencoders.discrete_vae import DiscreteVAE
+from ppgen.models.autoencoders.gmvae import GMVAE
 from ppgen.models.autoencoders.iwae import IWAE
 from ppgen.models.autoencoders.ss_vae import SSVAE
 from ppgen.models.autoencoders.vade import VaDE
@@ -78,6 +79,7 @@ __all__ = [
     "GAN",
     "GMM",
     "GMMN",
+    "GMVAE",
     "ICA",
     "IWAE",
     "LAPGAN",

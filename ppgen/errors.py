@@ -18,6 +18,7 @@ import torch
 
 __all__ = [
     "DivergedError",
+    "LatentsError",
     "LostWorkerError",
     "UnknownNameError",
     "UsageError",
@@ -101,6 +102,11 @@ class UsageError(ValueError):
 
 class DivergedError(UsageError):
     """Training met numbers that are not finite: what this model, objective and step size do, and no fault of data."""
+
+
+class LatentsError(UsageError):
+    """Latents that one objective cannot have and others may: its sentence ends with what to change of the latents, and
+    whoever knows the objectives adds those that can."""
 
 
 class LostWorkerError(UsageError):

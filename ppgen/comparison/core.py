@@ -65,7 +65,8 @@ def compare(
     false-alarm rate, variance, signal-to-noise ratio, time, and variance x time, all with confidence intervals from
     independent repeats (:mod:`ppgen.measuring.statistics`). Gradients are those of the loss per datum, by the step
     function that trains, compiled. Bias is measured from the exact gradient of the objective's own bound where the
-    latents have at most 2^16 joint states a datum; otherwise from the draws of that objective of the same bound that
+    latents have at most 2^16 joint states a datum (of a mixed pair: and nodes of a quadrature of few Gaussian ones);
+    otherwise from the draws of that objective of the same bound that
     has the least variance of those that declare their gradient unbiased.
 
     Args:

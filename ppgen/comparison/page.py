@@ -204,7 +204,7 @@ def _bounds(point: PointResult, suffix: str) -> Section:
     evidence, text = point.evidence, ""
     if evidence is not None:
         reference = f"a reference and not exact: the bound of {counted(evidence.num_particles or 0, 'particle')}"
-        how = evidence.method if evidence.is_exact else reference
+        how = evidence.how if evidence.is_exact else reference
         text = f"log p(x) = {number(evidence.value)} nats per datum ({how})."
     header = ("objective", "estimates", "value, nats", "standard error", "bias from")
     rows = (

@@ -1,4 +1,7 @@
-"""What estimates are held against: the evidence, and the exact gradient where the latents can be enumerated."""
+"""What estimates are held against: the evidence, and the exact gradient where the latents can be enumerated.
+
+Of mixed pairs discrete latents are enumerated and Gaussian ones integrated (:mod:`ppgen.comparison.quadrature`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from ppgen.comparison.quadrature import Quadrature, is_mixed
 from ppgen.comparison.sources import at_hand
 from ppgen.errors import UsageError
 from ppgen.evaluation.bounds import evidence_of
@@ -26,7 +30,10 @@ from ppgen.pairs.tracing import Batch, Program, run_particles
 
 __all__ = ["Evidence", "Truth", "in_precision", "truth_of"]
 
-Method = Literal["enumerated", "closed form", "exact", "bound"]
+Method = Literal["enumerated", "quadrature", "closed form", "exact", "bound"]
+
+_CLOSE = 1e-3
+"""The error, in nats per datum, up to which log p(x) by quadrature is taken for exact."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,9 @@ class Evidence:
 
     ``method``: ``"enumerated"``, a sum over all states of the latents, and ``"closed form"``, the pair's own
     ``log_evidence(*batch)``, (B,), are exact and ``standard_error`` is 0, and so is ``"exact"``, of a pair without
-    latents or whose latents are all summed out; ``"bound"`` is a reference and not exact: the importance-weighted bound
-    of ``num_particles`` particles, below log p(x) in expectation.
+    latents or whose latents are all summed out; ``"quadrature"``, a sum over states and Gauss-Hermite nodes, is exact
+    but for an error, by which more nodes changed it, the ``standard_error``; ``"bound"`` is a reference and not exact:
+    the importance-weighted bound of ``num_particles`` particles, below log p(x) in expectation.
     """
 
     value: float
@@ -48,6 +56,11 @@ class Evidence:
     def is_exact(self) -> bool:
         """Whether it is log p(x) itself."""
         return self.num_particles is None
+
+    @property
+    def how(self) -> str:
+        """The method in words, with its error where it has one."""
+        return f"{self.method}, to within {self.standard_error:.1g}" if self.method == "quadrature" else self.method
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particle
     batch = in_precision(batch, dtype)
     with at_hand(pair, dtype), torch.random.fork_rng(), isolated(), pyro.validation_enabled(False):
         try:
-            every = Enumeration.of(Program(pair.model, pair.guide), batch, "the exact gradient")
+            every = _summed(Program(pair.model, pair.guide), batch)
         except UsageError as error:
             return Truth(_evidence(pair, batch, particles), {}, str(error))
         gradients, why_not = {}, ""
@@ -86,8 +99,25 @@ def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particle
                 gradients[name] = _gradient(pair, every, bound)
             except UsageError as error:
                 why_not = str(error)
-        exact = Evidence(float(every.log_evidence().mean()), 0.0, "enumerated")
-        return Truth(exact, gradients, why_not)
+        return Truth(_summed_evidence(every) or _evidence(pair, batch, particles), gradients, why_not)
+
+
+def _summed(program: Program, batch: Batch) -> Enumeration | Quadrature:
+    """All states of the latents; of a mixed pair, all states beside a quadrature of the others.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    who = "the exact gradient"
+    return Quadrature.of(program, batch, who) if is_mixed(program, batch) else Enumeration.of(program, batch, who)
+
+
+def _summed_evidence(every: Enumeration | Quadrature) -> Evidence | None:
+    """log p(x) by the sum; None: it has not converged to ``_CLOSE``."""
+    if isinstance(every, Enumeration):
+        return Evidence(float(every.log_evidence().mean()), 0.0, "enumerated")
+    log_p, error = every.log_evidence()
+    return Evidence(float(log_p.mean()), error, "quadrature") if error < _CLOSE else None
 
 
 def _precision(pair: Pair, batch: Batch) -> torch.dtype:
@@ -113,14 +143,13 @@ def _is_floating(part: Any) -> bool:
     return torch.is_tensor(numbers) and numbers.is_floating_point()
 
 
-def _gradient(pair: Pair, every: Enumeration, bound: Reduction) -> Repeats:
+def _gradient(pair: Pair, every: Enumeration | Quadrature, bound: Reduction) -> Repeats:
     named = {name: p for name, p in pair.named_parameters() if p.requires_grad}
     with torch.enable_grad():
         value, found = every.gradient(bound, list(named.values()))
-    num_data = next(iter(every.states.values())).shape[1]
-    means = {name: -gradient.reshape(1, -1) / num_data for name, gradient in zip(named, found, strict=True)}
+    means = {name: -gradient.reshape(1, -1) / every.num_data for name, gradient in zip(named, found, strict=True)}
     squares = {name: mean.square().sum(1) for name, mean in means.items()}
-    return Repeats(means, squares, value.reshape(1) / num_data, torch.zeros(1), 1)
+    return Repeats(means, squares, value.reshape(1) / every.num_data, torch.zeros(1), 1)
 
 
 def _evidence(pair: Pair, batch: Batch, particles: int) -> Evidence | None:

@@ -78,7 +78,7 @@ def _setting(point: PointResult, num_data: int) -> str:
     if evidence is None:
         return f"{start} log p(x) is not known for each datum."
     if evidence.is_exact:
-        return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.method})."
+        return f"{start} log p(x) is {evidence.value:.2f} nats per datum exactly ({evidence.how})."
     return (
         f"{start} log p(x) is about {evidence.value:.2f} nats per datum (a reference and not exact: the bound of "
         f"{counted(evidence.num_particles or 0, 'particle')}, standard error {short(evidence.standard_error, 2)})."

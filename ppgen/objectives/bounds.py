@@ -11,9 +11,10 @@ from pydantic import BeforeValidator
 from torch import Tensor
 
 from ppgen.arguments import Words
-from ppgen.errors import UsageError
+from ppgen.errors import LatentsError, UsageError
 from ppgen.objectives.named import reader_of
 from ppgen.objectives.objective import Objective, at_least, capability
+from ppgen.objectives.takers import refusal
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.parts import run_in_parts
 from ppgen.pairs.sites import check_reparameterized, check_scored, check_whole, is_latent
@@ -91,7 +92,10 @@ class Bound(Objective):
 
     def _look(self, program: Program, batch: Batch) -> None:
         super()._look(program, batch)
-        self._check(run_particles(program, batch, 1, draw=self.drawn_by()))
+        try:
+            self._check(run_particles(program, batch, 1, draw=self.drawn_by()))
+        except LatentsError as error:
+            raise UsageError(refusal(error, program, batch, Bound)) from error
 
     def _check(self, particles: Particles) -> None:
         """What else it cannot do, read off one particle.
@@ -106,9 +110,9 @@ class Bound(Objective):
             check_whole(particles.model_sites, particles.plate, type(self).__name__)
         if self.per_datum and particles.outside is not None:
             names = ", ".join(map(repr, particles.outside.latents)) or "an observed site"
-            raise UsageError(
+            raise LatentsError(
                 f"{type(self).__name__} takes its bound for each datum by itself, but {names} stands outside the "
-                f"data plate: move it inside, or train with ELBO, which is a mean and takes global latents."
+                "data plate: move it inside."
             )
         if self.needs_discrete:
             latents = {name: site for name, site in particles.guide_sites.items() if is_latent(site)}

@@ -39,9 +39,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, softp
 
 from ppgen.distributions.binary_states import digits
 from ppgen.distributions.wrappers import WRAPPERS, core_of, family_name
-from ppgen.errors import UsageError, shown
+from ppgen.errors import LatentsError, shown
 
-__all__ = ["BernoulliFamily", "CategoricalFamily", "DiscreteFamily", "OneHotFamily", "family_of"]
+__all__ = ["BernoulliFamily", "CategoricalFamily", "DiscreteFamily", "OneHotFamily", "check_relaxable", "family_of"]
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class DiscreteFamily(ABC):
         numbers = torch.arange(self.num_states(fn), device=device)
         return digits(numbers, self._levels(fn), shape.numel()).reshape(-1, *shape)
 
-    def _not_relaxable(self) -> UsageError:
-        return UsageError(
+    def _not_relaxable(self) -> LatentsError:
+        return LatentsError(
             f"{self.site} is drawn from Categorical, whose values are indices, and {self.needed_by} needs values that "
             "can be relaxed: make it OneHotCategorical."
         )
@@ -296,12 +296,22 @@ def family_of(site: Any, needed_by: str) -> DiscreteFamily:
     named = f"site {shown(site['name'])}" if is_site else "a distribution"
     family = next((family for kind, family in _FAMILIES.items() if isinstance(core, kind)), None)
     if family is None:
-        raise UsageError(
+        raise LatentsError(
             f"{named} is drawn from {family_name(core)}, and {needed_by} knows the discrete distributions "
-            f"{', '.join(kind.__name__ for kind in _FAMILIES)}: write it as one of these, or choose an objective that "
-            "needs its log-probability alone (`ppgen list objectives`)."
+            f"{', '.join(kind.__name__ for kind in _FAMILIES)}: write it as one of these."
         )
     return family(named, needed_by)
+
+
+def check_relaxable(site: Any, needed_by: str) -> None:
+    """A trace's site has values that can be relaxed.
+
+    Raises:
+        UsageError: it is neither Bernoulli nor OneHotCategorical.
+    """
+    family = family_of(site, needed_by)
+    if not family.relaxable:
+        raise family._not_relaxable()
 
 
 def _nested(fn: Any, of_units: Callable[[Any], Tensor]) -> Tensor:

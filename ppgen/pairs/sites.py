@@ -13,7 +13,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppgen.distributions.wrappers import core_of, family_name, is_made_masked
-from ppgen.errors import UsageError, is_out_of_memory, shown, summary
+from ppgen.errors import LatentsError, UsageError, is_out_of_memory, shown, summary
 
 __all__ = [
     "PARTICLES",
@@ -229,13 +229,15 @@ def check_log_prob(site: Site, log_prob: Tensor) -> None:
 
 def check_reparameterized(guide_sites: Mapping[str, Site], objective: str) -> None:
     """Every latent of the guide has a pathwise gradient: without one it would silently be zero."""
-    for name, site in guide_sites.items():
-        if is_latent(site) and not site["fn"].has_rsample:
-            raise UsageError(
-                f"site {shown(name)} of the guide is drawn from {family_name(site['fn'])}, which has no "
-                f"reparameterized sample: under {objective} its gradient would silently be zero; use an objective that "
-                "scores its draws, such as 'reinforce' or 'vimco', or a reparameterizable distribution."
-            )
+    scored = {n: s for n, s in guide_sites.items() if is_latent(s) and not s["fn"].has_rsample}
+    if scored:
+        families = ", ".join(dict.fromkeys(family_name(site["fn"]) for site in scored.values()))
+        site, is_, its, it = ("site", "is", "its", "it") if len(scored) == 1 else ("sites", "are", "their", "them")
+        raise LatentsError(
+            f"{site} {_names(scored)} of the guide {is_} drawn from {families}, "
+            f"which {'have' if ', ' in families else 'has'} no reparameterized sample: under {objective} {its} "
+            f"gradient would silently be zero; draw {it} from a reparameterizable distribution."
+        )
 
 
 def check_scored(latents: Mapping[str, Site], outside: Iterable[str], objective: str) -> None:
@@ -248,14 +250,14 @@ def check_scored(latents: Mapping[str, Site], outside: Iterable[str], objective:
     """
     discrete = [name for name, site in latents.items() if not site["fn"].has_rsample]
     if not discrete:
-        raise UsageError(
+        raise LatentsError(
             f"{objective} is for discrete latents, and those of the guide ({_names(latents)}) all have reparameterized "
-            "samples, whose pathwise gradient has less noise: use 'elbo', 'iwelbo' or 'dreg', or make one discrete."
+            "samples, whose pathwise gradient has less noise: make one discrete."
         )
     for name in sorted({*outside} & {*discrete}):
-        raise UsageError(
-            f"site {shown(name)} of the guide is discrete and stands outside the data plate, where {objective} has no "
-            "gradient for it: move it inside, or make it continuous."
+        raise LatentsError(
+            f"site {shown(name)} of the guide has no reparameterized sample and stands outside the data plate, where "
+            f"{objective} has no gradient for it: move it inside, or draw it from a reparameterizable distribution."
         )
 
 
@@ -263,10 +265,9 @@ def check_unscaled(site: Site, needed_by: str) -> None:
     """The site's log-probability is scaled by its plates alone: its gradient is that of what draws follow."""
     by_plates = math.prod(frame.full_size / frame.size for frame in site["cond_indep_stack"])
     if torch.is_tensor(site["scale"]) or not math.isclose(site["scale"], by_plates):
-        raise UsageError(
+        raise LatentsError(
             f"site {shown(site['name'])} of the guide is scaled by other than its plates' N / B, and {needed_by} "
-            "needs the probability of its draws as it is: take poutine.scale off it, or choose an objective that "
-            "reads log q alone ('reinforce', 'vimco', 'enumerate')."
+            "needs the probability of its draws as it is: take poutine.scale off it."
         )
 
 

@@ -55,7 +55,7 @@ REFUSED: list[tuple[Objective, Pair, str]] = [
     (ELBO(), BernoulliYardstick(), "site 'z' of the guide is drawn from Bernoulli"),
     (IWELBO(), SharedYardstick(), "IWELBO takes its bound for each datum by itself, but 'm' stands outside"),
     (DisARM(), GaussianYardstick(), "DisARM is for discrete latents"),
-    (Enumerate(), GaussianYardstick(), "all have reparameterized samples: use 'elbo'"),
+    (Enumerate(), GaussianYardstick(), "all have reparameterized samples: make one discrete, or use"),
     (NonSaturating(), CountedYardstick(), "site 'x' of the model is not reparameterized"),
 ]
 

@@ -47,7 +47,7 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.errors import UsageError
+from ppgen.errors import LatentsError
 from ppgen.objectives.bounds import BoundName, Reduction
 from ppgen.objectives.discrete.coupled_draws import Coupled, States
 from ppgen.objectives.discrete.score_function import coefficient
@@ -113,10 +113,9 @@ class Antithetic(Coupled, ABC):
         name = type(self).__name__
         for family in (family_of(particles.guide_sites[scored], name) for scored in particles.scored):
             if not family.binary:
-                raise UsageError(
+                raise LatentsError(
                     f"{family.site} has units of several classes, and {name} mirrors the noise of binary ones alone: "
-                    "make it Bernoulli, or use an objective for units of any classes, such as 'reinforce', 'vimco' or "
-                    "'rebar'."
+                    "make it Bernoulli."
                 )
 
     def _slope(self, runs: Particles, branches: Particles, states: States, name: str, i: int) -> Tensor:

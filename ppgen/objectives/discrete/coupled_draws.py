@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ppgen.objectives.bounds import Estimator
 from ppgen.objectives.objective import with_gradient_of
-from ppgen.pairs.discrete_families import family_of
+from ppgen.pairs.discrete_families import check_relaxable, family_of
 from ppgen.pairs.sites import Site, check_unscaled, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
@@ -108,4 +108,5 @@ class Coupled(Estimator, ABC):
     def _check(self, particles: Particles) -> None:
         super()._check(particles)
         for name in particles.scored:
+            check_relaxable(particles.guide_sites[name], type(self).__name__)
             check_unscaled(particles.guide_sites[name], type(self).__name__)

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ppgen.distributions.binary_states import as_power
-from ppgen.errors import UsageError, shown
+from ppgen.errors import LatentsError, UsageError, shown
 from ppgen.objectives.bounds import Reduction
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.memories import parts_of
@@ -110,10 +110,10 @@ class Enumeration:
         """
         _check_local(particles, needed_by)
         if not particles.scored:
-            raise UsageError(
+            raise LatentsError(
                 f"{needed_by} sums over the states of discrete latents, and those of the guide "
-                f"({', '.join(map(repr, particles.latents)) or 'none'}) all have reparameterized samples: use 'elbo', "
-                "which draws them."
+                f"({', '.join(map(repr, particles.latents)) or 'none'}) all have reparameterized samples: make one "
+                "discrete."
             )
         return cls._at(particles, particles.scored, needed_by)
 
@@ -137,6 +137,11 @@ class Enumeration:
         """S."""
         return len(next(iter(self.states.values())))
 
+    @property
+    def num_data(self) -> int:
+        """B."""
+        return int(next(iter(self.states.values())).shape[1])
+
     def particles(self, part: slice = slice(None), copies: int = 1) -> Particles:
         """The states, or some of them, as particles: log p and log q are (S, B), or (copies S, B), copy after copy."""
         given = {name: torch.cat([values[part]] * copies) for name, values in self.states.items()}
@@ -144,14 +149,18 @@ class Enumeration:
         shared = {name: values.repeat_interleave(num // copies, 0) for name, values in self.before.items()}
         return run_particles(self.program, self.batch, num, {**shared, **given}, together=self.parallel or None)
 
+    def log_mass(self, run: Particles, part: slice) -> Tensor:
+        """log q(z_s | x) of some of the states, which were run, (S, B), in nats."""
+        return run.log_q_of(run.latents)
+
     @torch.no_grad()
     def tables(self) -> tuple[Tensor, Tensor, Tensor]:
         """log p(x, z_s), log w_s and log q(z_s | x) of all states, each (S, B), in nats, without gradients.
 
         log w_s is log p(x, z_s) - log q(z_s | x) but for a scale that the user gave to the guide's sites.
         """
-        found = [self.particles(part) for part in self._parts()]
-        tables = zip(*((run.log_p, run.log_w, run.log_q_of(run.latents)) for run in found), strict=True)
+        found = [(self.particles(part), part) for part in self._parts()]
+        tables = zip(*((run.log_p, run.log_w, self.log_mass(run, part)) for run, part in found), strict=True)
         log_p, log_w, log_q = map(torch.cat, tables)
         return log_p, log_w, log_q
 
@@ -183,7 +192,7 @@ class Enumeration:
         total = [torch.zeros_like(p) for p in parameters]
         for part in self._parts():
             run = self.particles(part)
-            surrogate = (by_w[part] * run.log_w).sum() + (by_q[part] * run.log_q_of(run.latents)).sum()
+            surrogate = (by_w[part] * run.log_w).sum() + (by_q[part] * self.log_mass(run, part)).sum()
             found = torch.autograd.grad(surrogate, parameters, allow_unused=True, materialize_grads=True)
             total = [so_far + gradient for so_far, gradient in zip(total, found, strict=True)]
         return total
@@ -240,30 +249,30 @@ def _drawn_before(particles: Particles, sites: Mapping[str, Site]) -> dict[str, 
 def _check_local(one: Particles, needed_by: str) -> None:
     if one.outside is not None:
         names = ", ".join(map(repr, one.outside.latents)) or "an observed site"
-        raise UsageError(
+        raise LatentsError(
             f"{needed_by} sums over the states of each datum by itself, but {names} stands outside the data plate: "
-            "move it inside, or choose an objective that draws."
+            "move it inside."
         )
     for name in one.scored:
         site = one.guide_sites[name]
         if math.prod(site["fn"].batch_shape) != one.log_q.numel():
-            raise UsageError(
+            raise LatentsError(
                 f"{needed_by} sums over the states of each datum by itself, but site {shown(name)} is in a further "
                 f"plate (batch shape {tuple(site['fn'].batch_shape)}): make that dim an event by .to_event()."
             )
         if is_masked(site):
-            raise UsageError(
+            raise LatentsError(
                 f"{needed_by} sums over the states of each datum by their probabilities, and some of site "
-                f"{shown(name)} are masked out: leave the mask off, or choose an objective that draws."
+                f"{shown(name)} are masked out: leave the mask off."
             )
 
 
 def _check_number(names: Sequence[str], sizes: Sequence[int], needed_by: str) -> None:
     if math.prod(sizes) > MAX_JOINT_STATES:
         each = ", ".join(f"{shown(name)} {as_power(size, 1)}" for name, size in zip(names, sizes, strict=True))
-        raise UsageError(
+        raise LatentsError(
             f"{needed_by} would sum over {as_power(math.prod(sizes), 1)} joint states for each datum ({each}), and at "
-            f"most {MAX_JOINT_STATES:,} are: make the latents smaller, or choose a method that draws."
+            f"most {MAX_JOINT_STATES:,} are: make the latents smaller."
         )
 
 

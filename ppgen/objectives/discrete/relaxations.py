@@ -11,9 +11,9 @@ from torch import Tensor
 from ppgen.arguments import Count, Positive
 from ppgen.objectives.bounds import BoundName, Estimator
 from ppgen.objectives.objective import Scheduled
-from ppgen.pairs.discrete_families import DiscreteFamily, family_of
+from ppgen.pairs.discrete_families import DiscreteFamily, check_relaxable, family_of
 from ppgen.pairs.sites import Site
-from ppgen.pairs.tracing import Draw
+from ppgen.pairs.tracing import Draw, Particles
 
 __all__ = ["Relaxed"]
 
@@ -47,6 +47,11 @@ class Relaxed(Estimator, ABC):
 
     def drawn_by(self) -> Draw:
         return self._take
+
+    def _check(self, particles: Particles) -> None:
+        super()._check(particles)
+        for name in particles.scored:
+            check_relaxable(particles.guide_sites[name], type(self).__name__)
 
     def _take(self, site: Site) -> Tensor | None:
         fn = site["fn"]

@@ -155,6 +155,42 @@ class NoPath(REINFORCE):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoPathwise(REINFORCE):
+    """The pathwise part is dropped: log-weights do not follow the reparameterized site."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return super().estimate(particles.with_fixed(latents=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredToo(REINFORCE):
+    """The reparameterized site is counted twice: by its path, and by its score."""
+
+    def _ascent(self, particles: Particles, expansion: Any, predicted: Tensor, unit: Tensor | float) -> Tensor:
+        signal = self.signal(particles.log_w.detach(), predicted, unit)
+        fixed = particles.with_fixed(latents=True)
+        beside = [name for name in particles.latents if name not in particles.scored]
+        return super()._ascent(particles, expansion, predicted, unit) + (signal * fixed.log_q_of(beside)).sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathOfDensity(DisARM):
+    """The reparameterized site's own log q is left out of the log-weights' gradient."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        own = particles.log_q_of([name for name in particles.latents if name not in particles.scored])
+        return super().estimate(particles) + (own - own.detach()).mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnOnce(Enumerate):
+    """The reparameterized site is held fixed where states are summed."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return super().estimate(particles.with_fixed(latents=True))
+
+
+@dataclass(frozen=True, kw_only=True)
 class InItsOwnBaseline(REBAR):
     """A particle's own log-weight has a share in its baseline."""
 
@@ -197,6 +233,10 @@ MUTANTS = [
     Mutant(REINFORCE(), SeesItself(), TinySBN),
     Mutant(VIMCO(num_particles=2), WholeWeight(num_particles=2), TinySBN),
     Mutant(REINFORCE(num_particles=3), NoPath(num_particles=3), Blend),
+    Mutant(REINFORCE(num_particles=3), NoPathwise(num_particles=3), Blend),
+    Mutant(REINFORCE(num_particles=3), ScoredToo(num_particles=3), Blend),
+    Mutant(_disarm, PathOfDensity(num_particles=2), Blend),
+    Mutant(Enumerate(), DrawnOnce(), Blend),
     Mutant(REBAR(num_particles=3), InItsOwnBaseline(num_particles=3), TinyDeepSBN),
     Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.objectives.discrete.coupled_draws.Relaxations.path", without_path),
     Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.objectives.discrete.coupled_draws.Relaxations.path", half_a_path),

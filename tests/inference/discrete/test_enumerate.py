@@ -128,7 +128,10 @@ class Masked(TinySBN):
             Units(784),
             r"Enumerate would sum over about 2\*\*\d+ joint states for each datum \('c' 3, 'a' about 2\*\*784\)",
         ),
-        (GaussianYardstick(), r"those of the guide \('z'\) all have reparameterized samples: use 'elbo'"),
+        (
+            GaussianYardstick(),
+            r"those of the guide \('z'\) all have reparameterized samples: make one discrete, or use",
+        ),
         (SharedYardstick(), "'m' stands outside the data plate"),
         (Masked(), "some of site 'z' are masked out"),
     ],

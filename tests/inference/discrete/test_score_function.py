@@ -234,7 +234,7 @@ def test_what_cannot_be_is_refused_when_it_is_made(make: Any, sentence: str) -> 
     ("pair", "sentence"),
     [
         (GaussianYardstick(), r"REINFORCE is for discrete latents, and those of the guide \('z'\)"),
-        (GlobalCoin(), "site 'm' of the guide is discrete and stands outside the data plate"),
+        (GlobalCoin(), "site 'm' of the guide has no reparameterized sample and stands outside the data plate"),
     ],
 )
 def test_a_pair_without_a_local_discrete_latent_is_refused(pair: Pair, sentence: str) -> None:
