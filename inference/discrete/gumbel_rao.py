@@ -59,8 +59,8 @@ class GumbelRao(AtStates):
 
     ``inner_draws``: S, the draws of noise given each state.
 
-    >>> GumbelRao(temperature="exponential(1.0, 0.1, 1000)", inner_draws=100).at(1000).temperature
-    0.1
+    >>> GumbelRao(temperature="linear(1.0, 0.5, 1000)", inner_draws=100).at(1000).temperature
+    0.5
     """
 
     temperature: Scheduled[Positive] = 0.5

@@ -4,9 +4,10 @@ ReinMax's slope at a state z is R(z) = (J(pi) + (z - pi)(z - pi)') / 2, with J(m
 (:mod:`ppgen.inference.discrete.reinmax`). Given z, the Gumbels G that made it still say how nearly another state was
 drawn: y = softmax((l + G) / t) are probabilities of states d, whose largest is z's. In the place of R(z) stands
 
-    E[R(d) | z] = (1/S) sum_s { 2 J((pi + y_s) / 2) - J(pi) / 2 - J(y_s) / 2 },    y_s = softmax((l + G_s) / t) given z,
+    E[R(d) | z] = 2 J((pi + y') / 2) - J(pi) / 2 - J(y') / 2,        y' = (1/S) sum_s softmax((l + G_s) / t) given z,
 
-S = ``inner_draws``; d is summed over exactly: E[(d - pi)(d - pi)' | y] = J(y) + (y - pi)(y - pi)'.
+R's multilinear extension, S = ``inner_draws``: d is summed over exactly, as E[(d - pi)(d - pi)' | y] = J(y) +
+(y - pi)(y - pi)', in which J(y) keeps what a relaxed midpoint alone would lose.
 
 **Value**: the bound at states. **Gradient** of the guide: that slope' g + d log w/dl, g the slope of log w's extension
 at z; that of the model is its own. **Bias**: as t goes to 0, y becomes z, and all this ReinMax, exact to second order.
@@ -61,4 +62,4 @@ class ReinMaxRao(AtStates):
 
     def stand_in(self, family: DiscreteFamily, fn: Any, u: Tensor, state: Tensor) -> Tensor:
         temperature: Any = self.temperature
-        return heun(family, fn, relaxed_given(family, fn, state, temperature, self.inner_draws)).mean(0)
+        return heun(family, fn, relaxed_given(family, fn, state, temperature, self.inner_draws).mean(0))

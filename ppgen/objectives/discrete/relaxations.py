@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ppgen.arguments import Count, Positive
@@ -90,7 +89,7 @@ def heun(family: DiscreteFamily, fn: Any, point: Tensor, mean: Tensor | None = N
     """A number whose gradient by l is R = (J(pi) + (z - pi)(z - pi)') / 2, of the shape of ``point``: that of ReinMax.
 
     J(m) = diag(m) - m m' is the covariance of a unit of mean m, pi = E[z]. Between the states, at a ``point`` y, it is
-    R's expectation over a state drawn with probabilities y, written as ReinMax is,
+    R's expectation over a state drawn with probabilities y, linear in y, and written as ReinMax is,
 
         2 J((pi + y) / 2) - J(pi) / 2 - J(y) / 2,        in which J(y) = 0 where y is a state.
 
@@ -103,5 +102,5 @@ def heun(family: DiscreteFamily, fn: Any, point: Tensor, mean: Tensor | None = N
 
 def relaxed_given(family: DiscreteFamily, fn: Any, state: Tensor, temperature: Tensor | float, num: int) -> Tensor:
     """``num`` relaxed values that harden to ``state``, by noise drawn given it: (num, ...), without a gradient."""
-    noise = torch.stack([family.uniforms(fn) for _ in range(num)])
-    return family.relax_given(fn, state, noise, temperature).detach()
+    copies = family.of(family.logits(fn).detach().expand(num, *fn.shape()))
+    return family.relax_given(copies, state, family.uniforms(copies), temperature)
