@@ -59,8 +59,9 @@ __all__ = ["ReinMaxCV"]
 @register_objective(
     "reinmax_cv",
     summary="ReinMax without the score, and with the expansion around the means as control variate; biased as ReinMax",
-    reference="Wang and Bui, Rao-Blackwellised and control-variate forms of ReinMax",
+    reference="Liu et al., Bridging discrete and backpropagation; with control variates after Wang and Bui",
     year=2026,
+    link="https://arxiv.org/abs/2304.08612",
     tags=("estimator", "relaxation", "discrete", "biased"),
     tiny=lambda: ReinMaxCV(num_particles=2),
 )

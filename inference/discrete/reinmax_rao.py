@@ -16,8 +16,10 @@ even probabilities. g(z) and R(d) are of two states, which takes part of the sec
 comes from (z - pi)(z - pi)', large at improbable states; its mean over d is nearer to J(pi). So t trades bias for
 noise.
 
-Derived here from what its two names say. Wang and Bui, whose aim this is, take ReinMax with Jacobians averaged over
-Gumbels given z; that theirs is this mean, and not one over Jacobians of the first term alone, is not claimed.
+Derived here from what its two names say: that it is Wang and Bui's to the letter is not claimed. Public code of that
+name averages the Jacobian of ReinMax's first term alone, J(softmax((log((pi + z) / 2) + G) / t)) / t over G given z. z
+is not drawn by (pi + z) / 2, and its limit at t = 0 is R(z) - J(pi) / 2, short of half a straight-through, by the sum
+that ``gumbel_rao`` states: it is not taken.
 
 Liu, Dong, Liu, Yu, Gao: Bridging Discrete and Backpropagation, NeurIPS 2023; Paulus, Maddison, Krause:
 Rao-Blackwellizing the Straight-Through Gumbel-Softmax Gradient Estimator, ICLR 2021; Wang, Bui: ReinMax-Rao, 2026.
@@ -42,8 +44,9 @@ __all__ = ["ReinMaxRao"]
 @register_objective(
     "reinmax_rao",
     summary="ReinMax averaged over Gumbel noise given the state: less noise, more bias; biased",
-    reference="Wang and Bui, Rao-Blackwellised and control-variate forms of ReinMax",
+    reference="Liu et al., Bridging discrete and backpropagation; Rao-Blackwellised after Wang and Bui",
     year=2026,
+    link="https://arxiv.org/abs/2304.08612",
     tags=("estimator", "relaxation", "discrete", "biased"),
     tiny=lambda: ReinMaxRao(num_particles=2, inner_draws=2),
 )
