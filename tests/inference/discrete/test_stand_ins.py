@@ -40,8 +40,8 @@ from tests.discrete_doubles import (
     exact_gradient,
     gradient_draws,
 )
-from tests.inference.discrete.discrete_harness import blocks_of, moments
-from tests.inference.discrete.discrete_truth import CRITICAL, total_variance
+from tests.inference.discrete.discrete_harness import blocks_of
+from tests.inference.discrete.discrete_truth import CRITICAL, largest_z, total_variance
 from tests.inference.discrete.stand_ins import (
     AlongTheDraw,
     AnyNoise,
@@ -54,6 +54,7 @@ from tests.inference.discrete.stand_ins import (
     relative_bias,
 )
 from tests.inference.truth import elbo
+from tests.marks import thorough
 
 COPIES = 5_000
 GRID = 2_000
@@ -297,7 +298,7 @@ def test_gumbel_rao_has_the_mean_of_straight_through_gumbel(double: type[Discret
     assert largest_difference(gradient_draws(GumbelRao(inner_draws=5), double(COPIES)), straight) < CRITICAL
 
 
-@pytest.mark.parametrize("double", [Coin, TinySBN, Choice], ids=lambda double: double.__name__)
+@pytest.mark.parametrize("double", [Coin, TinySBN, *thorough([Choice])], ids=lambda double: double.__name__)
 def test_the_more_inner_draws_the_less_variance_has_gumbel_rao(double: type[DiscreteDouble]) -> None:
     """One draw is straight-through Gumbel; ten and forty are below it, by a tenth at least; 8 % is for sampling."""
     straight = guide_variance(StraightThrough(gumbel=True, temperature=0.5), double)
@@ -308,7 +309,7 @@ def test_the_more_inner_draws_the_less_variance_has_gumbel_rao(double: type[Disc
 
 
 @pytest.mark.parametrize("bound", ["elbo", "iwelbo"])
-@pytest.mark.parametrize("double", [TinySBN, TinyDeepSBN, Blend], ids=lambda double: double.__name__)
+@pytest.mark.parametrize("double", [TinySBN, TinyDeepSBN, *thorough([Blend])], ids=lambda double: double.__name__)
 def test_the_control_variates_leave_the_mean_of_reinmax(double: type[DiscreteDouble], bound: Any) -> None:
     """At another temperature than 1 as well."""
     options: dict[str, Any] = {"bound": bound, "num_particles": 2, "temperature": 1.3}
@@ -320,8 +321,8 @@ def test_the_control_variates_leave_the_mean_of_reinmax(double: type[DiscreteDou
 
 def test_reinmax_with_control_variates_is_exact_where_reinmax_is_and_without_their_mean_is_not() -> None:
     exact = exact_gradient(Choice(), elbo, 1)
-    assert moments(ReinMaxCV(), Choice, exact).largest_z < CRITICAL
-    assert moments(NoExpectation(), Choice, exact).largest_z > CRITICAL
+    assert largest_z(gradient_draws(ReinMaxCV(), Choice(COPIES)), exact) < CRITICAL
+    assert largest_z(gradient_draws(NoExpectation(), Choice(COPIES)), exact) > CRITICAL
 
 
 def test_the_noise_is_ordered_as_it_is_derived() -> None:
