@@ -63,4 +63,5 @@ class GappedStraightThrough(AtStates):
         temperature: Any = self.temperature
         gap = family.expected_gap(fn, state) if self.gap == "expected" else self.gap
         moved = family.of(family.gapped(fn, state, gap).detach())
-        return family.spread(family.mean(moved, temperature), family.logits(fn)) / temperature
+        stand_in: Tensor = family.spread(family.mean(moved, temperature), family.logits(fn)) / temperature
+        return stand_in

@@ -69,4 +69,5 @@ class GumbelRao(AtStates):
     def stand_in(self, family: DiscreteFamily, fn: Any, u: Tensor, state: Tensor) -> Tensor:
         temperature: Any = self.temperature
         relaxed = relaxed_given(family, fn, state, temperature, self.inner_draws)  # (S, ...)
-        return family.spread(relaxed, family.logits(fn)).mean(0) / temperature
+        stand_in: Tensor = family.spread(relaxed, family.logits(fn)).mean(0) / temperature
+        return stand_in
