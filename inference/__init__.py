@@ -35,11 +35,16 @@ from ppgen.inference.discrepancies.reconstruction import Reconstruction
 from ppgen.inference.discrete.arm import ARM
 from ppgen.inference.discrete.disarm import DisARM
 from ppgen.inference.discrete.enumerate import Enumerate
+from ppgen.inference.discrete.gapped_straight_through import GappedStraightThrough
+from ppgen.inference.discrete.gumbel_rao import GumbelRao
 from ppgen.inference.discrete.gumbel_softmax import GumbelSoftmax
 from ppgen.inference.discrete.muprop import MuProp
 from ppgen.inference.discrete.nvil import NVIL
 from ppgen.inference.discrete.rebar import REBAR
 from ppgen.inference.discrete.reinforce import REINFORCE
+from ppgen.inference.discrete.reinmax import ReinMax
+from ppgen.inference.discrete.reinmax_cv import ReinMaxCV
+from ppgen.inference.discrete.reinmax_rao import ReinMaxRao
 from ppgen.inference.discrete.relax import RELAX
 from ppgen.inference.discrete.straight_through import StraightThrough
 from ppgen.inference.discrete.vimco import VIMCO
@@ -108,8 +113,10 @@ __all__ = [
     "DisARM",
     "EnergyDistance",
     "Enumerate",
+    "GappedStraightThrough",
     "Gibbs",
     "Greedy",
+    "GumbelRao",
     "GumbelSoftmax",
     "Hebb",
     "Hinge",
@@ -127,6 +134,9 @@ __all__ = [
     "Pseudolikelihood",
     "RatioMatching",
     "Reconstruction",
+    "ReinMax",
+    "ReinMaxCV",
+    "ReinMaxRao",
     "Renyi",
     "ScoreMatching",
     "StraightThrough",

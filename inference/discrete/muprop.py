@@ -30,20 +30,19 @@ Gu, Levine, Sutskever, Mnih: MuProp: Unbiased Backpropagation for Stochastic Neu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName
+from ppgen.objectives.discrete.at_means import AtMeans
 from ppgen.objectives.discrete.baselines import Baseline, BaselineName, baseline_named
 from ppgen.objectives.discrete.score_function import Expansion, ScoreFunction, without_own
 from ppgen.objectives.objective import Scheduled
 from ppgen.pairs.discrete_families import family_of
-from ppgen.pairs.sites import Site, per_datum
-from ppgen.pairs.tracing import Particles, run_particles
+from ppgen.pairs.sites import Site
+from ppgen.pairs.tracing import Particles
 from ppgen.registry import register_objective
 
 __all__ = ["MuProp"]
@@ -69,7 +68,7 @@ class MuProp(ScoreFunction):
         UsageError: when the pair is run: a latent without a reparameterized sample is neither Bernoulli nor
             OneHotCategorical, there is none, or it stands outside the data plate.
 
-    >>> import ppgen
+    >>> import ppgen, torch
     >>> pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,))
     >>> _ = [torch.nn.init.zeros_(p) for p in pair.parameters()]  # three fair bits, and the guide is the posterior
     >>> loss = MuProp().loss_and_grads(pair.model, pair.guide, torch.ones(1, 3))
@@ -100,25 +99,10 @@ class MuProp(ScoreFunction):
 
     def _expansion(self, particles: Particles) -> Expansion:
         """F, h and sum_i J_i . mu_i, by a run at the means."""
-        means: dict[str, Tensor] = {}
-
-        def take(site: Site) -> Tensor | None:
-            if not site["fn"].has_rsample:
-                means[site["name"]] = self._mean(site)
-            return means.get(site["name"])
-
-        with torch.enable_grad():
-            level = run_particles(particles.program, particles.batch, 1, draw=take).log_w  # (1, B)
-            slopes = torch.autograd.grad(level.sum(), list(means.values()))
-        sites, plate = [particles.guide_sites[name] for name in means], particles.plate
-
-        def along(value: Callable[[Site], Tensor]) -> Tensor:  # sum_i J_i . value_i, (K, B)
-            pairs = zip(sites, slopes, strict=True)
-            return torch.stack([per_datum(site, plate, value(site) * slope).sum(-1) for site, slope in pairs]).sum(0)
-
-        at_means = along(self._mean)
-        deviation = along(lambda site: site["value"]) - at_means.detach()
-        return Expansion(level.detach(), deviation, at_means)
+        around = AtMeans.of(particles, type(self).__name__)
+        means = around.along(particles, self._mean)
+        deviation = around.along(particles, lambda site: site["value"]) - means.detach()
+        return Expansion(around.level, deviation, means)
 
     def _mean(self, site: Site) -> Tensor:
         return family_of(site, type(self).__name__).mean(site["fn"])

@@ -25,9 +25,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.arguments import Positive
-from ppgen.objectives.discrete.relaxations import Relaxed
-from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.discrete.relaxations import AtStates
 from ppgen.pairs.discrete_families import DiscreteFamily
 from ppgen.registry import register_objective
 
@@ -44,7 +42,7 @@ __all__ = ["StraightThrough"]
     tiny=lambda: StraightThrough(num_particles=2),
 )
 @dataclass(frozen=True, kw_only=True)
-class StraightThrough(Relaxed):
+class StraightThrough(AtStates):
     """The straight-through gradient of ``bound`` with ``num_particles`` (K) particles; its value is the bound's.
 
     ``gumbel``: the stand-in is the relaxation that the state came from, and not its mean.
@@ -54,11 +52,8 @@ class StraightThrough(Relaxed):
     (0.75, True)
     """
 
-    temperature: Scheduled[Positive] = 1.0
     gumbel: bool = False
 
-    def value(self, family: DiscreteFamily, fn: Any) -> Tensor:
+    def stand_in(self, family: DiscreteFamily, fn: Any, u: Tensor, state: Tensor) -> Tensor:
         temperature: Any = self.temperature
-        relaxed = family.relax(fn, family.uniforms(fn), temperature)
-        smooth = relaxed if self.gumbel else family.mean(fn, temperature)
-        return family.harden(relaxed) + (smooth - smooth.detach())  # the state itself, without rounding
+        return family.relax(fn, u, temperature) if self.gumbel else family.mean(fn, temperature)

@@ -87,6 +87,18 @@ class DiscreteFamily(ABC):
         """The relaxed value of noise ``u``, differentiable in the natural parameters."""
         raise self._not_relaxable()
 
+    def spread(self, mean: Tensor, along: Tensor) -> Tensor:
+        """Cov[z] ``along``, the covariance of units that have this mean: dE[z]/dl is Cov[z]."""
+        raise self._not_relaxable()
+
+    def gapped(self, fn: Any, value: Tensor, gap: Tensor | float) -> Tensor:
+        """Natural parameters moved as little as makes the state ``value`` the likeliest by ``gap`` (> 0), in nats."""
+        raise self._not_relaxable()
+
+    def expected_gap(self, fn: Any, value: Tensor) -> Tensor:
+        """By how much a state's zeta exceeds the next, in expectation given the state: -log(1 - p) / p, p its mass."""
+        raise self._not_relaxable()
+
     def harden(self, relaxed: Tensor) -> Tensor:
         """The state that a relaxed value came from, whatever its temperature."""
         raise self._not_relaxable()
@@ -169,6 +181,18 @@ class BernoulliFamily(DiscreteFamily):
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
         return ((self.logits(fn) + _logit(u)) / temperature).sigmoid()
 
+    def spread(self, mean: Tensor, along: Tensor) -> Tensor:
+        return mean * (1 - mean) * along
+
+    def gapped(self, fn: Any, value: Tensor, gap: Tensor | float) -> Tensor:
+        """s max(s l, gap), s = 2 z - 1."""
+        sign, logits = 2 * value - 1, self.logits(fn)
+        return sign * torch.maximum(sign * logits, torch.as_tensor(gap).to(logits))
+
+    def expected_gap(self, fn: Any, value: Tensor) -> Tensor:
+        own = (2 * value - 1) * self.logits(fn)
+        return softplus(own) / own.sigmoid()
+
     def harden(self, relaxed: Tensor) -> Tensor:
         return (relaxed > 0.5).to(relaxed)
 
@@ -214,6 +238,20 @@ class OneHotFamily(DiscreteFamily):
 
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
         return ((self.logits(fn) - _log_exponential(u)) / temperature).softmax(-1)
+
+    def spread(self, mean: Tensor, along: Tensor) -> Tensor:
+        finite = along.clamp_min(torch.finfo(along.dtype).min)  # a class of probability zero may have l = -inf
+        return mean * (finite - (mean * finite).sum(-1, keepdim=True))
+
+    def gapped(self, fn: Any, value: Tensor, gap: Tensor | float) -> Tensor:
+        """The greatest l at the class of z; no other above that less the gap."""
+        logits = self.logits(fn)
+        top = logits.amax(-1, keepdim=True)
+        return torch.where(value > 0.5, top, torch.minimum(logits, top - gap))
+
+    def expected_gap(self, fn: Any, value: Tensor) -> Tensor:
+        mass = _inside((value * self.mean(fn)).sum(-1, keepdim=True))
+        return -(-mass).log1p() / mass
 
     def harden(self, relaxed: Tensor) -> Tensor:
         return torch.zeros_like(relaxed).scatter(-1, relaxed.argmax(-1, keepdim=True), 1.0)

@@ -19,7 +19,19 @@ from torch.nn.functional import softplus
 
 from ppgen.comparison.blocks import parameter_blocks
 from ppgen.errors import UsageError
-from ppgen.inference import REBAR, RELAX, GumbelSoftmax, MuProp, Renyi, StraightThrough
+from ppgen.inference import (
+    REBAR,
+    RELAX,
+    GappedStraightThrough,
+    GumbelRao,
+    GumbelSoftmax,
+    MuProp,
+    ReinMax,
+    ReinMaxCV,
+    ReinMaxRao,
+    Renyi,
+    StraightThrough,
+)
 from ppgen.machine.graphs import graph_of
 from ppgen.objectives.discrete.baselines import MovingAverage
 from ppgen.objectives.objective import Objective
@@ -61,7 +73,19 @@ UNBIASED: list[tuple[Any, Reduce, int]] = [
     (MuProp(num_particles=2, bound="iwelbo"), iwelbo, 2),
     (MuProp(num_particles=2, bound="iwelbo", centred=False), iwelbo, 2),
 ]
-EVERY = [REBAR(), RELAX(hidden=(4,)), MuProp(), GumbelSoftmax(), StraightThrough(), StraightThrough(gumbel=True)]
+EVERY = [
+    REBAR(),
+    RELAX(hidden=(4,)),
+    MuProp(),
+    GumbelSoftmax(),
+    StraightThrough(),
+    StraightThrough(gumbel=True),
+    GappedStraightThrough(gap="expected"),
+    GumbelRao(inner_draws=3),
+    ReinMax(),
+    ReinMaxCV(),
+    ReinMaxRao(inner_draws=3),
+]
 
 each_double = pytest.mark.parametrize("double", DOUBLES, ids=lambda double: double.__name__)
 each_unbiased = pytest.mark.parametrize(
