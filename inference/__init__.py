@@ -33,6 +33,7 @@ from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrepancies.reconstruction import Reconstruction
 from ppgen.inference.discrete.arm import ARM
 from ppgen.inference.discrete.disarm import DisARM
+from ppgen.inference.discrete.disarm_tree import DisARMTree
 from ppgen.inference.discrete.enumerate import Enumerate
 from ppgen.inference.discrete.gumbel_softmax import GumbelSoftmax
 from ppgen.inference.discrete.muprop import MuProp
@@ -104,6 +105,7 @@ __all__ = [
     "DReG",
     "DenoisingScoreMatching",
     "DisARM",
+    "DisARMTree",
     "EnergyDistance",
     "Enumerate",
     "Gibbs",

@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppgen.inference import ARM, REBAR, REINFORCE, VIMCO, DisARM, Enumerate, MuProp
+from ppgen.inference import ARM, REBAR, REINFORCE, VIMCO, DisARM, DisARMTree, Enumerate, MuProp
 from ppgen.objectives.discrete import antithetic
 from ppgen.objectives.discrete.coupled_draws import Relaxations, States
+from ppgen.objectives.discrete.decisions import Decided
 from ppgen.objectives.discrete.enumeration import expected_bound
 from ppgen.objectives.discrete.score_function import without_own
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import BernoulliFamily
 from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch, Particles, Program
-from tests.discrete_doubles import Blend, DiscreteDouble, TinyDeepSBN, TinySBN
+from tests.discrete_doubles import Blend, Choice, DiscreteDouble, TinyDeepSBN, TinySBN
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -177,7 +178,23 @@ def half_a_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
     return found
 
 
+class OffTheWalk(Decided):
+    """Every decision counts as seen: those off the walk as if they had gone left."""
+
+    def steps(self, particles: Particles, name: str, value: Tensor | None = None) -> Tensor:
+        steps = super().steps(particles, name, value)
+        return torch.where(steps == 0, -1.0, steps)
+
+
+def reversed_odds(self: Any, family: Any, fn: Any) -> Tensor:
+    """The log-odds of a node are those of its left: the units follow another law."""
+    return -_odds(self, family, fn)
+
+
+_odds = Decided.odds
+
 _arm, _disarm = ARM(num_particles=2), DisARM(num_particles=2)
+_tree = DisARMTree(num_particles=2)
 _tight: dict[str, Any] = {"bound": "iwelbo", "num_particles": 2}
 _rebar = REBAR(num_particles=2)
 
@@ -189,6 +206,9 @@ MUTANTS = [
     Mutant(_disarm, OtherProbability(num_particles=2), TinySBN),
     Mutant(_disarm, NoPathOfLogits(num_particles=2), Blend, rounds=8),
     Mutant(_disarm, _disarm, TinyDeepSBN, "ppgen.objectives.discrete.antithetic.Branches", StillLayers),
+    Mutant(_disarm, _disarm, Choice, "ppgen.objectives.discrete.antithetic.Decided", OffTheWalk),
+    Mutant(_tree, _tree, Choice, "ppgen.inference.discrete.disarm_tree.Decided", OffTheWalk),
+    Mutant(_tree, _tree, Choice, "ppgen.objectives.discrete.decisions.Decided.odds", reversed_odds),
     Mutant(DisARM(**_tight), DisARM(**_tight), TinySBN, "ppgen.objectives.discrete.antithetic.coefficient", no_weights),
     Mutant(Enumerate(), HeldProbabilities(), TinySBN, rounds=1),
     Mutant(Enumerate(**_tight), HeldWeights(**_tight), TinySBN, rounds=1),
