@@ -30,7 +30,6 @@ Gu, Levine, Sutskever, Mnih: MuProp: Unbiased Backpropagation for Stochastic Neu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,10 +38,10 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, BaselineName, baseline_named
-from ppgen.objectives.discrete.score_function import Expansion, ScoreFunction, without_own
+from ppgen.objectives.discrete.expansions import Expanded
+from ppgen.objectives.discrete.score_function import Expansion
 from ppgen.objectives.objective import Scheduled
-from ppgen.pairs.discrete_families import family_of
-from ppgen.pairs.sites import Site, per_datum
+from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Particles, run_particles
 from ppgen.registry import register_objective
 
@@ -59,15 +58,11 @@ __all__ = ["MuProp"]
     tiny=lambda: MuProp(num_particles=2),
 )
 @dataclass(frozen=True, kw_only=True)
-class MuProp(ScoreFunction):
+class MuProp(Expanded):
     """MuProp for ``bound`` with ``num_particles`` (K) particles.
 
     ``baseline``: of what the expansion leaves; a name in ``ppgen.objectives.discrete.baselines.BASELINES``, or a
     baseline.
-
-    Raises:
-        UsageError: when the pair is run: a latent without a reparameterized sample is neither Bernoulli nor
-            OneHotCategorical, there is none, or it stands outside the data plate.
 
     >>> import ppgen
     >>> pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,))
@@ -77,8 +72,6 @@ class MuProp(ScoreFunction):
     True
     """
 
-    splits_particles = False  # it expands log w in the sites of each particle
-
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
     baseline: BaselineName = "moving_average"
@@ -86,17 +79,6 @@ class MuProp(ScoreFunction):
     @property
     def predictor(self) -> Baseline:
         return baseline_named(self.baseline, type(self).__name__)
-
-    def _check(self, particles: Particles) -> None:
-        super()._check(particles)
-        for name in particles.scored:
-            self._mean(particles.guide_sites[name])
-
-    def _ascent(self, particles: Particles, expansion: Expansion, predicted: Tensor, unit: Tensor | float) -> Tensor:
-        _, weights = without_own(self.reduction, particles.log_w.detach(), predicted)
-        score = particles.log_q_of(particles.scored)
-        corrected = weights * (expansion.means - expansion.deviation / unit * score)  # (K, B)
-        return super()._ascent(particles, expansion, predicted, unit) + corrected.sum()
 
     def _expansion(self, particles: Particles) -> Expansion:
         """F, h and sum_i J_i . mu_i, by a run at the means."""
@@ -110,15 +92,8 @@ class MuProp(ScoreFunction):
         with torch.enable_grad():
             level = run_particles(particles.program, particles.batch, 1, draw=take).log_w  # (1, B)
             slopes = torch.autograd.grad(level.sum(), list(means.values()))
-        sites, plate = [particles.guide_sites[name] for name in means], particles.plate
-
-        def along(value: Callable[[Site], Tensor]) -> Tensor:  # sum_i J_i . value_i, (K, B)
-            pairs = zip(sites, slopes, strict=True)
-            return torch.stack([per_datum(site, plate, value(site) * slope).sum(-1) for site, slope in pairs]).sum(0)
-
-        at_means = along(self._mean)
-        deviation = along(lambda site: site["value"]) - at_means.detach()
-        return Expansion(level.detach(), deviation, at_means)
-
-    def _mean(self, site: Site) -> Tensor:
-        return family_of(site, type(self).__name__).mean(site["fn"])
+        sites = [particles.guide_sites[name] for name in means]
+        every = self._side_by_side(particles, slopes)  # (1, B, F)
+        drawn = (self._side_by_side(particles, [site["value"] for site in sites]) * every).sum(-1)  # (K, B)
+        at_means = (self._side_by_side(particles, list(map(self._mean, sites))) * every).sum(-1)  # (K, B)
+        return Expansion(level.detach(), drawn - at_means.detach(), at_means)

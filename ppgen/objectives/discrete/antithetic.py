@@ -21,7 +21,7 @@ branch's does; and where neither does, u_n is unseen:
 
     c_n = (b_n - sigmoid(a_n)) / 2,        c_n = -(b'_n - sigmoid(a_n)) / 2,        c_n = 0.                          (3)
 
-It is a function of independent nodes, given (z, z') too, as that says of each what b_n and b'_n are, or nothing.
+Nodes are independent given (z, z') too, which says of each what b_n and b'_n are, or nothing.
 
 **Layers.** For the discrete sites z_1, ..., z_L of a guide, in order, (1) holds for each l_i given what the guide drew
 before z_i, with A_i(b) the mean of A over what comes after z_i = b. So a *run* draws all latents, and L *branches* of

@@ -10,7 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppgen.inference import ARM, REBAR, REINFORCE, VIMCO, DisARM, DisARMTree, Enumerate, MuProp
+from ppgen.inference import (
+    ARM,
+    OVIS,
+    REBAR,
+    REINFORCE,
+    VIMCO,
+    DisARM,
+    DisARMTree,
+    DoubleCV,
+    Enumerate,
+    LocalExpectation,
+    MuProp,
+)
+from ppgen.inference.discrete import local_expectation
 from ppgen.objectives.discrete import antithetic
 from ppgen.objectives.discrete.coupled_draws import Relaxations, States
 from ppgen.objectives.discrete.decisions import Decided
@@ -127,6 +140,33 @@ class NoMeans(MuProp):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoMeansOfOthers(DoubleCV):
+    """The other particles' slopes are taken off, and what that does to the expectation is not given back."""
+
+    def _expansion(self, particles: Particles) -> Any:
+        expansion: Any = super()._expansion(particles)
+        return replace(expansion, means=expansion.means.detach())
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnControl(OVIS):
+    """A particle stands in for itself too."""
+
+    def _auxiliary(self, particles: Particles) -> Tensor:
+        return particles.log_w.detach()
+
+
+class StillLayersAfter(local_expectation._Changed):
+    """Later sites keep their values, as if they did not depend on the unit that was moved."""
+
+    def __call__(self, site: Site) -> Tensor:
+        before = sum(len(self.moved[other]) for other in self.seen)
+        value = super().__call__(site)
+        drawn = self.runs.guide_sites[site["name"]]["value"]
+        return torch.cat([*[drawn] * before, value[before * len(drawn) :]])
+
+
+@dataclass(frozen=True, kw_only=True)
 class SeesItself(REINFORCE):
     """The baseline is the mean of all particles, its own among them."""
 
@@ -214,6 +254,15 @@ MUTANTS = [
     Mutant(Enumerate(**_tight), HeldWeights(**_tight), TinySBN, rounds=1),
     Mutant(_rebar, _rebar, TinySBN, "ppgen.pairs.discrete_families.BernoulliFamily.relax_given", held_relaxation),
     Mutant(MuProp(num_particles=2), NoMeans(num_particles=2), TinySBN),
+    Mutant(DoubleCV(), NoMeansOfOthers(), TinySBN),
+    Mutant(OVIS(num_particles=2), OwnControl(num_particles=2), TinySBN),
+    Mutant(
+        LocalExpectation(),
+        LocalExpectation(),
+        TinyDeepSBN,
+        "ppgen.inference.discrete.local_expectation._Changed",
+        StillLayersAfter,
+    ),
     Mutant(REINFORCE(), SeesItself(), TinySBN),
     Mutant(VIMCO(num_particles=2), WholeWeight(num_particles=2), TinySBN),
     Mutant(REINFORCE(num_particles=3), NoPath(num_particles=3), Blend),
