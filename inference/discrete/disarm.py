@@ -8,14 +8,14 @@ the mean of ARM given the pair: unbiased, with a variance that is at most ARM's.
 have a gradient. A one-hot unit is made of bits by breaking a stick: bit c says whether it is class c or a later one,
 with log-odds a_c = log sum_{j > c} e^{l_j} - l_c. Where both draws of a pair come to bit c its gradient is as above,
 where one comes to it alone (f(z) - f(z')) (b_c - sigmoid(a_c)) / 2, with a minus for the branch; the noise of the bits
-that no draw came to is averaged over. ``disarm_tree`` has another order of the bits, and mostly less variance. :mod:`ppgen.objectives.discrete.antithetic` derives it, also for several layers (one branch for each),
-bounds of several particles, and pairs with reparameterized latents besides. A pair costs L + 1 evaluations of log w for
-L layers, all of which also serve the model's gradient. Bernoulli and one-hot categorical latents.
+that no draw came to is averaged over. ``disarm_tree`` has the bits of a balanced tree.
+:mod:`ppgen.objectives.discrete.antithetic` derives it, also for several layers (one branch for each), bounds of several
+particles, and pairs with reparameterized latents besides. A pair costs L + 1 evaluations of log w for L layers, all of
+which also serve the model's gradient. Bernoulli and one-hot categorical latents.
 
 Dong, Mnih, Tucker: DisARM: An Antithetic Gradient Estimator for Binary Latent Variables, NeurIPS 2020, eq. 6; the same
 estimator: Yin, Ho, Yan, Qian, Zhou: Probabilistic Best Subset Selection via Gradient-Based Optimization, 2020 (U2G);
-classes: Dong, Mnih, Tucker: Coupled Gradient Estimators for Discrete Latent Variables, NeurIPS 2021, section 3.3
-(DisARM-SB).
+classes: Dong, Mnih, Tucker: Coupled Gradient Estimators for Discrete Latent Variables, NeurIPS 2021 (DisARM-SB).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ pair is antithetic. For binary latents the two are one. :mod:`ppgen.objectives.d
 several layers, bounds of several particles and reparameterized latents besides; the tree:
 :mod:`ppgen.objectives.discrete.decisions`. Which classes are halved with which is their order.
 
-Dong, Mnih, Tucker: Coupled Gradient Estimators for Discrete Latent Variables, NeurIPS 2021, section 3.4 (DisARM-Tree).
+Dong, Mnih, Tucker: Coupled Gradient Estimators for Discrete Latent Variables, NeurIPS 2021 (DisARM-Tree).
 """
 
 from __future__ import annotations

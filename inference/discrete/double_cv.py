@@ -20,13 +20,12 @@ the bound is linear in the baseline; here none sees z_k, so that any bound of K 
 Layers and reparameterized latents beside: as there. Bernoulli and one-hot categorical latents.
 
 It costs no further run: the slopes are those of the run that is there. They are good where log w bends little over a
-step from one state to another, as in the binary belief networks and autoencoders of the paper; where it bends more than
-it slopes, they are off at the other state, and leaving one out alone has less noise. (Variances of 0.090 against 1.02 on
-a belief network of 2 units at K = 2, 0.41 against 0.78 in two layers; 16 against 3.2 with two units of three classes
-that move the mean of a normal x, whose log-density is a parabola in them.)
+step from one state to another, as in the binary belief networks and autoencoders of the paper; where it bends more
+than it slopes, they are off at the other state, and leaving one out alone has less noise. (Variances of 0.090 against
+1.02 on a belief network of 2 units at K = 2, 0.41 against 0.78 in two layers; 16 against 3.2 with two units of three
+classes that move the mean of a normal x, whose log-density is a parabola in them.)
 
-Titsias, Shi: Double Control Variates for Gradient Estimation in Discrete Latent Variable Models, AISTATS 2022, section
-3 (Taylor expansion, leave-one-out).
+Titsias, Shi: Double Control Variates for Gradient Estimation in Discrete Latent Variable Models, AISTATS 2022.
 """
 
 from __future__ import annotations

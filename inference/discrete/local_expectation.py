@@ -18,7 +18,8 @@ log w_k (:mod:`ppgen.objectives.discrete.score_function`), f above is A_k at the
 Everything else of the gradient is that of the run.
 
 For D units of C classes it costs K (1 + D (C - 1)) runs, which are one vectorized run, without gradients but in the
-first: for latents of a few dozen units, whose joint states are too many to be summed. Bernoulli and one-hot categorical.
+first: for latents of a few dozen units, whose joint states are too many to be summed. Bernoulli and one-hot categorical
+latents.
 
 Titsias, Lazaro-Gredilla: Local Expectation Gradients for Black Box Variational Inference, NeurIPS 2015, section 3.
 """

@@ -4,9 +4,9 @@ With f the bound of K particles, v_k = df / d log w_k, and everything else diffe
 
     grad = grad f + sum_k (f - v_k - c_k) grad log q(z_k),        c_k any function of the other particles.
 
-The c_k that makes the variance least is a mean of f - v_k over z_k, each weighted by its squared score; where scores are
-many or log w says little of them, that is E[f - v_k | z_-k]. It is taken from S *auxiliary* particles z'_s, each of which
-stands in the place of every particle in turn,
+The c_k that makes the variance least is a mean of f - v_k over z_k, each weighted by its squared score; where scores
+are many, or log w says little of them, that is E[f - v_k | z_-k]. It is taken from S *auxiliary* particles z'_s, each
+of which stands in the place of every particle in turn,
 
     c_k = (1/S) sum_s ( f - v_k )(z_1, ..., z'_s, ..., z_K),
 
@@ -32,7 +32,7 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, NoBaseline
-from ppgen.objectives.discrete.score_function import Expansion, ScoreFunction, coefficient
+from ppgen.objectives.discrete.score_function import Expansion, ScoreFunction
 from ppgen.objectives.objective import Scheduled
 from ppgen.pairs.parameters import kept_buffers
 from ppgen.pairs.tracing import Particles, run_particles
@@ -73,9 +73,8 @@ class OVIS(ScoreFunction):
     def _ascent(self, particles: Particles, expansion: Expansion, predicted: Tensor, unit: Tensor | float) -> Tensor:
         log_w = particles.log_w.detach()
         stand_ins = self._auxiliary(particles)[:, None].expand(-1, *log_w.shape)  # (S, K, B)
-        controls = torch.stack([coefficient(self.reduction, log_w, one) for one in stand_ins])
-        signal = self.reduction.reduce(log_w) - controls.mean(0)  # (K, B)
-        return (signal * particles.log_q_of(particles.scored)).sum()
+        signals = torch.stack([self.signal(log_w, one) for one in stand_ins])
+        return (signals.mean(0) * particles.log_q_of(particles.scored)).sum()
 
     @torch.no_grad()
     def _auxiliary(self, particles: Particles) -> Tensor:

@@ -19,7 +19,7 @@ the unit z alone, and A(b) - A(b') through (z, z'). So c_n may be its mean given
 walks come by. At one that only the run's comes by, b'_n and u_n beyond b_n are averaged over; so also where only the
 branch's does; and where neither does, u_n is unseen:
 
-    c_n = (b_n - sigmoid(a_n)) / 2,        c_n = -(b'_n - sigmoid(a_n)) / 2,        c_n = 0.                          (3)
+    c_n = (b_n - sigmoid(a_n)) / 2,        c_n = -(b'_n - sigmoid(a_n)) / 2,        c_n = 0.                         (3)
 
 Nodes are independent given (z, z') too, which says of each what b_n and b'_n are, or nothing.
 
@@ -46,7 +46,7 @@ The gradient by l_i is handed on to whatever l_i is made of: parameters, the pat
 Yin, Zhou: ARM: Augment-REINFORCE-Merge Gradient for Stochastic Binary Networks, ICLR 2019, theorem 1 and section 3.2;
 Dong, Mnih, Tucker: DisARM: An Antithetic Gradient Estimator for Binary Latent Variables, NeurIPS 2020, eq. 6 and
 sections 3.1-3.3 (bounds of several particles, layers); Dong, Mnih, Tucker: Coupled Gradient Estimators for Discrete
-Latent Variables, NeurIPS 2021, sections 3.3 and 3.4 (classes).
+Latent Variables, NeurIPS 2021 (classes).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ probability sigmoid(a_n), a_n the log-odds of the classes on the right of n agai
 
 so that class c has the probability exp(l_c) / sum exp(l) that it should, whatever the tree. All C - 1 nodes are drawn,
 and those off the walk have no part in the unit: a unit is a function of C - 1 independent bits of logits a, and what
-holds for bits holds for it. Two trees (Dong, Mnih, Tucker 2021, sections 3.3 and 3.4):
+holds for bits holds for it. Two trees (Dong, Mnih, Tucker 2021):
 
     sticks        node c: is it class c (0), or a later one (1)? The stick of probability is broken from its end.
     balanced      each node parts its classes in two halves: a walk has ceil(log2 C) steps at most.

@@ -3,13 +3,13 @@
 Let J_i be any slopes for the discrete sites z_1, ..., z_L of a particle that do not see the particle itself, and
 mu_i = E[z_i | z_<i] at the z_<i that were drawn. With
 
-    h = sum_i J_i . (z_i - mu_i),        E[ h sum_i grad log q(z_i | z_<i) ] = E sum_i J_i . grad mu_i,                (1)
+    h = sum_i J_i . (z_i - mu_i),        E[ h sum_i grad log q(z_i | z_<i) ] = E sum_i J_i . grad mu_i,              (1)
 
 since given z_<i, E[z_i - mu_i] = 0 and E[(z_i - mu_i) grad log q(z_i | z_<i)] = grad mu_i with z_<i held fixed: the
 terms j < i of h, known before z_i is drawn, and those j > i, of mean zero once it is, add nothing to the i-th score. So
 h may be taken off log w in the learning signal, if the right side is added. For a bound f of K particles, with f_k and
-v_k,k as in :mod:`ppgen.objectives.discrete.score_function`, the coefficient of particle k has f_k + v_k,k h_k taken off,
-and sum_i v_k,k J_i . grad mu_i is added.
+v_k,k as in :mod:`ppgen.objectives.discrete.score_function`, the coefficient of particle k has f_k + v_k,k h_k taken
+off, and sum_i v_k,k J_i . grad mu_i is added.
 
 Gu, Levine, Sutskever, Mnih: MuProp: Unbiased Backpropagation for Stochastic Neural Networks, ICLR 2016.
 """
