@@ -34,12 +34,16 @@ from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrepancies.reconstruction import Reconstruction
 from ppgen.inference.discrete.arm import ARM
 from ppgen.inference.discrete.disarm import DisARM
+from ppgen.inference.discrete.disarm_tree import DisARMTree
+from ppgen.inference.discrete.double_cv import DoubleCV
 from ppgen.inference.discrete.enumerate import Enumerate
 from ppgen.inference.discrete.gapped_straight_through import GappedStraightThrough
 from ppgen.inference.discrete.gumbel_rao import GumbelRao
 from ppgen.inference.discrete.gumbel_softmax import GumbelSoftmax
+from ppgen.inference.discrete.local_expectation import LocalExpectation
 from ppgen.inference.discrete.muprop import MuProp
 from ppgen.inference.discrete.nvil import NVIL
+from ppgen.inference.discrete.ovis import OVIS
 from ppgen.inference.discrete.rebar import REBAR
 from ppgen.inference.discrete.reinforce import REINFORCE
 from ppgen.inference.discrete.reinmax import ReinMax
@@ -94,6 +98,7 @@ __all__ = [
     "MMD",
     "NCE",
     "NVIL",
+    "OVIS",
     "PCD",
     "PIWAE",
     "REBAR",
@@ -111,6 +116,8 @@ __all__ = [
     "DReG",
     "DenoisingScoreMatching",
     "DisARM",
+    "DisARMTree",
+    "DoubleCV",
     "EnergyDistance",
     "Enumerate",
     "GappedStraightThrough",
@@ -124,6 +131,7 @@ __all__ = [
     "InfoGAN",
     "LeastSquares",
     "LevelByLevel",
+    "LocalExpectation",
     "MeanFieldPCD",
     "Minimax",
     "MuProp",

@@ -45,5 +45,7 @@ class ARM(Antithetic):
     tensor([0., 0.])
     """
 
+    needs_binary = True
+
     def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
         return noise - 0.5

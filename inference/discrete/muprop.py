@@ -32,16 +32,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.at_means import AtMeans
 from ppgen.objectives.discrete.baselines import Baseline, BaselineName, baseline_named
-from ppgen.objectives.discrete.score_function import Expansion, ScoreFunction, without_own
+from ppgen.objectives.discrete.expansions import Expanded
+from ppgen.objectives.discrete.score_function import Expansion
 from ppgen.objectives.objective import Scheduled
-from ppgen.pairs.discrete_families import family_of
-from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import register_objective
 
@@ -58,15 +55,11 @@ __all__ = ["MuProp"]
     tiny=lambda: MuProp(num_particles=2),
 )
 @dataclass(frozen=True, kw_only=True)
-class MuProp(ScoreFunction):
+class MuProp(Expanded):
     """MuProp for ``bound`` with ``num_particles`` (K) particles.
 
     ``baseline``: of what the expansion leaves; a name in ``ppgen.objectives.discrete.baselines.BASELINES``, or a
     baseline.
-
-    Raises:
-        UsageError: when the pair is run: a latent without a reparameterized sample is neither Bernoulli nor
-            OneHotCategorical, there is none, or it stands outside the data plate.
 
     >>> import ppgen, torch
     >>> pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,))
@@ -76,8 +69,6 @@ class MuProp(ScoreFunction):
     True
     """
 
-    splits_particles = False  # it expands log w in the sites of each particle
-
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
     baseline: BaselineName = "moving_average"
@@ -86,23 +77,9 @@ class MuProp(ScoreFunction):
     def predictor(self) -> Baseline:
         return baseline_named(self.baseline, type(self).__name__)
 
-    def _check(self, particles: Particles) -> None:
-        super()._check(particles)
-        for name in particles.scored:
-            self._mean(particles.guide_sites[name])
-
-    def _ascent(self, particles: Particles, expansion: Expansion, predicted: Tensor, unit: Tensor | float) -> Tensor:
-        _, weights = without_own(self.reduction, particles.log_w.detach(), predicted)
-        score = particles.log_q_of(particles.scored)
-        corrected = weights * (expansion.means - expansion.deviation / unit * score)  # (K, B)
-        return super()._ascent(particles, expansion, predicted, unit) + corrected.sum()
-
     def _expansion(self, particles: Particles) -> Expansion:
         """F, h and sum_i J_i . mu_i, by a run at the means."""
         around = AtMeans.of(particles, type(self).__name__)
         means = around.along(particles, self._mean)
         deviation = around.along(particles, lambda site: site["value"]) - means.detach()
         return Expansion(around.level, deviation, means)
-
-    def _mean(self, site: Site) -> Tensor:
-        return family_of(site, type(self).__name__).mean(site["fn"])

@@ -128,6 +128,18 @@ class DiscreteFamily(ABC):
         steps = torch.randint(1, self._levels(fn), chosen.shape, device=value.device)
         return self._moved(fn, value, torch.where(chosen, steps, 0))
 
+    def neighbours(self, fn: Any, value: Tensor) -> Tensor:
+        """``value`` with one unit of each draw at another of its levels, for every unit and level: D (C - 1) of them.
+
+        Shape (D (C - 1), *value.shape), unit after unit.
+        """
+        shape, levels = self._event(fn), self._levels(fn)
+        units = torch.eye(shape.numel(), dtype=torch.long, device=value.device).reshape(-1, *shape)
+        steps = (units[:, None] * torch.arange(1, levels, device=value.device).reshape(-1, *[1] * len(shape))).flatten(
+            0, 1
+        )
+        return self._moved(fn, value, steps.reshape(len(steps), *[1] * len(fn.batch_shape), *shape))
+
     @abstractmethod
     def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
         """Every unit so many levels on, and round from the last to the first."""

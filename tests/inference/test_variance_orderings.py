@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ppgen.inference import ARM, REBAR, REINFORCE, RELAX, VIMCO, DisARM, MuProp
+from ppgen.inference import ARM, OVIS, REBAR, REINFORCE, RELAX, VIMCO, DisARM, MuProp
 from tests.discrete_doubles import (
     DOUBLES,
     Choice,
@@ -67,3 +67,10 @@ def test_bounds_of_several_particles_gain_from_the_others() -> None:
     for double in (TinySBN, Choice):
         assert 1.1 * noise(VIMCO(num_particles=5), double) < noise(plain, double)
     assert 1.1 * noise(DisARM(num_particles=5, bound="iwelbo"), TinySBN) < noise(VIMCO(num_particles=10), TinySBN)
+
+
+def test_a_control_by_auxiliary_particles_is_below_the_signal_of_the_others() -> None:
+    """With as many auxiliary particles as others, and against VIMCO with all of them."""
+    for double in (TinySBN, TinyDeepSBN, Choice):
+        ours = OVIS(num_particles=5, auxiliary=5)
+        assert 1.1 * noise(ours, double) < noise(VIMCO(num_particles=10), double)

@@ -1,4 +1,4 @@
-"""Antithetic pairs: the gradient of binary latents by what changes when the noise of one layer is mirrored.
+"""Antithetic pairs: the gradient of discrete latents by what changes when the noise of one layer is mirrored.
 
 A unit is b = 1[u > sigmoid(-l)], l its logit, u uniform. Mirrored noise 1 - u has the same law and gives the antithetic
 unit b' = 1[1 - u > sigmoid(-l)]. For units z_1, ..., z_D of logits l and any A, with c_i a function of u_i and l_i,
@@ -12,6 +12,16 @@ Proof: the gradient is E[A(b) (b_i - sigmoid(l_i))], and A sees u through b alon
 mean given b_i, (1 - sigmoid(l_i)) / 2 for b_i = 1 and -sigmoid(l_i) / 2 for b_i = 0, that is (b_i - sigmoid(l_i)) / 2.
 So the gradient is 2 E[A(b) (u_i - 1/2)], and -2 E[A(b') (u_i - 1/2)] in mirrored noise; ARM is the mean of both. As
 A(b) - A(b') sees u through (b, b') alone, DisARM is ARM's mean given (b, b'): its variance is at most ARM's, for any A.
+
+**Classes.** A one-hot unit is a walk down a binary tree, and so a function of bits, those of all nodes, by whose
+log-odds a its logits come in (:mod:`ppgen.objectives.discrete.decisions`). (1) holds for the bits: A sees them through
+the unit z alone, and A(b) - A(b') through (z, z'). So c_n may be its mean given (z, z'): that above at a node that both
+walks come by. At one that only the run's comes by, b'_n and u_n beyond b_n are averaged over; so also where only the
+branch's does; and where neither does, u_n is unseen:
+
+    c_n = (b_n - sigmoid(a_n)) / 2,        c_n = -(b'_n - sigmoid(a_n)) / 2,        c_n = 0.                         (3)
+
+Nodes are independent given (z, z') too, which says of each what b_n and b'_n are, or nothing.
 
 **Layers.** For the discrete sites z_1, ..., z_L of a guide, in order, (1) holds for each l_i given what the guide drew
 before z_i, with A_i(b) the mean of A over what comes after z_i = b. So a *run* draws all latents, and L *branches* of
@@ -35,7 +45,8 @@ The gradient by l_i is handed on to whatever l_i is made of: parameters, the pat
 
 Yin, Zhou: ARM: Augment-REINFORCE-Merge Gradient for Stochastic Binary Networks, ICLR 2019, theorem 1 and section 3.2;
 Dong, Mnih, Tucker: DisARM: An Antithetic Gradient Estimator for Binary Latent Variables, NeurIPS 2020, eq. 6 and
-sections 3.1-3.3 (bounds of several particles, layers).
+sections 3.1-3.3 (bounds of several particles, layers); Dong, Mnih, Tucker: Coupled Gradient Estimators for Discrete
+Latent Variables, NeurIPS 2021 (classes).
 """
 
 from __future__ import annotations
@@ -49,7 +60,8 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.errors import LatentsError
 from ppgen.objectives.bounds import BoundName, Reduction
-from ppgen.objectives.discrete.coupled_draws import Coupled, States
+from ppgen.objectives.discrete.coupled_draws import Coupled
+from ppgen.objectives.discrete.decisions import Decided
 from ppgen.objectives.discrete.score_function import coefficient
 from ppgen.objectives.objective import Scheduled, with_gradient_of
 from ppgen.objectives.turns import Outcome, State
@@ -57,7 +69,7 @@ from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import Site, per_datum
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["Antithetic", "Branches", "difference"]
+__all__ = ["Antithetic", "Branches", "averaged", "difference"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +83,12 @@ class Antithetic(Coupled, ABC):
             it stands outside the data plate.
     """
 
-    needs_binary = True
-
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
 
     @abstractmethod
     def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
-        """c of (1), for each unit.
+        """c of (1), for each bit that both the run and its branch see.
 
         Args:
             noise: u.
@@ -86,6 +96,9 @@ class Antithetic(Coupled, ABC):
             unit: b, 0 or 1.
             mirrored: b'.
         """
+
+    def drawn_by(self) -> Decided:
+        return Decided(type(self).__name__)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         states = self.drawn_by()
@@ -98,7 +111,7 @@ class Antithetic(Coupled, ABC):
         bound = -value.detach() / outcome.num_data
         return Outcome(with_gradient_of(value, surrogate), outcome.num_data, {"bound": bound})
 
-    def _ascent(self, runs: Particles, branches: Particles, states: States) -> Tensor:
+    def _ascent(self, runs: Particles, branches: Particles, states: Decided) -> Tensor:
         """The sum over sites, particles, data and units of (1) times l: its gradient is that of the bound by l."""
         log_w = branches.log_w.detach().unflatten(0, (len(runs.scored), -1))  # (L, K, B)
         total = runs.log_w.new_zeros(())
@@ -112,19 +125,31 @@ class Antithetic(Coupled, ABC):
         super()._check(particles)
         name = type(self).__name__
         for family in (family_of(particles.guide_sites[scored], name) for scored in particles.scored):
-            if not family.binary:
+            if self.needs_binary and not family.binary:
                 raise LatentsError(
                     f"{family.site} has units of several classes, and {name} mirrors the noise of binary ones alone: "
                     "make it Bernoulli."
                 )
 
-    def _slope(self, runs: Particles, branches: Particles, states: States, name: str, i: int) -> Tensor:
-        """c of the units of the i-th discrete site, (K, B, F)."""
-        site, unit = runs.guide_sites[name], runs.guide_sites[name]["value"]
-        probability = family_of(site, states.needed_by).mean(site["fn"]).detach()
-        mirrored = branches.guide_sites[name]["value"].unflatten(0, (-1, len(unit)))[i]
-        slope = self.slope(states.noise[name], probability, unit, mirrored)
-        return per_datum(site, runs.plate, slope)
+    def _slope(self, runs: Particles, branches: Particles, states: Decided, name: str, i: int) -> Tensor:
+        """c of the bits of the i-th discrete site, (K, B, F)."""
+        site, value = runs.guide_sites[name], runs.guide_sites[name]["value"]
+        noise = per_datum(site, runs.plate, states.noise[name])
+        probability = states.logits(runs, name).detach().sigmoid()
+        branch = branches.guide_sites[name]["value"].unflatten(0, (-1, len(value)))[i]
+        went, other = states.steps(runs, name), states.steps(runs, name, branch)  # (K, B, F)
+        unit, mirrored = (went > 0).to(noise), (other > 0).to(noise)
+        seen_by_one = went.abs() * (unit - probability) / 2 - other.abs() * (mirrored - probability) / 2
+        return torch.where(went * other != 0, self.slope(noise, probability, unit, mirrored), seen_by_one)
+
+
+def averaged(probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
+    """DisARM's c, (b - b') sigmoid(|l|) / 2: the mean of ARM's given the pair.
+
+    >>> averaged(torch.tensor(0.75), unit=torch.tensor([1.0, 0.0, 0.0]), mirrored=torch.tensor([0.0, 1.0, 0.0]))
+    tensor([ 0.3750, -0.3750,  0.0000])
+    """
+    return (unit - mirrored) * torch.maximum(probability, 1 - probability) / 2
 
 
 def difference(bound: Reduction, log_w: Tensor, mirrored: Tensor) -> Tensor:
@@ -144,7 +169,7 @@ class Branches:
     """Draws the L branches of K runs as L K particles: in branch i the noise of the i-th discrete site is mirrored."""
 
     runs: Particles
-    states: States
+    states: Decided
     seen: list[str] = field(default_factory=list)
     """The discrete sites drawn so far."""
 
@@ -157,4 +182,4 @@ class Branches:
         self.seen.append(name)
         u, family = self.states.noise[name], family_of(site, self.states.needed_by)
         noise = torch.cat([*[u] * before, 1 - u, *[u] * (after - 1)])
-        return family.harden(family.relax(fn, noise, 1.0)).detach()
+        return self.states.state(family, fn, noise).detach()

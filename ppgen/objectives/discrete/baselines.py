@@ -17,7 +17,7 @@ for the ELBO (log w_k - b_k) / K. Whatever b_k is, it leaves the gradient's expe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeAlias
 
@@ -39,6 +39,7 @@ __all__ = [
     "NoBaseline",
     "baseline_named",
     "features_of",
+    "stacked",
 ]
 
 
@@ -179,6 +180,11 @@ def baseline_named(name: Any, needed_by: str) -> Baseline:
         return name
     one_of(f"expected a baseline of {needed_by}, got", name, BASELINES)
     return BASELINES[name]
+
+
+def stacked(states: Sequence[State]) -> State:
+    """The states of the layers as one: each tensor gains a first dim L."""
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
 
 def features_of(batch: Batch) -> Tensor:

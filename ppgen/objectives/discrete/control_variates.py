@@ -48,7 +48,7 @@ Backpropagation through the Void, ICLR 2018.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,7 +57,7 @@ from torch import Tensor, nn
 
 from ppgen.arguments import Count, NonNegative, Positive
 from ppgen.objectives.bounds import BoundName
-from ppgen.objectives.discrete.baselines import Baseline, LeaveOneOut, MovingAverage
+from ppgen.objectives.discrete.baselines import Baseline, LeaveOneOut, MovingAverage, stacked
 from ppgen.objectives.discrete.coupled_draws import Coupled, Relaxations, States
 from ppgen.objectives.discrete.score_function import coefficient
 from ppgen.objectives.objective import with_gradient_of
@@ -140,7 +140,7 @@ class RelaxedControl(Coupled, ABC):
         with torch.no_grad():
             particles, states = self._drawn(program, batch)
             _, predicted = self._predicted(particles, states, self._own(program, particles))
-            return _stacked([self.predictor.initial_state(rest) for rest in particles.log_w - predicted])
+            return stacked([self.predictor.initial_state(rest) for rest in particles.log_w - predicted])
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles, states = self._drawn(program, batch)
@@ -176,7 +176,7 @@ class RelaxedControl(Coupled, ABC):
         states = [{name: value[i] for name, value in state.items()} for i in range(len(rest))]
         base = [self.predictor.predict(own, batch, None, its) for own, its in zip(rest, states, strict=True)]
         each = zip(rest, base, states, strict=True)
-        return torch.stack(base), _stacked([self.predictor.next_state(*layer) for layer in each])
+        return torch.stack(base), stacked([self.predictor.next_state(*layer) for layer in each])
 
     def _gradients(self, particles: Particles, relaxed: Relaxations, replaced: Tensor) -> dict[str, Tensor]:
         """G: (2) by the natural parameters of each discrete site, (K, B, F), differentiable by the control's own."""
@@ -198,8 +198,3 @@ def _descent(gradients: Mapping[str, Tensor], control: nn.Module) -> Tensor | fl
     noise = torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum()
     slopes = torch.autograd.grad(noise, learnt, allow_unused=True, materialize_grads=True)
     return torch.stack([(p * slope.detach()).sum() for p, slope in zip(learnt, slopes, strict=True)]).sum()
-
-
-def _stacked(states: Sequence[State]) -> State:
-    """The states of the layers as one: each tensor gains a first dim L."""
-    return {name: torch.stack([state[name] for state in states]) for name in states[0]}

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ppgen.objectives.bounds import Estimator
 from ppgen.objectives.objective import with_gradient_of
-from ppgen.pairs.discrete_families import check_relaxable, family_of
+from ppgen.pairs.discrete_families import DiscreteFamily, check_relaxable, family_of
 from ppgen.pairs.sites import Site, check_unscaled, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
@@ -34,8 +35,16 @@ class States:
         if fn.has_rsample:
             return None
         family = family_of(site, self.needed_by)
-        self.noise[name] = family.uniforms(fn)
-        return family.harden(family.relax(fn, self.noise[name], 1.0)).detach()
+        self.noise[name] = self.uniforms(family, fn)
+        return self.state(family, fn, self.noise[name]).detach()
+
+    def uniforms(self, family: DiscreteFamily, fn: Any) -> Tensor:
+        """Fresh u."""
+        return family.uniforms(fn)
+
+    def state(self, family: DiscreteFamily, fn: Any, noise: Tensor) -> Tensor:
+        """H(g(u; l))."""
+        return family.harden(family.relax(fn, noise, 1.0))
 
     def logits(self, particles: Particles, name: str) -> Tensor:
         """l, (K, B, F)."""

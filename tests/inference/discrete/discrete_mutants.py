@@ -10,16 +10,30 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppgen.inference import ARM, REBAR, REINFORCE, VIMCO, DisARM, Enumerate, MuProp
+from ppgen.inference import (
+    ARM,
+    OVIS,
+    REBAR,
+    REINFORCE,
+    VIMCO,
+    DisARM,
+    DisARMTree,
+    DoubleCV,
+    Enumerate,
+    LocalExpectation,
+    MuProp,
+)
+from ppgen.inference.discrete import local_expectation
 from ppgen.objectives.discrete import antithetic
 from ppgen.objectives.discrete.coupled_draws import Relaxations, States
+from ppgen.objectives.discrete.decisions import Decided
 from ppgen.objectives.discrete.enumeration import expected_bound
 from ppgen.objectives.discrete.score_function import without_own
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import BernoulliFamily
 from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch, Particles, Program
-from tests.discrete_doubles import Blend, DiscreteDouble, TinyDeepSBN, TinySBN
+from tests.discrete_doubles import Blend, Choice, DiscreteDouble, TinyDeepSBN, TinySBN
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -126,6 +140,33 @@ class NoMeans(MuProp):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoMeansOfOthers(DoubleCV):
+    """The other particles' slopes are taken off, and what that does to the expectation is not given back."""
+
+    def _expansion(self, particles: Particles) -> Any:
+        expansion: Any = super()._expansion(particles)
+        return replace(expansion, means=expansion.means.detach())
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnControl(OVIS):
+    """A particle stands in for itself too."""
+
+    def _auxiliary(self, particles: Particles) -> Tensor:
+        return particles.log_w.detach()
+
+
+class StillLayersAfter(local_expectation._Changed):
+    """Later sites keep their values, as if they did not depend on the unit that was moved."""
+
+    def __call__(self, site: Site) -> Tensor:
+        before = sum(len(self.moved[other]) for other in self.seen)
+        value = super().__call__(site)
+        drawn = self.runs.guide_sites[site["name"]]["value"]
+        return torch.cat([*[drawn] * before, value[before * len(drawn) :]])
+
+
+@dataclass(frozen=True, kw_only=True)
 class SeesItself(REINFORCE):
     """The baseline is the mean of all particles, its own among them."""
 
@@ -213,7 +254,23 @@ def half_a_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
     return found
 
 
+class OffTheWalk(Decided):
+    """Every decision counts as seen: those off the walk as if they had gone left."""
+
+    def steps(self, particles: Particles, name: str, value: Tensor | None = None) -> Tensor:
+        steps = super().steps(particles, name, value)
+        return torch.where(steps == 0, -1.0, steps)
+
+
+def reversed_odds(self: Any, family: Any, fn: Any) -> Tensor:
+    """The log-odds of a node are those of its left: the units follow another law."""
+    return -_odds(self, family, fn)
+
+
+_odds = Decided.odds
+
 _arm, _disarm = ARM(num_particles=2), DisARM(num_particles=2)
+_tree = DisARMTree(num_particles=2)
 _tight: dict[str, Any] = {"bound": "iwelbo", "num_particles": 2}
 _rebar = REBAR(num_particles=2)
 
@@ -225,11 +282,23 @@ MUTANTS = [
     Mutant(_disarm, OtherProbability(num_particles=2), TinySBN),
     Mutant(_disarm, NoPathOfLogits(num_particles=2), Blend, rounds=8),
     Mutant(_disarm, _disarm, TinyDeepSBN, "ppgen.objectives.discrete.antithetic.Branches", StillLayers),
+    Mutant(_disarm, _disarm, Choice, "ppgen.objectives.discrete.antithetic.Decided", OffTheWalk),
+    Mutant(_tree, _tree, Choice, "ppgen.inference.discrete.disarm_tree.Decided", OffTheWalk),
+    Mutant(_tree, _tree, Choice, "ppgen.objectives.discrete.decisions.Decided.odds", reversed_odds),
     Mutant(DisARM(**_tight), DisARM(**_tight), TinySBN, "ppgen.objectives.discrete.antithetic.coefficient", no_weights),
     Mutant(Enumerate(), HeldProbabilities(), TinySBN, rounds=1),
     Mutant(Enumerate(**_tight), HeldWeights(**_tight), TinySBN, rounds=1),
     Mutant(_rebar, _rebar, TinySBN, "ppgen.pairs.discrete_families.BernoulliFamily.relax_given", held_relaxation),
     Mutant(MuProp(num_particles=2), NoMeans(num_particles=2), TinySBN),
+    Mutant(DoubleCV(), NoMeansOfOthers(), TinySBN),
+    Mutant(OVIS(num_particles=2), OwnControl(num_particles=2), TinySBN),
+    Mutant(
+        LocalExpectation(),
+        LocalExpectation(),
+        TinyDeepSBN,
+        "ppgen.inference.discrete.local_expectation._Changed",
+        StillLayersAfter,
+    ),
     Mutant(REINFORCE(), SeesItself(), TinySBN),
     Mutant(VIMCO(num_particles=2), WholeWeight(num_particles=2), TinySBN),
     Mutant(REINFORCE(num_particles=3), NoPath(num_particles=3), Blend),

@@ -132,16 +132,21 @@ class Counts(Pair):
 @pytest.mark.parametrize(
     ("pair", "sentence"),
     [
-        (Choice(), "site 'c' has units of several classes, and DisARM mirrors the noise of binary ones alone"),
         (Counts(), "site 'n' is drawn from Poisson, and DisARM knows"),
         (GaussianYardstick(), r"DisARM is for discrete latents, and those of the guide \('z'\)"),
     ],
-    ids=["one-hot", "poisson", "continuous"],
+    ids=["poisson", "continuous"],
 )
 def test_a_pair_without_binary_latents_is_refused(pair: Pair, sentence: str) -> None:
     x = pair.batch[0] if isinstance(pair, DiscreteDouble) else torch.zeros(4, dtype=torch.float64)
     with pytest.raises(UsageError, match=sentence):
         DisARM().differentiable_loss(pair.model, pair.guide, x)
+
+
+def test_units_of_several_classes_are_refused_by_arm_alone() -> None:
+    pair = Choice()
+    with pytest.raises(UsageError, match="site 'c' has units of several classes, and ARM mirrors the noise of binary"):
+        ARM().differentiable_loss(pair.model, pair.guide, *pair.batch)
 
 
 def test_no_pair_of_draws_is_refused() -> None:

@@ -46,8 +46,8 @@ BOUNDS: dict[str, tuple[Reduce, int]] = {"elbo": (elbo, 1), "iwelbo": (iwelbo, 2
 SEEN = (TinySBN, TinyDeepSBN, Blend)
 """One layer, two layers, and a mixed pair, where draws go on until 2 % are seen; elsewhere only in thorough tests."""
 
-MOST = 120
-"""Rounds, at most: 2.4 million draws."""
+MOST = 240
+"""Rounds, at most: 4.8 million draws, which DoubleCV needs on Choice; the others half of them at most."""
 
 
 @dataclass(frozen=True)
