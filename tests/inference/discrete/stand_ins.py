@@ -68,7 +68,8 @@ def on_grid(family: Any, fn: Any) -> Tensor:
     """Noise of copies of a distribution, (S, ...), on the midpoints of a grid: a mean over copies is an integral."""
     num = fn.shape()[0]
     points = (torch.arange(num, dtype=torch.float64) + 0.5) / num
-    return points.reshape(num, *[1] * (len(fn.shape()) - 1)).expand(fn.shape())
+    noise: Tensor = points.reshape(num, *[1] * (len(fn.shape()) - 1)).expand(fn.shape())
+    return noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,8 @@ class TwoSlopes(ReinMax):
     """Takes off the whole of J(pi), not half."""
 
     def stand_in(self, family: Any, fn: Any, u: Tensor, state: Tensor) -> Tensor:
-        return super().stand_in(family, fn, u, state) - family.spread(family.mean(fn).detach(), family.logits(fn)) / 2
+        whole: Tensor = family.spread(family.mean(fn).detach(), family.logits(fn))
+        return super().stand_in(family, fn, u, state) - whole / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,8 @@ class NoMove(GappedStraightThrough):
 
     def stand_in(self, family: Any, fn: Any, u: Tensor, state: Tensor) -> Tensor:
         mean = family.mean(family.of(family.logits(fn).detach()), self.temperature)
-        return family.spread(mean, family.logits(fn)) / self.temperature  # type: ignore[no-any-return, operator]
+        stand_in: Tensor = family.spread(mean, family.logits(fn)) / self.temperature
+        return stand_in
 
 
 @dataclass(frozen=True, kw_only=True)

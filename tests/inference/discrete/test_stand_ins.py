@@ -7,7 +7,7 @@ that bias is a number and not a guess; where draws are compared, false-alarm rat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import pyro.distributions as dist
@@ -68,7 +68,7 @@ def covariance(mean: Tensor) -> Tensor:
 
 def slopes(objective: Any, logits: Tensor, state: Tensor) -> Tensor:
     """R of one one-hot unit, (C, C), row c the gradient of the c-th number of its value; by natural parameters (C,)."""
-    rows = []
+    rows: list[Tensor] = []
     for number in torch.eye(len(logits), dtype=logits.dtype):
         natural = logits.clone().requires_grad_()
         fn = dist.OneHotCategorical(logits=natural)
@@ -370,9 +370,9 @@ def test_a_class_of_probability_zero_has_no_gradient_and_spoils_no_other() -> No
     [
         (lambda: ReinMax(temperature=0.0), "temperature of ReinMax must be a number above 0"),
         (lambda: GappedStraightThrough(gap=0.0), "gap of GappedStraightThrough must be a number above 0"),
-        (lambda: GappedStraightThrough(gap="mean"), "gap of GappedStraightThrough .* 'expected'"),
+        (lambda: GappedStraightThrough(gap=cast(Any, "mean")), "gap of GappedStraightThrough .* 'expected'"),
         (lambda: GumbelRao(inner_draws=0), "inner_draws of GumbelRao must be a whole number of at least 1"),
-        (lambda: ReinMaxRao(inner_draws=1.5), "inner_draws of ReinMaxRao"),
+        (lambda: ReinMaxRao(inner_draws=cast(Any, 1.5)), "inner_draws of ReinMaxRao"),
         (lambda: ReinMaxCV(eta=-0.1), "eta of ReinMaxCV must be a number of at least 0"),
     ],
 )
