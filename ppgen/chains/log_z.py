@@ -32,7 +32,6 @@ Accurate and conservative estimates of MRF log-likelihood using reverse annealin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
@@ -180,10 +179,12 @@ def _with_upper(found: LogZ, pair: EnergyPair, betas: Tensor, start: Tensor | No
 
 
 def _r_hat(pair: EnergyPair, states: Tensor) -> float:
-    """Split R-hat of log p~ of chains, (looks, M, S); 1 where it does not vary."""
+    """The larger split R-hat of log p~ and of the states' first principal component, of chains (looks, M, S)."""
     energies = torch.stack([pair.log_tempered(s, 1.0) for s in states]).double()  # (looks, M)
-    found = float(pyro.ops.stats.split_gelman_rubin(energies, chain_dim=1, sample_dim=0))
-    return found if math.isfinite(found) else 1.0
+    flat = states.flatten(0, 1).double()
+    along = (flat @ torch.pca_lowrank(flat, q=1)[2]).reshape(energies.shape)  # (looks, M)
+    seen = torch.stack([energies, along], -1)
+    return float(pyro.ops.stats.split_gelman_rubin(seen, chain_dim=1, sample_dim=0).nan_to_num(1.0).max())
 
 
 def _estimate(log_w: Tensor, num_temperatures: int, shares: Tensor | None = None) -> LogZ:
