@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -65,8 +66,10 @@ def found(num_temperatures: int, *, down: bool = False) -> list[LogZ]:
     path, betas = Machines(_MACHINES), temperatures(num_temperatures, "linear")
     torch.manual_seed(num_temperatures)
     num, base = _REPEATS * _CHAINS, path.base_log_z()
-    log_w = annealed(path, path.draws(num), betas.flip(0)) - base if down else 0.0
-    log_w = log_w if down else annealed(path, path.base_sample(num), betas) + base
+    if down:
+        log_w = annealed(path, path.draws(num), betas.flip(0)) - base
+    else:
+        log_w = annealed(path, path.base_sample(num), betas) + base
     return [_estimate(w, num_temperatures) for of_one in log_w.T for w in of_one.split(_CHAINS)]
 
 
@@ -118,8 +121,11 @@ def test_intervals_cover_where_the_last_run_was_chosen_by_its_weights() -> None:
     """Temperatures are doubled from 6 on until the chains are worth 20, or three runs are over."""
     chosen = []
     for n in range(_MACHINES * _REPEATS):
-        runs = {num: found(num)[n] for num in (6, 12, 24)}
-        chosen.append(within(42 * _CHAINS, lambda num, _, runs=runs: (runs[num], lambda: runs[num]), 6, _CHAINS, False))
+
+        def run(num: int, _: int, n: int = n) -> tuple[LogZ, Callable[[], LogZ]]:
+            return found(num)[n], lambda: found(num)[n]
+
+        chosen.append(within(42 * _CHAINS, run, 6, _CHAINS, False))
     assert len({each.num_temperatures for each in chosen}) == 3
     assert holds([covers(*each) for each in zip(chosen, truths(), strict=True)], CONFIDENCE)
 
