@@ -42,7 +42,7 @@ from scipy import stats
 from torch import Tensor
 
 from ppgen.arguments import at_least, one_of
-from ppgen.chains.annealing import Spacing, adapted, annealed, check_finite, temperatures
+from ppgen.chains.annealing import Spacing, annealed, check_finite, rungs
 from ppgen.chains.enough import check_budget, within
 from ppgen.chains.growing import Grown, grown
 from ppgen.chains.intervals import CONFIDENCE, log_mean_interval
@@ -111,18 +111,12 @@ def log_z(
         def run(num_temperatures: int, num_chains: int) -> tuple[LogZ, Callable[[], LogZ]]:
             if sizes is not None:
                 return _of_sizes(pair, sizes, num_temperatures, num_chains, spacing, sandwich, progress)
-            betas = _betas(pair, num_temperatures, num_chains, spacing)
+            betas = rungs(pair, num_temperatures, num_chains, spacing)
             log_w = annealed(pair, pair.base_sample(num_chains), betas, progress=progress)
             found = _estimate(log_w + pair.base_log_z().double(), num_temperatures)
             return found, lambda: _with_upper(found, pair, betas, start, progress)
 
         return within(budget, run, num_temperatures, num_chains, sandwich)
-
-
-def _betas(pair: EnergyPair, num_temperatures: int, num_chains: int, spacing: Spacing | None) -> Tensor:
-    if spacing == "adaptive":
-        return adapted(pair, num_temperatures, num_chains)
-    return temperatures(num_temperatures, spacing or "piecewise")
 
 
 def _enumerated(pair: EnergyPair, sizes: Tensor | None) -> LogZ:
