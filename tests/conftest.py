@@ -184,6 +184,7 @@ def graphs_as_they_are() -> Iterator[None]:
 def few_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chains that data are drawn by end after 20 sweeps."""
     monkeypatch.setattr(EnergyPair.chain_states, "__defaults__", (None, (20,), ()))
+    monkeypatch.setattr("ppgen.chains.log_z._LOOKS", range(11, 21))
     monkeypatch.setattr("ppgen.report.energy._AFTER", (0, 1, 10, 20))
 
 

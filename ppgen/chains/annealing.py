@@ -14,7 +14,7 @@ from ppgen.errors import UsageError
 from ppgen.machine.progress import track
 from ppgen.pairs.path import Path
 
-__all__ = ["Spacing", "adapted", "annealed", "annealed_steps", "check_finite", "temperatures", "walk"]
+__all__ = ["Spacing", "adapted", "annealed", "annealed_steps", "check_finite", "rungs", "temperatures", "walk"]
 
 Spacing = Literal["piecewise", "linear", "adaptive"]
 
@@ -59,6 +59,15 @@ def adapted(path: Path, num: int, num_chains: int = 100, *, pilot: Callable[[int
     spread = steps.std(1)  # of each rung, s(b) times its width
     reached = np.concatenate([[0.0], np.cumsum(spread.cpu().numpy() + 1e-12)])
     return torch.from_numpy(np.interp(np.linspace(0.0, reached[-1], num + 1), reached, rungs.numpy()))
+
+
+def rungs(path: Path, num: int, num_chains: int, spacing: Spacing | None) -> Tensor:
+    """``num`` + 1 temperatures of that spacing; None: piecewise. Chains are those of a pilot run, if it takes one.
+
+    Raises:
+        UsageError: as :func:`temperatures` and :func:`adapted`.
+    """
+    return adapted(path, num, num_chains) if spacing == "adaptive" else temperatures(num, spacing or "piecewise")
 
 
 Sweep: TypeAlias = Callable[[Tensor, Tensor], Tensor]

@@ -42,7 +42,7 @@ from ppgen.machine.progress import track
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import check_density
 from ppgen.pairs.places import ready
-from ppgen.pairs.reductions import log_mean_exp
+from ppgen.pairs.reductions import effective_sample_size, log_mean_exp
 from ppgen.pairs.rows import is_data, like_data, num_rows, take_rows
 from ppgen.pairs.sampling import dreamt, prior_latents
 from ppgen.pairs.sites import side_axis
@@ -81,7 +81,8 @@ class Bounds:
 
     ``lower`` (B,) of the data; ``simulated_lower`` and ``simulated_upper`` (S,) of data that the model made;
     ``acceptance`` (T,), the mean rate at each power of the forward chains; ``lower_error`` (B,), the standard error of
-    ``lower`` over its chains by the delta method, sd(w) / (mean(w) sqrt(K)): of one chain 0, which says nothing.
+    ``lower`` over its chains by the delta method, sd(w) / (mean(w) sqrt(K)): of one chain 0, which says nothing;
+    ``effective_sample_size`` (B,), how many equal weights those of ``lower`` are worth, K at most.
 
     >>> import ppgen
     >>> pair, x = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(2,)), torch.ones(2, 3)
@@ -97,6 +98,7 @@ class Bounds:
     simulated_upper: Tensor
     acceptance: Tensor
     lower_error: Tensor
+    effective_sample_size: Tensor
 
 
 def powers(num: int) -> Tensor:
@@ -145,8 +147,9 @@ def evidence_bounds(
         datum = int((~total.isfinite()).nonzero()[0]) % num
         raise UsageError(f"the annealed weights of datum {datum} are not finite: look at the model's output for it.")
     forward, reverse = total[: num + made], total[num + made :]
-    error = _relative_error(log_w[:, :num])
-    return Bounds(forward[:num], forward[num:], -reverse, rates[:, : num + made].mean(1), error)
+    of_data = log_w[:, :num]
+    error, worth = _relative_error(of_data), effective_sample_size(of_data)
+    return Bounds(forward[:num], forward[num:], -reverse, rates[:, : num + made].mean(1), error, worth)
 
 
 def _relative_error(log_w: Tensor) -> Tensor:

@@ -17,6 +17,10 @@ these have not found lowers it.
 Documents of n words have a log Z for each n. One path goes through all of them, from the empty document on
 (:mod:`ppgen.chains.growing`): an estimate for each length from the same chains, and ``value`` is the mean over data.
 
+With a ``budget`` temperatures or chains are doubled while the weights are worth fewer than 20 equal ones; where it ends
+before, the other side is annealed too (:mod:`ppgen.chains.enough`). The interval of each side is asymmetric
+(:mod:`ppgen.chains.intervals`).
+
 The rungs of ``"adaptive"`` are laid out by a pilot run: along the path the spread of log w grows by the standard
 deviation s(b) of d log p~_b / db at each b, and the sum of variances over a given number of rungs is least where their
 density is proportional to s(b) (Gelman and Meng 1998, section 4).
@@ -28,93 +32,32 @@ Accurate and conservative estimates of MRF log-likelihood using reverse annealin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
+import pyro.ops.stats
 import torch
+from scipy import stats
 from torch import Tensor
 
 from ppgen.arguments import at_least, one_of
-from ppgen.chains.annealing import Spacing, adapted, annealed, check_finite, temperatures
+from ppgen.chains.annealing import Spacing, annealed, check_finite, rungs
+from ppgen.chains.enough import check_budget, within
 from ppgen.chains.growing import Grown, grown
-from ppgen.errors import UsageError, shown
+from ppgen.chains.intervals import CONFIDENCE, log_mean_interval
+from ppgen.chains.normaliser import LogZ
+from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
-from ppgen.pairs.energy import EnergyPair, energy_pair
+from ppgen.pairs.energy import SWEEPS, EnergyPair, energy_pair
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.reductions import effective_sample_size, log_mean_exp, standard_error
 
 __all__ = ["LogZ", "log_z"]
 
-_FEW = 0.2
-"""Of the chains, the share of effective ones below which their error bar is not to be trusted."""
-
-
-@dataclass(frozen=True)
-class LogZ:
-    """log Z in nats, with the standard error of the estimate (0 where it is exact).
-
-    ``effective_sample_size`` is that of the weights, (sum w)^2 / sum w^2: far below ``num_chains``, neither the value
-    nor its error bar is to be trusted, and ``warning`` says so. It and the numbers of AIS are None where ``exact``.
-    ``value`` is below log Z in expectation, and ``upper``, of a sandwich, above; each has its own standard error.
-
-    >>> import ppgen
-    >>> pair = ppgen.models.RBM(ppgen.DataSpec("bits", 4, "binary"), hidden=2)
-    >>> _ = torch.nn.init.zeros_(pair.weight)  # 2^6 states of equal energy
-    >>> log_z(pair, exact=True)
-    LogZ(value=4.158..., standard_error=0.0, exact=True, ...)
-    >>> found = log_z(pair, num_temperatures=10, num_chains=5)
-    >>> round(found.value, 3), round(found.effective_sample_size)  # of chains of equal weight
-    (4.159, 5)
-
-    Of data that differ in size, documents of n words, ``value`` is the mean over them, ``standard_error`` and
-    ``upper`` are those of the mean, and ``effective_sample_size`` is a mean over the data too; ``sizes`` are the
-    different ones among them, ascending, and ``of_sizes`` the log Z of each. None: there is one log Z.
-    """
-
-    value: float
-    standard_error: float
-    exact: bool
-    num_temperatures: int | None = None
-    num_chains: int | None = None
-    effective_sample_size: float | None = None
-    upper: float | None = None
-    upper_standard_error: float | None = None
-    upper_effective_sample_size: float | None = None
-    sizes: tuple[int, ...] | None = None
-    of_sizes: tuple[float, ...] | None = None
-
-    def of(self, sizes: Tensor | None) -> Tensor | float:
-        """log Z of each datum, of its size (B,); None: the one that all data have.
-
-        Raises:
-            UsageError: there is none for a size.
-        """
-        if sizes is None:
-            return self.value
-        known = torch.tensor(self.sizes or (), dtype=sizes.dtype, device=sizes.device)
-        missing = ~torch.isin(sizes, known)
-        if bool(missing.any()):
-            raise UsageError(
-                f"there is one log Z for each length of documents, got none for {shown(int(sizes[missing][0]))} words: "
-                "leave log_z out, give its options as a dict, or estimate it with ppgen.log_z(pair, sizes=x.sum(1))."
-            )
-        values = torch.tensor(self.of_sizes, dtype=torch.float64, device=sizes.device)
-        return values[torch.searchsorted(known, sizes)]
-
-    @property
-    def warning(self) -> str:
-        """What speaks against the estimate, a sentence; empty: nothing does."""
-        if self.num_chains is None:
-            return ""
-        few, sizes = _FEW * self.num_chains, (self.effective_sample_size, self.upper_effective_sample_size)
-        below, above = (f"{size:.1f} of {self.num_chains:,} chains" if size and size < few else "" for size in sizes)
-        if below:
-            return (
-                f"log Z rests on {below}: it is likely too low, and the log-likelihood too high; take more "
-                "temperatures, or a sandwich, which has an upper side."
-            )
-        return f"log Z from above rests on {above}: it is likely too high; take more temperatures." if above else ""
+_LOOKS = range(SWEEPS // 2 + SWEEPS // 40, SWEEPS + 1, SWEEPS // 40)
+"""Sweeps, of the second half, after which chains that look for the model's states are compared: 20 times."""
 
 
 @entry_point
@@ -126,6 +69,7 @@ def log_z(
     *,
     spacing: Spacing | None = None,
     sandwich: bool = False,
+    budget: int | None = None,
     start: Tensor | None = None,
     sizes: Tensor | None = None,
     seed: int = 0,
@@ -141,6 +85,9 @@ def log_z(
         spacing: ``piecewise``, the finer the closer to the model, ``linear``, or ``adaptive``, by a pilot run; None:
             piecewise, and adaptive for data that differ in size.
         sandwich: anneal from states of the model to the base as well: an estimate from above.
+        budget: sweeps of a chain, temperatures x chains, that all runs together may take: T or M is doubled until the
+            weights are worth 20 equal ones or less than the next run is left; then, if they are not, one ``sandwich``
+            beyond it; None: one run of what is asked.
         start: states, (M', S), from which the chains that find these states begin, such as the persistent chains of a
             run; None: draws of the base distribution. Not read with ``sizes``, whose chains grow.
         sizes: (B,), of the data whose log Z is asked for, where it is another for each size: how many words each
@@ -150,7 +97,7 @@ def log_z(
 
     Raises:
         UsageError: the pair is normalised or has no annealing path, T < 2, M < 2, an unknown spacing, more states
-            than can be enumerated, or weights that are not finite.
+            than can be enumerated, a budget of less than one run, or weights that are not finite.
     """
     pair = _unnormalised(pair)
     one_of("unknown spacing of temperatures,", spacing or "piecewise", get_args(Spacing))
@@ -159,19 +106,17 @@ def log_z(
         if exact:
             return _enumerated(pair, sizes)
         at_least("num_chains", num_chains, 2, ": an error bar is made of their weights")
-        if sizes is not None:
-            how = spacing or "adaptive"
-            found = grown(pair, sizes, num_temperatures, num_chains, how, sandwich=sandwich, progress=progress)
-            return _mean_over(found, num_temperatures)
-        is_adapted = spacing == "adaptive"
-        betas = (
-            adapted(pair, num_temperatures, num_chains)
-            if is_adapted
-            else temperatures(num_temperatures, spacing or "piecewise")
-        )
-        log_w = annealed(pair, pair.base_sample(num_chains), betas, progress=progress)
-        one = _estimate(log_w + pair.base_log_z().double(), num_temperatures)
-        return _with_upper(one, pair, betas, pair.chain_states(num_chains, start)[-1], progress) if sandwich else one
+        check_budget(budget, num_temperatures, num_chains)
+
+        def run(num_temperatures: int, num_chains: int) -> tuple[LogZ, Callable[[], LogZ]]:
+            if sizes is not None:
+                return _of_sizes(pair, sizes, num_temperatures, num_chains, spacing, sandwich, progress)
+            betas = rungs(pair, num_temperatures, num_chains, spacing)
+            log_w = annealed(pair, pair.base_sample(num_chains), betas, progress=progress)
+            found = _estimate(log_w + pair.base_log_z().double(), num_temperatures)
+            return found, lambda: _with_upper(found, pair, betas, start, progress)
+
+        return within(budget, run, num_temperatures, num_chains, sandwich)
 
 
 def _enumerated(pair: EnergyPair, sizes: Tensor | None) -> LogZ:
@@ -186,41 +131,70 @@ def _by_size(sizes: Tensor, each: Tensor) -> dict[str, Any]:
     return {"sizes": tuple(int(size) for size in sizes), "of_sizes": tuple(each.tolist())}
 
 
+def _of_sizes(
+    pair: EnergyPair, sizes: Tensor, num: int, num_chains: int, spacing: Spacing | None, sandwich: bool, progress: bool
+) -> tuple[LogZ, Callable[[], LogZ]]:
+    def run(sandwich: bool) -> LogZ:
+        return _mean_over(
+            grown(pair, sizes, num, num_chains, spacing or "adaptive", sandwich=sandwich, progress=progress), num
+        )
+
+    found = run(sandwich)
+    return found, lambda: found if sandwich else run(True)
+
+
 def _mean_over(found: Grown, num_temperatures: int) -> LogZ:
-    """Of one run of chains for all sizes. With w_km the weight of chain m at size k, the error of a mean over data with
-    shares p_k is that of the mean over chains of sum_k p_k w_km / mean_m w_km (the delta method)."""
-    check_finite(found.log_w.sum(0))
+    """Of one run of chains for all sizes."""
+    mean = _estimate(found.log_w, num_temperatures, found.shares)
     each = log_mean_exp(found.log_w.T)  # (S,)
-    w = (found.log_w - each[:, None]).exp()  # (S, M)
-    size = (found.shares * effective_sample_size(found.log_w.T)).sum()
-    error = standard_error(found.shares @ w)
-    mean = LogZ(float(found.shares @ each), error, False, num_temperatures, w.shape[1], float(size))
     mean = replace(mean, **_by_size(found.sizes, each))
     if not len(found.above):
         return mean
     check_finite(found.above)
     beyond = found.above - each[torch.searchsorted(found.sizes, found.above_sizes)]  # (M,)
-    return replace(mean, upper=mean.value + float(beyond.mean()), upper_standard_error=standard_error(beyond))
+    upper, error = mean.value + float(beyond.mean()), standard_error(beyond)
+    high = upper + float(stats.t.ppf((1 + CONFIDENCE) / 2, len(beyond) - 1)) * error
+    return replace(mean, upper=upper, upper_standard_error=error, upper_high=high)
 
 
-def _with_upper(found: LogZ, pair: EnergyPair, betas: Tensor, states: Tensor, progress: bool) -> LogZ:
-    """With the estimate from above, annealed from the model's states to the base."""
-    log_w = annealed(pair, states, betas.flip(0), progress=progress)
+def _with_upper(found: LogZ, pair: EnergyPair, betas: Tensor, start: Tensor | None, progress: bool) -> LogZ:
+    """With the estimate from above, annealed from where the model's chains stand to the base."""
+    states = pair.chain_states(found.num_chains or 0, start, _LOOKS)  # (looks, M, S)
+    log_w = annealed(pair, states[-1], betas.flip(0), progress=progress)
     above = _estimate(log_w - pair.base_log_z().double(), len(betas) - 1)
     return replace(
         found,
         upper=-above.value,
         upper_standard_error=above.standard_error,
         upper_effective_sample_size=above.effective_sample_size,
+        upper_high=None if above.low is None else -above.low,
+        upper_r_hat=_r_hat(pair, states),
     )
 
 
-def _estimate(log_w: Tensor, num_temperatures: int) -> LogZ:
-    """The logarithm of the weights' mean; its standard error by the delta method, sd(w) / mean(w) / sqrt(M)."""
-    check_finite(log_w)
-    w = (log_w - log_w.max()).exp()
-    error, size = standard_error(w) / float(w.mean()), float(effective_sample_size(log_w[:, None]))
-    return LogZ(float(log_mean_exp(log_w[:, None])), error, False, num_temperatures, len(w), size)
+def _r_hat(pair: EnergyPair, states: Tensor) -> float:
+    """The larger split R-hat of log p~ and of the states' first principal component, of chains (looks, M, S)."""
+    energies = torch.stack([pair.log_tempered(s, 1.0) for s in states]).double()  # (looks, M)
+    flat = states.flatten(0, 1).double()
+    along = (flat @ torch.pca_lowrank(flat, q=1)[2]).reshape(energies.shape)  # (looks, M)
+    seen = torch.stack([energies, along], -1)
+    return float(pyro.ops.stats.split_gelman_rubin(seen, chain_dim=1, sample_dim=0).nan_to_num(1.0).max())
+
+
+def _estimate(log_w: Tensor, num_temperatures: int, shares: Tensor | None = None) -> LogZ:
+    """The logarithm of the weights' mean, or the mean of such over sizes, (S, M), with shares p_k.
+
+    With w_km the weight of chain m at size k, its error is that of the mean over chains of sum_k p_k w_km / mean_m w_km
+    (the delta method); of one size sd(w) / mean(w) / sqrt(M).
+    """
+    log_w, shares = log_w.reshape(-1, log_w.shape[-1]), log_w.new_ones(1) if shares is None else shares
+    check_finite(log_w.sum(0))
+    each = log_mean_exp(log_w.T)  # (S,)
+    error = standard_error(shares @ (log_w - each[:, None]).exp())
+    size = float(shares @ effective_sample_size(log_w.T))
+    low, high = log_mean_interval(log_w, shares)
+    found = LogZ(float(shares @ each), error, False, num_temperatures, log_w.shape[1], size)
+    return replace(found, low=low, high=high)
 
 
 def _unnormalised(pair: Any) -> EnergyPair:

@@ -46,6 +46,14 @@ def evaluate(
         str | None,
         typer.Option(help="Unnormalised models: piecewise, linear or adaptive temperatures.", show_default="piecewise"),
     ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Unnormalised models: sweeps, temperatures x chains, within which either is doubled until the chains "
+            "are worth 20.",
+            show_default="8000000, or one run of given temperatures or chains",
+        ),
+    ] = None,
     sandwich: Annotated[
         bool, typer.Option("--sandwich", help="Unnormalised models: log Z from above too, by reverse annealing.")
     ] = False,
@@ -92,12 +100,13 @@ def evaluate(
     """Estimate the log-likelihood of a run's data by the K-sample bound, and whatever else can be measured.
 
     Its mean over data, in nats, with its standard error, and its curve over K; evaluation.json in the run keeps them.
-    From an unnormalised model log Z is subtracted, and its error counts in the standard error. A model without a
+    From an unnormalised model log Z is subtracted, and its error counts in the standard error; chains are added until
+    they are worth 20 or the budget ends, and then it says by how much the number may flatter. A model without a
     density (a GAN) is judged by its samples: a Parzen window's log-likelihood, which is not the model's own, and more.
     With --annealed, --temperatures and --chains are those of the latents of each datum.
     """
     given = {"exact": exact_log_z or None, "num_temperatures": temperatures, "num_chains": chains, "spacing": spacing}
-    given |= {"sandwich": sandwich or None}
+    given |= {"sandwich": sandwich or None, "budget": budget}
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     annealing = _annealing(annealed, asked, num_data=annealed_data, noise=noise)
     with stdout_kept_for(as_json):

@@ -27,7 +27,8 @@ __all__ = ["annealed_likelihood"]
 
 
 def annealed_likelihood(case: Case) -> Iterator[Measure]:
-    """``annealed_log_likelihood`` and ``annealed_gap`` of the case's first data, where it asks for them.
+    """Of the case's first data, where it asks for them: ``annealed_log_likelihood``, what its weights are worth,
+    ``annealed_effective_size``, and ``annealed_gap``.
 
     Raises:
         UsageError: the pair states no density and no noise is given, or the reverse; or as
@@ -49,6 +50,16 @@ def annealed_likelihood(case: Case) -> Iterator[Measure]:
         math.hypot(error, of_chains),
         f"nats of {num:,} {case.split} data{noise}, by annealing of their latents in {asked.num_powers:,} powers, "
         f"{asked.num_chains:,} chains each; it errs downward, and its chains alone by ± {of_chains:.2g}",
+    )
+    worth, of_worth = mean_and_error(found.effective_sample_size)
+    few = int((found.effective_sample_size < asked.num_chains / 2).sum())
+    yield Measure(
+        "annealed_effective_size",
+        worth,
+        of_worth,
+        f"equal weights that those of the {asked.num_chains:,} chains of a datum are worth, the mean over data; the "
+        f"least is {float(found.effective_sample_size.min()):.1f}, and {few:,} of {num:,} data have less than half: "
+        "there the likelihood falls short most",
     )
     width, of_width = mean_and_error(found.simulated_upper - found.simulated_lower)
     yield Measure(

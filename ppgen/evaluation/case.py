@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ppgen.arguments import Count, Positive
+from ppgen.chains.enough import BUDGET
 from ppgen.chains.evidence import Budget
 from ppgen.chains.log_z import LogZ
 from ppgen.chains.log_z import log_z as estimate_log_z
@@ -206,6 +207,8 @@ class Case:
         if isinstance(self.asked_log_z, LogZ):
             return self.asked_log_z
         options = {"seed": self.seed, "progress": self.progress, **self.asked_log_z}
+        if not {"num_temperatures", "num_chains"} & options.keys():
+            options.setdefault("budget", BUDGET)
         return estimate_log_z(self.pair, sizes=self._sizes, **options)
 
     @cached_property

@@ -19,6 +19,7 @@ from ppgen.evaluation.memorisation import memorisation
 from ppgen.evaluation.modes import coverage
 from ppgen.evaluation.orders import of_orders
 from ppgen.evaluation.perplexity import perplexities
+from ppgen.evaluation.raised import conservative
 from ppgen.evaluation.reconstruction import reconstruction
 from ppgen.evaluation.result import Measure
 from ppgen.evaluation.translation import translation
@@ -44,6 +45,7 @@ MEASURES: list[Callable[[Case], Iterable[Measure]]] = [
     neighbourhoods,
     judged,
     annealed_likelihood,
+    conservative,
 ]
 """In the order in which they are shown. To add one: write a function of the case that yields its numbers, or nothing
 where it does not apply (told by what the pair and the data are capable of, never by a name), and put it here."""

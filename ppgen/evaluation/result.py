@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import hypot
 from typing import Any, Literal
 
 from ppgen.chains.log_z import LogZ
@@ -143,7 +144,10 @@ class Evaluation(Brief):
             lower = _with_error(self.lower, self.lower_standard_error)
             upper = _with_error(self.log_z.upper, self.log_z.upper_standard_error or 0.0)
             above = f"; at least {lower} by log Z from above, {upper}"
-        return above + (f". Warning: {self.log_z.warning}" if self.log_z.warning else "")
+        if not self.log_z.warning:
+            return above
+        between = "" if self.interval is None else "; at 95 % between {:.2f} and {:.2f}".format(*self.interval)
+        return f"{above}{between}. Warning: {self.log_z.warning}"
 
     @property
     def lower(self) -> float | None:
@@ -157,8 +161,28 @@ class Evaluation(Brief):
         """Of ``lower``, nats: that over data, and that of log Z from above in the place of the other's."""
         if self.log_z is None or self.log_z.upper_standard_error is None:
             return None
-        over_data = max(0.0, self.standard_error**2 - self.log_z.standard_error**2)
-        return float((over_data + self.log_z.upper_standard_error**2) ** 0.5)
+        return hypot(self._over_data, self.log_z.upper_standard_error)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Ends of a 95 percent interval for the log-likelihood, nats, the longer below; None: log Z is exact, or none.
+
+        Over data the mean is normal; log Z reaches from its ``low`` up by its ``flattery``; on each side the two
+        reaches are put together by the root of the sum of their squares (MOVER, Zou, Taleban and Huo 2009).
+        """
+        if self.log_z is None or self.log_z.low is None or self.log_z.flattery is None:
+            return None
+        over_data = _NORMAL * self._over_data
+        return (
+            self.log_likelihood - hypot(over_data, self.log_z.flattery),
+            self.log_likelihood + hypot(over_data, self.log_z.value - self.log_z.low),
+        )
+
+    @property
+    def _over_data(self) -> float:
+        """The standard error over data alone."""
+        of_log_z = 0.0 if self.log_z is None else self.log_z.standard_error
+        return float(max(0.0, self.standard_error**2 - of_log_z**2) ** 0.5)
 
     def brief(self) -> tuple[str, list[tuple[str, ...]]]:
         """The sentence, and the measures with their errors."""
@@ -167,7 +191,8 @@ class Evaluation(Brief):
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the fields, and every measure by its name beside them.
 
-        A measure ``m`` that has a standard error has ``m_standard_error`` too.
+        A measure ``m`` that has a standard error has ``m_standard_error`` too. Of an annealed log Z, ``interval`` and,
+        in ``log_z``, ``flattery`` and ``warning`` stand there as well.
         """
         values = {measure.name: measure.value for measure in self.measures}
         errors = {
@@ -175,13 +200,19 @@ class Evaluation(Brief):
             for measure in self.measures
             if measure.standard_error is not None
         }
-        return asdict(self) | values | errors
+        fields = asdict(self) | {"interval": self.interval}
+        if self.log_z is not None:
+            fields["log_z"] |= {"flattery": self.log_z.flattery, "warning": self.log_z.warning}
+        return fields | values | errors
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Evaluation:
         """The evaluation that :meth:`to_json` wrote."""
         return from_document(document, cls)
 
+
+_NORMAL = 1.96
+"""Standard errors to either end of a normal 95 percent interval."""
 
 _WORDS: dict[Method, tuple[str, str, str]] = {
     "bound": ("log-likelihood", "log p(x) ≥", "K = {num_particles:,}"),

@@ -40,11 +40,11 @@ class Named(Written):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-_OF_LOG_Z = ("exact", "num_temperatures", "num_chains", "spacing", "sandwich")
+_OF_LOG_Z = ("exact", "num_temperatures", "num_chains", "spacing", "sandwich", "budget")
 
 
 class Evaluated(Written):
-    """Options of an evaluation; the last five of log Z (:func:`ppgen.log_z`)."""
+    """Options of an evaluation; the last six of log Z (:func:`ppgen.log_z`)."""
 
     split: Split | None = None
     particles: Annotated[int, Field(ge=1)] = 1000
@@ -56,6 +56,7 @@ class Evaluated(Written):
     num_chains: AtLeastTwo | None = None
     spacing: Spacing | None = None
     sandwich: bool | None = None
+    budget: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def log_z(self) -> dict[str, Any]:
@@ -69,6 +70,7 @@ class Evaluated(Written):
             update={
                 "particles": _tenth(self.particles),
                 "num_samples": self.num_samples and _tenth(self.num_samples),
+                "budget": self.budget and _tenth(self.budget),
                 "num_temperatures": None if self.exact or not self.log_z else _tenth(self.num_temperatures or 10_000),
             }
         )

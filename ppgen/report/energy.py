@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ppgen.chains.normaliser import LogZ
 from ppgen.chains.recall import AssociativeMemory, memory_of
 from ppgen.pages.charts import Vectors, plot_panels
 from ppgen.pages.elements import COLUMNS, Figure, Section, figure_of
@@ -44,25 +45,37 @@ def log_normaliser(run: Run) -> Section | None:
         facts["of which"] = f"the mean over data, of {found.sizes[0]:,} to {found.sizes[-1]:,} words"
     if found.exact:
         return Section("Normalising constant", "By enumeration: exact.", facts={"": facts}, group="Fit")
-    size, of = found.effective_sample_size or 0.0, f"{found.num_chains:,}"
-    facts |= {
-        "standard error": f"{error} nats",
-        "temperatures": f"{found.num_temperatures:,}",
-        "chains": of,
-        "effective sample size of the weights": f"{number(size, 1)} of {of}",
-    }
-    if found.upper is not None:
-        above = plus_minus(found.upper, found.upper_standard_error or 0.0)
-        facts["log Z from above"] = f"{above[0]} ± {above[1]} nats, by reverse annealing"
+    if found.num_chains is not None:
+        facts |= {"standard error": f"{error} nats", **_of_chains(found)}
     text = (
         "By annealed importance sampling. The estimate is below log Z in expectation, so that the log-likelihood errs "
-        "upward; with a small error bar and an effective sample size near the number of chains, by little."
+        "upward; with a small error bar and an effective sample size of the weights of 20 or more, by little."
     )
     if found.upper is not None:
         text += " Reverse annealing from the model's own chains errs the other way: the truth is between the two."
     if found.warning:
         text += f" Warning: {found.warning}"
     return Section("Normalising constant", text, facts={"": facts}, group="Fit")
+
+
+def _of_chains(found: LogZ) -> dict[str, str]:
+    """Facts about annealed weights."""
+    of = f"{found.num_chains or 0:,}"
+    facts = {
+        "temperatures": f"{found.num_temperatures or 0:,}",
+        "chains": of,
+        "effective sample size of the weights": f"{number(found.effective_sample_size or 0.0, 1)} of {of}",
+    }
+    if found.num_sweeps is not None:
+        facts["sweeps of a chain, of all runs"] = f"{found.num_sweeps:,}"
+    if found.low is not None and found.high is not None and found.flattery is not None:
+        facts["log Z at 95 %"] = f"{number(found.low)} to {number(found.high)} nats, by the chains' weights"
+        facts["the log-likelihood may be too high by"] = f"{number(found.flattery)} nats at 95 %"
+    if found.upper is not None:
+        above = plus_minus(found.upper, found.upper_standard_error or 0.0)
+        agree = "" if found.upper_r_hat is None else f"; its chains began where R-hat is {number(found.upper_r_hat)}"
+        facts["log Z from above"] = f"{above[0]} ± {above[1]} nats, by reverse annealing{agree}"
+    return facts
 
 
 @pictured("Chains", applies=_is_energy)

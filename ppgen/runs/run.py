@@ -125,8 +125,8 @@ class Run(Brief):
             write: whether to :meth:`keep` it in the run's directory.
             options: those of :func:`ppgen.evaluation.evaluate`; ``classifier`` may be a run.
         """
-        if isinstance(options.get("log_z"), Mapping) and options["log_z"]:
-            options["log_z"] = {"start": self.chains, **options["log_z"]}
+        if self.pair.needs_log_z and isinstance(asked := options.get("log_z") or {}, Mapping):
+            options["log_z"] = {"start": self.chains, **asked}
         if isinstance(judge_of := options.get("classifier"), Run):
             options["classifier"] = judge(judge_of.pair, judge_of.data)
         result = evaluate(self.pair, self.data, split=split, particles=particles, **options)

@@ -240,8 +240,76 @@ def test_few_effective_chains_are_warned_of() -> None:
     assert few.effective_sample_size is not None
     assert few.effective_sample_size < 10
     assert f"rests on {few.effective_sample_size:.1f} of 50 chains" in few.warning
+    assert few.flattery is not None
+    assert few.flattery > few.standard_error
+    said = f"errs towards flattery by up to {few.flattery:.2f} nats, with these chains, at 95 % by the spread"
+    assert said in few.warning
     assert ppgen.log_z(pair, num_temperatures=1_000, num_chains=50).warning == ""
     assert ppgen.log_z(pair, exact=True).warning == ""
+
+
+def test_temperatures_are_doubled_until_the_chains_are_worth_twenty() -> None:
+    pair = a_random_machine(3, scale=4.0)
+    found = ppgen.log_z(pair, num_temperatures=3, num_chains=100, budget=100_000)
+    assert found.enough
+    assert found.upper is None
+    steps, run = [], 3
+    while run < (found.num_temperatures or 0):
+        steps.append(run)
+        run *= 2
+    assert run == found.num_temperatures
+    assert (found.num_chains, found.num_sweeps) == (100, 100 * (sum(steps) + run))
+    once = ppgen.log_z(pair, num_temperatures=3, num_chains=50)
+    assert once == ppgen.log_z(pair, num_temperatures=3, num_chains=50, budget=None)
+    assert once.num_sweeps == 150
+
+
+def test_the_other_side_is_annealed_where_the_budget_ends(few_sweeps: None) -> None:
+    pair = a_random_machine(3, scale=4.0)
+    found = ppgen.log_z(pair, num_temperatures=2, num_chains=50, budget=299)
+    assert (found.num_sweeps, found.enough) == (100, False)
+    assert found.upper is not None
+    assert found.upper_r_hat is not None
+    assert found.flattery is not None
+    truth = ppgen.log_z(pair, exact=True).value
+    assert found.value < truth < found.value + found.flattery
+
+
+def test_chains_that_stay_in_two_modes_are_told_by_their_r_hat() -> None:
+    """Two states of equal energy that are left less than once in e^15 sweeps: no upper side alone is believed there."""
+    pair = RBM(DataSpec("bits", 8, "binary"), 1).double()
+    with torch.no_grad():
+        pair.weight.fill_(8.0)
+        pair.visible_bias.fill_(-4.0)
+        pair.hidden_bias.fill_(-32.0)
+    two = torch.tensor([[0.0] * 8, [1.0] * 8], dtype=torch.float64)
+    apart = ppgen.log_z(pair, num_temperatures=20, num_chains=20, sandwich=True, start=two)
+    one = ppgen.log_z(pair, num_temperatures=20, num_chains=20, sandwich=True, start=two[:1])
+    assert apart.upper_r_hat is not None
+    assert apart.upper_r_hat > 1.5
+    assert not apart.mixed
+    assert one.upper_r_hat is not None
+    assert one.mixed  # what no chain has seen is told by none
+
+
+@pytest.mark.parametrize("budget", [0, -1, 999_999])
+def test_a_budget_of_less_than_one_run_is_refused(budget: int) -> None:
+    sentence = r"budget must be at least the 1,000,000 sweeps of one run \(10,000 temperatures x 100 chains\), got"
+    with pytest.raises(UsageError, match=sentence):
+        ppgen.log_z(machine(3, 2), budget=budget)
+
+
+def test_documents_of_several_lengths_have_one_interval_of_their_mean() -> None:
+    """Of 40 repetitions of few temperatures: below 33 of 40 covered is a false alarm of 1 in 10,000."""
+    pair, sizes = RBM(DataSpec("words", 5, "counts"), 4, length=3).double(), torch.tensor([2, 3, 5, 5])
+    torch.manual_seed(0)
+    for parameter in pair.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    truth, covered = ppgen.log_z(pair, exact=True, sizes=sizes).value, 0
+    for seed in range(40):
+        found = ppgen.log_z(pair, num_temperatures=4, num_chains=20, sizes=sizes, seed=seed, spacing="linear")
+        covered += (found.low or 0.0) <= truth <= (found.high or 0.0)
+    assert covered >= 33
 
 
 def test_an_evaluation_tells_the_other_side_and_the_warning() -> None:

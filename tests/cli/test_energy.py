@@ -78,6 +78,32 @@ def test_options_of_log_z_are_refused_for_a_normalised_model(capsys: pytest.Capt
         assert "a pair that is normalised, whose log Z is 0" in run(capsys, "evaluate", "r", *options).sentence
 
 
+def test_chains_are_added_within_the_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    """Five chains are never worth 20: they are doubled three times, and forty are."""
+    run(capsys, *TRAIN, "cd", "--out", "r")
+    options = ["--temperatures", "20", "--chains", "5", "--json", "--budget"]
+    found = json.loads(run(capsys, "evaluate", "r", *options, "1500").out)
+    assert (found["log_z"]["num_chains"], found["log_z"]["num_sweeps"]) == (40, 20 * (5 + 10 + 20 + 40))
+    assert found["log_z"]["effective_sample_size"] >= 20
+    low, high = found["interval"]
+    assert low < found["log_likelihood"] < high
+    short = json.loads(run(capsys, "evaluate", "r", *options, "1499").out)["log_z"]
+    assert (short["num_chains"], short["num_sweeps"], short["effective_sample_size"] < 20.0001) == (20, 700, True)
+    assert short["upper"] is not None
+    assert f"errs towards flattery by up to {short['flattery']:.2f} nats, with these chains" in short["warning"]
+
+
+@pytest.mark.parametrize("budget", ["0", "-3", "99"])
+def test_a_budget_of_less_than_one_run_is_refused(capsys: pytest.CaptureFixture[str], budget: str) -> None:
+    run(capsys, *TRAIN, "cd", "--out", "r")
+    given = run(capsys, "evaluate", "r", "--temperatures", "20", "--chains", "5", "--budget", budget)
+    assert given.code == 2
+    assert (
+        f"budget must be at least the 100 sweeps of one run (20 temperatures x 5 chains), got {budget}"
+        in given.sentence
+    )
+
+
 @pytest.mark.parametrize("option", ["--temperatures", "--chains"])
 def test_too_few_temperatures_or_chains_are_refused(capsys: pytest.CaptureFixture[str], option: str) -> None:
     run(capsys, *TRAIN, "cd", "--out", "r")

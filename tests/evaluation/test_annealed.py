@@ -72,6 +72,8 @@ def test_the_standard_error_of_a_datum_is_its_spread_over_runs() -> None:
     pair, x = generator(2, 1, ()), torch.randn(1, 2, dtype=torch.float64)
     found = evidence_bounds(Noised(pair, _NOISE), (x.expand(60, 2),), Budget(num_powers=8, num_chains=40))
     assert float(found.lower_error.mean()) == pytest.approx(float(found.lower.std()), rel=0.35)
+    of_sizes = ((40 / found.effective_sample_size - 1) / 39).sqrt()
+    assert torch.allclose(found.lower_error, of_sizes, rtol=1e-6)
 
 
 def test_noise_leaves_the_pair_and_its_sites_as_they_were() -> None:
@@ -91,7 +93,9 @@ def test_evaluation_says_the_number_its_noise_and_the_gap() -> None:
     found = evaluate(Push(data.spec), data, num_samples=20, annealing=asked)
     measures = {measure.name: measure for measure in found.measures}
     truth = Normal(0.0, math.sqrt(1.25)).log_prob(data.test[0][:10]).sum(1).mean()
-    nats = measures["annealed_log_likelihood"]
+    nats, worth = measures["annealed_log_likelihood"], measures["annealed_effective_size"]
+    assert 1 <= worth.value <= 4
+    assert "of the 4 chains of a datum" in worth.meaning
     assert nats.value == pytest.approx(float(truth), abs=0.5)
     assert "10 test data under noise of sigma 0.5" in nats.meaning
     assert abs(measures["annealed_gap"].value) < 1
