@@ -22,12 +22,16 @@ from ppgen.inference.adversarial.wasserstein_gp import WassersteinGP
 from ppgen.inference.bounds.analytic_kl import AnalyticKL
 from ppgen.inference.bounds.beta import Beta
 from ppgen.inference.bounds.ciwae import CIWAE
+from ppgen.inference.bounds.cubo import CUBO
 from ppgen.inference.bounds.elbo import ELBO
+from ppgen.inference.bounds.f_divergence import FDivergence
 from ppgen.inference.bounds.iwelbo import IWELBO
+from ppgen.inference.bounds.jvi import JVI
 from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
 from ppgen.inference.bounds.tvo import TVO
+from ppgen.inference.bounds.vr_max import VRMax
 from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrepancies.reconstruction import Reconstruction
@@ -76,12 +80,14 @@ __all__ = [
     "CAVI",
     "CD",
     "CIWAE",
+    "CUBO",
     "DRAGAN",
     "ELBO",
     "EM",
     "FGAN",
     "GEM",
     "IWELBO",
+    "JVI",
     "MAP",
     "MCEM",
     "MIWAE",
@@ -106,6 +112,7 @@ __all__ = [
     "DisARM",
     "EnergyDistance",
     "Enumerate",
+    "FDivergence",
     "Gibbs",
     "Greedy",
     "GumbelSoftmax",
@@ -130,6 +137,7 @@ __all__ = [
     "StraightThrough",
     "TemperedTransitions",
     "UpDown",
+    "VRMax",
     "WakeSleep",
     "Wasserstein",
     "WassersteinGP",

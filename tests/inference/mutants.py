@@ -12,15 +12,20 @@ from torch import Tensor
 from ppgen.inference import IWELBO
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import with_gradient_of
+from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.tracing import Particles
 
 __all__ = [
     "DetachedDistributions",
     "GuideScaled",
     "HookedWeights",
+    "JackknifeOfTwo",
+    "LargestByShares",
     "NoEntropy",
+    "NormalisedApart",
     "OnceReparameterized",
     "Scaled",
+    "UpperBoundOfShares",
     "WeightsNotSquared",
 ]
 
@@ -110,3 +115,42 @@ class HookedWeights(_Mutant):
         for name in particles.latents:
             particles.guide_sites[name]["value"].register_hook(lambda gradient: weight * gradient)
         return (weight * (log_w + particles.with_fixed(latents=True).log_p)).sum(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JackknifeOfTwo(_Mutant):
+    """The jackknife with the weights of two particles, 2 and -1, at any K."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        log_w, others = particles.log_w, ~torch.eye(self.num_particles, dtype=torch.bool)
+        without_one = torch.stack([log_mean_exp(log_w[kept]) for kept in others]).mean(0)
+        return 2 * log_mean_exp(log_w) - without_one
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisedApart(_Mutant):
+    """The evidence less a chi-square divergence, whose weights are normalised outside of the graph."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        evidence = log_mean_exp(particles.log_w)
+        ratio = (particles.log_w - evidence.detach()).exp()
+        return evidence - (ratio - 1).square().mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargestByShares(_Mutant):
+    """The largest log-weight with the gradient of the importance-weighted bound."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return with_gradient_of(particles.log_w.max(0).values, log_mean_exp(particles.log_w))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpperBoundOfShares(_Mutant):
+    """The chi upper bound of order 2, whose guide weighs particles by w in the place of w^2."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        log_w, share = particles.log_w.detach(), particles.log_w.detach().softmax(0)
+        along_path = particles.with_fixed(model=True, guide=True).log_w
+        for_model = particles.with_fixed(latents=True).log_p
+        return with_gradient_of(log_mean_exp(2 * log_w) / 2, (share * (along_path + for_model)).sum(0))
