@@ -30,6 +30,7 @@ from ppgen.inference.bounds.jvi import JVI
 from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
+from ppgen.inference.bounds.sumo import SUMO
 from ppgen.inference.bounds.tvo import TVO
 from ppgen.inference.bounds.vr_max import VRMax
 from ppgen.inference.discrepancies.energy_distance import EnergyDistance
@@ -66,6 +67,7 @@ from ppgen.inference.energy.ratio_matching import RatioMatching
 from ppgen.inference.energy.score_matching import ScoreMatching
 from ppgen.inference.energy.tempered_transitions import TemperedTransitions
 from ppgen.inference.pathwise.dreg import DReG
+from ppgen.inference.pathwise.gdreg import GDReG
 from ppgen.inference.pathwise.stl import STL
 from ppgen.inference.sampling.gibbs import Gibbs
 from ppgen.inference.wake_sleep.rws import RWS
@@ -101,6 +103,7 @@ __all__ = [
     "RELAX",
     "RWS",
     "STL",
+    "SUMO",
     "TVO",
     "VAEGAN",
     "VIMCO",
@@ -113,6 +116,7 @@ __all__ = [
     "EnergyDistance",
     "Enumerate",
     "FDivergence",
+    "GDReG",
     "Gibbs",
     "Greedy",
     "GumbelSoftmax",

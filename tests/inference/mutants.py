@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.inference import IWELBO
+from ppgen.inference import IWELBO, SUMO, GDReG
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import with_gradient_of
 from ppgen.pairs.reductions import log_mean_exp
@@ -24,7 +24,9 @@ __all__ = [
     "NoEntropy",
     "NormalisedApart",
     "OnceReparameterized",
+    "PriorScoredToo",
     "Scaled",
+    "SurvivalOfTheNext",
     "UpperBoundOfShares",
     "WeightsNotSquared",
 ]
@@ -154,3 +156,21 @@ class UpperBoundOfShares(_Mutant):
         along_path = particles.with_fixed(model=True, guide=True).log_w
         for_model = particles.with_fixed(latents=True).log_p
         return with_gradient_of(log_mean_exp(2 * log_w) / 2, (share * (along_path + for_model)).sum(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorScoredToo(GDReG):
+    """The generalised gradient that keeps the prior's score beside its path; priors without parameters do not tell."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        value, fixed = super().estimate(particles), particles.with_fixed(latents=True)
+        score = (particles.log_w.detach().softmax(0) * fixed.log_prob(fixed.latents[0])).sum(0)
+        return with_gradient_of(value, value + score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurvivalOfTheNext(SUMO):
+    """Russian roulette whose terms are divided by the chance that the next one is reached."""
+
+    def survival(self, terms: Tensor) -> Tensor:
+        return super().survival(terms + 1)

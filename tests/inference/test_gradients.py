@@ -21,6 +21,7 @@ from tests.inference.mutants import (
     NoEntropy,
     NormalisedApart,
     OnceReparameterized,
+    PriorScoredToo,
     Scaled,
     WeightsNotSquared,
 )
@@ -90,7 +91,11 @@ WRONG_ON_LINE = [
     Case(JackknifeOfTwo(num_particles=3), jackknife(1), 3),
     Case(NormalisedApart(num_particles=2), less_divergence("chi2"), 2),
 ]
-WRONG_ON_CHAIN = [Case(DetachedDistributions(square=True), iwelbo, 2), Case(HookedWeights(), iwelbo, 2)]
+WRONG_ON_CHAIN = [
+    Case(DetachedDistributions(square=True), iwelbo, 2),
+    Case(HookedWeights(), iwelbo, 2),
+    Case(PriorScoredToo(num_particles=2), iwelbo, 2),
+]
 
 
 @pytest.mark.parametrize("case", sampled(WRONG_ON_LINE), ids=str)

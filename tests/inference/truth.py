@@ -115,6 +115,9 @@ def jackknife(order: int) -> Reduce:
     return reduce
 
 
+TINY = 1e-200
+"""In the place of shares that underflow at quadrature's outermost nodes, where the weight is nothing."""
+
 F = {
     "reverse_kl": lambda r: -r.log(),
     "forward_kl": lambda r: r * r.log(),
@@ -127,7 +130,7 @@ F = {
 
 def less_divergence(f: str) -> Reduce:
     """The log-mean-exp of log-weights (K, ...) less the f-divergence of their shares."""
-    return lambda log_w: iwelbo(log_w) - F[f](len(log_w) * log_w.softmax(0)).mean(0)
+    return lambda log_w: iwelbo(log_w) - F[f]((len(log_w) * log_w.softmax(0)).clamp_min(TINY)).mean(0)
 
 
 def expectation(
