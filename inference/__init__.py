@@ -70,6 +70,7 @@ from ppgen.inference.pathwise.dreg import DReG
 from ppgen.inference.pathwise.gdreg import GDReG
 from ppgen.inference.pathwise.stl import STL
 from ppgen.inference.sampling.gibbs import Gibbs
+from ppgen.inference.wake_sleep.markovian_score_climbing import MarkovianScoreClimbing
 from ppgen.inference.wake_sleep.rws import RWS
 from ppgen.inference.wake_sleep.up_down import UpDown
 from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
@@ -126,6 +127,7 @@ __all__ = [
     "InfoGAN",
     "LeastSquares",
     "LevelByLevel",
+    "MarkovianScoreClimbing",
     "MeanFieldPCD",
     "Minimax",
     "MuProp",

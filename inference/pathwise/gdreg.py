@@ -13,9 +13,9 @@ h = v_k of a bound of K particles, which sees z_k through log w_k alone, with c_
     sum_k ( (v_k - c_k) dlog w_k/dz_k + v_k d/dz_k [ log q - log p(z_k | pa) ] ) dT(e_k; theta, pa)/dtheta.
 
 For the importance-weighted bound v = w~ and v - c = w~ - w~^2. The rest is ``dreg``: the guide's gradient, and
-sum_k v_k d log p/dtheta for the likelihood and for priors that have no known T. All of it is unbiased. Which of score and
-path has less noise is not said by theory: where q is close to the posterior, log q - log p(z | pa) is the rest of the
-model but for a constant, and the path has little noise where that is flat. Neither is without noise there.
+sum_k v_k d log p/dtheta for the likelihood and for priors that have no known T. All of it is unbiased. Which of score
+and path has less noise is not said by theory: where q is close to the posterior, log q - log p(z | pa) is the rest of
+the model but for a constant, and the path has little noise where that is flat. Neither is without noise there.
 
 T is known for location-scale families (Normal, Laplace, Cauchy, Gumbel), T = loc + scale e. A prior of another kind,
 one that is masked or scaled, those beside global latents, and those of pairs whose particles run one after another

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.inference import IWELBO, SUMO, GDReG
+from ppgen.inference import IWELBO, SUMO, GDReG, MarkovianScoreClimbing
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import with_gradient_of
 from ppgen.pairs.reductions import log_mean_exp
@@ -17,6 +17,7 @@ from ppgen.pairs.tracing import Particles
 
 __all__ = [
     "DetachedDistributions",
+    "FreshParticlesAlone",
     "GuideScaled",
     "HookedWeights",
     "JackknifeOfTwo",
@@ -174,3 +175,12 @@ class SurvivalOfTheNext(SUMO):
 
     def survival(self, terms: Tensor) -> Tensor:
         return super().survival(terms + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshParticlesAlone(MarkovianScoreClimbing):
+    """Markovian score climbing that teaches by the guide's draws and leaves the chain's state out."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        share = particles.log_w.detach()[1:].softmax(0)
+        return (share * (particles.log_p + particles.log_q)[1:]).sum(0)
