@@ -57,7 +57,8 @@ def test_it_ends_as_often_as_it_says(plateau: int) -> None:
 def gradient(objective: object, pair: Line, particles: Particles) -> dict[str, Tensor]:
     value = objective.estimate(particles).sum()  # type: ignore[attr-defined]
     parameters = dict(pair.named_parameters())
-    return dict(zip(parameters, torch.autograd.grad(value, list(parameters.values())), strict=True))
+    found = torch.autograd.grad(value, list(parameters.values()), retain_graph=True)
+    return dict(zip(parameters, found, strict=True))
 
 
 def test_the_model_ascends_the_roulette_and_the_guide_the_bound_of_its_particles() -> None:

@@ -16,7 +16,7 @@ from tests.doubles import Line, Mixture
 from tests.inference.mutants import FreshParticlesAlone
 from tests.inference.truth import CRITICAL, Parameters, X, error_of_mean, exact_gradient, z_scores
 
-COPIES = 60_000
+COPIES = 30_000
 CHAIN = MarkovianScoreClimbing(num_particles=3)
 
 
@@ -82,7 +82,7 @@ def test_at_the_limit_model_and_guide_have_no_bias(at_limit: State) -> None:
 
 
 def test_discrete_latents_are_moved_to_their_posterior() -> None:
-    pair, x = Mixture(), torch.full((20_000, 1), 0.4, dtype=torch.float64)
+    pair, x = Mixture(), torch.full((8_000, 1), 0.4, dtype=torch.float64)
     program = Program(pair.model, pair.guide)
     state = CHAIN.initial_state(program, (x,))
     for _ in range(15):
