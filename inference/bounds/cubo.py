@@ -20,8 +20,8 @@ the data: the model ascends the importance-weighted bound of the same particles,
 
 The loss is minus the value, as of all objectives: what the guide does raises it.
 
-Dieng, Tran, Ranganath, Paisley, Blei: Variational Inference via chi Upper Bound Minimization, NeurIPS 2017, eq. 5 and
-section 3 (gradient and algorithm 1); Tucker et al., ICLR 2019, for the path.
+Dieng, Tran, Ranganath, Paisley, Blei: Variational Inference via chi Upper Bound Minimization, NeurIPS 2017
+(CUBO_n, its score gradient and the weights over the largest); Tucker et al., ICLR 2019, eq. 8, for the path.
 """
 
 from __future__ import annotations

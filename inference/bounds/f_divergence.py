@@ -25,7 +25,7 @@ the data; ``hellinger`` and ``jensen_shannon`` are bounded (by 2 and log 2), and
 Wan, Li and Lu bound f of the evidence itself, E_q[f(w)] >= f(p(x)). Where such a bound is one of log p(x), f is -log or
 a power: the ELBO, the Renyi bound (``renyi``) and ``cubo``. Where it is none, the weights are normalised, as here.
 
-Wan, Li, Lu: f-Divergence Variational Inference, NeurIPS 2020, section 3; Csiszar: Information-type measures of
+Wan, Li, Lu: f-Divergence Variational Inference, NeurIPS 2020; Csiszar: Information-type measures of
 difference of probability distributions, 1967, for D_f.
 """
 

@@ -16,7 +16,7 @@ that of L_K to the first order, and more at small K, where the c are large again
 pathwise and unbiased, for J itself; the cost beside the particles is one logarithm for each set, K^m / m! of them.
 
 Nowozin: Debiasing Evidence Approximations: On Importance-weighted Autoencoders and Jackknife Variational Inference,
-ICLR 2018, eq. 11 to 13 and theorem 1 (the coefficients are Sharot's, 1976).
+ICLR 2018, section 3 (the estimator, with Sharot's coefficients of 1976, and its bias).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ whose value may be above it: it estimates it.
 The number of particles depends on T, so steps are not compiled.
 
 Luo, Beatson, Norouzi, Zhu, Duvenaud, Adams, Chen: SUMO: Unbiased Estimation of Log Marginal Probability for Latent
-Variable Models, ICLR 2020, eq. 9 and 12 (the estimator), section 4.3 (P).
+Variable Models, ICLR 2020 (the estimator, and P with a = 80).
 """
 
 from __future__ import annotations

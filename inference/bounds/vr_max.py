@@ -14,7 +14,7 @@ The maximum has a kink where two weights are equal, which has probability zero, 
 unbiased. Its weights v_k, 1 for the largest and 0 for the others, do jump, so that they have no derivative from which
 ``dreg`` could be had, and ``dreg`` refuses it.
 
-Li, Turner: Renyi Divergence Variational Inference, NeurIPS 2016, section 4.2 (algorithm 1) and theorem 2.
+Li, Turner: Renyi Divergence Variational Inference, NeurIPS 2016 (VR-max, beside the VR-alpha estimators).
 """
 
 from __future__ import annotations

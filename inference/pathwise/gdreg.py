@@ -21,7 +21,8 @@ T is known for location-scale families (Normal, Laplace, Cauchy, Gumbel), T = lo
 one that is masked or scaled, those beside global latents, and those of pairs whose particles run one after another
 keep their score.
 
-Bauer, Mnih: Generalized Doubly Reparameterized Gradient Estimators, ICML 2021, eq. 8 (section 4), section 5.
+Bauer, Mnih: Generalized Doubly Reparameterized Gradient Estimators, ICML 2021 (the
+estimator for scores at draws of another distribution, and hierarchical models).
 """
 
 from __future__ import annotations

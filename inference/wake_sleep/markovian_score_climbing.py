@@ -34,7 +34,7 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.errors import UsageError
 from ppgen.objectives.bounds import Bound
-from ppgen.objectives.objective import Scheduled, with_gradient_of
+from ppgen.objectives.objective import with_gradient_of
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.reductions import log_mean_exp, weighted_sum
@@ -78,7 +78,7 @@ class MarkovianScoreClimbing(Bound):
     whole_epochs = True
     min_particles = 2
 
-    num_particles: Scheduled[Count] = 10
+    num_particles: Count = 10
 
     def initial_state(self, program: Program, batch: Batch) -> State:
         with torch.no_grad():
@@ -86,8 +86,9 @@ class MarkovianScoreClimbing(Bound):
         return {f"z.{name}": value[:1] for name, value in drawn.items()}
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        fresh, begins = self.draw(program, batch), not getattr(owner(program.model), "training", True)
-        values = _values(fresh)
+        begins = not getattr(owner(program.model), "training", True)  # held-out data have no part in the chain
+        with torch.no_grad():
+            values = _values(self.draw(program, batch))
         first = {n: value[:1] if begins else state[f"z.{n}"] for n, value in values.items()}
         given = {name: torch.cat([first[name], value[1:]]) for name, value in values.items()}
         particles = run_particles(program, batch, self.total_particles, given)

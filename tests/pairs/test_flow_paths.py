@@ -86,7 +86,7 @@ def test_away_from_the_posterior_sticking_the_landing_has_the_mean_of_the_pathwi
 @pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("name", ["affine coupling", "affine autoregressive", "quadratic spline"])
 def test_sticking_the_landing_is_the_path_gradient_of_a_flow(name: str) -> None:
-    """d/dz [ log p(x, z) - log q(z | x) ] dz/dphi (Vaitl et al. 2022, eq. 9), by a twin's densities at given z."""
+    """d/dz [ log p(x, z) - log q(z | x) ] dz/dphi (Vaitl et al. 2022), by a twin's densities at given z."""
     pair, twin, x = FlowGuide(name).double(), FlowGuide(name).double(), flow_data(5).double()
     torch.manual_seed(1)
     drawn = run_particles(Program(pair.model, pair.guide), (x,), 2).guide_sites["z"]["value"]
