@@ -71,6 +71,7 @@ class SUMO(Bound):
     unbiased_gradient = False
     needs_rsample = True
     per_datum = True
+    splits_data = False  # all data of a batch have one T
     why_eager = "each step of SUMO has another number of particles"
 
     num_particles: Count = 2
