@@ -107,9 +107,10 @@ class MarkovianScoreClimbing(Bound):
         if not particles.latents or particles.made_of:
             raise UsageError(f"{name} moves the guide's latents by chains, and it draws none of its own: use 'elbo'.")
         if particles.scale != 1:
+            total = round(particles.scale * size)
             raise UsageError(
-                f"{name} keeps a state for each of {round(particles.scale * size)} data, got a batch of {size}: train "
-                f"with batch_size={round(particles.scale * size)}, or with 'rws', which keeps none."
+                f"{name} keeps the latents of each of {total} data from step to step, got a batch of {size}: train with "
+                f"batch_size={total}, or with 'rws', which keeps none."
             )
 
 
