@@ -109,8 +109,8 @@ class MarkovianScoreClimbing(Bound):
         if particles.scale != 1:
             total = round(particles.scale * size)
             raise UsageError(
-                f"{name} keeps the latents of each of {total} data from step to step, got a batch of {size}: train with "
-                f"batch_size={total}, or with 'rws', which keeps none."
+                f"{name} keeps the latents of each of {total} data from step to step, got a batch of {size}: train "
+                f"with batch_size={total}, or with 'rws', which keeps none."
             )
 
 
