@@ -57,7 +57,7 @@ _DECAY = 0.9
     year=2020,
     link="https://openreview.net/forum?id=SylkYeHtwr",
     tags=("pathwise", "biased"),
-    tiny=lambda: SUMO(plateau=3),
+    tiny=lambda: SUMO(num_particles=8),
 )
 @dataclass(frozen=True, kw_only=True)
 class SUMO(Bound):

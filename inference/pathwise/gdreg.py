@@ -27,6 +27,7 @@ estimator for scores at draws of another distribution, and hierarchical models).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -117,7 +118,7 @@ def _base(site: Site) -> Any:
 
 def _is_scaled(site: Site, plate: str | None) -> bool:
     scale = site["scale"]
-    return torch.is_tensor(scale) or scale != unscaled(site, plate)["scale"]
+    return torch.is_tensor(scale) or not math.isclose(scale, unscaled(site, plate)["scale"], rel_tol=1e-9)
 
 
 def _slopes(particles: Particles, priors: list[str], v: Tensor, c: Tensor) -> Mapping[str, Tensor]:
