@@ -104,7 +104,5 @@ def test_the_state_goes_on_in_training_and_held_out_data_have_no_part_in_it() ->
 
 def test_a_part_of_the_data_is_refused() -> None:
     pair = ppgen.models.LinearGaussian(ppgen.DataSpec("numbers", 3, "real", num_data=20))
-    with pytest.raises(
-        UsageError, match="keeps a state for each of 20 data, got a batch of 5: train with batch_size=20"
-    ):
+    with pytest.raises(UsageError, match="of each of 20 data from step to step, got a batch of 5: train with"):
         CHAIN.check(Program(pair.model, pair.guide), (torch.zeros(5, 3),))
