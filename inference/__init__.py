@@ -23,12 +23,17 @@ from ppgen.inference.bounds.analytic_kl import AnalyticKL
 from ppgen.inference.bounds.auto import Auto
 from ppgen.inference.bounds.beta import Beta
 from ppgen.inference.bounds.ciwae import CIWAE
+from ppgen.inference.bounds.cubo import CUBO
 from ppgen.inference.bounds.elbo import ELBO
+from ppgen.inference.bounds.f_divergence import FDivergence
 from ppgen.inference.bounds.iwelbo import IWELBO
+from ppgen.inference.bounds.jvi import JVI
 from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
+from ppgen.inference.bounds.sumo import SUMO
 from ppgen.inference.bounds.tvo import TVO
+from ppgen.inference.bounds.vr_max import VRMax
 from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrepancies.reconstruction import Reconstruction
@@ -72,8 +77,10 @@ from ppgen.inference.energy.ratio_matching import RatioMatching
 from ppgen.inference.energy.score_matching import ScoreMatching
 from ppgen.inference.energy.tempered_transitions import TemperedTransitions
 from ppgen.inference.pathwise.dreg import DReG
+from ppgen.inference.pathwise.gdreg import GDReG
 from ppgen.inference.pathwise.stl import STL
 from ppgen.inference.sampling.gibbs import Gibbs
+from ppgen.inference.wake_sleep.markovian_score_climbing import MarkovianScoreClimbing
 from ppgen.inference.wake_sleep.rws import RWS
 from ppgen.inference.wake_sleep.up_down import UpDown
 from ppgen.inference.wake_sleep.wake_sleep import WakeSleep
@@ -86,12 +93,14 @@ __all__ = [
     "CAVI",
     "CD",
     "CIWAE",
+    "CUBO",
     "DRAGAN",
     "ELBO",
     "EM",
     "FGAN",
     "GEM",
     "IWELBO",
+    "JVI",
     "MAP",
     "MCEM",
     "MIWAE",
@@ -106,6 +115,7 @@ __all__ = [
     "RELAX",
     "RWS",
     "STL",
+    "SUMO",
     "TVO",
     "VAEGAN",
     "VIMCO",
@@ -121,6 +131,8 @@ __all__ = [
     "EnergyDistance",
     "Enumerate",
     "GappedStraightThrough",
+    "FDivergence",
+    "GDReG",
     "Gibbs",
     "Greedy",
     "GumbelRao",
@@ -132,6 +144,7 @@ __all__ = [
     "LeastSquares",
     "LevelByLevel",
     "LocalExpectation",
+    "MarkovianScoreClimbing",
     "MeanFieldPCD",
     "Minimax",
     "MuProp",
@@ -150,6 +163,7 @@ __all__ = [
     "StraightThrough",
     "TemperedTransitions",
     "UpDown",
+    "VRMax",
     "WakeSleep",
     "Wasserstein",
     "WassersteinGP",

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.objectives.bounds import BoundName, Estimator
+from ppgen.objectives.bounds import BoundName, Estimator, check_smooth
 from ppgen.objectives.objective import Scheduled, with_gradient_of
 from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.tracing import Particles
@@ -50,6 +50,9 @@ __all__ = ["DReG"]
 class DReG(Estimator):
     """The doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles.
 
+    Raises:
+        UsageError: the weights of the bound jump, so that they have no derivative.
+
     >>> DReG(num_particles=8).target, DReG(num_particles=8, bound="renyi").target
     (IWELBO(num_particles=8), Renyi(num_particles=8, alpha=0.5))
     """
@@ -59,6 +62,10 @@ class DReG(Estimator):
 
     num_particles: Scheduled[Count] = 5
     bound: BoundName = "iwelbo"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_smooth(self)
 
     def estimate(self, particles: Particles) -> Tensor:
         along_path = particles.with_fixed(model=True, guide=True).log_w  # (K, B)

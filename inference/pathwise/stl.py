@@ -8,9 +8,11 @@ score, has expectation zero and is left out:
 For the ELBO this is unbiased, and its variance is zero when the guide is the posterior. Under a bound of several
 particles that is not their mean (``bound="iwelbo"``), the score's expectation is not zero and the guide's gradient
 is biased: use ``dreg`` there. In a hierarchical guide q(z1 | x) q(z2 | z1) the path from z1 through the parameters of
-q(z2 | z1) survives: parameters are held fixed, not distributions.
+q(z2 | z1) survives: parameters are held fixed, not distributions. Of a guide that is a flow it is the path gradient,
+whose density is taken by the inverse at fixed parameters (:mod:`ppgen.pairs.transformed`).
 
-Roeder, Wu, Duvenaud: Sticking the Landing, NeurIPS 2017, eq. 8; Tucker et al., ICLR 2019, section 3, for the bias.
+Roeder, Wu, Duvenaud: Sticking the Landing, NeurIPS 2017, eq. 8; Tucker et al., ICLR 2019, section 3, for the bias;
+Vaitl, Nicoli, Nakajima, Kessel: Gradients should stay on Path, 2022, for flows.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ppgen.pairs.sites import check_reparameterized, check_scored, check_whole, 
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program, run_particles, say_if_joint
 from ppgen.registry import OBJECTIVES
 
-__all__ = ["Bound", "BoundName", "Estimator", "Reduction", "target_of"]
+__all__ = ["Bound", "BoundName", "Estimator", "Reduction", "check_smooth", "target_of"]
 
 
 class Bound(Objective):
@@ -132,6 +132,7 @@ class Reduction(Bound):
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True, kw_only=True)
     ... class Least(Reduction):  # the least log-weight: a bound below the ELBO
+    ...     is_smooth = False
     ...     num_particles: int = 2
     ...     def reduce(self, log_w):
     ...         return log_w.min(0).values
@@ -143,6 +144,8 @@ class Reduction(Bound):
     splits_particles = True
     is_mean = False
     """Whether it is the mean of the log-weights, whose expectation is the same at any K."""
+    is_smooth: ClassVar[bool] = True
+    """Whether v_k has a derivative; where it jumps, no doubly reparameterized gradient is had from it."""
 
     @property
     def target(self) -> Reduction:
@@ -215,6 +218,20 @@ class Estimator(Bound):
     def per_datum(self) -> bool:
         """That of the bound."""
         return self.reduction.per_datum
+
+
+def check_smooth(estimator: Estimator) -> None:
+    """The bound's weights v_k have a derivative, which a doubly reparameterized gradient takes.
+
+    Raises:
+        UsageError: they jump.
+    """
+    if not estimator.reduction.is_smooth:
+        name = type(estimator.reduction).__name__
+        raise UsageError(
+            f"{type(estimator).__name__} differentiates the weights of its bound, and those of {name} jump where two "
+            f"log-weights are equal: train with {name}() itself, or take bound='iwelbo'."
+        )
 
 
 BoundName: TypeAlias = Annotated[

@@ -154,6 +154,8 @@ def check_reparameterization(objective: Objective) -> None:
 def check_traceable(objective: Objective) -> None:
     """The traced graph gives loss and gradients of the eager step with the same random numbers, on other data too."""
     pair = yardstick(objective)
+    if objective.why_eager:
+        raise NotApplicable(f"its steps are not compiled, because {objective.why_eager}")
     batch = pair.batch(6)
     learner = learner_of(objective, pair, batch)
     for player in objective.players():

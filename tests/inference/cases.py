@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.inference import CIWAE, ELBO, IWELBO, MIWAE, STL, AnalyticKL, Beta, DReG, Renyi
+from ppgen.inference import CIWAE, ELBO, IWELBO, JVI, MIWAE, STL, AnalyticKL, Beta, DReG, FDivergence, GDReG, Renyi
 from ppgen.objectives.bounds import Bound
 from tests.doubles import Chain, Line
 from tests.inference.truth import (
@@ -20,6 +20,8 @@ from tests.inference.truth import (
     exact_gradient,
     expectation,
     iwelbo,
+    jackknife,
+    less_divergence,
     line_log_w,
     renyi,
 )
@@ -69,10 +71,16 @@ UNBIASED = [
     Case(DReG(num_particles=2, bound=CIWAE(beta=0.3)), ciwae(0.3), 2),
     Case(Renyi(num_particles=2, alpha=0.5), renyi(0.5), 2),
     Case(DReG(num_particles=2, bound=Renyi(alpha=0.5)), renyi(0.5), 2),
+    Case(JVI(num_particles=2), jackknife(1), 2),
+    Case(FDivergence(num_particles=2, f="forward_kl"), less_divergence("forward_kl"), 2),
+    Case(GDReG(num_particles=2), iwelbo, 2),
 ]
 ONLY_ON_LINE = [
     Case(Beta(num_particles=2, beta=3.0), elbo, 1, 3.0),
     Case(Renyi(num_particles=2, alpha=2.0), renyi(2.0), 2),
     Case(DReG(num_particles=2, bound=Renyi(alpha=2.0)), renyi(2.0), 2),
     Case(Renyi(num_particles=2, alpha=-0.5), renyi(-0.5), 2),
+    Case(DReG(num_particles=3, bound=JVI()), jackknife(1), 3),
+    Case(FDivergence(num_particles=2, f="chi2"), less_divergence("chi2"), 2),
+    Case(DReG(num_particles=2, bound=FDivergence(f="jensen_shannon")), less_divergence("jensen_shannon"), 2),
 ]

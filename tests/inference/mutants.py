@@ -9,18 +9,26 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.inference import IWELBO
+from ppgen.inference import IWELBO, SUMO, GDReG, MarkovianScoreClimbing
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import with_gradient_of
+from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.tracing import Particles
 
 __all__ = [
     "DetachedDistributions",
+    "FreshParticlesAlone",
     "GuideScaled",
     "HookedWeights",
+    "JackknifeOfTwo",
+    "LargestByShares",
     "NoEntropy",
+    "NormalisedApart",
     "OnceReparameterized",
+    "PriorScoredToo",
     "Scaled",
+    "SurvivalOfTheNext",
+    "UpperBoundOfShares",
     "WeightsNotSquared",
 ]
 
@@ -110,3 +118,69 @@ class HookedWeights(_Mutant):
         for name in particles.latents:
             particles.guide_sites[name]["value"].register_hook(lambda gradient: weight * gradient)
         return (weight * (log_w + particles.with_fixed(latents=True).log_p)).sum(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JackknifeOfTwo(_Mutant):
+    """The jackknife with the weights of two particles, 2 and -1, at any K."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        log_w, others = particles.log_w, ~torch.eye(self.num_particles, dtype=torch.bool)
+        without_one = torch.stack([log_mean_exp(log_w[kept]) for kept in others]).mean(0)
+        return 2 * log_mean_exp(log_w) - without_one
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisedApart(_Mutant):
+    """The evidence less a chi-square divergence, whose weights are normalised outside of the graph."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        evidence = log_mean_exp(particles.log_w)
+        ratio = (particles.log_w - evidence.detach()).exp()
+        return evidence - (ratio - 1).square().mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargestByShares(_Mutant):
+    """The largest log-weight with the gradient of the importance-weighted bound."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        return with_gradient_of(particles.log_w.max(0).values, log_mean_exp(particles.log_w))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpperBoundOfShares(_Mutant):
+    """The chi upper bound of order 2, whose guide weighs particles by w in the place of w^2."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        log_w, share = particles.log_w.detach(), particles.log_w.detach().softmax(0)
+        along_path = particles.with_fixed(model=True, guide=True).log_w
+        for_model = particles.with_fixed(latents=True).log_p
+        return with_gradient_of(log_mean_exp(2 * log_w) / 2, (share * (along_path + for_model)).sum(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorScoredToo(GDReG):
+    """The generalised gradient that keeps the prior's score beside its path; priors without parameters do not tell."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        value, fixed = super().estimate(particles), particles.with_fixed(latents=True)
+        score = (particles.log_w.detach().softmax(0) * fixed.log_prob(fixed.latents[0])).sum(0)
+        return with_gradient_of(value, value + score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurvivalOfTheNext(SUMO):
+    """Russian roulette whose terms are divided by the chance that the next one is reached."""
+
+    def survival(self, terms: Tensor) -> Tensor:
+        return super().survival(terms + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshParticlesAlone(MarkovianScoreClimbing):
+    """Markovian score climbing that teaches by the guide's draws and leaves the chain's state out."""
+
+    def estimate(self, particles: Particles) -> Tensor:
+        share = particles.log_w.detach()[1:].softmax(0)
+        return (share * (particles.log_p + particles.log_q)[1:]).sum(0)

@@ -17,8 +17,11 @@ from tests.inference.mutants import (
     DetachedDistributions,
     GuideScaled,
     HookedWeights,
+    JackknifeOfTwo,
     NoEntropy,
+    NormalisedApart,
     OnceReparameterized,
+    PriorScoredToo,
     Scaled,
     WeightsNotSquared,
 )
@@ -30,6 +33,8 @@ from tests.inference.truth import (
     error_of_mean,
     gradient_draws,
     iwelbo,
+    jackknife,
+    less_divergence,
     renyi,
     z_scores,
 )
@@ -41,7 +46,8 @@ MODEL, GUIDE = ("weight", "loc", "log_noise"), ("slope", "shift", "log_scale")
 
 def test_every_objective_that_calls_its_gradient_unbiased_is_held_to_it() -> None:
     """Those that need discrete latents are held to it in ``test_discrete_truth``, ``mmd`` in its own file; by that of
-    ``em`` and ``cavi`` nothing moves; ``map`` and ``gem``, which draw nothing, have files of their own."""
+    ``em`` and ``cavi`` nothing moves; ``map`` and ``gem``, which draw nothing, have files of their own, and so have
+    bounds with kinks (``vr_max``), which quadrature does not take."""
     made = [spec.tiny() for spec in OBJECTIVES.values() if spec.tiny is not None]
     claimed = {
         type(objective)
@@ -50,6 +56,7 @@ def test_every_objective_that_calls_its_gradient_unbiased_is_held_to_it() -> Non
         and objective.needs_density
         and objective.trains_scales
         and len(objective.players()) == 1
+        and (objective.target is None or objective.target.is_smooth)
         and not (objective.needs_discrete or objective.needs_closed_form or objective.needs_conjugate)
     }
     assert claimed <= {type(case.objective) for case in UNBIASED}
@@ -81,8 +88,14 @@ WRONG_ON_LINE = [
     Case(OnceReparameterized(), iwelbo, 2),
     Case(DReG(num_particles=2, bound=WeightsNotSquared()), iwelbo, 2),
     Case(DReG(num_particles=2, bound="elbo"), iwelbo, 2),
+    Case(JackknifeOfTwo(num_particles=3), jackknife(1), 3),
+    Case(NormalisedApart(num_particles=2), less_divergence("chi2"), 2),
 ]
-WRONG_ON_CHAIN = [Case(DetachedDistributions(square=True), iwelbo, 2), Case(HookedWeights(), iwelbo, 2)]
+WRONG_ON_CHAIN = [
+    Case(DetachedDistributions(square=True), iwelbo, 2),
+    Case(HookedWeights(), iwelbo, 2),
+    Case(PriorScoredToo(num_particles=2), iwelbo, 2),
+]
 
 
 @pytest.mark.parametrize("case", sampled(WRONG_ON_LINE), ids=str)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from statistics import NormalDist
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.doubles import Chain, Line
 
 __all__ = [
     "CRITICAL",
+    "F",
     "Parameters",
     "Reduce",
     "X",
@@ -33,6 +35,8 @@ __all__ = [
     "expectation",
     "gradient_draws",
     "iwelbo",
+    "jackknife",
+    "less_divergence",
     "line_log_w",
     "renyi",
     "value_draws",
@@ -94,6 +98,39 @@ def renyi(alpha: float) -> Reduce:
 def ciwae(beta: float) -> Reduce:
     """beta ELBO + (1 - beta) IWELBO of log-weights (K, ...)."""
     return lambda log_w: beta * elbo(log_w) + (1 - beta) * iwelbo(log_w)
+
+
+def jackknife(order: int) -> Reduce:
+    """The jackknife of the importance-weighted bound, by its definition: means over all sets of particles."""
+
+    def over_sets(log_w: Tensor, size: int) -> Tensor:
+        return torch.stack([iwelbo(log_w[list(kept)]) for kept in combinations(range(len(log_w)), size)]).mean(0)
+
+    def reduce(log_w: Tensor) -> Tensor:
+        num = len(log_w)
+        powers = np.array([[float(num - j) ** -i for j in range(order + 1)] for i in range(order + 1)])
+        weights = np.linalg.solve(powers, np.eye(order + 1)[0])  # they sum to 1, and every term in K^-i cancels
+        return torch.stack([float(c) * over_sets(log_w, num - j) for j, c in enumerate(weights)]).sum(0)
+
+    return reduce
+
+
+TINY = 1e-200
+"""In the place of shares that underflow at quadrature's outermost nodes, where the weight is nothing."""
+
+F = {
+    "reverse_kl": lambda r: -r.log(),
+    "forward_kl": lambda r: r * r.log(),
+    "chi2": lambda r: (r - 1).square(),
+    "hellinger": lambda r: (r.sqrt() - 1).square(),
+    "jensen_shannon": lambda r: (r * (2 * r / (1 + r)).log() + (2 / (1 + r)).log()) / 2,
+}
+"""f of f-divergences E_q[f(p / q)]."""
+
+
+def less_divergence(f: str) -> Reduce:
+    """The log-mean-exp of log-weights (K, ...) less the f-divergence of their shares."""
+    return lambda log_w: iwelbo(log_w) - F[f]((len(log_w) * log_w.softmax(0)).clamp_min(TINY)).mean(0)
 
 
 def expectation(

@@ -1,0 +1,146 @@
+"""The generalised doubly reparameterized gradient: also for parameters of the priors that latents are scored by.
+
+The model's gradient under ``dreg`` holds sum_k v_k d log p(z | pa; theta)/dtheta of each prior site z with parameters
+(of a hierarchical model, or a learned prior): a score at draws of *another* distribution, q. It becomes a path as well.
+Let z = T(e; theta, pa) be how p would draw z, and u = dT/dtheta at the noise e that gives this z, held fixed. Since p's
+mass is carried along u, dp/dtheta = -d(p u)/dz, and by parts under q
+
+    E_q[ h d log p(z | pa)/dtheta ] = E_q[ ( dh/dz + h d/dz [ log q - log p(z | pa) ] ) u ],
+
+with all else fixed: d/dz is partial, of the joint log q(z_1, z_2, ... | x), at fixed parameters and other latents. For
+h = v_k of a bound of K particles, which sees z_k through log w_k alone, with c_k = v_k - dv_k/dlog w_k,
+
+    sum_k ( (v_k - c_k) dlog w_k/dz_k + v_k d/dz_k [ log q - log p(z_k | pa) ] ) dT(e_k; theta, pa)/dtheta.
+
+For the importance-weighted bound v = w~ and v - c = w~ - w~^2. The rest is ``dreg``: the guide's gradient, and
+sum_k v_k d log p/dtheta for the likelihood and for priors that have no known T. All of it is unbiased. Which of score
+and path has less noise is not said by theory: where q is close to the posterior, log q - log p(z | pa) is the rest of
+the model but for a constant, and the path has little noise where that is flat. Neither is without noise there.
+
+T is known for location-scale families (Normal, Laplace, Cauchy, Gumbel), T = loc + scale e. A prior of another kind,
+one that is masked or scaled, those beside global latents, and those of pairs whose particles run one after another
+keep their score.
+
+Bauer, Mnih: Generalized Doubly Reparameterized Gradient Estimators, ICML 2021 (the
+estimator for scores at draws of another distribution, and hierarchical models).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from pyro.distributions.util import sum_rightmost
+from torch import Tensor, distributions
+
+from ppgen.arguments import Count
+from ppgen.objectives.bounds import BoundName, Estimator, check_smooth
+from ppgen.objectives.objective import Scheduled, with_gradient_of
+from ppgen.pairs.reductions import weighted_sum
+from ppgen.pairs.sites import Site, is_latent, is_masked, unscaled
+from ppgen.pairs.tracing import Particles
+from ppgen.registry import register_objective
+
+__all__ = ["GDReG"]
+
+_LOCATION_SCALE = (distributions.Normal, distributions.Laplace, distributions.Cauchy, distributions.Gumbel)
+
+
+@register_objective(
+    "gdreg",
+    summary="doubly reparameterized gradient that takes the priors' parameters along a path, too",
+    reference="Bauer and Mnih, Generalized doubly reparameterized gradient estimators",
+    year=2021,
+    link="https://arxiv.org/abs/2101.11046",
+    tags=("estimator", "pathwise"),
+    tiny=lambda: GDReG(num_particles=3),
+)
+@dataclass(frozen=True, kw_only=True)
+class GDReG(Estimator):
+    """The generalised doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles.
+
+    Raises:
+        UsageError: the weights of the bound jump, so that they have no derivative.
+
+    >>> GDReG(num_particles=8).target
+    IWELBO(num_particles=8)
+    """
+
+    needs_rsample = True
+    splits_particles = False  # it differentiates by the values of sites
+
+    num_particles: Scheduled[Count] = 5
+    bound: BoundName = "iwelbo"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_smooth(self)
+
+    def estimate(self, particles: Particles) -> Tensor:
+        along_path = particles.with_fixed(model=True, guide=True).log_w  # (K, B)
+        log_w, fixed = along_path.detach(), particles.with_fixed(latents=True)
+        c, v = self.reduction.path_weights(log_w), self.reduction.weights(log_w)
+        value = weighted_sum(c, along_path) + weighted_sum(v, fixed.log_p)  # (B,)
+        priors = list(_transported(fixed)) if torch.is_grad_enabled() else []
+        slopes = _slopes(particles, priors, v, c) if priors else {}
+        for name in priors:
+            along_prior = _along(fixed, fixed.model_sites[name], slopes[name]).sum(0)
+            value = value + along_prior - weighted_sum(v, fixed.log_prob(name))
+        return with_gradient_of(self.reduction.reduce(log_w), value)
+
+
+def _transported(fixed: Particles) -> Iterator[str]:
+    """Names of the latents whose prior has parameters and a known T; latents themselves are held fixed."""
+    if not fixed.inside or fixed.outside is not None or fixed.made_of:
+        return
+    for name in fixed.latents:
+        prior, sites = fixed.model_sites[name], (fixed.model_sites[name], fixed.guide_sites[name])
+        if any("parts" in site or is_masked(site) or _is_scaled(site, fixed.plate) for site in sites):
+            continue
+        base = _base(prior)
+        if type(base) in _KNOWN and (base.loc.requires_grad or base.scale.requires_grad):
+            yield name
+
+
+_KNOWN = {kind for family in _LOCATION_SCALE for kind in (family, *family.__subclasses__())}
+"""The families, and Pyro's own classes of them; not a user's, who may draw otherwise."""
+
+
+def _base(site: Site) -> Any:
+    fn = site["fn"]
+    while isinstance(fn, distributions.Independent):
+        fn = fn.base_dist
+    return fn
+
+
+def _is_scaled(site: Site, plate: str | None) -> bool:
+    scale = site["scale"]
+    return torch.is_tensor(scale) or not math.isclose(scale, unscaled(site, plate)["scale"], rel_tol=1e-9)
+
+
+def _slopes(particles: Particles, priors: list[str], v: Tensor, c: Tensor) -> Mapping[str, Tensor]:
+    """Of each prior's latent what multiplies u, of the shape of its value."""
+    with torch.enable_grad():
+        sites = {name: _leaf(site) if is_latent(site) else site for name, site in particles.guide_sites.items()}
+        apart = replace(particles, guide_sites=sites).with_fixed(model=True, guide=True)
+        leaves = [sites[name]["value"] for name in priors]
+        shared = (v - c) * apart.log_w + v * apart.log_q  # (K, B)
+        of_all = torch.autograd.grad(shared.sum(), leaves, retain_graph=True)
+        own = [(v * apart.log_prob(name)).sum() for name in priors]
+        of_own = [torch.autograd.grad(term, leaf, retain_graph=True)[0] for term, leaf in zip(own, leaves, strict=True)]
+    return {name: one - other for name, one, other in zip(priors, of_all, of_own, strict=True)}
+
+
+def _leaf(site: Site) -> Site:
+    return {**site, "value": site["value"].detach().requires_grad_()}
+
+
+def _along(fixed: Particles, prior: Site, slope: Tensor) -> Tensor:
+    """The slope times T(e; theta) with e held fixed, (K, B): its gradient is the slope times u."""
+    base = _base(prior)
+    noise = ((prior["value"] - base.loc) / base.scale).detach()
+    path = slope * (base.loc + base.scale * noise)
+    return fixed.reduced(prior, sum_rightmost(path, prior["fn"].event_dim))
