@@ -146,7 +146,7 @@ def test_the_slope_between_states_is_the_mean_of_those_of_states() -> None:
 def test_reinmax_has_less_bias_than_straight_through_on_a_pair_of_the_collection(model: str, seed: int) -> None:
     """Relative, measured: 0.01 to 0.02 against 0.17 to 0.35, and 0.005 to 0.006 against 0.05 to 0.10.
 
-    The decoders are linear: a hidden layer of eight units bends log w so much that in 3 of 15 draws of its parameters
+    The decoders are linear: a hidden layer of eight units bends log w so much that in 4 of 15 draws of its parameters
     ReinMax has the greater bias.
     """
     torch.manual_seed(seed)
