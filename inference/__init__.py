@@ -28,6 +28,8 @@ from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
 from ppgen.inference.bounds.tvo import TVO
+from ppgen.inference.chains.dais import DAIS
+from ppgen.inference.chains.hamiltonian_elbo import HamiltonianELBO
 from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrepancies.reconstruction import Reconstruction
@@ -76,6 +78,7 @@ __all__ = [
     "CAVI",
     "CD",
     "CIWAE",
+    "DAIS",
     "DRAGAN",
     "ELBO",
     "EM",
@@ -109,6 +112,7 @@ __all__ = [
     "Gibbs",
     "Greedy",
     "GumbelSoftmax",
+    "HamiltonianELBO",
     "Hebb",
     "Hinge",
     "Hybrid",

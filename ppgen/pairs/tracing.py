@@ -240,6 +240,13 @@ class Particles:
                     sites[f"{kind}_sites"] = self._now(again, sites[f"{kind}_sites"])
         return replace(self, **sites)
 
+    def scored_at(self, guide_sites: Mapping[str, Site]) -> Particles:
+        """The pair's sites at other values of what the guide drew, with all gradients, in runs of their own."""
+        runner = self.runner.anew()
+        sites = runner.again(self.program.guide, guide_sites)
+        model_sites = runner.again(self.program.model, sites, summing=True)
+        return replace(self, guide_sites=in_same_plate(sites, model_sites, self.plate), model_sites=model_sites)
+
     def _now(self, sites: Mapping[str, Site], before: Mapping[str, Site]) -> dict[str, Site]:
         """The sites with their log-probabilities taken under the parameters that are in force."""
         kept = {n for n, s in sites.items() if n in self.extended or site_is_subsample(s) or is_absorbed(s)}

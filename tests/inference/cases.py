@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.inference import CIWAE, ELBO, IWELBO, MIWAE, STL, AnalyticKL, Beta, DReG, Renyi
+from ppgen.inference import CIWAE, DAIS, ELBO, IWELBO, MIWAE, STL, AnalyticKL, Beta, DReG, HamiltonianELBO, Renyi
 from ppgen.objectives.bounds import Bound
 from tests.doubles import Chain, Line
+from tests.inference.trajectories import Paths, annealed, tempered
 from tests.inference.truth import (
     Parameters,
     Reduce,
@@ -36,12 +37,16 @@ class Case:
     particles: int = 1
     """How many log-weights that function takes."""
     beta: float = 1.0
+    paths: Paths | None = None
+    """What a log-weight is a function of, where it is one of a whole trajectory."""
 
     def __str__(self) -> str:
         return str(self.objective)
 
     def value(self, parameters: Parameters, **options: Any) -> Tensor:
         """The exact expectation on :class:`Line`, in nats."""
+        if self.paths is not None:
+            return self.paths.expected(self.paths.line, 1, self.reduce, parameters)
         log_w = partial(line_log_w, beta=self.beta)
         return expectation(log_w, self.reduce, parameters, particles=self.particles, **options)
 
@@ -51,6 +56,8 @@ class Case:
 
     def on_chain(self, **options: Any) -> dict[str, float]:
         """The exact gradient on :class:`Chain`."""
+        if self.paths is not None:
+            return exact_gradient(partial(self.paths.expected, self.paths.chain, 2, self.reduce), Chain())
         value = partial(expectation, chain_log_w, self.reduce, particles=self.particles, latents=2, **options)
         return exact_gradient(value, Chain())
 
@@ -69,6 +76,8 @@ UNBIASED = [
     Case(DReG(num_particles=2, bound=CIWAE(beta=0.3)), ciwae(0.3), 2),
     Case(Renyi(num_particles=2, alpha=0.5), renyi(0.5), 2),
     Case(DReG(num_particles=2, bound=Renyi(alpha=0.5)), renyi(0.5), 2),
+    Case(DAIS(num_temperatures=2, step_size=0.4, persistence=0.7), elbo, paths=annealed(2, 0.4, 0.7)),
+    Case(HamiltonianELBO(num_leapfrogs=2, step_size=0.3), elbo, paths=tempered(2, 0.3, 0.5)),
 ]
 ONLY_ON_LINE = [
     Case(Beta(num_particles=2, beta=3.0), elbo, 1, 3.0),

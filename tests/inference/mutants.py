@@ -9,18 +9,23 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.inference import IWELBO
+from ppgen.chains.hamiltonian import drifting
+from ppgen.chains.unconstrained import FreeLatents
+from ppgen.inference import DAIS, IWELBO, HamiltonianELBO
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import with_gradient_of
 from ppgen.pairs.tracing import Particles
 
 __all__ = [
     "DetachedDistributions",
+    "FixedSlopes",
     "GuideScaled",
     "HookedWeights",
     "NoEntropy",
+    "MomentaUncounted",
     "OnceReparameterized",
     "Scaled",
+    "Unwidened",
     "WeightsNotSquared",
 ]
 
@@ -110,3 +115,43 @@ class HookedWeights(_Mutant):
         for name in particles.latents:
             particles.guide_sites[name]["value"].register_hook(lambda gradient: weight * gradient)
         return (weight * (log_w + particles.with_fixed(latents=True).log_p)).sum(0)
+
+
+class _Fixed(FreeLatents):
+    """Slopes without a gradient of their own."""
+
+    def slope(self, u: Tensor, power: Tensor | float = 1.0) -> Tensor:
+        return super().slope(u, power).detach()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedSlopes(DAIS):
+    """DAIS that takes slopes for constants."""
+
+    def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
+        return super().log_weights(_Fixed(free.particles, free.needed_by), motion)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentaUncounted(DAIS):
+    """DAIS without the last bridge's momenta in its weight."""
+
+    def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
+        u, r, kept = free.start, torch.randn_like(free.start), motion.persistence.sigmoid()
+        log_w = free.particles.log_w - free.log_joint_at_start
+        for beta, e in zip(motion.betas, motion.log_step_size.exp(), strict=True):
+            before = r.square().sum(-1) / 2
+            u, r = drifting(lambda at, beta=beta: free.slope(at, beta), u, r, e)
+            if beta < 1:
+                log_w = log_w + before - r.square().sum(-1) / 2
+            r = kept * r + (1 - kept.square()).sqrt() * torch.randn_like(r)
+        return log_w + free.log_joint(u)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unwidened(HamiltonianELBO):
+    """The Hamiltonian bound that forgets that its momentum was widened: the Jacobian is counted twice."""
+
+    def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
+        widened = motion.warmth(self.num_leapfrogs)[0]
+        return super().log_weights(free, motion) + free.start.shape[-1] * widened.log()

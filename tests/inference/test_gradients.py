@@ -15,13 +15,16 @@ from tests.doubles import Chain, Line
 from tests.inference.cases import ONLY_ON_LINE, UNBIASED, Case
 from tests.inference.mutants import (
     DetachedDistributions,
+    FixedSlopes,
     GuideScaled,
     HookedWeights,
+    MomentaUncounted,
     NoEntropy,
     OnceReparameterized,
     Scaled,
     WeightsNotSquared,
 )
+from tests.inference.trajectories import annealed
 from tests.inference.truth import (
     CRITICAL,
     Reduce,
@@ -81,6 +84,8 @@ WRONG_ON_LINE = [
     Case(OnceReparameterized(), iwelbo, 2),
     Case(DReG(num_particles=2, bound=WeightsNotSquared()), iwelbo, 2),
     Case(DReG(num_particles=2, bound="elbo"), iwelbo, 2),
+    Case(FixedSlopes(num_temperatures=2, step_size=0.4, persistence=0.7), elbo, paths=annealed(2, 0.4, 0.7)),
+    Case(MomentaUncounted(num_temperatures=2, step_size=0.4, persistence=0.7), elbo, paths=annealed(2, 0.4, 0.7)),
 ]
 WRONG_ON_CHAIN = [Case(DetachedDistributions(square=True), iwelbo, 2), Case(HookedWeights(), iwelbo, 2)]
 
