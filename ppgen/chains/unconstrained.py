@@ -59,13 +59,13 @@ class FreeLatents:
         """:meth:`log_joint` at the guide's draws, of which the pair's runs are known."""
         return self.particles.log_p + self._log_jacobian(self._start)
 
-    def slope(self, u: Tensor, power: Tensor | float = 1.0) -> Tensor:
-        """The gradient by u of (1 - b) log q(u | x) + b log p(u, x), b the power: (K, B, D)."""
+    def slope(self, u: Tensor, power: Tensor | None = None) -> Tensor:
+        """The gradient by u of (1 - b) log q(u | x) + b log p(u, x), b the power, (); None: 1.  (K, B, D)"""
         with torch.enable_grad():
             at = u if u.requires_grad else u.detach().requires_grad_()
             run, log_jacobian = self._scored(at)
-            density = (1 - power) * run.log_q + power * run.log_p + log_jacobian
-            (slope,) = torch.autograd.grad(density.sum(), at, create_graph=True)
+            density = run.log_p if power is None else (1 - power) * run.log_q + power * run.log_p
+            (slope,) = torch.autograd.grad((density + log_jacobian).sum(), at, create_graph=True)
         return slope if torch.is_grad_enabled() else slope.detach()
 
     @cached_property

@@ -82,11 +82,11 @@ class Moving(Estimator, ABC):
                 )
         free = FreeLatents(particles, name)
         try:
-            free.slope(free.start, 0.5)
-        except NotImplementedError as error:
+            self.log_weights(free, self._begun(free))
+        except (KeyError, NotImplementedError) as error:  # of Pyro's and torch's transforms without an inverse
             raise UsageError(
                 f"{name} needs the guide's density wherever latents move, and the guide gives it at its own draws "
-                f"alone ({error}): use 'elbo', or a guide whose transforms have an inverse."
+                "alone: use 'hamiltonian_elbo' or 'elbo', or a guide whose transforms have an inverse."
             ) from error
 
 

@@ -120,7 +120,7 @@ class HookedWeights(_Mutant):
 class _Fixed(FreeLatents):
     """Slopes without a gradient of their own."""
 
-    def slope(self, u: Tensor, power: Tensor | float = 1.0) -> Tensor:
+    def slope(self, u: Tensor, power: Tensor | None = None) -> Tensor:
         return super().slope(u, power).detach()
 
 

@@ -106,7 +106,7 @@ def _leapfrog(density: Density, z: Tensor, r: Tensor, e: float) -> tuple[Tensor,
     with torch.enable_grad():
         at = half if half.requires_grad else half.clone().requires_grad_()
         (slope,) = torch.autograd.grad(density(at).sum(), at, create_graph=True)
-    r = r + e * slope
+    r = r + e * (slope if half.requires_grad else slope.detach())
     return half + e / 2 * r, r
 
 
