@@ -27,6 +27,7 @@ from ppgen.inference.bounds.iwelbo import IWELBO
 from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
+from ppgen.inference.bounds.sivi import SIVI
 from ppgen.inference.bounds.tvo import TVO
 from ppgen.inference.chains.dais import DAIS
 from ppgen.inference.chains.hamiltonian_elbo import HamiltonianELBO
@@ -97,6 +98,7 @@ __all__ = [
     "REINFORCE",
     "RELAX",
     "RWS",
+    "SIVI",
     "STL",
     "TVO",
     "VAEGAN",

@@ -148,6 +148,12 @@ class Particles:
         drawn = [site for site in self.guide_sites.values() if site["infer"].get("is_auxiliary")]
         return [site["name"] for site in drawn if not site["is_observed"] and site["mask"] is not False]
 
+    @property
+    def mixing(self) -> list[str]:
+        """Names of the guide's auxiliary sites that are masked out: noise that latents depend on, a mixture of them."""
+        drawn = [site for site in self.guide_sites.values() if site["infer"].get("is_auxiliary")]
+        return [site["name"] for site in drawn if not site["is_observed"] and site["mask"] is False]
+
     def log_q_of(self, names: Iterable[str]) -> Tensor:
         """log q of some of the latents, each given those before it, shape (K, B); zeros (K, 1) for none of them.
 

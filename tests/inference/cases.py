@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.inference import CIWAE, DAIS, ELBO, IWELBO, MIWAE, STL, AnalyticKL, Beta, DReG, HamiltonianELBO, Renyi
+from ppgen.inference import CIWAE, DAIS, ELBO, IWELBO, MIWAE, SIVI, STL, AnalyticKL, Beta, DReG, HamiltonianELBO, Renyi
 from ppgen.objectives.bounds import Bound
 from tests.doubles import Chain, Line
 from tests.inference.trajectories import Paths, annealed, tempered
@@ -76,6 +76,7 @@ UNBIASED = [
     Case(DReG(num_particles=2, bound=CIWAE(beta=0.3)), ciwae(0.3), 2),
     Case(Renyi(num_particles=2, alpha=0.5), renyi(0.5), 2),
     Case(DReG(num_particles=2, bound=Renyi(alpha=0.5)), renyi(0.5), 2),
+    Case(SIVI(num_particles=2), elbo),
     Case(DAIS(num_temperatures=2, step_size=0.4, persistence=0.7), elbo, paths=annealed(2, 0.4, 0.7)),
     Case(HamiltonianELBO(num_leapfrogs=2, step_size=0.3), elbo, paths=tempered(2, 0.3, 0.5)),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ppgen.chains.hamiltonian import drifting
 from ppgen.chains.unconstrained import FreeLatents
-from ppgen.inference import DAIS, IWELBO, HamiltonianELBO
+from ppgen.inference import DAIS, IWELBO, SIVI, HamiltonianELBO
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import with_gradient_of
 from ppgen.pairs.tracing import Particles
@@ -24,6 +25,7 @@ __all__ = [
     "NoEntropy",
     "MomentaUncounted",
     "OnceReparameterized",
+    "OwnDrawLeftOut",
     "Scaled",
     "Unwidened",
     "WeightsNotSquared",
@@ -155,3 +157,12 @@ class Unwidened(HamiltonianELBO):
     def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
         widened = motion.warmth(self.num_leapfrogs)[0]
         return super().log_weights(free, motion) + free.start.shape[-1] * widened.log()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnDrawLeftOut(SIVI):
+    """SIVI whose mixture lacks the draw that z was made of."""
+
+    def log_weights(self, particles: Particles) -> Tensor:
+        log_q = self.log_q_given_others(particles)
+        return particles.log_p - log_q.logsumexp(0) + math.log(len(log_q))

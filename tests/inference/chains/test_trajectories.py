@@ -62,7 +62,7 @@ def test_it_rises_with_the_temperatures_to_the_evidence_and_stays_below() -> Non
 @pytest.mark.parametrize("objective", MOVING, ids=name_of)
 def test_the_gradient_is_the_slope_of_the_loss_by_the_pair_and_by_its_own_parameters(objective: Moving) -> None:
     """Central differences with the same noise: an error of the order of 1e-6^2, and of rounding, 1e-9."""
-    pair, x = Chain(), data(3)
+    pair, x = Line(), data(3)
     own = objective.parameters(pair, (x,)).to(x)
     parameters = [*pair.parameters(), *own.parameters()]
     found = torch.autograd.grad(loss(objective, pair, x, own), parameters)
