@@ -31,6 +31,7 @@ from ppgen.inference.bounds.sivi import SIVI
 from ppgen.inference.bounds.tvo import TVO
 from ppgen.inference.chains.dais import DAIS
 from ppgen.inference.chains.hamiltonian_elbo import HamiltonianELBO
+from ppgen.inference.chains.langevin_vae import LangevinVAE
 from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrepancies.reconstruction import Reconstruction
@@ -119,6 +120,7 @@ __all__ = [
     "Hinge",
     "Hybrid",
     "InfoGAN",
+    "LangevinVAE",
     "LeastSquares",
     "LevelByLevel",
     "MeanFieldPCD",

@@ -112,7 +112,8 @@ class SIVI(Estimator):
         scored = [name for name in particles.mixing if not particles.guide_sites[name]["fn"].has_rsample]
         with torch.enable_grad():
             sites = particles.runner.anew().guide({})[0] if scored else {}
-        for name in (name for name in scored if log_prob_of(sites[name]).requires_grad):
+            learnt = [name for name in scored if log_prob_of(sites[name]).requires_grad]
+        for name in learnt:
             raise UsageError(
                 f"mixing site {shown(name)} of the guide has parameters and no reparameterized sample: under SIVI their "
                 "gradient would silently be biased; draw it from fixed noise, or from a Normal."
