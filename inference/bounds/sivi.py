@@ -60,7 +60,7 @@ __all__ = ["SIVI"]
 )
 @dataclass(frozen=True, kw_only=True)
 class SIVI(Estimator):
-    """``bound`` of ``num_particles`` (K) particles, each with ``num_extra`` (J) draws of the mixing sites beside its own.
+    """``bound`` of ``num_particles`` (K) particles, ``num_extra`` (J) draws of the mixing sites beside its own.
 
     Raises:
         UsageError: when the pair is run: a latent has no reparameterized sample, is a point given a mixing site, or
@@ -115,6 +115,6 @@ class SIVI(Estimator):
             learnt = [name for name in scored if log_prob_of(sites[name]).requires_grad]
         for name in learnt:
             raise UsageError(
-                f"mixing site {shown(name)} of the guide has parameters and no reparameterized sample: under SIVI their "
-                "gradient would silently be biased; draw it from fixed noise, or from a Normal."
+                f"mixing site {shown(name)} of the guide has parameters and no reparameterized sample: under SIVI "
+                "their gradient would silently be biased; draw it from fixed noise, or from a Normal."
             )

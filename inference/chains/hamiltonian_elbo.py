@@ -6,7 +6,10 @@ cooled,
 
     (u_k, r~_k) = leapfrog of log p(u, x) from (u_{k-1}, r_{k-1}),        r_k = (a_{k-1} / a_k)^(1/2) r~_k,
 
-and nothing is refreshed. a_0 < ... < a_K = 1 are inverse temperatures, a_k^(-1/2) = 1 + (a_0^(-1/2) - 1)(1 - k^2 / K^2).
+and nothing is refreshed. a_0 < ... < a_K = 1 are inverse temperatures,
+
+    a_k^(-1/2) = 1 + (a_0^(-1/2) - 1)(1 - k^2 / K^2).
+
 A leapfrog keeps volume, and the coolings together shrink it by a_0^(D/2), which is what the first step of g to r_0
 widened: from (u_0, g) to (u_K, r_K) the Jacobian is 1, and
 

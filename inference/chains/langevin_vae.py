@@ -3,7 +3,8 @@
 The guide q(z | x; phi) is trained by the evidence bound, and its draws start T Metropolis-adjusted Langevin steps at
 the posterior, in unconstrained coordinates u (:mod:`ppgen.chains.posterior`), with the pair held fixed,
 
-    u' = u + e^2/2 d log p(u, x)/du + e N(0, I),  accepted with probability min(1, p(u', x) q(u | u') / p(u, x) q(u' | u)),
+    u' = u + e^2/2 d log p(u, x)/du + e N(0, I),      accepted with probability min(1, p(u', x) q(u | u')
+                                                                                       / p(u, x) q(u' | u)),
 
 a Hamiltonian move of one leapfrog. Where they end the model learns:
 
@@ -59,7 +60,7 @@ __all__ = ["LangevinVAE"]
 class LangevinVAE(Bound):
     """``num_steps`` (T) Langevin steps from each of ``num_particles`` draws of the guide.
 
-    ``step_size`` (e) changes by exp(``adaptation`` * (rate of acceptance - ``acceptance``)) a training step; 0 keeps it.
+    ``step_size`` (e) changes by exp(``adaptation`` * (rate of acceptance - ``acceptance``)) a step; 0 keeps it.
 
     State: ``step_size``, (). Metrics: ``bound``, at the guide's draws; ``acceptance``, its rate.
 
@@ -98,9 +99,7 @@ class LangevinVAE(Bound):
 
         outcome = self.outcome(particles, estimate)
         step_size = state["step_size"] * (self.adaptation * (rates[0] - self.acceptance)).exp()
-        return replace(
-            outcome, metrics={**outcome.metrics, "acceptance": rates[0]}, state={"step_size": step_size}
-        )
+        return replace(outcome, metrics={**outcome.metrics, "acceptance": rates[0]}, state={"step_size": step_size})
 
     def _moved(self, particles: Particles, step_size: Tensor) -> tuple[Tensor, Tensor]:
         """The bound at the guide's draws, (B,), with both gradients, and the rate of acceptance, ()."""

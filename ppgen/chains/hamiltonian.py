@@ -84,9 +84,7 @@ def _slope(log_density: Callable[[list[Tensor]], Tensor], s: Sequence[Tensor]) -
     return value.detach(), slopes
 
 
-def drifting(
-    slope: Callable[[Tensor], Tensor], s: Tensor, r: Tensor, e: Tensor, num: int = 1
-) -> tuple[Tensor, Tensor]:
+def drifting(slope: Callable[[Tensor], Tensor], s: Tensor, r: Tensor, e: Tensor, num: int = 1) -> tuple[Tensor, Tensor]:
     """Where and how fast a trajectory ends, both (..., D), with the gradient of all that it was made of.
 
         s <- s + e/2 r,    num times:  r <- r + e slope(s),  s <- s + e r  (the last time e/2 r)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import torch
@@ -25,7 +26,7 @@ Trajectory: TypeAlias = Callable[[Density, Density, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Paths:
-    """A trajectory's log-weight on :class:`Line` and on :class:`Chain`, of so many standard normal vectors beside z's."""
+    """A trajectory's log-weight on :class:`Line` and :class:`Chain`, of ``draws`` standard normal vectors beside z's."""
 
     log_weight: Trajectory
     draws: int
@@ -93,7 +94,7 @@ def tempered(num: int, e: float, a: float) -> Paths:
         r, dims = noise[..., 0, :] / math.sqrt(a), z.shape[-1]
         log_w = -log_q(z) - (_standard(math.sqrt(a) * r) + dims * math.log(a) / 2)  # the density of N(0, I / a)
         roots = [1 / ((1 - 1 / math.sqrt(a)) * (k / num) ** 2 + 1 / math.sqrt(a)) for k in range(num + 1)]
-        for before, after in zip(roots, roots[1:], strict=False):
+        for before, after in pairwise(roots):
             z, r = _leapfrog(log_p, z, r, e)
             r, log_w = before / after * r, log_w + dims * math.log(before / after)
         return log_w + log_p(z) + _standard(r)

@@ -77,5 +77,5 @@ def test_the_step_size_follows_the_rate_of_acceptance() -> None:
 
 
 def test_discrete_latents_are_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="site 'z' of the guide is drawn from Bernoulli.*'reinforce'"):
+    with pytest.raises(UsageError, match=r"site 'z' of the guide is drawn from Bernoulli.*'reinforce'"):
         LangevinVAE().differentiable_loss((pair := Switch()).model, pair.guide, data(3))

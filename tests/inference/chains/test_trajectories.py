@@ -23,6 +23,9 @@ from ppgen.pairs.function_pair import pair_from
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Program
 from tests.doubles import Chain, Line, Switch, data
+from tests.inference.mutants import Unwidened
+from tests.inference.trajectories import tempered
+from tests.inference.truth import elbo, error_of_mean, value_draws
 
 MOVING = [DAIS(num_temperatures=3, step_size=0.4), HamiltonianELBO(num_leapfrogs=3, step_size=0.3)]
 STILL = [DAIS(num_temperatures=0, num_particles=3), HamiltonianELBO(num_leapfrogs=0, num_particles=3)]
@@ -57,6 +60,15 @@ def test_it_rises_with_the_temperatures_to_the_evidence_and_stays_below() -> Non
     assert bounds == sorted(bounds)
     assert evidence - 0.2 < bounds[-1] < evidence
     assert bounds[0] < evidence - 0.9
+
+
+def test_a_momentum_whose_widening_is_forgotten_is_caught() -> None:
+    """By 5 standard errors; the right one is held to the same value in ``test_values``."""
+    paths = tempered(2, 0.3, 0.5)
+    exact = float(paths.expected(paths.line, 1, elbo, dict((pair := Line()).state_dict())))
+    for kind, is_right in ((HamiltonianELBO, True), (Unwidened, False)):
+        draws = value_draws(kind(num_leapfrogs=2, step_size=0.3), pair, 20_000)
+        assert (abs(float(draws.mean()) - exact) < 5 * error_of_mean(draws)) == is_right
 
 
 @pytest.mark.parametrize("objective", MOVING, ids=name_of)
