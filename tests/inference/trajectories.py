@@ -26,7 +26,7 @@ Trajectory: TypeAlias = Callable[[Density, Density, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Paths:
-    """A trajectory's log-weight on :class:`Line` and :class:`Chain`, of ``draws`` standard normal vectors beside z's."""
+    """A trajectory's log-weight on :class:`Line` and :class:`Chain`, of ``draws`` normal vectors beside z's."""
 
     log_weight: Trajectory
     draws: int
