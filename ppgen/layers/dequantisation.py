@@ -158,7 +158,7 @@ class _IntoCell(AffineTransform):
     """From the unit interval into a level's cell, which what lies there has for its support."""
 
     @property
-    def codomain(self) -> Any:
+    def codomain(self) -> Any:  # type: ignore[override]  # as torch overrides its own
         return constraints.interval(self.loc, self.loc + self.scale)
 
 
