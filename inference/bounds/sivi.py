@@ -91,12 +91,13 @@ class SIVI(Estimator):
 
     def log_q_given_others(self, particles: Particles) -> Tensor:
         """log q(z | x, e_j) at mixing draws of their own, (J, K, B), in nats."""
-        num = int(self.num_extra)
+        num = int(self.num_extra)  # type: ignore[arg-type]  # no schedule by now
         runner = runner_of(particles.program, particles.batch, num * particles.num_particles)
         values = {name: particles.guide_sites[name]["value"] for name in particles.latents}
         sites, _ = runner.guide({n: v.repeat(num, *(1,) * (v.dim() - 1)) for n, v in values.items()})
         sites = in_same_plate(sites, particles.model_sites, particles.plate)
-        return replace(particles, runner=runner, guide_sites=sites).log_q.unflatten(0, (num, -1))
+        log_q: Tensor = replace(particles, runner=runner, guide_sites=sites).log_q.unflatten(0, (num, -1))
+        return log_q
 
     def _check(self, particles: Particles) -> None:
         super()._check(particles)

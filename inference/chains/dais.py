@@ -32,6 +32,7 @@ Zhang, Hsu, Li, Finn, Grosse: Differentiable Annealed Importance Sampling and th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -84,7 +85,7 @@ class DAIS(Moving):
         u, r, kept = free.start, torch.randn_like(free.start), motion.persistence.sigmoid()  # (K, B, D)
         for beta, e in zip(motion.betas, motion.log_step_size.exp(), strict=True):
             before = kinetic(r)
-            u, r = drifting(lambda at, beta=beta: free.slope(at, beta), u, r, e, self.num_leapfrogs)
+            u, r = drifting(partial(free.slope, power=beta), u, r, e, self.num_leapfrogs)
             log_w = log_w + before - kinetic(r)
             r = kept * r + (1 - kept.square()).sqrt() * torch.randn_like(r)
         return log_w + free.log_joint(u) - free.log_joint_at_start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -143,7 +144,7 @@ class MomentaUncounted(DAIS):
         log_w = free.particles.log_w - free.log_joint_at_start
         for beta, e in zip(motion.betas, motion.log_step_size.exp(), strict=True):
             before = r.square().sum(-1) / 2
-            u, r = drifting(lambda at, beta=beta: free.slope(at, beta), u, r, e)
+            u, r = drifting(partial(free.slope, power=beta), u, r, e)
             if beta < 1:
                 log_w = log_w + before - r.square().sum(-1) / 2
             r = kept * r + (1 - kept.square()).sqrt() * torch.randn_like(r)
@@ -165,4 +166,5 @@ class OwnDrawLeftOut(SIVI):
 
     def log_weights(self, particles: Particles) -> Tensor:
         log_q = self.log_q_given_others(particles)
-        return particles.log_p - log_q.logsumexp(0) + math.log(len(log_q))
+        log_w: Tensor = particles.log_p - log_q.logsumexp(0) + math.log(len(log_q))
+        return log_w

@@ -75,7 +75,7 @@ def annealed(num: int, e: float, kept: float) -> Paths:
         r, log_w = noise[..., 0, :], -log_q(z)
         for t in range(1, num + 1):
             b, log_w = t / num, log_w - _standard(r)
-            z, r = _leapfrog(lambda z, b=b: (1 - b) * log_q(z) + b * log_p(z), z, r, e)
+            z, r = _leapfrog(_between(log_q, log_p, b), z, r, e)
             log_w = log_w + _standard(r)
             if t < num:
                 r = kept * r + math.sqrt(1 - kept**2) * noise[..., t, :]
@@ -100,6 +100,10 @@ def tempered(num: int, e: float, a: float) -> Paths:
         return log_w + log_p(z) + _standard(r)
 
     return Paths(log_weight, 1)
+
+
+def _between(log_q: Density, log_p: Density, b: float) -> Density:
+    return lambda z: (1 - b) * log_q(z) + b * log_p(z)
 
 
 def _leapfrog(density: Density, z: Tensor, r: Tensor, e: float) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,8 @@ class Mixed(Line):
 
 def normal(value: Tensor, loc: Any, log_scale: Any) -> Tensor:
     scaled = (value - loc) * torch.as_tensor(-log_scale).exp()
-    return -(scaled.square() + math.log(2 * math.pi)) / 2 - log_scale
+    total: Tensor = -(scaled.square() + math.log(2 * math.pi)) / 2 - log_scale
+    return total
 
 
 def log_w(p: Any, noise: Tensor) -> Tensor:

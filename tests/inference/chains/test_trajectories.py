@@ -127,7 +127,8 @@ def test_steps_of_no_length_leave_the_bound_as_it_is(
     """Nothing else is drawn anew along a trajectory, however particles are run."""
     pair = kind()
     pair.vectorized = together
-    small = dataclasses.replace(objective, step_size=1e-9, num_particles=2)
+    options: Any = {"step_size": 1e-9, "num_particles": 2}
+    small = dataclasses.replace(objective, **options)
     torch.testing.assert_close(loss(small, pair, data(4)), loss(ELBO(num_particles=2), pair, data(4)))
 
 
