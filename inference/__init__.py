@@ -31,9 +31,13 @@ from ppgen.inference.bounds.jvi import JVI
 from ppgen.inference.bounds.miwae import MIWAE
 from ppgen.inference.bounds.piwae import PIWAE
 from ppgen.inference.bounds.renyi import Renyi
+from ppgen.inference.bounds.sivi import SIVI
 from ppgen.inference.bounds.sumo import SUMO
 from ppgen.inference.bounds.tvo import TVO
 from ppgen.inference.bounds.vr_max import VRMax
+from ppgen.inference.chains.dais import DAIS
+from ppgen.inference.chains.hamiltonian_elbo import HamiltonianELBO
+from ppgen.inference.chains.langevin_vae import LangevinVAE
 from ppgen.inference.discrepancies.energy_distance import EnergyDistance
 from ppgen.inference.discrepancies.mmd import MMD
 from ppgen.inference.discrepancies.reconstruction import Reconstruction
@@ -94,6 +98,7 @@ __all__ = [
     "CD",
     "CIWAE",
     "CUBO",
+    "DAIS",
     "DRAGAN",
     "ELBO",
     "EM",
@@ -114,6 +119,7 @@ __all__ = [
     "REINFORCE",
     "RELAX",
     "RWS",
+    "SIVI",
     "STL",
     "SUMO",
     "TVO",
@@ -137,10 +143,12 @@ __all__ = [
     "Greedy",
     "GumbelRao",
     "GumbelSoftmax",
+    "HamiltonianELBO",
     "Hebb",
     "Hinge",
     "Hybrid",
     "InfoGAN",
+    "LangevinVAE",
     "LeastSquares",
     "LevelByLevel",
     "LocalExpectation",

@@ -27,10 +27,9 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
 
 from ppgen.chains.hamiltonian import leapfrogs
-from ppgen.errors import UsageError, shown
+from ppgen.chains.unconstrained import unconstraining
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import per_datum, side_axis
 from ppgen.pairs.tracing import Particles, run_particles
@@ -133,14 +132,7 @@ class LatentChains:
 
     def _transform(self, name: str) -> Any:
         """T of a continuous latent, z = T(u)."""
-        site = self._site(name)
-        try:
-            return biject_to(site["fn"].support)
-        except NotImplementedError as error:
-            raise UsageError(
-                f"site {shown(name)} is continuous on {site['fn'].support}, to which torch has no bijection from the "
-                f"reals: {self.needed_by} moves it there; register one with torch.distributions.biject_to."
-            ) from error
+        return unconstraining(self._site(name), self.needed_by)
 
     def _kinetic(self, r: Latents) -> Tensor:
         """|r|^2 / 2, (K, B)."""

@@ -155,7 +155,15 @@ class Observed(nn.Module):
         if self.noise is None:
             return dist.Independent(Cell(low, high), 1)  # type: ignore[no-untyped-call]
         unit = LogitSpace(0.0, margin=levels * torch.finfo(x.dtype).eps)
-        return dist.TransformedDistribution(self.noise(x), [unit, AffineTransform(low, 1 / levels)])
+        return dist.TransformedDistribution(self.noise(x), [unit, _IntoCell(low, 1 / levels)])
+
+
+class _IntoCell(AffineTransform):
+    """From the unit interval into a level's cell, which what lies there has for its support."""
+
+    @property
+    def codomain(self) -> Any:  # type: ignore[override]  # as torch overrides its own
+        return constraints.interval(self.loc, self.loc + self.scale)
 
 
 class _Couplings(nn.Module):

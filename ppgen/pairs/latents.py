@@ -22,20 +22,25 @@ def side_by_side(particles: Particles, values: Mapping[str, Tensor] | None = Non
     """
     sites, plate = particles.guide_sites, particles.plate
     given = {name: sites[name]["value"] for name in particles.latents} if values is None else values
-    return torch.cat([per_datum(sites[name], plate, value) for name, value in given.items()], -1)
+    return torch.cat([per_datum(sites[n], plate, v, _event_dim(particles, v)) for n, v in given.items()], -1)
 
 
 def set_apart(particles: Particles, numbers: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The inverse of :func:`side_by_side`: (K, B, F) to values by name, in the shapes of ``like`` but for K."""
     sites, plate, found, start = particles.guide_sites, particles.plate, {}, 0
     for name, value in like.items():
-        axis = side_axis(sites[name], plate, value)
+        axis = side_axis(sites[name], plate, value, _event_dim(particles, value))
         ordered = value.unsqueeze(1) if axis is None else value.movedim(axis, 1)  # (K, B, ...)
         width = ordered.shape[2:].numel()
         own = numbers[..., start : start + width].reshape(-1, *ordered.shape[1:])
         found[name] = own.squeeze(1) if axis is None else own.movedim(1, axis)
         start += width
     return found
+
+
+def _event_dim(particles: Particles, value: Tensor) -> int:
+    """Dims to the right of the plates, which unconstrained coordinates may have more or fewer of."""
+    return value.dim() + particles.particle_dim
 
 
 def latent_names(particles: Particles) -> list[str]:

@@ -148,6 +148,12 @@ class Particles:
         drawn = [site for site in self.guide_sites.values() if site["infer"].get("is_auxiliary")]
         return [site["name"] for site in drawn if not site["is_observed"] and site["mask"] is not False]
 
+    @property
+    def mixing(self) -> list[str]:
+        """Names of the guide's auxiliary sites that are masked out: noise that latents depend on, a mixture of them."""
+        drawn = [site for site in self.guide_sites.values() if site["infer"].get("is_auxiliary")]
+        return [site["name"] for site in drawn if not site["is_observed"] and site["mask"] is False]
+
     def log_q_of(self, names: Iterable[str]) -> Tensor:
         """log q of some of the latents, each given those before it, shape (K, B); zeros (K, 1) for none of them.
 
@@ -239,6 +245,13 @@ class Particles:
                     again = self.runner.anew().again(function, self.guide_sites, cut=latents, summing=summing)
                     sites[f"{kind}_sites"] = self._now(again, sites[f"{kind}_sites"])
         return replace(self, **sites)
+
+    def scored_at(self, guide_sites: Mapping[str, Site]) -> Particles:
+        """The pair's sites at other values of what the guide drew, with all gradients, in runs of their own."""
+        runner = self.runner.anew()
+        sites = runner.again(self.program.guide, guide_sites)
+        model_sites = runner.again(self.program.model, sites, summing=True)
+        return replace(self, guide_sites=in_same_plate(sites, model_sites, self.plate), model_sites=model_sites)
 
     def _now(self, sites: Mapping[str, Site], before: Mapping[str, Site]) -> dict[str, Site]:
         """The sites with their log-probabilities taken under the parameters that are in force."""

@@ -8,9 +8,26 @@ from typing import Any
 
 from torch import Tensor
 
-from ppgen.inference import CIWAE, ELBO, IWELBO, JVI, MIWAE, STL, AnalyticKL, Beta, DReG, FDivergence, GDReG, Renyi
+from ppgen.inference import (
+    CIWAE,
+    DAIS,
+    ELBO,
+    IWELBO,
+    JVI,
+    MIWAE,
+    SIVI,
+    STL,
+    AnalyticKL,
+    Beta,
+    DReG,
+    FDivergence,
+    GDReG,
+    HamiltonianELBO,
+    Renyi,
+)
 from ppgen.objectives.bounds import Bound
 from tests.doubles import Chain, Line
+from tests.inference.trajectories import Paths, annealed, tempered
 from tests.inference.truth import (
     Parameters,
     Reduce,
@@ -38,12 +55,16 @@ class Case:
     particles: int = 1
     """How many log-weights that function takes."""
     beta: float = 1.0
+    paths: Paths | None = None
+    """What a log-weight is a function of, where it is one of a whole trajectory."""
 
     def __str__(self) -> str:
         return str(self.objective)
 
     def value(self, parameters: Parameters, **options: Any) -> Tensor:
         """The exact expectation on :class:`Line`, in nats."""
+        if self.paths is not None:
+            return self.paths.expected(self.paths.line, 1, self.reduce, parameters)
         log_w = partial(line_log_w, beta=self.beta)
         return expectation(log_w, self.reduce, parameters, particles=self.particles, **options)
 
@@ -53,6 +74,8 @@ class Case:
 
     def on_chain(self, **options: Any) -> dict[str, float]:
         """The exact gradient on :class:`Chain`."""
+        if self.paths is not None:
+            return exact_gradient(partial(self.paths.expected, self.paths.chain, 2, self.reduce), Chain())
         value = partial(expectation, chain_log_w, self.reduce, particles=self.particles, latents=2, **options)
         return exact_gradient(value, Chain())
 
@@ -74,6 +97,9 @@ UNBIASED = [
     Case(JVI(num_particles=2), jackknife(1), 2),
     Case(FDivergence(num_particles=2, f="forward_kl"), less_divergence("forward_kl"), 2),
     Case(GDReG(num_particles=2), iwelbo, 2),
+    Case(SIVI(num_particles=2), elbo),
+    Case(DAIS(num_temperatures=2, step_size=0.4, persistence=0.7), elbo, paths=annealed(2, 0.4, 0.7)),
+    Case(HamiltonianELBO(num_leapfrogs=2, step_size=0.3), elbo, paths=tempered(2, 0.3, 0.5)),
 ]
 ONLY_ON_LINE = [
     Case(Beta(num_particles=2, beta=3.0), elbo, 1, 3.0),

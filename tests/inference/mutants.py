@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ppgen.inference import IWELBO, SUMO, GDReG, MarkovianScoreClimbing
+from ppgen.chains.hamiltonian import drifting
+from ppgen.chains.unconstrained import FreeLatents
+from ppgen.inference import DAIS, IWELBO, SIVI, SUMO, GDReG, HamiltonianELBO, MarkovianScoreClimbing
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import with_gradient_of
 from ppgen.pairs.reductions import log_mean_exp
@@ -17,17 +21,21 @@ from ppgen.pairs.tracing import Particles
 
 __all__ = [
     "DetachedDistributions",
+    "FixedSlopes",
     "FreshParticlesAlone",
     "GuideScaled",
     "HookedWeights",
     "JackknifeOfTwo",
     "LargestByShares",
+    "MomentaUncounted",
     "NoEntropy",
     "NormalisedApart",
     "OnceReparameterized",
+    "OwnDrawLeftOut",
     "PriorScoredToo",
     "Scaled",
     "SurvivalOfTheNext",
+    "Unwidened",
     "UpperBoundOfShares",
     "WeightsNotSquared",
 ]
@@ -184,3 +192,53 @@ class FreshParticlesAlone(MarkovianScoreClimbing):
     def estimate(self, particles: Particles) -> Tensor:
         share = particles.log_w.detach()[1:].softmax(0)
         return (share * (particles.log_p + particles.log_q)[1:]).sum(0)
+
+
+class _Fixed(FreeLatents):
+    """Slopes without a gradient of their own."""
+
+    def slope(self, u: Tensor, power: Tensor | None = None) -> Tensor:
+        return super().slope(u, power).detach()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedSlopes(DAIS):
+    """DAIS that takes slopes for constants."""
+
+    def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
+        return super().log_weights(_Fixed(free.particles, free.needed_by), motion)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentaUncounted(DAIS):
+    """DAIS without the last bridge's momenta in its weight."""
+
+    def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
+        u, r, kept = free.start, torch.randn_like(free.start), motion.persistence.sigmoid()
+        log_w = free.particles.log_w - free.log_joint_at_start
+        for beta, e in zip(motion.betas, motion.log_step_size.exp(), strict=True):
+            before = r.square().sum(-1) / 2
+            u, r = drifting(partial(free.slope, power=beta), u, r, e)
+            if beta < 1:
+                log_w = log_w + before - r.square().sum(-1) / 2
+            r = kept * r + (1 - kept.square()).sqrt() * torch.randn_like(r)
+        return log_w + free.log_joint(u)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unwidened(HamiltonianELBO):
+    """The Hamiltonian bound that forgets that its momentum was widened: the Jacobian is counted twice."""
+
+    def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
+        widened = motion.warmth(self.num_leapfrogs)[0]
+        return super().log_weights(free, motion) + free.start.shape[-1] * widened.log()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnDrawLeftOut(SIVI):
+    """SIVI whose mixture lacks the draw that z was made of."""
+
+    def log_weights(self, particles: Particles) -> Tensor:
+        log_q = self.log_q_given_others(particles)
+        log_w: Tensor = particles.log_p - log_q.logsumexp(0) + math.log(len(log_q))
+        return log_w

@@ -15,9 +15,11 @@ from tests.doubles import Chain, Line
 from tests.inference.cases import ONLY_ON_LINE, UNBIASED, Case
 from tests.inference.mutants import (
     DetachedDistributions,
+    FixedSlopes,
     GuideScaled,
     HookedWeights,
     JackknifeOfTwo,
+    MomentaUncounted,
     NoEntropy,
     NormalisedApart,
     OnceReparameterized,
@@ -25,6 +27,7 @@ from tests.inference.mutants import (
     Scaled,
     WeightsNotSquared,
 )
+from tests.inference.trajectories import annealed
 from tests.inference.truth import (
     CRITICAL,
     Reduce,
@@ -88,6 +91,8 @@ WRONG_ON_LINE = [
     Case(OnceReparameterized(), iwelbo, 2),
     Case(DReG(num_particles=2, bound=WeightsNotSquared()), iwelbo, 2),
     Case(DReG(num_particles=2, bound="elbo"), iwelbo, 2),
+    Case(FixedSlopes(num_temperatures=2, step_size=0.4, persistence=0.7), elbo, paths=annealed(2, 0.4, 0.7)),
+    Case(MomentaUncounted(num_temperatures=2, step_size=0.4, persistence=0.7), elbo, paths=annealed(2, 0.4, 0.7)),
     Case(JackknifeOfTwo(num_particles=3), jackknife(1), 3),
     Case(NormalisedApart(num_particles=2), less_divergence("chi2"), 2),
 ]

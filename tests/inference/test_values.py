@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ppgen.data import DataSpec
-from ppgen.inference import IWELBO, Beta, Renyi
+from ppgen.inference import IWELBO, Beta, HamiltonianELBO, Renyi
 from ppgen.models import LinearGaussian
 from ppgen.objectives.bounds import Bound
 from ppgen.pairs.tracing import Program, run_particles
@@ -122,6 +122,8 @@ def test_every_bound_is_the_evidence_when_the_guide_is_the_posterior(
     objective = BOUNDS[name]
     if isinstance(objective, Beta):
         objective = Beta(num_particles=objective.num_particles)
+    if isinstance(objective, HamiltonianELBO):  # which is tight there as its steps vanish
+        objective = HamiltonianELBO(step_size=1e-4)
     draws, evidence = draws_of(objective, pair, x, 20_000), float(pair.log_evidence(x).detach())
     # log-weights do not vary, so neither does what is a function of them alone
     assert float(draws.mean()) == pytest.approx(evidence, abs=3 * error_of_mean(draws) + 1e-9)

@@ -1,0 +1,1 @@
+"""Latents that chains move on from the guide's draws."""
