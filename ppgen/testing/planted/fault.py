@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ppgen.data import Dataset, DataSpec
+from ppgen.data.spec import Observation
 from ppgen.errors import UsageError
 
 __all__ = ["DEVIATIONS", "FAULTS", "NATS", "Fault", "Kind", "Planted", "as_data", "plant", "planted"]
@@ -96,7 +97,7 @@ def plant(family: str, name: str, seed: int) -> Planted:
     return FAULTS[family, name].at(seed)
 
 
-def as_data(make: Callable[[int], Tensor], kind: Any = "real", **options: Any) -> Dataset:
+def as_data(make: Callable[[int], Tensor], kind: Observation = "real") -> Dataset:
     """Data sets of what ``make(num)`` draws, (num, D): 1,000 to train, and 256 held out."""
     train, test = make(TRAIN), make(TEST)
-    return Dataset(DataSpec("planted", train.shape[1], kind, **options), (train,), (test,), (test,))
+    return Dataset(DataSpec("planted", train.shape[1], kind), (train,), (test,), (test,))
