@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from ppgen.diagnostics.proof import Trial, by_fault, by_question, keep, kept
 from ppgen.testing.planted import FAULTS, FIRST_SEED, trials
 
-QUICK = ("gaps", "sandwich", "reference", "global_calibration")
+QUICK = ("gaps", "sandwich", "reference", "global_importance", "global_calibration")
 """Questions that take seconds of a pair however small: left out by ``--quick``."""
 
 
@@ -38,10 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     done = {(row["family"], row["fault"], row["seed"]) for row in document["trials"]}
     for one in trials(seeds, chosen, left_out=QUICK if options.quick else (), done=done):
         document["trials"].append(one.to_json())
-        print(
-            f"{one.family}: {one.fault}, seed {one.seed}, cost {one.cost:.2f}, {one.seconds:g} s: {_said(one)}",
-            flush=True,
-        )
+        print(_said(one), flush=True)
         if not options.dry:
             keep(document)
         if time.monotonic() - begin > 60 * options.minutes:

@@ -2,10 +2,12 @@
 
 from ppgen.diagnostics.proof import Trial
 from ppgen.testing.planted.bits import BitsPair
+from ppgen.testing.planted.chains import machine
 from ppgen.testing.planted.fault import FAULTS, Fault, Planted, plant, planted
 from ppgen.testing.planted.linear import LinearPair
 from ppgen.testing.planted.mixtures import OneSite
 from ppgen.testing.planted.shared import SharedPair
+from ppgen.testing.planted.trained import WrongFactor
 from ppgen.testing.planted.trial import FIRST_SEED, trials, try_one
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "Planted",
     "SharedPair",
     "Trial",
+    "WrongFactor",
+    "machine",
     "plant",
     "planted",
     "trials",

@@ -32,7 +32,7 @@ def try_one(fault: Fault, seed: int, questions: Sequence[str] | None = None) -> 
     return Trial(
         family=fault.family,
         fault=fault.name,
-        kind=fault.kind,
+        kind=fault.kind if fault.kind != "sound" or case.cost <= 1 else "guide",  # one trained may end unsound
         seed=seed,
         nats=case.nats,
         deviations=case.deviations,
