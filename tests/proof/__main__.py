@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 
 from ppgen.diagnostics.proof import Trial, by_fault, by_question, keep, kept
 from ppgen.testing.planted import FAULTS, FIRST_SEED, trials
+from tests.proof.verdicts import verdicts
 
 QUICK = ("gaps", "sandwich", "reference", "global_importance", "global_calibration")
 """Questions that take seconds of a pair however small: left out by ``--quick``."""
@@ -43,6 +44,11 @@ def main(arguments: Sequence[str]) -> int:
             keep(document)
         if time.monotonic() - begin > 60 * options.minutes:
             break
+    for row in verdicts(options.first, options.verdicts, document["compare"]) if options.verdicts else ():
+        document["compare"].append(row)
+        print(row, flush=True)
+        if not options.dry:
+            keep(document)
     every = [Trial(**row) for row in document["trials"]]
     print(f"\n{by_question(every)}\n{by_fault(every)}")
     return 0
@@ -52,7 +58,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--each", type=int, default=7, help="of each fault")
     parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed")
-    parser.add_argument("--minutes", type=float, default=60, help="at most")
+    parser.add_argument("--verdicts", type=int, default=5, help="comparisons of each estimator; 0: none")
+    parser.add_argument("--minutes", type=float, default=60, help="of diagnoses, at most")
     parser.add_argument("--only", nargs="*", default=(), help="families")
     parser.add_argument("--quick", action="store_true", help="without the questions that take seconds")
     parser.add_argument("--dry", action="store_true", help="keep nothing")
