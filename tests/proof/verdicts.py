@@ -14,13 +14,13 @@ from tests.inference.discrete.discrete_mutants import MUTANTS, Mutant
 
 __all__ = ["verdicts"]
 
-_DATA, _DRAWS = 50, 1024
+_DATA, _DRAWS = 200, 256
 
 
 def verdicts(seed: int, runs: int, done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Of each mutant that is not there yet: how often it was called biased in so many runs, and its original.
 
-    Both are compared with the exact gradient, 1,024 draws of 50 data each, at the stated false-alarm rate of 0.001.
+    Both are compared with the exact gradient, 256 draws of 200 data each, at the stated false-alarm rate of 0.001.
     """
     there = {(row["sound"], row["wrong"]) for row in done}
     for mutant in MUTANTS:

@@ -32,7 +32,7 @@ def evidence_of(pair: Any, x: Tensor) -> Tensor:
         prior = bits(logits=pair.bias).log_prob(h).sum(-1)
         given = bits(logits=h @ pair.weight.T + pair.visible_bias).log_prob(x[:, None]).sum(-1)  # (B, 2^F)
         return (given + prior).logsumexp(-1).detach()
-    grid = torch.linspace(-20, 20, 8001).double()
+    grid = torch.linspace(-20, 20, 2001, dtype=torch.float64)
     z = grid[:, None, None].expand(-1, len(x), -1)
     return (pair.prior.log_prob(z) + pair.likelihood(z).log_prob(x)).logsumexp(0) + math.log(float(grid[1] - grid[0]))
 
