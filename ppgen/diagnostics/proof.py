@@ -145,10 +145,10 @@ def goal(trials: Sequence[Trial]) -> str:
 
 
 def by_question(trials: Sequence[Trial] | None = None) -> str:
-    """The goal and the lines as Markdown."""
+    """The goal, which questions were not asked, and the lines, as Markdown."""
     chosen = _kept_trials() if trials is None else trials
     rows = [_linked(line) for line in lines(chosen)]
-    return f"{goal(chosen)}\n\n{_table(COLUMNS, rows)}" if chosen else "No proof was run yet.\n"
+    return f"{goal(chosen)}{_unasked(chosen)}\n\n{_table(COLUMNS, rows)}" if chosen else "No proof was run yet.\n"
 
 
 def by_fault(trials: Sequence[Trial] | None = None) -> str:
@@ -228,6 +228,12 @@ def _linked(line: Line) -> list[str]:
     """The cells, the first of them an anchor."""
     name, *others = line.cells()
     return [name if name == ANY else f'<a id="proof-{name}"></a>`{name}`', *others]
+
+
+def _unasked(trials: Sequence[Trial]) -> str:
+    """Which questions no trial says anything of."""
+    names = [f"`{one.name}`" for one in QUESTIONS if not any(one.name in trial.answers for trial in trials)]
+    return f" Not asked in the run that is kept, or by no pair of it: {', '.join(names)}." if names else ""
 
 
 def _share(count: int, of: int) -> str:
