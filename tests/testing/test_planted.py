@@ -15,7 +15,7 @@ from ppgen.testing.planted import FAULTS, FIRST_SEED, machine, plant, trials
 from ppgen.testing.planted.bits import BitsPair, states_of
 from ppgen.testing.planted.chains import law_after
 from ppgen.testing.planted.linear import CutOff, Linear, LinearPair
-from ppgen.testing.planted.mixtures import OneSite
+from ppgen.testing.planted.mixtures import OneSite, kl_from_gamma
 from ppgen.testing.planted.sizes import of_grids, of_normals
 from ppgen.testing.planted.trained import grid_off
 
@@ -24,17 +24,29 @@ QUICK = ("gaps", "sandwich", "reference", "aggregate", "prior_predictive", "post
 
 def evidence_of(pair: Any, x: Tensor) -> Tensor:
     """log p(x), by sums that the harness does not take: of a normal's covariance, of states, over a grid of z."""
+    found: Tensor
     if isinstance(pair, LinearPair):
         covariance = Linear(pair.weight.detach(), pair.noise).covariance
-        return torch.distributions.MultivariateNormal(torch.zeros(len(covariance)).double(), covariance).log_prob(x)
-    if isinstance(pair, BitsPair):
+        found = torch.distributions.MultivariateNormal(torch.zeros(len(covariance)).double(), covariance).log_prob(x)
+    elif isinstance(pair, BitsPair):
         h, bits = states_of(len(pair.bias)), torch.distributions.Bernoulli
         prior = bits(logits=pair.bias).log_prob(h).sum(-1)
         given = bits(logits=h @ pair.weight.T + pair.visible_bias).log_prob(x[:, None]).sum(-1)  # (B, 2^F)
-        return (given + prior).logsumexp(-1).detach()
-    grid = torch.linspace(-20, 20, 2001, dtype=torch.float64)
-    z = grid[:, None, None].expand(-1, len(x), -1)
-    return (pair.prior.log_prob(z) + pair.likelihood(z).log_prob(x)).logsumexp(0) + math.log(float(grid[1] - grid[0]))
+        found = (given + prior).logsumexp(-1)
+    else:
+        grid = torch.linspace(-20, 20, 2001, dtype=torch.float64)
+        z = grid[:, None, None].expand(-1, len(x), -1)
+        found = (pair.prior.log_prob(z) + pair.likelihood(z).log_prob(x)).logsumexp(0) + math.log(0.02)
+    return found.detach()
+
+
+def test_a_log_normal_is_as_far_from_a_gamma_by_quadrature_as_in_closed_form() -> None:
+    grid = torch.linspace(-30, 8, 8001, dtype=torch.float64)  # of log z
+    q = torch.distributions.LogNormal(torch.tensor([[-0.4]]).double(), torch.tensor([[0.9]]).double())
+    p = torch.distributions.Gamma(torch.tensor([[1.6]]).double(), torch.tensor([[1.4]]).double())
+    at = grid[:, None, None]
+    off = of_grids(q.log_prob(at.exp()) + at, p.log_prob(at.exp()) + at, grid)
+    torch.testing.assert_close(kl_from_gamma(q, p)[:, 0], off.kl, rtol=1e-6, atol=1e-8)
 
 
 OF_GUIDES = [
@@ -63,12 +75,13 @@ def test_nats_are_what_the_bound_loses(each: tuple[str, str]) -> None:
 
 def test_normals_are_as_far_apart_by_quadrature_as_in_closed_form() -> None:
     grid = torch.linspace(-12, 12, 6001, dtype=torch.float64)
-    q, p = (torch.distributions.Normal(*map(torch.tensor, each)) for each in ((0.4, 0.7), (0.0, 1.3)))
+    q, p = (torch.distributions.Normal(loc, torch.tensor(scale)) for loc, scale in ((0.4, 0.7), (0.0, 1.3)))
     joint = [
         torch.distributions.MultivariateNormal(fn.loc.reshape(1, 1).double(), fn.variance.reshape(1, 1, 1).double())
         for fn in (q, p)
     ]
-    one, other = of_grids(*(fn.log_prob(grid)[:, None, None] for fn in (q, p)), grid), of_normals(*joint)
+    log_q, log_p = (fn.log_prob(grid)[:, None, None] for fn in (q, p))
+    one, other = of_grids(log_q, log_p, grid), of_normals(*joint)
     for name in ("kl", "distance", "sd"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name).to(torch.float64), rtol=1e-3, atol=1e-5)
 

@@ -92,7 +92,8 @@ class Linear:
 
 def drawn_from(covariance: Tensor, num: int) -> Tensor:
     """(num, D) from N(0, C)."""
-    return torch.randn(num, len(covariance)).double() @ torch.linalg.cholesky(covariance).T
+    root: Tensor = torch.linalg.cholesky(covariance)
+    return torch.randn(num, len(covariance)).double() @ root.T
 
 
 def _joint(fn: Any) -> Any:
