@@ -13,7 +13,7 @@ export PPGEN_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: setup demo test lint types rounding docs site picture packaging bench thorough fuzz mutants kills suite ci
+.PHONY: setup demo test lint types rounding docs site picture packaging bench thorough fuzz mutants proof kills suite ci
 
 setup: $(VENV)/.installed
 
@@ -107,6 +107,12 @@ fuzz: setup
 # Mistakes put into the formulas one at a time, each to be noticed by a test; one core, about an hour.
 mutants: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutation
+
+# What lights are worth: 200 faults of known size and as many sound pairs, diagnosed; about an hour of one core. The
+# tables of docs/diagnostics.md are made of what it keeps.
+proof: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proof
+	$(BIN)/python -m ppgen.tables
 
 # Processes killed with -9, five hundred of them over all families and the commands that write, and then the steps
 # compiled: what is left is whole, and what goes on from it ends as one that was not killed.

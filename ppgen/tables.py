@@ -1,4 +1,5 @@
-"""The tables in the pages: models, objectives and data from the registry, recipes, the rooms of the engine by level.
+"""The tables in the pages: models, objectives and data from the registry, recipes, what lights are worth, the rooms
+of the engine by level.
 
 A page says where a table goes by two markers, each on a line of its own; what stands between them is ours::
 
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from ppgen.arguments import one_of
+from ppgen.diagnostics.proof import by_fault, by_question, compared
 from ppgen.errors import UsageError
 from ppgen.recipes.table import families, markdown
 from ppgen.registry import DATA, MODELS, OBJECTIVES, Registry, Spec
@@ -31,9 +33,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("layers", "chains", "posterior", "pages"),
     ("models", "objectives", "draws"),
     ("inference", "training", "evaluation", "factory"),
-    ("diagnostics", "testing", "logging"),
+    ("diagnostics", "logging"),
     ("runs",),
-    ("comparison", "report", "recipes"),
+    ("comparison", "report", "recipes", "testing"),
     ("sweeps", "tables"),
     ("cli",),
     ("__init__", "__main__"),
@@ -90,6 +92,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "data": lambda: table(DATA),
     "rooms": rooms,
     "recipes": markdown,
+    "proof": by_question,
+    "faults": by_fault,
+    "verdicts": compared,
     **{f"recipes_{family}": partial(markdown, family) for family in families()},
 }
 

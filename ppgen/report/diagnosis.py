@@ -21,6 +21,7 @@ from ppgen.pages.look import look_of
 from ppgen.pages.numbers import counted, number
 from ppgen.pages.statistics import plot_layers, plot_spreads
 from ppgen.report.parts import k_hats, of_question
+from ppgen.report.proof import link_to, worth
 
 if TYPE_CHECKING:
     from ppgen.runs.run import Run
@@ -43,8 +44,9 @@ def verdict(run: Run) -> Section | None:
     gravest = found.gravest_first
     good = [one for one in gravest if one.status == "good"]
     lights = _lights([one for one in gravest if one.status != "good"]) + _folded(good)
+    lines = worth(one.question for one in found)
     title = f"Is the {'guide' if infers else 'model'} to be believed?"
-    return Section(title, text, (Figure(lights),), group="Guide", wide=True)
+    return Section(title, text, (Figure(lights), *([Figure(lines)] if lines else [])), group="Guide", wide=True)
 
 
 @of_question("importance", Weights, "Importance weights")
@@ -157,7 +159,7 @@ def _folded(good: Sequence[Finding]) -> Markup:
 def _light(found: Finding) -> Markup:
     return Markup(
         '<li class="{}"><span class="number"><b>{}</b> {}</span><strong>{}</strong><div>{}</div><div>{}</div>'
-        "<small>{}</small></li>"
+        "<small>{}{}</small></li>"
     ).format(
         found.status,
         WORDS[found.status],
@@ -166,6 +168,7 @@ def _light(found: Finding) -> Markup:
         found.meaning,
         f"What to do: {found.advice}" if found.advice else "",
         found.source,
+        link_to(found.question),
     )
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 import ppgen
+from ppgen.diagnostics.proof import Line
 from ppgen.inference import ELBO, MMD, PCD
 from ppgen.pages.numbers import number
 from ppgen.report import page as report
+from ppgen.report import proof
 from ppgen.report.diagnosis import verdict
 from tests.diagnosed import diagnosed, found
 from tests.implicit import Push, ring
@@ -88,6 +90,17 @@ def test_warnings_come_before_what_is_good_which_is_folded(tmp_path: Path) -> No
     assert re.findall(r"<strong>(\w+)</strong>", lights) == ["sandwich", "importance"]
     assert re.findall(r"<strong>(\w+)</strong>", folded) == ["gaps", "calibration"]
     assert "<summary>2 questions found good</summary>" in folded
+
+
+def test_a_light_leads_to_the_line_that_says_what_it_is_worth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(question="gaps", sound=7, red=0, yellow=1, kind="guide", bins=((1, 2),) * 4, nine_tenths=1.25)
+    monkeypatch.setattr(proof, "proof_of", lambda: {"gaps": line})
+    findings = [found(name, {}) | {"status": "good", "title": name} for name in ("gaps", "recall")]
+    section = verdict(diagnosed(tmp_path, *findings))
+    assert section is not None
+    lights, lines = (str(figure.body) for figure in section.figures)
+    assert re.findall(r'href="#(.*?)"', lights) == re.findall(r'<tr id="(.*?)"', lines) == ["proof-gaps"]
+    assert re.findall(r"<td>(.*?)</td>", lines) == ["gaps", "7", "0", "1", "guide", *["1 of 2"] * 4, "1.2"]
 
 
 def test_a_small_error_is_told_by_its_own_digits(tmp_path: Path) -> None:

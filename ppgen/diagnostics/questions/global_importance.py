@@ -28,6 +28,14 @@ the first term the choice of u, the second the bias. Its share of Var_s log w^ i
 a high k-hat is no answer. Particles that miss the mass of their datum altogether do not know it: what the guide of the
 latents of data is worth is asked first, of each datum by itself (:mod:`ppgen.diagnostics.questions.importance`).
 
+*How far off.* A k-hat tells whether weights mend what is wrong, and not whether there is anything: a guide that lies d
+standard deviations to a side has weights of all moments. What they have to mend is, where k-hat is low, known too,
+
+    KL( q(g) || p(g | x) ) = log E w - E log w        (nats, of all data together; less half of the noise),
+
+1/2 d^2 of such a guide. Above 0.2 nats, 0.6 standard deviations of one number, the draws are good with their weights
+alone.
+
 *All the data.* q(g) was fitted to N training data, and its weights need all of them: a subset has another posterior,
 wider by sqrt(N / B) in every direction, for which q(g) is too narrow however good it is. So it is all or nothing, and
 the budget is spent on draws and particles. q(g) is asked at two data: it may not depend on which batch it is given.
@@ -43,6 +51,7 @@ order of sqrt N).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +84,10 @@ them. A few minutes of two cores."""
 _LIMIT = 0.7
 """The k-hat above which importance sampling fails at any number of draws that can be paid for."""
 
+_K_HAT = "Pareto k-hat"
+_MISFIT = 0.2
+"""Nats of the guide's divergence from the posterior up to which its draws serve without their weights."""
+
 _GROUPS = 10
 """Of the particles, for the jackknife, at most."""
 
@@ -83,13 +96,17 @@ _NOISE = 0.5
 
 _SOURCE = (
     "Yao et al. 2018; Vehtari et al. 2024: k-hat at most min(1 - 1/log10 S, 0.7) of S draws; Tran et al. 2013 for "
-    "likelihoods that are estimated"
+    "likelihoods that are estimated; the limit of 0.2 nats is ours"
 )
 _ADVICE = (
     "Do not reweight or resample these draws: a few carry all the weight. The more numbers the latents have, the more "
     "any misfit of the family adds up; their means may be right all the same, which global_calibration asks. Train "
     "until the bound no longer rises as lr falls; then a richer guide of these latents (full covariance, a flow), or "
     "Markov chains where their uncertainty matters."
+)
+_WEIGHTED = (
+    "The draws stand for the posterior with their weights alone: resample them by these, or train until the bound no "
+    "longer rises as lr falls; what is left then is the family's (full covariance, a flow)."
 )
 _MORE_DRAWS = "More draws (--particles) tell a k-hat below 0.7 apart from one above. " + _ADVICE
 _LESS_NOISE = (
@@ -131,11 +148,18 @@ class GlobalWeights:
         variance = float(self.log_w.var())
         return min(1.0, self.noise / variance) if variance > 0 else 0.0
 
+    @property
+    def misfit(self) -> float:
+        """KL( q(g) || p(g | x) ) beyond noise, nats; too low where a few draws carry the weight."""
+        excess = self.log_w.logsumexp(0) - math.log(len(self.log_w)) - self.log_w.mean()
+        return max(0.0, float(excess) - self.noise / 2)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AllData:
     """The log-weights, nats, of draws of ``num_latents`` numbers, their standard deviation and effective sample size;
-    the variance that is noise of the particles, nats^2, and its share of all."""
+    the variance that is noise of the particles, nats^2, and its share of all; and how far the guide is from the
+    posterior by them, nats."""
 
     num_draws: int
     num_particles: int
@@ -146,16 +170,18 @@ class AllData:
     noise: Real
     noise_share: Real
     log_weights: list[LogWeight]
+    misfit: Real = math.nan
 
 
 @asks("Do the guide's draws of the whole data set's latents, weighted, stand for their posterior?")
 def global_importance(case: Case) -> Finding[AllData] | None:
     """The k-hat of the weights of latents outside the data plate, by all training data.
 
-    Green: it is at most the threshold of S draws. Yellow: it is above, and at most 0.7. Red: it is above 0.7. Unknown:
-    it is above and more than half of the variance of the log-weights is noise of local latents, or the data are too
-    many for the budget. S is ``num_particles``, or what the budget allows, at least 125. None for a pair without such
-    latents, or without a normalised density.
+    Green: it is at most the threshold of S draws. Yellow: it is above, and at most 0.7; or it is at most the threshold
+    and the weights have more than 0.2 nats to mend, which is then the number. Red: it is above 0.7. Unknown: it is
+    above and more than half of the variance of the log-weights is noise of local latents, or the data are too many for
+    the budget. S is ``num_particles``, or what the budget allows, at least 125. None for a pair without such latents,
+    or without a normalised density.
     """
     pair = case.pair
     if not pair.has_density or not case.global_latents:
@@ -167,19 +193,22 @@ def global_importance(case: Case) -> Finding[AllData] | None:
     num_draws, num_particles = _afforded(case, num_rows(batch))
     weights = global_log_weights(pair, batch, num_draws, num_particles, seed=case.seed, progress=case.progress)
     k, threshold = float(pareto_k(weights.log_w[:, None])), k_threshold(num_draws)
-    status, advice = _judged(k, threshold, weights.noise_share)
+    status, advice = _judged(k, threshold, weights)
+    is_off = status == "warn" and k <= threshold
     size = float(effective_sample_size(weights.log_w[:, None]))
     return Finding(
         status=status,
-        number=k,
-        threshold=threshold,
+        number=weights.misfit if is_off else k,
+        threshold=_MISFIT if is_off else threshold,
         direction="at most",
-        quantity="k-hat",
+        quantity="" if is_off else "k-hat",
+        unit="nats" if is_off else "",
         source=_SOURCE,
-        meaning=f"Pareto k-hat of {num_draws:,} draws of {', '.join(case.global_latents)} ({weights.num_latents:,} "
-        f"numbers), weighted by all {weights.num_data:,} training data, the latents of each integrated out by "
-        f"{num_particles} particles; they are worth {size:,.1f} draws; the standard deviation of log-weights is "
-        f"{float(weights.log_w.std()):.3g} nats, of whose square {weights.noise_share:.1%} is noise of the particles",
+        meaning=f"{_what(k, is_off)} of {num_draws:,} draws of {', '.join(case.global_latents)} "
+        f"({weights.num_latents:,} numbers), weighted by all {weights.num_data:,} training data, the latents of each "
+        f"integrated out by {num_particles} particles; they are worth {size:,.1f} draws; the standard deviation of "
+        f"log-weights is {float(weights.log_w.std()):.3g} nats, of whose square {weights.noise_share:.1%} is noise of "
+        "the particles",
         advice=advice,
         details=AllData(
             num_draws=num_draws,
@@ -191,6 +220,7 @@ def global_importance(case: Case) -> Finding[AllData] | None:
             noise=weights.noise,
             noise_share=weights.noise_share,
             log_weights=weights.log_w.tolist(),
+            misfit=weights.misfit,
         ),
     )
 
@@ -290,12 +320,17 @@ def _afforded(case: Case, num_data: int) -> tuple[int, int]:
     return num_draws, min(most, runs // num_draws)
 
 
-def _judged(k: float, threshold: float, noise_share: float) -> tuple[Status, str]:
+def _judged(k: float, threshold: float, weights: GlobalWeights) -> tuple[Status, str]:
+    noisy = weights.noise_share > _NOISE
     if k <= threshold:
-        return "good", ""
-    if noise_share > _NOISE:
+        return ("warn", _WEIGHTED) if weights.misfit > _MISFIT and not noisy else ("good", "")
+    if noisy:
         return "unknown", _LESS_NOISE
     return ("warn", _MORE_DRAWS) if k <= _LIMIT else ("bad", _ADVICE)
+
+
+def _what(k: float, is_off: bool) -> str:
+    return f"nats of the guide's divergence from the posterior, by weights of a k-hat of {k:.2f}," if is_off else _K_HAT
 
 
 def _num_latents(one: Particles) -> int:

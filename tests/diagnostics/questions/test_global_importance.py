@@ -108,6 +108,19 @@ def test_a_good_guide_is_found_good_by_all_training_data() -> None:
     assert "all 40 training data" in answer.meaning
 
 
+@pytest.mark.parametrize(("d", "status"), [(0.4, "good"), (1.0, "warn"), (-0.8, "warn")])
+def test_a_guide_off_to_a_side_is_told_by_what_its_weights_mend(d: float, status: str) -> None:
+    """By d standard deviations: d^2 / 2 nats, half of the variance of 130 log-weights, d^2 chi^2_129 / 129; within
+    five of its standard deviations, 0.62 times d^2 / 2. Their tail is a log-normal's, of a low k-hat."""
+    pair, x = landed(40)
+    with torch.no_grad():
+        pair.at += d * pair.log_width.exp()
+    answer = found(pair, x, num_particles=130)
+    assert answer.details.misfit == pytest.approx(d**2 / 2, rel=0.62)
+    assert answer.status == status
+    assert (answer.quantity, answer.unit) == (("", "nats") if status == "warn" else ("k-hat", ""))
+
+
 def test_a_narrow_guide_is_found_bad_and_told_not_to_be_reweighted() -> None:
     pair, x = landed(40, c=0.2)
     answer = found(pair, x, num_particles=130)
