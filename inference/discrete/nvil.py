@@ -121,8 +121,9 @@ class NVIL(ScoreFunction):
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         if not self.layered:
             return super().play(player, program, batch, state)
-        particles, following, surrogate = self.draw(program, batch), [], 0.0
+        particles, following = self.draw(program, batch), []
         log_w = particles.log_w.detach()
+        surrogate = log_w.new_zeros(())
         for i, (name, seen) in enumerate(zip(particles.scored, _seen(particles), strict=True)):
             own = {key: value[i] for key, value in state.items()}
             network: Any = None if program.own is None else program.own[i]  # type: ignore[index]  # a list of networks

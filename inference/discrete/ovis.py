@@ -25,6 +25,7 @@ Importance-Weighted Bounds, NeurIPS 2020, eq. 12 (OVIS-MC).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -79,6 +80,6 @@ class OVIS(ScoreFunction):
     @torch.no_grad()
     def _auxiliary(self, particles: Particles) -> Tensor:
         """Log-weights (S, B) of draws of their own."""
-        program = particles.program
+        program, auxiliary = particles.program, cast(int, self.auxiliary)  # held at a step
         with kept_buffers(program.model, program.guide):
-            return run_particles(program, particles.batch, int(self.auxiliary)).log_w
+            return run_particles(program, particles.batch, auxiliary).log_w

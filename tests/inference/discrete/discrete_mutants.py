@@ -25,7 +25,7 @@ from ppgen.inference import (
 )
 from ppgen.inference.discrete import local_expectation
 from ppgen.objectives.discrete import antithetic
-from ppgen.objectives.discrete.coupled_draws import Relaxations, States
+from ppgen.objectives.discrete.coupled_draws import Relaxations
 from ppgen.objectives.discrete.decisions import Decided
 from ppgen.objectives.discrete.enumeration import expected_bound
 from ppgen.objectives.discrete.score_function import without_own
@@ -85,7 +85,7 @@ OtherProbability = sloped(
 class NoPathOfLogits(DisARM):
     """Logits do not hand their gradient on to the reparameterized site that they depend on."""
 
-    def _ascent(self, runs: Particles, branches: Particles, states: States) -> Tensor:
+    def _ascent(self, runs: Particles, branches: Particles, states: Decided) -> Tensor:
         return super()._ascent(runs.with_fixed(latents=True), branches, states)
 
 

@@ -15,7 +15,7 @@ from ppgen.errors import UsageError
 from ppgen.inference import ARM, ELBO, IWELBO, DisARM, Renyi
 from ppgen.objectives.bounds import Reduction
 from ppgen.objectives.discrete.antithetic import Branches, difference
-from ppgen.objectives.discrete.coupled_draws import States
+from ppgen.objectives.discrete.decisions import Decided
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Program, run_particles
 from ppgen.testing.yardsticks import GaussianYardstick
@@ -74,7 +74,7 @@ def test_the_gradient_of_the_guide_is_zero_without_noise_at_the_exact_posterior(
 @pytest.mark.parametrize("double", [TinyDeepSBN, Blend], ids=lambda double: double.__name__)
 def test_a_branch_is_as_its_run_before_its_site_and_has_the_mirrored_unit_there(double: type[DiscreteDouble]) -> None:
     pair = double(50)
-    program, states = Program(pair.model, pair.guide), States("this test")
+    program, states = Program(pair.model, pair.guide), Decided("this test")
     runs = run_particles(program, pair.batch, 3, draw=states)
     branches = run_particles(program, pair.batch, 6, draw=Branches(runs, states))
     first, second = runs.scored
@@ -105,7 +105,7 @@ def test_the_difference_is_the_mean_over_two_choices_of_the_others(bound: Reduct
 
 def test_the_value_is_the_mean_of_the_bounds_of_runs_and_branches() -> None:
     pair, objective = TinyDeepSBN(7), DisARM(num_particles=3, bound="iwelbo")
-    program, states = Program(pair.model, pair.guide), States("this test")
+    program, states = Program(pair.model, pair.guide), Decided("this test")
     torch.manual_seed(2)
     runs = run_particles(program, pair.batch, 3, draw=states)
     branches = run_particles(program, pair.batch, 6, draw=Branches(runs, states)).log_w
