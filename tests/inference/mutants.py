@@ -230,7 +230,7 @@ class Unwidened(HamiltonianELBO):
     """The Hamiltonian bound that forgets that its momentum was widened: the Jacobian is counted twice."""
 
     def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
-        widened = motion.warmth(self.num_leapfrogs)[0]
+        widened: Tensor = motion.warmth(self.num_leapfrogs)[0]
         return super().log_weights(free, motion) + free.start.shape[-1] * widened.log()
 
 
