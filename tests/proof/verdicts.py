@@ -20,7 +20,7 @@ _DATA, _DRAWS = 200, 256
 def verdicts(seed: int, runs: int, done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Of each mutant that is not there yet: how often it was called biased in so many runs, and its original.
 
-    Both are compared with the exact gradient, 256 draws of 200 data each, at the stated false-alarm rate of 0.001; where
+    Both are compared with the exact gradient, 256 draws of 200 data each, at its stated rate of 0.001; where
     there is none, as of a pair with a continuous latent, a run counts as none.
     """
     there = {(row["sound"], row["wrong"]) for row in done}
