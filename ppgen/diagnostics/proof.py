@@ -163,11 +163,12 @@ def compared(rows: Sequence[dict[str, Any]] | None = None) -> str:
     """A Markdown table of the verdicts of ``compare`` on estimators with a mistake, and on those without it."""
     chosen = kept()["compare"] if rows is None else rows
     head = ("estimator", "mistake", "found biased", "the sound one called biased")
-    cells = [
-        [f"`{one['sound']}`", one["wrong"], f"{one['found']} of {one['runs']}", f"{one['alarms']} of {one['runs']}"]
-        for one in chosen
-    ]
+    cells = [[f"`{one['sound']}`", f"`{one['wrong']}`", _of(one, "found"), _of(one, "alarms")] for one in chosen]
     return _table(head, cells)
+
+
+def _of(row: dict[str, Any], what: str) -> str:
+    return f"{row[what]} of {row['runs']}" if row["runs"] else "not tested: there is no exact gradient"
 
 
 def _kept_trials() -> list[Trial]:
