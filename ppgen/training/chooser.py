@@ -71,7 +71,7 @@ class Chooser:
         return Choice(dict(zip(names, work, strict=True)), dict(zip(names, variances, strict=True)), names[self.chosen])
 
     def _drawn(self, number: int, draws: int, turn: int) -> tuple[float, float, float]:
-        """The mean square of an estimator's gradient over batches and draws, its variance, and the seconds of the quickest."""
+        """The mean square of a gradient over batches and draws, its variance, and the seconds of the quickest draw."""
         source = _Ahead(lambda ahead: self.gradient_of(number, ahead))
         with torch.random.fork_rng():
             manual_seed(derived(self.seed, "choice", turn))
