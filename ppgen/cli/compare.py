@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -32,6 +32,7 @@ from ppgen.comparison import Comparison, ComparisonOptions
 from ppgen.comparison.charts import brief
 from ppgen.comparison.curves import Curves
 from ppgen.comparison.listing import Listed, at_particles, parse_objectives, with_options
+from ppgen.comparison.options import Standard
 from ppgen.comparison.page import TRAINED, csv_of, evidence_of_bias, render, spread, trained_table, when
 from ppgen.comparison.plan import Plan
 from ppgen.comparison.records import ObjectiveResult
@@ -109,6 +110,13 @@ def compare(
     seconds: Annotated[
         float | None, typer.Option(help="At most so many seconds of drawing.", show_default="no limit")
     ] = None,
+    exact: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|enumeration|quadrature|run",
+            help="What bias is measured from: an exact gradient, or a long run of the quietest unbiased objective.",
+        ),
+    ] = ComparisonOptions.exact,
     false_alarm: Annotated[
         float, typer.Option(help="Probability that any unbiased objective at all is called biased.")
     ] = ComparisonOptions.false_alarm,
@@ -178,6 +186,7 @@ def compare(
                 seconds=seconds,
                 blocks=None if blocks is None else _names(blocks),
                 at=[int(point) if point.isdecimal() and len(point) <= 18 else point for point in _names(at)],
+                exact=cast(Standard, exact),
                 double=double,
                 false_alarm=false_alarm,
                 seed=seed,

@@ -42,6 +42,9 @@ _PILOT = (16, 2)
 
 _FEWEST = 32
 
+_LONG = 10
+"""How many times as many draws a reference takes that is to be a long run."""
+
 _ROUNDING, _CANCELLATION = 1000.0, 1e-6
 """The relative error of a gradient's arithmetic, in roundings of its dtype, and of differences by inner products."""
 
@@ -138,7 +141,7 @@ class _Session:
             sources = {label: self._source(label, at, step) for label in self.objectives}
             bounds = [comparable(one.target) for one in sources.values() if one.target is not None]
             targets = {label_of(bound): bound for bound in bounds}
-            truth = truth_of(self.pair, self.batch, targets, self.options.particles)
+            truth = truth_of(self.pair, self.batch, targets, self.options.particles, self.options.exact)
             pilots = self._first_draws(sources, at)
             references = _references(sources, pilots, truth)
             results = self._all_draws(sources, at, self._plan(pilots), references, truth)
@@ -181,6 +184,8 @@ class _Session:
         truth: Truth,
     ) -> tuple[ObjectiveResult, ...]:
         tested = [label for label, reference in references.items() if reference != label]
+        if self.options.exact == "run":
+            sizes = {label: num * (_LONG if references.get(label) == label else 1) for label, num in sizes.items()}
         self.num_tests = len(tested) * len(self.blocks) * len(self.options.at)
         task = self.shown.add_task("draws", total=self.repeats * sum(sizes.values()), note="")
         known = {f"{EXACT} {name}": gradient for name, gradient in truth.gradients.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Lt
 from pydantic import Field
@@ -12,12 +12,17 @@ from pydantic import Field
 from ppgen.arguments import Positive, Words, check_fields
 from ppgen.errors import UsageError, shown
 
-__all__ = ["ComparisonOptions", "Point"]
+__all__ = ["ComparisonOptions", "Point", "Standard"]
 
 INIT, TRAINED = "init", "trained"
 
 Point = Annotated[int, Ge(0)] | Annotated[str, Field(pattern=f"^({INIT}|{TRAINED})$"), Words("'init' or 'trained'")]
 """A point of training: ``"init"``, ``"trained"``, or a number of steps."""
+
+Standard: TypeAlias = Literal["auto", "enumeration", "quadrature", "run"]
+"""What bias is measured from: ``"enumeration"``, the exact gradient by a sum over all states; ``"quadrature"``, by
+states times Gauss-Hermite nodes; ``"run"``, ten times as many draws of the quietest unbiased estimator; ``"auto"``, the
+first of the exact ones that the pair allows, or else as many draws of that estimator as of each."""
 
 Probability = Annotated[float, Gt(0), Lt(1)]
 
@@ -33,6 +38,7 @@ class ComparisonOptions:
             either side, judging by a few first draws; overrides ``draws``.
         seconds: at most so many seconds of drawing in all, shared evenly; with ``precision`` too, whichever is less.
         repeats: independent groups of draws, whose spread gives all error bars; fewer where memory asks for it.
+        exact: what bias is measured from (``Standard``); one that is named and cannot be had is refused.
         blocks: names of the blocks of parameters to look at; None: all.
         at: points of training, in rising order: ``"init"`` (the pair as it is), ``"trained"``, or numbers of steps.
         double: draw in float64.
@@ -48,6 +54,7 @@ class ComparisonOptions:
     precision: Probability | None = None
     seconds: Positive | None = None
     repeats: Annotated[int, Ge(16)] = 64
+    exact: Standard = "auto"
     blocks: Sequence[str] | None = None
     at: Sequence[Point] = (INIT,)
     double: bool = False

@@ -74,7 +74,7 @@ class Atoms(Enumeration):
 
     def log_mass(self, run: Particles, part: slice) -> Tensor:
         """log m of some of the atoms, which were run, (A, B), in nats."""
-        return run.log_q_of(run.scored) + self.log_weights[part, None]
+        return (run.log_q_of(run.scored) + self.log_weights[part, None]).expand_as(run.log_w)
 
     def log_evidence(self) -> Tensor:
         """log sum_a m_a w_a of each datum, (B,), in nats, without gradients."""

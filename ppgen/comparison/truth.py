@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from ppgen.comparison.options import Standard
 from ppgen.comparison.quadrature import Quadrature, is_mixed
 from ppgen.comparison.sources import at_hand
 from ppgen.errors import UsageError
@@ -75,7 +76,9 @@ class Truth:
     why_not_exact: str = ""
 
 
-def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particles: int) -> Truth:
+def truth_of(
+    pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particles: int, standard: Standard = "auto"
+) -> Truth:
     """The evidence and the exact gradients of ``bounds``, per datum, all in float64 where the pair runs in it.
 
     Args:
@@ -83,33 +86,47 @@ def truth_of(pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particle
         batch: what the data set yields.
         bounds: by the name under which their gradient is returned; those that sum over too many states are left out.
         particles: of the reference, where the evidence is not exact.
+        standard: by what, where one is asked for.
+
+    Raises:
+        UsageError: the one that is asked for cannot be had.
     """
     if pair.needs_log_z:
         return Truth(None, {}, "the model is known up to its normalising constant.")
     dtype = _precision(pair, batch)
     batch = in_precision(batch, dtype)
     with at_hand(pair, dtype), torch.random.fork_rng(), isolated(), pyro.validation_enabled(False):
+        if standard == "run":
+            return Truth(_evidence(pair, batch, particles), {}, "it was not asked for.")
         try:
-            every = _summed(Program(pair.model, pair.guide), batch)
+            every = _summed(Program(pair.model, pair.guide), batch, standard)
         except UsageError as error:
+            _say_if_asked(standard, error)
             return Truth(_evidence(pair, batch, particles), {}, str(error))
         gradients, why_not = {}, ""
         for name, bound in bounds.items():
             try:
                 gradients[name] = _gradient(pair, every, bound)
             except UsageError as error:
+                _say_if_asked(standard, error)
                 why_not = str(error)
         return Truth(_summed_evidence(every) or _evidence(pair, batch, particles), gradients, why_not)
 
 
-def _summed(program: Program, batch: Batch) -> Enumeration | Quadrature:
-    """All states of the latents; of a mixed pair, all states beside a quadrature of the others.
+def _say_if_asked(standard: Standard, error: UsageError) -> None:
+    if standard != "auto":
+        raise UsageError(f"exact={standard!r} cannot be had of this pair: {error}") from error
+
+
+def _summed(program: Program, batch: Batch, standard: Standard) -> Enumeration | Quadrature:
+    """All states of the latents; of a mixed pair, or where it is asked for, beside a quadrature of the others.
 
     Raises:
         UsageError: there is neither.
     """
     who = "the exact gradient"
-    return Quadrature.of(program, batch, who) if is_mixed(program, batch) else Enumeration.of(program, batch, who)
+    by_nodes = standard == "quadrature" or (standard == "auto" and is_mixed(program, batch))
+    return Quadrature.of(program, batch, who) if by_nodes else Enumeration.of(program, batch, who)
 
 
 def _summed_evidence(every: Enumeration | Quadrature) -> Evidence | None:
