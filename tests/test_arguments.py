@@ -227,7 +227,8 @@ def test_a_value_of_a_users_schedule_is_checked_at_its_step() -> None:
 def test_an_option_takes_a_schedule_where_its_annotation_says_so(name: str) -> None:
     cls: Any = OBJECTIVES[name].cls
     takers = {key for key, kind in kinds_of(cls).items() if kind.takes_schedules}
-    assert takers <= {"num_particles", "num_steps", "beta", "alpha", "temperature", "scale", "noise"}
+    known = {"num_particles", "num_steps", "num_extra", "auxiliary", "beta", "alpha", "temperature", "scale", "noise"}
+    assert takers <= known
     for key in takers:
         value = getattr(cls(), key)
         assert cls(**{key: stepwise((0, 5), (value, value))}).schedules(9) == {key: value}

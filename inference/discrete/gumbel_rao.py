@@ -63,6 +63,8 @@ class GumbelRao(AtStates):
     0.5
     """
 
+    splits_particles = False  # its noise is drawn beside that of the states
+
     temperature: Scheduled[Positive] = 0.5
     inner_draws: Count = 10
 

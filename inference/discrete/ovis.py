@@ -63,6 +63,8 @@ class OVIS(ScoreFunction):
     True
     """
 
+    splits_particles = False  # its stand-ins are drawn for all particles at once
+
     num_particles: Scheduled[Count] = 5
     bound: BoundName = "iwelbo"
     auxiliary: Scheduled[Count] = 5

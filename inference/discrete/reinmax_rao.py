@@ -60,6 +60,8 @@ class ReinMaxRao(AtStates):
     True
     """
 
+    splits_particles = False  # its noise is drawn beside that of the states
+
     temperature: Scheduled[Positive] = 0.5
     inner_draws: Count = 10
 

@@ -38,14 +38,13 @@ from typing import Any, get_args
 
 import pyro.ops.stats
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ppgen.arguments import at_least, one_of
 from ppgen.chains.annealing import Spacing, annealed, check_finite, rungs
 from ppgen.chains.enough import check_budget, within
 from ppgen.chains.growing import Grown, grown
-from ppgen.chains.intervals import CONFIDENCE, log_mean_interval
+from ppgen.chains.intervals import CONFIDENCE, log_mean_interval, student_quantile
 from ppgen.chains.normaliser import LogZ
 from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
@@ -153,7 +152,7 @@ def _mean_over(found: Grown, num_temperatures: int) -> LogZ:
     check_finite(found.above)
     beyond = found.above - each[torch.searchsorted(found.sizes, found.above_sizes)]  # (M,)
     upper, error = mean.value + float(beyond.mean()), standard_error(beyond)
-    high = upper + float(stats.t.ppf((1 + CONFIDENCE) / 2, len(beyond) - 1)) * error
+    high = upper + student_quantile((1 + CONFIDENCE) / 2, len(beyond) - 1) * error
     return replace(mean, upper=upper, upper_standard_error=error, upper_high=high)
 
 

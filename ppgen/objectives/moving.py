@@ -61,7 +61,8 @@ class Moving(Estimator, ABC):
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         program: Any = pair
         with torch.no_grad(), torch.random.fork_rng(), isolated():
-            particles = self.draw(Program(program.model, program.guide), batch)
+            now: Any = self.at(0)
+            particles = now.draw(Program(program.model, program.guide), batch)
             begun = self._begun(FreeLatents(particles, type(self).__name__))
             return begun.to(like_data(batch)).requires_grad_(self.adaptive)
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from ppgen.errors import UsageError, shown
 from ppgen.machine.ranks import Ranks
 from ppgen.machine.seeds import derived
+from ppgen.objectives.choosing import Choosing
 from ppgen.objectives.objective import Objective
 from ppgen.objectives.turns import State
 from ppgen.training.learner import Learner
@@ -47,8 +48,14 @@ class Sharing:
         """Every rank has data of every batch.
 
         Raises:
-            UsageError: the smallest batch has fewer rows than there are ranks.
+            UsageError: the smallest batch has fewer rows than there are ranks; or an objective chooses by time.
         """
+        if self.ranks.size > 1 and isinstance(self.objective, Choosing):
+            raise UsageError(
+                f"{type(self.objective).__name__} chooses by the seconds of one process, and there are "
+                f"{self.ranks.size} ranks, which might choose differently: train with one of its estimators, or with "
+                "one process."
+            )
         if smallest < self.ranks.size:
             raise UsageError(
                 f"a batch of {smallest} data leaves {self.ranks.size - smallest} of {self.ranks.size} ranks without "

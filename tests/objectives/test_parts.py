@@ -51,6 +51,8 @@ class _Noise(TorchDispatchMode):
             return args[0] + args[1] * torch.special.ndtri(self.uniform(args[0]))
         if func is aten.bernoulli.default:
             return (self.uniform(args[0]) < args[0]).to(args[0])
+        if func is aten.randn_like.default:
+            return torch.special.ndtri(self.uniform(args[0]))
         if func is aten.rand_like.default:
             return self.uniform(args[0])
         return func(*args, **(kwargs or {}))
@@ -84,6 +86,8 @@ class OfDatum(_Noise):
         self.rows = rows
 
     def uniform(self, like: Tensor) -> Tensor:
+        if like.dim() == 3:  # momenta, of each coordinate
+            return self.drawn(like.shape[0], 5, like.shape[2])[:, self.rows]
         before = like.shape[: -1 if like.shape[-1] > 1 else -2]  # a draw of x has a dim of size 1 after that of data
         return self.drawn(*before, 5)[..., self.rows].reshape(like.shape)
 

@@ -221,7 +221,7 @@ REALS, BITS = DataSpec("plane", 2, "real"), DataSpec("bits", 2, "binary")
         (GAN(REALS, 3, hidden=(4,)), "VAEGAN trains the guide to infer latents from x, and none of the latents of GAN"),
         (BiGAN(REALS, 3, hidden=(4,), posterior="point"), "site 'z' of the guide is a point, which has none"),
         (ImplicitVAE(BITS, 2, noise=2, hidden=(3,)), "site 'z' of the guide is a point, which has none"),
-        (SBN(BITS), r"site 'z2' of the guide is drawn from Bernoulli, .* under VAEGAN"),
+        (SBN(BITS), r"sites 'z2', 'z1' of the guide are drawn from Bernoulli, .* under VAEGAN"),
         (RBM(BITS), "VAEGAN reads direct draws of the model, and RBM is unnormalised"),
         (Shared(), "site 'm' stands outside the data plate"),
         (Cauchy(), "site 'x' of Cauchy has none with a gradient"),

@@ -24,13 +24,13 @@ import ppgen
 from ppgen.comparison.quadrature import Quadrature
 from ppgen.errors import UsageError
 from ppgen.inference import (
+    ARM,
     ELBO,
     IWELBO,
     REBAR,
     STL,
     VIMCO,
     AnalyticKL,
-    DisARM,
     DReG,
     Enumerate,
     GumbelSoftmax,
@@ -218,7 +218,7 @@ SCORED = r": .*'nvil', .*'reinforce', .*'vimco'; with a bias '"
 
 REFUSED: list[tuple[Any, Callable[[], Any], str]] = [
     (ELBO(), Blend, r"^sites 'b', 'c' of the guide are drawn from Bernoulli, which has .* ELBO their .*'disarm'"),
-    (DisARM(), lambda: pair_of("classes"), r"^site 'y' has units of several classes" + f".*{SCORED}"),
+    (ARM(), lambda: pair_of("classes"), r"^site 'y' has units of several classes" + f".*{SCORED}"),
     (REBAR(), lambda: Counted(), f"^site 'y' is drawn from Poisson.*{SCORED}"),
     (StraightThrough(), lambda: Counted(), f"^site 'y' is drawn from Poisson.*{SCORED}"),
     (Enumerate(), lambda: Counted(), f"^site 'y' is drawn from Poisson.*{SCORED}"),
