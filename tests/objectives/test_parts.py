@@ -39,6 +39,10 @@ class _Noise(TorchDispatchMode):
     def uniform(self, like: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def momenta(self, like: Tensor) -> Tensor:
+        """Of each coordinate, (K, B, D)."""
+        return self.uniform(like)
+
     def drawn(self, *shape: int) -> Tensor:
         """What the next draw takes its noise from."""
         self.draws += 1
@@ -52,7 +56,7 @@ class _Noise(TorchDispatchMode):
         if func is aten.bernoulli.default:
             return (self.uniform(args[0]) < args[0]).to(args[0])
         if func is aten.randn_like.default:
-            return torch.special.ndtri(self.uniform(args[0]))
+            return torch.special.ndtri(self.momenta(args[0]))
         if func is aten.rand_like.default:
             return self.uniform(args[0])
         return func(*args, **(kwargs or {}))
@@ -85,9 +89,10 @@ class OfDatum(_Noise):
         super().__init__()
         self.rows = rows
 
+    def momenta(self, like: Tensor) -> Tensor:
+        return self.drawn(like.shape[0], 5, like.shape[2])[:, self.rows]
+
     def uniform(self, like: Tensor) -> Tensor:
-        if like.dim() == 3:  # momenta, of each coordinate
-            return self.drawn(like.shape[0], 5, like.shape[2])[:, self.rows]
         before = like.shape[: -1 if like.shape[-1] > 1 else -2]  # a draw of x has a dim of size 1 after that of data
         return self.drawn(*before, 5)[..., self.rows].reshape(like.shape)
 
