@@ -134,7 +134,7 @@ def test_an_objective_takes_a_step_on_a_pair_or_refuses_it_by_capability(model: 
             one_step(pair, stage.objective, batch)
     else:
         assert type(objective_).__name__ in why
-        assert re.search(rf"site '\w+'|latents|outside the data plate|{type(pair).__name__}", why)
+        assert re.search(rf"sites? '\w+'|latents|outside the data plate|{type(pair).__name__}", why)
 
 
 @pytest.mark.parametrize(

@@ -86,3 +86,10 @@ class Dreamer(Estimator):
                 f"{name} asks the guide for the probability of dreamt latents, and a transform of it has no inverse to "
                 "tell it by: use one that has, or an objective without a sleep phase ('rws' with sleep=0)."
             ) from error
+        except UsageError:
+            raise
+        except ValueError as error:  # torch's own, of a value outside a support
+            raise UsageError(
+                f"{name} asks the guide for the probability of dreamt latents, and some lie outside of what it draws "
+                "from: use an objective without a sleep phase ('rws' with sleep=0)."
+            ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +18,6 @@ from ppgen.inference import (
     SIVI,
     STL,
     AnalyticKL,
-    Auto,
     Beta,
     DReG,
     FDivergence,
@@ -99,7 +98,6 @@ UNBIASED = [
     Case(FDivergence(num_particles=2, f="forward_kl"), less_divergence("forward_kl"), 2),
     Case(GDReG(num_particles=2), iwelbo, 2),
     Case(SIVI(num_particles=2), elbo),
-    Case(cast(Any, Auto()), elbo),  # whose first is played
     Case(DAIS(num_temperatures=2, step_size=0.4, persistence=0.7), elbo, paths=annealed(2, 0.4, 0.7)),
     Case(HamiltonianELBO(num_leapfrogs=2, step_size=0.3), elbo, paths=tempered(2, 0.3, 0.5)),
 ]
