@@ -79,6 +79,10 @@ class SIVI(Estimator):
     num_extra: Scheduled[Annotated[int, Ge(0)]] = 10
     bound: BoundName = "elbo"
 
+    @property
+    def target(self) -> None:
+        """None: ``bound`` is taken of the weights of a mixture, which are no function of the guide's own."""
+
     def estimate(self, particles: Particles) -> Tensor:
         return self.reduction.reduce(self.log_weights(particles))
 

@@ -199,7 +199,7 @@ class Estimator(Bound):
         return self.bound.holding({"num_particles": self.num_particles})  # type: ignore[no-any-return]
 
     @property
-    def target(self) -> Reduction:
+    def target(self) -> Reduction | None:
         return self.reduction
 
     @property

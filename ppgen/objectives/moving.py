@@ -18,6 +18,7 @@ from ppgen.pairs.parameters import isolated
 from ppgen.pairs.rows import like_data
 from ppgen.pairs.sites import is_point
 from ppgen.pairs.tracing import Batch, Particles, Program
+from ppgen.pairs.transformed import NO_INVERSE
 
 __all__ = ["Moving", "kinetic"]
 
@@ -53,6 +54,10 @@ class Moving(Estimator, ABC):
     def log_weights(self, free: FreeLatents, motion: Any) -> Tensor:
         """log w of each trajectory from the guide's draws, (K, B), in nats."""
 
+    @property
+    def target(self) -> None:
+        """None: ``bound`` is taken of the trajectories' weights, which are no function of the guide's."""
+
     def estimate(self, particles: Particles) -> Tensor:
         free = FreeLatents(particles, type(self).__name__)
         own = particles.program.own
@@ -84,7 +89,7 @@ class Moving(Estimator, ABC):
         free = FreeLatents(particles, name)
         try:
             self.log_weights(free, self._begun(free))
-        except (KeyError, NotImplementedError) as error:  # of Pyro's and torch's transforms without an inverse
+        except NO_INVERSE as error:
             raise UsageError(
                 f"{name} needs the guide's density wherever latents move, and the guide gives it at its own draws "
                 "alone: use 'hamiltonian_elbo' or 'elbo', or a guide whose transforms have an inverse."

@@ -117,6 +117,8 @@ class _Stop(ppgen.Callback):
         ((ELBO(), IWELBO(num_particles=4)), {}, r"estimators of one bound, got elbo of elbo and iwelbo.* of iwelbo"),
         ((VIMCO(num_particles=2), VIMCO(num_particles=4)), {}, r"of one bound, got vimco\(num_particles=2\) of iwelbo"),
         (("elbo", "map"), {}, r"map is that of none: drop it"),
+        (("elbo", "dais"), {}, r"dais is that of none: drop it"),  # its bound is of other weights
+        (("elbo", "sivi"), {}, r"sivi is that of none: drop it"),
         (("elbo", "elbo"), {}, r"Auto has elbo twice"),
         (("reinforce", "gumbel_softmax"), {}, r"gumbel_softmax is biased, which no variance shows"),
         (("elbo",), {}, r"two or more estimators"),
