@@ -27,9 +27,10 @@ import math
 
 from torch import Tensor
 
+from ppgen.measuring.statistics import student_quantile
 from ppgen.pairs.reductions import log_mean_exp, standard_error
 
-__all__ = ["CONFIDENCE", "log_mean_interval", "student_quantile"]
+__all__ = ["CONFIDENCE", "log_mean_interval"]
 
 CONFIDENCE = 0.95
 """Of the intervals: 0.025 on either side."""
@@ -50,7 +51,7 @@ def log_mean_interval(log_w: Tensor, shares: Tensor, confidence: float = CONFIDE
     tail, num = (1 - confidence) / 2, log_w.shape[1]
     log_w, shares = log_w.double(), shares.double()
     each = log_mean_exp(log_w.T)  # (S,)
-    value, t = float(shares @ each), student_quantile(1 - tail, num - 1)
+    value, t = float(shares @ each), student_quantile(tail, num - 1)
     reach = t * standard_error(shares @ (log_w - each[:, None]).exp())
     return value - min(reach, -math.log(tail)), max(value + reach, _of_log_normal(log_w, shares, t, tail))
 
@@ -62,14 +63,7 @@ def _of_log_normal(log_w: Tensor, shares: Tensor, t: float, tail: float) -> floa
     return float(of_chains.mean()) + half + math.hypot(t * standard_error(of_chains), half * stretch)
 
 
-def student_quantile(probability: float, df: float) -> float:
-    """Of Student's t."""
-    from scipy.special import stdtrit  # slow to import, and not needed by most
-
-    return float(stdtrit(df, probability))
-
-
 def _chi2_quantile(probability: float, df: float) -> float:
-    from scipy.special import chdtri  # as above
+    from scipy.special import chdtri  # slow to import, and not needed by most
 
     return float(chdtri(df, 1 - probability))

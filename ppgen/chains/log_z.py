@@ -44,10 +44,11 @@ from ppgen.arguments import at_least, one_of
 from ppgen.chains.annealing import Spacing, annealed, check_finite, rungs
 from ppgen.chains.enough import check_budget, within
 from ppgen.chains.growing import Grown, grown
-from ppgen.chains.intervals import CONFIDENCE, log_mean_interval, student_quantile
+from ppgen.chains.intervals import CONFIDENCE, log_mean_interval
 from ppgen.chains.normaliser import LogZ
 from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
+from ppgen.measuring.statistics import student_quantile
 from ppgen.pairs.energy import SWEEPS, EnergyPair, energy_pair
 from ppgen.pairs.function_pair import as_pair
 from ppgen.pairs.looking import seeded
@@ -152,7 +153,7 @@ def _mean_over(found: Grown, num_temperatures: int) -> LogZ:
     check_finite(found.above)
     beyond = found.above - each[torch.searchsorted(found.sizes, found.above_sizes)]  # (M,)
     upper, error = mean.value + float(beyond.mean()), standard_error(beyond)
-    high = upper + student_quantile((1 + CONFIDENCE) / 2, len(beyond) - 1) * error
+    high = upper + student_quantile((1 - CONFIDENCE) / 2, len(beyond) - 1) * error
     return replace(mean, upper=upper, upper_standard_error=error, upper_high=high)
 
 

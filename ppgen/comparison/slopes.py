@@ -58,14 +58,12 @@ def power_law(particles: Sequence[int], variances: Sequence[Interval], level: fl
     quantile = float(ndtri((1 + level) / 2))
     x, y = np.log(particles), np.log([v.value for v in variances])
     errors = np.array([max((v.high - v.low) / (2 * quantile * v.value), 1e-12) for v in variances])
-    design = np.stack([np.ones_like(x), x], 1) / errors[:, None]  # (number of K, 2)
-    covariance = np.linalg.inv(design.T @ design)
-    a, b = covariance @ design.T @ (y / errors)
+    (b, a), covariance = np.polyfit(x, y, 1, w=1 / errors, cov="unscaled")
     spare = len(x) - 2
     if spare > 0:
         covariance = covariance * max(1.0, float((((y - a - b * x) / errors) ** 2).sum()) / spare)
-    (aa, ab), (ba, bb) = covariance.tolist()
-    return PowerLaw(float(a), float(b), ((aa, ab), (ba, bb)), quantile)
+    (bb, ab), (_, aa) = covariance.tolist()
+    return PowerLaw(float(a), float(b), ((aa, ab), (ab, bb)), quantile)
 
 
 def families(objectives: Iterable[ObjectiveResult]) -> dict[str, list[ObjectiveResult]]:

@@ -31,7 +31,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Bias", "Interval", "Moments", "Reference", "bias_of", "jackknife", "mean_interval", "normal_score"]
+__all__ = [
+    "Bias",
+    "Interval",
+    "Moments",
+    "Reference",
+    "bias_of",
+    "jackknife",
+    "mean_interval",
+    "normal_score",
+    "student_quantile",
+]
 
 MOST = 38.0
 """The z-score of the smallest p-value that a double can hold."""
@@ -168,7 +178,7 @@ def bias_of(moments: Moments, reference: Reference, level: float, alpha: float) 
         math.copysign(normal_score(p_along), along.t),
         _score(p_across),
         min(1.0, 2 * min(p_along, p_across)),
-        (_quantile(alpha / 4, along.df) * along.error / squared) if squared > 0 else math.inf,
+        (student_quantile(alpha / 4, along.df) * along.error / squared) if squared > 0 else math.inf,
     )
 
 
@@ -176,7 +186,7 @@ def jackknife(whole: Tensor, without: Tensor, level: float) -> Interval:
     """An estimate from R repeats, (), with its interval from those without each repeat, (R,)."""
     repeats = len(without)
     error = math.sqrt((repeats - 1) / repeats * float((without - without.mean()).square().sum()))
-    width = _quantile((1 - level) / 2, repeats - 1) * error
+    width = student_quantile((1 - level) / 2, repeats - 1) * error
     return Interval(float(whole), float(whole) - width, float(whole) + width)
 
 
@@ -244,7 +254,7 @@ def _relative_size(moments: Moments, reference: Reference, squared: float, level
 def _scaled(difference: _Difference, by: float, level: float) -> Interval:
     if by <= 0:
         return Interval(math.nan, math.nan, math.nan)
-    width = _quantile((1 - level) / 2, difference.df) * difference.error
+    width = student_quantile((1 - level) / 2, difference.df) * difference.error
     return Interval(*(v / by for v in (difference.value, difference.value - width, difference.value + width)))
 
 
@@ -262,8 +272,12 @@ def _tail(t: float, df: float) -> float:
     return float(stdtr(df, -t))
 
 
-def _quantile(tail: float, df: float) -> float:
-    """Student's t with this probability above it."""
+def student_quantile(tail: float, df: float) -> float:
+    """Student's t with this probability above it, ``df`` its degrees of freedom.
+
+    >>> round(student_quantile(0.025, 9), 3)
+    2.262
+    """
     from scipy.special import stdtrit
 
     return -float(stdtrit(df, tail))

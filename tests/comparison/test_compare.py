@@ -15,10 +15,10 @@ from pyro.infer import RenyiELBO, Trace_ELBO, TraceGraph_ELBO
 from torch import Tensor, nn
 
 import ppgen
-from ppgen import DataSpec, UsageError, compare, dataset_from, pair_from
+from ppgen import UsageError, compare, dataset_from, pair_from
 from ppgen.comparison import ComparisonOptions
 from ppgen.inference import ELBO, IWELBO, REINFORCE, VIMCO
-from ppgen.models import SBN, VAE, LinearGaussian
+from ppgen.models import LinearGaussian
 from ppgen.objectives.objective import with_gradient_of
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.tracing import Batch, Program
@@ -395,29 +395,3 @@ def test_words_say_what_was_not_seen_and_how_large_it_could_have_been() -> None:
     words = found.words()
     assert words.startswith("As given, on 100 data, log p(x) is -1.14 nats per datum exactly (enumerated).")
     assert f"no bias was seen in reinforce(num_particles=4) ({shown['all']}; guide {shown['guide']});" in words
-
-
-def test_what_bias_is_measured_from_can_be_asked_for() -> None:
-    """Two bits, summed: exact to the numbers of the sum, or ten times as many draws of the reference."""
-    torch.manual_seed(0)
-    pair, x = SBN(DataSpec("bits", 3, "binary"), layers=(2,)), torch.ones(2, 3)
-    options: dict[str, Any] = {"draws": 32, "repeats": 16, "warmup": 0, "eager": True, "progress": False}
-    both = ["reinforce", "disarm"]
-    summed, run = (ppgen.compare(pair, (x,), both, exact=how, **options).points[0] for how in ("enumeration", "run"))
-    assert [one.reference for one in summed.objectives] == ["exact", "exact"]
-    assert {one.reference for one in run.objectives} < {None, "reinforce", "disarm"}
-    assert {one.draws for one in run.objectives} == {32, 320}
-    with pytest.raises(UsageError, match=r"exact='quadrature' cannot be had of this pair: .* 2\*\*27 terms"):
-        ppgen.compare(VAE(DataSpec("bits", 3, "binary"), 9, hidden=(2,)), (x,), ["elbo"], exact="quadrature", **options)
-    with pytest.raises(UsageError, match=r"exact must be 'auto' or .*, got 'sum'"):
-        ppgen.compare(pair, (x,), both, exact="sum", **options)
-
-
-def test_two_gaussian_numbers_are_summed_by_quadrature_where_it_is_asked_for() -> None:
-    torch.manual_seed(0)
-    pair, x = VAE(DataSpec("bits", 3, "binary"), 2, hidden=(2,)), torch.ones(2, 3)
-    options: dict[str, Any] = {"draws": 64, "repeats": 16, "warmup": 0, "eager": True, "progress": False}
-    found = ppgen.compare(pair, (x,), ["elbo"], exact="quadrature", **options).points[0]
-    assert found.objectives[0].reference == "exact"
-    assert found.evidence is not None
-    assert found.evidence.method == "quadrature"
