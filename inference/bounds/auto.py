@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Len
+from annotated_types import Ge, Len
 from pydantic import BeforeValidator
 
 from ppgen.arguments import Count, Share, Words
@@ -75,14 +75,12 @@ class Auto(Choosing):
         Len(2),
     ] = ("elbo", "stl")
     every: Count = 1000
-    draws: Annotated[Count, Words("a whole number of at least 2")] = 8
+    draws: Annotated[int, Ge(2)] = 8
     hysteresis: Share = 0.1
     biased: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.draws < 2:
-            raise UsageError(f"draws of Auto must be at least 2, for a variance, got {self.draws}.")
         if not self.biased and not self.unbiased_gradient:
             name = next(n for n, rule in zip(self.names, self.rules, strict=True) if not rule.unbiased_gradient)
             raise UsageError(

@@ -61,7 +61,7 @@ def power_law(particles: Sequence[int], variances: Sequence[Interval], level: fl
     (b, a), covariance = np.polyfit(x, y, 1, w=1 / errors, cov="unscaled")
     spare = len(x) - 2
     if spare > 0:
-        covariance = covariance * max(1.0, float((((y - a - b * x) / errors) ** 2).sum()) / spare)
+        covariance = covariance * max(1.0, float((((y - a - b * x) / errors) ** 2).sum() / spare))
     (bb, ab), (_, aa) = covariance.tolist()
     return PowerLaw(float(a), float(b), ((aa, ab), (ab, bb)), quantile)
 

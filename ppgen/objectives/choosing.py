@@ -93,9 +93,6 @@ class Choosing(Objective):
     def total_particles(self) -> int:
         return self.now.total_particles
 
-    def taking(self, particles: int) -> Objective:
-        return self.now.taking(particles) if len(self.rules) == 1 else self
-
     def players(self) -> tuple[Player, ...]:
         return (Player("all"),)
 

@@ -17,10 +17,11 @@ def measured(true: list[float], error: float) -> list[Interval]:
     return [Interval(v, v * (1 - 1.96 * error), v * (1 + 1.96 * error)) for v in found]
 
 
-def test_intervals_of_slope_and_of_other_numbers_cover_the_law() -> None:
+@pytest.mark.parametrize("particles", [[1, 4, 16], [1, 2, 4, 8, 16]], ids=len)
+def test_intervals_of_slope_and_of_other_numbers_cover_the_law(particles: list[int]) -> None:
     """400 experiments: 380 expected inside, and 4.4 standard deviations are 19."""
     torch.manual_seed(0)
-    particles, slope, further = [1, 4, 16], -0.8, 3.0 * 64**-0.8
+    slope, further = -0.8, 3.0 * 64**-0.8
     inside = [0, 0]
     for _ in range(400):
         law = power_law(particles, measured([3.0 * k**slope for k in particles], 0.03), level=0.95)

@@ -123,7 +123,7 @@ class _Stop(ppgen.Callback):
         (("reinforce", "gumbel_softmax"), {}, r"gumbel_softmax is biased, which no variance shows"),
         (("elbo",), {}, r"two or more estimators"),
         (("elbo", "hinge"), {}, r"two or more estimators"),
-        (("elbo", "stl"), {"draws": 1}, r"draws of Auto must be at least 2"),
+        (("elbo", "stl"), {"draws": 1}, r"draws of Auto must be a whole number of at least 2"),
         (
             ("elbo", make_objective("elbo", num_particles="stepwise((0, 5), (1, 2))")),
             {},
