@@ -17,7 +17,7 @@ from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
-from ppgen.pairs.looking import looking, one_of_few
+from ppgen.pairs.looking import largest_output, looking, one_of_few
 from ppgen.pairs.pair import check_explicit
 from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
@@ -30,7 +30,8 @@ __all__ = ["datum_width", "log_weight_chunks", "log_weights", "read_particles", 
 T = TypeVar("T")
 
 _CELLS = 2**22
-"""Numbers in the largest site of one chunk: small enough for the processor's caches, large enough for its cores."""
+"""Numbers in the largest site or layer of one chunk: small enough for the processor's caches, large enough for its
+cores."""
 
 
 @entry_point
@@ -146,10 +147,12 @@ def _per_datum(particles: Particles) -> Tensor:
 
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:
     """Data and particles of one chunk; the whole batch where it cannot be divided."""
-    seen, one = one_of_few(program, batch)
+    with largest_output() as outputs:
+        seen, one = one_of_few(program, batch)
     say_if_joint(one)
     together = num_particles == 1 or runner_of(program, seen, num_particles).together
-    cells, size = rows_of(datum_width(one), 1), num_rows(batch)
+    width = max(datum_width(one), max(outputs) // one.log_w.shape[1])  # a network's layers may be wider than any site
+    cells, size = rows_of(width, 1), num_rows(batch)
     if not divides(one):
         return size, max(1, cells // one.log_w.shape[1])
     block = max(1, cells // (16 if together else size))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
 
 import pyro
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.pair import Pair
@@ -15,10 +17,11 @@ from ppgen.pairs.parameters import in_evaluation, isolated
 from ppgen.pairs.rows import is_divisible, num_rows, take_rows
 from ppgen.pairs.tracing import Batch, Particles, Program, automatic_guides, divides, run_particles
 
-__all__ = ["few_of", "goes_apart", "looked_at", "looking", "one_of_few", "seeded"]
+__all__ = ["few_of", "goes_apart", "largest_output", "looked_at", "looking", "one_of_few", "seeded"]
 
-_LARGE = 2**22
-"""Numbers of a batch of which two data are looked at in place of all: a run makes many tensors as large as it."""
+_LARGE = 2**16
+"""Numbers of a batch of which two data are looked at in place of all: a run makes many tensors as large as it, and
+networks of pictures some that are a hundred times as large."""
 
 
 @contextmanager
@@ -64,6 +67,22 @@ def one_of_few(program: Program, batch: Batch) -> tuple[Batch, Particles]:
             if divides(one):
                 return few, one
     return batch, run_particles(program, batch, 1)
+
+
+@contextmanager
+def largest_output() -> Iterator[list[int]]:
+    """Within it the list is told how many numbers each tensor has that a module gives; it begins with 1."""
+    found = [1]
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        if torch.is_tensor(output):
+            found.append(output.numel())
+
+    handle = register_module_forward_hook(note)
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 def few_of(pair: Pair, batch: Batch, num: int = 2) -> Batch:

@@ -12,6 +12,7 @@ from pyro.infer.autoguide import AutoNormal
 from torch import Tensor
 
 import ppgen
+from ppgen import DataSpec
 from ppgen.evaluation import evaluate
 from ppgen.models import VAE, LinearGaussian
 from ppgen.pairs import log_weights as weights
@@ -175,6 +176,16 @@ def test_a_chunk_holds_as_many_data_as_their_largest_site_allows() -> None:
     assert weights.datum_width(one) == data.spec.num_features
     assert weights.rows_of(100, 10) == 2**22 // 1000
     assert weights.rows_of(2**22, 2) == 1
+
+
+def test_a_chunk_holds_as_many_data_as_the_widest_layer_of_a_network_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sites of 6 numbers, and a hidden layer of 40: 3 data of 128 numbers."""
+    pair, x, seen = VAE(DataSpec("bits", 6, "binary"), 2, hidden=(40,)), torch.ones(20, 6), list[int]()
+    monkeypatch.setattr(weights, "_CELLS", 128)
+    monkeypatch.setattr(looking, "_LARGE", 1)
+    pair.decoder.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[-2]))
+    assert ppgen.log_weights(pair, (x,), 1).shape == (1, 20)
+    assert max(seen) == 3
 
 
 def test_a_large_batch_is_never_run_as_a_whole_and_has_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
