@@ -50,6 +50,10 @@ MOST = 240
 """Rounds, at most: 4.8 million draws, which DoubleCV needs on Choice; the others half of them at most."""
 
 
+BLIND = {"DoubleCV-iwelbo-Choice"}
+"""2 % of these would take 30 million draws; on two binary units it is exact by all noise (``test_double_cv``)."""
+
+
 @dataclass(frozen=True)
 class Case:
     """An estimator of a bound on a pair."""
@@ -86,7 +90,7 @@ GLIMPSED = [case for case in cases() if not is_quick(case)]
 SLOW = [
     pytest.param(case, marks=pytest.mark.thorough, id=str(case))
     for case in GLIMPSED
-    if "Coin" not in case.double.__name__ or case.objective.needs_states
+    if ("Coin" not in case.double.__name__ or case.objective.needs_states) and str(case) not in BLIND
 ]
 
 
