@@ -22,12 +22,16 @@ def page() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
         yield importlib.import_module("page")
-    for name in {"page", "contests"} - names:
+    for name in {"page", "contests", "estimators"} - names:
         sys.modules.pop(name, None)
 
 
 def test_the_page_is_what_the_results_say(page: ModuleType) -> None:
     assert page.main(["--check"]) == 0
+
+
+def test_the_table_of_estimators_is_what_was_kept(page: ModuleType) -> None:
+    assert importlib.import_module("estimators").main(["--check"]) == 0
 
 
 def test_every_peer_is_a_function_of_a_file(page: ModuleType) -> None:

@@ -11,7 +11,7 @@ import torch
 from ppgen.arguments import check_names
 from ppgen.chains.log_z import LogZ
 from ppgen.data import Dataset, as_dataset
-from ppgen.errors import UsageError, shown, within_memory
+from ppgen.errors import UsageError, shown, spelled, within_memory
 from ppgen.evaluation.case import AT_ONCE, Annealing, Case, num_data_within
 from ppgen.evaluation.features import labelled_data
 from ppgen.evaluation.judge import Judge
@@ -80,7 +80,8 @@ def evaluate(
     asked = _num_data(data, split, num_data)
     batch = data.rows(split, slice(min(asked, AT_ONCE) if data.on_disk(split) else asked))
     if log_z and not pair.needs_log_z:
-        raise UsageError("log_z was given for a pair that is normalised, whose log Z is 0: leave it out.")
+        what = spelled("--temperatures, --chains, --spacing, --budget, --sandwich or --exact-log-z", "log_z")
+        raise UsageError(f"{what} was given for a pair that is normalised, whose log Z is 0: leave it out.")
     samples, labelled = _num_samples(pair, data, num_samples), labelled_data(data, labels)
     drawn = f" and {samples} samples" if samples else ""
     what = f"an evaluation of {len(batch[0])} data with K = {particles} particles{drawn}"

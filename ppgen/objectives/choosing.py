@@ -75,7 +75,10 @@ class Choosing(Objective):
         bounds = {name: _bound_of(rule) for name, rule in zip(self.names, rules, strict=True)}
         for name, bound in bounds.items():
             if bound is None:
-                raise UsageError(f"{who} holds estimators of a bound's gradient, and {name} is that of none: drop it.")
+                raise UsageError(
+                    f"{who} holds estimators of a function of the guide's log-weights, and {name} is that of none: "
+                    "drop it."
+                )
         first, *others = bounds
         for name in others:
             if bounds[name] != bounds[first]:
