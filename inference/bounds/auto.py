@@ -1,12 +1,14 @@
 """The estimator with the least work, measured as training goes on.
 
-    work_i = E |g_i|^2 seconds_i,        E |g_i|^2 = |E g|^2 + tr Cov(g_i),        estimator i of one bound's gradient
+    work_i = (E |g_i|^2)^(1/2) seconds_i,     E |g_i|^2 = |E g|^2 + tr Cov(g_i),     estimator i of one bound's gradient
 
 g_i is its gradient of the loss per datum by the pair's parameters, at one batch of training data and one draw; the
-expectation is over both. What stochastic gradient descent has still to go after a time T, at the best step size, is
-bounded by a number times sqrt(E |g_i|^2 seconds_i / T), so that the least work is the best bound. The signal |E g|^2
-and the noise of which data came into the batch are the same for all: an estimator that is quieter than these gains
-little by it, and where they are most of it the quickest is played.
+expectation is over both. Adam, and all that divide by the root of a mean square, take steps a of the same length under
+each: -a g_i / (E |g_i|^2)^(1/2). To first order such a step lowers the loss by a |E g|^2 / (E |g_i|^2)^(1/2) in
+expectation, and a second of them by a |E g|^2 / work_i, of which a and E g are the same for all. The signal |E g|^2 and
+the noise of which data came into the batch are in every E |g_i|^2: an estimator that is quieter than these gains little
+by it, and where they are most of it the quickest is played. (Stochastic gradient descent whose step size is the best
+for each estimator goes by E |g_i|^2 seconds_i instead; with Adam that rule takes the quieter and slower too early.)
 
 Value and gradient are those of the estimator that is played. Every ``every`` steps each is drawn ``draws`` times at the
 batches that come next, of which nothing is moved, and the one with the least work is played from then on, if it saves
@@ -17,7 +19,7 @@ once, first, and kept, and covariances are those of the run's own seed. Two runs
 is busy or not.
 
 Geffner and Domke: A Rule for Gradient Estimator Selection, with an Application to Variational Inference, 2020: the rule
-"least G^2 T", with E |g|^2 and the seconds of a gradient, both measured, in their place.
+"least G^2 T" of stochastic gradient descent; that of steps of one length is derived here.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ __all__ = ["Auto"]
 
 @register_objective(
     "auto",
-    summary="several estimators of one bound, of which training plays the one with the least mean square x time",
+    summary="several estimators of one bound, of which training plays the one with the least root mean square x time",
     reference="Geffner and Domke, A rule for gradient estimator selection",
     year=2020,
     link="https://arxiv.org/abs/1911.01894",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ GradientOf = Callable[[int, int], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Choice:
-    """One measurement by estimator: ``work``, the mean square x seconds of a gradient, and its ``variance``; and the
+    """One measurement by estimator: ``work``, the root mean square x seconds of a gradient, and its ``variance``; and the
     name of the one that is ``played`` now."""
 
     work: Mapping[str, float]
@@ -65,7 +66,7 @@ class Chooser:
         drawn = [self._drawn(number, rule.draws, turn) for number in range(len(rule.rules))]
         squares, variances, seconds = zip(*drawn, strict=True)
         self.seconds = self.seconds or list(seconds)  # a run that goes on has those of before
-        work = [square * each for square, each in zip(squares, self.seconds, strict=True)]
+        work = [math.sqrt(square) * each for square, each in zip(squares, self.seconds, strict=True)]
         self.chosen = least(work, self.chosen, rule.hysteresis)
         names = rule.names
         return Choice(dict(zip(names, work, strict=True)), dict(zip(names, variances, strict=True)), names[self.chosen])

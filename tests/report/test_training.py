@@ -184,6 +184,6 @@ def test_what_a_choosing_run_played_is_told_with_the_work_of_each() -> None:
     run.metrics[0]["played"], run.metrics[1]["played"] = "elbo", "stl"
     page = Page(report.render(run))
     assert any("elbo from step 0, stl from step 2" in part for part in page.text)
-    assert "mean square x seconds of a gradient" in page.text  # at the axis
+    assert "root mean square x seconds of a gradient" in page.text  # at the axis
     run.metrics = run.metrics[:1]  # a record that was cut before its first report
     assert "Training" not in Page(report.render(run)).text

@@ -43,9 +43,10 @@ def chooser(spreads: list[list[float]], naps: list[float], mean: float = 0.1) ->
     return Chooser(objective, gradient_of, seed=0)
 
 
-def test_the_least_mean_square_times_seconds_is_played() -> None:
-    """Sleeps of 0.1 and 1 ms: ten times the seconds, at a hundredth and then at all of the variance."""
-    found = chooser([[1.0, 1.0], [0.1, 1.0]], naps=[1e-4, 1e-3])
+def test_the_least_root_mean_square_times_seconds_is_played() -> None:
+    """Sleeps of 1 and 3 ms: three times the seconds, at a hundredth of the variance, and then at a quarter of it, which
+    is half of the length."""
+    found = chooser([[1.0, 1.0], [0.1, 0.5]], naps=[1e-3, 3e-3], mean=0.01)
     found.look(0)
     assert found.news is not None
     assert found.news.variance["elbo"] == pytest.approx(20, rel=0.3)
