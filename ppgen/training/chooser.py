@@ -23,8 +23,8 @@ GradientOf = Callable[[int, int], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Choice:
-    """One measurement by estimator: ``work``, the root mean square x seconds of a gradient, and its ``variance``; and the
-    name of the one that is ``played`` now."""
+    """One measurement by estimator: ``work``, the root mean square of a gradient x its seconds, and ``variance``; and
+    the name of the one that is ``played`` now."""
 
     work: Mapping[str, float]
     variance: Mapping[str, float]
