@@ -58,7 +58,8 @@ def _choices(metrics: _Lines) -> tuple[str, Sequence[Figure]]:
     played = ", ".join(f"{line['played']} from step {line['step']}" for line in changes)
     names = [key.removeprefix("work/") for key in found[-1] if key.startswith("work/")]
     curves = [_curve(name, found, f"work/{name}", "steps") for name in names]
-    said = f"Of {len(names)} estimators the one with the least root mean square x seconds of a gradient is played: {played}."
+    rule = "the least root mean square x seconds of a gradient"
+    said = f"Of {len(names)} estimators the one with {rule} is played: {played}."
     return said, [_chart(curves, "steps", "root mean square x seconds of a gradient")]
 
 
