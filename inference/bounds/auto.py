@@ -77,7 +77,7 @@ class Auto(Choosing):
         Len(2),
     ] = ("elbo", "stl")
     every: Count = 1000
-    draws: Annotated[int, Ge(2)] = 8
+    draws: Annotated[int, Ge(2)] = 4
     hysteresis: Share = 0.1
     biased: bool = False
 
