@@ -30,7 +30,7 @@ from ppgen.measuring.statistics import bias_of, mean_interval
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair, check_takes
 from ppgen.pairs.pair import Pair, check_explicit
-from ppgen.pairs.places import brought_to
+from ppgen.pairs.places import as_batch, brought_to
 from ppgen.pairs.rows import num_rows
 from ppgen.pairs.tracing import Batch
 from ppgen.training.options import TrainingOptions
@@ -91,10 +91,7 @@ def compare(
     """
     asked = _chosen(comparison, options)
     pair, chosen = as_pair(pair), named(objectives)
-    if not isinstance(batch, tuple):
-        raise UsageError(
-            f"expected a batch, a tuple of arguments such as (x,), got {type(batch).__name__} {batch!s:.40}."
-        )
+    batch = as_batch(batch)
     check_takes(pair, batch)
     batch = brought_to(pair, batch)
     pair, batch = of_tensors(pair, batch)

@@ -17,7 +17,7 @@ from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import kept_buffers, owner
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
-__all__ = ["brought_to", "place_of", "put_on", "ready"]
+__all__ = ["as_batch", "brought_to", "place_of", "put_on", "ready"]
 
 T = TypeVar("T")
 
@@ -41,10 +41,23 @@ def brought_to(pair: Any, given: T) -> T:
     return moved
 
 
+def as_batch(given: Any) -> Batch:
+    """The arguments of model and guide, as a tuple.
+
+    Raises:
+        UsageError: it is neither tuple nor list: a tensor alone would be taken for as many arguments as it has rows.
+    """
+    if not isinstance(given, tuple | list):
+        shape = f" of shape {tuple(given.shape)}" if isinstance(given, Tensor) else f" {given!s:.40}"
+        kind = f"{type(given).__name__}{shape}"
+        raise UsageError(f"expected a batch, a tuple of the model's arguments such as (x,), got {kind}: write (x,).")
+    return tuple(given)
+
+
 def ready(pair: Any, batch: Batch) -> tuple[Pair, Batch]:
     """A pair, or what is as good as one, with its parameters made, and the batch on its device."""
     made = as_pair(pair)
-    batch = brought_to(made, batch)
+    batch = brought_to(made, as_batch(batch))
     made.prepare(*batch)
     return made, batch
 

@@ -16,7 +16,7 @@ from ppgen.pairs.function_pair import as_pair, pair_from
 from ppgen.pairs.looking import seeded
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.parameters import owner
-from ppgen.pairs.places import brought_to
+from ppgen.pairs.places import as_batch, brought_to
 from ppgen.pairs.tracing import Batch
 from ppgen.posterior.arviz_bridge import inference_data, netcdf
 from ppgen.posterior.groups import Groups, guide_groups, mcmc_groups, numbers_of_a_draw
@@ -99,7 +99,7 @@ def write_posterior(pair: Any, batch: Batch, path: str | Path, **options: Any) -
     Raises:
         UsageError: as there, or the file cannot be written.
     """
-    target, pair = Path(path), as_pair(pair)
+    target, pair, batch = Path(path), as_pair(pair), as_batch(batch)
     if options.get("num_samples") is None:
         numbers = max(1, numbers_of_a_draw(pair, brought_to(pair, batch)))  # of weights alone, where nothing is drawn
         options["num_samples"] = max(1, min(_SAMPLES, _FILE // numbers))
@@ -113,7 +113,7 @@ def _groups(source: Any, batch: Batch | None, plate: str | None, num: int | None
     pair = as_pair(source)
     if batch is None:
         raise UsageError(f"expected the batch that {type(source).__name__} is run at, got none: give (x,) or (x, y).")
-    return guide_groups(pair, brought_to(source, batch), _SAMPLES if num is None else num, of, progress=bar)
+    return guide_groups(pair, brought_to(source, as_batch(batch)), _SAMPLES if num is None else num, of, progress=bar)
 
 
 @_groups.register

@@ -11,7 +11,7 @@ from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair
-from ppgen.pairs.places import brought_to
+from ppgen.pairs.places import as_batch, brought_to
 from ppgen.pairs.rows import first_data
 from ppgen.pairs.tracing import Batch
 from ppgen.testing.checks import OBJECTIVE_CHECKS, PAIR_CHECKS, Check, CheckFailed, NotApplicable
@@ -106,15 +106,12 @@ def check_objective(objective: Any) -> Report:
     raise UsageError(f"expected an objective, got {_kind(objective)}: subclass ppgen.Objective or ppgen.Bound.")
 
 
-def _arguments(batch: Any) -> Batch:
-    if not isinstance(batch, tuple | list):
-        raise UsageError(
-            f"expected a batch, a tuple of the model's arguments such as (x,), got {_kind(batch)}: write (x,)."
-        )
-    x = first_data(tuple(batch))
+def _arguments(given: Any) -> Batch:
+    batch = as_batch(given)
+    x = first_data(batch)
     if x is not None and not len(x):
         raise UsageError(f"expected a batch with data, got x of shape {tuple(x.shape)}: give at least two data.")
-    return tuple(batch)
+    return batch
 
 
 def _judged(checks: Mapping[str, Check], *subject: Any) -> Report:

@@ -11,6 +11,7 @@ from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
 
 import ppgen
+from ppgen.draws import reconstructions
 from ppgen.pairs.rows import take_rows
 from ppgen.pairs.tracing import Batch
 from ppgen.testing import OBJECTIVE_CHECKS, PAIR_CHECKS, CheckFailed, NotApplicable, Report, Result, check_pair
@@ -260,6 +261,20 @@ def test_the_checks_leave_pair_batch_and_random_numbers_as_they_were(make: type[
 def test_what_is_no_batch_is_refused_with_a_sentence(batch: Any) -> None:
     with pytest.raises(ppgen.UsageError, match="expected a batch"):
         check_pair(Toy(), batch)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda pair, x: ppgen.log_weights(pair, x, 2),
+        lambda pair, x: ppgen.to_inference_data(pair, x, num_samples=2),
+        lambda pair, x: ppgen.compare(pair, x, ["elbo"]),
+        reconstructions,
+    ],
+)
+def test_a_tensor_alone_is_no_batch_of_as_many_arguments_as_it_has_rows(call: Any) -> None:
+    with pytest.raises(ppgen.UsageError, match=r"got Tensor of shape \(4, 3\): write \(x,\)"):
+        call(Toy(), torch.zeros(4, 3))
 
 
 def test_what_is_no_pair_is_refused_with_a_sentence() -> None:
