@@ -162,6 +162,7 @@ class _Session:
             if not (self.options.eager or source.is_compiled):
                 source.compile()
             source.settle(self.options.warmup)
+            source.draw()  # makes what is made once
             found[label] = gather(source, *_PILOT)
             self.shown.advance(task)
         return found

@@ -77,17 +77,16 @@ def gather(source: Source, repeats: int, size: int, progress: Callable[[int], No
         size: m.
         progress: called after each repeat with its number of draws.
     """
-    names = list(source.draw().gradients)
-    means: dict[str, list[Tensor]] = {name: [] for name in names}
-    squares: dict[str, list[float]] = {name: [] for name in names}
+    means: dict[str, list[Tensor]] = {}
+    squares: dict[str, list[float]] = {}
     bounds, seconds = [], []
     for _ in range(repeats):
         draws = _Sums()
         for _ in range(size):
             draws.add(source.draw())
-        for name in names:
-            means[name].append(draws.gradients[name] / size)
-            squares[name].append(draws.squares[name] / size)
+        for name, total in draws.gradients.items():
+            means.setdefault(name, []).append(total / size)
+            squares.setdefault(name, []).append(draws.squares[name] / size)
         bounds.append(sum(draws.bounds) / size)
         seconds.append(median(draws.seconds))
         progress(size)

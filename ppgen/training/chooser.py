@@ -48,7 +48,7 @@ class Chooser:
     def __init__(self, objective: Objective, gradient_of: GradientOf, seed: int) -> None:
         self.rule = objective if isinstance(objective, Choosing) else None
         self.gradient_of, self.seed = gradient_of, seed
-        self.chosen, self.seconds = 0, list[float]()
+        self.chosen, self.seconds, self._made = 0, list[float](), set[int]()
         self.news: Choice | None = None
 
     @property
@@ -73,8 +73,11 @@ class Chooser:
 
     def _drawn(self, number: int, draws: int, turn: int) -> tuple[float, float, float]:
         """The mean square of a gradient over batches and draws, its variance, and the seconds of the quickest draw."""
-        source = _Ahead(lambda ahead: self.gradient_of(number, ahead))
         with torch.random.fork_rng():
+            if number not in self._made:
+                self.gradient_of(number, 0)  # makes its graph
+                self._made.add(number)
+            source = _Ahead(lambda ahead: self.gradient_of(number, ahead))
             manual_seed(derived(self.seed, "choice", turn))
             found = gather(source, draws, 1)
         moments = found.moments(list(found.means))
@@ -82,15 +85,14 @@ class Chooser:
 
 
 class _Ahead:
-    """Gradients at the batches that come next, in turn; the first twice, since it is looked at for its names, and made
-    a graph of, before it counts."""
+    """Gradients at the batches that come next, in turn."""
 
     def __init__(self, gradient_at: Callable[[int], Mapping[str, Tensor]]) -> None:
-        self.gradient_at, self.ahead = gradient_at, -1
+        self.gradient_at, self.ahead = gradient_at, 0
 
     def draw(self) -> Draw:
         start = time.perf_counter()
-        gradients = self.gradient_at(max(0, self.ahead))
+        gradients = self.gradient_at(self.ahead)
         if next(iter(gradients.values())).is_cuda:
             torch.cuda.synchronize()
         self.ahead += 1

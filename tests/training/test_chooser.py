@@ -38,7 +38,7 @@ def chooser(spreads: list[list[float]], naps: list[float], mean: float = 0.1) ->
     def gradient_of(number: int, ahead: int) -> Mapping[str, Tensor]:
         looks[number] += ahead == 0
         time.sleep(naps[number])
-        return {"pair.w": mean + spreads[number][(looks[number] - 1) // 2] * torch.randn(20)}
+        return {"pair.w": mean + spreads[number][max(0, looks[number] - 2)] * torch.randn(20)}
 
     return Chooser(objective, gradient_of, seed=0)
 
