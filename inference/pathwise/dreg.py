@@ -28,8 +28,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.objectives.bounds import BoundName, Estimator, check_smooth
-from ppgen.objectives.objective import Scheduled, with_gradient_of
+from ppgen.objectives.bounds import BoundName, check_smooth
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.pathwise import PathDerivative
 from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import register_objective
@@ -47,7 +48,7 @@ __all__ = ["DReG"]
     tiny=lambda: DReG(num_particles=3),
 )
 @dataclass(frozen=True, kw_only=True)
-class DReG(Estimator):
+class DReG(PathDerivative):
     """The doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles.
 
     Raises:
@@ -57,9 +58,6 @@ class DReG(Estimator):
     (IWELBO(num_particles=8), Renyi(num_particles=8, alpha=0.5))
     """
 
-    needs_rsample = True
-    splits_particles = True
-
     num_particles: Scheduled[Count] = 5
     bound: BoundName = "iwelbo"
 
@@ -67,11 +65,7 @@ class DReG(Estimator):
         super().__post_init__()
         check_smooth(self)
 
-    def estimate(self, particles: Particles) -> Tensor:
+    def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
         along_path = particles.with_fixed(model=True, guide=True).log_w  # (K, B)
-        log_w = along_path.detach()
         for_model = particles.with_fixed(latents=True).log_p  # (K, B)
-        path, v = self.reduction.path_weights(log_w), self.reduction.weights(log_w)
-        return with_gradient_of(
-            self.reduction.reduce(log_w), weighted_sum(path, along_path) + weighted_sum(v, for_model)
-        )
+        return weighted_sum(c, along_path) + weighted_sum(v, for_model)
