@@ -16,7 +16,8 @@ sum_k v_k d log p(x, z_k)/dtheta. Both are unbiased; the guide's signal-to-noise
 variance is zero when the guide is the posterior.
 
 The two weights stand on two scorings of the same particles, one with all parameters fixed and one with the latents
-fixed, and not on a hook at each latent: along z1 -> z2 a hook would apply the weight twice.
+fixed, and not on a hook at each latent: along z1 -> z2 a hook would apply the weight twice. Beside latents that are
+scored it is ``pathwise="dreg"`` of their estimator (:mod:`ppgen.objectives.pathwise`).
 
 Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, ICLR 2019, eq. 8.
 """

@@ -19,7 +19,8 @@ the model but for a constant, and the path has little noise where that is flat. 
 
 T is known for location-scale families (Normal, Laplace, Cauchy, Gumbel), T = loc + scale e. A prior of another kind,
 one that is masked or scaled, those beside global latents, and those of pairs whose particles run one after another
-keep their score.
+keep their score. Beside latents that are scored it is ``pathwise="gdreg"`` of their estimator, where the joint log q
+holds theirs, which depends on z if they are drawn after it (:mod:`ppgen.objectives.pathwise`).
 
 Bauer, Mnih: Generalized Doubly Reparameterized Gradient Estimators, ICML 2021 (the
 estimator for scores at draws of another distribution, and hierarchical models).

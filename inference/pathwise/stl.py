@@ -9,7 +9,8 @@ For the ELBO this is unbiased, and its variance is zero when the guide is the po
 particles that is not their mean (``bound="iwelbo"``), the score's expectation is not zero and the guide's gradient
 is biased: use ``dreg`` there. In a hierarchical guide q(z1 | x) q(z2 | z1) the path from z1 through the parameters of
 q(z2 | z1) survives: parameters are held fixed, not distributions. Of a guide that is a flow it is the path gradient,
-whose density is taken by the inverse at fixed parameters (:mod:`ppgen.pairs.transformed`).
+whose density is taken by the inverse at fixed parameters (:mod:`ppgen.pairs.transformed`). Beside latents that are
+scored it is ``pathwise="stl"`` of their estimator (:mod:`ppgen.objectives.pathwise`).
 
 Roeder, Wu, Duvenaud: Sticking the Landing, NeurIPS 2017, eq. 8; Tucker et al., ICLR 2019, section 3, for the bias;
 Vaitl, Nicoli, Nakajima, Kessel: Gradients should stay on Path, 2022, for flows.
