@@ -2,7 +2,7 @@
 
 Pairs: :class:`Coin` and :class:`CloseCoin` (one Bernoulli, the (b - t)^2 toy), :class:`TinySBN` and
 :class:`TinyDeepSBN` (one layer and two), :class:`Choice` (two one-hot units), :class:`Blend` (a reparameterized site
-between two discrete ones).
+between two discrete ones), :class:`Braid` (two of either kind in turn).
 
 A particle takes one of A atoms: a state of the discrete sites, and, in :class:`Blend`, a node of the Gauss-Hermite rule
 for the noise of the reparameterized one. With masses q_a and log-weights log w_a, the expectation of a bound of K
@@ -31,6 +31,7 @@ from ppgen.pairs.pair import Pair
 __all__ = [
     "DOUBLES",
     "Blend",
+    "Braid",
     "Choice",
     "CloseCoin",
     "Coin",
@@ -342,5 +343,58 @@ class Blend(DiscreteDouble):
         return mass.flatten(), (log_p - log_b - log_y - log_c).flatten()
 
 
+class Braid(DiscreteDouble):
+    """Two reparameterized sites, the second of which has the path of the first, and a discrete one after each.
+
+    p(y) p(b) p(v | y, b) p(c | v) p(x | v, c), and q(y | x) q(b | y) q(v | y, b) q(c | v); the priors of v and c have
+    parameters, and that of v those of a location and a scale.
+
+    Sites:
+        y: (1,), real, in the plate ``data``
+        b: (1,), 0 or 1, in the plate ``data``
+        v: (1,), real, in the plate ``data``
+        c: (1,), 0 or 1, in the plate ``data``
+        x: (1,), observed, in the plate ``data``
+    """
+
+    names: ClassVar = "reach jump log_spread link shift slope_y log_scale_y slope_b reach_v jump_v log_scale_v slope_c"
+    values: ClassVar = torch.tensor([0.8, -0.9, 0.1, 0.7, -0.8, 0.3, -0.1, 0.9, 0.5, -0.4, -0.2, -0.8])
+    start: ClassVar = dict(zip(names.split(), values[:, None], strict=True))
+    datum: ClassVar = torch.tensor([0.9])
+    nodes: ClassVar = 14
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            y = pyro.sample("y", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+            b = pyro.sample("b", dist.Bernoulli(logits=x.new_zeros(1)).to_event(1))
+            v = pyro.sample("v", dist.Normal(self.reach * y + self.jump * b, self.log_spread.exp()).to_event(1))
+            c = pyro.sample("c", dist.Bernoulli(logits=self.link * v).to_event(1))
+            pyro.sample("x", dist.Normal(v + self.shift * c, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            y = pyro.sample("y", dist.Normal(self.slope_y * x, self.log_scale_y.exp()).to_event(1))
+            b = pyro.sample("b", dist.Bernoulli(logits=self.slope_b * y).to_event(1))
+            loc = self.reach_v * y + self.jump_v * b
+            v = pyro.sample("v", dist.Normal(loc, self.log_scale_v.exp()).to_event(1))
+            pyro.sample("c", dist.Bernoulli(logits=self.slope_c * v).to_event(1))
+
+    def atoms(self, p: Parameters) -> tuple[Tensor, Tensor]:
+        x = self.datum.double()
+        points, weights = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(self.nodes))
+        first, second = torch.cartesian_prod(points, points).T  # (nodes^2,)
+        mass = torch.cartesian_prod(weights, weights).prod(-1) / (2 * math.pi)
+        b, c = (unit[:, None] for unit in _bits(2).T)  # (4, 1)
+        y = p["slope_y"] * x + p["log_scale_y"].exp() * first
+        loc = p["reach_v"] * y + p["jump_v"] * b
+        v = loc + p["log_scale_v"].exp() * second  # (4, nodes^2)
+        log_p = _normal(y, torch.zeros(1)) + _bernoulli(b, torch.zeros(1).double())
+        log_p = log_p + _normal(v, p["reach"] * y + p["jump"] * b, p["log_spread"]) + _bernoulli(c, p["link"] * v)
+        log_p = log_p + _normal(x, v + p["shift"] * c)
+        log_d = _bernoulli(b, p["slope_b"] * y) + _bernoulli(c, p["slope_c"] * v)
+        log_r = _normal(y, p["slope_y"] * x, p["log_scale_y"]) + _normal(v, loc, p["log_scale_v"])
+        return (log_d.exp() * mass).flatten(), (log_p - log_d - log_r).flatten()
+
+
 DOUBLES: tuple[type[DiscreteDouble], ...] = (Coin, CloseCoin, TinySBN, TinyDeepSBN, Choice, Blend)
-"""Every pair here."""
+"""Every pair here but :class:`Braid`, which is for pathwise parts."""

@@ -23,12 +23,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.objectives.bounds import BoundName, Estimator
+from ppgen.objectives.bounds import BoundName, Reduction
 from ppgen.objectives.discrete.enumeration import Enumeration, check_number, expected_bound
-from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.objective import Scheduled, with_gradient_of
+from ppgen.objectives.pathwise import AlongPath, Composed, PathDerivative
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.parameters import kept_buffers
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
@@ -47,7 +49,7 @@ __all__ = ["Enumerate"]
     tiny=lambda: Enumerate(),
 )
 @dataclass(frozen=True, kw_only=True)
-class Enumerate(Estimator):
+class Enumerate(Composed):
     """The exact expectation of ``bound`` of ``num_particles`` (K) particles, which matters where it is no mean.
 
     >>> import ppgen, torch
@@ -76,7 +78,28 @@ class Enumerate(Estimator):
         if discrete != particles.latents:
             copies = self.reduction.total_particles
             log_w, log_q = (table.unflatten(0, (copies, -1)) for table in (log_w, log_q))  # (K, S, B)
-        return expected_bound(self.reduction, log_w, log_q)
+        if (path := self.path) is None:
+            return expected_bound(self.reduction, log_w, log_q)
+        tables = log_w.detach(), log_q.detach()
+        surrogate = self._surrogate(path, particles, tables, log_q)
+        return with_gradient_of(expected_bound(self.reduction, *tables), surrogate)
+
+    def _surrogate(
+        self, path: PathDerivative, particles: Particles, tables: tuple[Tensor, Tensor], log_q: Tensor
+    ) -> Tensor:
+        """What has the gradient of the expectation with the pathwise part of ``path``, (B,)."""
+
+        def summed(bound: Reduction) -> tuple[Tensor, Tensor]:  # the expectation's derivatives by the two tables
+            def total(log_w: Tensor, log_q: Tensor) -> Tensor:
+                return expected_bound(bound, log_w, log_q).sum()
+
+            found: tuple[Tensor, Tensor] = torch.func.grad(total, argnums=(0, 1))(*tables)
+            return found
+
+        v, by_q = summed(self.reduction)
+        c, _ = summed(AlongPath(num_particles=self.num_particles, bound=self.reduction, path=path))
+        scored = ((by_q - v) * log_q).flatten(0, -2).sum(0)
+        return path.along(particles, v.flatten(0, -2), c.flatten(0, -2)) + scored
 
     def _check(self, particles: Particles) -> None:
         check_number(self.reduction, Enumeration.beside(particles, type(self).__name__).num_states)

@@ -98,8 +98,8 @@ class NVIL(ScoreFunction):
 
     @capability
     def splits_particles(self) -> bool:
-        """True unless baselines read the latents."""
-        return not self.layered
+        """True unless baselines read the latents, or the pathwise part reads their values."""
+        return not self.layered and super().splits_particles
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         if not self.layered:
@@ -128,7 +128,7 @@ class NVIL(ScoreFunction):
             own = {key: value[i] for key, value in state.items()}
             network: Any = None if program.own is None else program.own[i]  # type: ignore[index]  # a list of networks
             predicted = own["centre"] + (log_w * 0 if network is None else network(seen).squeeze(-1))  # (K, B)
-            signal = (log_w - predicted.detach()) / self.predictor.unit(own) + float(self.centred)
+            signal = (log_w - predicted.detach()) / self.predictor.unit(own) - float(not self.centred)
             surrogate = surrogate + (log_w - predicted).square().mean(0).sum() / 2
             surrogate = surrogate - (signal * particles.log_q_of([name])).mean(0).sum()
             following.append(self.predictor.next_state(log_w, predicted.detach(), own))

@@ -16,7 +16,8 @@ sum_k v_k d log p(x, z_k)/dtheta. Both are unbiased; the guide's signal-to-noise
 variance is zero when the guide is the posterior.
 
 The two weights stand on two scorings of the same particles, one with all parameters fixed and one with the latents
-fixed, and not on a hook at each latent: along z1 -> z2 a hook would apply the weight twice.
+fixed, and not on a hook at each latent: along z1 -> z2 a hook would apply the weight twice. Beside latents that are
+scored it is ``pathwise="dreg"`` of their estimator (:mod:`ppgen.objectives.pathwise`).
 
 Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, ICLR 2019, eq. 8.
 """
@@ -28,8 +29,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.objectives.bounds import BoundName, Estimator, check_smooth
-from ppgen.objectives.objective import Scheduled, with_gradient_of
+from ppgen.objectives.bounds import BoundName, check_smooth
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.pathwise import PathDerivative
 from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import register_objective
@@ -47,7 +49,7 @@ __all__ = ["DReG"]
     tiny=lambda: DReG(num_particles=3),
 )
 @dataclass(frozen=True, kw_only=True)
-class DReG(Estimator):
+class DReG(PathDerivative):
     """The doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles.
 
     Raises:
@@ -57,9 +59,6 @@ class DReG(Estimator):
     (IWELBO(num_particles=8), Renyi(num_particles=8, alpha=0.5))
     """
 
-    needs_rsample = True
-    splits_particles = True
-
     num_particles: Scheduled[Count] = 5
     bound: BoundName = "iwelbo"
 
@@ -67,11 +66,7 @@ class DReG(Estimator):
         super().__post_init__()
         check_smooth(self)
 
-    def estimate(self, particles: Particles) -> Tensor:
+    def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
         along_path = particles.with_fixed(model=True, guide=True).log_w  # (K, B)
-        log_w = along_path.detach()
         for_model = particles.with_fixed(latents=True).log_p  # (K, B)
-        path, v = self.reduction.path_weights(log_w), self.reduction.weights(log_w)
-        return with_gradient_of(
-            self.reduction.reduce(log_w), weighted_sum(path, along_path) + weighted_sum(v, for_model)
-        )
+        return weighted_sum(c, along_path) + weighted_sum(v, for_model)

@@ -19,7 +19,8 @@ the model but for a constant, and the path has little noise where that is flat. 
 
 T is known for location-scale families (Normal, Laplace, Cauchy, Gumbel), T = loc + scale e. A prior of another kind,
 one that is masked or scaled, those beside global latents, and those of pairs whose particles run one after another
-keep their score.
+keep their score. Beside latents that are scored it is ``pathwise="gdreg"`` of their estimator, where the joint log q
+holds theirs, which depends on z if they are drawn after it (:mod:`ppgen.objectives.pathwise`).
 
 Bauer, Mnih: Generalized Doubly Reparameterized Gradient Estimators, ICML 2021 (the
 estimator for scores at draws of another distribution, and hierarchical models).
@@ -37,10 +38,11 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor, distributions
 
 from ppgen.arguments import Count
-from ppgen.objectives.bounds import BoundName, Estimator, check_smooth
-from ppgen.objectives.objective import Scheduled, with_gradient_of
+from ppgen.objectives.bounds import BoundName, check_smooth
+from ppgen.objectives.objective import Scheduled
+from ppgen.objectives.pathwise import PathDerivative
 from ppgen.pairs.reductions import weighted_sum
-from ppgen.pairs.sites import Site, is_latent, is_masked, unscaled
+from ppgen.pairs.sites import Site, is_masked, unscaled
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import register_objective
 
@@ -59,7 +61,7 @@ _LOCATION_SCALE = (distributions.Normal, distributions.Laplace, distributions.Ca
     tiny=lambda: GDReG(num_particles=3),
 )
 @dataclass(frozen=True, kw_only=True)
-class GDReG(Estimator):
+class GDReG(PathDerivative):
     """The generalised doubly reparameterized gradient of ``bound``, with ``num_particles`` (K) particles.
 
     Raises:
@@ -69,7 +71,6 @@ class GDReG(Estimator):
     IWELBO(num_particles=8)
     """
 
-    needs_rsample = True
     splits_particles = False  # it differentiates by the values of sites
 
     num_particles: Scheduled[Count] = 5
@@ -79,17 +80,16 @@ class GDReG(Estimator):
         super().__post_init__()
         check_smooth(self)
 
-    def estimate(self, particles: Particles) -> Tensor:
+    def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
         along_path = particles.with_fixed(model=True, guide=True).log_w  # (K, B)
-        log_w, fixed = along_path.detach(), particles.with_fixed(latents=True)
-        c, v = self.reduction.path_weights(log_w), self.reduction.weights(log_w)
+        fixed = particles.with_fixed(latents=True)
         value = weighted_sum(c, along_path) + weighted_sum(v, fixed.log_p)  # (B,)
         priors = list(_transported(fixed)) if torch.is_grad_enabled() else []
         slopes = _slopes(particles, priors, v, c) if priors else {}
         for name in priors:
             along_prior = _along(fixed, fixed.model_sites[name], slopes[name]).sum(0)
             value = value + along_prior - weighted_sum(v, fixed.log_prob(name))
-        return with_gradient_of(self.reduction.reduce(log_w), value)
+        return value
 
 
 def _transported(fixed: Particles) -> Iterator[str]:
@@ -124,10 +124,10 @@ def _is_scaled(site: Site, plate: str | None) -> bool:
 def _slopes(particles: Particles, priors: list[str], v: Tensor, c: Tensor) -> Mapping[str, Tensor]:
     """Of each prior's latent what multiplies u, of the shape of its value."""
     with torch.enable_grad():
-        sites = {name: _leaf(site) if is_latent(site) else site for name, site in particles.guide_sites.items()}
+        sites = {name: _leaf(site) if name in priors else site for name, site in particles.guide_sites.items()}
         apart = replace(particles, guide_sites=sites).with_fixed(model=True, guide=True)
         leaves = [sites[name]["value"] for name in priors]
-        shared = (v - c) * apart.log_w + v * apart.log_q  # (K, B)
+        shared = (v - c) * apart.log_w + v * apart.log_q_of(apart.latents)  # (K, B)
         of_all = torch.autograd.grad(shared.sum(), leaves, retain_graph=True)
         own = [(v * apart.log_prob(name)).sum() for name in priors]
         of_own = [torch.autograd.grad(term, leaf, retain_graph=True)[0] for term, leaf in zip(own, leaves, strict=True)]

@@ -9,7 +9,8 @@ For the ELBO this is unbiased, and its variance is zero when the guide is the po
 particles that is not their mean (``bound="iwelbo"``), the score's expectation is not zero and the guide's gradient
 is biased: use ``dreg`` there. In a hierarchical guide q(z1 | x) q(z2 | z1) the path from z1 through the parameters of
 q(z2 | z1) survives: parameters are held fixed, not distributions. Of a guide that is a flow it is the path gradient,
-whose density is taken by the inverse at fixed parameters (:mod:`ppgen.pairs.transformed`).
+whose density is taken by the inverse at fixed parameters (:mod:`ppgen.pairs.transformed`). Beside latents that are
+scored it is ``pathwise="stl"`` of their estimator (:mod:`ppgen.objectives.pathwise`).
 
 Roeder, Wu, Duvenaud: Sticking the Landing, NeurIPS 2017, eq. 8; Tucker et al., ICLR 2019, section 3, for the bias;
 Vaitl, Nicoli, Nakajima, Kessel: Gradients should stay on Path, 2022, for flows.
@@ -22,8 +23,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.objectives.bounds import BoundName, Estimator
+from ppgen.objectives.bounds import BoundName, Reduction
 from ppgen.objectives.objective import Scheduled, capability
+from ppgen.objectives.pathwise import PathDerivative
+from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import OBJECTIVES, register_objective
 
@@ -40,7 +43,7 @@ __all__ = ["STL"]
     tiny=lambda: STL(num_particles=2),
 )
 @dataclass(frozen=True, kw_only=True)
-class STL(Estimator):
+class STL(PathDerivative):
     """Sticking the landing for ``bound`` (a name or an objective), with ``num_particles`` (K) particles.
 
     >>> import ppgen, torch
@@ -51,9 +54,6 @@ class STL(Estimator):
     True
     """
 
-    needs_rsample = True
-    splits_particles = True
-
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
 
@@ -62,5 +62,8 @@ class STL(Estimator):
         """True for the ELBO (and one particle of any bound)."""
         return self.num_particles == 1 or self.reduction == OBJECTIVES["elbo"].cls(num_particles=self.num_particles)
 
-    def estimate(self, particles: Particles) -> Tensor:
-        return self.reduction.reduce(particles.with_fixed(guide=True).log_w)
+    def path_weights(self, bound: Reduction, log_w: Tensor) -> Tensor:
+        return bound.weights(log_w)
+
+    def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
+        return weighted_sum(v, particles.with_fixed(guide=True).log_w)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
@@ -56,6 +56,11 @@ class Bound(Objective):
         """The bound whose gradient is estimated, a function of log-weights; None where it is no such function."""
         return None
 
+    @property
+    def composed(self) -> Mapping[str, Any]:
+        """Options by which an objective for other latents has this one's gradient for its own; empty: by none."""
+        return {}
+
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         return self.outcome(self.draw(program, batch), self.estimate)
 
@@ -95,7 +100,7 @@ class Bound(Objective):
         try:
             self._check(run_particles(program, batch, 1, draw=self.drawn_by()))
         except LatentsError as error:
-            raise UsageError(refusal(error, program, batch, Bound)) from error
+            raise UsageError(refusal(error, program, batch, Bound, self.composed)) from error
 
     def _check(self, particles: Particles) -> None:
         """What else it cannot do, read off one particle.

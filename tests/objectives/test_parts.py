@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ppgen.objectives.bounds
 import ppgen.pairs.parts
 from ppgen.errors import UsageError
-from ppgen.inference import ELBO, IWELBO, DReG, MuProp, Renyi
+from ppgen.inference import ELBO, IWELBO, REINFORCE, DReG, MuProp, Renyi
 from ppgen.objectives.bounds import Bound
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
@@ -22,6 +22,7 @@ from ppgen.pairs.parts import run_in_parts
 from ppgen.pairs.tracing import Particles, Program, run_particles
 from ppgen.registry import OBJECTIVES
 from ppgen.testing.yardsticks import BitsYardstick, EnergyYardstick, Yardstick
+from tests.discrete_doubles import Blend
 from tests.doubles import Chain, Line, Shared, Switch, data
 
 aten = torch.ops.aten
@@ -144,6 +145,14 @@ def test_the_gradient_in_parts_is_that_of_all_particles(name: str, pair: Pair, n
     assert parts is not whole
     for one, other in zip(_played(parts, pair, noise()), _played(whole, pair, noise()), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)  # sums of float64 in another order
+
+
+@pytest.mark.parametrize("path", ["stl", "dreg"])
+def test_the_gradient_in_parts_has_the_pathwise_part_too(path: str, noise: Callable[[], OfParticle]) -> None:
+    whole, pair = REINFORCE(num_particles=K, pathwise=path), Blend()
+    parts = _played(whole.taking(AT_A_TIME), pair, noise())
+    for one, other in zip(parts, _played(whole, pair, noise()), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
 def test_the_latents_of_all_data_are_those_outside_the_plate() -> None:

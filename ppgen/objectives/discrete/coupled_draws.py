@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppgen.objectives.bounds import Estimator
-from ppgen.objectives.objective import with_gradient_of
+from ppgen.objectives.pathwise import Composed
 from ppgen.pairs.discrete_families import DiscreteFamily, check_relaxable, family_of
 from ppgen.pairs.sites import Site, check_unscaled, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
@@ -98,21 +97,13 @@ class Relaxations:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coupled(Estimator, ABC):
+class Coupled(Composed, ABC):
     """An estimator whose further runs have the noise of the first."""
 
     needs_discrete = True
 
     def drawn_by(self) -> States:
         return States(type(self).__name__)
-
-    def estimate(self, particles: Particles) -> Tensor:
-        """The mean of the bounds of sets of K particles, (B,), with its gradient but for the scores of states."""
-        score = particles.log_q_of(particles.scored)
-        log_w = with_gradient_of(particles.log_w, particles.log_w + score).unflatten(0, (-1, self.total_particles))
-        sets = self.reduction.reduce(log_w.transpose(0, 1).flatten(1))  # (S B,)
-        bound: Tensor = sets.unflatten(0, (len(log_w), -1)).mean(0)
-        return bound
 
     def _check(self, particles: Particles) -> None:
         super()._check(particles)

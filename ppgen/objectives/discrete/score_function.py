@@ -17,6 +17,7 @@ replaced by
 
     f - f_k  -  (v_k - v_k,k),        f_k = f(.., b_k, ..),   v_k,k = v_k(.., b_k, ..),                         (2)
 
+beside sum_k v_k grad (log w_k + log q(d_k | r_k, x)) or what has its expectation (:mod:`ppgen.objectives.pathwise`),
 since f_k and v_k,k see the other particles alone. The *learning signal* f - f_k is what particle k adds to the bound.
 Centring by v_k,k takes the noise out of the entropy's score: for the ELBO v is 1/K everywhere and cancels, so that (2)
 is (log w_k - b_k) / K; for the importance-weighted bound f - f_k and v_k - v_k,k agree to first order in 1/K, so that
@@ -40,9 +41,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ppgen.objectives.bounds import Estimator, Reduction
+from ppgen.objectives.bounds import Reduction
 from ppgen.objectives.discrete.baselines import Baseline
 from ppgen.objectives.objective import capability, with_gradient_of
+from ppgen.objectives.pathwise import Composed
 from ppgen.objectives.turns import AVERAGED, Outcome, State
 from ppgen.pairs.tracing import Batch, Particles, Program
 
@@ -50,7 +52,7 @@ __all__ = ["Expansion", "ScoreFunction", "coefficient", "without_own"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreFunction(Estimator):
+class ScoreFunction(Composed):
     """The gradient (1) of ``bound`` with the coefficient (2); its value is the bound's.
 
     A learned baseline is trained in the same step, by least squares on log w, and takes no part in the loss's value. In
@@ -61,7 +63,6 @@ class ScoreFunction(Estimator):
     """
 
     needs_discrete = True
-    splits_particles = True
     shards = AVERAGED
 
     centred: bool = True
@@ -75,6 +76,11 @@ class ScoreFunction(Estimator):
     def min_particles(self) -> int:
         """That of the baseline."""
         return self.predictor.min_particles
+
+    @capability
+    def splits_particles(self) -> bool:
+        """That of the pathwise part."""
+        return self.path is None or self.path.splits_particles
 
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         return self.predictor.parameters(batch)
@@ -103,12 +109,12 @@ class ScoreFunction(Estimator):
         return Expansion()
 
     def _ascent(self, particles: Particles, expansion: Expansion, predicted: Tensor, unit: Tensor | float) -> Tensor:
-        """The sum over particles and data whose gradient is that of the bound beyond its pathwise part."""
+        """The sum over particles and data whose gradient is the scored part."""
         signal = self.signal(particles.log_w.detach(), predicted, unit)  # (K, B)
         return (signal * particles.log_q_of(particles.scored)).sum()
 
     def signal(self, log_w: Tensor, predicted: Tensor, unit: Tensor | float = 1.0) -> Tensor:
-        """What multiplies the score beside the pathwise term: (f - f_k) / unit + v_k,k, (K, B), in nats.
+        """(2), what multiplies the score: (f - f_k) / unit - (v_k - v_k,k), (K, B), in nats.
 
         Args:
             log_w: (K, B).
@@ -117,7 +123,8 @@ class ScoreFunction(Estimator):
         """
         others, weights = without_own(self.reduction, log_w, predicted)
         learning_signal = (self.reduction.reduce(log_w) - others) / unit
-        return learning_signal + weights if self.centred else learning_signal
+        own = self.reduction.weights(log_w)
+        return learning_signal - (own - weights if self.centred else own)
 
 
 @dataclass(frozen=True)

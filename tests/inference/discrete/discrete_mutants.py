@@ -19,21 +19,25 @@ from ppgen.inference import (
     DisARM,
     DisARMTree,
     DoubleCV,
+    DReG,
     Enumerate,
     LocalExpectation,
     MuProp,
 )
 from ppgen.inference.discrete import local_expectation
+from ppgen.inference.pathwise import gdreg
 from ppgen.objectives.discrete import antithetic
 from ppgen.objectives.discrete.coupled_draws import Relaxations
 from ppgen.objectives.discrete.decisions import Decided
 from ppgen.objectives.discrete.enumeration import expected_bound
 from ppgen.objectives.discrete.score_function import without_own
+from ppgen.objectives.pathwise import PathDerivative
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import BernoulliFamily
+from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch, Particles, Program
-from tests.discrete_doubles import Blend, Choice, DiscreteDouble, TinyDeepSBN, TinySBN
+from tests.discrete_doubles import Blend, Braid, Choice, DiscreteDouble, TinyDeepSBN, TinySBN
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -59,7 +63,10 @@ class Mutant:
             monkeypatch.setattr(self.part, self.by)
 
     def __str__(self) -> str:
-        wrong = self.by.__name__ if self.part else type(self.wrong).__name__
+        path = getattr(self.wrong, "pathwise", None)
+        wrong = (
+            self.by.__name__ if self.part else type(path if isinstance(path, PathDerivative) else self.wrong).__name__
+        )
         return f"{type(self.sound).__name__}-{self.bound}-{wrong}"
 
 
@@ -191,7 +198,7 @@ class NoPath(REINFORCE):
         log_w = particles.log_w.detach()
         signal = self.signal(log_w, (log_w.sum(0) - log_w) / (len(log_w) - 1))
         fixed = particles.with_fixed(latents=True)
-        value = particles.log_w.mean(0) + (signal * fixed.log_q_of(fixed.scored)).sum(0)
+        value = self.estimate(particles) + (signal * fixed.log_q_of(fixed.scored)).sum(0)
         return Outcome(-value.sum(), len(value))
 
 
@@ -221,6 +228,55 @@ class PathOfDensity(DisARM):
     def estimate(self, particles: Particles) -> Tensor:
         own = particles.log_q_of([name for name in particles.latents if name not in particles.scored])
         return super().estimate(particles) + (own - own.detach()).mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatesOutOfWeights(DReG):
+    """The path derivative of log w without log q of the states, which the pathwise part by log w itself leaves out."""
+
+    def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
+        along_path = particles.with_fixed(model=True, guide=True)
+        return super().along(particles, v, c) + weighted_sum(c, along_path.log_q_of(along_path.scored))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotSquared(DReG):
+    """The weights of sticking the landing, under any bound."""
+
+    def path_weights(self, bound: Any, log_w: Tensor) -> Tensor:
+        return bound.weights(log_w)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParametersFree(DReG):
+    """The guide's parameters are not held."""
+
+    def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
+        for_model = particles.with_fixed(latents=True).log_p
+        return weighted_sum(c, particles.with_fixed(model=True).log_w) + weighted_sum(v, for_model)
+
+
+_slopes = gdreg._slopes
+
+
+def slopes_without_states(particles: Particles, priors: list[str], v: Tensor, c: Tensor) -> dict[str, Tensor]:
+    """A prior's path is weighed by log q without that of the states that depend on it."""
+    with torch.enable_grad():
+        sites = {n: gdreg._leaf(s) if n in priors else s for n, s in particles.guide_sites.items()}
+        apart = replace(particles, guide_sites=sites).with_fixed(model=True, guide=True)
+        leaves = [sites[name]["value"] for name in priors]
+        missed = torch.autograd.grad((v * apart.log_q_of(apart.scored)).sum(), leaves)
+    right = _slopes(particles, priors, v, c)
+    return {name: right[name] - off for name, off in zip(priors, missed, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOfTables(Enumerate):
+    """The sum over states whose pathwise part is a path derivative, and whose states keep their own log q beside."""
+
+    def _surrogate(self, path: Any, particles: Particles, tables: Any, log_q: Tensor) -> Tensor:
+        own = expected_bound(self.reduction, tables[0] + log_q - log_q.detach(), tables[1])
+        return super()._surrogate(path, particles, tables, log_q) + own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +330,11 @@ _tree = DisARMTree(num_particles=2)
 _tight: dict[str, Any] = {"bound": "iwelbo", "num_particles": 2}
 _rebar = REBAR(num_particles=2)
 
+
+def _path(pathwise: Any) -> VIMCO:
+    return VIMCO(num_particles=2, pathwise=pathwise)
+
+
 MUTANTS = [
     Mutant(_arm, Flipped(num_particles=2), TinySBN),
     Mutant(_arm, TwoPercent(num_particles=2), TinySBN, rounds=12),
@@ -306,6 +367,13 @@ MUTANTS = [
     Mutant(REINFORCE(num_particles=3), ScoredToo(num_particles=3), Blend),
     Mutant(_disarm, PathOfDensity(num_particles=2), Blend),
     Mutant(Enumerate(), DrawnOnce(), Blend),
+    Mutant(_path("dreg"), _path(StatesOutOfWeights()), Blend),
+    Mutant(_path("dreg"), _path(StatesOutOfWeights()), Braid),
+    Mutant(_path("dreg"), _path(NotSquared()), Blend),
+    Mutant(_path("dreg"), _path(ParametersFree()), Braid),
+    Mutant(_path("dreg"), WholeWeight(num_particles=2, pathwise="dreg"), Blend),
+    Mutant(_path("gdreg"), _path("gdreg"), Blend, "ppgen.inference.pathwise.gdreg._slopes", slopes_without_states),
+    Mutant(Enumerate(**_tight, pathwise="dreg"), ScoreOfTables(**_tight, pathwise="dreg"), Blend),
     Mutant(REBAR(num_particles=3), InItsOwnBaseline(num_particles=3), TinyDeepSBN),
     Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.objectives.discrete.coupled_draws.Relaxations.path", without_path),
     Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.objectives.discrete.coupled_draws.Relaxations.path", half_a_path),

@@ -28,6 +28,7 @@ from ppgen.inference import (
     ELBO,
     IWELBO,
     REBAR,
+    REINFORCE,
     STL,
     VIMCO,
     AnalyticKL,
@@ -144,6 +145,23 @@ def test_the_gradient_of_the_importance_weighted_bound_is_the_exact_one_too(obje
     assert max(scores(draws_of(asked, "gates"), exact_of("gates", "iwelbo")).values()) < CRITICAL
 
 
+PARTS: list[Any] = [
+    REINFORCE(num_particles=2, pathwise="stl"),
+    VIMCO(num_particles=2, pathwise="dreg"),
+    VIMCO(num_particles=2, pathwise="gdreg"),
+    Enumerate(num_particles=2, bound="iwelbo", pathwise="gdreg"),
+    REBAR(num_particles=2, bound="iwelbo", pathwise="dreg"),
+    Enumerate(pathwise="gdreg"),
+]
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+@pytest.mark.parametrize("objective", sampled(PARTS, 3), ids=lambda o: f"{type(o).__name__}-{o.pathwise}")
+def test_the_gradient_with_a_path_derivative_beside_is_the_exact_one(objective: Any, kind: str) -> None:
+    """Those of the priors' parameters too, which ``gdreg`` has along a path: p(z | y) has them."""
+    assert max(scores(draws_of(objective, kind), exact_of(kind, objective.bound)).values()) < CRITICAL
+
+
 @pytest.mark.parametrize("kind", PAIRS)
 def test_straight_through_has_the_models_gradient_and_says_that_the_guides_is_biased(kind: str) -> None:
     objective = StraightThrough(num_particles=2)
@@ -206,7 +224,7 @@ def test_a_pathwise_objective_refuses_a_mixed_pair_and_offers_who_takes_it(objec
     family = "Bernoulli" if kind == "gates" else "OneHotCategorical"
     assert why.startswith(f"site 'y' of the guide is drawn from {family}, which has no reparameterized sample: under ")
     _, _, offered = why.partition("can take these latents: ")
-    exact, biased = (set(re.findall(r"'(\w+)'", part)) for part in offered.split(";"))
+    exact, biased, *_ = (set(re.findall(r"'(\w+)'", part)) for part in offered.split(";"))
     made = {name: spec.tiny() for name, spec in OBJECTIVES.items() if spec.tiny is not None}
     found = {name: one for name, one in made.items() if one.needs_discrete and takes(one, kind)}
     for named, unbiased_ in ((exact, True), (biased, False)):
