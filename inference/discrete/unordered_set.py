@@ -20,8 +20,8 @@ sum_s grad q(s) = 0. In (2) grad f leaves out grad log q(z | x), of the same exp
 posterior, where f is the same in all states, the guide's gradient has no noise.
 
 Where there are no more than K states it is the exact gradient of ``enumerate``; where none is likely to be drawn twice,
-(2) is REINFORCE with leave-one-out. It is never above that by much and below it where q has few states of weight: no
-draw is spent on what is known.
+(2) is REINFORCE with leave-one-out. Its noise is below that one's, the more so the more of q's mass K states hold: no
+draw is spent on a state that is known.
 
 ``estimator="importance"``: the importance-weighted estimator of sampling without replacement instead. With kappa the
 (K + 1)-th greatest perturbed log-probability, q(s) R(S, s) becomes W_s = q(s) / P(G_s > kappa), in b_s too for t != s.

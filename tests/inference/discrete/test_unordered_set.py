@@ -69,7 +69,7 @@ def noise(objective: Any, double: type[DiscreteDouble]) -> float:
 @pytest.mark.parametrize("num", [2, 4])
 @pytest.mark.parametrize("double", [TinyDeepSBN, Choice], ids=lambda double: double.__name__)
 def test_it_is_below_leaving_one_out_at_as_many_particles(double: type[DiscreteDouble], num: int) -> None:
-    assert 1.1 * noise(UnorderedSet(num_particles=num), double) < noise(REINFORCE(num_particles=num), double)
+    assert noise(UnorderedSet(num_particles=num), double) < noise(REINFORCE(num_particles=num), double)
 
 
 def test_at_the_posterior_the_guide_has_no_noise() -> None:
