@@ -60,6 +60,7 @@ from ppgen.inference.discrete.reinmax_cv import ReinMaxCV
 from ppgen.inference.discrete.reinmax_rao import ReinMaxRao
 from ppgen.inference.discrete.relax import RELAX
 from ppgen.inference.discrete.straight_through import StraightThrough
+from ppgen.inference.discrete.unordered_set import UnorderedSet
 from ppgen.inference.discrete.vimco import VIMCO
 from ppgen.inference.em.cavi import CAVI
 from ppgen.inference.em.em import EM
@@ -170,6 +171,7 @@ __all__ = [
     "ScoreMatching",
     "StraightThrough",
     "TemperedTransitions",
+    "UnorderedSet",
     "UpDown",
     "VRMax",
     "WakeSleep",

@@ -33,7 +33,6 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.arguments import Count, Share, Sizes
-from ppgen.errors import UsageError
 from ppgen.layers.networks import MLP
 from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, Learned, features_of, stacked
@@ -79,13 +78,10 @@ class NVIL(ScoreFunction):
     normalise: bool = True
     layered: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.layered and not self.reduction.is_mean:
-            raise UsageError(
-                f"layered of NVIL is for a bound that is a mean of log-weights, such as 'elbo', got {self.bound!r}: "
-                "leave layered off, or take 'vimco'."
-            )
+    @capability
+    def needs_mean(self) -> str:
+        """A signal for each layer."""
+        return "layered of NVIL" if self.layered else ""
 
     @property
     def predictor(self) -> Baseline:

@@ -194,7 +194,18 @@ class Estimator(Bound):
     IWELBO(num_particles=8)
     """
 
+    needs_mean: ClassVar[str] = ""
+    """What of it needs a bound that is a mean of log-weights, such as the ELBO; empty: nothing."""
+
     bound: Any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.needs_mean and not self.reduction.is_mean:
+            raise UsageError(
+                f"{self.needs_mean} is for a bound that is a mean of log-weights, such as 'elbo', got {self.bound!r}: "
+                "take that, or 'vimco', which serves any."
+            )
 
     @property
     def reduction(self) -> Reduction:

@@ -35,7 +35,7 @@ import torch
 from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import sum_rightmost
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot, softplus
 
 from ppgen.distributions.binary_states import digits
 from ppgen.distributions.wrappers import WRAPPERS, core_of, family_name
@@ -81,7 +81,9 @@ class DiscreteFamily(ABC):
 
     def uniforms(self, fn: Any) -> Tensor:
         """Fresh noise in (0, 1), in the dtype of the natural parameters."""
-        raise self._not_relaxable()
+        if not self.relaxable:
+            raise self._not_relaxable()
+        return _open_uniform(self.logits(fn))
 
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
         """The relaxed value of noise ``u``, differentiable in the natural parameters."""
@@ -114,9 +116,17 @@ class DiscreteFamily(ABC):
         """
         raise self._not_relaxable()
 
-    @abstractmethod
     def states(self, fn: Any) -> Tensor:
         """Every state of one draw, (S,) and the event shape, in the dtype of values; S is :meth:`num_states`."""
+        return self.at_levels(fn, self._indices(fn))
+
+    @abstractmethod
+    def at_levels(self, fn: Any, levels: Tensor) -> Tensor:
+        """The values whose units have these levels, whole numbers that end in the units' shape."""
+
+    def level_log_probs(self, fn: Any) -> Tensor:
+        """log q of each level of every unit, (..., C): one more dim than units have, in nats."""
+        return self.logits(fn).log_softmax(-1)
 
     def neighbour(self, fn: Any, value: Tensor) -> Tensor:
         """``value`` with one unit of each draw, chosen uniformly, at another of its levels, chosen uniformly.
@@ -135,9 +145,8 @@ class DiscreteFamily(ABC):
         """
         shape, levels = self._event(fn), self._levels(fn)
         units = torch.eye(shape.numel(), dtype=torch.long, device=value.device).reshape(-1, *shape)
-        steps = (units[:, None] * torch.arange(1, levels, device=value.device).reshape(-1, *[1] * len(shape))).flatten(
-            0, 1
-        )
+        others = torch.arange(1, levels, device=value.device).reshape(-1, *[1] * len(shape))
+        steps = (units[:, None] * others).flatten(0, 1)
         return self._moved(fn, value, steps.reshape(len(steps), *[1] * len(fn.batch_shape), *shape))
 
     @abstractmethod
@@ -187,9 +196,6 @@ class BernoulliFamily(DiscreteFamily):
 
         return _nested(fn, of_units)
 
-    def uniforms(self, fn: Any) -> Tensor:
-        return _open_uniform(self.logits(fn))
-
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
         return ((self.logits(fn) + _logit(u)) / temperature).sigmoid()
 
@@ -222,8 +228,11 @@ class BernoulliFamily(DiscreteFamily):
     def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
         return torch.where(steps == 1, 1 - value, value)
 
-    def states(self, fn: Any) -> Tensor:
-        return self._indices(fn).to(self.logits(fn).dtype)
+    def at_levels(self, fn: Any, levels: Tensor) -> Tensor:
+        return levels.to(self.logits(fn).dtype)
+
+    def level_log_probs(self, fn: Any) -> Tensor:
+        return logsigmoid(torch.stack([-self.logits(fn), self.logits(fn)], -1))
 
     def _levels(self, fn: Any) -> int:
         return 2
@@ -244,9 +253,6 @@ class OneHotFamily(DiscreteFamily):
             return (value * logits).sum(-1)
 
         return _nested(fn, of_units)
-
-    def uniforms(self, fn: Any) -> Tensor:
-        return _open_uniform(self.logits(fn))
 
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
         return ((self.logits(fn) - _log_exponential(u)) / temperature).softmax(-1)
@@ -284,9 +290,8 @@ class OneHotFamily(DiscreteFamily):
         levels = self._levels(fn)
         return one_hot((value.argmax(-1) + steps) % levels, levels).to(value)
 
-    def states(self, fn: Any) -> Tensor:
-        rows = torch.eye(self._levels(fn), dtype=self.logits(fn).dtype, device=self.logits(fn).device)
-        return rows[self._indices(fn)]
+    def at_levels(self, fn: Any, levels: Tensor) -> Tensor:
+        return one_hot(levels, self._levels(fn)).to(self.logits(fn).dtype)
 
     def _event(self, fn: Any) -> torch.Size:
         return torch.Size(fn.event_shape[:-1])
@@ -313,8 +318,8 @@ class CategoricalFamily(DiscreteFamily):
     def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
         return (value + steps) % self._levels(fn)
 
-    def states(self, fn: Any) -> Tensor:
-        return self._indices(fn)
+    def at_levels(self, fn: Any, levels: Tensor) -> Tensor:
+        return levels
 
     def _levels(self, fn: Any) -> int:
         return int(core_of(fn).logits.shape[-1])

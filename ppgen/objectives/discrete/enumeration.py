@@ -38,7 +38,7 @@ from ppgen.pairs.memories import parts_of
 from ppgen.pairs.sites import Site, is_masked
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["MAX_JOINT_STATES", "MAX_TUPLES", "Enumeration", "check_number", "expected_bound"]
+__all__ = ["MAX_JOINT_STATES", "MAX_TUPLES", "Enumeration", "check_local", "check_number", "expected_bound"]
 
 MAX_JOINT_STATES = 2**16
 """Joint states of one datum's latents, and terms of one datum's expectation at once, that are summed at most."""
@@ -94,7 +94,7 @@ class Enumeration:
         """
         with torch.no_grad():
             one = run_particles(program, batch, 1)
-        _check_local(one, needed_by)
+        check_local(one, needed_by)
         if not one.latents:
             raise UsageError(f"{needed_by} sums over the states of the guide's discrete latents, and it has none.")
         return cls._at(one, one.latents, needed_by)
@@ -108,7 +108,7 @@ class Enumeration:
                 distributions that can be enumerated, or masked (it is named); there are more than
                 ``MAX_JOINT_STATES``.
         """
-        _check_local(particles, needed_by)
+        check_local(particles, needed_by)
         if not particles.scored:
             raise LatentsError(
                 f"{needed_by} sums over the states of discrete latents, and those of the guide "
@@ -246,7 +246,12 @@ def _drawn_before(particles: Particles, sites: Mapping[str, Site]) -> dict[str, 
     return {n: s["value"] for n, s in found.items() if not any(part._cache_size for part in parts_of(s["fn"]))}
 
 
-def _check_local(one: Particles, needed_by: str) -> None:
+def check_local(one: Particles, needed_by: str) -> None:
+    """Every latent is in the data plate, and its discrete ones in no other and without a mask.
+
+    Raises:
+        UsageError: one is not; it is named.
+    """
     if one.outside is not None:
         names = ", ".join(map(repr, one.outside.latents)) or "an observed site"
         raise LatentsError(

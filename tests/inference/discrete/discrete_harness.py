@@ -26,7 +26,18 @@ from ppgen.registry import OBJECTIVES
 from tests.discrete_doubles import DiscreteDouble
 from tests.inference.discrete.discrete_truth import CRITICAL
 
-__all__ = ["COPIES", "ERROR", "Moments", "blocks_of", "learnt", "moments", "takes", "unbiased", "with_bound"]
+__all__ = [
+    "COPIES",
+    "ERROR",
+    "Moments",
+    "blocks_of",
+    "learnt",
+    "moments",
+    "serves",
+    "takes",
+    "unbiased",
+    "with_bound",
+]
 
 COPIES = 20_000
 """Draws in a round."""
@@ -38,6 +49,11 @@ ERROR = 0.02
 def with_bound(objective: Any, bound: str) -> Any:
     """The estimator for another bound, with two particles, or as many as it needs."""
     return replace(objective, bound=bound, num_particles=max(2, objective.min_particles))
+
+
+def serves(objective: Any, bound: str) -> bool:
+    """Whether the estimator must serve the bound, by what it says that it needs."""
+    return not objective.needs_mean or bound == "elbo"
 
 
 def unbiased() -> list[Any]:

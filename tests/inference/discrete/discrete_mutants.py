@@ -23,14 +23,16 @@ from ppgen.inference import (
     Enumerate,
     LocalExpectation,
     MuProp,
+    UnorderedSet,
 )
 from ppgen.inference.discrete import local_expectation
 from ppgen.inference.pathwise import gdreg
-from ppgen.objectives.discrete import antithetic
+from ppgen.objectives.discrete import antithetic, without_replacement
 from ppgen.objectives.discrete.coupled_draws import Relaxations
 from ppgen.objectives.discrete.decisions import Decided
 from ppgen.objectives.discrete.enumeration import expected_bound
 from ppgen.objectives.discrete.score_function import without_own
+from ppgen.objectives.discrete.unordered import Shares
 from ppgen.objectives.pathwise import PathDerivative
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import BernoulliFamily
@@ -325,6 +327,27 @@ def reversed_odds(self: Any, family: Any, fn: Any) -> Tensor:
 
 _odds = Decided.odds
 
+
+def of_others_alone(self: Shares, f: Tensor) -> Tensor:
+    """The prediction of f without what is known: the state's own share."""
+    return f - (self.others * f).sum(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EqualShares(UnorderedSet):
+    """States that were drawn without replacement are weighted as if with it."""
+
+    def weighted(self, particles: Particles, shares: Shares) -> Tensor:
+        return super().weighted(particles, replace(shares, first=torch.full_like(shares.first, 1 / len(shares.first))))
+
+
+def of_no_parent(sites: Any, name: str, parents: Tensor, together: bool) -> dict[str, Tensor]:
+    """Layers before a site stay as they were, whatever branch its states were cut from."""
+    return _before(sites, name, torch.arange(len(parents))[:, None].expand_as(parents), together)
+
+
+_before = without_replacement._before
+
 _arm, _disarm = ARM(num_particles=2), DisARM(num_particles=2)
 _tree = DisARMTree(num_particles=2)
 _tight: dict[str, Any] = {"bound": "iwelbo", "num_particles": 2}
@@ -359,6 +382,21 @@ MUTANTS = [
         TinyDeepSBN,
         "ppgen.inference.discrete.local_expectation._Changed",
         StillLayersAfter,
+    ),
+    Mutant(
+        UnorderedSet(num_particles=2),
+        UnorderedSet(num_particles=2),
+        Choice,
+        "ppgen.objectives.discrete.unordered.Shares.signal",
+        of_others_alone,
+    ),
+    Mutant(UnorderedSet(num_particles=2), EqualShares(num_particles=2), TinySBN),
+    Mutant(
+        UnorderedSet(num_particles=3),
+        UnorderedSet(num_particles=3),
+        TinyDeepSBN,
+        "ppgen.objectives.discrete.without_replacement._before",
+        of_no_parent,
     ),
     Mutant(REINFORCE(), SeesItself(), TinySBN),
     Mutant(VIMCO(num_particles=2), WholeWeight(num_particles=2), TinySBN),
