@@ -20,7 +20,7 @@ from ppgen.pairs.discrete_families import DiscreteFamily, check_relaxable, famil
 from ppgen.pairs.sites import Site, check_unscaled, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
-__all__ = ["Coupled", "Relaxations", "States"]
+__all__ = ["Coupled", "Movable", "Relaxations", "States"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class States:
         site = particles.guide_sites[name]
         score = site["value"] - family_of(site, self.needed_by).mean(site["fn"])
         return per_datum(site, particles.plate, score).detach()
+
+
+class Movable(States):
+    """Draws states in which log-weights have a slope, that of their multilinear extension."""
+
+    def __call__(self, site: Site) -> Tensor | None:
+        state = super().__call__(site)
+        return None if state is None else state.requires_grad_()
 
 
 @dataclass(frozen=True)
