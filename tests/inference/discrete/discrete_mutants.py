@@ -15,6 +15,7 @@ from ppgen.inference import (
     OVIS,
     REBAR,
     REINFORCE,
+    RODEO,
     VIMCO,
     DisARM,
     DisARMTree,
@@ -29,6 +30,7 @@ from ppgen.objectives.discrete.coupled_draws import Relaxations
 from ppgen.objectives.discrete.decisions import Decided
 from ppgen.objectives.discrete.enumeration import expected_bound
 from ppgen.objectives.discrete.score_function import without_own
+from ppgen.objectives.discrete.stein_operators import GibbsOperator
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import BernoulliFamily
 from ppgen.pairs.sites import Site
@@ -254,6 +256,19 @@ def half_a_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
     return found
 
 
+def mean_of_all(numbers: Tensor) -> Tensor:
+    """A particle is among the others of its own surrogate."""
+    return numbers.mean(0, keepdim=True).expand_as(numbers)
+
+
+def given_back_by_slope(self: GibbsOperator, differences: Tensor) -> Tensor:
+    """What the surrogate takes off is given back as if it were the linear part of it alone."""
+    return _scored(self, self.slope)
+
+
+_scored = GibbsOperator.scored
+
+
 class OffTheWalk(Decided):
     """Every decision counts as seen: those off the walk as if they had gone left."""
 
@@ -291,6 +306,8 @@ MUTANTS = [
     Mutant(_rebar, _rebar, TinySBN, "ppgen.pairs.discrete_families.BernoulliFamily.relax_given", held_relaxation),
     Mutant(MuProp(num_particles=2), NoMeans(num_particles=2), TinySBN),
     Mutant(DoubleCV(), NoMeansOfOthers(), TinySBN),
+    Mutant(RODEO(), RODEO(), TinySBN, "ppgen.inference.discrete.rodeo._others", mean_of_all),
+    Mutant(RODEO(), RODEO(), Choice, "ppgen.inference.discrete.rodeo.GibbsOperator.scored", given_back_by_slope),
     Mutant(OVIS(num_particles=2), OwnControl(num_particles=2), TinySBN),
     Mutant(
         LocalExpectation(),
