@@ -50,7 +50,7 @@ from torch import Tensor, nn
 from ppgen.arguments import Count, NonNegative, Sizes
 from ppgen.layers.networks import MLP
 from ppgen.objectives.discrete.baselines import LeaveOneOut
-from ppgen.objectives.discrete.coupled_draws import Movable, States
+from ppgen.objectives.discrete.coupled_draws import Movable, States, slopes_of
 from ppgen.objectives.discrete.learned_controls import LearnedControl
 from ppgen.objectives.discrete.score_function import coefficient, own_slope
 from ppgen.objectives.discrete.stein_operators import GibbsOperator
@@ -123,13 +123,10 @@ class RODEO(LearnedControl):
 
     def _made(self, particles: Particles, control: Surrogates, level: Tensor) -> list[_Made]:
         """What the operators make of the surrogates, of each discrete site."""
-        values = {name: particles.guide_sites[name]["value"] for name in particles.scored}
-        slopes = torch.autograd.grad(
-            particles.log_w.sum(), list(values.values()), retain_graph=True, allow_unused=True, materialize_grads=True
-        )
         expansion, made = torch.zeros_like(level), []
-        for i, (name, slope) in enumerate(zip(values, slopes, strict=True)):
-            own, drawn = (side_by_side(particles, {name: numbers}) for numbers in (slope, values[name].detach()))
+        for i, (name, slope) in enumerate(slopes_of(particles).items()):
+            value = particles.guide_sites[name]["value"].detach()
+            own, drawn = (side_by_side(particles, {name: numbers}) for numbers in (slope, value))
             others = _others(own)  # (K, B, F)
             expansion = expansion + (others * drawn).sum(-1) - _others((own * drawn).sum(-1))  # T_k(z_k), (K, B)
             operator = GibbsOperator(particles, name, others, type(self).__name__)

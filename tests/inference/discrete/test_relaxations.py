@@ -135,6 +135,8 @@ def test_the_value_is_the_bound_at_states(objective: Any, double: type[DiscreteD
 class Plated(TinySBN):
     """:class:`TinySBN` with its units in a plate of their own."""
 
+    vectorized = False
+
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
             with pyro.plate("units", 2, dim=-2):

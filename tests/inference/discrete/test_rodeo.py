@@ -121,6 +121,24 @@ def test_without_surrogates_it_is_leaving_one_out() -> None:
     torch.testing.assert_close(tuple(found.values()), expected)
 
 
+class Apart(TinyDeepSBN):
+    """Its particles run one after another."""
+
+    vectorized = False
+
+
+@pytest.mark.parametrize("objective", [RODEO(), DoubleCV()], ids=lambda objective: type(objective).__name__)
+def test_particles_that_run_one_after_another_have_the_same_slopes(
+    objective: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_a_seed(self: States, family: Any, fn: Any) -> Tensor:
+        return torch.rand(fn.shape(), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+    monkeypatch.setattr(States, "uniforms", of_a_seed)
+    together, apart = (gradient_draws(objective, double(20)) for double in (TinyDeepSBN, Apart))
+    torch.testing.assert_close(together, apart)
+
+
 def test_one_particle_has_no_other() -> None:
     with pytest.raises(UsageError, match=r"num_particles of RODEO must be a whole number of at least 2"):
         RODEO(num_particles=1)
