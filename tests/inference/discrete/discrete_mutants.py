@@ -261,12 +261,9 @@ def mean_of_all(numbers: Tensor) -> Tensor:
     return numbers.mean(0, keepdim=True).expand_as(numbers)
 
 
-def given_back_by_slope(self: GibbsOperator, differences: Tensor) -> Tensor:
-    """What the surrogate takes off is given back as if it were the linear part of it alone."""
-    return _scored(self, self.slope)
-
-
-_scored = GibbsOperator.scored
+def nothing_given_back(self: GibbsOperator, differences: Tensor) -> Tensor:
+    """The surrogate is taken off, and its mean over the unit not given back."""
+    return torch.zeros_like(differences)
 
 
 class OffTheWalk(Decided):
@@ -307,7 +304,7 @@ MUTANTS = [
     Mutant(MuProp(num_particles=2), NoMeans(num_particles=2), TinySBN),
     Mutant(DoubleCV(), NoMeansOfOthers(), TinySBN),
     Mutant(RODEO(), RODEO(), TinySBN, "ppgen.inference.discrete.rodeo._others", mean_of_all),
-    Mutant(RODEO(), RODEO(), Choice, "ppgen.inference.discrete.rodeo.GibbsOperator.scored", given_back_by_slope),
+    Mutant(RODEO(), RODEO(), TinySBN, "ppgen.inference.discrete.rodeo.GibbsOperator.scored", nothing_given_back),
     Mutant(OVIS(num_particles=2), OwnControl(num_particles=2), TinySBN),
     Mutant(
         LocalExpectation(),
