@@ -59,6 +59,7 @@ from ppgen.inference.discrete.reinmax import ReinMax
 from ppgen.inference.discrete.reinmax_cv import ReinMaxCV
 from ppgen.inference.discrete.reinmax_rao import ReinMaxRao
 from ppgen.inference.discrete.relax import RELAX
+from ppgen.inference.discrete.rodeo import RODEO
 from ppgen.inference.discrete.straight_through import StraightThrough
 from ppgen.inference.discrete.unordered_set import UnorderedSet
 from ppgen.inference.discrete.vimco import VIMCO
@@ -119,6 +120,7 @@ __all__ = [
     "REBAR",
     "REINFORCE",
     "RELAX",
+    "RODEO",
     "RWS",
     "SIVI",
     "STL",

@@ -33,16 +33,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName
 from ppgen.objectives.discrete.baselines import Baseline, NoBaseline
-from ppgen.objectives.discrete.coupled_draws import States
+from ppgen.objectives.discrete.coupled_draws import Movable, slopes_of
 from ppgen.objectives.discrete.expansions import Expanded
 from ppgen.objectives.discrete.score_function import Expansion
 from ppgen.objectives.objective import Scheduled
-from ppgen.pairs.sites import Site
 from ppgen.pairs.tracing import Batch, Draw, Particles, Program
 from ppgen.registry import register_objective
 
@@ -79,7 +77,7 @@ class DoubleCV(Expanded):
         return NoBaseline()
 
     def drawn_by(self) -> Draw:
-        return _Movable(type(self).__name__)
+        return Movable(type(self).__name__)
 
     def draw(self, program: Program, batch: Batch, draw: Draw | None = None) -> Particles:
         with torch.enable_grad():
@@ -88,21 +86,13 @@ class DoubleCV(Expanded):
     def _expansion(self, particles: Particles) -> Expansion:
         """b_k, h_k and J_k . mu, by the slopes at the states that were drawn."""
         sites, num = [particles.guide_sites[name] for name in particles.scored], particles.num_particles
-        values = [site["value"] for site in sites]
         with torch.enable_grad():
-            slopes = torch.autograd.grad(particles.log_w.sum(), values, retain_graph=True)
+            slopes = list(slopes_of(particles).values())
         slope = self._side_by_side(particles, slopes)  # (K, B, F)
         others = (slope.sum(0) - slope) / (num - 1)
         means = self._side_by_side(particles, [self._mean(site) for site in sites])
-        off = self._side_by_side(particles, values).detach() - means.detach()
+        values = self._side_by_side(particles, [site["value"].detach() for site in sites])
+        off = values - means.detach()
         left = particles.log_w.detach() - torch.einsum("kbf,jbf->kjb", others, off)  # (K, K, B): of j by k's slope
         level = (left.sum(1) - left.diagonal().mT) / (num - 1)  # (K, B)
         return Expansion(level, (others * off).sum(-1), (others * means).sum(-1))
-
-
-class _Movable(States):
-    """Draws states that have a slope."""
-
-    def __call__(self, site: Site) -> Tensor | None:
-        state = super().__call__(site)
-        return None if state is None else state.requires_grad_()

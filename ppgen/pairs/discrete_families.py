@@ -93,6 +93,10 @@ class DiscreteFamily(ABC):
         """Cov[z] ``along``, the covariance of units that have this mean: dE[z]/dl is Cov[z]."""
         raise self._not_relaxable()
 
+    def share(self, value: Tensor, slope: Tensor) -> Tensor:
+        """What each number's unit has in a linear function of the value that has this slope."""
+        raise self._not_relaxable()
+
     def gapped(self, fn: Any, value: Tensor, gap: Tensor | float) -> Tensor:
         """Natural parameters moved as little as makes the state ``value`` the likeliest by ``gap`` (> 0), in nats."""
         raise self._not_relaxable()
@@ -202,6 +206,9 @@ class BernoulliFamily(DiscreteFamily):
     def spread(self, mean: Tensor, along: Tensor) -> Tensor:
         return mean * (1 - mean) * along
 
+    def share(self, value: Tensor, slope: Tensor) -> Tensor:
+        return slope * value
+
     def gapped(self, fn: Any, value: Tensor, gap: Tensor | float) -> Tensor:
         """s max(s l, gap), s = 2 z - 1."""
         sign, logits = 2 * value - 1, self.logits(fn)
@@ -260,6 +267,9 @@ class OneHotFamily(DiscreteFamily):
     def spread(self, mean: Tensor, along: Tensor) -> Tensor:
         finite = along.clamp_min(torch.finfo(along.dtype).min)  # a class of probability zero may have l = -inf
         return mean * (finite - (mean * finite).sum(-1, keepdim=True))
+
+    def share(self, value: Tensor, slope: Tensor) -> Tensor:
+        return (slope * value).sum(-1, keepdim=True).expand_as(value)
 
     def gapped(self, fn: Any, value: Tensor, gap: Tensor | float) -> Tensor:
         """The greatest l at the class of z; no other above that less the gap."""

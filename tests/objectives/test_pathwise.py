@@ -28,8 +28,8 @@ from ppgen.registry import OBJECTIVES
 from tests.discrete_doubles import Blend, Braid, DiscreteDouble, TinySBN, exact_gradient
 from tests.doubles import Line, data
 from tests.inference.discrete.discrete_harness import moments, unbiased, with_bound
-from tests.inference.discrete.discrete_mutants import StatesOutOfWeights
 from tests.inference.discrete.discrete_truth import CRITICAL
+from tests.inference.discrete.mixed_mutants import StatesOutOfWeights
 from tests.inference.truth import elbo, iwelbo
 from tests.marks import sampled
 

@@ -10,7 +10,8 @@ from unittest.mock import patch
 import torch
 
 import ppgen
-from tests.inference.discrete.discrete_mutants import MUTANTS, Mutant
+from tests.inference.discrete.discrete_mutants import MUTANTS
+from tests.inference.discrete.mutant import Mutant
 
 __all__ = ["verdicts"]
 

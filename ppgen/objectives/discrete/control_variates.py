@@ -36,10 +36,9 @@ where b_i,k, without which a difference in level would multiply every score, is 
 particles, or, for one particle, its running mean. For the ELBO A_k(b) is b / K and a constant.
 
 **Learning.** Relaxations have temperatures t_i > 0. t_i, eta_i and the parameters of r_i belong to the objective; the
-gradient is unbiased at any values. They descend sum_i |G_i|^2, where G_i is (2) for each datum and particle: as the
-expectation of G_i does not depend on them, that is the variance of the gradient by the natural parameters, and its
-derivative by them is unbiased (Tucker et al., section 3.2; Grathwohl et al., eq. 8). It is taken by differentiating D.
-That by eta_i takes b_i for what it is, a mean of log w - p_i that follows eta_i.
+gradient is unbiased at any values. They descend sum_i |G_i|^2, where G_i is (2) for each datum and particle
+(:mod:`ppgen.objectives.discrete.learned_controls`), by differentiating D. The gradient by eta_i takes b_i for what it
+is, a mean of log w - p_i that follows eta_i.
 
 Tucker, Mnih, Maddison, Lawson, Sohl-Dickstein: REBAR, NeurIPS 2017; Grathwohl, Choi, Wu, Roeder, Duvenaud:
 Backpropagation through the Void, ICLR 2018.
@@ -48,23 +47,18 @@ Backpropagation through the Void, ICLR 2018.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ppgen.arguments import Count, NonNegative, Positive
-from ppgen.objectives.bounds import BoundName
+from ppgen.arguments import NonNegative, Positive
 from ppgen.objectives.discrete.baselines import Baseline, LeaveOneOut, MovingAverage, stacked
-from ppgen.objectives.discrete.coupled_draws import Coupled, Relaxations, States
+from ppgen.objectives.discrete.coupled_draws import Relaxations, States
+from ppgen.objectives.discrete.learned_controls import LearnedControl
 from ppgen.objectives.discrete.score_function import coefficient
-from ppgen.objectives.objective import with_gradient_of
-from ppgen.objectives.turns import AVERAGED, Outcome, State
+from ppgen.objectives.turns import State
 from ppgen.pairs.latents import side_by_side
-from ppgen.pairs.parameters import isolated
-from ppgen.pairs.rows import like_data
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
 __all__ = ["Control", "RelaxedControl"]
@@ -96,7 +90,7 @@ class Control(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelaxedControl(Coupled, ABC):
+class RelaxedControl(LearnedControl, ABC):
     """The gradient of ``bound`` with control variates (2); its value is the bound's, at discrete samples.
 
     ``temperature``, ``eta``: initial values of t and eta, or, with ``adaptive=False``, the values for good. In Pyro's
@@ -110,24 +104,14 @@ class RelaxedControl(Coupled, ABC):
             neither Bernoulli nor OneHotCategorical, there is none, or it stands outside the data plate.
     """
 
-    shards = AVERAGED
     splits_data = False  # eta learns about the mean level of the batch
 
-    num_particles: Count = 1
-    bound: BoundName = "elbo"
     temperature: Positive = 0.5
     eta: NonNegative = 1.0
-    adaptive: bool = True
 
     @abstractmethod
     def control(self, particles: Particles) -> Control:
         """The control variate as it begins, for a guide with latents like these."""
-
-    def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
-        program: Any = pair
-        with torch.no_grad(), torch.random.fork_rng(), isolated():
-            particles = self.draw(Program(program.model, program.guide), batch)
-            return self.control(particles).to(like_data(batch)).requires_grad_(self.adaptive)
 
     @property
     def predictor(self) -> Baseline:
@@ -142,26 +126,16 @@ class RelaxedControl(Coupled, ABC):
             _, predicted = self._predicted(particles, states, self._own(program, particles))
             return stacked([self.predictor.initial_state(rest) for rest in particles.log_w - predicted])
 
-    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        particles, states = self._drawn(program, batch)
-        control = self._own(program, particles)
-        with torch.enable_grad():
-            relaxed, predicted = self._predicted(particles, states, control)  # (L, K, B)
-            base, following = self._baseline(particles.log_w.detach() - predicted.detach(), batch, state)
-            gradients = self._gradients(particles, relaxed, predicted + base)  # (K, B, F) by site
-            descent = _descent(gradients, control) if program.own is not None else 0.0
-        ascent = sum((gradient.detach() * states.logits(particles, name)).sum() for name, gradient in gradients.items())
-        outcome = self.outcome(particles, self.estimate)
-        surrogate = outcome.loss + particles.scale * (descent - ascent)
-        return replace(outcome, loss=with_gradient_of(outcome.loss, surrogate), state=following)
+    def gradients(
+        self, particles: Particles, states: States, control: Control, batch: Batch, state: State
+    ) -> tuple[dict[str, Tensor], State]:
+        relaxed, predicted = self._predicted(particles, states, control)  # (L, K, B)
+        base, following = self._baseline(particles.log_w.detach() - predicted.detach(), batch, state)
+        return self._gradients(particles, relaxed, predicted + base), following
 
-    def _drawn(self, program: Program, batch: Batch) -> tuple[Particles, States]:
-        states = self.drawn_by()
-        return self.draw(program, batch, states), states
-
-    def _own(self, program: Program, particles: Particles) -> Any:
-        """The control variate as it is, or, in Pyro's ``SVI``, as it begins."""
-        return self.control(particles).to(like_data(particles.batch)) if program.own is None else program.own
+    def noise(self, gradient: Tensor) -> Tensor:
+        """sum |G|^2, of each datum and particle."""
+        return gradient.square().sum()
 
     def _predicted(self, particles: Particles, states: States, control: Control) -> tuple[Relaxations, Tensor]:
         """The relaxed values, and p of (3), (L, K, B)."""
@@ -188,13 +162,3 @@ class RelaxedControl(Coupled, ABC):
             name: missed[i, ..., None] * relaxed.states.score(particles, name) + relaxed.path(name, slope)
             for i, (name, slope) in enumerate(zip(particles.scored, slopes, strict=True))
         }
-
-
-def _descent(gradients: Mapping[str, Tensor], control: nn.Module) -> Tensor | float:
-    """A function of the control's parameters that has the gradient of sum |G|^2."""
-    learnt = [p for p in control.parameters() if p.requires_grad]
-    if not learnt:
-        return 0.0
-    noise = torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum()
-    slopes = torch.autograd.grad(noise, learnt, allow_unused=True, materialize_grads=True)
-    return torch.stack([(p * slope.detach()).sum() for p, slope in zip(learnt, slopes, strict=True)]).sum()

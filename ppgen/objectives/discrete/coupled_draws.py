@@ -19,7 +19,7 @@ from ppgen.pairs.discrete_families import DiscreteFamily, check_relaxable, famil
 from ppgen.pairs.sites import Site, check_unscaled, is_latent, per_datum
 from ppgen.pairs.tracing import Particles
 
-__all__ = ["Coupled", "Relaxations", "States"]
+__all__ = ["Coupled", "Movable", "Relaxations", "States", "slopes_of"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,27 @@ class States:
         site = particles.guide_sites[name]
         score = site["value"] - family_of(site, self.needed_by).mean(site["fn"])
         return per_datum(site, particles.plate, score).detach()
+
+
+class Movable(States):
+    """Draws states in which log-weights have a slope, that of their multilinear extension."""
+
+    def __call__(self, site: Site) -> Tensor | None:
+        state = super().__call__(site)
+        return None if state is None else state.requires_grad_()
+
+
+def slopes_of(particles: Particles) -> dict[str, Tensor]:
+    """d log w / d z by discrete site, of the shape of its value, at states drawn by :class:`Movable`.
+
+    Where particles were run one after another, each at a part of what was drawn, by the parts.
+    """
+    sites = {name: particles.guide_sites[name] for name in particles.scored}
+    parts = {name: [part["value"] for part in site.get("parts", [site])] for name, site in sites.items()}
+    points = [value for values in parts.values() for value in values]
+    slopes = iter(torch.autograd.grad(particles.log_w.sum(), points, retain_graph=True))
+    found = {name: torch.stack([next(slopes) for _ in values]) for name, values in parts.items()}
+    return {name: slope.reshape(sites[name]["value"].shape) for name, slope in found.items()}
 
 
 @dataclass(frozen=True)

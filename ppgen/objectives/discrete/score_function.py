@@ -48,7 +48,7 @@ from ppgen.objectives.pathwise import Composed
 from ppgen.objectives.turns import AVERAGED, Outcome, State
 from ppgen.pairs.tracing import Batch, Particles, Program
 
-__all__ = ["Expansion", "ScoreFunction", "coefficient", "without_own"]
+__all__ = ["Expansion", "ScoreFunction", "coefficient", "own_slope", "without_own"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,29 @@ def without_own(bound: Reduction, log_w: Tensor, predicted: Tensor) -> tuple[Ten
     num, size = log_w.shape
     if bound.is_mean:
         return bound.reduce(log_w) + (predicted - log_w) / num, bound.weights(log_w)
-    itself = torch.eye(num, dtype=torch.bool, device=log_w.device)[..., None]
-    replaced = torch.where(itself, predicted, log_w[:, None]).reshape(num, num * size)  # (K, K B): K copies of B data
+    replaced = _replaced(log_w, predicted)
     weights = bound.weights(replaced).reshape(num, num, size).diagonal().T  # (K, B)
     return bound.reduce(replaced).reshape(num, size), weights
+
+
+def own_slope(bound: Reduction, log_w: Tensor, predicted: Tensor) -> Tensor:
+    """By how much f_k - v_k,k changes with b_k, (K, B): it does not see particle k. For the ELBO 1/K.
+
+    >>> from ppgen.inference import ELBO, IWELBO
+    >>> log_w = torch.tensor([[1.0], [3.0]])
+    >>> own_slope(ELBO(num_particles=2), log_w, log_w).squeeze(-1)
+    tensor([0.5000, 0.5000])
+    >>> own_slope(IWELBO(num_particles=2), log_w, log_w).squeeze(-1)  # the squares of the normalised weights
+    tensor([0.0142, 0.7758])
+    """
+    num, size = log_w.shape
+    if bound.is_mean:
+        return bound.weights(log_w)
+    return bound.path_weights(_replaced(log_w, predicted)).reshape(num, num, size).diagonal().T
+
+
+def _replaced(log_w: Tensor, predicted: Tensor) -> Tensor:
+    """The log-weights with that of one particle after another replaced, (K, K B): K copies of B data."""
+    num, size = log_w.shape
+    itself = torch.eye(num, dtype=torch.bool, device=log_w.device)[..., None]
+    return torch.where(itself, predicted, log_w[:, None]).reshape(num, num * size)

@@ -23,8 +23,10 @@ from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import is_latent
 from ppgen.pairs.tracing import Program, run_particles
 from ppgen.registry import OBJECTIVES
+from ppgen.training.learner import Learner
+from ppgen.training.steps import player_step
 from tests.discrete_doubles import DiscreteDouble
-from tests.inference.discrete.discrete_truth import CRITICAL
+from tests.inference.discrete.discrete_truth import CRITICAL, total_variance
 
 __all__ = [
     "COPIES",
@@ -33,6 +35,7 @@ __all__ = [
     "blocks_of",
     "learnt",
     "moments",
+    "schooled",
     "serves",
     "takes",
     "unbiased",
@@ -88,6 +91,27 @@ def learnt(objective: Any, pair: DiscreteDouble) -> nn.Module:
         for parameter in own.parameters():
             parameter.add_(torch.randn_like(parameter) / 2)
     return own
+
+
+def schooled(objective: Any, double: type[DiscreteDouble], guide: tuple[str, ...], steps: int = 300) -> list[float]:
+    """The variance of the guide's gradient before and after so many steps in which the control variate alone learns."""
+    torch.manual_seed(0)
+    pair = double(500)
+    learner = Learner(pair, objective.parameters(pair, pair.batch))
+    (player,) = objective.players()
+    owned, step = learner.owned_by(player), player_step(learner, objective, player)
+    state, own = objective.initial_state(learner.program, pair.batch), dict(learner.objective.named_parameters())
+    optimizer = torch.optim.Adam(own.values(), lr=0.05) if own else None
+    seen: list[dict[str, Tensor]] = []
+    for turn in range(steps + 20):
+        gradients, _, state, _ = step(dict(owned), {}, state, {}, pair.batch)
+        seen += [dict(zip(owned, gradients, strict=True))]
+        if optimizer is not None and turn < steps:
+            for name, parameter in own.items():
+                parameter.grad = seen[-1][f"objective.{name}"]
+            optimizer.step()
+    ends = seen[:20], seen[-20:]
+    return [total_variance({g: torch.cat([s[f"pair.{g}"] for s in end]) for g in guide}, guide) for end in ends]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -15,61 +14,32 @@ from ppgen.inference import (
     OVIS,
     REBAR,
     REINFORCE,
+    RODEO,
     VIMCO,
     DisARM,
     DisARMTree,
     DoubleCV,
-    DReG,
     Enumerate,
     LocalExpectation,
     MuProp,
     UnorderedSet,
 )
 from ppgen.inference.discrete import local_expectation
-from ppgen.inference.pathwise import gdreg
 from ppgen.objectives.discrete import antithetic, without_replacement
 from ppgen.objectives.discrete.coupled_draws import Relaxations
 from ppgen.objectives.discrete.decisions import Decided
 from ppgen.objectives.discrete.enumeration import expected_bound
 from ppgen.objectives.discrete.score_function import without_own
+from ppgen.objectives.discrete.stein_operators import GibbsOperator
 from ppgen.objectives.discrete.unordered import Shares
-from ppgen.objectives.pathwise import PathDerivative
-from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import BernoulliFamily
-from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.sites import Site
-from ppgen.pairs.tracing import Batch, Particles, Program
-from tests.discrete_doubles import Blend, Braid, Choice, DiscreteDouble, TinyDeepSBN, TinySBN
+from ppgen.pairs.tracing import Particles
+from tests.discrete_doubles import Choice, TinyDeepSBN, TinySBN
+from tests.inference.discrete.mixed_mutants import MIXED, WholeWeight
+from tests.inference.discrete.mutant import Mutant
 
-__all__ = ["MUTANTS", "Mutant"]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A sound estimator, and the same with a mistake: another class, or a part that is replaced."""
-
-    sound: Any
-    wrong: Any
-    double: type[DiscreteDouble]
-    part: str = ""
-    by: Any = None
-    rounds: int = 4
-
-    @property
-    def bound(self) -> str:
-        return str(self.sound.bound)
-
-    def mutate(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Put the part that is wrong in its place, for the rest of the test."""
-        if self.part:
-            monkeypatch.setattr(self.part, self.by)
-
-    def __str__(self) -> str:
-        path = getattr(self.wrong, "pathwise", None)
-        wrong = (
-            self.by.__name__ if self.part else type(path if isinstance(path, PathDerivative) else self.wrong).__name__
-        )
-        return f"{type(self.sound).__name__}-{self.bound}-{wrong}"
+__all__ = ["MUTANTS"]
 
 
 def sloped(cls: type[Any], name: str, slope: Callable[..., Tensor]) -> Any:
@@ -88,14 +58,6 @@ Unweighted = sloped(DisARM, "Unweighted", lambda slope, u, p, unit, mirrored: (u
 OtherProbability = sloped(
     DisARM, "OtherProbability", lambda slope, u, p, unit, mirrored: (unit - mirrored) * (1 - p) / 2
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoPathOfLogits(DisARM):
-    """Logits do not hand their gradient on to the reparameterized site that they depend on."""
-
-    def _ascent(self, runs: Particles, branches: Particles, states: Decided) -> Tensor:
-        return super()._ascent(runs.with_fixed(latents=True), branches, states)
 
 
 class StillLayers(antithetic.Branches):
@@ -184,112 +146,6 @@ class SeesItself(REINFORCE):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeWeight(VIMCO):
-    """Takes each particle's whole weight out of its score, not only the part that cannot see it."""
-
-    def signal(self, log_w: Tensor, predicted: Tensor, unit: Tensor | float = 1.0) -> Tensor:
-        return super().signal(log_w, predicted, unit) + self.reduction.weights(log_w)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoPath(REINFORCE):
-    """Log q of a discrete site without the path of the reparameterized site that it depends on."""
-
-    def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        particles = self.draw(program, batch)
-        log_w = particles.log_w.detach()
-        signal = self.signal(log_w, (log_w.sum(0) - log_w) / (len(log_w) - 1))
-        fixed = particles.with_fixed(latents=True)
-        value = self.estimate(particles) + (signal * fixed.log_q_of(fixed.scored)).sum(0)
-        return Outcome(-value.sum(), len(value))
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoPathwise(REINFORCE):
-    """The pathwise part is dropped: log-weights do not follow the reparameterized site."""
-
-    def estimate(self, particles: Particles) -> Tensor:
-        return super().estimate(particles.with_fixed(latents=True))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredToo(REINFORCE):
-    """The reparameterized site is counted twice: by its path, and by its score."""
-
-    def _ascent(self, particles: Particles, expansion: Any, predicted: Tensor, unit: Tensor | float) -> Tensor:
-        signal = self.signal(particles.log_w.detach(), predicted, unit)
-        fixed = particles.with_fixed(latents=True)
-        beside = [name for name in particles.latents if name not in particles.scored]
-        return super()._ascent(particles, expansion, predicted, unit) + (signal * fixed.log_q_of(beside)).sum()
-
-
-@dataclass(frozen=True, kw_only=True)
-class PathOfDensity(DisARM):
-    """The reparameterized site's own log q is left out of the log-weights' gradient."""
-
-    def estimate(self, particles: Particles) -> Tensor:
-        own = particles.log_q_of([name for name in particles.latents if name not in particles.scored])
-        return super().estimate(particles) + (own - own.detach()).mean(0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatesOutOfWeights(DReG):
-    """The path derivative of log w without log q of the states, which the pathwise part by log w itself leaves out."""
-
-    def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
-        along_path = particles.with_fixed(model=True, guide=True)
-        return super().along(particles, v, c) + weighted_sum(c, along_path.log_q_of(along_path.scored))
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotSquared(DReG):
-    """The weights of sticking the landing, under any bound."""
-
-    def path_weights(self, bound: Any, log_w: Tensor) -> Tensor:
-        return bound.weights(log_w)  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParametersFree(DReG):
-    """The guide's parameters are not held."""
-
-    def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
-        for_model = particles.with_fixed(latents=True).log_p
-        return weighted_sum(c, particles.with_fixed(model=True).log_w) + weighted_sum(v, for_model)
-
-
-_slopes = gdreg._slopes
-
-
-def slopes_without_states(particles: Particles, priors: list[str], v: Tensor, c: Tensor) -> dict[str, Tensor]:
-    """A prior's path is weighed by log q without that of the states that depend on it."""
-    with torch.enable_grad():
-        sites = {n: gdreg._leaf(s) if n in priors else s for n, s in particles.guide_sites.items()}
-        apart = replace(particles, guide_sites=sites).with_fixed(model=True, guide=True)
-        leaves = [sites[name]["value"] for name in priors]
-        missed = torch.autograd.grad((v * apart.log_q_of(apart.scored)).sum(), leaves)
-    right = _slopes(particles, priors, v, c)
-    return {name: right[name] - off for name, off in zip(priors, missed, strict=True)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreOfTables(Enumerate):
-    """The sum over states whose pathwise part is a path derivative, and whose states keep their own log q beside."""
-
-    def _surrogate(self, path: Any, particles: Particles, tables: Any, log_q: Tensor) -> Tensor:
-        own = expected_bound(self.reduction, tables[0] + log_q - log_q.detach(), tables[1])
-        return super()._surrogate(path, particles, tables, log_q) + own
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnOnce(Enumerate):
-    """The reparameterized site is held fixed where states are summed."""
-
-    def estimate(self, particles: Particles) -> Tensor:
-        return super().estimate(particles.with_fixed(latents=True))
-
-
-@dataclass(frozen=True, kw_only=True)
 class InItsOwnBaseline(REBAR):
     """A particle's own log-weight has a share in its baseline."""
 
@@ -310,6 +166,16 @@ def half_a_path(self: Relaxations, name: str, slope: Tensor) -> Tensor:
     relaxed = ((logits + u.logit()) / temperature).sigmoid()
     found: Tensor = torch.autograd.grad(relaxed, logits, slope, create_graph=True)[0]
     return found
+
+
+def mean_of_all(numbers: Tensor) -> Tensor:
+    """A particle is among the others of its own surrogate."""
+    return numbers.mean(0, keepdim=True).expand_as(numbers)
+
+
+def nothing_given_back(self: GibbsOperator, differences: Tensor) -> Tensor:
+    """The surrogate is taken off, and its mean over the unit not given back."""
+    return torch.zeros_like(differences)
 
 
 class OffTheWalk(Decided):
@@ -354,17 +220,12 @@ _tight: dict[str, Any] = {"bound": "iwelbo", "num_particles": 2}
 _rebar = REBAR(num_particles=2)
 
 
-def _path(pathwise: Any) -> VIMCO:
-    return VIMCO(num_particles=2, pathwise=pathwise)
-
-
 MUTANTS = [
     Mutant(_arm, Flipped(num_particles=2), TinySBN),
     Mutant(_arm, TwoPercent(num_particles=2), TinySBN, rounds=12),
     Mutant(_disarm, NotHalved(num_particles=2), TinySBN),
     Mutant(_disarm, Unweighted(num_particles=2), TinySBN),
     Mutant(_disarm, OtherProbability(num_particles=2), TinySBN),
-    Mutant(_disarm, NoPathOfLogits(num_particles=2), Blend, rounds=8),
     Mutant(_disarm, _disarm, TinyDeepSBN, "ppgen.objectives.discrete.antithetic.Branches", StillLayers),
     Mutant(_disarm, _disarm, Choice, "ppgen.objectives.discrete.antithetic.Decided", OffTheWalk),
     Mutant(_tree, _tree, Choice, "ppgen.inference.discrete.disarm_tree.Decided", OffTheWalk),
@@ -375,6 +236,8 @@ MUTANTS = [
     Mutant(_rebar, _rebar, TinySBN, "ppgen.pairs.discrete_families.BernoulliFamily.relax_given", held_relaxation),
     Mutant(MuProp(num_particles=2), NoMeans(num_particles=2), TinySBN),
     Mutant(DoubleCV(), NoMeansOfOthers(), TinySBN),
+    Mutant(RODEO(), RODEO(), TinySBN, "ppgen.inference.discrete.rodeo._others", mean_of_all),
+    Mutant(RODEO(), RODEO(), TinySBN, "ppgen.inference.discrete.rodeo.GibbsOperator.scored", nothing_given_back),
     Mutant(OVIS(num_particles=2), OwnControl(num_particles=2), TinySBN),
     Mutant(
         LocalExpectation(),
@@ -400,19 +263,8 @@ MUTANTS = [
     ),
     Mutant(REINFORCE(), SeesItself(), TinySBN),
     Mutant(VIMCO(num_particles=2), WholeWeight(num_particles=2), TinySBN),
-    Mutant(REINFORCE(num_particles=3), NoPath(num_particles=3), Blend),
-    Mutant(REINFORCE(num_particles=3), NoPathwise(num_particles=3), Blend),
-    Mutant(REINFORCE(num_particles=3), ScoredToo(num_particles=3), Blend),
-    Mutant(_disarm, PathOfDensity(num_particles=2), Blend),
-    Mutant(Enumerate(), DrawnOnce(), Blend),
-    Mutant(_path("dreg"), _path(StatesOutOfWeights()), Blend),
-    Mutant(_path("dreg"), _path(StatesOutOfWeights()), Braid),
-    Mutant(_path("dreg"), _path(NotSquared()), Blend),
-    Mutant(_path("dreg"), _path(ParametersFree()), Braid),
-    Mutant(_path("dreg"), WholeWeight(num_particles=2, pathwise="dreg"), Blend),
-    Mutant(_path("gdreg"), _path("gdreg"), Blend, "ppgen.inference.pathwise.gdreg._slopes", slopes_without_states),
-    Mutant(Enumerate(**_tight, pathwise="dreg"), ScoreOfTables(**_tight, pathwise="dreg"), Blend),
     Mutant(REBAR(num_particles=3), InItsOwnBaseline(num_particles=3), TinyDeepSBN),
     Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.objectives.discrete.coupled_draws.Relaxations.path", without_path),
     Mutant(REBAR(), REBAR(), TinyDeepSBN, "ppgen.objectives.discrete.coupled_draws.Relaxations.path", half_a_path),
+    *MIXED,
 ]

@@ -35,8 +35,9 @@ from tests.discrete_doubles import (
     exact_value,
 )
 from tests.inference.discrete.discrete_harness import Moments, blocks_of, moments, serves, takes, unbiased, with_bound
-from tests.inference.discrete.discrete_mutants import MUTANTS, Mutant
+from tests.inference.discrete.discrete_mutants import MUTANTS
 from tests.inference.discrete.discrete_truth import CRITICAL
+from tests.inference.discrete.mutant import Mutant
 from tests.inference.truth import elbo, iwelbo
 from tests.marks import sampled
 

@@ -22,6 +22,7 @@ from ppgen.errors import UsageError
 from ppgen.inference import (
     REBAR,
     RELAX,
+    RODEO,
     GappedStraightThrough,
     GumbelRao,
     GumbelSoftmax,
@@ -67,6 +68,8 @@ UNBIASED: list[tuple[Any, Reduce, int]] = [
     (REBAR(num_particles=2, bound=Renyi(alpha=0.5)), renyi(0.5), 2),
     (RELAX(hidden=(4,)), elbo, 1),
     (RELAX(num_particles=2, bound="iwelbo", hidden=()), iwelbo, 2),
+    (RODEO(num_particles=3, hidden=(4,)), elbo, 1),
+    (RODEO(bound=Renyi(alpha=0.5), hidden=()), renyi(0.5), 2),
     (MuProp(), elbo, 1),
     (MuProp(baseline="none"), elbo, 1),
     (MuProp(num_particles=2, baseline="leave_one_out"), elbo, 1),
@@ -76,6 +79,7 @@ UNBIASED: list[tuple[Any, Reduce, int]] = [
 EVERY = [
     REBAR(),
     RELAX(hidden=(4,)),
+    RODEO(hidden=(4,)),
     MuProp(),
     GumbelSoftmax(),
     StraightThrough(),
@@ -131,6 +135,8 @@ def test_the_value_is_the_bound_at_states(objective: Any, double: type[DiscreteD
 class Plated(TinySBN):
     """:class:`TinySBN` with its units in a plate of their own."""
 
+    vectorized = False
+
     def model(self, x: Tensor) -> None:
         with self.data_plate(x):
             with pyro.plate("units", 2, dim=-2):
@@ -144,7 +150,9 @@ class Plated(TinySBN):
             pyro.sample("z", dist.Bernoulli(logits=logits.T))
 
 
-@pytest.mark.parametrize("objective", [REBAR(), RELAX(), MuProp()], ids=lambda objective: type(objective).__name__)
+@pytest.mark.parametrize(
+    "objective", [REBAR(), RELAX(), RODEO(), MuProp()], ids=lambda objective: type(objective).__name__
+)
 def test_units_in_a_plate_of_their_own_have_the_exact_gradient(objective: Any) -> None:
     pair = Plated(COPIES)
     assert largest_z(draws(objective, pair, learnt(objective, pair)), exact_gradient(TinySBN(), elbo, 1)) < CRITICAL

@@ -11,12 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ppgen.inference import REBAR, REINFORCE, RELAX, MuProp
+from ppgen.inference import REBAR, REINFORCE, RELAX, RODEO, MuProp
 from ppgen.pairs.tracing import Program
 from ppgen.training.learner import Learner
-from ppgen.training.steps import player_step
 from tests.discrete_doubles import Choice, CloseCoin, Coin, DiscreteDouble, TinyDeepSBN, TinySBN, gradient_draws
-from tests.inference.discrete.discrete_harness import learnt
+from tests.inference.discrete.discrete_harness import learnt, schooled
 from tests.inference.discrete.discrete_truth import total_variance
 
 
@@ -29,7 +28,9 @@ def noise(objective: Any, pair: DiscreteDouble, own: nn.Module, state: Any) -> A
     return sum(float(g.square().sum()) for g in found), outcome
 
 
-@pytest.mark.parametrize("objective", [REBAR(), RELAX(hidden=(4,))], ids=lambda objective: type(objective).__name__)
+@pytest.mark.parametrize(
+    "objective", [REBAR(), RELAX(hidden=(4,)), RODEO(hidden=(4,))], ids=lambda objective: type(objective).__name__
+)
 @pytest.mark.parametrize("double", [TinySBN, TinyDeepSBN, Choice], ids=lambda double: double.__name__)
 def test_the_control_variate_descends_the_sum_of_squares(objective: Any, double: type[DiscreteDouble]) -> None:
     """Central differences of the sum of squares under one seed, in every own parameter but eta."""
@@ -73,27 +74,6 @@ def test_the_gradient_by_eta_lets_the_baseline_follow() -> None:
     assert math.isclose(float(claimed), difference, rel_tol=1e-5)
 
 
-def schooled(objective: Any, double: type[DiscreteDouble], guide: tuple[str, ...], steps: int = 300) -> list[float]:
-    """The variance of the guide's gradient before and after so many steps in which the control variate alone learns."""
-    torch.manual_seed(0)
-    pair = double(500)
-    learner = Learner(pair, objective.parameters(pair, pair.batch))
-    (player,) = objective.players()
-    owned, step = learner.owned_by(player), player_step(learner, objective, player)
-    state, own = objective.initial_state(learner.program, pair.batch), dict(learner.objective.named_parameters())
-    optimizer = torch.optim.Adam(own.values(), lr=0.05) if own else None
-    seen: list[dict[str, Tensor]] = []
-    for turn in range(steps + 20):
-        gradients, _, state, _ = step(dict(owned), {}, state, {}, pair.batch)
-        seen += [dict(zip(owned, gradients, strict=True))]
-        if optimizer is not None and turn < steps:
-            for name, parameter in own.items():
-                parameter.grad = seen[-1][f"objective.{name}"]
-            optimizer.step()
-    ends = seen[:20], seen[-20:]
-    return [total_variance({g: torch.cat([s[f"pair.{g}"] for s in end]) for g in guide}, guide) for end in ends]
-
-
 @pytest.mark.thorough
 @pytest.mark.parametrize("double", [Coin, CloseCoin], ids=lambda double: double.__name__)
 def test_learning_lowers_the_variance_on_the_toy(double: type[DiscreteDouble]) -> None:
@@ -130,7 +110,7 @@ def test_muprop_leaves_no_noise_where_log_weights_are_linear() -> None:
     assert total_variance(gradient_draws(plain, Linear(2000)), ("slope", "offset")) > 0.01
 
 
-@pytest.mark.parametrize("objective", [REBAR(temperature=0.3, eta=0.8), RELAX()], ids=str)
+@pytest.mark.parametrize("objective", [REBAR(temperature=0.3, eta=0.8), RELAX(), RODEO(eta=0.8)], ids=str)
 def test_in_svi_the_control_variate_stays_as_it_begins(objective: Any) -> None:
     pair, state = TinyDeepSBN(3), {"centre": torch.zeros(2, dtype=torch.float64)}
     found = []
