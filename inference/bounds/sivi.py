@@ -7,6 +7,8 @@ log-probability counts nowhere, as the noise of a denoising guide and the dropou
     with poutine.mask(mask=False):
         e = pyro.sample("e", dist.Normal(zeros, 1.0).to_event(1), infer={"is_auxiliary": True})
 
+``guide=semi_implicit`` of pairs with an amortised guide has one that is learnt (:mod:`ppgen.layers.semi_implicit`).
+
 All other objectives then take the bound at log q(z | x, e), e known, the loosest of those that follow. With J extra
 draws e_1, ..., e_J ~ q(e | x) beside the e_0 that z was made of, and independent of it,
 

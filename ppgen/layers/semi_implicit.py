@@ -109,7 +109,7 @@ def semi_implicit(text: str, dim: int, context_dim: int, site: str) -> SemiImpli
 def _made(dim: int, context_dim: int, site: str, noise: Count = 10, hidden: Sizes = (64,)) -> SemiImplicit:
     network = MLP(context_dim + noise, dim, hidden)
     first, last = network.layers[0], network.layers[-1]
-    nn.init.normal_(first.weight[:, context_dim:], 0.0, noise**-0.5)  # type: ignore[arg-type, index]  # a Linear's
+    nn.init.normal_(first.weight[:, context_dim:], 0.0, noise**-0.5)  # type: ignore[index]  # a Linear's
     if hidden:
         nn.init.normal_(last.weight, 0.0, (_TANH_SQUARED * hidden[-1]) ** -0.5)  # type: ignore[arg-type]  # as above
     return SemiImplicit(network, context_dim, noise, site)

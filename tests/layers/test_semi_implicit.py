@@ -62,7 +62,7 @@ def log_evidence() -> float:
 
 def fitted(guide: str, objective: Any, steps: int) -> Banana:
     torch.manual_seed(0)
-    pair, x = Banana(guide), torch.full((30, 1), X)
+    pair, x = Banana(guide), torch.full((20, 1), X)
     optimizer = torch.optim.Adam(pair.parameters(), lr=0.02)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps)
     for _ in range(steps):
@@ -83,13 +83,13 @@ def value(pair: Banana, num_extra: int) -> float:
 
 def test_its_bound_closes_on_the_evidence_as_draws_grow_and_beats_the_gaussians() -> None:
     exact = log_evidence()
-    gaussian = value(fitted("gaussian", ELBO(), 150), 0)
-    mixture = fitted("semi_implicit(noise=3, hidden=[32])", SIVI(num_extra=20), 400)
-    bounds = [value(mixture, num_extra) for num_extra in (0, 1, 10, 100, 400)]
+    gaussian = value(fitted("gaussian", ELBO(), 100), 0)
+    mixture = fitted("semi_implicit(noise=3, hidden=[32])", SIVI(num_extra=20), 300)
+    bounds = [value(mixture, num_extra) for num_extra in (0, 1, 10, 200)]
     assert bounds == sorted(bounds)
-    assert gaussian + 0.4 < bounds[-2] < exact
+    assert gaussian + 0.4 < bounds[-1] < exact
     assert exact - bounds[-1] < 0.25
-    weights = ppgen.log_weights(mixture, (torch.full((20, 1), X),), 500)
+    weights = ppgen.log_weights(mixture, (torch.full((20, 1), X),), 100)
     assert float(log_mean_exp(weights.reshape(-1))) == pytest.approx(exact, abs=0.1)
 
 
