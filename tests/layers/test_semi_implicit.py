@@ -62,7 +62,7 @@ def log_evidence() -> float:
 
 def fitted(guide: str, objective: Any, steps: int) -> Banana:
     torch.manual_seed(0)
-    pair, x = Banana(guide), torch.full((20, 1), X)
+    pair, x = Banana(guide), torch.full((50, 1), X)
     optimizer = torch.optim.Adam(pair.parameters(), lr=0.02)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps)
     for _ in range(steps):
@@ -75,21 +75,21 @@ def fitted(guide: str, objective: Any, steps: int) -> Banana:
 
 @torch.no_grad()
 def value(pair: Banana, num_extra: int) -> float:
-    """The bound of 1,000 draws, the same for every J, with a standard error below 0.04."""
-    torch.manual_seed(1)
-    x = torch.full((1000, 1), X)
+    """The bound of 4,000 draws, whose standard error is below 0.02."""
+    x = torch.full((4000, 1), X)
     return -SIVI(num_extra=num_extra).loss(pair.model, pair.guide, x) / len(x)
 
 
+@pytest.mark.thorough
 def test_its_bound_closes_on_the_evidence_as_draws_grow_and_beats_the_gaussians() -> None:
     exact = log_evidence()
-    gaussian = value(fitted("gaussian", ELBO(), 100), 0)
-    mixture = fitted("semi_implicit(noise=3, hidden=[32])", SIVI(num_extra=20), 300)
-    bounds = [value(mixture, num_extra) for num_extra in (0, 1, 10, 200)]
+    gaussian = value(fitted("gaussian", ELBO(), 300), 0)
+    mixture = fitted("semi_implicit(noise=3, hidden=[32])", SIVI(num_extra=20), 500)
+    bounds = [value(mixture, num_extra) for num_extra in (0, 1, 10, 100, 1000)]
     assert bounds == sorted(bounds)
-    assert gaussian + 0.4 < bounds[-1] < exact
-    assert exact - bounds[-1] < 0.25
-    weights = ppgen.log_weights(mixture, (torch.full((20, 1), X),), 100)
+    assert gaussian + 0.4 < bounds[-2] < exact
+    assert exact - bounds[-1] < 0.2
+    weights = ppgen.log_weights(mixture, (torch.full((20, 1), X),), 500)
     assert float(log_mean_exp(weights.reshape(-1))) == pytest.approx(exact, abs=0.1)
 
 
@@ -97,6 +97,7 @@ def test_evaluation_averages_its_density_over_draws_of_the_noise() -> None:
     """As ``sivi`` at J = 50 has it, far above what it is at the noise that was drawn."""
     torch.manual_seed(0)
     pair, x = Banana("semi_implicit"), torch.full((200, 1), X)
+    pair.requires_grad_(False)
     particles = run_particles(Program(pair.model, pair.guide), (x,), 10)
     found, plain = settled_log_w(particles).mean(), particles.log_w.mean()
     assert float(found) == pytest.approx(float(mixture_log_w(particles, 50).mean()), abs=0.05)
