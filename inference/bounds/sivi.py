@@ -7,6 +7,8 @@ log-probability counts nowhere, as the noise of a denoising guide and the dropou
     with poutine.mask(mask=False):
         e = pyro.sample("e", dist.Normal(zeros, 1.0).to_event(1), infer={"is_auxiliary": True})
 
+``guide=semi_implicit`` of pairs with an amortised guide has one that is learnt (:mod:`ppgen.layers.semi_implicit`).
+
 All other objectives then take the bound at log q(z | x, e), e known, the loosest of those that follow. With J extra
 draws e_1, ..., e_J ~ q(e | x) beside the e_0 that z was made of, and independent of it,
 
@@ -27,8 +29,7 @@ Inference, NeurIPS 2019, for the symmetry.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -39,10 +40,9 @@ from ppgen.arguments import Count
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.bounds import BoundName, Estimator
 from ppgen.objectives.objective import Scheduled
-from ppgen.pairs.plates import in_same_plate
+from ppgen.pairs.mixing import mixture_log_w
 from ppgen.pairs.sites import is_point
 from ppgen.pairs.stacking import log_prob_of
-from ppgen.pairs.structure import runner_of
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import register_objective
 
@@ -88,20 +88,7 @@ class SIVI(Estimator):
 
     def log_weights(self, particles: Particles) -> Tensor:
         """log w of (1), (K, B), in nats."""
-        if not (particles.mixing and self.num_extra):
-            return particles.log_w
-        log_q = torch.cat([particles.log_q[None], self.log_q_given_others(particles)])  # (J + 1, K, B)
-        return particles.log_p - log_q.logsumexp(0) + math.log(len(log_q))
-
-    def log_q_given_others(self, particles: Particles) -> Tensor:
-        """log q(z | x, e_j) at mixing draws of their own, (J, K, B), in nats."""
-        num = int(self.num_extra)  # type: ignore[arg-type]  # no schedule by now
-        runner = runner_of(particles.program, particles.batch, num * particles.num_particles)
-        values = {name: particles.guide_sites[name]["value"] for name in particles.latents}
-        sites, _ = runner.guide({n: v.repeat(num, *(1,) * (v.dim() - 1)) for n, v in values.items()})
-        sites = in_same_plate(sites, particles.model_sites, particles.plate)
-        log_q: Tensor = replace(particles, runner=runner, guide_sites=sites).log_q.unflatten(0, (num, -1))
-        return log_q
+        return mixture_log_w(particles, int(self.num_extra))  # type: ignore[arg-type]  # no schedule by now
 
     def _check(self, particles: Particles) -> None:
         super()._check(particles)

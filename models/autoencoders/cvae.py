@@ -58,7 +58,7 @@ class CVAE(Pair):
     Args:
         spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
         latent_dim: size of z.
-        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        guide: ``"gaussian"``, a flow's, ``"iaf(num=2)"``, or ``"semi_implicit"`` (:mod:`ppgen.layers.guides`).
         hidden: sizes of the encoder's hidden layers; the decoder has them in reverse. The prior's network
             is a linear map of the one-hot label, which gives each label a loc and scale of its own.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.

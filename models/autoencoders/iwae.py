@@ -68,7 +68,8 @@ class IWAE(Pair):
     Args:
         spec: what one datum is: its size, its likelihood, the training mean at which the decoder starts.
         latent_dims: sizes of z_1 .. z_L.
-        guide: of each layer ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        guide: of each layer, ``"gaussian"``, a flow's, ``"iaf(num=2)"``, or ``"semi_implicit"``
+            (:mod:`ppgen.layers.guides`).
         prior: of z_L: ``"normal"``, a flow, ``"maf(num=2)"``, or a mixture of the guide at learned pseudo-inputs,
             ``"vamp(num=100)"`` (:mod:`ppgen.layers.priors`).
         hidden: for each of them the hidden layers between it and what is below, going up; reversed going down.
@@ -101,7 +102,8 @@ class IWAE(Pair):
         bias = self.likelihood.initial_bias(spec.mean)
         layers = list(enumerate(zip(pairwise((spec.num_features, *latent_dims)), hidden, strict=True), start=1))
         for number, ((below, above), sizes) in layers:
-            encoder = amortised(guide, above, partial(MLP, below, hidden=sizes, activation=activation))
+            read = partial(MLP, below, hidden=sizes, activation=activation)
+            encoder = amortised(guide, above, read, site=f"e{number}")
             self.add_module(f"encoder{number}", encoder)
         inputs = real_inputs(latent_dims[-2]) if len(latent_dims) > 1 else inputs_like(spec)
         self.prior = made_prior(prior, latent_dims[-1], encoder, inputs)

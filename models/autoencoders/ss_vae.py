@@ -97,7 +97,7 @@ class SSVAE(Pair):
     Args:
         spec: what one datum is; it has ``num_classes`` when the data were loaded with ``labels=True``.
         latent_dim: size of z.
-        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        guide: ``"gaussian"``, a flow's, ``"iaf(num=2)"``, or ``"semi_implicit"`` (:mod:`ppgen.layers.guides`).
         prior: of z: ``"normal"``, or a flow, ``"maf(num=2)"`` (:mod:`ppgen.layers.priors`).
         hidden: sizes of the encoder's hidden layers, at least one; the decoder has them in reverse.
         classifier: sizes of the classifier's dense hidden layers.

@@ -74,7 +74,7 @@ class VaDE(Pair):
         spec: what one datum is, as of ``vae``.
         latent_dim: size of z.
         num_components: C.
-        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        guide: ``"gaussian"``, a flow's, ``"iaf(num=2)"``, or ``"semi_implicit"`` (:mod:`ppgen.layers.guides`).
         hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.
         spread: how far apart components start, the standard deviation of m; s starts at 1.
         activation: a name in ``ppgen.layers.networks.ACTIVATIONS``, or what makes one: ``torch.nn.ReLU``.

@@ -64,7 +64,7 @@ class VAE(Pair):
         spec: what one datum is: its size, its likelihood, the number of training data, and their mean, at which the
             decoder's output starts.
         latent_dim: size of z.
-        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        guide: ``"gaussian"``, a flow's, ``"iaf(num=2)"``, or ``"semi_implicit"`` (:mod:`ppgen.layers.guides`).
         prior: ``"normal"``, a flow, ``"maf(num=2)"``, or a mixture of the guide at learned pseudo-inputs,
             ``"vamp(num=100)"`` (:mod:`ppgen.layers.priors`).
         hidden: sizes of the encoder's dense hidden layers; the decoder has them in reverse.

@@ -54,7 +54,7 @@ class FactorAnalysis(LinearFactors):
     Args:
         spec: what one datum is: real.
         latent_dim: size of z.
-        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
+        guide: ``"full"``, ``"mean_field"``, or what bends the former, a flow, ``"iaf(num=2)"``, or ``"semi_implicit"``.
         noise: initial s, of every number of x.
         min_noise: the least s that ``em`` takes; a maximum may lie at a noise of zero (a Heywood case).
 

@@ -63,7 +63,7 @@ class LinearGaussian(LinearFactors):
     Args:
         spec: what one datum is: real.
         latent_dim: size of z.
-        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
+        guide: ``"full"``, ``"mean_field"``, or what bends the former, a flow, ``"iaf(num=2)"``, or ``"semi_implicit"``.
         noise: initial s.
         learn_prior_loc: make the prior mean m a parameter; redundant with c, it serves where c is held fixed, and
             ``em`` does without.

@@ -71,7 +71,7 @@ class NoisyICA(LinearLatents):
         spec: what one datum is: real.
         latent_dim: K; as many sources as numbers of x unless given.
         sources: what every source is, ``"laplace"``, ``"logistic"`` or ``"cosh"``, p(s) = 1 / (pi cosh s).
-        guide: ``"full"``, ``"mean_field"``, or a flow that bends the former, ``"iaf(num=2)"``.
+        guide: ``"full"``, ``"mean_field"``, or what bends the former, a flow, ``"iaf(num=2)"``, or ``"semi_implicit"``.
         start: ``"random"``, or ``"pca"``, along principal axes of the training data, in the first step of a training.
         noise: initial v; of the start ``"pca"`` with K at least D.
 

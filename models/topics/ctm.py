@@ -50,8 +50,7 @@ from torch.nn.functional import softplus
 from ppgen.arguments import Count, Positive, Sizes
 from ppgen.data import DataSpec
 from ppgen.distributions.bag_of_words import BagOfWords
-from ppgen.layers.flows import Flow
-from ppgen.layers.guides import bending
+from ppgen.layers.guides import Bend, bending
 from ppgen.layers.networks import MLP, BatchNorm
 from ppgen.layers.words import check_counts, off_zero, start_topics
 from ppgen.pairs.pair import Pair
@@ -90,8 +89,8 @@ class CTM(Pair):
     Args:
         spec: what one datum is: counts; topics start around its mean.
         num_topics: T, at least 2.
-        guide: ``"document"`` (Laplace's approximation at the mode of each document), ``"amortised"`` (a network), or a
-            flow that bends the latter, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        guide: ``"document"`` (Laplace's approximation at the mode of each document), ``"amortised"`` (a network), or
+            what bends the latter, a flow, ``"iaf(num=2)"``, or ``"semi_implicit"`` (:mod:`ppgen.layers.guides`).
         scale: initial standard deviation of every z_t; they start without correlation.
         iterations: steps towards the mode.
         hidden: sizes of the hidden layers of the amortised guide's network.
@@ -199,10 +198,10 @@ class _Laplace(nn.Module):
 class _Network(nn.Module):
     """A diagonal Gaussian of a network of log(1 + x), batch-normalised: else most topics die in the first steps.
 
-    A flow may bend it, given what the network's last layer is.
+    A flow or a mixture may bend it, given what the network's last layer is.
     """
 
-    def __init__(self, spec: DataSpec, num_topics: int, hidden: Sequence[int], flow: Flow | None) -> None:
+    def __init__(self, spec: DataSpec, num_topics: int, hidden: Sequence[int], flow: Bend | None) -> None:
         super().__init__()
         self.flow = flow
         *narrower, last = hidden

@@ -68,7 +68,7 @@ class NVDM(Pair):
     Args:
         spec: what one datum is: counts; b starts at the logarithm of its mean.
         latent_dim: size of z.
-        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        guide: ``"gaussian"``, a flow's, ``"iaf(num=2)"``, or ``"semi_implicit"`` (:mod:`ppgen.layers.guides`).
         prior: ``"normal"``, a flow, ``"maf(num=2)"``, or a mixture of the guide at learned pseudo-inputs,
             ``"vamp(num=100)"`` (:mod:`ppgen.layers.priors`).
         hidden: sizes of the hidden layers of the guide's network.

@@ -81,7 +81,7 @@ class ProdLDA(Pair):
     Args:
         spec: what one datum is: counts; b starts at the logarithm of its mean.
         num_topics: T, at least 2.
-        guide: ``"gaussian"``, or a flow that bends it, ``"iaf(num=2)"`` (:mod:`ppgen.layers.guides`).
+        guide: ``"gaussian"``, a flow's, ``"iaf(num=2)"``, or ``"semi_implicit"`` (:mod:`ppgen.layers.guides`).
         hidden: sizes of the hidden layers of the guide's network.
         concentration: a.
         dropout: share of h that is dropped in training.

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Number
-from operator import attrgetter
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -28,6 +27,7 @@ from ppgen.machine.progress import track
 from ppgen.machine.seeds import derived
 from ppgen.pairs.log_weights import read_particles
 from ppgen.pairs.looking import goes_apart, looked_at, seeded
+from ppgen.pairs.mixing import settled_log_w
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.rows import num_rows, rows_or_all, take_rows
 from ppgen.pairs.tracing import Batch, Particles
@@ -285,9 +285,8 @@ class Case:
         A latent outside the data plate is drawn anew for every particle, and a datum's weights are given it
         (:func:`ppgen.pairs.log_weights.log_weight_chunks`). Not to be asked of an implicit pair.
         """
-        weights = attrgetter("log_w")
         with seeded(self.seed):
-            blocks = [*read_particles(self.pair, self.batch, self.num_particles, weights, progress=self.progress)]
+            blocks = [*read_particles(self.pair, self.batch, self.num_particles, settled_log_w, progress=self.progress)]
         return torch.cat([torch.cat(block) for block in blocks], dim=1).double()
 
     @cached_property

@@ -20,6 +20,7 @@ from ppgen.layers.convolutions import ConvDecoder, ConvEncoder, RandomShift
 from ppgen.layers.dense import ACTIVATIONS, MLP, Activation, Maker, made_module
 from ppgen.layers.flows import Flow
 from ppgen.layers.normalisation import BatchNorm, Normalisation
+from ppgen.layers.semi_implicit import SemiImplicit
 from ppgen.layers.words import check_no_symbols
 
 __all__ = [
@@ -44,15 +45,15 @@ Network: TypeAlias = Annotated[
 
 
 class ConditionalNormal(nn.Module):
-    """A diagonal Gaussian given by a network, N(loc, diag(exp(log_scale))^2) of inputs, and a flow that may bend it.
+    """A diagonal Gaussian given by a network, N(loc, diag(exp(log_scale))^2) of inputs, which a flow or noise may bend.
 
     Args:
         network: maps (..., num_inputs) to (..., 2 * dim): the first half is loc, the second the log-scale; with a flow
             to as many and the flow's context.
-        flow: bends the Gaussian, given the context; None: it stays one.
+        flow: bends the Gaussian, given the context, or moves it by noise; None: it stays one.
     """
 
-    def __init__(self, network: nn.Module, flow: Flow | None = None) -> None:
+    def __init__(self, network: nn.Module, flow: Flow | SemiImplicit | None = None) -> None:
         super().__init__()
         self.network, self.flow = network, flow
 
@@ -61,7 +62,7 @@ class ConditionalNormal(nn.Module):
         return base if self.flow is None else self.flow(base, context)
 
     def centre(self, inputs: Tensor) -> Tensor:
-        """The Gaussian's mean, (..., dim), or where the flow puts it: it knows no mean of its own."""
+        """The Gaussian's mean, (..., dim), or where the flow, or noise of 0, puts it: they know none of their own."""
         base, context = self._read(inputs)
         mean: Tensor = base.mean if self.flow is None else self.flow.centre(base, context)
         return mean

@@ -147,7 +147,7 @@ def _checked_inputs(prior: str, guide: ConditionalNormal, inputs: Inputs | None)
         )
     if guide.flow is not None and not guide.flow.both_ways:
         raise UsageError(
-            f"prior={shown(prior)} scores the guide at any z, and this flow of the guide does not in one pass: use "
+            f"prior={shown(prior)} scores the guide at any z, and this guide is not scored in one pass: use "
             "guide='gaussian' or 'realnvp'."
         )
     return inputs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import pyro
@@ -18,6 +17,7 @@ from ppgen.machine.entry import entry_point
 from ppgen.machine.memory import keep_large_blocks
 from ppgen.machine.progress import track
 from ppgen.pairs.looking import largest_output, looking, one_of_few
+from ppgen.pairs.mixing import settled_log_w
 from ppgen.pairs.pair import check_explicit
 from ppgen.pairs.places import ready
 from ppgen.pairs.rows import num_rows, take_rows
@@ -44,6 +44,8 @@ def log_weights(pair: Any, batch: Batch, num_particles: int, *, progress: bool =
         num_particles: K; may be in the thousands: particles and data are run in chunks.
         progress: show a progress bar.
 
+    Of a guide with a mixing site q(z | x) is averaged over ``EXTRA`` draws of it (:mod:`ppgen.pairs.mixing`).
+
     Returns:
         (K, B), in nats, without gradients.
 
@@ -63,7 +65,7 @@ def log_weight_chunks(
     w = p(x, z | g) / q(z | x, g) is a datum's own weight, whose mean is the integral of q(g) p(x | g), the predictive
     density of what training made of g.
     """
-    start, read = 0, attrgetter("log_w") if globals_given else _per_datum
+    start, read = 0, settled_log_w if globals_given else _per_datum
     for blocks in read_particles(pair, batch, num_particles, read, progress=progress):
         log_w = torch.cat(blocks)
         if log_w.isnan().any():
@@ -142,7 +144,7 @@ def _per_datum(particles: Particles) -> Tensor:
             f"log-weights are per datum, but {names} stands outside the data plate: its weight belongs to the "
             "whole data set; move it inside the plate, or read the bound that training reports."
         )
-    return particles.log_w
+    return settled_log_w(particles)
 
 
 def _chunk_sizes(program: Program, batch: Batch, num_particles: int) -> tuple[int, int]:

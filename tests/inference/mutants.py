@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ppgen.chains.hamiltonian import drifting
 from ppgen.chains.unconstrained import FreeLatents
-from ppgen.inference import DAIS, IWELBO, SIVI, SUMO, GDReG, HamiltonianELBO, MarkovianScoreClimbing
+from ppgen.inference import DAIS, IWELBO, JVI, SIVI, SUMO, GDReG, HamiltonianELBO, MarkovianScoreClimbing
 from ppgen.objectives.bounds import Bound, Reduction
 from ppgen.objectives.objective import with_gradient_of
+from ppgen.pairs.mixing import log_q_given_others
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.tracing import Particles
 
@@ -26,6 +27,7 @@ __all__ = [
     "GuideScaled",
     "HookedWeights",
     "JackknifeOfTwo",
+    "LargerLastTerm",
     "LargestByShares",
     "MomentaUncounted",
     "NoEntropy",
@@ -33,6 +35,7 @@ __all__ = [
     "OnceReparameterized",
     "OwnDrawLeftOut",
     "PriorScoredToo",
+    "RouletteScaled",
     "Scaled",
     "SurvivalOfTheNext",
     "Unwidened",
@@ -139,6 +142,19 @@ class JackknifeOfTwo(_Mutant):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LargerLastTerm(JVI):
+    """The jackknife whose bounds of fewest particles count 2 % more, and those of all of them as much less."""
+
+    def reduce(self, log_w: Tensor) -> Tensor:
+        num = len(log_w)
+        kept = torch.combinations(torch.arange(num), num - self.order)  # (sets, K - m)
+        fewest = log_mean_exp(log_w[kept].movedim(1, 0)).mean(0)
+        share = (num - self.order) ** self.order / math.factorial(self.order)
+        own: Tensor = super().reduce(log_w)
+        return own + 0.02 * (-1) ** self.order * share * (fewest - log_mean_exp(log_w))
+
+
+@dataclass(frozen=True, kw_only=True)
 class NormalisedApart(_Mutant):
     """The evidence less a chi-square divergence, whose weights are normalised outside of the graph."""
 
@@ -183,6 +199,18 @@ class SurvivalOfTheNext(SUMO):
 
     def survival(self, terms: Tensor) -> Tensor:
         return super().survival(terms + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouletteScaled(SUMO):
+    """SUMO whose model's or guide's gradient is 2 % too large."""
+
+    of: str = "model"
+
+    def estimate(self, particles: Particles) -> Tensor:
+        value, other = super().estimate(particles), "guide" if self.of == "model" else "model"
+        frozen = {other: True, "latents": self.of == "model"}
+        return with_gradient_of(value, value + 0.02 * super().estimate(particles.with_fixed(**frozen)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +267,6 @@ class OwnDrawLeftOut(SIVI):
     """SIVI whose mixture lacks the draw that z was made of."""
 
     def log_weights(self, particles: Particles) -> Tensor:
-        log_q = self.log_q_given_others(particles)
+        log_q = log_q_given_others(particles, int(self.num_extra))  # type: ignore[arg-type]  # no schedule
         log_w: Tensor = particles.log_p - log_q.logsumexp(0) + math.log(len(log_q))
         return log_w

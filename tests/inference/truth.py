@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 from statistics import NormalDist
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ __all__ = [
     "error_of_mean",
     "exact_gradient",
     "expectation",
+    "expected_gradient",
     "gradient_draws",
     "iwelbo",
     "jackknife",
@@ -64,7 +66,7 @@ def _normal(value: Tensor, loc: Tensor | float, log_scale: Tensor | float) -> Te
 def line_log_w(p: Parameters, noise: Tensor, beta: float = 1.0) -> Tensor:
     """log w of :class:`Line` at x = X and standard normal draws (..., 1); with ``beta`` its KL part is weighted."""
     z = p["slope"] * X + p["shift"] + p["log_scale"].exp() * noise[..., 0]
-    likelihood = _normal(torch.as_tensor(X), p["weight"] * z + p["loc"], p["log_noise"])
+    likelihood = _normal(torch.as_tensor(X, dtype=torch.float64), p["weight"] * z + p["loc"], p["log_noise"])
     kl = _normal(z, p["slope"] * X + p["shift"], p["log_scale"]) - _normal(z, 0.0, 0.0)
     return likelihood - beta * kl
 
@@ -76,7 +78,7 @@ def chain_log_w(p: Parameters, noise: Tensor) -> Tensor:
     loc2 = p["slope2"] * z1 + p["shift2"]
     z2 = loc2 + p["log_scale2"].exp() * noise[..., 1]
     log_p = _normal(z2, 0.0, 0.0) + _normal(z1, p["top"] * z2, p["log_spread"])
-    log_p = log_p + _normal(torch.as_tensor(X), p["bottom"] * z1, 0.0)
+    log_p = log_p + _normal(torch.as_tensor(X, dtype=torch.float64), p["bottom"] * z1, 0.0)
     return log_p - _normal(z1, loc1, p["log_scale1"]) - _normal(z2, loc2, p["log_scale2"])
 
 
@@ -137,14 +139,17 @@ def expectation(
     log_weight: LogWeight, reduce: Reduce, parameters: Parameters, *, particles: int, latents: int = 1, nodes: int = 0
 ) -> Tensor:
     """E reduce(log w_1, ..., log w_K) by Gauss-Hermite quadrature of ``nodes`` points a draw (200 or 28 if 0)."""
-    nodes = nodes or (200 if particles * latents <= 2 else 28)
-    points, weights = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(nodes))
-    draws = particles * latents
-    grid = torch.cartesian_prod(*[points] * draws).reshape(-1, particles, latents)  # (nodes^draws, K, L)
-    weight: Tensor = torch.cartesian_prod(*[weights] * draws).reshape(len(grid), -1).prod(1) / (2 * math.pi) ** (
-        draws / 2
-    )
+    grid, weight = _grid(particles * latents, nodes or (200 if particles * latents <= 2 else 28))
+    grid = grid.reshape(-1, particles, latents)  # (nodes^draws, K, L)
     return (weight * reduce(log_weight(parameters, grid).T)).sum()
+
+
+def _grid(draws: int, nodes: int) -> tuple[Tensor, Tensor]:
+    """Nodes of standard normal draws, (nodes^draws, draws), and their weights, which sum to 1."""
+    points, weights = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(nodes))
+    grid = torch.cartesian_prod(*[points] * draws).reshape(-1, draws)
+    weight: Tensor = torch.cartesian_prod(*[weights] * draws).reshape(len(grid), -1).prod(1)
+    return grid, weight / weight.sum()
 
 
 def exact_gradient(value: Callable[[Parameters], Tensor], pair: nn.Module) -> dict[str, float]:
@@ -163,6 +168,23 @@ def gradient_draws(objective: Any, pair: Line | Chain, rounds: int = 1) -> dict[
         for _ in range(rounds)
     ]
     return {name: torch.cat(g) for (name, _), g in zip(pair.named_parameters(), zip(*found, strict=True), strict=True)}
+
+
+def expected_gradient(objective: Any, particles: int, nodes: int) -> dict[str, float]:
+    """The expectation of the objective's own gradient on :class:`Line` at X: it is run at the nodes of quadrature.
+
+    ``objective`` draws ``particles`` numbers a datum and nothing more; each datum has a node for its draws.
+    """
+    grid, weight = _grid(particles, nodes)
+
+    def standard(shape: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+        if tuple(shape) == (particles, len(grid)):
+            return grid.T.to(dtype)
+        return torch.randn(shape, dtype=dtype, device=device)  # the engine looks at a pair by runs of other shapes
+
+    with patch.object(torch.distributions.normal, "_standard_normal", standard):
+        found = gradient_draws(objective, Line(len(grid)))
+    return {name: float((weight * gradient).sum()) for name, gradient in found.items()}
 
 
 @torch.no_grad()
