@@ -166,7 +166,8 @@ def _before(sites: Mapping[str, Site], name: str, parents: Tensor, together: boo
     for site in itertools.takewhile(lambda site: site["name"] != name, sites.values()):
         value = site["value"]
         if site_is_subsample(site):
-            found[site["name"]] = value if together else value.expand(len(parents), *value.shape)
+            if not together or len(value) > 1:  # a single index would be read as one for all particles
+                found[site["name"]] = value if together else value.expand(len(parents), *value.shape)
         elif is_chosen(site):
             index = [len(parents), *[1] * (value.dim() - 1)]
             if data_dim is not None:

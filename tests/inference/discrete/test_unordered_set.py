@@ -105,7 +105,9 @@ class Numbered(Pair):
 def test_indices_are_drawn_as_rows_are() -> None:
     torch.manual_seed(0)
     pair, x = Numbered(), torch.randn(4, 1, dtype=torch.float64)
-    losses = [one(pair.model, pair.guide)(x) for one in (UnorderedSet(num_particles=6), Enumerate())]
+    losses = [
+        one.differentiable_loss(pair.model, pair.guide, x) for one in (UnorderedSet(num_particles=6), Enumerate())
+    ]
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*(torch.autograd.grad(loss, list(pair.parameters())) for loss in losses))
 

@@ -20,7 +20,7 @@ from ppgen.objectives.discrete.unordered import (
 )
 from ppgen.objectives.discrete.without_replacement import Branches
 
-BOTH: Any = pytest.mark.parametrize("orders", [orders_by_subsets, orders_by_integral])
+BOTH = pytest.mark.parametrize("orders", [orders_by_subsets, orders_by_integral])
 
 
 def drawn(log_mass: Tensor, log_rest: float = -math.inf) -> Branches:
