@@ -11,9 +11,17 @@ is measured against, and the best estimator where S is small.
 
 Reparameterized latents beside the discrete ones are drawn, by each of K particles: once, where the guide has them
 before the discrete ones, and once in each state, where it has them after. The gradient is pathwise through them: the
-semi-supervised autoencoder's sum over labels. At most 2^16 states and terms a datum; beyond it refuses and names the
-number. Where Pyro can enumerate (sites without event dims), ``TraceEnum_ELBO`` with the guide's sites enumerated has
-the same value and gradient.
+semi-supervised autoencoder's sum over labels.
+
+States that are more than memory may hold at once are run a few at a time, each twice, as the particles of other bounds
+are (:mod:`ppgen.pairs.parts`): the expectation is a function of the tables log w_s and log q(z_s | x), (S, B), and its
+gradient the sum over parts of what goes through their rows,
+
+    sum_s (dE/d log w_s) (d log w_s / d theta) + (dE/d log q_s) (d log q_s / d theta),
+
+so that value and gradient are those of all states at once, of any bound. At most 2^20 states a datum for a bound that
+is a mean, and 2^16 terms for another; beyond it refuses and names the number. Where Pyro can enumerate (sites without
+event dims), ``TraceEnum_ELBO`` with the guide's sites enumerated has the same value and gradient.
 
 Titsias, Lázaro-Gredilla: Local Expectation Gradients for Black Box Variational Inference, NeurIPS 2015, section 3, has
 the sums over one site at a time.
@@ -28,11 +36,13 @@ from torch import Tensor
 
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName, Reduction
-from ppgen.objectives.discrete.enumeration import Enumeration, check_number, expected_bound
-from ppgen.objectives.objective import Scheduled, with_gradient_of
+from ppgen.objectives.discrete.enumeration import Enumeration, check_number, expected_bound, most_states
+from ppgen.objectives.objective import Objective, Scheduled, capability, with_gradient_of
 from ppgen.objectives.pathwise import AlongPath, Composed, PathDerivative
 from ppgen.objectives.turns import Outcome, State
+from ppgen.pairs.looking import largest_output
 from ppgen.pairs.parameters import kept_buffers
+from ppgen.pairs.structure import untouched
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.registry import register_objective
 
@@ -65,16 +75,38 @@ class Enumerate(Composed):
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
 
+    @capability
+    def splits_particles(self) -> bool:
+        """Where the pathwise part does."""
+        return self.path is None or self.path.splits_particles
+
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        with kept_buffers(program.model, program.guide):
-            drawn = run_particles(program, batch, self.reduction.total_particles)
-        states = Enumeration.beside(drawn, type(self).__name__)
-        return self.outcome(states.particles(copies=drawn.num_particles if states.mixed else 1), self.estimate)
+        states = self._states(program, batch)
+        return self.outcome(states.in_memory(self._copies(states), self.at_a_time), self.estimate)
+
+    def particles_at(self, program: Program, batch: Batch) -> int:
+        with untouched(program):
+            states = self._states(program, batch)
+        return states.num_states * self._copies(states)
+
+    def taking(self, particles: int) -> Objective:
+        """With at most so many states in memory at a time."""
+        return self._taking(particles)
+
+    def _states(self, program: Program, batch: Batch) -> Enumeration:
+        reduction = self.reduction
+        with kept_buffers(program.model, program.guide), largest_output() as outputs:
+            drawn = run_particles(program, batch, reduction.total_particles)
+        return Enumeration.beside(drawn, type(self).__name__, most_states(reduction), max(outputs))
+
+    def _copies(self, states: Enumeration) -> int:
+        """How often each state is run: once for all K particles, where no other latent tells these apart."""
+        return self.reduction.total_particles if states.mixed else 1
 
     def estimate(self, particles: Particles) -> Tensor:
         """The expectation, (B,), from every state as a particle; differentiable in log p and log q."""
         discrete = particles.scored or particles.latents
-        log_w, log_q = particles.log_w, particles.log_q_of(discrete)  # (S, B), or (K S, B)
+        log_w, log_q = particles.read(lambda run: (run.log_w, run.log_q_of(discrete)))  # (S, B), or (K S, B)
         if discrete != particles.latents:
             copies = self.reduction.total_particles
             log_w, log_q = (table.unflatten(0, (copies, -1)) for table in (log_w, log_q))  # (K, S, B)
@@ -102,5 +134,6 @@ class Enumerate(Composed):
         return path.along(particles, v.flatten(0, -2), c.flatten(0, -2)) + scored
 
     def _check(self, particles: Particles) -> None:
-        check_number(self.reduction, Enumeration.beside(particles, type(self).__name__).num_states)
+        reduction = self.reduction
+        check_number(reduction, Enumeration.beside(particles, type(self).__name__, most_states(reduction)).num_states)
         super()._check(particles)

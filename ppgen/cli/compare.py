@@ -108,7 +108,8 @@ def compare(
         typer.Option(help="As many draws as make variances precise to this share.", show_default="--draws"),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="At most so many seconds of drawing.", show_default="no limit")
+        float | None,
+        typer.Option(help="At most so many seconds of drawing, and of an exact gradient.", show_default="no limit"),
     ] = None,
     exact: Annotated[
         str,

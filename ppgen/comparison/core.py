@@ -14,19 +14,21 @@ from ppgen.arguments import check_names
 from ppgen.comparison.blocks import chosen_blocks, parameter_blocks
 from ppgen.comparison.constants import of_tensors
 from ppgen.comparison.labels import bound_name, comparable, label_of, named
-from ppgen.comparison.options import ComparisonOptions, Point
+from ppgen.comparison.options import INIT, ComparisonOptions, Point
 from ppgen.comparison.points import Schooling, left_as_it_was, points_of_training
 from ppgen.comparison.records import EXACT, BlockResult, ObjectiveResult, PointResult, Verdict
 from ppgen.comparison.result import Comparison
 from ppgen.comparison.sources import Source, at_hand, in_a_sentence, source_of
-from ppgen.comparison.truth import Truth, in_precision, truth_of
+from ppgen.comparison.truth import Truth, check_standard, in_precision, truth_of
 from ppgen.data import as_dataset
-from ppgen.errors import UsageError, within_memory
+from ppgen.errors import UsageError, option, within_memory
+from ppgen.factory import as_objective
 from ppgen.machine.entry import entry_point
 from ppgen.machine.progress import bar
 from ppgen.machine.seeds import derived, manual_seed
 from ppgen.measuring.repeats import Products, Repeats, affordable_repeats, gather, reference_of
 from ppgen.measuring.statistics import bias_of, mean_interval
+from ppgen.objectives.bounds import target_of
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.function_pair import as_pair, check_takes
 from ppgen.pairs.pair import Pair, check_explicit
@@ -109,6 +111,7 @@ def compare(
     ):
         session = _Session(pair, batch, chosen, asked, shown)
         with left_as_it_was(pair):
+            session.foresee()
             points = tuple(session.look(at, step) for at, step in points_of_training(pair, schooling))
     return Comparison(points, asked, num_rows(batch), session.repeats, session.num_tests)
 
@@ -132,16 +135,29 @@ class _Session:
         self.sources: dict[tuple[str, str], Source] = {}
         self.repeats = self.num_tests = 0
 
+    def foresee(self) -> None:
+        """Whether what bias is to be measured from can be had, before the pair is trained to a first point.
+
+        Raises:
+            UsageError: it cannot, or not in time.
+        """
+        if self.options.at[0] not in (INIT, 0):
+            with at_hand(self.pair, self.dtype):
+                found = [target_of(as_objective(one).at(0)) for one in self.objectives.values()]
+                targets = {label_of(bound): bound for bound in map(comparable, filter(None, found))}
+                check_standard(self.pair, self.batch, targets, self.options.exact, self.options.seconds)
+
     def look(self, at: Point, step: int) -> PointResult:
         """All objectives at the pair as it is."""
         with at_hand(self.pair, self.dtype):
             sources = {label: self._source(label, at, step) for label in self.objectives}
             bounds = [comparable(one.target) for one in sources.values() if one.target is not None]
             targets = {label_of(bound): bound for bound in bounds}
-            truth = truth_of(self.pair, self.batch, targets, self.options.particles, self.options.exact)
+            options = self.options
+            truth = truth_of(self.pair, self.batch, targets, options.particles, options.exact, options.seconds)
             pilots = self._first_draws(sources, at)
             references = _references(sources, pilots, truth)
-            results = self._all_draws(sources, at, self._plan(pilots), references, truth)
+            results = self._all_draws(sources, at, self._plan(pilots, references), references, truth)
         return PointResult(at, step, truth.evidence, truth.why_not_exact, results)
 
     def _source(self, label: str, at: Point, step: int) -> Source:
@@ -167,11 +183,26 @@ class _Session:
             self.shown.advance(task)
         return found
 
-    def _plan(self, pilots: Mapping[str, Repeats]) -> dict[str, int]:
-        """Draws of each objective, and with them the number of repeats, which all share, and of tests."""
-        draws = {label: _num_draws(self.options, pilot, len(pilots)) for label, pilot in pilots.items()}
+    def _plan(self, pilots: Mapping[str, Repeats], references: Mapping[str, str]) -> dict[str, int]:
+        """Draws of each objective, and with them the number of repeats, which all share, and of tests.
+
+        A long run has as many shares of the time as it has of the draws.
+
+        Raises:
+            UsageError: it takes longer than there is.
+        """
+        long = self._long(references)
+        shares = len(pilots) + (_LONG - 1) * len(long)
+        for label in long:
+            _check_long(self.options, label, pilots[label])
+        draws = {label: _num_draws(self.options, pilot, shares) for label, pilot in pilots.items()}
         self.repeats = affordable_repeats(self.options.repeats, min(draws.values()), sum(self.sizes.values()))
         return {label: math.ceil(num / self.repeats) for label, num in draws.items()}
+
+    def _long(self, references: Mapping[str, str]) -> list[str]:
+        """The objectives that take a long run: references, where that is asked for."""
+        own = [label for label, reference in references.items() if reference == label]
+        return own if self.options.exact == "run" else []
 
     def _all_draws(
         self,
@@ -182,8 +213,7 @@ class _Session:
         truth: Truth,
     ) -> tuple[ObjectiveResult, ...]:
         tested = [label for label, reference in references.items() if reference != label]
-        if self.options.exact == "run":
-            sizes = {label: num * (_LONG if references.get(label) == label else 1) for label, num in sizes.items()}
+        sizes = {label: num * (_LONG if label in self._long(references) else 1) for label, num in sizes.items()}
         self.num_tests = len(tested) * len(self.blocks) * len(self.options.at)
         task = self.shown.add_task("draws", total=self.repeats * sum(sizes.values()), note="")
         known = {f"{EXACT} {name}": gradient for name, gradient in truth.gradients.items()}
@@ -265,7 +295,18 @@ def _references(sources: Mapping[str, Source], pilots: Mapping[str, Repeats], tr
     return found
 
 
-def _num_draws(options: ComparisonOptions, pilot: Repeats, num_objectives: int) -> int:
+def _check_long(options: ComparisonOptions, label: str, pilot: Repeats) -> None:
+    """Refuse a long run that takes longer than there is, whatever the others do."""
+    needed = _LONG * _FEWEST * len(options.at) * float(pilot.seconds.mean())
+    if options.seconds is not None and needed > options.seconds:
+        raise UsageError(
+            f"exact='run' would take about {needed:.2g} seconds, {_LONG * _FEWEST} draws of {label} at each point, by "
+            f"a first {_PILOT[0] * _PILOT[1]}, and {option('seconds', options.seconds)} is all it may take: "
+            "give more, fewer data, or another standard."
+        )
+
+
+def _num_draws(options: ComparisonOptions, pilot: Repeats, shares: int) -> int:
     """Draws for the precision and within the time that were asked for, judged by the first draws."""
     wanted = float(options.draws)
     if options.precision is not None:
@@ -273,7 +314,7 @@ def _num_draws(options: ComparisonOptions, pilot: Repeats, num_objectives: int) 
         width = (variance.high - variance.value) / variance.value if variance.value > 0 else 0.0
         wanted = len(pilot.bounds) * pilot.size * (width / options.precision) ** 2
     if options.seconds is not None:
-        affordable = options.seconds / (len(options.at) * num_objectives) / float(pilot.seconds.mean())
+        affordable = options.seconds / (len(options.at) * shares) / float(pilot.seconds.mean())
         wanted = min(wanted, affordable) if options.precision is not None else affordable
     return max(_FEWEST, math.ceil(wanted))
 

@@ -36,7 +36,8 @@ class ComparisonOptions:
             ones.
         precision: draw as many as make the interval of every objective's variance no wider than this share of it to
             either side, judging by a few first draws; overrides ``draws``.
-        seconds: at most so many seconds of drawing in all, shared evenly; with ``precision`` too, whichever is less.
+        seconds: at most so many seconds of drawing in all, shared evenly; with ``precision`` too, whichever is less. An
+            exact gradient that would take longer is refused where ``exact`` names it, and else left out.
         repeats: independent groups of draws, whose spread gives all error bars; fewer where memory asks for it.
         exact: what bias is measured from (``Standard``); one that is named and cannot be had is refused.
         blocks: names of the blocks of parameters to look at; None: all.

@@ -16,6 +16,7 @@ doubled until the gradient stands still; the change is told as the error, and mo
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -63,14 +64,14 @@ class Atoms(Enumeration):
 
     def particles(self, part: slice = slice(None), copies: int = 1) -> Particles:
         """The atoms, or some of them, as particles: log p and log q are (A, B), or (copies A, B), copy after copy."""
-        given = {name: torch.cat([values[part]] * copies) for name, values in self.states.items()}
-        noise = {name: torch.cat([values[part]] * copies) for name, values in self.noise.items()}
-        num = len(next(iter(noise.values())))
+        _, atom = self._rows(part, copies)
+        given = {name: values[atom] for name, values in self.states.items()}
+        noise = {name: values[atom] for name, values in self.noise.items()}
 
         def draw(site: Site) -> Tensor | None:
             return _moved(site, noise[site["name"]]) if site["name"] in noise else None
 
-        return run_particles(self.program, self.batch, num, given, draw=draw, together=self.parallel or None)
+        return run_particles(self.program, self.batch, len(atom), given, draw=draw, together=self.parallel or None)
 
     def log_mass(self, run: Particles, part: slice) -> Tensor:
         """log m of some of the atoms, which were run, (A, B), in nats."""
@@ -87,6 +88,8 @@ class Quadrature:
     """What :class:`Atoms` are made of, whatever their number.
 
     ``states``: of the discrete latents; None: there are none. ``sizes``: F of each Gaussian site. ``num_data``: B.
+    ``width``: numbers in the largest site of all data.
+    ``seconds``: that a gradient may take: no rule is begun that would take longer; None: no limit.
     """
 
     program: Program
@@ -96,9 +99,11 @@ class Quadrature:
     num_data: int
     like: Tensor
     needed_by: str
+    width: int
+    seconds: float | None = None
 
     @classmethod
-    def of(cls, program: Program, batch: Batch, needed_by: str) -> Quadrature:
+    def of(cls, program: Program, batch: Batch, needed_by: str, seconds: float | None = None) -> Quadrature:
         """That of a program, found by one run of it.
 
         Raises:
@@ -108,8 +113,11 @@ class Quadrature:
         with torch.no_grad():
             one = run_particles(program, batch, 1)
             states = Enumeration.beside(one, needed_by) if one.scored else None
+            width = max(site["value"].numel() for site in one.model_sites.values())
             sizes = {n: _size(one, n, needed_by) for n in one.latents if n not in one.scored}
-            found = cls(program, batch, states, sizes, one.log_w.shape[1], one.log_w.detach(), needed_by)
+            found = cls(
+                program, batch, states, sizes, one.log_w.shape[1], one.log_w.detach(), needed_by, width, seconds
+            )
         found._check(_NODES[0])
         return found
 
@@ -119,20 +127,30 @@ class Quadrature:
         Raises:
             UsageError: A^K is more than ``MAX_TUPLES``, or no rule of so many atoms has converged.
         """
+        end = math.inf if self.seconds is None else time.monotonic() + self.seconds
         particles = 1 if bound.is_mean else bound.total_particles
         found = self.at(_NODES[0]).gradient(bound, parameters)
         change = math.inf
         for nodes in _NODES[1:]:
             if not self._can(nodes, particles) or change < _STANDS_STILL:
                 break
-            coarse, found = found, self.at(nodes).gradient(bound, parameters)
+            atoms = self.at(nodes)
+            if nodes > _NODES[1] and end < math.inf and time.monotonic() + atoms.duration(bound, parameters) > end:
+                break
+            coarse, found = found, atoms.gradient(bound, parameters)
             change = _change(coarse[1], found[1])
         if not change < _CONVERGED:
             raise UsageError(
                 f"{self.needed_by} by quadrature of {bound} still changes by {100 * change:.2g} % where the nodes are "
-                "doubled, and more would be too many: take fewer particles or smaller latents."
+                "doubled, and more would be too many or take too long: take fewer particles or smaller latents."
             )
         return found
+
+    def duration(self, bound: Reduction, parameters: Sequence[Tensor]) -> float:
+        """About how many seconds :meth:`gradient` takes at least: those of the two rules that it cannot do without."""
+        particles = 1 if bound.is_mean else bound.total_particles
+        rules = [self.at(nodes) for nodes in _NODES[:2] if nodes == _NODES[0] or self._can(nodes, particles)]
+        return sum(atoms.duration(bound, parameters) for atoms in rules)
 
     def log_evidence(self) -> tuple[Tensor, float]:
         """log p(x) of each datum, (B,), in nats, and by how much its mean changed at the last doubling."""
@@ -155,7 +173,8 @@ class Quadrature:
         own = {} if self.states is None else self.states.states
         of_atoms = {name: values.repeat_interleave(len(grid), 0) for name, values in own.items()}
         parallel = self.states is not None and self.states.parallel
-        return Atoms(self.program, self.batch, of_atoms, True, {}, parallel, noise, log_weights.repeat(num))
+        masses = log_weights.repeat(num)
+        return Atoms(self.program, self.batch, of_atoms, True, {}, parallel, self.width, noise, masses)
 
     def _number(self, nodes: int) -> int:
         """A."""

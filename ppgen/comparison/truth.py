@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 from ppgen.comparison.options import Standard
 from ppgen.comparison.quadrature import Quadrature, is_mixed
 from ppgen.comparison.sources import at_hand
-from ppgen.errors import UsageError
+from ppgen.errors import UsageError, option
 from ppgen.evaluation.bounds import evidence_of
 from ppgen.measuring.repeats import Repeats
 from ppgen.objectives.bounds import Reduction
@@ -29,7 +30,7 @@ from ppgen.pairs.parameters import isolated
 from ppgen.pairs.reductions import log_mean_exp
 from ppgen.pairs.tracing import Batch, Program, run_particles
 
-__all__ = ["Evidence", "Truth", "in_precision", "truth_of"]
+__all__ = ["Evidence", "Truth", "check_standard", "in_precision", "truth_of"]
 
 Method = Literal["enumerated", "quadrature", "closed form", "exact", "bound"]
 
@@ -77,7 +78,12 @@ class Truth:
 
 
 def truth_of(
-    pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], particles: int, standard: Standard = "auto"
+    pair: Pair,
+    batch: Batch,
+    bounds: Mapping[str, Reduction],
+    particles: int,
+    standard: Standard = "auto",
+    seconds: float | None = None,
 ) -> Truth:
     """The evidence and the exact gradients of ``bounds``, per datum, all in float64 where the pair runs in it.
 
@@ -87,9 +93,10 @@ def truth_of(
         bounds: by the name under which their gradient is returned; those that sum over too many states are left out.
         particles: of the reference, where the evidence is not exact.
         standard: by what, where one is asked for.
+        seconds: that the exact gradients may take, judged by a first part of their sums; None: no limit.
 
     Raises:
-        UsageError: the one that is asked for cannot be had.
+        UsageError: the one that is asked for cannot be had, or not in time.
     """
     if pair.needs_log_z:
         return Truth(None, {}, "the model is known up to its normalising constant.")
@@ -99,7 +106,7 @@ def truth_of(
         if standard == "run":
             return Truth(_evidence(pair, batch, particles), {}, "it was not asked for.")
         try:
-            every = _summed(Program(pair.model, pair.guide), batch, standard)
+            every = _summed(pair, batch, bounds, standard, seconds)
         except UsageError as error:
             _say_if_asked(standard, error)
             return Truth(_evidence(pair, batch, particles), {}, str(error))
@@ -113,20 +120,56 @@ def truth_of(
         return Truth(_summed_evidence(every) or _evidence(pair, batch, particles), gradients, why_not)
 
 
+def check_standard(
+    pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], standard: Standard, seconds: float | None
+) -> None:
+    """Look whether the exact gradients that are asked for can be had in time, as of :func:`truth_of`.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if pair.needs_log_z or standard not in ("enumeration", "quadrature"):
+        return
+    dtype = _precision(pair, batch)
+    with at_hand(pair, dtype), torch.random.fork_rng(), isolated(), pyro.validation_enabled(False):
+        try:
+            _summed(pair, in_precision(batch, dtype), bounds, standard, seconds)
+        except UsageError as error:
+            _say_if_asked(standard, error)
+
+
 def _say_if_asked(standard: Standard, error: UsageError) -> None:
     if standard != "auto":
         raise UsageError(f"exact={standard!r} cannot be had of this pair: {error}") from error
 
 
-def _summed(program: Program, batch: Batch, standard: Standard) -> Enumeration | Quadrature:
+def _summed(
+    pair: Pair, batch: Batch, bounds: Mapping[str, Reduction], standard: Standard, seconds: float | None
+) -> Enumeration | Quadrature:
     """All states of the latents; of a mixed pair, or where it is asked for, beside a quadrature of the others.
 
     Raises:
-        UsageError: there is neither.
+        UsageError: there is neither, or it takes too long.
     """
-    who = "the exact gradient"
+    who, program = "the exact gradient", Program(pair.model, pair.guide)
     by_nodes = standard == "quadrature" or (standard == "auto" and is_mixed(program, batch))
-    return Quadrature.of(program, batch, who) if by_nodes else Enumeration.of(program, batch, who)
+    each = None if seconds is None else seconds / max(1, len(bounds))
+    every = Quadrature.of(program, batch, who, each) if by_nodes else Enumeration.of(program, batch, who)
+    if seconds is not None and (needed := _duration(pair, every, bounds)) > seconds:
+        raise UsageError(
+            f"{who} would take about {needed:.2g} seconds for {every.num_data} data, by a first part of its sums, and "
+            f"{option('seconds', seconds)} is all it may take: give more, fewer data, or {option('exact', 'run')}."
+        )
+    return every
+
+
+def _duration(pair: Pair, every: Enumeration | Quadrature, bounds: Mapping[str, Reduction]) -> float:
+    """Seconds of the gradients, but of those that have too many terms, for which that is said."""
+    parameters, total = [p for p in pair.parameters() if p.requires_grad], 0.0
+    for bound in bounds.values():
+        with suppress(UsageError), torch.enable_grad():
+            total += every.duration(bound, parameters)
+    return total
 
 
 def _summed_evidence(every: Enumeration | Quadrature) -> Evidence | None:

@@ -74,6 +74,9 @@ class Bound(Objective):
     def taking(self, particles: int) -> Objective:
         if not self.splits_particles or particles >= self.total_particles:
             return self
+        return self._taking(particles)
+
+    def _taking(self, particles: int) -> Objective:
         twin = self.holding({})
         object.__setattr__(twin, "at_a_time", particles)  # of a frozen dataclass
         return twin

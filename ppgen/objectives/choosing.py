@@ -96,6 +96,9 @@ class Choosing(Objective):
     def total_particles(self) -> int:
         return self.now.total_particles
 
+    def particles_at(self, program: Program, batch: Batch) -> int:
+        return self.now.particles_at(self._program(program, self.chosen), batch)
+
     def players(self) -> tuple[Player, ...]:
         return (Player("all"),)
 

@@ -222,6 +222,10 @@ class Objective(pyro.infer.ELBO, ABC):
         """K: how many particles of each datum a step holds, beside which there may be none."""
         return 1
 
+    def particles_at(self, program: Program, batch: Batch) -> int:
+        """How many particles of each datum a step on a batch is made of: K, but for a sum over states one of each."""
+        return self.total_particles
+
     def taking(self, particles: int) -> Objective:
         """This objective with at most so many particles in memory at a time; itself where it does not split them."""
         return self

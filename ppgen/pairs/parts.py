@@ -6,10 +6,11 @@ A bound is a function f(T) of tables T of shape (K, B), log-weights above all, a
 
 in which a particle's row depends on its own draws alone. So the tables are made without a graph, a few particles at a
 time, df/dT is taken of them, and then the same few are drawn again from the same seeds, with a graph, each time adding
-its part of the sum: memory holds one part's graph and the tables. The price is a second run of every particle, and
-another one for each further table that f reads.
+its part of the sum: memory holds one part's graph and the tables. The price is a second run of every particle, and two
+more for each further table, but for those that :meth:`Particles.read` gives together.
 
-The parts' seeds come from torch's generator of the CPU; the draws are others than those of K particles at once.
+The particles may be draws, or the states of what is summed over. The parts' seeds come from torch's generator of the
+CPU; draws are others than those of K particles at once.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import pairwise, starmap
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from ppgen.errors import UsageError, shown
+from ppgen.pairs.parameters import owner
 from ppgen.pairs.running import Batch, Draw, Program
 from ppgen.pairs.sites import Site
 from ppgen.pairs.structure import runner_of, untouched
 from ppgen.pairs.tracing import Particles, run_particles
 
-__all__ = ["run_in_parts"]
+__all__ = ["check_kept", "in_parts", "run_in_parts"]
 
 
 def run_in_parts(
@@ -36,42 +40,78 @@ def run_in_parts(
 ) -> Particles:
     """As :func:`ppgen.pairs.tracing.run_particles`, with at most ``at_a_time`` particles in memory.
 
+    Raises:
+        UsageError: as there; the pair keeps statistics of its batches.
+    """
+
+    def run(part: slice) -> Particles:
+        return run_particles(program, batch, part.stop - part.start, draw=draw)
+
+    return in_parts(program, batch, num_particles, at_a_time, run)
+
+
+def in_parts(
+    program: Program, batch: Batch, num_particles: int, at_a_time: int, run: Callable[[slice], Particles]
+) -> Particles:
+    """The particles that ``run`` gives of each part of so many, with at most ``at_a_time`` in memory.
+
     Of what it gives, the tables of shape (K, B) may be read, again and again, after :meth:`Particles.with_fixed` too,
     and what is no particle's own: names, plate, scale.
 
     Raises:
-        UsageError: as there.
+        UsageError: the pair keeps statistics of its batches, which those of parts are not.
+        RuntimeError: a graph is being made, which would hold all parts.
     """
+    if get_proxy_mode() is not None:
+        raise RuntimeError(f"of {num_particles:,} particles of each datum {at_a_time:,} are run at a time.")
     with untouched(program):
-        one = run_particles(program, batch, 1, draw=draw)
+        before = {name: value.clone() for name, value in _buffers(program).items()}
+        one = run(slice(0, 1))
+        check_kept(_buffers(program), before)
     num = -(-num_particles // at_a_time)
-    sizes = [len(part) for part in torch.arange(num_particles).tensor_split(num)]
-    for size in set(sizes):
+    edges = [num_particles * part // num for part in range(num + 1)]
+    for size in {end - start for start, end in pairwise(edges)}:
         runner_of(program, batch, size)  # looked at before a graph is made
     seeds = torch.randint(2**62, (num,)).tolist()
-
-    def run(size: int) -> Particles:
-        return run_particles(program, batch, size, draw=draw)
-
-    parts = tuple(zip(sizes, seeds, strict=True))
+    parts = tuple(zip(starmap(slice, pairwise(edges)), seeds, strict=True))
     return _InParts(one.runner, one.guide_sites, one.model_sites, extended=one.extended, parts=parts, run=run)
+
+
+def check_kept(buffers: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
+    """A run left the buffers of a pair as they were ``before``.
+
+    Raises:
+        UsageError: one has changed.
+    """
+    for name, value in buffers.items():
+        if not torch.equal(value, before[name]):
+            raise UsageError(
+                f"buffer {shown(name)} of the pair changes with each batch, as statistics of it do, so that a batch "
+                "cannot be taken in the parts that memory has room for: lower batch_size or num_particles, or keep no "
+                "such statistics (batch_norm=False)."
+            )
+
+
+def _buffers(program: Program) -> dict[str, Tensor]:
+    modules = filter(None, map(owner, (program.guide, program.model)))
+    return {f"{type(module).__name__}.{name}": value for module in modules for name, value in module.named_buffers()}
 
 
 @dataclass(frozen=True)
 class _InParts(Particles):
     """Particles whose tables are those of their parts.
 
-    The sites of the base are one particle's. ``parts``: how many there are in each, and its seed; ``run`` draws so
-    many; ``view``: what is read of them, in place of the particles as they were drawn.
+    The sites of the base are one particle's. ``parts``: which of them are in each, and its seed; ``run`` gives these;
+    ``view``: what is read of them, in place of the particles as they were drawn.
     """
 
-    parts: tuple[tuple[int, int], ...] = field(kw_only=True)
-    run: Callable[[int], Particles] = field(kw_only=True)
+    parts: tuple[tuple[slice, int], ...] = field(kw_only=True)
+    run: Callable[[slice], Particles] = field(kw_only=True)
     view: Callable[[Particles], Particles] = lambda drawn: drawn
 
     @property
     def num_particles(self) -> int:
-        return sum(size for size, _ in self.parts)
+        return int(self.parts[-1][0].stop)
 
     @cached_property
     def log_p(self) -> Tensor:
@@ -119,14 +159,20 @@ class _InParts(Particles):
         view = self.view
         return replace(self, view=lambda drawn: view(drawn).with_fixed(model=model, guide=guide, latents=latents))
 
-    def _table(self, read: Callable[[Particles], Tensor]) -> Tensor:
-        """(K, B); a part's graph is made when its gradient is taken."""
+    def read(self, tables: Callable[[Particles], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """A part's graph is made when its gradient is taken."""
 
-        def rows(size: int, seed: int) -> Tensor:
+        def rows(part: slice, seed: int) -> tuple[Tensor, ...]:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
-                return read(self.view(self.run(size))).expand(size, -1)
+                found = tables(self.view(self.run(part)))
+            return tuple(table.expand(part.stop - part.start, -1) for table in found)
 
         run_again = partial(checkpoint, rows, use_reentrant=False, preserve_rng_state=False)
         with set_checkpoint_early_stop(False):  # its way to stop is an error, which a user's code may catch
-            return torch.cat([(run_again if torch.is_grad_enabled() else rows)(*part) for part in self.parts])
+            found = [(run_again if torch.is_grad_enabled() else rows)(*part) for part in self.parts]
+        return tuple(map(torch.cat, zip(*found, strict=True)))
+
+    def _table(self, read: Callable[[Particles], Tensor]) -> Tensor:
+        """(K, B)."""
+        return self.read(lambda particles: (read(particles),))[0]

@@ -162,6 +162,10 @@ class Particles:
         """
         return self._total({name: unscaled(self.guide_sites[name], self.plate) for name in names})
 
+    def read(self, tables: Callable[[Particles], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Several tables of these particles, each (K, B), of one run where they are run a few at a time."""
+        return tables(self)
+
     @property
     def scale(self) -> float:
         """N / B of the data plate: 1 unless it is subsampled; 1 outside it."""

@@ -5,7 +5,8 @@ chunks: at first of fewer data, and of fewer particles once it is down to one da
 
     data          the loss is a sum over data: its gradient is the mean of the parts', weighted by their sizes. The law
                   of the step is the same, its random numbers are others
-    particles     run twice, with the exact gradient of the bound of all K (:mod:`ppgen.pairs.parts`)
+    particles     run twice, with the exact gradient of the bound of all K (:mod:`ppgen.pairs.parts`). Those of a sum
+                  over states are its states
 
 What is no such sum (``Objective.splits_data``, ``Objective.splits_particles``), or whose data go together in the pair,
 is not divided.
@@ -14,7 +15,7 @@ is not divided.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -22,12 +23,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ppgen.errors import UsageError, asked_for, is_out_of_memory, shown
+from ppgen.errors import UsageError, asked_for, is_out_of_memory
 from ppgen.machine.memory import give_back
 from ppgen.objectives.objective import Objective
 from ppgen.objectives.turns import State
 from ppgen.pairs.looking import goes_apart
 from ppgen.pairs.pair import Pair
+from ppgen.pairs.parts import check_kept
 from ppgen.pairs.rows import is_divisible, num_rows, take_rows
 from ppgen.pairs.tracing import Batch, automatic_guides
 from ppgen.training.steps import StepFunction, StepResult
@@ -180,7 +182,7 @@ def by_data(step: StepFunction, chunk: Chunk) -> StepFunction:
         sums: list[Tensor] = []
         for part in chunk.parts(batch):
             gradients, report, following, buffers = step(owned, others, state, values, part)
-            _check_kept(buffers, others)
+            check_kept(buffers, others)
             share, found = num_rows(part) / num_rows(batch), [*gradients, *report.values(), *following.values()]
             if sums:
                 torch._foreach_add_(sums, found, alpha=share)
@@ -191,16 +193,6 @@ def by_data(step: StepFunction, chunk: Chunk) -> StepFunction:
         return [next(left) for _ in gradients], next(named), next(named), buffers
 
     return step_of_parts
-
-
-def _check_kept(buffers: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> None:
-    for name, value in buffers.items():
-        if not torch.equal(value, others[name]):
-            raise UsageError(
-                f"buffer {shown(name)} of the pair changes with each batch, as statistics of it do, so that a batch "
-                "cannot be taken in the parts that memory has room for: lower batch_size or num_particles, or keep no "
-                "such statistics (batch_norm=False)."
-            )
 
 
 def _is_captured() -> bool:

@@ -54,7 +54,8 @@ class Looks:
         with looking(learner, seed), swapped(learner, buffers):
             for batch in batches:
                 play = partial(_played, learner, objective, state, batch)
-                for name, value in self.chunks.fitting(batch, objective.total_particles, play).items():
+                particles = objective.particles_at(learner.program, batch)
+                for name, value in self.chunks.fitting(batch, particles, play).items():
                     sums[name] = sums.get(name, 0.0) + value / num_data
         return sums
 

@@ -29,6 +29,7 @@ class Steps:
         learner: whose players move.
         objective: with its schedules.
         draws: of each part of the data, what is done to a batch each time it is shown.
+        examples: a batch of each part.
         chunks: how much of a batch is taken at a time.
         options: of the training: ``eager``, ``precision``.
     """
@@ -38,10 +39,12 @@ class Steps:
         learner: Learner,
         objective: Objective,
         draws: Sequence[Callable[[Batch], Batch]],
+        examples: Sequence[Batch],
         chunks: Chunks,
         options: TrainingOptions,
     ) -> None:
         self.learner, self.objective, self.draws, self.chunks = learner, objective, draws, chunks
+        self.examples = examples
         self.precision = options.precision
         self.choices = Choices()
         self.compiling = 0.0
@@ -81,10 +84,11 @@ class Steps:
             return self.chunks.fitting(arguments[-1], self._particles(move), run, again)
 
     def _particles(self, move: Move) -> int:
-        """K of a move."""
-        key = tuple(move.fixed.items())
+        """How many of each datum a move is made of."""
+        key = (move.part, *move.fixed.items())
         if key not in self._num_particles:
-            self._num_particles[key] = self.objective.holding(move.fixed).total_particles
+            program, example = self.learner.program, self.examples[move.part]
+            self._num_particles[key] = self.objective.holding(move.fixed).particles_at(program, example)
         return self._num_particles[key]
 
     def _is_whole(self, move: Move) -> bool:
@@ -96,10 +100,9 @@ class Steps:
         shapes = ((entry.shape, entry.dtype) for entry in arguments[-1])
         key = (move.player.name, *move.fixed.items(), move.part, particles, *shapes)
         if key not in self._made:
-            whole = self.objective.holding(move.fixed)
-            objective = whole.taking(particles)
+            objective = self.objective.holding(move.fixed).taking(particles)
             step = player_step(self.learner, objective, move.player, self.draws[move.part], self.precision)
-            eager = move.part in self._eager or objective is not whole
+            eager = move.part in self._eager or particles < self._particles(move)
             self._made[key] = step if eager else self._compiled(step, move.part, arguments)
         return self._made[key]
 

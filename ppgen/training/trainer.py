@@ -99,8 +99,8 @@ class Trainer:
         self.chunks, self._looks = Chunks(self.pair, objective, options.chunk), Looks(self.pair, objective)
         program = Program(self.pair.model, self.pair.guide)
         for example in self._examples:
-            self.chunks.check(example, objective.at(0).total_particles)
             self._looks.at_first(example, lambda few, _: objective.check(program, few))
+            self.chunks.check(example, objective.at(0).particles_at(program, example))
         self.learner = Learner(self.pair, objective.parameters(self.pair, batch), self._num_data).to(batch[0].device)
         check_precision(options.precision, self.learner)
         self.players = objective.players()
@@ -117,7 +117,8 @@ class Trainer:
             for player, parameters in moved.items()
             if parameters
         }
-        self.steps = Steps(self.learner, objective, [part.draw for part in self.parts], self.chunks, options)
+        draws = [part.draw for part in self.parts]
+        self.steps = Steps(self.learner, objective, draws, self._examples, self.chunks, options)
         self.steps.choices = self.choices
         self._books = self._new_books()
         self.chooser = Chooser(objective, self._gradient_of, options.seed)
@@ -384,7 +385,8 @@ class Trainer:
         owned = self._arguments[move.player.name][0]
         watch, eager = Watch(), replace(self.options, eager=True)
         draws = [part.draw for part in self.parts]
-        again = Steps(WatchedLearner(self.learner, watch), self.objective, draws, self.chunks, eager)
+        watched = WatchedLearner(self.learner, watch)
+        again = Steps(watched, self.objective, draws, self._examples, self.chunks, eager)
         with torch.random.fork_rng():
             found, report, *_ = self._stepped(move, self._books.given(move), again)
         where = what_is_not_finite(watch, report["loss"], dict(zip(owned, found, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 import ppgen
 from ppgen import DataSpec, UsageError
+from ppgen.inference import ELBO
 from ppgen.models import SBN, VAE
+from ppgen.objectives.discrete.enumeration import Enumeration
+from ppgen.pairs.tracing import Program
 
 
 def test_what_bias_is_measured_from_can_be_asked_for() -> None:
@@ -36,3 +40,37 @@ def test_two_gaussian_numbers_are_summed_by_quadrature_where_it_is_asked_for() -
     assert found.objectives[0].reference == "exact"
     assert found.evidence is not None
     assert found.evidence.method == "quadrature"
+
+
+def test_what_would_take_longer_than_its_seconds_is_refused_by_a_first_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ppgen.objectives.discrete.enumeration._CELLS", 12)  # many parts
+    pair, x = SBN(DataSpec("bits", 3, "binary"), layers=(10,)), torch.ones(2, 3)
+    options: dict[str, Any] = {"draws": 32, "repeats": 16, "warmup": 0, "eager": True, "progress": False}
+    names = ["reinforce", "disarm"]
+    sentence = (
+        r"exact='enumeration' cannot be had of this pair: the exact gradient would take about \d[^ ]* seconds for 2 "
+    )
+    for at in ("init", "trained"):
+        with pytest.raises(UsageError, match=sentence + r"data, .* seconds=0.05 is all it may take: .* exact='run'\.$"):
+            ppgen.compare(pair, (x,), names, exact="enumeration", seconds=0.05, at=[at], data=(x,), **options)
+    found = ppgen.compare(pair, (x,), names, seconds=0.05, **options).points[0]
+    assert "would take about" in found.why_not_exact
+    assert {one.reference for one in found.objectives} < {None, "reinforce", "disarm"}
+    with pytest.raises(UsageError, match=r"exact='run' would take about .*, 320 draws of .* seconds=1e-05 is all"):
+        ppgen.compare(pair, (x,), names, exact="run", seconds=1e-5, **options)
+    vae, few = VAE(DataSpec("bits", 3, "binary"), 2, hidden=(2,)), {**options, "seconds": 1e-3}
+    with pytest.raises(UsageError, match=r"exact='quadrature' cannot .* would take about .* seconds=0.001 is all"):
+        ppgen.compare(vae, (x,), ["elbo"], exact="quadrature", **few)
+
+
+def test_the_time_of_a_gradient_is_foreseen_within_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten, on a machine whose cores others take too."""
+    monkeypatch.setattr("ppgen.objectives.discrete.enumeration._CELLS", 200)
+    pair, x = SBN(DataSpec("bits", 3, "binary"), layers=(8,)), torch.ones(4, 3)
+    every = Enumeration.of(Program(pair.model, pair.guide), (x,), "this test")
+    foreseen = every.duration(ELBO(), list(pair.parameters()))
+    start = time.perf_counter()
+    every.gradient(ELBO(), list(pair.parameters()))
+    assert 0.1 < foreseen / (time.perf_counter() - start) < 10

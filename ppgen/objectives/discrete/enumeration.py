@@ -17,13 +17,15 @@ a function of tables (K, S, B), has the expectation of F, whichever is drawn fir
 with no score (Kingma et al., Semi-supervised Learning with Deep Generative Models, NeurIPS 2014, eq. 7, for K = 1).
 
 The states of sites that the guide marks for parallel enumeration stand side by side in one run, as Pyro has them;
-those of others too, where the pair's particles may.
+those of others too, where the pair's particles may. What is too large for one run is a few at a time
+(:mod:`ppgen.pairs.parts`): the expectation is a function of the tables whatever it is, a mean of log-weights or none.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -34,20 +36,35 @@ from ppgen.distributions.binary_states import as_power
 from ppgen.errors import LatentsError, UsageError, shown
 from ppgen.objectives.bounds import Reduction
 from ppgen.pairs.discrete_families import family_of
+from ppgen.pairs.looking import largest_output
 from ppgen.pairs.memories import parts_of
+from ppgen.pairs.parts import in_parts
 from ppgen.pairs.sites import Site, is_masked
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 
-__all__ = ["MAX_JOINT_STATES", "MAX_TUPLES", "Enumeration", "check_local", "check_number", "expected_bound"]
+__all__ = [
+    "MAX_JOINT_STATES",
+    "MAX_TUPLES",
+    "Enumeration",
+    "check_local",
+    "check_number",
+    "expected_bound",
+    "most_states",
+]
 
 MAX_JOINT_STATES = 2**16
 """Joint states of one datum's latents, and terms of one datum's expectation at once, that are summed at most."""
 
 MAX_TUPLES = 2**20
-"""Terms of one datum's expectation that are summed at most where a few are taken at a time."""
+"""Terms of one datum's expectation that are summed at most where a few are taken at a time: those of a mean, whose
+terms are its states, always may be."""
 
 _CELLS = 2**22
-"""Numbers in the largest site of one part of the states."""
+"""Numbers in the largest site or layer of one part of the states."""
+
+_WHOLE = 2**26
+"""Numbers in the largest site or layer of all states up to which they are one run, which is faster than parts are and
+can be compiled: 256 MiB in float32, some ten times in a step."""
 
 
 def expected_bound(bound: Reduction, log_w: Tensor, log_q: Tensor) -> Tensor:
@@ -60,11 +77,16 @@ def expected_bound(bound: Reduction, log_w: Tensor, log_q: Tensor) -> Tensor:
         log_q: log q of every state's discrete latents, of the same shape.
 
     Raises:
-        UsageError: S^K is more than ``MAX_JOINT_STATES``.
+        UsageError: S^K is more than :func:`most_states`.
     """
     if log_w.dim() == 3 and bound.is_mean:
         return torch.stack([expected_bound(bound, w, q) for w, q in zip(log_w, log_q, strict=True)]).mean(0)
-    return _expectation(bound, log_w, log_q, _tuples(bound, log_w, MAX_JOINT_STATES))
+    return _expectation(bound, log_w, log_q, _tuples(bound, log_w, most_states(bound)))
+
+
+def most_states(bound: Reduction) -> int:
+    """How many terms of one datum's expectation of a bound are summed at most, states among them."""
+    return MAX_TUPLES if bound.is_mean else MAX_JOINT_STATES
 
 
 @dataclass(frozen=True)
@@ -73,7 +95,8 @@ class Enumeration:
 
     ``states``: (S, B, ...) by site name, in the guide's order. ``mixed``: whether it has other latents. ``before``: the
     values (K, B, ...) of those drawn before any of the discrete ones, but for a flow's, which is drawn in each state.
-    ``parallel``: whether the guide marks the sites for parallel enumeration.
+    ``parallel``: whether the guide marks the sites for parallel enumeration. ``width``: numbers in the largest site or
+    layer of one state of all data.
     """
 
     program: Program
@@ -82,6 +105,7 @@ class Enumeration:
     mixed: bool = False
     before: Mapping[str, Tensor] = field(default_factory=dict)
     parallel: bool = False
+    width: int = 1
 
     @classmethod
     def of(cls, program: Program, batch: Batch, needed_by: str) -> Enumeration:
@@ -92,21 +116,26 @@ class Enumeration:
                 distributions that can be enumerated, or masked (it is named); there are more than
                 ``MAX_JOINT_STATES``.
         """
-        with torch.no_grad():
+        with torch.no_grad(), largest_output() as outputs:
             one = run_particles(program, batch, 1)
         check_local(one, needed_by)
         if not one.latents:
             raise UsageError(f"{needed_by} sums over the states of the guide's discrete latents, and it has none.")
-        return cls._at(one, one.latents, needed_by)
+        return cls._at(one, one.latents, needed_by, MAX_JOINT_STATES, max(outputs))
 
     @classmethod
-    def beside(cls, particles: Particles, needed_by: str) -> Enumeration:
+    def beside(cls, particles: Particles, needed_by: str, most: int = MAX_JOINT_STATES, widest: int = 1) -> Enumeration:
         """All joint states of the discrete latents beside the reparameterized ones of these particles, if any.
+
+        Args:
+            particles: of the pair.
+            needed_by: what sums over the states.
+            most: of them.
+            widest: numbers in the largest layer of these particles.
 
         Raises:
             UsageError: a latent is outside the data plate, in a further plate, or not one of the discrete
-                distributions that can be enumerated, or masked (it is named); there are more than
-                ``MAX_JOINT_STATES``.
+                distributions that can be enumerated, or masked (it is named); there are more than ``most``.
         """
         check_local(particles, needed_by)
         if not particles.scored:
@@ -115,14 +144,14 @@ class Enumeration:
                 f"({', '.join(map(repr, particles.latents)) or 'none'}) all have reparameterized samples: make one "
                 "discrete."
             )
-        return cls._at(particles, particles.scored, needed_by)
+        return cls._at(particles, particles.scored, needed_by, most, widest)
 
     @classmethod
-    def _at(cls, particles: Particles, names: Sequence[str], needed_by: str) -> Enumeration:
+    def _at(cls, particles: Particles, names: Sequence[str], needed_by: str, most: int, widest: int) -> Enumeration:
         sites = {name: particles.guide_sites[name] for name in names}
         families = {name: family_of(site, needed_by) for name, site in sites.items()}
         sizes = [family.num_states(sites[name]["fn"]) for name, family in families.items()]
-        _check_number(list(families), sizes, needed_by)
+        _check_number(list(families), sizes, needed_by, most)
         tables = [family.states(sites[name]["fn"]) for name, family in families.items()]
         numbers = [torch.arange(size, device=table.device) for size, table in zip(sizes, tables, strict=True)]
         joint = torch.cartesian_prod(*numbers).reshape(-1, len(sizes))  # (S, sites)
@@ -130,7 +159,9 @@ class Enumeration:
         states = {name: _for_all_data(table[i], site["value"]) for (name, site), table, i in chosen}
         marked = all(site["infer"].get("enumerate") == "parallel" for site in sites.values())
         mixed, before = list(sites) != particles.latents, _drawn_before(particles, sites)
-        return cls(particles.program, particles.batch, states, mixed, before, marked)
+        widest = max(widest, *(site["value"].numel() for site in particles.model_sites.values()))
+        width = -(-widest // particles.num_particles)
+        return cls(particles.program, particles.batch, states, mixed, before, marked, width)
 
     @property
     def num_states(self) -> int:
@@ -143,23 +174,37 @@ class Enumeration:
         return int(next(iter(self.states.values())).shape[1])
 
     def particles(self, part: slice = slice(None), copies: int = 1) -> Particles:
-        """The states, or some of them, as particles: log p and log q are (S, B), or (copies S, B), copy after copy."""
-        given = {name: torch.cat([values[part]] * copies) for name, values in self.states.items()}
-        num = len(next(iter(given.values())))
-        shared = {name: values.repeat_interleave(num // copies, 0) for name, values in self.before.items()}
-        return run_particles(self.program, self.batch, num, {**shared, **given}, together=self.parallel or None)
+        """The states as particles: log p and log q are (S, B), or (copies S, B), copy after copy; or some of these."""
+        copy, state = self._rows(part, copies)
+        given = {name: values[state] for name, values in self.states.items()}
+        shared = {name: values[copy] for name, values in self.before.items()}
+        return run_particles(self.program, self.batch, len(state), {**shared, **given}, together=self.parallel or None)
+
+    def in_memory(self, copies: int = 1, at_a_time: int | None = None) -> Particles:
+        """:meth:`particles` of all states, ``at_a_time`` of which are run at once, and no more than memory may hold."""
+        total = copies * self.num_states
+        most = min(at_a_time or total, total if total * self.width <= _WHOLE else max(1, _CELLS // self.width))
+        if most >= total:
+            return self.particles(copies=copies)
+        return in_parts(self.program, self.batch, total, most, lambda part: self.particles(part, copies))
+
+    def _rows(self, part: slice, copies: int) -> tuple[Tensor, Tensor]:
+        """Of some of the (copies S) particles: the number of the copy, and of the state."""
+        rows = torch.arange(copies * self.num_states, device=next(iter(self.states.values())).device)[part]
+        return rows // self.num_states, rows % self.num_states
 
     def log_mass(self, run: Particles, part: slice) -> Tensor:
         """log q(z_s | x) of some of the states, which were run, (S, B), in nats."""
         return run.log_q_of(run.latents)
 
     @torch.no_grad()
-    def tables(self) -> tuple[Tensor, Tensor, Tensor]:
+    def tables(self, parts: Sequence[slice] | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """log p(x, z_s), log w_s and log q(z_s | x) of all states, each (S, B), in nats, without gradients.
 
-        log w_s is log p(x, z_s) - log q(z_s | x) but for a scale that the user gave to the guide's sites.
+        log w_s is log p(x, z_s) - log q(z_s | x) but for a scale that the user gave to the guide's sites. ``parts``: of
+        these states alone.
         """
-        found = [(self.particles(part), part) for part in self._parts()]
+        found = [(self.particles(part), part) for part in parts or self._parts()]
         tables = zip(*((run.log_p, run.log_w, self.log_mass(run, part)) for run, part in found), strict=True)
         log_p, log_w, log_q = map(torch.cat, tables)
         return log_p, log_w, log_q
@@ -178,19 +223,45 @@ class Enumeration:
         Raises:
             UsageError: S^K is more than ``MAX_TUPLES``.
         """
-        log_w, log_q = (table.requires_grad_() for table in self.tables()[1:])
-        tuples = _tuples(bound, log_w, MAX_TUPLES)
+        log_w, log_q = self.tables()[1:]
         value, by_w, by_q = log_w.new_zeros(()), torch.zeros_like(log_w), torch.zeros_like(log_q)
-        for part in tuples.split(max(1, _CELLS // (tuples.shape[1] * log_w.shape[1]))):
-            partial = _expectation(bound, log_w, log_q, part).sum()
-            more_by_w, more_by_q = torch.autograd.grad(partial, [log_w, log_q])
-            value, by_w, by_q = value + partial.detach(), by_w + more_by_w, by_q + more_by_q
+        for part in self._tuples(bound, log_w):
+            partial, more_by_w, more_by_q = _slopes(bound, log_w, log_q, part)
+            value, by_w, by_q = value + partial, by_w + more_by_w, by_q + more_by_q
         return value, self._through(by_w, by_q, parameters)
 
-    def _through(self, by_w: Tensor, by_q: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    def duration(self, bound: Reduction, parameters: Sequence[Tensor]) -> float:
+        """About how many seconds :meth:`gradient` takes: those of a first part of each of its sums, for each part.
+
+        Raises:
+            UsageError: S^K is more than ``MAX_TUPLES``.
+        """
+        check_number(bound, self.num_states, MAX_TUPLES)
+        parts = self._parts()
+        self.tables([slice(2)])  # what is found out of a pair is found out once
+        start = time.perf_counter()
+        _, *tables = self.tables(parts[:1])
+        by_w, by_q = map(torch.ones_like, tables)
+        found = self._through(by_w, by_q, parameters, parts[:1])
+        float(sum(gradient.sum() for gradient in found))  # a device is waited for
+        of_states = time.perf_counter() - start
+        level = tables[0].new_zeros(self.num_states, self.num_data)
+        tuples, start = self._tuples(bound, level), time.perf_counter()
+        float(_slopes(bound, level, level, tuples[0])[0])
+        return len(parts) * of_states + len(tuples) * (time.perf_counter() - start)
+
+    def _tuples(self, bound: Reduction, log_w: Tensor) -> Sequence[Tensor]:
+        """The states of K particles in every combination, some (T, K) at a time."""
+        tuples = _tuples(bound, log_w, MAX_TUPLES)
+        some: Sequence[Tensor] = tuples.split(max(1, _CELLS // (tuples.shape[1] * log_w.shape[1])))
+        return some
+
+    def _through(
+        self, by_w: Tensor, by_q: Tensor, parameters: Sequence[Tensor], parts: Sequence[slice] | None = None
+    ) -> list[Tensor]:
         """The gradient by the parameters of what has these derivatives by the tables of log w and log q."""
         total = [torch.zeros_like(p) for p in parameters]
-        for part in self._parts():
+        for part in parts or self._parts():
             run = self.particles(part)
             surrogate = (by_w[part] * run.log_w).sum() + (by_q[part] * self.log_mass(run, part)).sum()
             found = torch.autograd.grad(surrogate, parameters, allow_unused=True, materialize_grads=True)
@@ -198,18 +269,17 @@ class Enumeration:
         return total
 
     def _parts(self) -> list[slice]:
-        one = self.particles(slice(1))
-        width = max(site["value"].numel() for site in one.model_sites.values())
-        size = max(1, _CELLS // width)
+        size = max(1, _CELLS // self.width)
         return [slice(start, start + size) for start in range(0, self.num_states, size)]
 
 
-def check_number(bound: Reduction, states: int, most: int = MAX_JOINT_STATES) -> int:
+def check_number(bound: Reduction, states: int, most: int | None = None) -> int:
     """How many particles a bound draws from so many states, 1 where it is their mean.
 
     Raises:
-        UsageError: they have more than ``most`` combinations.
+        UsageError: they have more than ``most`` combinations, by default :func:`most_states`.
     """
+    most = most or most_states(bound)
     particles = 1 if bound.is_mean else bound.total_particles
     if states**particles > most:
         raise UsageError(
@@ -237,6 +307,13 @@ def _expectation(bound: Reduction, log_w: Tensor, log_q: Tensor, tuples: Tensor)
     drawn = log_w.transpose(0, 1)  # (K, T, B)
     value = bound.reduce(drawn.reshape(tuples.shape[1], -1)).reshape(probability.shape)
     return (probability * value.where(probability > 0, 0.0)).sum(0)
+
+
+def _slopes(bound: Reduction, log_w: Tensor, log_q: Tensor, tuples: Tensor) -> list[Tensor]:
+    """That part of the expectation, summed over data, and its derivatives by the tables."""
+    log_w, log_q = (table.detach().requires_grad_() for table in (log_w, log_q))
+    partial = _expectation(bound, log_w, log_q, tuples).sum()
+    return [partial.detach(), *torch.autograd.grad(partial, [log_w, log_q])]
 
 
 def _drawn_before(particles: Particles, sites: Mapping[str, Site]) -> dict[str, Tensor]:
@@ -272,12 +349,12 @@ def check_local(one: Particles, needed_by: str) -> None:
             )
 
 
-def _check_number(names: Sequence[str], sizes: Sequence[int], needed_by: str) -> None:
-    if math.prod(sizes) > MAX_JOINT_STATES:
+def _check_number(names: Sequence[str], sizes: Sequence[int], needed_by: str, most: int) -> None:
+    if math.prod(sizes) > most:
         each = ", ".join(f"{shown(name)} {as_power(size, 1)}" for name, size in zip(names, sizes, strict=True))
         raise LatentsError(
             f"{needed_by} would sum over {as_power(math.prod(sizes), 1)} joint states for each datum ({each}), and at "
-            f"most {MAX_JOINT_STATES:,} are: make the latents smaller."
+            f"most {most:,} are: make the latents smaller."
         )
 
 

@@ -12,9 +12,11 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 from torch import nn
 
+import ppgen
 from ppgen.errors import UsageError
 from ppgen.inference import IWELBO, Enumerate
 from ppgen.objectives.discrete.enumeration import Enumeration
+from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 from ppgen.pairs.tracing import Program
 from ppgen.testing.yardsticks import BernoulliYardstick, GaussianYardstick, SharedYardstick
@@ -111,6 +113,113 @@ def test_it_has_the_gradient_that_enumeration_takes_some_states_at_a_time() -> N
     loss, gradient = loss_and_gradient(objective, pair, *pair.batch)
     torch.testing.assert_close(-loss, value)
     torch.testing.assert_close([-found for found in gradient], list(expected))
+
+
+class Beside(Between):
+    """The same without statistics of the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.Linear(5, 5)  # type: ignore[assignment]
+        self.double()
+
+
+def batch_of(pair: Pair) -> Any:
+    return pair.batch if isinstance(pair, DiscreteDouble) else (torch.randn(4, 5, dtype=torch.float64),)
+
+
+@pytest.mark.parametrize("pair", [TinyDeepSBN(), Beside()], ids=["discrete", "mixed"])
+@pytest.mark.parametrize(
+    "objective",
+    [Enumerate(), Enumerate(num_particles=2), Enumerate(bound="iwelbo", num_particles=2)],
+    ids=["elbo", "elbo of 2", "iwelbo of 2"],
+)
+@pytest.mark.parametrize("at_a_time", [1, 5, 10_000])
+def test_states_that_are_taken_some_at_a_time_have_the_same_value_and_gradient(
+    at_a_time: int, objective: Enumerate, pair: Pair
+) -> None:
+    batch, found = batch_of(pair), []
+    for one in (objective, objective.taking(at_a_time)):
+        torch.manual_seed(4)
+        found.append(loss_and_gradient(one, pair, *batch))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)  # sums of float64 in another order
+
+
+def test_parts_whose_probabilities_have_no_gradient_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutant."""
+    pair, objective = TinyDeepSBN(), Enumerate().taking(5)
+    sound = Enumerate.estimate
+    monkeypatch.setattr(Enumerate, "estimate", lambda self, states: sound(self, states.with_fixed(guide=True)))
+    _, wrong = loss_and_gradient(objective, pair, *pair.batch)
+    exact = exact_gradient(pair, elbo, 1)
+    off = [not torch.allclose(-w, exact[name]) for (name, _), w in zip(pair.named_parameters(), wrong, strict=True)]
+    assert any(off)
+
+
+def most_rows(objective: Objective, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of all runs of states in a step."""
+    seen: list[int] = []
+    run = Enumeration.particles
+
+    def noted(self: Enumeration, *arguments: Any, **options: Any) -> Any:
+        found = run(self, *arguments, **options)
+        seen.append(len(found.log_p))
+        return found
+
+    monkeypatch.setattr(Enumeration, "particles", noted)
+    loss_and_gradient(objective, pair, *batch_of(pair))
+    return max(seen)
+
+
+def test_no_more_states_are_run_at_a_time_than_was_said_or_memory_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = TinyDeepSBN()
+    num = Enumerate().particles_at(Program(pair.model, pair.guide), pair.batch)
+    assert num == 16
+    assert most_rows(Enumerate(), pair, monkeypatch) == num
+    assert most_rows(Enumerate().taking(5), pair, monkeypatch) == 4  # 4 parts, as equal as can be
+    width = Enumeration.of(Program(pair.model, pair.guide), pair.batch, "this test").width
+    monkeypatch.setattr("ppgen.objectives.discrete.enumeration._WHOLE", num * width - 1)
+    monkeypatch.setattr("ppgen.objectives.discrete.enumeration._CELLS", 3 * width)
+    assert most_rows(Enumerate(), pair, monkeypatch) == 3
+
+
+def test_all_latents_that_are_drawn_count_as_states_for_each_particle() -> None:
+    pair, objective = Beside(), Enumerate(bound="iwelbo", num_particles=4)
+    program = Program(pair.model, pair.guide)
+    assert objective.particles_at(program, batch_of(pair)) == 12
+    assert Enumerate(num_particles=7).particles_at(Program(*_program(TinySBN())), TinySBN().batch) == 4
+
+
+def test_a_pair_with_batch_statistics_is_not_summed_in_parts() -> None:
+    with pytest.raises(UsageError, match=r"buffer 'Between.norm.running_mean' of the pair changes with each batch"):
+        loss_and_gradient(Enumerate().taking(2), Between(), torch.randn(6, 5))
+
+
+def test_a_mean_may_be_of_a_million_states_and_another_bound_of_65536() -> None:
+    x = torch.zeros(2, 1, dtype=torch.float64)
+    pair = Units(17)  # three times 2**17
+    assert Enumerate().refuses(Program(*_program(pair)), (x,)) is None
+    with pytest.raises(UsageError, match=r"sum over 393216 joint states .* at most 65,536 are"):
+        Enumerate(bound="iwelbo", num_particles=2).differentiable_loss(pair.model, pair.guide, x)
+    with pytest.raises(UsageError, match=r"sum over 1572864 joint states .* at most 1,048,576 are"):
+        Enumerate().differentiable_loss(*_program(Units(19)), x)
+
+
+def _program(pair: Pair) -> tuple[Any, Any]:
+    return pair.model, pair.guide
+
+
+def test_training_takes_the_states_of_one_datum_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data first, and then states: a chunk counts both."""
+    data, losses = ppgen.dataset_from((torch.rand(6, 3) > 0.5).double()), []
+    for chunk in (None, 48, 16, 5):
+        pair = ppgen.models.SBN(data.spec, layers=(4,)).double()
+        pair.load_state_dict({name: torch.full_like(value, 0.1) for name, value in pair.state_dict().items()})
+        options: dict[str, Any] = {"steps": 2, "batch_size": 6, "eager": True, "lr": 0.1, "device": "cpu"}
+        run = ppgen.fit(pair, data, Enumerate(), chunk=chunk, **options)
+        losses.append(torch.cat([value.flatten() for value in run.pair.parameters()]))
+    for other in losses[1:]:
+        torch.testing.assert_close(other, losses[0], rtol=1e-10, atol=1e-10)
 
 
 class Masked(TinySBN):
