@@ -82,6 +82,47 @@ CONTESTS = {
         _peers("flow_guide", *_BY_HAND),
         ((100, 1),),
     ),
+    "reinmax": Contest(
+        "VAE of 20 units of 8 classes, ReinMax", _peers("categorical_units", *_BY_HAND, prefix="reinmax_"), ((100, 1),)
+    ),
+    "gumbel_rao": Contest(
+        "VAE of 20 units of 8 classes, Gumbel-Rao with ten inner draws",
+        _peers("categorical_units", *_BY_HAND, prefix="gumbel_rao_"),
+        ((100, 1),),
+    ),
+    "disarm_tree": Contest(
+        "VAE of 20 units of 8 classes, DisARM-Tree",
+        _peers("categorical_units", *_BY_HAND, prefix="disarm_tree_"),
+        ((100, 1),),
+    ),
+    "double_cv": Contest(
+        "SBN 784-200, double control variates", _peers("binary_units", *_BY_HAND, prefix="double_cv_"), ((100, 2),)
+    ),
+    "ovis": Contest(
+        "SBN 784-200, OVIS with five auxiliary particles",
+        _peers("binary_units", *_BY_HAND, prefix="ovis_"),
+        ((100, 5),),
+    ),
+    "local_expectation": Contest(
+        "VAE of 20 binary units, local expectations",
+        _peers("binary_units", *_BY_HAND, prefix="local_expectation_"),
+        ((20, 1),),
+    ),
+    "jvi": Contest(
+        "VAE 784-200-200-50, the jackknife of order 1",
+        _peers("weighted_paths", *_BY_HAND, prefix="jvi_"),
+        ((100, 8),),
+    ),
+    "gdreg": Contest(
+        "IWAE 784-200-200-100-100-100-50, generalised double reparameterization",
+        _peers("weighted_paths", *_BY_HAND, prefix="gdreg_"),
+        ((20, 8),),
+    ),
+    "dais": Contest(
+        "VAE 784-200-200-50, annealed paths through four bridges",
+        _peers("weighted_paths", *_BY_HAND, prefix="dais_"),
+        ((100, 1),),
+    ),
     "lda": Contest(
         "LDA with 50 topics, 200 documents a step",
         _peers("lda", "ours", "eager", "stock_pyro", "scikit_learn", "tomotopy"),
