@@ -88,7 +88,7 @@ def contest(
     """Every case of a contest, or those of these sizes."""
     known = {f"{b}x{k}": (b, k) for b, k in CONTESTS[name].sizes}
     for size in map(known.__getitem__, chosen(sizes, list(known), "size")):
-        rows = measured(name, size, peers, repeats, device, again=again)
+        rows = measured(name, size, peers, repeats, device, again=again and CONTESTS[name].whole)
         show(console, name, rows)
         entry = {"contest": name, "batch_size": size[0], "num_particles": size[1], "rounds": repeats}
         yield "contests", f"{name} {size}", entry | {"peers": {row.peer: written(row) for row in rows}}
@@ -109,6 +109,8 @@ def profiles(device: str, console: Console) -> Iterator[Entry]:
     """Where the time of our step goes, in each contest's last case."""
     os.environ |= RECORDED
     for family, found in CONTESTS.items():
+        if not found.whole:
+            continue
         with (
             cache_folder() as cache,
             closing(Worker(found.peers["ours"], Case(*found.sizes[-1], device), cache)) as worker,

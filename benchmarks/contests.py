@@ -22,11 +22,13 @@ class Contest:
         title: for the page: the pair, the objective and the sizes.
         peers: ``module:function`` by the peer's name; ours is the first.
         sizes: (batch size, particles) of each case.
+        whole: whether peers are started again with a full cache, and ours is profiled.
     """
 
     title: str
     peers: dict[str, str]
     sizes: tuple[tuple[int, int], ...]
+    whole: bool = True
 
 
 def _peers(module: str, *names: str, prefix: str = "") -> dict[str, str]:
@@ -44,6 +46,12 @@ _VAE = {
 }
 
 _BY_HAND = ("ours", "eager", "handwritten", "handwritten_compiled")
+
+
+def _estimator(title: str, module: str, name: str, size: tuple[int, int]) -> Contest:
+    """Of an estimator, which is compiled as any other: its steps alone."""
+    return Contest(title, _peers(module, *_BY_HAND, prefix=f"{name}_"), (size,), whole=False)
+
 
 CONTESTS = {
     "vae": Contest(
@@ -81,6 +89,25 @@ CONTESTS = {
         "VAE 784-200-200-40 with a guide of two inverse autoregressive flows, ELBO",
         _peers("flow_guide", *_BY_HAND),
         ((100, 1),),
+    ),
+    "reinmax": _estimator("VAE of 20 units of 8 classes, ReinMax", "categorical_units", "reinmax", (100, 1)),
+    "gumbel_rao": _estimator(
+        "VAE of 20 units of 8 classes, Gumbel-Rao with ten inner draws", "categorical_units", "gumbel_rao", (100, 1)
+    ),
+    "disarm_tree": _estimator(
+        "VAE of 20 units of 8 classes, DisARM-Tree", "categorical_units", "disarm_tree", (100, 1)
+    ),
+    "double_cv": _estimator("SBN 784-200, double control variates", "binary_units", "double_cv", (100, 2)),
+    "ovis": _estimator("SBN 784-200, OVIS with five auxiliary particles", "binary_units", "ovis", (100, 5)),
+    "local_expectation": _estimator(
+        "VAE of 20 binary units, local expectations", "binary_units", "local_expectation", (20, 1)
+    ),
+    "jvi": _estimator("VAE 784-200-200-50, the jackknife of order 1", "weighted_paths", "jvi", (100, 8)),
+    "gdreg": _estimator(
+        "IWAE of two layers, 100 and 50, generalised double reparameterization", "weighted_paths", "gdreg", (20, 8)
+    ),
+    "dais": _estimator(
+        "VAE 784-200-200-50, annealed importance sampling through four bridges", "weighted_paths", "dais", (100, 1)
     ),
     "lda": Contest(
         "LDA with 50 topics, 200 documents a step",

@@ -133,7 +133,18 @@ def profiles(machine: Found) -> str:
     return text if "profiles" in machine else ""
 
 
-_COMPILED = ("gan (100, 1)", "gmmn (500, 1)", "made (100, 1)", "vae_iaf (100, 1)")
+_ESTIMATORS = (
+    "reinmax (100, 1)",
+    "gumbel_rao (100, 1)",
+    "disarm_tree (100, 1)",
+    "double_cv (100, 2)",
+    "ovis (100, 5)",
+    "local_expectation (20, 1)",
+    "jvi (100, 8)",
+    "gdreg (20, 8)",
+    "dais (100, 1)",
+)
+_COMPILED = ("gan (100, 1)", "gmmn (500, 1)", "made (100, 1)", "vae_iaf (100, 1)", *_ESTIMATORS)
 _BY_HAND = ("gan (100, 1)", "gan_gp (100, 1)", *_COMPILED[1:], "nade_draws (100, 1)")
 
 ASKED: tuple[tuple[str, str, str, float], ...] = (

@@ -42,7 +42,7 @@ from ppgen.objectives.bounds import BoundName, check_smooth
 from ppgen.objectives.objective import Scheduled
 from ppgen.objectives.pathwise import PathDerivative
 from ppgen.pairs.reductions import weighted_sum
-from ppgen.pairs.sites import Site, is_masked, unscaled
+from ppgen.pairs.sites import Site, is_latent, is_masked, per_datum, unscaled
 from ppgen.pairs.tracing import Particles
 from ppgen.registry import register_objective
 
@@ -81,20 +81,21 @@ class GDReG(PathDerivative):
         check_smooth(self)
 
     def along(self, particles: Particles, v: Tensor, c: Tensor) -> Tensor:
-        along_path = particles.with_fixed(model=True, guide=True).log_w  # (K, B)
-        fixed = particles.with_fixed(latents=True)
-        value = weighted_sum(c, along_path) + weighted_sum(v, fixed.log_p)  # (B,)
+        fixed = particles.with_fixed(latents=True)  # (K, B)
         priors = list(_transported(fixed)) if torch.is_grad_enabled() else []
-        slopes = _slopes(particles, priors, v, c) if priors else {}
-        for name in priors:
-            along_prior = _along(fixed, fixed.model_sites[name], slopes[name]).sum(0)
-            value = value + along_prior - weighted_sum(v, fixed.log_prob(name))
+        slopes = _Slopes.of(particles, priors) if priors else None
+        along_path = slopes.along_path() if slopes else particles.with_fixed(model=True, guide=True).log_w
+        value = weighted_sum(c, along_path) + weighted_sum(v, fixed.log_p)  # (B,)
+        for name, (shared, own) in (slopes.along_priors(fixed) if slopes else {}).items():
+            value = value + ((v - c) * shared + v * own).sum(0) - weighted_sum(v, fixed.log_prob(name))
         return value
 
 
 def _transported(fixed: Particles) -> Iterator[str]:
     """Names of the latents whose prior has parameters and a known T; latents themselves are held fixed."""
     if not fixed.inside or fixed.outside is not None or fixed.made_of:
+        return
+    if any("parts" in fixed.guide_sites[name] for name in fixed.latents):
         return
     for name in fixed.latents:
         prior, sites = fixed.model_sites[name], (fixed.model_sites[name], fixed.guide_sites[name])
@@ -121,17 +122,53 @@ def _is_scaled(site: Site, plate: str | None) -> bool:
     return torch.is_tensor(scale) or not math.isclose(scale, unscaled(site, plate)["scale"], rel_tol=1e-9)
 
 
-def _slopes(particles: Particles, priors: list[str], v: Tensor, c: Tensor) -> Mapping[str, Tensor]:
-    """Of each prior's latent what multiplies u, of the shape of its value."""
-    with torch.enable_grad():
-        sites = {name: _leaf(site) if name in priors else site for name, site in particles.guide_sites.items()}
-        apart = replace(particles, guide_sites=sites).with_fixed(model=True, guide=True)
-        leaves = [sites[name]["value"] for name in priors]
-        shared = (v - c) * apart.log_w + v * apart.log_q_of(apart.latents)  # (K, B)
-        of_all = torch.autograd.grad(shared.sum(), leaves, retain_graph=True)
-        own = [(v * apart.log_prob(name)).sum() for name in priors]
-        of_own = [torch.autograd.grad(term, leaf, retain_graph=True)[0] for term, leaf in zip(own, leaves, strict=True)]
-    return {name: one - other for name, one, other in zip(priors, of_all, of_own, strict=True)}
+@dataclass(frozen=True)
+class _Slopes:
+    """Of each particle's log-densities by the values of its latents, each of the shape of a value, at fixed parameters.
+
+    A particle's densities see its latents alone, so that one slope serves all weights of particles.
+
+    Attributes:
+        of_log_w: d log w / dz, by latent.
+        own: d (log q - log p(z | pa)) / dz, by latent whose prior is taken along a path.
+    """
+
+    particles: Particles
+    of_log_w: Mapping[str, Tensor]
+    own: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, particles: Particles, priors: list[str]) -> _Slopes:
+        with torch.enable_grad():
+            own_path = {n for n, s in particles.guide_sites.items() if is_latent(s) and s["fn"].has_rsample}
+            sites = {n: _leaf(s) if n in own_path else s for n, s in particles.guide_sites.items()}
+            apart = replace(particles, guide_sites=sites).with_fixed(model=True, guide=True)
+            names = [name for name in sites if name in own_path]  # one masked out may be seen by others
+            every = [sites[name]["value"] for name in names]
+            of_log_w = torch.autograd.grad(apart.log_w.sum(), every, retain_graph=True, materialize_grads=True)
+            leaves = [sites[name]["value"] for name in priors]
+            of_q = torch.autograd.grad(apart.log_q_of(apart.latents).sum(), leaves, retain_graph=True)
+            priors_own = [apart.log_prob(name).sum() for name in priors]
+            of_p = [torch.autograd.grad(p, z, retain_graph=True)[0] for p, z in zip(priors_own, leaves, strict=True)]
+        own = [q - p for q, p in zip(of_q, of_p, strict=True)]
+        return cls(particles, dict(zip(names, of_log_w, strict=True)), dict(zip(priors, own, strict=True)))
+
+    def along_path(self) -> Tensor:
+        """What has the gradient of log w along the guide's draws, (K, B); its value is not read."""
+        sites, plate = self.particles.guide_sites, self.particles.plate
+        terms = [
+            (per_datum(sites[name], plate, slope) * per_datum(sites[name], plate, sites[name]["value"])).sum(-1)
+            for name, slope in self.of_log_w.items()
+        ]
+        return torch.stack(terms).sum(0)
+
+    def along_priors(self, fixed: Particles) -> dict[str, tuple[Tensor, Tensor]]:
+        """What has the two slopes times u as gradient, (K, B) each, by latent whose prior is taken along a path."""
+        sites = fixed.model_sites
+        return {
+            name: (_along(fixed, sites[name], self.of_log_w[name]), _along(fixed, sites[name], own))
+            for name, own in self.own.items()
+        }
 
 
 def _leaf(site: Site) -> Site:

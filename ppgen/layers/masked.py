@@ -84,6 +84,7 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor, ranks: Tensor, degrees: Sequence[Tensor]) -> Tensor:
         """The outputs at x, (..., D), where features are drawn by ``ranks``, (D,), and units read by ``degrees``."""
+        ranks, *degrees = map(_as_floats, (ranks, *degrees))
         h, read, outputs = x, ranks, self.bias.flatten()
         for layer, own in zip(self.layers, degrees, strict=True):
             h, read = self.activation(linear(h, layer.weight * (read <= own[:, None]), layer.bias)), own
@@ -95,6 +96,16 @@ class MaskedMLP(nn.Module):
             outputs = outputs + linear(x, before.flatten(0, 1))
         found: Tensor = outputs.unflatten(-1, self.shape)
         return found
+
+
+def _as_floats(numbers: Tensor) -> Tensor:
+    """Whole numbers below 2^24, (N,), as float32 of their own place in memory.
+
+    A mask is compared anew wherever it is used. A compiler would read and convert the int64 there, for each entry of
+    the mask, which took ten times as long; what is scattered to it keeps.
+    """
+    places, floats = torch.arange(len(numbers), device=numbers.device), numbers.to(torch.float32)
+    return torch.zeros_like(floats).scatter(0, places, floats)
 
 
 class MaskedConditionals(Conditionals):

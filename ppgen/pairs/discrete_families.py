@@ -40,6 +40,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, on
 from ppgen.distributions.binary_states import digits
 from ppgen.distributions.wrappers import WRAPPERS, core_of, family_name
 from ppgen.errors import LatentsError, shown
+from ppgen.pairs.unit_noise import inside, log_exponential, logit, open_uniform, tempered
 
 __all__ = ["BernoulliFamily", "CategoricalFamily", "DiscreteFamily", "OneHotFamily", "check_relaxable", "family_of"]
 
@@ -83,10 +84,14 @@ class DiscreteFamily(ABC):
         """Fresh noise in (0, 1), in the dtype of the natural parameters."""
         if not self.relaxable:
             raise self._not_relaxable()
-        return _open_uniform(self.logits(fn))
+        return open_uniform(self.logits(fn))
 
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
         """The relaxed value of noise ``u``, differentiable in the natural parameters."""
+        raise self._not_relaxable()
+
+    def state(self, fn: Any, u: Tensor) -> Tensor:
+        """The state of noise ``u``: what :meth:`relax` hardens to, at any temperature."""
         raise self._not_relaxable()
 
     def spread(self, mean: Tensor, along: Tensor) -> Tensor:
@@ -191,7 +196,7 @@ class BernoulliFamily(DiscreteFamily):
         return dist.Bernoulli(logits=logits)
 
     def mean(self, fn: Any, temperature: Tensor | float = 1.0) -> Tensor:
-        return (self.logits(fn) / temperature).sigmoid()
+        return tempered(self.logits(fn), temperature).sigmoid()
 
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
         def of_units(core: Any) -> Tensor:  # z l - softplus(l)
@@ -201,7 +206,10 @@ class BernoulliFamily(DiscreteFamily):
         return _nested(fn, of_units)
 
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
-        return ((self.logits(fn) + _logit(u)) / temperature).sigmoid()
+        return ((self.logits(fn) + logit(u)) / temperature).sigmoid()
+
+    def state(self, fn: Any, u: Tensor) -> Tensor:
+        return (self.logits(fn) + logit(u) > 0).to(u)
 
     def spread(self, mean: Tensor, along: Tensor) -> Tensor:
         return mean * (1 - mean) * along
@@ -223,14 +231,14 @@ class BernoulliFamily(DiscreteFamily):
 
     def relax_given(self, fn: Any, value: Tensor, v: Tensor, temperature: Tensor | float) -> Tensor:
         sign = 2 * value - 1
-        zeta = sign * softplus(_logit(v) + softplus(sign * self.logits(fn)))
+        zeta = sign * softplus(logit(v) + softplus(sign * self.logits(fn)))
         return (zeta / temperature).sigmoid()
 
     def noise_given(self, fn: Any, value: Tensor, u: Tensor) -> Tensor:
         """v = 1 - (1 - u) / p where z = 1, and 1 - u / (1 - p) where z = 0."""
         sign = 2 * value - 1
         rest = torch.where(value > 0.5, 1 - u, u) / (sign * self.logits(fn)).sigmoid()
-        return _inside(1 - rest)
+        return inside(1 - rest)
 
     def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
         return torch.where(steps == 1, 1 - value, value)
@@ -252,7 +260,7 @@ class OneHotFamily(DiscreteFamily):
         return dist.OneHotCategorical(logits=logits)
 
     def mean(self, fn: Any, temperature: Tensor | float = 1.0) -> Tensor:
-        return (self.logits(fn) / temperature).softmax(-1)
+        return tempered(self.logits(fn), temperature).softmax(-1)
 
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
         def of_units(core: Any) -> Tensor:  # sum_c z_c l_c; a class of probability zero may have l = -inf
@@ -262,7 +270,10 @@ class OneHotFamily(DiscreteFamily):
         return _nested(fn, of_units)
 
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
-        return ((self.logits(fn) - _log_exponential(u)) / temperature).softmax(-1)
+        return ((self.logits(fn) - log_exponential(u)) / temperature).softmax(-1)
+
+    def state(self, fn: Any, u: Tensor) -> Tensor:
+        return self.harden(self.logits(fn) - log_exponential(u))
 
     def spread(self, mean: Tensor, along: Tensor) -> Tensor:
         finite = along.clamp_min(torch.finfo(along.dtype).min)  # a class of probability zero may have l = -inf
@@ -278,14 +289,14 @@ class OneHotFamily(DiscreteFamily):
         return torch.where(value > 0.5, top, torch.minimum(logits, top - gap))
 
     def expected_gap(self, fn: Any, value: Tensor) -> Tensor:
-        mass = _inside((value * self.mean(fn)).sum(-1, keepdim=True))
+        mass = inside((value * self.mean(fn)).sum(-1, keepdim=True))
         return -(-mass).log1p() / mass
 
     def harden(self, relaxed: Tensor) -> Tensor:
         return torch.zeros_like(relaxed).scatter(-1, relaxed.argmax(-1, keepdim=True), 1.0)
 
     def relax_given(self, fn: Any, value: Tensor, v: Tensor, temperature: Tensor | float) -> Tensor:
-        own = _log_exponential(v)  # log(-log v)
+        own = log_exponential(v)  # log(-log v)
         top = (value * own).sum(-1, keepdim=True)
         others = torch.logaddexp(own - self.logits(fn), top)
         return (-torch.where(value > 0.5, top, others) / temperature).softmax(-1)
@@ -294,7 +305,7 @@ class OneHotFamily(DiscreteFamily):
         """-log v_k = min_c (-log u_c / p_c) at the class k of z; others -log v_c = -log u_c - p_c (-log v_k)."""
         logits, exponential = self.logits(fn), -u.log()
         top = (value * (exponential.log() - logits)).sum(-1, keepdim=True).exp()
-        return _inside((-torch.where(value > 0.5, top, exponential - logits.exp() * top)).exp())
+        return inside((-torch.where(value > 0.5, top, exponential - logits.exp() * top)).exp())
 
     def _moved(self, fn: Any, value: Tensor, steps: Tensor) -> Tensor:
         levels = self._levels(fn)
@@ -387,23 +398,3 @@ def _nested(fn: Any, of_units: Callable[[Any], Tensor]) -> Tensor:
         log_prob = _nested(fn.base_dist, of_units)
         return log_prob.where(torch.as_tensor(fn._mask, device=log_prob.device), 0.0)
     return _nested(fn.base_dist, of_units) if isinstance(fn, WRAPPERS) else of_units(fn)  # type: ignore[attr-defined]
-
-
-def _open_uniform(like: Tensor) -> Tensor:
-    """Uniform on (0, 1): torch's may be 0."""
-    return torch.rand_like(like).clamp_min(torch.finfo(like.dtype).tiny)
-
-
-def _logit(u: Tensor) -> Tensor:
-    return u.log() - (-u).log1p()
-
-
-def _log_exponential(u: Tensor) -> Tensor:
-    """log(-log u): minus a standard Gumbel variable."""
-    return (-u.log()).log()
-
-
-def _inside(v: Tensor) -> Tensor:
-    """v kept within (0, 1), where rounding took it out."""
-    limits = torch.finfo(v.dtype)
-    return v.clamp(limits.tiny, 1 - limits.eps)

@@ -43,7 +43,7 @@ class States:
 
     def state(self, family: DiscreteFamily, fn: Any, noise: Tensor) -> Tensor:
         """H(g(u; l))."""
-        return family.harden(family.relax(fn, noise, 1.0))
+        return family.state(fn, noise)
 
     def logits(self, particles: Particles, name: str) -> Tensor:
         """l, (K, B, F)."""

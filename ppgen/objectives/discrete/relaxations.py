@@ -85,12 +85,14 @@ class AtStates(Relaxed, ABC):
 
     def value(self, family: DiscreteFamily, fn: Any) -> Tensor:
         u = family.uniforms(fn)
-        state = family.harden(family.relax(fn, u, 1.0)).detach()
+        state = family.state(fn, u).detach()
         smooth = self.stand_in(family, fn, u, state)
         return state + (smooth - smooth.detach())  # the state itself, without rounding
 
 
-def heun(family: DiscreteFamily, fn: Any, point: Tensor, mean: Tensor | None = None) -> Tensor:
+def heun(
+    family: DiscreteFamily, fn: Any, point: Tensor, mean: Tensor | None = None, *, at_state: bool = False
+) -> Tensor:
     """A number whose gradient by l is R = (J(pi) + (z - pi)(z - pi)') / 2, of the shape of ``point``: that of ReinMax.
 
     J(m) = diag(m) - m m' is the covariance of a unit of mean m, pi = E[z]. Between the states, at a ``point`` y, it is
@@ -98,11 +100,12 @@ def heun(family: DiscreteFamily, fn: Any, point: Tensor, mean: Tensor | None = N
 
         2 J((pi + y) / 2) - J(pi) / 2 - J(y) / 2,        in which J(y) = 0 where y is a state.
 
-    ``mean``: what stands in the place of pi in the first term, E[z] at another temperature.
+    ``mean``: what stands in the place of pi in the first term, E[z] at another temperature; ``at_state``: y is a state.
     """
     logits, pi, point = family.logits(fn), family.mean(fn).detach(), point.detach()
     middle = ((pi if mean is None else mean.detach()) + point) / 2
-    return 2 * family.spread(middle, logits) - (family.spread(pi, logits) + family.spread(point, logits)) / 2
+    found = 2 * family.spread(middle, logits) - family.spread(pi, logits) / 2
+    return found if at_state else found - family.spread(point, logits) / 2
 
 
 def relaxed_given(family: DiscreteFamily, fn: Any, state: Tensor, temperature: Tensor | float, num: int) -> Tensor:

@@ -104,18 +104,18 @@ class ParametersFree(DReG):
         return weighted_sum(c, particles.with_fixed(model=True).log_w) + weighted_sum(v, for_model)
 
 
-_slopes = gdreg._slopes
+_of = gdreg._Slopes.of
 
 
-def slopes_without_states(particles: Particles, priors: list[str], v: Tensor, c: Tensor) -> dict[str, Tensor]:
+def slopes_without_states(particles: Particles, priors: list[str]) -> gdreg._Slopes:
     """A prior's path is weighed by log q without that of the states that depend on it."""
     with torch.enable_grad():
         sites = {n: gdreg._leaf(s) if n in priors else s for n, s in particles.guide_sites.items()}
         apart = replace(particles, guide_sites=sites).with_fixed(model=True, guide=True)
         leaves = [sites[name]["value"] for name in priors]
-        missed = torch.autograd.grad((v * apart.log_q_of(apart.scored)).sum(), leaves)
-    right = _slopes(particles, priors, v, c)
-    return {name: right[name] - off for name, off in zip(priors, missed, strict=True)}
+        missed = torch.autograd.grad(apart.log_q_of(apart.scored).sum(), leaves)
+    right = _of(particles, priors)
+    return replace(right, own={name: right.own[name] - off for name, off in zip(priors, missed, strict=True)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +154,6 @@ MIXED = [
     Mutant(_path("dreg"), _path(NotSquared()), Blend),
     Mutant(_path("dreg"), _path(ParametersFree()), Braid),
     Mutant(_path("dreg"), WholeWeight(num_particles=2, pathwise="dreg"), Blend),
-    Mutant(_path("gdreg"), _path("gdreg"), Blend, "ppgen.inference.pathwise.gdreg._slopes", slopes_without_states),
+    Mutant(_path("gdreg"), _path("gdreg"), Blend, "ppgen.inference.pathwise.gdreg._Slopes.of", slopes_without_states),
     Mutant(Enumerate(**_tight, pathwise="dreg"), ScoreOfTables(**_tight, pathwise="dreg"), Blend),
 ]
