@@ -150,8 +150,8 @@ class LargerLastTerm(JVI):
         kept = torch.combinations(torch.arange(num), num - self.order)  # (sets, K - m)
         fewest = log_mean_exp(log_w[kept].movedim(1, 0)).mean(0)
         share = (num - self.order) ** self.order / math.factorial(self.order)
-        own: Tensor = super().reduce(log_w)
-        return own + 0.02 * (-1) ** self.order * share * (fewest - log_mean_exp(log_w))
+        more: Tensor = 0.02 * (-1) ** self.order * share * (fewest - log_mean_exp(log_w))
+        return super().reduce(log_w) + more
 
 
 @dataclass(frozen=True, kw_only=True)

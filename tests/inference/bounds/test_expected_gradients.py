@@ -34,7 +34,7 @@ from tests.inference.truth import (
 )
 
 MODEL, GUIDE = ("weight", "loc", "log_noise"), ("slope", "shift", "log_scale")
-NODES = {2: 60, 3: 36}
+NODES = {2: 200, 3: 64}
 """A dimension, of so many dimensions."""
 ROUNDING = 1e-9
 
@@ -62,7 +62,7 @@ def test_the_jackknifes_expected_gradient_is_that_of_its_definition(order: Any, 
     assert error(sound, particles, exact) < ROUNDING
     by_parts = DReG(num_particles=particles, bound=sound)
     assert error(by_parts, particles, exact, MODEL) < ROUNDING
-    assert error(by_parts, particles, exact, ("slope", "shift")) < 0.013  # 36 nodes; it falls to nothing with more
+    assert error(by_parts, particles, exact, GUIDE) < 0.01  # of 64 nodes to a dimension; it falls with more
     assert error(Scaled(bound=sound, num_particles=particles, factor=1.02), particles, exact) > 0.01
     assert error(LargerLastTerm(num_particles=particles, order=order), particles, exact) > 1e-3
 
