@@ -102,7 +102,8 @@ def test_evaluation_averages_its_density_over_draws_of_the_noise() -> None:
     found, plain = settled_log_w(particles).mean(), particles.log_w.mean()
     assert float(found) == pytest.approx(float(mixture_log_w(particles, 50).mean()), abs=0.05)
     assert found > plain + 0.5
-    assert ppgen.log_weights(pair, (x,), 10).mean() > plain + 0.5
+    weights = ppgen.log_weights(pair, (x,), 10)  # at draws of their own, a few of which are far out
+    assert weights.median() > particles.log_w.median() + 0.5
 
 
 def test_the_model_has_no_mixing_site_and_every_layer_has_its_own() -> None:
