@@ -14,9 +14,9 @@ Value and gradient are those of the estimator that is played. Every ``every`` st
 batches that come next, of which nothing is moved, and the one with the least work is played from then on, if it saves
 the share ``hysteresis`` of the work of the one before. Bias: that of the estimators, none unless ``biased``.
 
-A run that is stopped and goes on makes the same choices: the seconds of each, those of its quickest draw, are measured
-once, first, and kept, and covariances are those of the run's own seed. Two runs may choose differently, as the machine
-is busy or not.
+A run that is stopped and goes on makes the same choices: the seconds of each, those of the quickest of eight gradients
+in turns, are measured once, first, and kept, and covariances are those of the run's own seed. Two runs may choose
+differently, as the machine is busy or not.
 
 Geffner and Domke: A Rule for Gradient Estimator Selection, with an Application to Variational Inference, 2020: the rule
 "least G^2 T" of stochastic gradient descent; that of steps of one length is derived here.

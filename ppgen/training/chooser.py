@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from ppgen.objectives.choosing import Choosing
 from ppgen.objectives.objective import Objective
 
 __all__ = ["Choice", "Chooser", "GradientOf"]
+
+_ROUNDS = 8
+"""Gradients of each by which seconds are measured."""
 
 GradientOf = Callable[[int, int], Mapping[str, Tensor]]
 """The pair's gradient by an estimator (its number) at the batch that is so many turns ahead, by parameter."""
@@ -63,25 +67,32 @@ class Chooser:
             self.news = self._measured(self.rule, turn)
 
     def _measured(self, rule: Choosing, turn: int) -> Choice:
-        drawn = [self._drawn(number, rule.draws, turn) for number in range(len(rule.rules))]
-        squares, variances, seconds = zip(*drawn, strict=True)
-        self.seconds = self.seconds or list(seconds)  # a run that goes on has those of before
+        numbers = range(len(rule.rules))
+        with torch.random.fork_rng():
+            for number in {*numbers} - self._made:
+                self.gradient_of(number, 0)  # makes its graph
+            self._made.update(numbers)
+            self.seconds = self.seconds or self._timed(numbers)  # a run that goes on has those of before
+        squares, variances = zip(*(self._drawn(number, rule.draws, turn) for number in numbers), strict=True)
         work = [math.sqrt(square) * each for square, each in zip(squares, self.seconds, strict=True)]
         self.chosen = least(work, self.chosen, rule.hysteresis)
         names = rule.names
         return Choice(dict(zip(names, work, strict=True)), dict(zip(names, variances, strict=True)), names[self.chosen])
 
-    def _drawn(self, number: int, draws: int, turn: int) -> tuple[float, float, float]:
-        """The mean square of a gradient over batches and draws, its variance, and the seconds of the quickest draw."""
+    def _timed(self, numbers: Sequence[int]) -> list[float]:
+        """The seconds of the quickest gradient of each, taken in turns: what else a machine does meets all of them."""
+        sources = [_Ahead(partial(self.gradient_of, number)) for number in numbers]
+        rounds = [[source.draw().seconds for source in sources] for _ in range(_ROUNDS)]
+        return [min(found) for found in zip(*rounds, strict=True)]
+
+    def _drawn(self, number: int, draws: int, turn: int) -> tuple[float, float]:
+        """The mean square of a gradient over batches and draws, and its variance."""
         with torch.random.fork_rng():
-            if number not in self._made:
-                self.gradient_of(number, 0)  # makes its graph
-                self._made.add(number)
-            source = _Ahead(lambda ahead: self.gradient_of(number, ahead))
+            source = _Ahead(partial(self.gradient_of, number))
             manual_seed(derived(self.seed, "choice", turn))
             found = gather(source, draws, 1)
         moments = found.moments(list(found.means))
-        return float(moments.squares.mean()), moments.variance(0.5).value, float(found.seconds.min())
+        return float(moments.squares.mean()), moments.variance(0.5).value
 
 
 class _Ahead:
