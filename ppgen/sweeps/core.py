@@ -172,6 +172,7 @@ def _carried_out(task: _Task) -> SweepRun:
         log_likelihood=found.log_likelihood,
         standard_error=found.standard_error,
         measured=found.title,
+        effective_chains=None if found.log_z is None else found.log_z.effective_sample_size,
         seconds=last["seconds"],
         steps=last["step"],
         sentence="",

@@ -56,11 +56,10 @@ def row(cell: Cell, found: Sweep) -> tuple[str, ...]:
 
 
 def _remark(cell: Cell, found: Sweep) -> str:
-    if cell is found.best:
-        return "best"
-    if cell.failed:
-        return f"{len(cell.failed)} failed"
-    return "may be as good" if cell in found.as_good else ""
+    failed = f"{len(cell.failed)} failed" if cell.failed else ""
+    standing = "best" if cell is found.best else failed or ("may be as good" if cell in found.as_good else "")
+    chains = "" if cell.effective_chains is None else f"log Z by chains worth {cell.effective_chains:.0f}"
+    return ", ".join(filter(None, (standing, chains)))
 
 
 def _ends(interval: Interval) -> str:

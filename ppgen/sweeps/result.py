@@ -49,6 +49,7 @@ class SweepRun:
         seconds: of training.
         steps: of training.
         sentence: why it did not come to its end.
+        effective_chains: what the chains that log Z was estimated by are worth, where it was.
     """
 
     seed: int
@@ -60,6 +61,7 @@ class SweepRun:
     seconds: Seconds | None = None
     steps: WholeNumber | None = None
     sentence: str = ""
+    effective_chains: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Cell:
         if len(self.values) < 2:
             return Interval(self.values[0], -math.inf, math.inf) if self.values else None
         return mean_interval(torch.tensor(self.values, dtype=torch.float64), LEVEL)
+
+    @property
+    def effective_chains(self) -> float | None:
+        """The fewest that a log Z of these runs rests on; None: none was estimated."""
+        return min((run.effective_chains for run in self.done if run.effective_chains is not None), default=None)
 
     @property
     def seconds(self) -> float | None:

@@ -100,6 +100,7 @@ def test_a_sweep_is_short_in_a_console_flat_in_rows_and_plain_in_json() -> None:
         "seconds": 2.0,
         "steps": 5,
         "sentence": "",
+        "effective_chains": None,
     }
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert document["best"] == {"lr": 0.1}

@@ -21,6 +21,7 @@ from ppgen.machine.workers import answered
 from ppgen.runs.job import Job
 from ppgen.sweeps import Sweep, sweep
 from ppgen.sweeps.core import _Book, _carried_out
+from ppgen.sweeps.page import row
 from ppgen.sweeps.plan import SweepPlan
 from tests.cli_cases import files, run
 
@@ -275,3 +276,15 @@ def test_workers_train_the_same_bits_and_one_that_is_killed_loses_its_run_alone(
             read_checkpoint(Path(place, one.folder, "checkpoint.safetensors"))[0] for place in ("apart", "here")
         )
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_cell_says_what_its_log_z_rests_on() -> None:
+    """The least of its seeds, of weights that are those of ``evaluate``."""
+    given: dict[str, Any] = {**COMMON, "model_options": {"hidden": 3}}
+    found = sweep("rbm", "digits", "pcd", grid={"lr": (1e-3,)}, seeds=2, out="s", **given)
+    (cell,) = found.cells
+    sizes = [size for run in cell.runs if (size := run.effective_chains) is not None]
+    assert len(sizes) == 2
+    assert all(1 <= size <= 100 for size in sizes)
+    assert cell.effective_chains == min(sizes)
+    assert f"best, log Z by chains worth {cell.effective_chains:.0f}" in row(cell, found)
