@@ -39,6 +39,7 @@ from ppgen.pairs.parameters import kept_buffers
 from ppgen.pairs.sites import Site, is_chosen, is_latent, own_dims
 from ppgen.pairs.structure import runner_of
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+from ppgen.pairs.unit_noise import log_exponential, open_uniform
 
 __all__ = ["Branches", "distinct_states"]
 
@@ -64,7 +65,7 @@ class Branches:
         """All states in the first branch; of as many data, and of the kind, as ``like``, (B,)."""
         nothing = torch.full_like(like, -math.inf)
         mass = torch.stack([torch.zeros_like(like), *[nothing] * (num - 1)])
-        return cls(mass, mass - _log_exponential(mass), nothing, nothing)
+        return cls(mass, mass - _noise(mass), nothing, nothing)
 
     def cut(self, log_probs: Tensor) -> tuple[Branches, Tensor, Tensor]:
         """The K first of the branches that each are at one state of further units.
@@ -111,13 +112,13 @@ class _Forest(NamedTuple):
         unit = torch.where(left, -1, within // classes % units)[:, None]
         parent, levels = self.parents[source, data], self.levels[source, data]
         chances = log_probs[parent, data]  # (B, D, C)
-        drawn = (chances - _log_exponential(chances)).argmax(-1)  # (B, D)
+        drawn = (chances - _noise(chances)).argmax(-1)  # (B, D)
         levels = torch.where(place < unit, levels, torch.where(place == unit, (within % classes)[:, None], drawn))
         taken, is_open = one_hot(levels, classes).bool(), place > unit
         own = torch.where(is_open, chances.where(taken, 0.0).sum(-1), 0.0)  # (B, D)
         to_the_left = mass[:, None] + own.cumsum(-1) - own
         others = to_the_left[..., None] + chances.masked_fill(taken | ~is_open[..., None], -math.inf)  # (B, D, C)
-        truncated = -torch.logaddexp(-gumbel[:, None, None], _log_exponential(others) - others)
+        truncated = -torch.logaddexp(-gumbel[:, None, None], _noise(others) - others)
         log_mass = torch.cat([self.log_mass.scatter(0, first[None], -math.inf), others.flatten(1).T])
         gumbels = torch.cat([self.gumbel.scatter(0, first[None], -math.inf), truncated.flatten(1).T])
         parents, states = torch.cat([self.parents, parent[None]]), torch.cat([self.levels, levels[None]])
@@ -176,6 +177,6 @@ def _before(sites: Mapping[str, Site], name: str, parents: Tensor, together: boo
     return found
 
 
-def _log_exponential(like: Tensor) -> Tensor:
-    """log E, E ~ Exp(1): minus a standard Gumbel variable."""
-    return (-torch.rand_like(like).clamp_min(torch.finfo(like.dtype).tiny).log()).log()
+def _noise(like: Tensor) -> Tensor:
+    """log E, E ~ Exp(1)."""
+    return log_exponential(open_uniform(like))
