@@ -31,7 +31,8 @@ Unbiased, but neither W_s nor the terms of b_s sum to one, so that a constant in
 found by their greatest perturbed log-probabilities (:mod:`ppgen.objectives.discrete.without_replacement`), and P_D(S)
 needs those of S alone (:mod:`ppgen.objectives.discrete.unordered`). The guide is run once for each discrete site beside
 the K particles. Reparameterized latents after the discrete ones are drawn for each state, those before a discrete site
-once for all states that go on from there; the gradient is pathwise through them. The bound is the ELBO, a mean over
+once for all states that go on from there, whose noise more states do not average: there leave-one-out, with K draws of
+them, is below. The gradient is pathwise through them. The bound is the ELBO, a mean over
 states; R is no weight for a function of several.
 
 Kool, van Hoof, Welling: Estimating Gradients for Discrete Random Variables by Sampling without Replacement, ICLR 2020,

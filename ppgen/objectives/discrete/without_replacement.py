@@ -112,13 +112,13 @@ class _Forest(NamedTuple):
         unit = torch.where(left, -1, within // classes % units)[:, None]
         parent, levels = self.parents[source, data], self.levels[source, data]
         chances = log_probs[parent, data]  # (B, D, C)
-        drawn = (chances - _noise(chances)).argmax(-1)  # (B, D)
+        drawn = (chances - _of_each_datum(chances)).argmax(-1)  # (B, D)
         levels = torch.where(place < unit, levels, torch.where(place == unit, (within % classes)[:, None], drawn))
         taken, is_open = one_hot(levels, classes).bool(), place > unit
         own = torch.where(is_open, chances.where(taken, 0.0).sum(-1), 0.0)  # (B, D)
         to_the_left = mass[:, None] + own.cumsum(-1) - own
         others = to_the_left[..., None] + chances.masked_fill(taken | ~is_open[..., None], -math.inf)  # (B, D, C)
-        truncated = -torch.logaddexp(-gumbel[:, None, None], _noise(others) - others)
+        truncated = -torch.logaddexp(-gumbel[:, None, None], _of_each_datum(others) - others)
         log_mass = torch.cat([self.log_mass.scatter(0, first[None], -math.inf), others.flatten(1).T])
         gumbels = torch.cat([self.gumbel.scatter(0, first[None], -math.inf), truncated.flatten(1).T])
         parents, states = torch.cat([self.parents, parent[None]]), torch.cat([self.levels, levels[None]])
@@ -175,6 +175,11 @@ def _before(sites: Mapping[str, Site], name: str, parents: Tensor, together: boo
                 index[value.dim() - own_dims(site) + data_dim] = parents.shape[1]
             found[site["name"]] = value.gather(0, parents.reshape(index).expand_as(value))
     return found
+
+
+def _of_each_datum(like: Tensor) -> Tensor:
+    """log E of the shape (B, ...), drawn with data last, as all other noise has them."""
+    return _noise(like.movedim(0, -1)).movedim(-1, 0)
 
 
 def _noise(like: Tensor) -> Tensor:

@@ -72,6 +72,11 @@ def test_it_is_below_leaving_one_out_at_as_many_particles(double: type[DiscreteD
     assert noise(UnorderedSet(num_particles=num), double) < noise(REINFORCE(num_particles=num), double)
 
 
+def test_it_is_above_leaving_one_out_where_a_real_latent_before_a_discrete_one_is_drawn_once() -> None:
+    """All four states of two bits, and one draw of what lies between for each state of the first."""
+    assert noise(UnorderedSet(num_particles=4), Blend) > 1.5 * noise(REINFORCE(num_particles=4), Blend)
+
+
 def test_at_the_posterior_the_guide_has_no_noise() -> None:
     pair = ppgen.models.SBN(ppgen.DataSpec("bits", 3, "binary"), layers=(3,)).double()
     for parameter in pair.parameters():  # three fair bits, whatever is hidden
