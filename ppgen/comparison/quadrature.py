@@ -62,6 +62,11 @@ class Atoms(Enumeration):
         """A."""
         return len(self.log_weights)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the nodes are."""
+        return self.log_weights.device
+
     def particles(self, part: slice = slice(None), copies: int = 1) -> Particles:
         """The atoms, or some of them, as particles: log p and log q are (A, B), or (copies A, B), copy after copy."""
         _, atom = self._rows(part, copies)

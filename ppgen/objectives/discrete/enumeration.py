@@ -173,6 +173,11 @@ class Enumeration:
         """B."""
         return int(next(iter(self.states.values())).shape[1])
 
+    @property
+    def device(self) -> torch.device:
+        """Where the states are."""
+        return next(iter(self.states.values())).device
+
     def particles(self, part: slice = slice(None), copies: int = 1) -> Particles:
         """The states as particles: log p and log q are (S, B), or (copies S, B), copy after copy; or some of these."""
         copy, state = self._rows(part, copies)
@@ -190,7 +195,7 @@ class Enumeration:
 
     def _rows(self, part: slice, copies: int) -> tuple[Tensor, Tensor]:
         """Of some of the (copies S) particles: the number of the copy, and of the state."""
-        rows = torch.arange(copies * self.num_states, device=next(iter(self.states.values())).device)[part]
+        rows = torch.arange(copies * self.num_states, device=self.device)[part]
         return rows // self.num_states, rows % self.num_states
 
     def log_mass(self, run: Particles, part: slice) -> Tensor:
@@ -245,7 +250,7 @@ class Enumeration:
         found = self._through(by_w, by_q, parameters, parts[:1])
         float(sum(gradient.sum() for gradient in found))  # a device is waited for
         of_states = time.perf_counter() - start
-        level = tables[0].new_zeros(self.num_states, self.num_data)
+        level = tables[0].new_zeros(self.num_states, tables[0].shape[1])
         tuples, start = self._tuples(bound, level), time.perf_counter()
         float(_slopes(bound, level, level, tuples[0])[0])
         return len(parts) * of_states + len(tuples) * (time.perf_counter() - start)
