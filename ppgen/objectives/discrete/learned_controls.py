@@ -72,8 +72,8 @@ class LearnedControl(Coupled, ABC):
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         particles, states = self._drawn(program, batch)
-        control = self._own(program, particles)
         with torch.enable_grad():
+            control = self._own(program, particles)
             gradients, following = self.gradients(particles, states, control, batch, state)
             descent = self._descent(gradients, control) if program.own is not None else 0.0
         ascent = sum((gradient.detach() * states.logits(particles, name)).sum() for name, gradient in gradients.items())

@@ -166,7 +166,7 @@ def test_the_signal_to_noise_problem_has_its_known_evidence_and_gap() -> None:
         ({"latent_dim": 0}, "latent_dim must be a whole number of at least 1, got 0."),
         (
             {"guide": "mean-field"},
-            "expected 'full' or 'mean_field' or a flow such as 'iaf(num=2)', got 'mean-field'",
+            "expected 'full' or 'mean_field' or 'semi_implicit' or a flow such as 'iaf(num=2)', got 'mean-field'",
         ),
         ({"noise": 0.0}, "noise must be a number above 0, got 0.0."),
         ({"noise": "a"}, "noise must be a number above 0, got 'a'."),
