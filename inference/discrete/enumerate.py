@@ -37,7 +37,7 @@ from torch import Tensor
 from ppgen.arguments import Count
 from ppgen.objectives.bounds import BoundName, Reduction
 from ppgen.objectives.discrete.enumeration import Enumeration, check_number, expected_bound, most_states
-from ppgen.objectives.objective import Objective, Scheduled, capability, with_gradient_of
+from ppgen.objectives.objective import Objective, Scheduled, with_gradient_of
 from ppgen.objectives.pathwise import AlongPath, Composed, PathDerivative
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.looking import largest_output
@@ -74,11 +74,6 @@ class Enumerate(Composed):
 
     num_particles: Scheduled[Count] = 1
     bound: BoundName = "elbo"
-
-    @capability
-    def splits_particles(self) -> bool:
-        """Where the pathwise part does."""
-        return self.path is None or self.path.splits_particles
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         states = self._states(program, batch)

@@ -60,5 +60,4 @@ class ReinMax(AtStates):
     """
 
     def stand_in(self, family: DiscreteFamily, fn: Any, u: Tensor, state: Tensor) -> Tensor:
-        temperature: Any = self.temperature
-        return heun(family, fn, state, family.mean(fn, temperature), at_state=True)
+        return heun(family, fn, state, family.mean(fn, self.temperature))  # type: ignore[arg-type]  # held at a step

@@ -84,7 +84,7 @@ class ReinMaxCV(AtStates):
     eta: NonNegative = 0.5
 
     def stand_in(self, family: DiscreteFamily, fn: Any, u: Tensor, state: Tensor) -> Tensor:
-        return heun(family, fn, state, self._mean(family, fn), at_state=True)
+        return heun(family, fn, state, self._mean(family, fn))
 
     def estimate(self, particles: Particles) -> Tensor:
         value = super().estimate(particles)  # (B,)
@@ -113,7 +113,7 @@ class ReinMaxCV(AtStates):
         family, fn = family_of(site, type(self).__name__), site["fn"]
         pi, mean, logits = family.mean(fn).detach(), self._mean(family, fn).detach(), family.logits(fn)
         expected = 2 * family.spread((mean + pi) / 2, logits) - family.spread(pi, logits)
-        return expected - heun(family, fn, site["value"], mean, at_state=True)
+        return expected - heun(family, fn, site["value"], mean)
 
     def _mean(self, family: DiscreteFamily, fn: Any) -> Tensor:
         temperature: Any = self.temperature

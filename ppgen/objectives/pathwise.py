@@ -55,7 +55,7 @@ from ppgen.arguments import Words
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.bounds import Estimator, Reduction
 from ppgen.objectives.named import label_of, reader_of
-from ppgen.objectives.objective import with_gradient_of
+from ppgen.objectives.objective import capability, with_gradient_of
 from ppgen.pairs.reductions import weighted_sum
 from ppgen.pairs.sites import check_unscaled, is_latent
 from ppgen.pairs.tracing import Particles
@@ -132,6 +132,11 @@ class Composed(Estimator):
     """
 
     pathwise: PathwiseName = None
+
+    @capability
+    def splits_particles(self) -> bool:
+        """That of the pathwise part."""
+        return self.path is None or self.path.splits_particles
 
     def __post_init__(self) -> None:
         super().__post_init__()

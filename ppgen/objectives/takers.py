@@ -43,8 +43,8 @@ def takers(program: Program, batch: Batch, kind: type[Any], options: Mapping[str
     Those that look at more than particles (they override ``_look``) are not asked.
     """
     one = run_particles(program, batch, 1)
-    every = {name: spec.tiny() for name, spec in OBJECTIVES.items() if spec.tiny is not None}
-    made = {name: o for name, one_ in every.items() if (o := _with(one_, options or {})) is not None}
+    every = {name: _with(spec.tiny(), options or {}) for name, spec in OBJECTIVES.items() if spec.tiny is not None}
+    made = {name: objective for name, objective in every.items() if objective is not None}
     asked = {n: o for n, o in made.items() if isinstance(o, kind) and type(o)._look is kind._look and o.trains_guide}
     return {name: objective for name, objective in asked.items() if _takes(objective.at(0), program, batch, one)}
 

@@ -40,7 +40,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, on
 from ppgen.distributions.binary_states import digits
 from ppgen.distributions.wrappers import WRAPPERS, core_of, family_name
 from ppgen.errors import LatentsError, shown
-from ppgen.pairs.unit_noise import inside, log_exponential, logit, open_uniform, tempered
+from ppgen.pairs.unit_noise import inside, log_exponential, logit, open_uniform
 
 __all__ = ["BernoulliFamily", "CategoricalFamily", "DiscreteFamily", "OneHotFamily", "check_relaxable", "family_of"]
 
@@ -92,7 +92,7 @@ class DiscreteFamily(ABC):
 
     def state(self, fn: Any, u: Tensor) -> Tensor:
         """The state of noise ``u``: what :meth:`relax` hardens to, at any temperature."""
-        raise self._not_relaxable()
+        return self.harden(self.relax(fn, u, 1.0))
 
     def spread(self, mean: Tensor, along: Tensor) -> Tensor:
         """Cov[z] ``along``, the covariance of units that have this mean: dE[z]/dl is Cov[z]."""
@@ -196,7 +196,7 @@ class BernoulliFamily(DiscreteFamily):
         return dist.Bernoulli(logits=logits)
 
     def mean(self, fn: Any, temperature: Tensor | float = 1.0) -> Tensor:
-        return tempered(self.logits(fn), temperature).sigmoid()
+        return (self.logits(fn) / temperature).sigmoid()
 
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
         def of_units(core: Any) -> Tensor:  # z l - softplus(l)
@@ -207,9 +207,6 @@ class BernoulliFamily(DiscreteFamily):
 
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
         return ((self.logits(fn) + logit(u)) / temperature).sigmoid()
-
-    def state(self, fn: Any, u: Tensor) -> Tensor:
-        return (self.logits(fn) + logit(u) > 0).to(u)
 
     def spread(self, mean: Tensor, along: Tensor) -> Tensor:
         return mean * (1 - mean) * along
@@ -260,7 +257,7 @@ class OneHotFamily(DiscreteFamily):
         return dist.OneHotCategorical(logits=logits)
 
     def mean(self, fn: Any, temperature: Tensor | float = 1.0) -> Tensor:
-        return tempered(self.logits(fn), temperature).softmax(-1)
+        return (self.logits(fn) / temperature).softmax(-1)
 
     def log_prob(self, fn: Any, value: Tensor) -> Tensor:
         def of_units(core: Any) -> Tensor:  # sum_c z_c l_c; a class of probability zero may have l = -inf
@@ -271,9 +268,6 @@ class OneHotFamily(DiscreteFamily):
 
     def relax(self, fn: Any, u: Tensor, temperature: Tensor | float) -> Tensor:
         return ((self.logits(fn) - log_exponential(u)) / temperature).softmax(-1)
-
-    def state(self, fn: Any, u: Tensor) -> Tensor:
-        return self.harden(self.logits(fn) - log_exponential(u))
 
     def spread(self, mean: Tensor, along: Tensor) -> Tensor:
         finite = along.clamp_min(torch.finfo(along.dtype).min)  # a class of probability zero may have l = -inf

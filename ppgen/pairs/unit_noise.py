@@ -1,11 +1,11 @@
-"""Functions of uniform noise by which discrete units are made, and of natural parameters at a temperature."""
+"""Functions of uniform noise by which discrete units are made."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["inside", "log_exponential", "logit", "open_uniform", "tempered"]
+__all__ = ["inside", "log_exponential", "logit", "open_uniform"]
 
 
 def open_uniform(like: Tensor) -> Tensor:
@@ -27,12 +27,3 @@ def inside(v: Tensor) -> Tensor:
     """v kept within (0, 1), where rounding took it out."""
     limits = torch.finfo(v.dtype)
     return v.clamp(limits.tiny, 1 - limits.eps)
-
-
-def tempered(logits: Tensor, temperature: Tensor | float) -> Tensor:
-    """l / temperature; by the number 1 they stay, since a compiler guards the softmax of a quotient by two more passes.
-
-    >>> tempered(torch.tensor([1.0, 2.0]), 0.5)
-    tensor([2., 4.])
-    """
-    return logits if isinstance(temperature, float) and temperature == 1 else logits / temperature

@@ -69,8 +69,9 @@ class Chooser:
     def _measured(self, rule: Choosing, turn: int) -> Choice:
         numbers = range(len(rule.rules))
         with torch.random.fork_rng():
-            for number in {*numbers} - self._made:
-                self.gradient_of(number, 0)  # makes its graph
+            for number in numbers:
+                if number not in self._made:
+                    self.gradient_of(number, 0)  # makes its graph
             self._made.update(numbers)
             self.seconds = self.seconds or self._timed(numbers)  # a run that goes on has those of before
         squares, variances = zip(*(self._drawn(number, rule.draws, turn) for number in numbers), strict=True)

@@ -122,6 +122,7 @@ class Coupled(Composed, ABC):
     """An estimator whose further runs have the noise of the first."""
 
     needs_discrete = True
+    splits_particles = False  # a part's further runs would have other noise
 
     def drawn_by(self) -> States:
         return States(type(self).__name__)

@@ -90,9 +90,7 @@ class AtStates(Relaxed, ABC):
         return state + (smooth - smooth.detach())  # the state itself, without rounding
 
 
-def heun(
-    family: DiscreteFamily, fn: Any, point: Tensor, mean: Tensor | None = None, *, at_state: bool = False
-) -> Tensor:
+def heun(family: DiscreteFamily, fn: Any, point: Tensor, mean: Tensor | None = None) -> Tensor:
     """A number whose gradient by l is R = (J(pi) + (z - pi)(z - pi)') / 2, of the shape of ``point``: that of ReinMax.
 
     J(m) = diag(m) - m m' is the covariance of a unit of mean m, pi = E[z]. Between the states, at a ``point`` y, it is
@@ -100,12 +98,11 @@ def heun(
 
         2 J((pi + y) / 2) - J(pi) / 2 - J(y) / 2,        in which J(y) = 0 where y is a state.
 
-    ``mean``: what stands in the place of pi in the first term, E[z] at another temperature; ``at_state``: y is a state.
+    ``mean``: what stands in the place of pi in the first term, E[z] at another temperature.
     """
     logits, pi, point = family.logits(fn), family.mean(fn).detach(), point.detach()
     middle = ((pi if mean is None else mean.detach()) + point) / 2
-    found = 2 * family.spread(middle, logits) - family.spread(pi, logits) / 2
-    return found if at_state else found - family.spread(point, logits) / 2
+    return 2 * family.spread(middle, logits) - (family.spread(pi, logits) + family.spread(point, logits)) / 2
 
 
 def relaxed_given(family: DiscreteFamily, fn: Any, state: Tensor, temperature: Tensor | float, num: int) -> Tensor:

@@ -77,11 +77,6 @@ class ScoreFunction(Composed):
         """That of the baseline."""
         return self.predictor.min_particles
 
-    @capability
-    def splits_particles(self) -> bool:
-        """That of the pathwise part."""
-        return self.path is None or self.path.splits_particles
-
     def parameters(self, pair: nn.Module, batch: Batch) -> nn.Module:
         return self.predictor.parameters(batch)
 
