@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from torch import Tensor
 
 from ppgen.arguments import Words
-from ppgen.errors import LatentsError, UsageError
+from ppgen.errors import LatentsError, UsageError, setting
 from ppgen.objectives.named import reader_of
 from ppgen.objectives.objective import Objective, at_least, capability
 from ppgen.objectives.takers import refusal
@@ -207,7 +207,7 @@ class Estimator(Bound):
         if self.needs_mean and not self.reduction.is_mean:
             raise UsageError(
                 f"{self.needs_mean} is for a bound that is a mean of log-weights, such as 'elbo', got {self.bound!r}: "
-                "take that, or 'vimco', which serves any."
+                f"give {setting('O', 'bound', 'elbo')}, or use 'vimco', which takes any."
             )
 
     @property

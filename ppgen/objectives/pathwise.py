@@ -52,7 +52,7 @@ from pydantic import BeforeValidator
 from torch import Tensor
 
 from ppgen.arguments import Words
-from ppgen.errors import UsageError, shown
+from ppgen.errors import UsageError, setting, shown
 from ppgen.objectives.bounds import Estimator, Reduction
 from ppgen.objectives.named import label_of, reader_of
 from ppgen.objectives.objective import capability, with_gradient_of
@@ -191,8 +191,8 @@ class Composed(Estimator):
     def _unbiased(self) -> str:
         """The registered ones without a bias under this bound."""
         kinds = {n: spec.cls for n, spec in OBJECTIVES.items() if issubclass(spec.cls, PathDerivative)}  # type: ignore[arg-type]
-        found = [f"pathwise={shown(name)}" for name, kind in kinds.items() if _can(kind(), self)]
-        return " or ".join(found) or "bound='elbo'"
+        found = [setting("O", "pathwise", name) for name, kind in kinds.items() if _can(kind(), self)]
+        return " or ".join(found) or setting("O", "bound", "elbo")
 
 
 @dataclass(frozen=True, kw_only=True)

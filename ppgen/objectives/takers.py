@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from ppgen.errors import LatentsError, UsageError, shown
+from ppgen.errors import LatentsError, UsageError, setting, shown
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
 from ppgen.registry import OBJECTIVES
@@ -30,7 +30,7 @@ def refusal(error: LatentsError, program: Program, batch: Batch, kind: type[Any]
     biased = [shown(name) for name, one in found.items() if not one.unbiased_gradient]
     named = [*([", ".join(exact)] if exact else []), *([f"with a bias {', '.join(biased)}"] if biased else [])]
     if with_it:
-        options = ", ".join(f"{name}={shown(value)}" for name, value in composed.items())
+        options = " ".join(setting("O", name, value) for name, value in composed.items())
         named.append(f"with {options} for the reparameterized ones {', '.join(map(shown, with_it))}")
     said = str(error).removesuffix(".")
     return f"{said}, or use an objective that can take these latents: {'; '.join(named)}." if found else str(error)
