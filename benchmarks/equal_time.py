@@ -116,14 +116,16 @@ def main(
     seeds: Annotated[int, typer.Option(help="From 0 on.")] = 5,
     seconds: Annotated[float, typer.Option(help="Of each training.")] = 30.0,
     core: Annotated[int, typer.Option(help="That all share.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the rows.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the rows, seed by seed.")] = None,
 ) -> None:
     """Train a pair by each estimator and by auto, and print what they reach."""
     os.environ |= {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
-    rows = [row for seed in range(seeds) for row in in_turns(pair, seed, seconds, core)]
+    rows: list[Row] = []
+    for seed in range(seeds):
+        rows += in_turns(pair, seed, seconds, core)
+        if json_file is not None:
+            json_file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     _print(rows)
-    if json_file is not None:
-        json_file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
 
 
 def _print(rows: Sequence[Row]) -> None:

@@ -80,7 +80,7 @@ class Kind:
     hint: Any
     reader: TypeAdapter[Any]
 
-    @property
+    @functools.cached_property
     def takes_schedules(self) -> bool:
         """Whether a schedule may stand for the value."""
         return any(isinstance(one, ScheduleWords) for part in get_args(self.hint) for one in get_args(part))
@@ -312,10 +312,10 @@ def _read(kinds: Mapping[str, Kind], name: str, value: Any, owner: str = "") -> 
 
 def _on_schedules(kinds: Mapping[str, Kind], name: str, value: Any) -> str:
     """Which options take a schedule, where one is given to an option that takes none."""
-    takers = [other for other, kind in kinds.items() if kind.takes_schedules]
     is_schedule = callable(value) or (isinstance(value, str) and value.endswith(")"))
-    if name in takers or not is_schedule:
+    if not is_schedule or kinds[name].takes_schedules:
         return ""
+    takers = [other for other, kind in kinds.items() if kind.takes_schedules]
     return f"; a schedule may be given for {' and '.join(takers)} alone" if takers else "; it takes no schedule"
 
 
