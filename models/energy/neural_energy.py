@@ -48,7 +48,7 @@ _EDGE = 20.0
 
 def _tiny() -> tuple[Pair, tuple[Tensor, ...]]:
     """A seconds-fast case for the tests: the pair and a batch of five data."""
-    return NeuralEnergy(DataSpec("tiny", 2, "real", num_data=20), (4,)), (torch.randn(5, 2),)
+    return NeuralEnergy(DataSpec("tiny", 2, "real", num_data=20), (4,), num_leapfrogs=2), (torch.randn(5, 2),)
 
 
 @register_model(
