@@ -1,7 +1,7 @@
 """Continuous latents beyond the Gaussian: by implicit reparameterization where torch has it, else by their score.
 
-The exact gradient of a bound is a sum over a fine grid of z, with densities by torch: of each family by itself, and of a
-Bernoulli, a Gaussian and a Gamma without a reparameterized sample side by side.
+The exact gradient of a bound is a sum over a fine grid of z, with densities by torch: of each family by itself, and of
+a Bernoulli, a Gaussian and a Gamma without a reparameterized sample side by side.
 """
 
 from __future__ import annotations
