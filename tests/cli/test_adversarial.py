@@ -48,6 +48,7 @@ def test_a_trained_generator_is_sampled(capsys: pytest.CaptureFixture[str]) -> N
         assert arrays["x"].shape == (7, 2)
 
 
+@pytest.mark.thorough
 def test_the_pair_keeps_the_rules_that_apply(capsys: pytest.CaptureFixture[str]) -> None:
     given = run(capsys, "check", "gan", "--data", "ring", "-D", "num_data=400", "-M", "hidden=[4]", "--json")
     assert given.code == 0, given.out

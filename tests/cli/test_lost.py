@@ -148,7 +148,7 @@ def test_a_disk_that_fills_leaves_the_run_whole_and_it_goes_on_when_there_is_roo
 @pytest.mark.parametrize(
     ("kills", "what"),
     [
-        (3, ["vae", "evaluate"]),
+        (2, ["vae", "evaluate"]),
         *thorough(
             [(2, ["vae", "--compiled"]), (4, ["rbm", "gan", "vae, patience"]), (12, ["vae"]), (2, list(COMMANDS))]
         ),

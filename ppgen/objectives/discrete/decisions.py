@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import torch
@@ -31,36 +32,65 @@ from ppgen.pairs.discrete_families import DiscreteFamily, family_of
 from ppgen.pairs.sites import per_datum
 from ppgen.pairs.tracing import Particles
 
-__all__ = ["Decided", "Tree", "balanced", "sticks"]
+__all__ = ["Decided", "Tree", "balanced", "log_odds", "nodes", "paths", "sticks"]
 
-Tree: TypeAlias = Callable[[int], Tensor]
-"""From C to the paths to its leaves, (C - 1, C): at each node 1 or -1 for the classes on its right and left, else 0."""
+Tree: TypeAlias = Callable[[int], int]
+"""How many of the C > 1 classes that a node parts are on its left."""
 
 
-def sticks(num_classes: int) -> Tensor:
+def sticks(num_classes: int) -> int:
     """The tree that takes the classes in their order.
 
-    >>> sticks(3)
+    >>> paths(sticks, 3)
     tensor([[-1.,  1.,  1.],
             [ 0., -1.,  1.]])
     """
-    every = torch.ones(num_classes, num_classes)
-    return (every.triu(1) - every.diag().diag())[:-1]
+    return 1
 
 
-def balanced(num_classes: int) -> Tensor:
+def balanced(num_classes: int) -> int:
     """The tree that parts classes in halves.
 
-    >>> balanced(4)
+    >>> paths(balanced, 4)
     tensor([[-1., -1.,  1.,  1.],
             [-1.,  1.,  0.,  0.],
             [ 0.,  0., -1.,  1.]])
     """
-    half = num_classes // 2
-    if not half:
-        return torch.zeros(0, num_classes)
-    top = torch.cat([-torch.ones(half), torch.ones(num_classes - half)])
-    return torch.cat([top[None], torch.block_diag(balanced(half), balanced(num_classes - half))])
+    return num_classes // 2
+
+
+@cache
+def nodes(tree: Tree, num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    """The C - 1 nodes, each before those below it: classes from the first number on to the second are on its left, and
+    from the second on to the third on its right."""
+    found, parts = [], [(0, num_classes)]
+    while parts:
+        start, end = parts.pop()
+        if end - start > 1:
+            middle = start + tree(end - start)
+            found.append((start, middle, end))
+            parts += [(middle, end), (start, middle)]
+    return tuple(found)
+
+
+def paths(tree: Tree, num_classes: int) -> Tensor:
+    """The paths to the leaves, (C - 1, C): at each node 1 or -1 for the classes on its right and left, else 0."""
+    found = torch.zeros(num_classes - 1, num_classes)
+    for row, (start, middle, end) in zip(found, nodes(tree, num_classes), strict=True):
+        row[start:middle], row[middle:end] = -1, 1
+    return found
+
+
+def log_odds(tree: Tree, logits: Tensor) -> Tensor:
+    """a of every node, (..., C - 1), from the leaves up: log-odds and log-masses are sums of two."""
+    num_classes = logits.shape[-1]
+    mass = {(c, c + 1): of_class for c, of_class in enumerate(logits.unbind(-1))}
+    found = []
+    for start, middle, end in reversed(nodes(tree, num_classes)):
+        left, right = mass[start, middle], mass[middle, end]
+        found.append(right - left)
+        mass[start, end] = torch.logaddexp(left, right)
+    return torch.stack(found[::-1], -1) if found else logits[..., 1:]
 
 
 @dataclass(frozen=True)
@@ -77,17 +107,15 @@ class Decided(States):
         bits = (noise > (-self.odds(family, fn)).sigmoid()).to(noise)
         if family.binary:
             return bits
-        paths = self._paths(family, fn)
-        return ((2 * bits - 1) @ paths == paths.abs().sum(0)).to(noise)
+        to_leaves = self._paths(family, fn)
+        return ((2 * bits - 1) @ to_leaves == to_leaves.abs().sum(0)).to(noise)
 
     def odds(self, family: DiscreteFamily, fn: Any) -> Tensor:
         """a, of the noise's shape."""
         logits = family.logits(fn)
         if family.binary:
             return logits
-        logits, paths = logits.clamp_min(torch.finfo(logits.dtype).min).unsqueeze(-2), self._paths(family, fn)
-        right, left = (logits.masked_fill(paths != side, -torch.inf).logsumexp(-1) for side in (1, -1))
-        return right - left
+        return log_odds(self.tree, logits.clamp_min(torch.finfo(logits.dtype).min))
 
     def steps(self, particles: Particles, name: str, value: Tensor | None = None) -> Tensor:
         """Which way each decision went to make the states, 1 or -1, and 0 off the walk; (K, B, F).
@@ -105,4 +133,4 @@ class Decided(States):
 
     def _paths(self, family: DiscreteFamily, fn: Any) -> Tensor:
         logits = family.logits(fn)
-        return self.tree(logits.shape[-1]).to(logits)
+        return paths(self.tree, logits.shape[-1]).to(logits)

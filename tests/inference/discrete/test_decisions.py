@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ppgen.inference import REINFORCE, DisARM, DisARMTree
-from ppgen.objectives.discrete.decisions import Decided, Tree, balanced, sticks
+from ppgen.objectives.discrete.decisions import Decided, Tree, balanced, paths, sticks
 from ppgen.pairs.discrete_families import family_of
 from tests.discrete_doubles import Choice, exact_gradient, gradient_draws
 from tests.inference.discrete.discrete_truth import total_variance
@@ -25,8 +25,8 @@ TREES = [sticks, balanced]
 def test_the_probabilities_of_the_walks_are_those_of_the_classes(tree: Tree, num_classes: int) -> None:
     fn = dist.OneHotCategorical(logits=torch.randn(4, num_classes, dtype=torch.float64))
     odds = Decided("this test", tree=tree).odds(family_of(fn, "this test"), fn)  # (4, C - 1)
-    paths = tree(num_classes).to(odds)
-    walks = torch.where(paths != 0, (paths * odds[..., None]).sigmoid(), 1.0).prod(-2)  # (4, C)
+    steps = paths(tree, num_classes).to(odds)
+    walks = torch.where(steps != 0, (steps * odds[..., None]).sigmoid(), 1.0).prod(-2)  # (4, C)
     torch.testing.assert_close(walks, fn.probs)
 
 
@@ -40,7 +40,7 @@ def test_every_way_to_decide_is_one_class(tree: Tree) -> None:
 
 
 def test_a_balanced_walk_has_as_many_steps_as_the_classes_need() -> None:
-    assert [int(balanced(num).abs().sum(0).max()) for num in (2, 3, 4, 5, 8, 9)] == [1, 2, 2, 3, 3, 4]
+    assert [int(paths(balanced, num).abs().sum(0).max()) for num in (2, 3, 4, 5, 8, 9)] == [1, 2, 2, 3, 3, 4]
 
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.__name__)
