@@ -21,6 +21,7 @@ from ppgen.pairs.places import brought_to, place_of
 from ppgen.pairs.tracing import Program
 from ppgen.registry import MODELS, OBJECTIVES
 from ppgen.training.learner import Learner
+from tests.marks import sampled
 from tests.second_device import CUDA, SecondDevice, moved
 from tests.tiny import OTHERS, tiny_pair
 
@@ -57,7 +58,7 @@ def evaluated(pair: Pair, data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("use", [drawn, evaluated], ids=lambda use: use.__name__)
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", sampled(MODELS))
 @pytest.mark.usefixtures("second_device")
 def test_data_are_brought_to_the_pair(model: str, use: Callable[[Pair, Dataset], None]) -> None:
     pair, data = a_pair(model)

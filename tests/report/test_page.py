@@ -47,6 +47,9 @@ COMPLETED = "Completions of lower halves"
 BY_KIND = ("Topics", "Interpolation", "Latent manifold", "Density", "Filters", "Recall", COMPLETED)
 """Sections of some: of topics, of continuous latents, of data in the plane, of pictures, of associative memories."""
 
+PAGES = sampled(MODELS)
+"""Every second pair, and all of them among the thorough tests; their pictures are drawn by other tests."""
+
 
 @functools.cache
 def rendered(name: str) -> tuple[Run, str]:
@@ -57,7 +60,7 @@ def rendered(name: str) -> tuple[Run, str]:
     return run, report.render(run)
 
 
-@pytest.mark.parametrize("name", sampled(MODELS, 3))
+@pytest.mark.parametrize("name", PAGES)
 def test_every_registered_pair_gets_every_section(name: str) -> None:
     run, text = rendered(name)
     expected = WITH_DENSITY if run.pair.normalised else ENERGY_BASED
@@ -116,7 +119,7 @@ def test_a_run_of_a_dictionary_shows_its_columns(tmp_path: Path) -> None:
     assert figure.caption.startswith("The 5 of 5 filters whose weights are largest, the largest first")
 
 
-@pytest.mark.parametrize("name", [*MODELS, "pictures"])
+@pytest.mark.parametrize("name", [*PAGES, "pictures"])
 def test_the_page_is_whole_and_loads_nothing(name: str) -> None:
     _, text = rendered(name)
     page = Page(text)
@@ -130,7 +133,7 @@ def test_the_page_is_whole_and_loads_nothing(name: str) -> None:
     assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
 
 
-@pytest.mark.parametrize("name", [*MODELS, "pictures"])
+@pytest.mark.parametrize("name", [*PAGES, "pictures"])
 def test_every_picture_is_told_in_words(name: str) -> None:
     page = Page(rendered(name)[1])
     assert all(image["alt"] for image in page.all("img"))
