@@ -24,8 +24,8 @@ from ppgen.pairs.pair import Pair
 from tests.inference.truth import CRITICAL, error_of_mean
 
 X = 0.7
-COPIES = 20_000
-"""Draws of a gradient, one for each copy of the parameters."""
+COPIES = 150_000
+"""Draws of a gradient, one for each copy of the parameters: a tenth too much or too little is seen."""
 
 
 class ScoredGamma(dist.Gamma):
@@ -56,6 +56,7 @@ class Family:
         theta = torch.tensor(self.start, dtype=torch.float64, requires_grad=True)
         log_q = self.made(theta).log_prob(self.grid)
         mass, log_w = self.cells * log_q.exp(), self.log_joint(self.grid) - log_q  # (G,)
+        assert num_particles in (1, 2)
         if num_particles == 2:
             mass, log_w = mass * mass[:, None], torch.logaddexp(log_w, log_w[:, None]) - math.log(2)  # (G, G)
         return torch.autograd.grad((mass * log_w).sum(), theta)[0]
@@ -93,7 +94,10 @@ def _von_mises(theta: Tensor) -> Any:
 
 
 def _axis(low: float, high: float, num: int) -> tuple[Tensor, float]:
-    """Sums over it are integrals of what is smooth and vanishes at its ends, to more digits than they are spaced by."""
+    """Points of the trapezoid rule, whose error falls exponentially for what is smooth and vanishes at the ends.
+
+    The gradients differ by at most 2e-5 from those of finer grids.
+    """
     return torch.linspace(low, high, num, dtype=torch.float64), (high - low) / (num - 1)
 
 
@@ -122,7 +126,7 @@ def _circle() -> tuple[Tensor, Tensor]:
 
 
 IMPLICIT = {
-    "Gamma": Family(_gamma(dist.Gamma), (0.4, 0.1), (0.7, 0.2), *_positive()),
+    "Gamma": Family(_gamma(dist.Gamma), (1.2, 0.1), (0.7, 0.2), *_positive()),
     "Beta": Family(_beta, (0.5, 0.2), (0.1, 0.6), *_share(), seen=lambda z: 2 * z[..., 0]),
     "Dirichlet": Family(
         lambda theta: dist.Dirichlet(theta.exp()),
@@ -133,8 +137,8 @@ IMPLICIT = {
     ),
 }
 SCORED = {
-    "Gamma": Family(_gamma(ScoredGamma), (0.4, 0.1), (0.7, 0.2), *_positive()),
-    "VonMises": Family(_von_mises, (0.5, 0.4), (0.0, 0.1), *_circle(), seen=lambda z: z[..., 0].sin()),
+    "Gamma": Family(_gamma(ScoredGamma), (1.2, 0.1), (0.7, 0.2), *_positive()),
+    "VonMises": Family(_von_mises, (1.5, 0.4), (0.0, 0.1), *_circle(), seen=lambda z: z[..., 0].sin()),
 }
 
 
@@ -154,13 +158,16 @@ def test_the_gradient_along_an_implicit_path_is_the_exact_one(name: str, objecti
     family = IMPLICIT[name]
     exact = family.exact(objective.num_particles)
     assert score(objective, Lone(family), exact) < CRITICAL
+    assert score(objective, Lone(family), exact / 1.1) > CRITICAL
     assert score(objective, Lone(family, held=True), exact) > CRITICAL
 
 
 @pytest.mark.parametrize("objective", [REINFORCE(num_particles=3), VIMCO(num_particles=3, bound="elbo")], ids=str)
 @pytest.mark.parametrize("name", SCORED)
 def test_the_score_of_a_continuous_latent_without_a_path_is_the_exact_gradient(name: str, objective: Any) -> None:
-    assert score(objective, Lone(SCORED[name]), SCORED[name].exact()) < CRITICAL
+    pair, exact = Lone(SCORED[name]), SCORED[name].exact()
+    assert score(objective, pair, exact) < CRITICAL
+    assert score(objective, pair, exact / 1.1) > CRITICAL
 
 
 def test_von_mises_has_no_path_in_torch_and_is_refused_by_name() -> None:
@@ -227,6 +234,7 @@ class HeldScore(REINFORCE):
 )
 def test_discrete_gaussian_and_scored_continuous_latents_are_composed(objective: Any) -> None:
     assert score(objective, Trio(), Trio.exact()) < CRITICAL
+    assert score(objective, Trio(), Trio.exact() / 1.1) > CRITICAL
 
 
 def test_a_score_that_does_not_follow_the_path_is_caught() -> None:
