@@ -1,7 +1,8 @@
 """DisARM of one-hot units by a balanced tree of decisions.
 
-A unit of C classes is a walk down a tree that parts its classes in halves, with log-odds a_n of right against left at
-node n, and a bit b_n = 1[u_n > sigmoid(-a_n)]. A pair of draws z, z' by u and 1 - u has, for one layer and f = log w,
+A unit of C classes is a walk down a tree that joins neighbouring classes, and those again, with log-odds a_n of right
+against left at node n, and a bit b_n = 1[u_n > sigmoid(-a_n)]. A pair of draws z, z' by u and 1 - u has,
+for one layer and f = log w,
 
     grad_a_n E[f(z)] = E[ (f(z) - f(z')) c_n ],
 
@@ -14,7 +15,7 @@ the mean of ARM given (z, z'): unbiased. It is ``disarm`` with walks of log2 C s
 broken up to C - 1 times: at the root, which both walks come by, and where the log-odds of many classes are decided, the
 pair is antithetic. For binary latents the two are one. :mod:`ppgen.objectives.discrete.antithetic` derives it, also for
 several layers, bounds of several particles and reparameterized latents besides; the tree:
-:mod:`ppgen.objectives.discrete.decisions`. Which classes are halved with which is their order.
+:mod:`ppgen.objectives.discrete.decisions`. Which classes are joined with which is their order.
 
 Dong, Mnih, Tucker: Coupled Gradient Estimators for Discrete Latent Variables, NeurIPS 2021 (DisARM-Tree).
 """
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ppgen.objectives.discrete.antithetic import Antithetic, averaged
-from ppgen.objectives.discrete.decisions import Decided, balanced
+from ppgen.objectives.discrete.decisions import Balanced, Decided
 from ppgen.registry import register_objective
 
 __all__ = ["DisARMTree"]
@@ -54,7 +55,7 @@ class DisARMTree(Antithetic):
     """
 
     def drawn_by(self) -> Decided:
-        return Decided(type(self).__name__, tree=balanced)
+        return Decided(type(self).__name__, tree=Balanced())
 
     def slope(self, noise: Tensor, probability: Tensor, unit: Tensor, mirrored: Tensor) -> Tensor:
         return averaged(probability, unit, mirrored)

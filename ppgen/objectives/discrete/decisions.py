@@ -10,7 +10,7 @@ and those off the walk have no part in the unit: a unit is a function of C - 1 i
 holds for bits holds for it. Two trees (Dong, Mnih, Tucker 2021):
 
     sticks        node c: is it class c (0), or a later one (1)? The stick of probability is broken from its end.
-    balanced      each node parts its classes in two halves: a walk has ceil(log2 C) steps at most.
+    balanced      neighbours are joined, and those again: a walk has ceil(log2 C) steps at most.
 
 A binary unit is one bit with a = l.
 
@@ -19,10 +19,10 @@ Dong, Mnih, Tucker: Coupled Gradient Estimators for Discrete Latent Variables, N
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,72 +32,69 @@ from ppgen.pairs.discrete_families import DiscreteFamily, family_of
 from ppgen.pairs.sites import per_datum
 from ppgen.pairs.tracing import Particles
 
-__all__ = ["Decided", "Tree", "balanced", "log_odds", "nodes", "paths", "sticks"]
-
-Tree: TypeAlias = Callable[[int], int]
-"""How many of the C > 1 classes that a node parts are on its left."""
+__all__ = ["Balanced", "Decided", "Sticks", "Tree"]
 
 
-def sticks(num_classes: int) -> int:
+class Tree(ABC):
+    """How the classes of a unit are parted, node by node."""
+
+    @abstractmethod
+    def paths(self, num_classes: int) -> Tensor:
+        """The paths to the leaves, (C - 1, C): at each node 1 or -1 for the classes on its right and left, else 0."""
+
+    @abstractmethod
+    def log_odds(self, logits: Tensor) -> Tensor:
+        """a of every node, (..., C - 1), by finite l, (..., C)."""
+
+
+class Sticks(Tree):
     """The tree that takes the classes in their order.
 
-    >>> paths(sticks, 3)
+    >>> Sticks().paths(3)
     tensor([[-1.,  1.,  1.],
             [ 0., -1.,  1.]])
     """
-    return 1
+
+    def paths(self, num_classes: int) -> Tensor:
+        every = torch.ones(num_classes, num_classes)
+        return (every.triu(1) - every.diag().diag())[:-1]
+
+    def log_odds(self, logits: Tensor) -> Tensor:
+        from_each_on = logits.flip(-1).logcumsumexp(-1).flip(-1)
+        return from_each_on[..., 1:] - logits[..., :-1]
 
 
-def balanced(num_classes: int) -> int:
-    """The tree that parts classes in halves.
+class Balanced(Tree):
+    """The tree that joins neighbours, a level at a time from the classes up; a last one without a neighbour waits.
 
-    >>> paths(balanced, 4)
-    tensor([[-1., -1.,  1.,  1.],
-            [-1.,  1.,  0.,  0.],
-            [ 0.,  0., -1.,  1.]])
+    >>> Balanced().paths(4)
+    tensor([[-1.,  1.,  0.,  0.],
+            [ 0.,  0., -1.,  1.],
+            [-1., -1.,  1.,  1.]])
     """
-    return num_classes // 2
 
+    def paths(self, num_classes: int) -> Tensor:
+        return self._joined(torch.eye(num_classes), torch.add).mT
 
-@cache
-def nodes(tree: Tree, num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """The C - 1 nodes, each before those below it: classes from the first number on to the second are on its left, and
-    from the second on to the third on its right."""
-    found, parts = [], [(0, num_classes)]
-    while parts:
-        start, end = parts.pop()
-        if end - start > 1:
-            middle = start + tree(end - start)
-            found.append((start, middle, end))
-            parts += [(middle, end), (start, middle)]
-    return tuple(found)
+    def log_odds(self, logits: Tensor) -> Tensor:
+        return self._joined(logits, torch.logaddexp)
 
-
-def paths(tree: Tree, num_classes: int) -> Tensor:
-    """The paths to the leaves, (C - 1, C): at each node 1 or -1 for the classes on its right and left, else 0."""
-    found = torch.zeros(num_classes - 1, num_classes)
-    for row, (start, middle, end) in zip(found, nodes(tree, num_classes), strict=True):
-        row[start:middle], row[middle:end] = -1, 1
-    return found
-
-
-def log_odds(tree: Tree, logits: Tensor) -> Tensor:
-    """a of every node, (..., C - 1), from the leaves up: log-odds and log-masses are sums of two."""
-    num_classes = logits.shape[-1]
-    mass = {(c, c + 1): of_class for c, of_class in enumerate(logits.unbind(-1))}
-    found = []
-    for start, middle, end in reversed(nodes(tree, num_classes)):
-        left, right = mass[start, middle], mass[middle, end]
-        found.append(right - left)
-        mass[start, end] = torch.logaddexp(left, right)
-    return torch.stack(found[::-1], -1) if found else logits[..., 1:]
+    def _joined(self, parts: Tensor, join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Right less left of every node, (..., C - 1), of what each class has, (..., C)."""
+        found = [parts[..., :0]]
+        while (num := parts.shape[-1]) > 1:
+            even = num // 2 * 2
+            left, right = parts[..., 0:even:2], parts[..., 1:even:2]
+            found.append(right - left)
+            parts = torch.cat([join(left, right), parts[..., even:]], -1)
+        return torch.cat(found, -1)
 
 
 @dataclass(frozen=True)
 class Decided(States):
     """Draws states by decisions, and keeps their noise: u, (..., D), or (..., C - 1) for units of C classes."""
 
-    tree: Tree = sticks
+    tree: Tree = field(default_factory=Sticks)
 
     def uniforms(self, family: DiscreteFamily, fn: Any) -> Tensor:
         noise = family.uniforms(fn)
@@ -107,15 +104,15 @@ class Decided(States):
         bits = (noise > (-self.odds(family, fn)).sigmoid()).to(noise)
         if family.binary:
             return bits
-        to_leaves = self._paths(family, fn)
-        return ((2 * bits - 1) @ to_leaves == to_leaves.abs().sum(0)).to(noise)
+        paths = self._paths(family, fn)
+        return ((2 * bits - 1) @ paths == paths.abs().sum(0)).to(noise)
 
     def odds(self, family: DiscreteFamily, fn: Any) -> Tensor:
         """a, of the noise's shape."""
         logits = family.logits(fn)
         if family.binary:
             return logits
-        return log_odds(self.tree, logits.clamp_min(torch.finfo(logits.dtype).min))
+        return self.tree.log_odds(logits.clamp_min(torch.finfo(logits.dtype).min))
 
     def steps(self, particles: Particles, name: str, value: Tensor | None = None) -> Tensor:
         """Which way each decision went to make the states, 1 or -1, and 0 off the walk; (K, B, F).
@@ -133,4 +130,4 @@ class Decided(States):
 
     def _paths(self, family: DiscreteFamily, fn: Any) -> Tensor:
         logits = family.logits(fn)
-        return paths(self.tree, logits.shape[-1]).to(logits)
+        return self.tree.paths(logits.shape[-1]).to(logits)

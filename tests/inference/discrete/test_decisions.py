@@ -11,26 +11,26 @@ import torch
 from torch import Tensor
 
 from ppgen.inference import REINFORCE, DisARM, DisARMTree
-from ppgen.objectives.discrete.decisions import Decided, Tree, balanced, paths, sticks
+from ppgen.objectives.discrete.decisions import Balanced, Decided, Sticks, Tree
 from ppgen.pairs.discrete_families import family_of
 from tests.discrete_doubles import Choice, exact_gradient, gradient_draws
 from tests.inference.discrete.discrete_truth import total_variance
 from tests.inference.truth import elbo
 
-TREES = [sticks, balanced]
+TREES = [Sticks(), Balanced()]
 
 
-@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.__name__)
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: type(tree).__name__)
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 5, 8])
 def test_the_probabilities_of_the_walks_are_those_of_the_classes(tree: Tree, num_classes: int) -> None:
     fn = dist.OneHotCategorical(logits=torch.randn(4, num_classes, dtype=torch.float64))
     odds = Decided("this test", tree=tree).odds(family_of(fn, "this test"), fn)  # (4, C - 1)
-    steps = paths(tree, num_classes).to(odds)
+    steps = tree.paths(num_classes).to(odds)
     walks = torch.where(steps != 0, (steps * odds[..., None]).sigmoid(), 1.0).prod(-2)  # (4, C)
     torch.testing.assert_close(walks, fn.probs)
 
 
-@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.__name__)
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: type(tree).__name__)
 def test_every_way_to_decide_is_one_class(tree: Tree) -> None:
     fn = dist.OneHotCategorical(logits=torch.zeros(5))
     noise = torch.tensor(list(itertools.product([0.1, 0.9], repeat=4)))
@@ -40,10 +40,10 @@ def test_every_way_to_decide_is_one_class(tree: Tree) -> None:
 
 
 def test_a_balanced_walk_has_as_many_steps_as_the_classes_need() -> None:
-    assert [int(paths(balanced, num).abs().sum(0).max()) for num in (2, 3, 4, 5, 8, 9)] == [1, 2, 2, 3, 3, 4]
+    assert [int(Balanced().paths(num).abs().sum(0).max()) for num in (2, 3, 4, 5, 8, 9)] == [1, 2, 2, 3, 3, 4]
 
 
-@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.__name__)
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: type(tree).__name__)
 def test_a_class_of_probability_zero_is_never_drawn_and_leaves_the_others_as_they_were(tree: Tree) -> None:
     logits = torch.tensor([0.0, -torch.inf, 1.0, -torch.inf, -torch.inf], requires_grad=True)
     fn = dist.OneHotCategorical(logits=logits)
@@ -73,7 +73,7 @@ def cells(tree: Tree) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("objective", "tree"), [(DisARM(), sticks), (DisARMTree(), balanced)], ids=["sticks", "balanced"]
+    ("objective", "tree"), [(DisARM(), Sticks()), (DisARMTree(), Balanced())], ids=["sticks", "balanced"]
 )
 def test_the_expectation_over_all_noise_is_the_gradient(
     objective: Any, tree: Tree, monkeypatch: pytest.MonkeyPatch
