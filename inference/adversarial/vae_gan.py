@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.arguments import NonNegative
+from ppgen.distributions.wrappers import mean_of
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.critics import GivenCritic, featured
 from ppgen.objectives.games import OfGame
@@ -175,11 +176,8 @@ def _check_mean(program: Program, batch: Batch, name: str) -> None:
     """The model's x has a mean, whose gradient reaches a parameter."""
     with torch.enable_grad(), isolated():
         site = drawn_site(unconditioned(program.model, batch), batch[0])
-        try:
-            has_gradient = _mean(site, batch[0]).requires_grad
-        except NotImplementedError:
-            has_gradient = False
-    if not has_gradient:
+        mean = mean_of(alone(site)["fn"])
+    if mean is None or not mean.requires_grad:
         raise UsageError(
             f"{name} shows its critic the mean of p(x | z), and site {shown(site['name'])} of "
             f"{type(owner(program.model)).__name__} has none with a gradient: give it a distribution that has a mean, "

@@ -28,9 +28,10 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
 
 from ppgen.arguments import Count, Positive
+from ppgen.chains.unconstrained import unconstraining
+from ppgen.distributions.wrappers import mean_of
 from ppgen.errors import UsageError, shown
 from ppgen.objectives.bounds import Bound
 from ppgen.objectives.objective import Scheduled
@@ -110,14 +111,13 @@ def _mean(site: Site) -> Tensor | None:
     fn = site["fn"]
     if not fn.has_rsample:  # which is refused
         return None
-    try:
-        coordinates = biject_to(fn.support)
-        place: Tensor = coordinates(coordinates.inv(fn.mean.expand(fn.shape())))
-    except NotImplementedError as error:
+    if (mean := mean_of(fn)) is None:
         raise UsageError(
             f"MAP puts latents at the guide's mean, and the {type(fn).__name__} of site {shown(site['name'])} states "
             "none: take another family in the guide, or 'elbo'."
-        ) from error
+        )
+    coordinates = unconstraining(site, "MAP")
+    place: Tensor = coordinates(coordinates.inv(mean.expand(fn.shape())))
     return place
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pyro.distributions as dist
 from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
+from torch import Tensor
 
-__all__ = ["WRAPPERS", "core_of", "family_name", "is_made_masked", "nested"]
+__all__ = ["WRAPPERS", "core_of", "family_name", "is_made_masked", "mean_of", "nested"]
 
 WRAPPERS: tuple[type, ...] = (dist.Independent, MaskedDistribution, ExpandedDistribution)
 
@@ -29,6 +30,20 @@ def core_of(fn: Any) -> Any:
     """The distribution within all events, masks and plates."""
     *_, core = nested(fn)
     return core
+
+
+def mean_of(fn: Any) -> Tensor | None:
+    """E[z], of the distribution's shape or one that broadcasts to it; None where it is not known.
+
+    >>> import torch
+    >>> mean_of(dist.Normal(2.0, 1.0)), mean_of(dist.LogisticNormal(torch.zeros(2), torch.ones(2)))
+    (tensor(2.), None)
+    """
+    try:
+        mean: Tensor = fn.mean
+    except NotImplementedError:  # by which torch's distributions say so
+        return None
+    return mean
 
 
 def is_made_masked(fn: Any) -> bool:

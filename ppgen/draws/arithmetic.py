@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.distributions import biject_to
 
 from ppgen.arguments import at_least
+from ppgen.chains.unconstrained import unconstraining
 from ppgen.errors import UsageError, shown
 from ppgen.pairs.looking import looking
 from ppgen.pairs.pair import Pair, check_prior
@@ -91,8 +91,9 @@ def latent_arithmetic(
         seed: seeds the draws.
 
     Raises:
-        UsageError: a group is empty, no latent of a datum is continuous, ``meant`` is not given where it is not known,
-            or the latents have no prior, as those of an energy-based pair.
+        UsageError: a group is empty, no latent of a datum is continuous, or one is on a support to which torch has no
+            bijection from the reals; ``meant`` is not given where it is not known, or the latents have no prior, as
+            those of an energy-based pair.
 
     >>> import ppgen, torch
     >>> pair = ppgen.models.GAN(ppgen.DataSpec("plane", 2, "real"), 2, hidden=())
@@ -115,17 +116,17 @@ def latent_arithmetic(
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """Data whose latents are known: x, (n, D), the mean at them; ``free``, u = T^-1(z) by site name, (n, ...)."""
+    """Data whose latents are known: x, (n, D), the mean at them; T, and ``free``, u = T^-1(z), (n, ...), by site."""
 
     batch: Batch
     shared: Mapping[str, Tensor]
-    supports: Mapping[str, Any]
+    coordinates: Mapping[str, Any]
     free: Mapping[str, Tensor]
     x: Tensor
 
     def made(self, pair: Pair, rows: Tensor, free: Mapping[str, Tensor], seed: int) -> Tensor:
         """x' = mean of p(x | T(u)) for u in the place of those of these data, (rows, D)."""
-        latents = {name: biject_to(self.supports[name])(u) for name, u in free.items()}
+        latents = {name: self.coordinates[name](u) for name, u in free.items()}
         return mean_at(pair, take_rows(self.batch, rows), {**self.shared, **latents}, seed)
 
 
@@ -134,9 +135,9 @@ def _known(pair: Pair, batch: Batch, seed: int) -> _Known:
     shared = global_draws(pair, batch)
     sites = _latent_sites(pair, batch, shared)
     latents = {name: site["value"] for name, site in sites.items()}
-    supports = {name: site["fn"].support for name, site in sites.items()}
-    free = {name: biject_to(support).inv(latents[name]) for name, support in supports.items()}
-    return _Known(batch, shared, supports, free, mean_at(pair, batch, {**shared, **latents}, seed))
+    coordinates = {name: unconstraining(site, "Arithmetic") for name, site in sites.items()}
+    free = {name: to_support.inv(latents[name]) for name, to_support in coordinates.items()}
+    return _Known(batch, shared, coordinates, free, mean_at(pair, batch, {**shared, **latents}, seed))
 
 
 def _goal(plus: int, minus: int, to: int | None, meant: int | None) -> tuple[int, int]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import at_least
-from ppgen.distributions.wrappers import core_of
+from ppgen.distributions.wrappers import core_of, mean_of
 from ppgen.errors import UsageError
 from ppgen.machine.entry import entry_point
 from ppgen.pairs.latents import numbered
@@ -97,11 +97,8 @@ def _inner(site: Site) -> Iterator[Tensor]:
 
 
 def _mean(site: Site) -> Tensor | None:
-    try:
-        mean: Tensor = site["fn"].mean
-    except (NotImplementedError, AttributeError):
-        return None
-    return mean if bool(mean.isfinite().all()) else None
+    mean = mean_of(site["fn"])
+    return mean if mean is not None and bool(mean.isfinite().all()) else None
 
 
 def _knows(particles: Particles) -> bool:

@@ -18,6 +18,7 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ppgen.distributions.wrappers import mean_of
 from ppgen.errors import UsageError, shown
 from ppgen.machine.seeds import manual_seed
 from ppgen.pairs.memories import Forgetting
@@ -145,11 +146,9 @@ def draws_of(sites: Mapping[str, Site], x: Tensor, of_x: str = "", of_mean: str 
         UsageError: no observed site has the shape of x.
     """
     site = drawn_site(sites, x)
-    try:
-        mean = site["fn"].mean.expand(x.shape)
-    except NotImplementedError:
-        mean, of_mean = site["value"], of_x
-    return Draws(site["value"], mean, of_x, of_mean)
+    if (mean := mean_of(site["fn"])) is None:
+        return Draws(site["value"], site["value"], of_x, of_x)
+    return Draws(site["value"], mean.expand(x.shape), of_x, of_mean)
 
 
 def mean_at(pair: Any, batch: Batch, latents: Mapping[str, Tensor], seed: int) -> Tensor:

@@ -33,6 +33,25 @@ class Line(Pair):
             pyro.sample("z", dist.Normal(x, 1e-4).to_event(1))
 
 
+class Sphere(Line):
+    """z on a sphere, the mean of x in three dimensions."""
+
+    def model(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            z = pyro.sample("z", dist.ProjectedNormal(torch.ones(3)))
+            pyro.sample("x", dist.Normal(self.scale * z, 0.01).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with self.data_plate(x):
+            pyro.sample("z", dist.ProjectedNormal(x))
+
+
+def test_a_latent_without_coordinates_in_which_to_add_is_refused() -> None:
+    x = torch.tensor([[-2.0, 0.1, 0.1], [0.1, 0.1, 0.1], [2.0, 0.1, 0.1]])
+    with pytest.raises(UsageError, match=r"site 'z' is continuous on .*, to which torch has no bijection"):
+        latent_arithmetic(Sphere(), (x,), thirds, plus=2, minus=0)
+
+
 def thirds(x: Tensor) -> Tensor:
     """0 below -1, 1 up to 1, 2 beyond."""
     return (x[:, 0] > -1).long() + (x[:, 0] > 1).long()

@@ -147,6 +147,27 @@ def test_a_prior_of_weights_is_that_of_lasso_and_of_ridge_regression(prior: Lite
     assert float(gradient(best + 0.01)[kept].abs().min()) > 0.05
 
 
+@pytest.mark.parametrize(
+    ("latent", "said"),
+    [
+        (dist.LogisticNormal(torch.zeros(2), torch.ones(2)), r"the LogisticNormal of site 'z' states none"),
+        (dist.ProjectedNormal(torch.ones(3)), r"site 'z' is continuous on .*, to which torch has no bijection .*: MAP"),
+    ],
+    ids=["no mean", "on a sphere"],
+)
+def test_a_latent_that_cannot_be_put_at_its_mean_is_named(latent: Any, said: str) -> None:
+    def model(x: Tensor) -> None:
+        z = pyro.sample("z", latent)
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(z[0], 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("z", latent)
+
+    with pytest.raises(UsageError, match=said):
+        MAP().loss(model, guide, torch.zeros(5))
+
+
 def test_a_prior_without_weights_is_refused() -> None:
     bare = pyro.poutine.block(regression)
     with pytest.raises(UsageError, match=r"a prior for weights of a module, got the bare function"):
