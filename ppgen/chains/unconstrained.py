@@ -104,7 +104,7 @@ def unconstraining(site: Site, needed_by: str) -> Any:
     """
     try:
         return biject_to(site["fn"].support)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # of torch, where a support has no bijection
         raise UsageError(
             f"site {shown(site['name'])} is continuous on {site['fn'].support}, to which torch has no bijection from "
             f"the reals: {needed_by} moves it there; register one with torch.distributions.biject_to."

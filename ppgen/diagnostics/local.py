@@ -280,7 +280,7 @@ def _unconstrained(site: str, fn: Any) -> Iterator[tuple[str, Tensor]]:
         names = [name for name in constraints if _INSTEAD.get(name) not in constraints]
         for name in names:
             yield name, transform_to(constraints[name]).inv(getattr(fn, name))
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # of torch, where a constraint has no transform
         raise UsageError(
             f"site {shown(site)} of the guide is drawn from {type(fn).__name__}, whose parameters have no "
             "unconstrained form: local optimisation cannot move them; use a distribution of location and scale, or of "

@@ -108,7 +108,7 @@ def _quantiles(site: Site, u: Tensor) -> Tensor:
     core = core_of(site["fn"])
     try:
         z: Tensor = core.icdf(u.view_as(site["value"]))
-    except NotImplementedError:
+    except NotImplementedError:  # of torch, where a family has no quantiles
         draws = site["fn"].sample((-(-_PRIOR_DRAWS // len(u)),)).reshape(-1, 2).sort(0).values
         z = draws.gather(0, (u * (len(draws) - 1)).round().long())
     return z.reshape(-1, 2)

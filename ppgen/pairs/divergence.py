@@ -85,7 +85,7 @@ def unit_entropy(particles: Particles, name: str) -> Tensor | None:
     q, dims = _unwrapped(guide["fn"])
     try:
         return _by_unit(particles, guide, q.entropy(), dims) if _one_unit(q) else None
-    except NotImplementedError:
+    except NotImplementedError:  # of torch, where a family has no entropy in closed form
         return None
 
 
@@ -103,7 +103,7 @@ def _exact(particles: Particles, name: str, q: Any, p: Any) -> Tensor | None:
         return None
     try:
         return torch.as_tensor(kl_divergence(q, p))  # of what is masked out whole, a number: 0.0
-    except NotImplementedError:
+    except NotImplementedError:  # of torch, where no divergence of the two families is registered
         return None
 
 

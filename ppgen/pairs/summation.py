@@ -101,7 +101,7 @@ def _component(members: Mapping[str, Site], dims: set[str], trace: Any, plate: s
         tree.setdefault(ordinals[name], []).append(site["packed"]["log_prob"])
     try:
         ((ordinal, (term,)),) = contract_tensor_tree(tree, set(dims)).items()
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # of Pyro, where plates are no tree
         raise UsageError(
             f"{_summed_names(members)} cannot be summed out: the plates of {_quoted(members)} are not nested in one "
             "another: draw it in the guide, or make one of the plates sequential."

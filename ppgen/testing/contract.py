@@ -150,7 +150,7 @@ def inside(distribution: Any, value: Tensor) -> bool:
     """Whether all of ``value`` is in the distribution's support (which not every distribution declares)."""
     try:
         return bool(distribution.support.check(value).all())
-    except NotImplementedError:
+    except NotImplementedError:  # of torch, where a distribution declares none
         return True
 
 

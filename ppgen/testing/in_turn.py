@@ -61,7 +61,7 @@ def check_unread_observations(pair: Pair, batch: Batch) -> None:
         try:
             before = prior_sites(pair, batch)
             after = prior_sites(pair, (*batch[:place], _other(part), *batch[place + 1 :]))
-        except NotImplementedError as error:
+        except NotImplementedError as error:  # of Pyro, where a distribution has no sampler
             raise NotApplicable("cannot be judged until check_prior_samples holds", where=blame(error)) from error
         for name in names:
             _check_law(name, before[name], after[name], [*pair.parameters(), *pair.buffers(), *batch])
