@@ -109,6 +109,9 @@ CONTESTS = {
     "dais": _estimator(
         "VAE 784-200-200-50, annealed importance sampling through four bridges", "weighted_paths", "dais", (100, 1)
     ),
+    "sivi": _estimator(
+        "VAE 784-200-200-50 with a semi-implicit guide, ten extra draws of noise", "weighted_paths", "sivi", (100, 1)
+    ),
     "lda": Contest(
         "LDA with 50 topics, 200 documents a step",
         _peers("lda", "ours", "eager", "stock_pyro", "scikit_learn", "tomotopy"),

@@ -143,6 +143,7 @@ _ESTIMATORS = (
     "jvi (100, 8)",
     "gdreg (20, 8)",
     "dais (100, 1)",
+    "sivi (100, 1)",
 )
 _COMPILED = ("gan (100, 1)", "gmmn (500, 1)", "made (100, 1)", "vae_iaf (100, 1)", *_ESTIMATORS)
 _BY_HAND = ("gan (100, 1)", "gan_gp (100, 1)", *_COMPILED[1:], "nade_draws (100, 1)")

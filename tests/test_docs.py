@@ -25,8 +25,8 @@ def examples(page: Path) -> list[str]:
     return ["\n" * text.count("\n", 0, block.start("code")) + block["code"] for block in blocks]
 
 
-LONG = ("bayesian-regression.md",)
-"""Pages whose examples are run at length by ``make thorough``; the notebook of the same runs in its short form."""
+LONG = ("adversarial.md", "bayesian-regression.md", "energy.md", "evaluation.md", "flows.md", "topics.md")
+"""Pages whose examples are run by ``make thorough``: the longest."""
 WITH_EXAMPLES = [page for page in PAGES if examples(page)]
 EXAMPLES = [page if page.name not in LONG else thorough([page])[0] for page in WITH_EXAMPLES]
 

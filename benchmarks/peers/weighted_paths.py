@@ -1,4 +1,4 @@
-"""Bounds of weighted draws of autoencoders: the jackknife, generalised double reparameterization, annealed paths."""
+"""Bounds of autoencoders: the jackknife, generalised double reparameterization, annealed paths, mixtures as guides."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from peers import Step
 from peers.common import LR, batches, by_hand, dense, descend, pictures, turns
-from ppgen.inference import DAIS, JVI, GDReG
+from ppgen.inference import DAIS, JVI, SIVI, GDReG
 from ppgen.models import IWAE, VAE
 from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
@@ -20,14 +20,17 @@ __all__: list[str] = []
 LATENT = 50
 LAYERS, HIDDEN = (100, 50), ((200, 200), (100, 100))
 TEMPERATURES, STEP_SIZE, PERSISTENCE = 4, 0.1, 0.9
+EXTRA, NOISE, WIDTH = 10, 10, 64
 
 Through = Callable[..., Any]
 
 
-def ours(objective: Objective, batch_size: int, *, layers: bool = False, eager: bool = False) -> Step[None]:
+def ours(
+    objective: Objective, batch_size: int, *, layers: bool = False, guide: str = "gaussian", eager: bool = False
+) -> Step[None]:
     """The turn, compiled or not, of a VAE or of one with two layers of latents."""
     spec, x = pictures("binary")
-    pair: Pair = IWAE(spec, LAYERS, hidden=HIDDEN) if layers else VAE(spec, LATENT)
+    pair: Pair = IWAE(spec, LAYERS, hidden=HIDDEN) if layers else VAE(spec, LATENT, guide=guide)
     return turns(pair, x, objective, batch_size, eager=eager)
 
 
@@ -59,6 +62,17 @@ def dais_ours(batch_size: int, num_particles: int, device: str) -> Step[None]:
 def dais_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
     """Annealed paths without a compiler."""
     return ours(DAIS(num_particles=num_particles, num_temperatures=TEMPERATURES), batch_size, eager=True)
+
+
+def sivi_ours(batch_size: int, num_particles: int, device: str, *, eager: bool = False) -> Step[None]:
+    """A mixture as guide, compiled."""
+    objective = SIVI(num_particles=num_particles, num_extra=EXTRA)
+    return ours(objective, batch_size, guide=f"semi_implicit(noise={NOISE}, hidden=[{WIDTH}])", eager=eager)
+
+
+def sivi_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
+    """A mixture as guide without a compiler."""
+    return sivi_ours(batch_size, num_particles, device, eager=True)
 
 
 def network(*sizes: int) -> nn.Sequential:
@@ -199,3 +213,27 @@ def dais_handwritten(batch_size: int, num_particles: int, device: str, through: 
 def dais_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
     """The loss under `torch.compile`."""
     return dais_handwritten(batch_size, num_particles, device, torch.compile)
+
+
+def sivi_handwritten(batch_size: int, num_particles: int, device: str, through: Through = lambda f: f) -> Step[Tensor]:
+    """The density of a draw, averaged over the noise it was made of and ten more draws of noise."""
+    body, heads = network(784, 200, 200), nn.Linear(200, 2 * LATENT)
+    mover, decoder = network(200 + NOISE, WIDTH, LATENT), network(LATENT, 200, 200, 784)
+
+    def loss(x: Tensor) -> Tensor:
+        h = body(x).tanh()
+        loc, log_scale = heads(h).chunk(2, -1)
+        log_scale = log_scale - 1
+        e = torch.randn(1 + EXTRA, num_particles, len(x), NOISE)
+        locs = loc + mover(torch.cat([h.expand(*e.shape[:-1], -1), e], -1))  # (J + 1, K, B, D)
+        z = locs[0] + log_scale.exp() * torch.randn_like(locs[0])
+        log_q = normal(z, locs, log_scale).logsumexp(0) - math.log(1 + EXTRA)
+        log_w = seen(decoder(z), x) - z.square().sum(-1) / 2 - log_q
+        return -log_w.mean()
+
+    return handwritten(loss, nn.ModuleList([body, heads, mover, decoder]), batch_size, through)
+
+
+def sivi_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
+    """The loss under `torch.compile`."""
+    return sivi_handwritten(batch_size, num_particles, device, torch.compile)

@@ -287,7 +287,10 @@ class OneHotFamily(DiscreteFamily):
         return -(-mass).log1p() / mass
 
     def harden(self, relaxed: Tensor) -> Tensor:
-        return torch.zeros_like(relaxed).scatter(-1, relaxed.argmax(-1, keepdim=True), 1.0)
+        return one_hot(relaxed.argmax(-1), relaxed.shape[-1]).to(relaxed)
+
+    def state(self, fn: Any, u: Tensor) -> Tensor:
+        return self.harden(self.logits(fn) - log_exponential(u))  # before the softmax, which leaves the order
 
     def relax_given(self, fn: Any, value: Tensor, v: Tensor, temperature: Tensor | float) -> Tensor:
         own = log_exponential(v)  # log(-log v)

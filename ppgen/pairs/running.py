@@ -26,7 +26,7 @@ from ppgen.pairs.memories import Forgetting
 from ppgen.pairs.parameters import owner
 from ppgen.pairs.plates import data_plate
 from ppgen.pairs.sites import PARTICLES, Site, check_given, is_chosen, is_summed
-from ppgen.pairs.stacking import part_of_value, stacked_sites
+from ppgen.pairs.stacking import part_of_value, stacked_site, stacked_sites
 from ppgen.pairs.summation import absorbing
 from ppgen.pairs.traces import sites_of
 
@@ -113,7 +113,7 @@ class Runner:
             return self._run(self.program.guide, giver, summing=False), giver.drawn
         if draw is None:
             return self.each(self.program.guide, self._parts(given), summing=False), []
-        return self._drawn_in_turn(dict(given), draw)
+        return (self._drawn_in_turn if self.num_particles > 1 else self._drawn_in_one_run)(dict(given), draw)
 
     def model(self, guide_sites: Mapping[str, Site]) -> dict[str, Site]:
         """The model's sites at the guide's latents; those that it marks for enumeration and the guide lacks summed."""
@@ -212,6 +212,17 @@ class Runner:
             _check_same_names(runs[0], runs[-1])
         return stacked_sites(runs, self.dim)
 
+    def _drawn_in_one_run(self, given: dict[str, Tensor], draw: Draw) -> tuple[dict[str, Site], list[str]]:
+        """Each latent as the one particle comes to it: ``draw`` is shown a site of K = 1 particles."""
+
+        def drawn(site: Site) -> Tensor | None:
+            value: Tensor | None = part_of_value(draw(stacked_site([site], self.dim)), 0)
+            return value
+
+        giver = self._given(self._parts(given)[0], drawn)
+        sites = self._run(self.program.guide, giver, summing=False)
+        return stacked_sites([sites], self.dim), giver.drawn
+
     def _drawn_in_turn(self, given: dict[str, Tensor], draw: Draw) -> tuple[dict[str, Site], list[str]]:
         """One latent after another, of all particles: ``draw`` is shown a site of K particles, whose own are known."""
         drawn: list[str] = []
@@ -261,14 +272,11 @@ class _Given(Messenger):
 
     def _value(self, msg: dict[str, Any]) -> Tensor | None:
         name = msg["name"]
-        if name in self.values:
-            given = self.values[name]
-            return _without_padding(given, self._shape(msg)) if self.alone else given
-        if self.draw is None or not is_chosen(msg):
-            return None
-        value = self.draw(msg)
-        self.drawn += [name] if value is not None else []
-        return value
+        value = self.values.get(name)
+        if value is None and self.draw is not None and is_chosen(msg):
+            value = self.draw(msg)
+            self.drawn += [name] if value is not None else []
+        return _without_padding(value, self._shape(msg)) if self.alone and value is not None else value
 
     def _shape(self, site: Site) -> tuple[int, ...] | None:
         """The shape that a site's value has, without enumerated dims; None: of any (a subsample's)."""

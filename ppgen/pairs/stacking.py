@@ -22,12 +22,12 @@ from torch.distributions import kl_divergence, register_kl
 
 from ppgen.pairs.sites import PARTICLES, Site, own_dims, raw_log_prob
 
-__all__ = ["StackedDistribution", "alone", "log_prob_of", "part_of_value", "stacked_sites"]
+__all__ = ["StackedDistribution", "alone", "log_prob_of", "part_of_value", "stacked_site", "stacked_sites"]
 
 
 def stacked_sites(runs: Sequence[dict[str, Site]], dim: int) -> dict[str, Site]:
     """The sites of K runs by name, each with the dim of particles ``dim`` (< 0), left of all plates."""
-    return {name: _stacked([run[name] for run in runs], dim) for name in runs[0]}
+    return {name: stacked_site([run[name] for run in runs], dim) for name in runs[0]}
 
 
 def log_prob_of(site: Site) -> Tensor:
@@ -48,7 +48,8 @@ def part_of_value(value: Any, particle: int) -> Any:
     return value[particle] if torch.is_tensor(value) and value.dim() else value
 
 
-def _stacked(parts: Sequence[Site], dim: int) -> Site:
+def stacked_site(parts: Sequence[Site], dim: int) -> Site:
+    """The sites of K runs, by one name, as one; sites that are not drawn yet have no value."""
     first, plates = parts[0], -1 - dim
     if site_is_subsample(first):
         return first
@@ -71,7 +72,9 @@ def _stacked(parts: Sequence[Site], dim: int) -> Site:
 def _shared(values: Sequence[Any], dims: int, common: bool = True) -> Any:
     """Tensors side by side; what is one thing to all runs (a number, the data) stays as it is where ``common``."""
     first = values[0]
-    if common and all(value is first or (not torch.is_tensor(first) and value == first) for value in values):
+    if (common or first is None) and all(
+        value is first or (not torch.is_tensor(first) and value == first) for value in values
+    ):
         return first
     return _side_by_side([torch.as_tensor(value) for value in values], dims)
 

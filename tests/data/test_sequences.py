@@ -49,6 +49,7 @@ def test_they_are_the_words_that_are_counted(options: dict[str, Any]) -> None:
     torch.testing.assert_close(ordered.spec.mean, counts.train[0].mean(0))
 
 
+@pytest.mark.thorough
 def test_those_of_pydoc_are_too() -> None:
     counts, ordered = (ppgen.load_data("pydoc", sequences=order) for order in (False, True))
     for split in ("train", "test"):

@@ -124,6 +124,7 @@ def test_edges_are_pairs_with_their_digits() -> None:
     assert load_data("edges", of="digits", paired="held_out").spec.num_data == 649
 
 
+@pytest.mark.thorough
 def test_real_digits_are_turned_and_have_edges(require_data: Callable[[str], Path]) -> None:
     require_data("train-images-idx3-ubyte.gz")
     turned, drawn = load_data("turned_digits"), load_data("edges")

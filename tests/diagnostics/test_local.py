@@ -175,7 +175,7 @@ def test_a_flow_comes_nearer_to_a_curved_posterior_than_any_gaussian() -> None:
     assert -0.02 < bent < full / 4
 
 
-@pytest.mark.parametrize("guide", ["planar", "iaf"])
+@pytest.mark.parametrize("guide", ["planar", *thorough(["iaf"])])
 def test_a_guide_that_a_flow_bends_is_searched_by_its_gaussian(guide: str) -> None:
     """Also where the flow scores nothing but what it drew."""
     torch.manual_seed(0)

@@ -42,14 +42,14 @@ def check_traces(pair: Pair, batch: tuple[Tensor, ...]) -> None:
             torch.testing.assert_close(graph(values, data), expected)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS))
 def test_the_tiny_case_of_every_pair_traces(name: str) -> None:
     make = MODELS[name].tiny
     assert make is not None
     check_traces(*make())
 
 
-@pytest.mark.parametrize("name", sampled(MODELS, 3))
+@pytest.mark.parametrize("name", sampled(MODELS, 5))
 def test_the_tiny_case_of_every_pair_traces_in_float64(name: str) -> None:
     make = MODELS[name].tiny
     assert make is not None

@@ -6,6 +6,7 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -108,6 +109,13 @@ def test_an_entry_of_the_list_that_fits_no_mutant_is_an_error() -> None:
     plan = Plan(1.0, [], {"toy.py area: pi -> e": "a reason"})
     assert stale(plan, []) == ["fits no mutant: toy.py area: pi -> e"]
     assert stale(plan, [], only=["other.py"]) == []
+
+
+def test_every_entry_of_our_list_fits_a_mutant_of_its_file() -> None:
+    plan = Plan.read(Path(__file__).with_name("mutants.toml"))
+    files = {file for group in plan.group for file in group.sources(ROOT)}
+    found = {mutant.name for file in files for mutant in mutants_of(file, (ROOT / file).read_text())}
+    assert set(plan.equivalent) <= found
 
 
 @pytest.mark.thorough

@@ -80,7 +80,7 @@ def test_loss_and_grads_adds_the_gradient_of_the_differentiable_loss(name: str) 
             torch.testing.assert_close(parameter.grad, times * gradient)
 
 
-@pytest.mark.parametrize("name", sampled(NAMES))
+@pytest.mark.parametrize("name", sampled(NAMES, 4))
 def test_it_trains_in_pyros_svi(name: str) -> None:
     pair, x = pair_for(objective := tiny(name)), data(50)
     before = copy.deepcopy(pair.state_dict())
@@ -91,7 +91,7 @@ def test_it_trains_in_pyros_svi(name: str) -> None:
     assert moved == {parameter for parameter in before if _trains(objective, parameter)}
 
 
-@pytest.mark.parametrize("name", sampled(NAMES[1:]))
+@pytest.mark.parametrize("name", sampled(NAMES[1:], 4))
 def test_it_trains_as_a_module_of_model_and_guide(name: str) -> None:
     pair, x = pair_for(objective := tiny(name)), data(50)
     loss = objective(pair.model, pair.guide)  # type: ignore[arg-type]  # methods of a module are as good as one

@@ -30,6 +30,7 @@ from ppgen.runs.samples_file import save_samples
 from ppgen.training.options import TrainingOptions
 from tests.doubles import Mixture
 from tests.implicit import Push
+from tests.marks import sampled
 
 WITH_A_PRIOR = [name for name, spec in MODELS.items() if getattr(spec.cls, "normalised", True)]
 GREYS = DataSpec("greys", 12, "quantised", image_shape=(3, 4), levels=5)
@@ -41,7 +42,7 @@ def run_of(pair: Pair, spec: DataSpec, *split: Tensor) -> Run:
     return Run(pair, data, objective, describe(pair, data, objective, TrainingOptions()), [])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS))
 def test_every_registered_pair_gives_samples_and_reconstructions(name: str) -> None:
     pair, batch = MODELS[name].tiny()  # type: ignore[misc]  # registered with one
     B, D = batch[0].shape
@@ -50,7 +51,7 @@ def test_every_registered_pair_gives_samples_and_reconstructions(name: str) -> N
     assert again.x.shape == again.mean.shape == (B, D)
 
 
-@pytest.mark.parametrize("name", WITH_A_PRIOR)
+@pytest.mark.parametrize("name", sampled(WITH_A_PRIOR))
 def test_every_registered_pair_with_a_prior_is_walked_along(name: str) -> None:
     pair, batch = MODELS[name].tiny()  # type: ignore[misc]  # registered with one
     if not has_walk(pair, batch):
@@ -71,7 +72,7 @@ GIVEN = ("classifier", "cyclegan", "mixture_of_experts")
 """Pairs whose x is given, or made of what is given without chance."""
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS))
 def test_pictures_are_seeded_and_leave_everything_as_it_was(name: str) -> None:
     pair, batch = MODELS[name].tiny()  # type: ignore[misc]  # registered with one
     before = {key: value.clone() for key, value in pair.state_dict().items()}

@@ -198,6 +198,38 @@ def test_the_gradient_one_by_one_is_that_of_particles_together(objective: Any) -
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("num_particles", [1, 3])
+def test_what_is_drawn_in_place_of_a_sample_is_drawn_in_one_run_of_the_guide(num_particles: int) -> None:
+    """A site is shown with its particles, however many; what is None is a sample."""
+    runs, shown = 0, dict[str, tuple[int, ...]]()
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", 4):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            y = pyro.sample("y", dist.Normal(z[..., 0], 1.0))
+            pyro.sample("x", dist.Normal(y, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        nonlocal runs
+        runs += 1
+        with pyro.plate("data", 4):
+            z = pyro.sample("z", dist.Normal(x[:, None].expand(-1, 2), 1.0).to_event(1))
+            pyro.sample("y", dist.Normal(z.sum(-1), 1e-9))
+
+    def draw(site: Any) -> Tensor | None:
+        shown[site["name"]] = tuple(site["fn"].shape())
+        return site["fn"].mean + 1 if site["name"] == "z" else None
+
+    x, program = torch.arange(4.0), Program(model, guide)
+    runner_of(program, (x,), num_particles)  # looks at the pair
+    runs = 0
+    found = run_particles(program, (x,), num_particles, draw=draw)
+    assert (runs, shown) == (1, {"z": (num_particles, 4, 2), "y": (num_particles, 4)})
+    assert found.extended == frozenset()
+    torch.testing.assert_close(found.guide_sites["z"]["value"], (x + 1)[:, None].expand(num_particles, 4, 2))
+    torch.testing.assert_close(found.guide_sites["y"]["value"], (2 * x + 2).expand(num_particles, 4))
+
+
 @pytest.mark.usefixtures("quietly")
 @pytest.mark.parametrize(
     "objective", [REINFORCE(num_particles=3), VIMCO(num_particles=3), RWS(num_particles=3, sleep=0.0)], ids=str
