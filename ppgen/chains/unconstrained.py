@@ -112,8 +112,8 @@ def unconstraining(site: Site, needed_by: str) -> Any:
 
 
 def _moved(site: Site, value: Tensor) -> Site:
-    """The site at another value, (K, ...)."""
-    if "parts" not in site:
-        return {**site, "value": value}
-    parts = tuple({**part, "value": part_of_value(value, k)} for k, part in enumerate(site["parts"]))
-    return {**site, "value": value, "parts": parts}
+    """The site at another value, (K, ...), not scored there."""
+    moved = {key: was for key, was in site.items() if key != "scored"} | {"value": value}
+    if "parts" in site:
+        moved["parts"] = tuple(_moved(part, part_of_value(value, k)) for k, part in enumerate(site["parts"]))
+    return moved

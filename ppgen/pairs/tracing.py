@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from pyro.distributions.util import scale_and_mask
@@ -46,11 +46,21 @@ from ppgen.pairs.sites import (
     unscaled,
 )
 from ppgen.pairs.stacking import log_prob_of
-from ppgen.pairs.structure import runner_of, structure_key
+from ppgen.pairs.structure import Memory, known_of, runner_of, structure_key, untouched
 from ppgen.pairs.summation import is_absorbed, is_carrier
 from ppgen.pairs.transformed import log_prob_at
 
-__all__ = ["Batch", "Draw", "Particles", "Program", "automatic_guides", "divides", "run_particles", "say_if_joint"]
+__all__ = [
+    "Batch",
+    "Draw",
+    "Particles",
+    "Program",
+    "automatic_guides",
+    "divides",
+    "num_scored",
+    "run_particles",
+    "say_if_joint",
+]
 
 
 @dataclass(frozen=True)
@@ -251,9 +261,12 @@ class Particles:
         return replace(self, **sites)
 
     def scored_at(self, guide_sites: Mapping[str, Site]) -> Particles:
-        """The pair's sites at other values of what the guide drew, with all gradients, in runs of their own."""
-        runner = self.runner.anew()
-        sites = runner.again(self.program.guide, guide_sites)
+        """The pair's sites at other values of what the guide drew, with all gradients, in runs of their own.
+
+        A guide of one site is not run: what it draws that from does not see it.
+        """
+        runner, own = self.runner.anew(), [s for s in guide_sites.values() if not site_is_subsample(s)]
+        sites = dict(guide_sites) if len(own) == 1 else runner.again(self.program.guide, guide_sites)
         model_sites = runner.again(self.program.model, sites, summing=True)
         return replace(self, guide_sites=in_same_plate(sites, model_sites, self.plate), model_sites=model_sites)
 
@@ -335,6 +348,18 @@ def divides(one: Particles) -> bool:
     automatic = automatic_guides(one.program.guide)
     amortised = all(one.plate in getattr(module, "amortized_plates", ()) for module in automatic)
     return amortised or not one.latents
+
+
+_SCORED: Memory = WeakKeyDictionary()
+
+
+def num_scored(program: Program, batch: Batch) -> int:
+    """How many latents of the guide have no reparameterized sample, found by one run the first time it is seen."""
+    known, key = known_of(_SCORED, program, batch)
+    if key not in known:
+        with untouched(program):
+            known[key] = len(run_particles(program, batch, 1).scored)
+    return int(known[key])
 
 
 def run_particles(

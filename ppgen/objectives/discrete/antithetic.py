@@ -28,7 +28,8 @@ before z_i, with A_i(b) the mean of A over what comes after z_i = b. So a *run* 
 it mirror the noise of one site each: before that site a branch is as the run, after it the branch goes on with the
 run's own u at later sites (which leaves their law as it is, and run and branch alike), and draws later reparameterized
 latents anew. The difference of A between run and branch, in place of A(b) - A(b'), has the expectation that (1) asks
-for. K runs have L K branches, which are one vectorized run: log w is evaluated L + 1 times for each.
+for. K runs and their branches are one vectorized run of (L + 1) K particles, so that what the guide makes of x alone is
+made once.
 
 **Bounds of K particles.** Let f_k(b) be a bound f(log w_1, ..., log w_K) with b in the place of log w_k, v_k(b) its
 derivative by b, and A_k(b) = f_k(b) - v_k(b): the score's whole coefficient, with the -v_k that log w_k's own log q
@@ -52,7 +53,7 @@ Latent Variables, NeurIPS 2021 (classes).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -67,7 +68,7 @@ from ppgen.objectives.objective import Scheduled, with_gradient_of
 from ppgen.objectives.turns import Outcome, State
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import Site, per_datum
-from ppgen.pairs.tracing import Batch, Particles, Program, run_particles
+from ppgen.pairs.tracing import Batch, Particles, Program, num_scored, run_particles
 
 __all__ = ["Antithetic", "Branches", "averaged", "difference"]
 
@@ -101,24 +102,21 @@ class Antithetic(Coupled, ABC):
         return Decided(type(self).__name__)
 
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
-        states = self.drawn_by()
-        runs = self.draw(program, batch, states)
-        num = len(runs.scored)
-        branches = run_particles(program, batch, num * runs.num_particles, draw=Branches(runs, states))
-        outcome, mirrored = self.outcome(runs, self.estimate), self.outcome(branches, self.estimate)
-        value = (outcome.loss + num * mirrored.loss) / (num + 1)
-        surrogate = value - runs.scale * self._ascent(runs, branches, states)
-        bound = -value.detach() / outcome.num_data
-        return Outcome(with_gradient_of(value, surrogate), outcome.num_data, {"bound": bound})
+        states, num, sites = self.drawn_by(), self.total_particles, num_scored(program, batch)
+        particles = run_particles(program, batch, (sites + 1) * num, draw=Branches(states, sites, num))
+        outcome = self.outcome(particles, self.estimate)  # of L + 1 sets, a mean
+        surrogate = outcome.loss - particles.scale * self._ascent(particles, states)
+        return replace(outcome, loss=with_gradient_of(outcome.loss, surrogate))
 
-    def _ascent(self, runs: Particles, branches: Particles, states: Decided) -> Tensor:
+    def _ascent(self, particles: Particles, states: Decided) -> Tensor:
         """The sum over sites, particles, data and units of (1) times l: its gradient is that of the bound by l."""
-        log_w = branches.log_w.detach().unflatten(0, (len(runs.scored), -1))  # (L, K, B)
-        total = runs.log_w.new_zeros(())
-        for i, name in enumerate(runs.scored):
-            gain = difference(self.reduction, runs.log_w.detach(), log_w[i])  # (K, B)
-            slope = self._slope(runs, branches, states, name, i)  # (K, B, F)
-            total = total + (gain[..., None] * slope * states.logits(runs, name)).sum()
+        num = self.total_particles
+        log_w, *mirrored = particles.log_w.detach().split(num)  # each (K, B)
+        total: Tensor = log_w.new_zeros(())
+        for i, (name, of_branch) in enumerate(zip(particles.scored, mirrored, strict=True)):
+            gain = difference(self.reduction, log_w, of_branch)  # (K, B)
+            slope = self._slope(particles, states, name, i)  # (K, B, F)
+            total = total + (gain[..., None] * slope * states.logits(particles, name)[:num]).sum()
         return total
 
     def _check(self, particles: Particles) -> None:
@@ -131,13 +129,13 @@ class Antithetic(Coupled, ABC):
                     "make it Bernoulli."
                 )
 
-    def _slope(self, runs: Particles, branches: Particles, states: Decided, name: str, i: int) -> Tensor:
+    def _slope(self, particles: Particles, states: Decided, name: str, i: int) -> Tensor:
         """c of the bits of the i-th discrete site, (K, B, F)."""
-        site, value = runs.guide_sites[name], runs.guide_sites[name]["value"]
-        noise = per_datum(site, runs.plate, states.noise[name])
-        probability = states.logits(runs, name).detach().sigmoid()
-        branch = branches.guide_sites[name]["value"].unflatten(0, (-1, len(value)))[i]
-        went, other = states.steps(runs, name), states.steps(runs, name, branch)  # (K, B, F)
+        num, site = self.total_particles, particles.guide_sites[name]
+        noise = per_datum(site, particles.plate, states.noise[name])
+        probability = states.logits(particles, name)[:num].detach().sigmoid()
+        went, *branches = states.steps(particles, name).split(num)  # each (K, B, F)
+        other = branches[i]
         unit, mirrored = (went > 0).to(noise), (other > 0).to(noise)
         seen_by_one = went.abs() * (unit - probability) / 2 - other.abs() * (mirrored - probability) / 2
         return torch.where(went * other != 0, self.slope(noise, probability, unit, mirrored), seen_by_one)
@@ -166,20 +164,26 @@ def difference(bound: Reduction, log_w: Tensor, mirrored: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Branches:
-    """Draws the L branches of K runs as L K particles: in branch i the noise of the i-th discrete site is mirrored."""
+    """Draws K runs, and then the L branches of each, in the i-th of which the noise of the i-th site is mirrored.
 
-    runs: Particles
+    Args:
+        states: keeps the runs' noise, each (K, ...).
+        num_sites: L, of the guide's discrete sites.
+        num_runs: K.
+    """
+
     states: Decided
-    seen: list[str] = field(default_factory=list)
-    """The discrete sites drawn so far."""
+    num_sites: int
+    num_runs: int
 
     def __call__(self, site: Site) -> Tensor:
-        name, fn = site["name"], site["fn"]
-        before, after = len(self.seen), len(self.runs.scored) - len(self.seen)
-        if fn.has_rsample:  # as in the runs in branches that are yet to part from them
-            as_drawn = [self.runs.guide_sites[name]["value"]] * after
-            return torch.cat([fn.rsample()[: before * self.runs.num_particles], *as_drawn])
-        self.seen.append(name)
-        u, family = self.states.noise[name], family_of(site, self.states.needed_by)
-        noise = torch.cat([*[u] * before, 1 - u, *[u] * (after - 1)])
+        fn, num = site["fn"], self.num_runs
+        before, family = len(self.states.noise), None if fn.has_rsample else family_of(site, self.states.needed_by)
+        after = self.num_sites - before
+        if family is None:  # as in the runs in branches that are yet to part from them
+            drawn = fn.rsample()
+            return torch.cat([drawn[: (before + 1) * num], *[drawn[:num]] * after])
+        u = self.states.uniforms(family, family.of(family.logits(fn)[:num]))
+        self.states.noise[site["name"]] = u
+        noise = torch.cat([*[u] * (before + 1), 1 - u, *[u] * (after - 1)])
         return self.states.state(family, fn, noise).detach()

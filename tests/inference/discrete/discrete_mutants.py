@@ -64,12 +64,11 @@ class StillLayers(antithetic.Branches):
     """A branch keeps the run's values at later sites, as if they did not depend on the mirrored one."""
 
     def __call__(self, site: Site) -> Tensor:
-        before = len(self.seen)
+        before, num = len(self.states.noise), self.num_runs
         value = super().__call__(site)
-        if site["fn"].has_rsample:
-            return value
-        num = self.runs.num_particles
-        return torch.cat([*[self.runs.guide_sites[site["name"]]["value"]] * before, value[before * num :]])
+        return (
+            value if site["fn"].has_rsample else torch.cat([*[value[:num]] * (before + 1), value[(before + 1) * num :]])
+        )
 
 
 def no_weights(bound: Any, others: Tensor, own: Tensor) -> Tensor:

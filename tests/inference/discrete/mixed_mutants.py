@@ -25,8 +25,8 @@ __all__ = ["MIXED", "StatesOutOfWeights", "WholeWeight"]
 class NoPathOfLogits(DisARM):
     """Logits do not hand their gradient on to the reparameterized site that they depend on."""
 
-    def _ascent(self, runs: Particles, branches: Particles, states: Decided) -> Tensor:
-        return super()._ascent(runs.with_fixed(latents=True), branches, states)
+    def _ascent(self, particles: Particles, states: Decided) -> Tensor:
+        return super()._ascent(particles.with_fixed(latents=True), states)
 
 
 @dataclass(frozen=True, kw_only=True)

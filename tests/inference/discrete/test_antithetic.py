@@ -75,17 +75,17 @@ def test_the_gradient_of_the_guide_is_zero_without_noise_at_the_exact_posterior(
 def test_a_branch_is_as_its_run_before_its_site_and_has_the_mirrored_unit_there(double: type[DiscreteDouble]) -> None:
     pair = double(50)
     program, states = Program(pair.model, pair.guide), Decided("this test")
-    runs = run_particles(program, pair.batch, 3, draw=states)
-    branches = run_particles(program, pair.batch, 6, draw=Branches(runs, states))
-    first, second = runs.scored
+    particles = run_particles(program, pair.batch, 9, draw=Branches(states, 2, 3))
+    values = {name: particles.guide_sites[name]["value"].unflatten(0, (3, 3)) for name in particles.latents}
+    first, second = particles.scored
     for i, name in enumerate((first, second)):
-        site, values = runs.guide_sites[name], branches.guide_sites[name]["value"].unflatten(0, (2, 3))
-        mirrored = (1 - states.noise[name] > 1 - site["fn"].base_dist.probs).double()
-        torch.testing.assert_close(values[i], mirrored)
-    for name in runs.latents[: runs.latents.index(second)]:
-        values = branches.guide_sites[name]["value"].unflatten(0, (2, 3))
-        torch.testing.assert_close(values[1], runs.guide_sites[name]["value"])
-    assert not torch.equal(branches.guide_sites[second]["value"][:3], runs.guide_sites[second]["value"])
+        assert states.noise[name].shape == values[name][0].shape
+        probability = particles.guide_sites[name]["fn"].base_dist.probs[:3]
+        mirrored = (1 - states.noise[name] > 1 - probability).double()
+        torch.testing.assert_close(values[name][1 + i], mirrored)
+    for name in particles.latents[: particles.latents.index(second)]:
+        torch.testing.assert_close(values[name][2], values[name][0])
+    assert not torch.equal(values[second][1], values[second][0])
 
 
 @pytest.mark.parametrize("bound", [ELBO(num_particles=3), IWELBO(num_particles=3), Renyi(num_particles=3)], ids=str)
@@ -107,9 +107,7 @@ def test_the_value_is_the_mean_of_the_bounds_of_runs_and_branches() -> None:
     pair, objective = TinyDeepSBN(7), DisARM(num_particles=3, bound="iwelbo")
     program, states = Program(pair.model, pair.guide), Decided("this test")
     torch.manual_seed(2)
-    runs = run_particles(program, pair.batch, 3, draw=states)
-    branches = run_particles(program, pair.batch, 6, draw=Branches(runs, states)).log_w
-    sets = [runs.log_w, branches[:3], branches[3:]]
+    sets = run_particles(program, pair.batch, 9, draw=Branches(states, 2, 3)).log_w.split(3)
     expected = torch.stack([objective.reduction.reduce(log_w).sum() for log_w in sets]).mean()
     torch.manual_seed(2)
     loss = objective.differentiable_loss(pair.model, pair.guide, *pair.batch)
