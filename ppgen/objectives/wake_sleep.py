@@ -41,6 +41,10 @@ from ppgen.pairs.transformed import NO_INVERSE
 __all__ = ["Dreamer"]
 
 
+_DREAMS = 10
+"""How many dreams a pair is checked by: whether one lies outside of the guide's support hangs on the draw."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dreamer(Estimator):
     """Wake and sleep phases for ``bound``, whose value it has.
@@ -80,7 +84,8 @@ class Dreamer(Estimator):
         name = type(self).__name__
         check_dreamable(particles, name)
         try:
-            _ = dreamt(particles, name).log_q
+            for _ in range(_DREAMS):
+                _ = dreamt(particles, name).log_q
         except NO_INVERSE as error:
             raise UsageError(
                 f"{name} asks the guide for the probability of dreamt latents, and a transform of it has no inverse to "
