@@ -59,7 +59,7 @@ import torch
 from torch import Tensor
 
 from ppgen.arguments import Count
-from ppgen.errors import LatentsError
+from ppgen.errors import LatentsError, UsageError
 from ppgen.objectives.bounds import BoundName, Reduction
 from ppgen.objectives.discrete.coupled_draws import Coupled
 from ppgen.objectives.discrete.decisions import Decided
@@ -104,6 +104,8 @@ class Antithetic(Coupled, ABC):
     def play(self, player: str, program: Program, batch: Batch, state: State) -> Outcome:
         states, num, sites = self.drawn_by(), self.total_particles, num_scored(program, batch)
         particles = run_particles(program, batch, (sites + 1) * num, draw=Branches(states, sites, num))
+        if len(particles.scored) < sites:
+            raise _other_sites(type(self).__name__, sites)
         outcome = self.outcome(particles, self.estimate)  # of L + 1 sets, a mean
         surrogate = outcome.loss - particles.scale * self._ascent(particles, states)
         return replace(outcome, loss=with_gradient_of(outcome.loss, surrogate))
@@ -134,8 +136,8 @@ class Antithetic(Coupled, ABC):
         num, site = self.total_particles, particles.guide_sites[name]
         noise = per_datum(site, particles.plate, states.noise[name])
         probability = states.logits(particles, name)[:num].detach().sigmoid()
-        went, *branches = states.steps(particles, name).split(num)  # each (K, B, F)
-        other = branches[i]
+        went, *branches = states.steps(particles, name).split(num)
+        other = branches[i]  # as went, (K, B, F)
         unit, mirrored = (went > 0).to(noise), (other > 0).to(noise)
         seen_by_one = went.abs() * (unit - probability) / 2 - other.abs() * (mirrored - probability) / 2
         return torch.where(went * other != 0, self.slope(noise, probability, unit, mirrored), seen_by_one)
@@ -170,6 +172,9 @@ class Branches:
         states: keeps the runs' noise, each (K, ...).
         num_sites: L, of the guide's discrete sites.
         num_runs: K.
+
+    Raises:
+        UsageError: the guide has more discrete sites.
     """
 
     states: Decided
@@ -177,13 +182,22 @@ class Branches:
     num_runs: int
 
     def __call__(self, site: Site) -> Tensor:
-        fn, num = site["fn"], self.num_runs
-        before, family = len(self.states.noise), None if fn.has_rsample else family_of(site, self.states.needed_by)
+        fn, num, before = site["fn"], self.num_runs, len(self.states.noise)
         after = self.num_sites - before
-        if family is None:  # as in the runs in branches that are yet to part from them
+        if fn.has_rsample:  # as in the runs in branches that are yet to part from them
             drawn = fn.rsample()
             return torch.cat([drawn[: (before + 1) * num], *[drawn[:num]] * after])
+        if not after:
+            raise _other_sites(self.states.needed_by, self.num_sites)
+        family = family_of(site, self.states.needed_by)
         u = self.states.uniforms(family, family.of(family.logits(fn)[:num]))
         self.states.noise[site["name"]] = u
         noise = torch.cat([*[u] * (before + 1), 1 - u, *[u] * (after - 1)])
         return self.states.state(family, fn, noise).detach()
+
+
+def _other_sites(needed_by: str, num_sites: int) -> UsageError:
+    return UsageError(
+        f"{needed_by} has a branch for each discrete site of the guide, of which there were {num_sites} when it was "
+        "first seen and are another number now: draw the same sites in every run."
+    )

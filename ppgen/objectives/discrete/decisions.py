@@ -114,13 +114,10 @@ class Decided(States):
             return logits
         return self.tree.log_odds(logits.clamp_min(torch.finfo(logits.dtype).min))
 
-    def steps(self, particles: Particles, name: str, value: Tensor | None = None) -> Tensor:
-        """Which way each decision went to make the states, 1 or -1, and 0 off the walk; (K, B, F).
-
-        ``value``: other states of the site, of the shape of its value.
-        """
+    def steps(self, particles: Particles, name: str) -> Tensor:
+        """Which way each decision went to make the states, 1 or -1, and 0 off the walk; (K, B, F)."""
         site = particles.guide_sites[name]
-        family, state = family_of(site, self.needed_by), site["value"] if value is None else value
+        family, state = family_of(site, self.needed_by), site["value"]
         steps = 2 * state - 1 if family.binary else state @ self._paths(family, site["fn"]).mT
         return per_datum(site, particles.plate, steps)
 

@@ -66,9 +66,9 @@ class StillLayers(antithetic.Branches):
     def __call__(self, site: Site) -> Tensor:
         before, num = len(self.states.noise), self.num_runs
         value = super().__call__(site)
-        return (
-            value if site["fn"].has_rsample else torch.cat([*[value[:num]] * (before + 1), value[(before + 1) * num :]])
-        )
+        if site["fn"].has_rsample:
+            return value
+        return torch.cat([*[value[:num]] * (before + 1), value[(before + 1) * num :]])
 
 
 def no_weights(bound: Any, others: Tensor, own: Tensor) -> Tensor:
@@ -180,8 +180,8 @@ def nothing_given_back(self: GibbsOperator, differences: Tensor) -> Tensor:
 class OffTheWalk(Decided):
     """Every decision counts as seen: those off the walk as if they had gone left."""
 
-    def steps(self, particles: Particles, name: str, value: Tensor | None = None) -> Tensor:
-        steps = super().steps(particles, name, value)
+    def steps(self, particles: Particles, name: str) -> Tensor:
+        steps = super().steps(particles, name)
         return torch.where(steps == 0, -1.0, steps)
 
 

@@ -114,6 +114,26 @@ def test_the_value_is_the_mean_of_the_bounds_of_runs_and_branches() -> None:
     torch.testing.assert_close(-loss, expected)
 
 
+@pytest.mark.parametrize(("at_first", "then"), [(1, 2), (2, 1)])
+def test_another_number_of_sites_than_at_first_is_refused(at_first: int, then: int) -> None:
+    number = at_first
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            bits = [pyro.sample(f"z{i}", dist.Bernoulli(0.5)) for i in range(number)]
+            pyro.sample("x", dist.Normal(sum(bits), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            for i in range(number):
+                pyro.sample(f"z{i}", dist.Bernoulli(logits=x))
+
+    DisARM().loss(model, guide, torch.ones(3))
+    number = then
+    with pytest.raises(UsageError, match=f"there were {at_first} when it was first seen .* draw the same sites"):
+        DisARM().loss(model, guide, torch.ones(3))
+
+
 class Counts(Pair):
     """A Poisson latent. Sites: n, x in ``data``."""
 
