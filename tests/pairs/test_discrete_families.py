@@ -97,7 +97,9 @@ def test_a_distribution_of_the_natural_parameters_has_the_probabilities_of_the_o
 @each_family
 def test_hardened_relaxations_are_draws(fn: Any) -> None:
     family = family_of(fn, "a test")
-    states = family.harden(family.relax(fn, family.uniforms(fn), 0.7))
+    u = family.uniforms(fn)
+    states = family.harden(family.relax(fn, u, 0.7))
+    assert torch.equal(family.state(fn, u), states)
     mean = family.mean(fn)[0]
     z = (states.mean(0) - mean) / (mean * (1 - mean) / DRAWS).sqrt()
     assert z.abs().max() < 3.9  # two-sided 1e-4

@@ -15,6 +15,7 @@ from pyro.optim import ClippedAdam
 from torch import Tensor, nn
 
 import ppgen
+from ppgen.chains.unconstrained import FreeLatents
 from ppgen.errors import UsageError
 from ppgen.inference import ELBO, IWELBO, REINFORCE, RWS, STL, VIMCO
 from ppgen.objectives.objective import Objective
@@ -228,6 +229,38 @@ def test_what_is_drawn_in_place_of_a_sample_is_drawn_in_one_run_of_the_guide(num
     assert found.extended == frozenset()
     torch.testing.assert_close(found.guide_sites["z"]["value"], (x + 1)[:, None].expand(num_particles, 4, 2))
     torch.testing.assert_close(found.guide_sites["y"]["value"], (2 * x + 2).expand(num_particles, 4))
+
+
+@pytest.mark.parametrize("num_particles", [1, 3])
+@pytest.mark.parametrize(("layers", "guide_runs"), [(1, 0), (2, 1)])
+def test_a_guide_is_scored_elsewhere_without_a_run_where_it_has_one_site(
+    layers: int, guide_runs: int, num_particles: int
+) -> None:
+    """Log q at other values is that of the densities as they are written."""
+    x, runs = torch.arange(4.0), 0
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", 4):
+            z = [pyro.sample(f"z{i}", dist.Normal(0.0, 1.0)) for i in range(layers)]
+            pyro.sample("x", dist.Normal(sum(z), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        nonlocal runs
+        runs += 1
+        loc = x
+        with pyro.plate("data", 4):
+            for i in range(layers):
+                loc = pyro.sample(f"z{i}", dist.Normal(loc, 0.7))
+
+    found = run_particles(Program(model, guide), (x,), num_particles)
+    other = [torch.randn(num_particles, 4) for _ in range(layers)]
+    runs = 0
+    free = FreeLatents(found, "a test")
+    moved = free.slope(torch.stack(other, -1), torch.tensor(0.0))  # of log q alone
+    assert runs == guide_runs
+    points = [value.requires_grad_() for value in other]
+    log_q = sum(dist.Normal(loc, 0.7).log_prob(z).sum() for loc, z in zip([x, *points], points, strict=False))
+    torch.testing.assert_close(moved, torch.stack(torch.autograd.grad(log_q, points), -1))
 
 
 @pytest.mark.usefixtures("quietly")
