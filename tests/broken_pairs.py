@@ -252,7 +252,7 @@ class BehindPyrosBack(Toy):
 
 class _Undrawable(dist.Normal):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        raise NotImplementedError("no sampler")
+        raise NotImplementedError("no sampler")  # as torch and Pyro say it
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         made = self._get_checked_instance(_Undrawable, _instance)  # type: ignore[no-untyped-call]

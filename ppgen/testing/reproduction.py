@@ -128,7 +128,7 @@ def _check_precision(pair: Pair, batch: Batch, dtype: torch.dtype) -> None:
     try:
         run = particles(pair, batch, 2)
         sites = [("guide", run.guide_sites), ("model", run.model_sites)]
-        with suppress(NotImplementedError):  # what cannot be drawn is named by the rule of prior samples
+        with suppress(NotImplementedError):  # of torch and Pyro; the rule of prior samples names it
             sites.append(("prior", prior_sites(pair, batch)))
     except RuntimeError as error:
         what = f"{dtype} raises {type(error).__name__}: {first_sentence(error)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -30,15 +31,15 @@ aten = torch.ops.aten
 K, AT_A_TIME = 6, 4  # in parts of 3 and 3
 
 
-class _Noise(TorchDispatchMode):
+class _Noise(TorchDispatchMode, ABC):
     """Draws are functions of uniform noise, and that of its place."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.draws = 0
 
-    def uniform(self, like: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def uniform(self, like: Tensor) -> Tensor: ...
 
     def momenta(self, like: Tensor) -> Tensor:
         """Of each coordinate, (K, B, D)."""

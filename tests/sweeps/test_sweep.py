@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -222,7 +221,7 @@ def test_a_record_that_was_edited_is_refused_by_its_name(damage: str) -> None:
         swept(resume=True)
 
 
-def test_what_a_worker_is_given_gives_the_run_that_it_gives_here() -> None:
+def test_what_is_given_out_gives_the_run_that_the_sweep_keeps() -> None:
     plan = SweepPlan(
         model="vae",
         data="digits",
@@ -235,7 +234,7 @@ def test_what_a_worker_is_given_gives_the_run_that_it_gives_here() -> None:
         num_data=3,
     )
     first = next(_Book(Path("there"), plan, plan.check()).todo())
-    answer = pickle.loads(pickle.dumps(answered(_carried_out, pickle.loads(pickle.dumps(first)))))
+    answer = answered(_carried_out, first)
     assert answer.error is None
     assert answer.result.log_likelihood == swept().runs[0].log_likelihood
 
