@@ -144,9 +144,20 @@ _ESTIMATORS = (
     "gdreg (20, 8)",
     "dais (100, 1)",
     "sivi (100, 1)",
+    "gapped_straight_through (100, 1)",
+    "reinmax_rao (100, 1)",
+    "reinmax_cv (100, 1)",
+    "rodeo (100, 2)",
+    "unordered_set (100, 4)",
+    "f_divergence (100, 8)",
+    "vr_max (100, 8)",
+    "cubo (100, 8)",
+    "hamiltonian_elbo (100, 1)",
+    "langevin_vae (100, 1)",
+    "markovian_score_climbing (200, 10)",
 )
 _COMPILED = ("gan (100, 1)", "gmmn (500, 1)", "made (100, 1)", "vae_iaf (100, 1)", *_ESTIMATORS)
-_BY_HAND = ("gan (100, 1)", "gan_gp (100, 1)", *_COMPILED[1:], "nade_draws (100, 1)")
+_BY_HAND = ("gan (100, 1)", "gan_gp (100, 1)", *_COMPILED[1:], "sumo (100, 2)", "nade_draws (100, 1)")
 
 ASKED: tuple[tuple[str, str, str, float], ...] = (
     *((f"vae ({b}, {k})", "handwritten_compiled", "`torch.compile` by hand", 1.0) for b, k in CONTESTS["vae"].sizes),

@@ -6,6 +6,7 @@ arrives as `PeerError`: a peer that is missing or cannot run on a device costs o
 
 import importlib
 import multiprocessing
+import operator
 import os
 import resource
 import sys
@@ -82,7 +83,7 @@ class Server:
 
     def __init__(self, peer: str, case: Case) -> None:
         module, _, function = peer.partition(":")
-        make_step = getattr(importlib.import_module(module), function)
+        make_step = operator.attrgetter(function)(importlib.import_module(module))
         start = time.perf_counter()
         self.step = make_step(*case)
         self.build_seconds = time.perf_counter() - start

@@ -1,60 +1,21 @@
-"""A VAE of one-hot units between layers of 200: ReinMax, Gumbel-Rao and DisARM-Tree."""
+"""A VAE of one-hot units between layers of 200: straight-through estimators, ReinMax's kin and DisARM-Tree."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from peers import Step
-from peers.common import LR, batches, by_hand, dense, descend, pictures, turns
-from ppgen.inference import DisARMTree, GumbelRao, ReinMax
+from peers.common import Estimator, Loss, dense
+from ppgen.inference import DisARMTree, GappedStraightThrough, GumbelRao, ReinMax, ReinMaxCV, ReinMaxRao
 from ppgen.models import DiscreteVAE
 from ppgen.objectives.objective import Objective
 
 __all__: list[str] = []
 
-UNITS, DEPTH, TEMPERATURE, INNER = 20, 3, 0.5, 10
+UNITS, DEPTH, TEMPERATURE, INNER, GAP, ETA = 20, 3, 0.5, 10, 1.0, 0.5
 CLASSES = 2**DEPTH
-
-Through = Callable[..., Any]
-
-
-def ours(objective: Objective, batch_size: int, *, eager: bool = False) -> Step[None]:
-    """The turn, compiled or not."""
-    spec, x = pictures("binary")
-    return turns(DiscreteVAE(spec, UNITS, classes=CLASSES), x, objective, batch_size, eager=eager)
-
-
-def reinmax_ours(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """ReinMax, compiled."""
-    return ours(ReinMax(), batch_size)
-
-
-def reinmax_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """ReinMax without a compiler."""
-    return ours(ReinMax(), batch_size, eager=True)
-
-
-def gumbel_rao_ours(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """Gumbel-Rao, compiled."""
-    return ours(GumbelRao(temperature=TEMPERATURE, inner_draws=INNER), batch_size)
-
-
-def gumbel_rao_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """Gumbel-Rao without a compiler."""
-    return ours(GumbelRao(temperature=TEMPERATURE, inner_draws=INNER), batch_size, eager=True)
-
-
-def disarm_tree_ours(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """DisARM-Tree, compiled."""
-    return ours(DisARMTree(), batch_size)
-
-
-def disarm_tree_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """DisARM-Tree without a compiler."""
-    return ours(DisARMTree(), batch_size, eager=True)
 
 
 class _Networks(nn.Module):
@@ -81,13 +42,14 @@ class _Networks(nn.Module):
         return prior - miss
 
 
-def handwritten(estimator: Callable[[_Networks, Tensor], Tensor], batch_size: int, through: Through) -> Step[Tensor]:
-    """The step of an estimator, which gives the loss by the networks and a batch."""
-    _, x = pictures("binary")
-    networks, fetch = _Networks(x), batches(x, batch_size)
-    optimizer = torch.optim.Adam(networks.parameters(), lr=LR, fused=True)
-    loss = through(lambda v: estimator(networks, v))
-    return by_hand(lambda: descend(loss(fetch()), optimizer))
+def against(objective: Callable[[int], Objective], loss: Callable[[_Networks, Tensor], Tensor]) -> Estimator:
+    """An objective of ours beside the loss of a batch by the networks."""
+
+    def by_hand(x: Tensor, num_particles: int) -> Loss:
+        networks = _Networks(x)
+        return networks, partial(loss, networks)
+
+    return Estimator(lambda spec: DiscreteVAE(spec, UNITS, classes=CLASSES), objective, by_hand)
 
 
 def drawn(probabilities: Tensor) -> Tensor:
@@ -101,52 +63,70 @@ def along(mean: Tensor, logits: Tensor) -> Tensor:
     return mean * (logits - (mean * logits).sum(-1, keepdim=True))
 
 
-def reinmax(networks: _Networks, x: Tensor) -> Tensor:
+def sloped(z: Tensor, smooth: Tensor) -> Tensor:
+    """The states, with the slope of what is smooth."""
+    return z + (smooth - smooth.detach())
+
+
+def reinmax_loss(networks: _Networks, x: Tensor) -> Tensor:
     """The paper's second algorithm, at temperature 1."""
     logits = networks.logits(x)
     pi = logits.detach().exp()
     z = drawn(pi)
     smooth = 2 * along((pi + z) / 2, logits) - along(pi, logits) / 2
-    return -networks.log_w(x, z + (smooth - smooth.detach()), logits).mean()
+    return -networks.log_w(x, sloped(z, smooth), logits).mean()
 
 
-def reinmax_handwritten(
-    batch_size: int, num_particles: int, device: str, through: Through = lambda f: f
-) -> Step[Tensor]:
-    """ReinMax by hand."""
-    return handwritten(reinmax, batch_size, through)
+def relaxed_given(z: Tensor, pi: Tensor) -> Tensor:
+    """Relaxed rows by Gumbels drawn given the state, (INNER, B, U, C)."""
+    exponential = pi.new_empty(INNER, *pi.shape).exponential_()
+    top = (z * exponential).sum(-1, keepdim=True)
+    zeta = -torch.where(z > 0, top, exponential / pi + top).log()
+    return (zeta / TEMPERATURE).softmax(-1)
 
 
-def reinmax_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
-    """The loss under `torch.compile`."""
-    return reinmax_handwritten(batch_size, num_particles, device, torch.compile)
-
-
-def gumbel_rao(networks: _Networks, x: Tensor) -> Tensor:
+def gumbel_rao_loss(networks: _Networks, x: Tensor) -> Tensor:
     """Straight-through Gumbel-Softmax, its slope a mean over Gumbels drawn given the state."""
     logits = networks.logits(x)
     pi = logits.detach().exp()
     z = drawn(pi)
-    exponential = pi.new_empty(INNER, *pi.shape).exponential_()
-    top = (z * exponential).sum(-1, keepdim=True)
-    zeta = -torch.where(z > 0, top, exponential / pi + top).log()
-    smooth = along((zeta / TEMPERATURE).softmax(-1), logits).mean(0) / TEMPERATURE
-    return -networks.log_w(x, z + (smooth - smooth.detach()), logits).mean()
+    smooth = along(relaxed_given(z, pi), logits).mean(0) / TEMPERATURE
+    return -networks.log_w(x, sloped(z, smooth), logits).mean()
 
 
-def gumbel_rao_handwritten(
-    batch_size: int, num_particles: int, device: str, through: Through = lambda f: f
-) -> Step[Tensor]:
-    """Gumbel-Rao by hand."""
-    return handwritten(gumbel_rao, batch_size, through)
+def reinmax_rao_loss(networks: _Networks, x: Tensor) -> Tensor:
+    """ReinMax's slope at the mean of relaxed rows."""
+    logits = networks.logits(x)
+    pi = logits.detach().exp()
+    z = drawn(pi)
+    y = relaxed_given(z, pi).mean(0)
+    smooth = 2 * along((pi + y) / 2, logits) - (along(pi, logits) + along(y, logits)) / 2
+    return -networks.log_w(x, sloped(z, smooth), logits).mean()
 
 
-def gumbel_rao_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
-    """The loss under `torch.compile`."""
-    return gumbel_rao_handwritten(batch_size, num_particles, device, torch.compile)
+def reinmax_cv_loss(networks: _Networks, x: Tensor) -> Tensor:
+    """ReinMax less the score, and less its own at the slope of log w where every unit is at its mean."""
+    logits = networks.logits(x)
+    pi = logits.detach().exp()
+    z, at = drawn(pi), pi.clone().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(networks.log_w(x, at, logits.detach()).sum(), at)
+    smooth = 2 * along((pi + z) / 2, logits) - along(pi, logits) / 2
+    control = ETA * (slope * (along(pi, logits) - smooth)).sum((-2, -1))  # the covariance is the slope's expectation
+    log_w = networks.log_w(x, sloped(z, smooth), logits.detach())  # without the score
+    return -(log_w + (control - control.detach())).mean()
 
 
-def disarm_tree(networks: _Networks, x: Tensor) -> Tensor:
+def gapped_loss(networks: _Networks, x: Tensor) -> Tensor:
+    """The slope of a softmax in which the state wins by the gap."""
+    logits = networks.logits(x)
+    z, top = drawn(logits.detach().exp()), logits.detach().amax(-1, keepdim=True)
+    moved = torch.where(z > 0, top, torch.minimum(logits.detach(), top - GAP))
+    smooth = along((moved / TEMPERATURE).softmax(-1), logits) / TEMPERATURE
+    return -networks.log_w(x, sloped(z, smooth), logits).mean()
+
+
+def disarm_tree_loss(networks: _Networks, x: Tensor) -> Tensor:
     """An antithetic pair of draws, each unit by three decisions; nodes in the order of their levels."""
     logits = networks.logits(x)
     mass, levels = logits, []
@@ -171,13 +151,9 @@ def disarm_tree(networks: _Networks, x: Tensor) -> Tensor:
     return -(log_w.mean(0) + gain * (slope * odds).sum((-2, -1))).mean()
 
 
-def disarm_tree_handwritten(
-    batch_size: int, num_particles: int, device: str, through: Through = lambda f: f
-) -> Step[Tensor]:
-    """DisARM-Tree by hand."""
-    return handwritten(disarm_tree, batch_size, through)
-
-
-def disarm_tree_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
-    """The loss under `torch.compile`."""
-    return disarm_tree_handwritten(batch_size, num_particles, device, torch.compile)
+reinmax = against(lambda k: ReinMax(), reinmax_loss)
+gumbel_rao = against(lambda k: GumbelRao(temperature=TEMPERATURE, inner_draws=INNER), gumbel_rao_loss)
+reinmax_rao = against(lambda k: ReinMaxRao(temperature=TEMPERATURE, inner_draws=INNER), reinmax_rao_loss)
+reinmax_cv = against(lambda k: ReinMaxCV(eta=ETA), reinmax_cv_loss)
+gapped_straight_through = against(lambda k: GappedStraightThrough(temperature=TEMPERATURE, gap=GAP), gapped_loss)
+disarm_tree = against(lambda k: DisARMTree(), disarm_tree_loss)

@@ -1,7 +1,9 @@
 """What the peers of several families are made of: data, batches, our turn, a step by hand and stock Pyro's."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import problem
 import pyro
@@ -16,14 +18,57 @@ from ppgen.pairs.pair import Pair
 from ppgen.training.options import TrainingOptions
 from ppgen.training.trainer import Trainer
 
-__all__ = ["LR", "batches", "by_hand", "dense", "descend", "pictures", "svi", "turns"]
+__all__ = ["LR", "Estimator", "Loss", "batches", "by_hand", "dense", "descend", "pictures", "svi", "turns"]
 
 LR = problem.LEARNING_RATE
 
+Loss = tuple[nn.Module, Callable[[Tensor], Tensor]]
+"""What learns, and the loss of a batch."""
 
-def pictures(observation: str) -> tuple[DataSpec, Tensor]:
-    """The common images as data of this kind, and what they are."""
-    x = torch.from_numpy(problem.images())
+
+@dataclass(frozen=True)
+class Estimator:
+    """An estimator of ours and the same by hand on binary images: the four peers of a contest.
+
+    Args:
+        pair: ours, by what the data are.
+        objective: ours, by the number of particles.
+        loss: by hand, by all the data and the number of particles.
+        num_data: of the images; None: all.
+    """
+
+    pair: Callable[[DataSpec], Pair]
+    objective: Callable[[int], Objective]
+    loss: Callable[[Tensor, int], Loss]
+    num_data: int | None = None
+
+    def ours(self, batch_size: int, num_particles: int, device: str, *, eager: bool = False) -> Step[None]:
+        """A turn of ours, compiled where the objective can be."""
+        spec, x = pictures("binary", self.num_data)
+        return turns(self.pair(spec), x, self.objective(num_particles), batch_size, eager=eager)
+
+    def eager(self, batch_size: int, num_particles: int, device: str) -> Step[None]:
+        """The same without a compiler."""
+        return self.ours(batch_size, num_particles, device, eager=True)
+
+    def handwritten(
+        self, batch_size: int, num_particles: int, device: str, through: Callable[..., Any] = lambda f: f
+    ) -> Step[Tensor]:
+        """By hand."""
+        _, x = pictures("binary", self.num_data)
+        modules, loss = self.loss(x, num_particles)
+        fetch, optimizer = batches(x, batch_size), torch.optim.Adam(modules.parameters(), lr=LR, fused=True)
+        loss = through(loss)
+        return by_hand(lambda: descend(loss(fetch()), optimizer))
+
+    def handwritten_compiled(self, batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
+        """By hand, the loss under `torch.compile`."""
+        return self.handwritten(batch_size, num_particles, device, torch.compile)
+
+
+def pictures(observation: str, num: int | None = None) -> tuple[DataSpec, Tensor]:
+    """The first ``num`` of the common images (None: all) as data of this kind, and what they are."""
+    x = torch.from_numpy(problem.images())[:num]
     return DataSpec("images", x.shape[1], observation, num_data=len(x), mean=x.mean(0)), x
 
 

@@ -1,130 +1,146 @@
-"""Bounds of autoencoders: the jackknife, generalised double reparameterization, annealed paths, mixtures as guides."""
+"""Bounds of autoencoders: functions of weights, doubly reparameterized paths, mixtures as guides."""
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from peers import Step
-from peers.common import LR, batches, by_hand, dense, descend, pictures, turns
-from ppgen.inference import DAIS, JVI, SIVI, GDReG
+from peers.common import Estimator, Loss
+from peers.gaussian import LATENT, Coders, network, normal, seen, vae
+from ppgen.data import DataSpec
+from ppgen.inference import CUBO, JVI, SIVI, SUMO, FDivergence, GDReG, VRMax
 from ppgen.models import IWAE, VAE
-from ppgen.objectives.objective import Objective
 from ppgen.pairs.pair import Pair
 
 __all__: list[str] = []
 
-LATENT = 50
 LAYERS, HIDDEN = (100, 50), ((200, 200), (100, 100))
-TEMPERATURES, STEP_SIZE, PERSISTENCE = 4, 0.1, 0.9
-EXTRA, NOISE, WIDTH = 10, 10, 64
-
-Through = Callable[..., Any]
+EXTRA, NOISE, WIDTH, TERMS, ORDER = 10, 10, 64, 5, 2.0
 
 
-def ours(
-    objective: Objective, batch_size: int, *, layers: bool = False, guide: str = "gaussian", eager: bool = False
-) -> Step[None]:
-    """The turn, compiled or not, of a VAE or of one with two layers of latents."""
-    spec, x = pictures("binary")
-    pair: Pair = IWAE(spec, LAYERS, hidden=HIDDEN) if layers else VAE(spec, LATENT, guide=guide)
-    return turns(pair, x, objective, batch_size, eager=eager)
+def layered(spec: DataSpec) -> Pair:
+    """Ours with two layers of latents."""
+    return IWAE(spec, LAYERS, hidden=HIDDEN)
 
 
-def jvi_ours(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """The jackknife, compiled."""
-    return ours(JVI(num_particles=num_particles), batch_size)
+def mixed(spec: DataSpec) -> Pair:
+    """Ours with a mixture as guide."""
+    return VAE(spec, LATENT, guide=f"semi_implicit(noise={NOISE}, hidden=[{WIDTH}])")
 
 
-def jvi_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """The jackknife without a compiler."""
-    return ours(JVI(num_particles=num_particles), batch_size, eager=True)
+def of_weights(bound: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Loss]:
+    """A bound that is a function of log-weights, (K, B) to (B,)."""
+
+    def by_hand(x: Tensor, num_particles: int) -> Loss:
+        coders = Coders()
+
+        def loss(x: Tensor) -> Tensor:
+            z, entropy = coders.drawn(x, num_particles)
+            return -bound(entropy + coders.log_p(x, z)).mean()
+
+        return coders, loss
+
+    return by_hand
 
 
-def gdreg_ours(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """Generalised double reparameterization, compiled."""
-    return ours(GDReG(num_particles=num_particles), batch_size, layers=True)
-
-
-def gdreg_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """Generalised double reparameterization without a compiler."""
-    return ours(GDReG(num_particles=num_particles), batch_size, layers=True, eager=True)
-
-
-def dais_ours(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """Annealed paths, compiled."""
-    return ours(DAIS(num_particles=num_particles, num_temperatures=TEMPERATURES), batch_size)
-
-
-def dais_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """Annealed paths without a compiler."""
-    return ours(DAIS(num_particles=num_particles, num_temperatures=TEMPERATURES), batch_size, eager=True)
-
-
-def sivi_ours(batch_size: int, num_particles: int, device: str, *, eager: bool = False) -> Step[None]:
-    """A mixture as guide, compiled."""
-    objective = SIVI(num_particles=num_particles, num_extra=EXTRA)
-    return ours(objective, batch_size, guide=f"semi_implicit(noise={NOISE}, hidden=[{WIDTH}])", eager=eager)
-
-
-def sivi_eager(batch_size: int, num_particles: int, device: str) -> Step[None]:
-    """A mixture as guide without a compiler."""
-    return sivi_ours(batch_size, num_particles, device, eager=True)
-
-
-def network(*sizes: int) -> nn.Sequential:
-    """Linear layers with tanh between."""
-    return nn.Sequential(*dense(*sizes, between=nn.Tanh))
-
-
-def handwritten(
-    loss: Callable[[Tensor], Tensor], modules: nn.Module, batch_size: int, through: Through
-) -> Step[Tensor]:
-    """The step of a loss of a batch."""
-    _, x = pictures("binary")
-    fetch = batches(x, batch_size)
-    optimizer = torch.optim.Adam(modules.parameters(), lr=LR, fused=True)
-    loss = through(loss)
-    return by_hand(lambda: descend(loss(fetch()), optimizer))
-
-
-def seen(outputs: Tensor, x: Tensor) -> Tensor:
-    """log Bernoulli(x; sigmoid(outputs)), summed over pixels."""
-    return -binary_cross_entropy_with_logits(outputs, x.expand_as(outputs), reduction="none").sum(-1)
-
-
-def normal(z: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
-    """log N(z; loc, exp(log_scale)^2) but for its constant, summed over coordinates."""
-    return -(((z - loc) * (-log_scale).exp()).square() / 2 + log_scale).sum(-1)
-
-
-def jvi_handwritten(batch_size: int, num_particles: int, device: str, through: Through = lambda f: f) -> Step[Tensor]:
+def jackknifed(log_w: Tensor) -> Tensor:
     """K L_K - (K - 1) times the mean of the bounds that leave one out."""
-    encoder, decoder = network(784, 200, 200, 2 * LATENT), network(LATENT, 200, 200, 784)
-    itself = torch.eye(num_particles, dtype=torch.bool)[..., None]
+    num = len(log_w)
+    itself = torch.eye(num, dtype=torch.bool)[..., None]
+    others = log_w.masked_fill(itself, -torch.inf).logsumexp(1)  # (K, B)
+    whole, fewer = log_w.logsumexp(0) - math.log(num), others.mean(0) - math.log(num - 1)
+    return num * whole - (num - 1) * fewer
+
+
+def less_forward_kl(log_w: Tensor) -> Tensor:
+    """The evidence less KL(p || q), both of the same weights."""
+    evidence = log_w.logsumexp(0) - math.log(len(log_w))
+    log_r = log_w - evidence
+    return evidence - (log_r.exp() * log_r).mean(0)
+
+
+def vr_max_by_hand(x: Tensor, num_particles: int) -> Loss:
+    """The best of each datum is found without a graph; it alone is run with one."""
+    coders = Coders()
 
     def loss(x: Tensor) -> Tensor:
-        loc, log_scale = encoder(x).chunk(2, -1)
+        loc, log_scale = coders.encoded(x)
         noise = torch.randn(num_particles, *loc.shape)
-        z = loc + log_scale.exp() * noise
-        ratio = (0.5 * (noise.square() - z.square()) + log_scale).sum(-1)  # log p(z) - log q(z | x)
-        log_w = ratio + seen(decoder(z), x)  # (K, B)
-        others = log_w.masked_fill(itself, -torch.inf).logsumexp(1)  # (K, B)
-        whole, fewer = log_w.logsumexp(0) - math.log(num_particles), others.mean(0) - math.log(num_particles - 1)
-        return -(num_particles * whole - (num_particles - 1) * fewer).mean()
+        with torch.no_grad():
+            log_w = noise.square().sum(-1) / 2 + coders.log_p(x, loc + log_scale.exp() * noise)
+            best = log_w.argmax(0)[None, :, None].expand(1, *loc.shape)
+        kept = noise.gather(0, best)  # (1, B, D)
+        entropy = (kept.square() / 2 + log_scale).sum(-1)
+        return -(entropy + coders.log_p(x, loc + log_scale.exp() * kept)).mean()
 
-    return handwritten(loss, nn.ModuleList([encoder, decoder]), batch_size, through)
-
-
-def jvi_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
-    """The loss under `torch.compile`."""
-    return jvi_handwritten(batch_size, num_particles, device, torch.compile)
+    return coders, loss
 
 
-def gdreg_handwritten(batch_size: int, num_particles: int, device: str, through: Through = lambda f: f) -> Step[Tensor]:
+def twofold(
+    weights: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]], num_more: int = 0
+) -> Callable[[Tensor, int], Loss]:
+    """Gradients that weigh particles differently for the model and along the guide's path, by one run of the decoder.
+
+    Args:
+        weights: by log-weights, (K, B): the value, (B,), the model's and the guide's weights, (K, B).
+        num_more: particles beside those that are asked for.
+    """
+
+    def by_hand(x: Tensor, num_particles: int) -> Loss:
+        coders = Coders()
+
+        def loss(x: Tensor) -> Tensor:
+            loc, log_scale = coders.encoded(x)
+            z = loc + log_scale.exp() * torch.randn(num_particles + num_more, *loc.shape)
+            held = loc.detach(), log_scale.detach()
+
+            def log_w(z: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+                log_p = coders.log_p(x, z)
+                found = log_p - normal(z, *held)
+                return found.sum(), (log_p, found.detach())
+
+            slope, (log_p, found) = torch.func.grad(log_w, has_aux=True)(z.detach())
+            value, for_model, for_guide = weights(found)
+            surrogate = (for_model * log_p).sum(0) + (for_guide * (slope.detach() * z).sum(-1)).sum(0)
+            return -(value + surrogate - surrogate.detach()).mean()
+
+        return coders, loss
+
+    return by_hand
+
+
+def chi(log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The upper bound of this order, which the guide lowers; the model has the weights of the lower one."""
+    value = ((ORDER * log_w).logsumexp(0) - math.log(len(log_w))) / ORDER
+    return value, log_w.softmax(0), (ORDER - 1) * (ORDER * log_w).softmax(0)
+
+
+def series(log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The series cut off after so many terms."""
+
+    def roulette(log_w: Tensor) -> Tensor:
+        bounds = (log_w.logcumsumexp(0) - torch.arange(1.0, len(log_w) + 1)[:, None].log())[-TERMS - 1 :]
+        return bounds[0] + (bounds.diff(dim=0) * torch.arange(1.0, TERMS + 1)[:, None]).sum(0)
+
+    def summed(log_w: Tensor) -> tuple[Tensor, Tensor]:
+        value = roulette(log_w)
+        return value.sum(), value.detach()
+
+    for_model, value = torch.func.grad(summed, has_aux=True)(log_w)
+    return value, for_model, log_w.softmax(0).square()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SoManyTerms(SUMO):
+    """Cut off where by hand it is."""
+
+    def terms(self) -> int:
+        return TERMS
+
+
+def gdreg_by_hand(x: Tensor, num_particles: int) -> Loss:
     """The slopes of each particle's densities taken once, by `torch.func`, and weighted afterwards."""
     (low, high), ((a, b), (c, d)) = LAYERS, HIDDEN
     encoders = nn.ModuleList([network(784, a, b, 2 * low), network(low, c, d, 2 * high)])
@@ -164,58 +180,10 @@ def gdreg_handwritten(batch_size: int, num_particles: int, device: str, through:
         surrogate = guided + prior + (v[..., 0] * seen(decoder(at1), x)).sum()
         return -(value + surrogate - surrogate.detach()) / len(x)
 
-    return handwritten(loss, nn.ModuleList([*encoders, above, decoder]), batch_size, through)
+    return nn.ModuleList([*encoders, above, decoder]), loss
 
 
-def gdreg_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
-    """The loss under `torch.compile`."""
-    return gdreg_handwritten(batch_size, num_particles, device, torch.compile)
-
-
-class _Annealing(nn.Module):
-    """What is learnt of the path."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_step_size = nn.Parameter(torch.full((TEMPERATURES, LATENT), STEP_SIZE).log())
-        self.spacing = nn.Parameter(torch.zeros(TEMPERATURES))
-        self.persistence = nn.Parameter(torch.tensor(PERSISTENCE).logit())
-
-
-def dais_handwritten(batch_size: int, num_particles: int, device: str, through: Through = lambda f: f) -> Step[Tensor]:
-    """One leapfrog a bridge, its slope by `torch.func`."""
-    encoder, decoder, path = network(784, 200, 200, 2 * LATENT), network(LATENT, 200, 200, 784), _Annealing()
-
-    def loss(x: Tensor) -> Tensor:
-        loc, log_scale = encoder(x).chunk(2, -1)
-        noise = torch.randn(num_particles, *loc.shape)
-        u = loc + log_scale.exp() * noise
-        log_w = (noise.square() / 2 + log_scale).sum(-1)  # - log q(u | x)
-
-        def log_p(u: Tensor) -> Tensor:
-            return seen(decoder(u), x) - u.square().sum(-1) / 2
-
-        def tempered(u: Tensor, beta: Tensor) -> Tensor:
-            return ((1 - beta) * normal(u, loc, log_scale) + beta * log_p(u)).sum()
-
-        slope, kept, r = torch.func.grad(tempered), path.persistence.sigmoid(), torch.randn_like(u)
-        for beta, e in zip(path.spacing.softmax(0).cumsum(0), path.log_step_size.exp(), strict=True):
-            u = u + e / 2 * r
-            after = r + e * slope(u, beta)
-            u = u + e / 2 * after
-            log_w = log_w + (r.square() - after.square()).sum(-1) / 2
-            r = kept * after + (1 - kept.square()).sqrt() * torch.randn_like(r)
-        return -(log_w + log_p(u)).mean()
-
-    return handwritten(loss, nn.ModuleList([encoder, decoder, path]), batch_size, through)
-
-
-def dais_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
-    """The loss under `torch.compile`."""
-    return dais_handwritten(batch_size, num_particles, device, torch.compile)
-
-
-def sivi_handwritten(batch_size: int, num_particles: int, device: str, through: Through = lambda f: f) -> Step[Tensor]:
+def sivi_by_hand(x: Tensor, num_particles: int) -> Loss:
     """The density of a draw, averaged over the noise it was made of and ten more draws of noise."""
     body, heads = network(784, 200, 200), nn.Linear(200, 2 * LATENT)
     mover, decoder = network(200 + NOISE, WIDTH, LATENT), network(LATENT, 200, 200, 784)
@@ -231,9 +199,13 @@ def sivi_handwritten(batch_size: int, num_particles: int, device: str, through: 
         log_w = seen(decoder(z), x) - z.square().sum(-1) / 2 - log_q
         return -log_w.mean()
 
-    return handwritten(loss, nn.ModuleList([body, heads, mover, decoder]), batch_size, through)
+    return nn.ModuleList([body, heads, mover, decoder]), loss
 
 
-def sivi_handwritten_compiled(batch_size: int, num_particles: int, device: str) -> Step[Tensor]:
-    """The loss under `torch.compile`."""
-    return sivi_handwritten(batch_size, num_particles, device, torch.compile)
+jvi = Estimator(vae, lambda k: JVI(num_particles=k), of_weights(jackknifed))
+f_divergence = Estimator(vae, lambda k: FDivergence(num_particles=k, f="forward_kl"), of_weights(less_forward_kl))
+vr_max = Estimator(vae, lambda k: VRMax(num_particles=k), vr_max_by_hand)
+cubo = Estimator(vae, lambda k: CUBO(num_particles=k, order=ORDER), twofold(chi))
+sumo = Estimator(vae, lambda k: _SoManyTerms(num_particles=k), twofold(series, TERMS))
+gdreg = Estimator(layered, lambda k: GDReG(num_particles=k), gdreg_by_hand)
+sivi = Estimator(mixed, lambda k: SIVI(num_particles=k, num_extra=EXTRA), sivi_by_hand)
