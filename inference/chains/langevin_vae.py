@@ -104,11 +104,10 @@ class LangevinVAE(Bound):
     def _moved(self, particles: Particles, step_size: Tensor) -> tuple[Tensor, Tensor]:
         """The bound at the guide's draws, (B,), with both gradients, and the rate of acceptance, ()."""
         chains = LatentChains(particles, type(self).__name__)
-        z, rates = chains.start(), []
-        for _ in range(self.num_steps):
-            z, rate = chains.transition(z, step_size, 1)
-            rates.append(rate.mean())
-        rate = torch.stack(rates).mean() if rates else step_size.new_tensor(self.acceptance)
+        z, rate = chains.start(), step_size.new_tensor(self.acceptance)
+        if self.num_steps:
+            z, rates = chains.transitions(z, step_size, 1, self.num_steps)
+            rate = rates.mean()
         at_end = run_particles(particles.program, particles.batch, particles.num_particles, z)
         value, for_guide = particles.log_w, particles.with_fixed(model=True).log_w  # (K, B)
         return with_gradient_of(value.mean(0), (for_guide + at_end.log_p).mean(0)), rate

@@ -43,6 +43,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -129,10 +130,10 @@ class RODEO(LearnedControl):
             own, drawn = (side_by_side(particles, {name: numbers}) for numbers in (slope, value))
             others = _others(own)  # (K, B, F)
             expansion = expansion + (others * drawn).sum(-1) - _others((own * drawn).sum(-1))  # T_k(z_k), (K, B)
-            operator = GibbsOperator(particles, name, others, type(self).__name__)
-            h, g = (_At(control, i, which, level) for which in range(2))
-            image, given_back = operator.image(operator.differences(h, expansion)), operator.differences(g, expansion)
-            made.append(_Made(image, g(expansion[..., None])[..., 0], operator.scored(given_back)))
+            operator, both = GibbsOperator(particles, name, others, type(self).__name__), partial(control, i, level)
+            of_h, of_g = operator.differences(both, expansion).unbind(-1)
+            taken = both(expansion[..., None])[..., 0, 1]
+            made.append(_Made(operator.image(of_h), taken, operator.scored(of_g)))
         return made
 
 
@@ -166,26 +167,12 @@ class Surrogates(nn.Module):
             if f".layers.{2 * len(hidden)}." in name:
                 nn.init.zeros_(parameter)
 
-    def forward(self, site: int, which: int, level: Tensor, expansion: Tensor) -> Tensor:
-        """h (``which`` 0) or g (1) at b, (K, B), and T, (K, B, F); in nats, (K, B, F)."""
+    def forward(self, site: int, level: Tensor, expansion: Tensor) -> Tensor:
+        """h and g at b, (K, B), and T, (K, B, F); in nats, (K, B, F, 2)."""
         unit = self.log_unit.exp()
         off = ((level - self.level) / unit)[..., None].expand_as(expansion)
-        outputs: Tensor = self.networks[site](torch.stack([off, expansion / unit], -1))[..., which]
-        return self.eta[site, which] * expansion + unit * outputs
-
-
-@dataclass(frozen=True)
-class _At:
-    """One surrogate as a function of T."""
-
-    control: Surrogates
-    site: int
-    which: int
-    level: Tensor
-
-    def __call__(self, expansion: Tensor) -> Tensor:
-        found: Tensor = self.control(self.site, self.which, self.level, expansion)
-        return found
+        outputs: Tensor = self.networks[site](torch.stack([off, expansion / unit], -1))
+        return self.eta[site] * expansion[..., None] + unit * outputs
 
 
 def _others(numbers: Tensor) -> Tensor:

@@ -85,11 +85,8 @@ class MCEM(Bound):
         particles = self.draw(program, batch)
         chains = LatentChains(particles, type(self).__name__)
         z = prior_latents(particles) if self.from_prior else chains.start()
-        rates = []
-        for _ in range(self.num_transitions):
-            z, rate = chains.transition(z, state["step_size"], self.num_leapfrogs)
-            rates.append(rate)
-        rate = torch.stack(rates).mean()
+        z, rates = chains.transitions(z, state["step_size"], self.num_leapfrogs, self.num_transitions)
+        rate = rates.mean()
         outcome = self.outcome(run_particles(program, batch, self.total_particles, z), self.estimate)
         step_size = state["step_size"] * (self.adaptation * (rate - self.acceptance)).exp()
         metrics = {"log_joint": outcome.metrics["bound"], "acceptance": rate}

@@ -15,11 +15,15 @@ Neal: MCMC Using Hamiltonian Dynamics, 2011, sections 3 and 5.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-__all__ = ["drifting", "hamiltonian_move", "leapfrogs"]
+__all__ = ["Seen", "drifting", "hamiltonian_move", "leapfrogs"]
+
+Seen: TypeAlias = tuple[Tensor, Sequence[Tensor]]
+"""log p at a position, and its slope in every part, both without a gradient."""
 
 
 def hamiltonian_move(
@@ -41,7 +45,7 @@ def hamiltonian_move(
     """
     r = torch.randn_like(s)
     e = step_size * (0.8 + 0.4 * torch.rand_like(s[..., :1]))  # (..., 1)
-    start, end, (moved,), (after,) = leapfrogs(lambda at: log_density(at[0]), [s], [r], [e], num_leapfrogs)
+    (start, _), (end, _), (moved,), (after,) = leapfrogs(lambda at: log_density(at[0]), [s], [r], [e], num_leapfrogs)
     if not metropolis:
         return moved
     gain = (end - after.square().sum(-1) / 2 - start + r.square().sum(-1) / 2).nan_to_num(nan=-torch.inf)  # (...,)
@@ -54,8 +58,9 @@ def leapfrogs(
     r: Sequence[Tensor],
     e: Sequence[Tensor],
     num: int,
-) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
-    """log p at the start and at the end of a trajectory, each without a gradient, and where and how fast it ends.
+    start: Seen | None = None,
+) -> tuple[Seen, Seen, list[Tensor], list[Tensor]]:
+    """What is seen at the start and at the end of a trajectory, and where and how fast it ends.
 
     Args:
         log_density: log p of positions, up to a constant, summed over what makes one state: a gradient of its sum is
@@ -63,20 +68,19 @@ def leapfrogs(
         s, r: positions and momenta, tensors of a state's parts.
         e: step sizes, each broadcast with its part.
         num: L.
+        start: where it is known already.
     """
     s, r = list(s), list(r)
-    start, slope = _slope(log_density, s)
-    end = start
+    end = start = _seen(log_density, s) if start is None else start
     for _ in range(num):
-        r = [one + step / 2 * g for one, step, g in zip(r, e, slope, strict=True)]
+        r = [one + step / 2 * g for one, step, g in zip(r, e, end[1], strict=True)]
         s = [one + step * p for one, step, p in zip(s, e, r, strict=True)]
-        end, slope = _slope(log_density, s)
-        r = [one + step / 2 * g for one, step, g in zip(r, e, slope, strict=True)]
+        end = _seen(log_density, s)
+        r = [one + step / 2 * g for one, step, g in zip(r, e, end[1], strict=True)]
     return start, end, s, r
 
 
-def _slope(log_density: Callable[[list[Tensor]], Tensor], s: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-    """log p, and its gradient in every part."""
+def _seen(log_density: Callable[[list[Tensor]], Tensor], s: Sequence[Tensor]) -> Seen:
     leaves = [part.detach().requires_grad_() for part in s]
     with torch.enable_grad():
         value = log_density(leaves)

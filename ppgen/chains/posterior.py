@@ -28,7 +28,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from ppgen.chains.hamiltonian import leapfrogs
+from ppgen.chains.hamiltonian import Seen, leapfrogs
 from ppgen.chains.unconstrained import unconstraining
 from ppgen.pairs.discrete_families import family_of
 from ppgen.pairs.sites import per_datum, side_axis
@@ -76,15 +76,17 @@ class LatentChains:
             UsageError: a discrete latent is none of Bernoulli, OneHotCategorical and Categorical, or the support of a
                 continuous one has no bijection from the reals (it is named).
         """
-        discrete = [name for name in z if self._is_discrete(name)]
-        rates = []
-        if len(discrete) < len(z):
-            z, rate = self._hamiltonian(
-                z, [name for name in z if name not in discrete], step_size, num_leapfrogs, power
-            )
-            rates.append(rate)
-        for name in discrete:
-            z, rate = self._flip(z, name, power)
+        z, rate, _ = self._transition(z, step_size, num_leapfrogs, power, None)
+        return z, rate
+
+    def transitions(self, z: Latents, step_size: Tensor, num_leapfrogs: int, num: int) -> tuple[Latents, Tensor]:
+        """``num`` (>= 1) of :meth:`transition`, and the mean of their acceptances, (K, B).
+
+        Where all latents are continuous, the slope at a state is taken once.
+        """
+        rates, seen = [], None
+        for _ in range(num):
+            z, rate, seen = self._transition(z, step_size, num_leapfrogs, 1.0, seen)
             rates.append(rate)
         return z, torch.stack(rates).mean(0)
 
@@ -105,16 +107,37 @@ class LatentChains:
         run = self.particles
         return run_particles(run.program, run.batch, run.num_particles, {**run.shared, **z})
 
+    def _transition(
+        self, z: Latents, step_size: Tensor, num_leapfrogs: int, power: Tensor | float, seen: Seen | None
+    ) -> tuple[Latents, Tensor, Seen | None]:
+        """The next states, the acceptance, and what was seen at these states, if no discrete latent moved after it."""
+        discrete = [name for name in z if self._is_discrete(name)]
+        continuous, rates = [name for name in z if name not in discrete], []
+        if continuous:
+            z, rate, seen = self._hamiltonian(z, continuous, step_size, num_leapfrogs, power, seen)
+            rates.append(rate)
+        for name in discrete:
+            z, rate = self._flip(z, name, power)
+            rates.append(rate)
+        return z, torch.stack(rates).mean(0), None if discrete else seen
+
     def _flip(self, z: Latents, name: str, power: Tensor | float) -> tuple[Latents, Tensor]:
         family = family_of(self._site(name), self.needed_by)
         moved = {**z, name: family.neighbour(self._site(name)["fn"], z[name])}
         with torch.no_grad():
             gain = self.log_joint(moved, power) - self.log_joint(z, power)  # (K, B)
-        return self._accepted(gain, moved, z)
+        yes, rate = _accepted(gain)
+        return self._either(yes, moved, z), rate
 
     def _hamiltonian(
-        self, z: Latents, names: list[str], step_size: Tensor, num_leapfrogs: int, power: Tensor | float
-    ) -> tuple[Latents, Tensor]:
+        self,
+        z: Latents,
+        names: list[str],
+        step_size: Tensor,
+        num_leapfrogs: int,
+        power: Tensor | float,
+        seen: Seen | None,
+    ) -> tuple[Latents, Tensor, Seen]:
         u = self.unconstrained({name: z[name] for name in names})
         r = {name: torch.randn_like(u[name]) for name in names}
         drawn = step_size * (0.8 + 0.4 * torch.rand_like(step_size))
@@ -125,10 +148,13 @@ class LatentChains:
             [r[name] for name in names],
             [e[name] for name in names],
             num_leapfrogs,
+            seen,
         )
         after = dict(zip(names, moved_r, strict=True))
         moved = {**z, **{name: self._transform(name)(value) for name, value in zip(names, moved_u, strict=True)}}
-        return self._accepted(end - self._kinetic(after) - (start - self._kinetic(r)), moved, z)
+        yes, rate = _accepted(end[0] - self._kinetic(after) - (start[0] - self._kinetic(r)))
+        slopes = self._either(yes, *(dict(zip(names, there[1], strict=True)) for there in (end, start)))
+        return self._either(yes, moved, z), rate, (torch.where(yes, end[0], start[0]), list(slopes.values()))
 
     def _transform(self, name: str) -> Any:
         """T of a continuous latent, z = T(u)."""
@@ -138,12 +164,9 @@ class LatentChains:
         """|r|^2 / 2, (K, B)."""
         return torch.stack([self._for_data(name, value.square() / 2) for name, value in r.items()]).sum(0)
 
-    def _accepted(self, gain: Tensor, moved: Latents, z: Latents) -> tuple[Latents, Tensor]:
-        """Metropolis' rule for the gain in log-density, (K, B); a gain of minus infinity or NaN is refused."""
-        gain = gain.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-        yes = torch.rand_like(gain).log() < gain
-        taken = {name: torch.where(self._beside(name, yes, z[name]), moved[name], z[name]) for name in z}
-        return taken, gain.clamp_max(0.0).exp()
+    def _either(self, yes: Tensor, moved: Latents, z: Latents) -> Latents:
+        """What moved where ``yes``, (K, B), and else what was."""
+        return {name: torch.where(self._beside(name, yes, z[name]), moved[name], z[name]) for name in z}
 
     def _is_discrete(self, name: str) -> bool:
         """Whether guide or model, whose guide may be a point at one of its values, draws it from values apart."""
@@ -165,3 +188,9 @@ class LatentChains:
     def _event_dim(self, values: Tensor) -> int:
         """Dims to the right of the plates."""
         return values.dim() + self.particles.particle_dim
+
+
+def _accepted(gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Metropolis' rule for the gain in log-density, (K, B), and its chance; -inf and NaN are refused."""
+    gain = gain.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+    return torch.rand_like(gain).log() < gain, gain.clamp_max(0.0).exp()

@@ -52,10 +52,10 @@ class GibbsOperator:
     needed_by: str
 
     def differences(self, function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-        """D of (2), (K, B, F).
+        """D of (2), (K, B, F), or (K, B, F, ...) of several functions at once.
 
         Args:
-            function: H, elementwise but for particles and data: (K, B, F) to (K, B, F).
+            function: H, elementwise but for particles and data: (K, B, F) to (K, B, F), or to (K, B, F, ...).
             at: T at the values, (K, B).
         """
         share = self._family.share(self._value, self._apart(self.slope))

@@ -6,7 +6,6 @@ Chains of 20,000 data, each independent; false-alarm rates as in ``discrete_trut
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import pyro
@@ -15,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppgen.chains.posterior import LatentChains, Latents
+from ppgen.chains.posterior import LatentChains, _accepted
 from ppgen.errors import UsageError
 from ppgen.inference import MCEM
 from ppgen.pairs.discrete_families import family_of
@@ -83,16 +82,13 @@ def test_a_transition_from_the_posterior_stays_there_whatever_its_step_size() ->
     assert largest_z(line_gradient(objective, pair), line_exact()) < CRITICAL
 
 
-@dataclass(frozen=True)
-class AlwaysAccepted(LatentChains):
-    """Forgets Metropolis' rule."""
-
-    def _accepted(self, gain: Tensor, moved: Latents, z: Latents) -> tuple[Latents, Tensor]:
-        return moved, torch.ones_like(gain)
+def always(gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Without Metropolis' rule."""
+    return torch.ones_like(gain) > 0, torch.ones_like(gain)
 
 
 def test_chains_without_metropolis_rule_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppgen.inference.em.mcem.LatentChains", AlwaysAccepted)
+    monkeypatch.setattr("ppgen.chains.posterior._accepted", always)
     objective = MCEM(num_transitions=3, num_leapfrogs=2, step_size=1.1)
     assert largest_z(line_gradient(objective, Line(COPIES).land()), line_exact()) > CRITICAL
     exact = evidence_gradient(TinySBN())
@@ -129,12 +125,29 @@ def test_a_constrained_latent_moves_in_unconstrained_coordinates_with_their_jaco
 def test_a_gain_of_minus_infinity_or_nan_is_refused_by_the_least_random_number_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    chains = LatentChains(run_particles(program_of(Rate()), (torch.tensor([0.0, 1.0]),), 3), "a test")
-    z, gain = chains.start(), torch.tensor([-math.inf, math.nan]).expand(3, 2)
     monkeypatch.setattr(torch, "rand_like", torch.zeros_like)
-    after, rate = chains._accepted(gain, {"z": z["z"] + 1}, z)
-    assert torch.equal(after["z"], z["z"])
+    yes, rate = _accepted(torch.tensor([-math.inf, math.nan]).expand(3, 2))
+    assert not yes.any()
     assert not rate.any()
+
+
+@pytest.mark.parametrize("num", [1, 3])
+def test_transitions_are_transitions_one_after_another(num: int) -> None:
+    """Though the slope at a state is taken once; beside a discrete latent, which moves it, as often as there."""
+    for pair in (Rate(), Blend(2)):
+        x = (torch.tensor([0.0, 1.0]).double(),) if isinstance(pair, Rate) else pair.batch
+        chains = LatentChains(run_particles(program_of(pair), x, 50), "a test")
+        step, start = torch.tensor(1.3).double(), chains.start()
+        torch.manual_seed(0)
+        z, rates = start, []
+        for _ in range(num):
+            z, rate = chains.transition(z, step, 2)
+            rates.append(rate)
+        torch.manual_seed(0)
+        found, mean = chains.transitions(start, step, 2, num)
+        torch.testing.assert_close(found, dict(z))
+        torch.testing.assert_close(mean, torch.stack(rates).mean(0))
+        assert 0.05 < float(mean.mean()) < 0.999
 
 
 class Parts(Pair):
@@ -213,7 +226,7 @@ def test_chains_start_at_the_guides_draws_and_take_no_gradient_of_it_along() -> 
 def test_a_step_is_as_many_transitions_as_asked_and_steers_by_their_mean_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = [torch.tensor(rate, dtype=torch.float64) for rate in (0.2, 0.5, 0.8)]
     left = iter(rates)
-    monkeypatch.setattr(LatentChains, "transition", lambda self, z, step_size, num_leapfrogs: (z, next(left)))
+    monkeypatch.setattr(LatentChains, "_transition", lambda self, z, *_: (z, next(left), None))
     objective, pair, x = MCEM(num_transitions=3, adaptation=2.0, acceptance=0.9), Line(), torch.ones(2, 1).double()
     state = objective.initial_state(program_of(pair), (x,))
     outcome = objective.play("", program_of(pair), (x,), state)
