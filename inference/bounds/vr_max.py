@@ -2,8 +2,9 @@
 
     L(x) = E max_k log w_k = lim_{a -> -inf} E 1/(1 - a) log (1/K) sum_k w_k^(1 - a).
 
-The gradient is that of the one particle with the largest weight, so that, where the particle is found first, a step
-costs that of K = 1. With L_K the importance-weighted bound,
+The gradient is that of the one particle with the largest weight. A step here differentiates all K, of which the others
+get nothing: to find that particle first and differentiate it alone takes 0.8 of its time (K = 8).
+With L_K the importance-weighted bound,
 
     L_K <= L <= L_K + log K,
 
