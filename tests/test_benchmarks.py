@@ -34,12 +34,19 @@ def test_the_table_of_estimators_is_what_was_kept(page: ModuleType) -> None:
     assert importlib.import_module("estimators").main(["--check"]) == 0
 
 
-def test_every_peer_is_a_function_of_a_file(page: ModuleType) -> None:
+def test_every_peer_is_a_function_of_a_file_or_a_method_of_an_estimator_in_it(page: ModuleType) -> None:
+    estimators = (FOLDER / "peers" / "common.py").read_text(encoding="utf-8")
     for contest in importlib.import_module("contests").CONTESTS.values():
         for where in contest.peers.values():
             module, _, function = where.partition(":")
             source = (FOLDER / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8")
-            assert f"def {function}(" in source
+            name, _, method = function.partition(".")
+            assert (
+                f"\n{name} = Estimator(" in source or f"\n{name} = against(" in source
+                if method
+                else f"def {name}(" in source
+            )
+            assert f"    def {method}(" in estimators if method else True
 
 
 def test_an_interval_covers_the_median_as_often_as_it_says(page: ModuleType) -> None:

@@ -25,10 +25,10 @@ def examples(page: Path) -> list[str]:
     return ["\n" * text.count("\n", 0, block.start("code")) + block["code"] for block in blocks]
 
 
-LONG = ("adversarial.md", "bayesian-regression.md", "energy.md", "evaluation.md", "flows.md", "topics.md")
-"""Pages whose examples are run by ``make thorough``: the longest."""
 WITH_EXAMPLES = [page for page in PAGES if examples(page)]
-EXAMPLES = [page if page.name not in LONG else thorough([page])[0] for page in WITH_EXAMPLES]
+SHORT = [page for page in WITH_EXAMPLES if sum(map(len, examples(page))) < 3_000]
+"""Pages whose examples are run each time; the long ones by ``make thorough``."""
+EXAMPLES = [page if page in SHORT else thorough([page])[0] for page in WITH_EXAMPLES]
 
 
 @pytest.mark.slow

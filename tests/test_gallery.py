@@ -8,6 +8,7 @@ import pytest
 
 from ppgen.training.options import TrainingOptions
 from tests.gallery import NOTEBOOKS, cells, run_short
+from tests.marks import sampled
 
 GALLERY_PAGE = Path(__file__).resolve().parents[1] / "docs" / "gallery.md"
 
@@ -15,7 +16,7 @@ each = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: noteb
 
 
 @pytest.mark.slow
-@each
+@pytest.mark.parametrize("notebook", sampled(NOTEBOOKS), ids=lambda notebook: notebook.stem)
 def test_a_notebook_runs_in_its_short_form(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert TrainingOptions.__init__.__kwdefaults__ is not None

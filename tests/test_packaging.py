@@ -184,7 +184,7 @@ def test_the_sdist_holds_every_file_once(sdist: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["wheel", "editable", *thorough(["wheel of the sdist", "wheel without links", "editable without links"])]
+    "kind", ["wheel", *thorough(["editable", "wheel of the sdist", "wheel without links", "editable without links"])]
 )
 def test_an_installation_imports_every_module(wheels: dict[str, Path], kind: str, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", symlinks=True)

@@ -58,7 +58,7 @@ def evaluated(pair: Pair, data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("use", [drawn, evaluated], ids=lambda use: use.__name__)
-@pytest.mark.parametrize("model", sampled(MODELS, 3))
+@pytest.mark.parametrize("model", sampled(MODELS, 6))
 @pytest.mark.usefixtures("second_device")
 def test_data_are_brought_to_the_pair(model: str, use: Callable[[Pair, Dataset], None]) -> None:
     pair, data = a_pair(model)
@@ -80,7 +80,7 @@ PAIRS = ("vae", "sbn", "rbm", "gan", "bigan", "dbn", "hopfield", "infogan", "lap
 """One of them, or of the others, is taken by every objective."""
 
 
-@pytest.mark.parametrize("objective", sampled(OBJECTIVES))
+@pytest.mark.parametrize("objective", sampled(OBJECTIVES, 3))
 @pytest.mark.usefixtures("second_device")
 def test_the_loss_of_an_objective_is_where_the_pair_is(objective: str) -> None:
     made: Objective = OBJECTIVES[objective].tiny()  # type: ignore[misc]

@@ -212,6 +212,7 @@ def test_an_objectives_numbers_do_not_depend_on_which_others_there_are() -> None
     assert (one.whole.variance, one.whole.snr, one.bound) == (other.whole.variance, other.whole.snr, other.bound)
 
 
+@pytest.mark.thorough
 def test_compiled_draws_are_the_eager_ones() -> None:
     pair, batch = LinearGaussian(ppgen.DataSpec("tiny", 4, "real"), 2), (torch.randn(3, 4),)
     eager, fast = (

@@ -15,6 +15,7 @@ from ppgen.evaluation.case import Case
 from ppgen.factory import make_objective
 from ppgen.pairs.tracing import Program
 from ppgen.registry import MODELS, OBJECTIVES
+from tests.marks import sampled
 
 QUESTIONS = Path(advice.__file__).parent / "questions"
 NAMES = re.compile(r"\{([^{}]*)\}")
@@ -54,7 +55,7 @@ def test_no_question_names_an_objective_but_by_asking_the_pair() -> None:
     assert len(ADVICE) >= 10
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS))
 def test_an_objective_that_advice_names_does_not_refuse_the_pair(name: str) -> None:
     made: Any = MODELS[name].tiny
     pair, batch = made()

@@ -240,7 +240,7 @@ def test_forgetting_leaves_within_a_run_what_a_model_asks_its_flow_itself() -> N
         assert planar._cached_logDetJ is None
 
 
-@pytest.mark.parametrize("inductor", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("inductor", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_a_graph_of_a_spline_is_that_of_other_values_too(inductor: bool) -> None:
     """As many values outside the spline's box as there happen to be: none while tracing, all later."""
     fn = dist.TransformedDistribution(dist.Normal(torch.zeros(WIDTH), 1.0).to_event(1), [flow("quadratic spline")])

@@ -13,11 +13,11 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "bring-your-own.md"
 
 
 COSTLY = {"same_mean", "inference_data", "fit_bound", "weights"}
-"""Laws that take half a second or more for a case: all but every fifth case are thorough."""
+"""Laws that take half a second or more for a case: all but every tenth case are thorough; of others every second."""
 
 
 def marks(law: Law, place: int) -> list[pytest.MarkDecorator]:
-    thorough = law.thorough or (law.name in COSTLY and place % 5 > 0)
+    thorough = law.thorough or place % (10 if law.name in COSTLY else 2) > 0
     return [mark for mark, wanted in ((pytest.mark.slow, law.slow), (pytest.mark.thorough, thorough)) if wanted]
 
 

@@ -47,8 +47,8 @@ COMPLETED = "Completions of lower halves"
 BY_KIND = ("Topics", "Interpolation", "Latent manifold", "Density", "Filters", "Recall", COMPLETED)
 """Sections of some: of topics, of continuous latents, of data in the plane, of pictures, of associative memories."""
 
-PAGES = sampled(MODELS, 4)
-"""Every second pair, and all of them among the thorough tests; their pictures are drawn by other tests."""
+PAGES = sampled(MODELS, 8)
+"""Every eighth pair, and all of them among the thorough tests; their pictures are drawn by other tests."""
 
 
 @functools.cache

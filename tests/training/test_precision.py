@@ -69,7 +69,7 @@ def test_float32_is_the_default_and_changes_no_bit() -> None:
     assert torch.equal(_parameters(_fitted()), _parameters(_fitted(precision="float32")))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_compiled_step_in_bf16_is_the_eager_one() -> None:
     one, other = (_parameters(_fitted(precision="bf16", eager=eager)) for eager in (True, False))
     assert not torch.equal(one, _parameters(_fitted()))

@@ -41,6 +41,7 @@ def test_an_exact_guide_leaves_nothing(diagnosed: Diagnosis) -> None:
         assert getattr(found.details, part) == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_an_overconfident_guide_loses_the_closed_form_by_amortisation() -> None:
     """KL = L (c^2 - 1 - 2 log c) / 2 of L = 2 latents; within 5 of the errors it reports."""
     pair = scaled(exact(weight()), 0.3)

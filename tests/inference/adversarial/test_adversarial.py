@@ -312,7 +312,7 @@ def test_a_step_with_its_second_derivatives_is_one_graph_that_equals_the_eager_o
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "unroll"),
-    [pytest.param(*COMPILED[0], marks=THOROUGH), COMPILED[1], pytest.param(*COMPILED[2], marks=THOROUGH)],
+    [pytest.param(*case, marks=THOROUGH) for case in COMPILED],
     ids=["Wasserstein-0", "WassersteinGP-0", "DRAGAN-2"],
 )
 def test_a_compiled_step_with_its_second_derivatives_equals_the_eager_one(objective: Adversarial, unroll: int) -> None:

@@ -92,7 +92,7 @@ def test_the_graph_of_a_step_carries_the_statistics_of_both_as_an_eager_step_doe
         check_step(player)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_compiled_step_carries_the_statistics_of_both_as_an_eager_step_does() -> None:
     check_step(0)
 

@@ -97,6 +97,7 @@ def test_the_quadrature_is_right_where_log_p_of_x_is_known() -> None:
     torch.testing.assert_close(by_quadrature(pair, x), closed, atol=1e-8, rtol=0)  # beyond 20 lies exp(-20) = 2e-9
 
 
+@pytest.mark.thorough
 def test_known_sources_are_separated_from_each_other_and_from_noise() -> None:
     data = load_data("mixed_sources", noise=0.1)
     torch.manual_seed(0)
