@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
+import re
 import statistics
 import sys
 from collections.abc import Iterator
@@ -41,12 +42,11 @@ def test_every_peer_is_a_function_of_a_file_or_a_method_of_an_estimator_in_it(pa
             module, _, function = where.partition(":")
             source = (FOLDER / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8")
             name, _, method = function.partition(".")
-            assert (
-                f"\n{name} = Estimator(" in source or f"\n{name} = against(" in source
-                if method
-                else f"def {name}(" in source
-            )
-            assert f"    def {method}(" in estimators if method else True
+            if method:
+                assert re.search(rf"^{name} = (Estimator|against)\(", source, re.MULTILINE)
+                assert f"    def {method}(" in estimators
+            else:
+                assert f"def {name}(" in source
 
 
 def test_an_interval_covers_the_median_as_often_as_it_says(page: ModuleType) -> None:

@@ -1,8 +1,9 @@
 """The peers: functions that make a training step, one file a family or a library.
 
 Each takes ``(batch_size, num_particles, device)`` and gives a :class:`Step`: the fetch of a minibatch, the loss, its
-gradient and the update. `contests.py` says which peers meet. To add one: 1. write its function; 2. name it there;
-3. for the VAE, start from `problem.first_values()`, fetch by `problem.index_batches()`, run `bench.py --check`.
+gradient and the update. `contests.py` says which peers meet. To add one: 1. write its function, or an estimator's four
+as one `common.Estimator`; 2. name it there; 3. for the VAE, start from `problem.first_values()`, fetch by
+`problem.index_batches()`, run `bench.py --check`.
 """
 
 from collections.abc import Callable
