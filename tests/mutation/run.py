@@ -144,7 +144,7 @@ def forked(work: Callable[[Callable[[Any], None]], None], seconds: float) -> tup
     return lines, closed and status == 0
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps plugins in sets
 class Mutation:
     """The pytest plugin: in the place of running the tests, they are run in forks."""
 
@@ -153,6 +153,7 @@ class Mutation:
     mutants: Sequence[Mutant]
     verdicts: list[Verdict] = field(default_factory=list)
     failed: bool = False
+    cache: str = str(ROOT / ".pytest_cache")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.failed |= report.failed
@@ -210,7 +211,7 @@ class Mutation:
 
     def _measured(self, session: pytest.Session) -> dict[str, Any]:
         """Seconds, and the lines of each file that are reached, of each test that passes; remembered between runs."""
-        cache = ROOT / ".pytest_cache" / f"mutation-{self.group.name}.json"
+        cache = Path(self.cache, f"mutation-{self.group.name}.json")
         past = json.loads(cache.read_text()) if cache.is_file() else {}
         sources = {str((ROOT / file).resolve()): file for file in self.group.sources(ROOT)}
         state = _digest(*sources)
@@ -221,8 +222,7 @@ class Mutation:
         for path, items in by_file.items():
             key = f"{path.relative_to(ROOT)} {_digest(str(path))} {state}"
             if key not in past:
-                said, _ = forked(partial(self._measure, items, sources), LIMIT)
-                past[key] = {one["name"]: one for one in said if "name" in one}
+                past[key] = measured(partial(self._measure, items, sources))
                 say(f"{path.relative_to(ROOT)}: {len(past[key])} of {len(items)} tests, {_total(past[key]):.0f} s")
             present[key] = past[key]
             cache.parent.mkdir(exist_ok=True)
@@ -257,6 +257,18 @@ class Mutation:
             seconds = round(cpu() - begin, 3)
             if not self.failed:
                 tell({"name": item.nodeid, "seconds": seconds, "lines": {f: sorted(n) for f, n in reached.items()}})
+
+
+def measured(work: Callable[[Callable[[Any], None]], None]) -> dict[str, Any]:
+    """What ``work`` says of tests, by name, in a fork that may run out of time.
+
+    Raises:
+        RuntimeError: it broke, so that no mutant could be noticed.
+    """
+    said, _ = forked(work, LIMIT)
+    if broken := next((one["broken"] for one in said if "broken" in one), None):
+        raise RuntimeError(f"tests could not be measured: {broken}")
+    return {one["name"]: one for one in said}
 
 
 def cpu() -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.mutation.operators import Mutant, codes, mutants_of, sample
-from tests.mutation.run import ROOT, Plan, Verdict, forked, functions_of, patch, stale
+from tests.mutation.run import ROOT, Plan, Verdict, forked, functions_of, measured, patch, stale
 
 TOY = '''
 import math
@@ -157,3 +159,34 @@ def breaks(tell: Callable[[Any], None]) -> None:
 )
 def test_a_fork_says_what_it_did_and_whether_it_ended(work: Any, said: list[Any], ended: bool) -> None:
     assert forked(work, seconds=0.3) == (said, ended)
+
+
+def test_a_measurement_that_broke_is_an_error() -> None:
+    def broken(tell: Callable[[Any], None]) -> None:
+        raise TypeError("unhashable")
+
+    with pytest.raises(RuntimeError, match=r"tests could not be measured: TypeError\('unhashable'\)"):
+        measured(broken)
+
+
+WHOLE = """
+import sys
+from tests.mutation.run import OPTIONS, Group, Mutation, Plan, pytest, ROOT
+group = Group("one", ["inference/bounds/cubo.py"], 2, ["tests/inference/bounds/test_cubo.py"])
+run = Mutation(Plan(20.0, [group], {}), group, group.mutants(ROOT, {}))
+run.cache = sys.argv[1]
+pytest.main([*OPTIONS, *group.tests], plugins=[run])
+for verdict in run.verdicts:
+    print(verdict.killer)
+"""
+
+
+@pytest.mark.slow
+def test_a_whole_run_notices_its_mutants(tmp_path: Path) -> None:
+    """Of tests in folders below others, where pytest looks plugins up otherwise."""
+    done = subprocess.run(
+        [sys.executable, "-c", WHOLE, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "test_cubo.py: 7 of 7 tests" in done.stdout
+    killers = done.stdout.splitlines()[-2:]
+    assert all(killer.startswith("tests/inference/bounds/test_cubo.py::") for killer in killers)
