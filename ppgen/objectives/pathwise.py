@@ -233,4 +233,4 @@ def _defaults(kind: Any, *names: str) -> dict[str, Any]:
 
 def _side_by_side(table: Tensor, num: int) -> Tensor:
     """Sets of ``num`` particles one after another, (S num, B), as sets of data side by side, (num, S B)."""
-    return torch.cat(table.split(num), 1) if len(table) != num else table
+    return torch.cat(table.split(num), 1)

@@ -96,4 +96,4 @@ class LearnedControl(Coupled, ABC):
             return 0.0
         noise = torch.stack([self.noise(gradient) for gradient in gradients.values()]).sum()
         slopes = torch.autograd.grad(noise, learnt, allow_unused=True, materialize_grads=True)
-        return torch.stack([(p * slope.detach()).sum() for p, slope in zip(learnt, slopes, strict=True)]).sum()
+        return torch.stack([(p * slope).sum() for p, slope in zip(learnt, slopes, strict=True)]).sum()
