@@ -25,7 +25,8 @@ draw is spent on a state that is known.
 
 ``estimator="importance"``: the importance-weighted estimator of sampling without replacement instead. With kappa the
 (K + 1)-th greatest perturbed log-probability, q(s) R(S, s) becomes W_s = q(s) / P(G_s > kappa), in b_s too for t != s.
-Unbiased, but neither W_s nor the terms of b_s sum to one, so that a constant in log w is noise.
+Unbiased. W_s do not sum to one, so that a constant in log w is noise of the value. Neither do the terms of b_s, where
+f(s) is taken for what they lack of it, of mean zero given s: a constant is no noise of the gradient.
 
 **Domain.** Bernoulli, one-hot and categorical latents, in any number of units and sites: states are not listed but
 found by their greatest perturbed log-probabilities (:mod:`ppgen.objectives.discrete.without_replacement`), and P_D(S)

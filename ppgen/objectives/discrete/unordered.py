@@ -66,27 +66,22 @@ Orders: TypeAlias = tuple[Tensor, Tensor, Tensor]
 class Shares:
     """The weights of the states of a set in an expectation, and what they are where one state is known to be in it."""
 
-    own: Tensor
-    """q(s), (K, B)."""
     first: Tensor
     """W_s, (K, B): sum_s W_s f(s) has the expectation of f."""
     others: Tensor
     """V_st, (K, K, B), zero for s = t: q(s) f(s) + sum_t V_st f(t), over the sets that hold s, weighted by W_s / q(s),
-    has it too."""
-    sums_to_one: bool
-    """Whether q(s) + sum_t V_st = 1."""
+    has it too; for f = 1: given s, sum_t V_st is 1 - q(s) in expectation."""
 
     def signal(self, f: Tensor) -> Tensor:
-        """f(s) less q(s) f(s) + sum_t V_st f(t), (K, B): zero where all f are equal, if shares sum to one."""
-        signal = (self.others * (f[:, None] - f)).sum(1)
-        return signal if self.sums_to_one else signal + (1 - self.own - self.others.sum(1)) * f
+        """sum_t V_st (f(s) - f(t)), (K, B): given s, f(s) less E f in expectation, and zero where all f are equal."""
+        return (self.others * (f[:, None] - f)).sum(1)
 
 
 def unordered_shares(drawn: Branches) -> Shares:
     """W_s = q(s) R(S, s) and V_st = q(t) R^{D - s}(S, t)."""
     few = len(drawn.log_mass) <= MOST_BY_SUBSETS
     none, one, two = (orders_by_subsets if few else orders_by_integral)(drawn)
-    return _shares(drawn, (one - none).exp(), (two - one[:, None]).exp(), sums_to_one=True)
+    return _shares(drawn, (one - none).exp(), (two - one[:, None]).exp())
 
 
 def importance_shares(drawn: Branches) -> Shares:
@@ -98,7 +93,7 @@ def importance_shares(drawn: Branches) -> Shares:
     tiny = math.log(torch.finfo(above.dtype).eps)
     log_chance = torch.where(above < tiny, above, (-(-above.clamp_min(tiny).exp()).expm1()).log())
     first = (drawn.log_mass - log_chance).exp()
-    return _shares(drawn, first, first.expand(len(first), *first.shape), sums_to_one=False)
+    return _shares(drawn, first, first.expand(len(first), *first.shape))
 
 
 def orders_by_subsets(drawn: Branches) -> Orders:
@@ -161,12 +156,12 @@ def _like(drawn: Branches, none: Tensor, one: Tensor, two: Tensor) -> Orders:
     return none.to(drawn.log_mass), one.to(drawn.log_mass), two.to(drawn.log_mass)
 
 
-def _shares(drawn: Branches, first: Tensor, others: Tensor, *, sums_to_one: bool) -> Shares:
+def _shares(drawn: Branches, first: Tensor, others: Tensor) -> Shares:
     """Those of states with mass, and between two of them."""
     is_drawn = _is_drawn(drawn)
     apart = ~torch.eye(len(first), dtype=torch.bool, device=first.device)[..., None]
     others = others.where(apart & is_drawn & is_drawn[:, None], 0.0)
-    return Shares(drawn.log_mass.exp(), first.where(is_drawn, 0.0), others, sums_to_one)
+    return Shares(first.where(is_drawn, 0.0), others)
 
 
 def _is_drawn(drawn: Branches) -> Tensor:

@@ -150,6 +150,13 @@ def test_transitions_are_transitions_one_after_another(num: int) -> None:
         assert 0.05 < float(mean.mean()) < 0.999
 
 
+def test_the_energy_of_a_momentum_is_that_of_all_latents_of_a_datum() -> None:
+    pair = Chain()
+    chains = LatentChains(run_particles(program_of(pair), (torch.ones(2, 1).double(),), 3), "a test")
+    r = {name: torch.randn_like(value) for name, value in chains.start().items()}
+    torch.testing.assert_close(chains._kinetic(r), (r["z1"].square() + r["z2"].square()) / 2)
+
+
 class Parts(Pair):
     """Three latents a datum in a plate of their own: z_p ~ N(0, 1), x_p ~ N(z_p, 1). Sites: z, x in ``data``."""
 

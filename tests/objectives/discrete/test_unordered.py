@@ -83,7 +83,7 @@ def test_over_all_sets_the_weights_have_the_expectations_that_they_claim(num: in
         second[torch.tensor(inside)[:, None], torch.tensor(inside)] += (
             chance * (shares.first[:, None] * shares.others)[..., 0]
         )
-        torch.testing.assert_close((shares.own + shares.others.sum(1))[:, 0], torch.ones(num, dtype=torch.float64))
+        torch.testing.assert_close(shares.others.sum(1)[:, 0], 1 - log_q[inside].exp(), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(first, log_q.exp())
     q = log_q.exp()
     torch.testing.assert_close(second, (q[:, None] * q).fill_diagonal_(0.0))
@@ -115,3 +115,11 @@ def test_where_no_more_states_than_draws_the_weights_are_the_probabilities(share
     torch.testing.assert_close(found.first[:, 0], q, rtol=1e-12, atol=0)
     expected = q.expand(num, num).where((q[:, None] > 0) & ~torch.eye(num, dtype=torch.bool), 0.0)
     torch.testing.assert_close(found.others[..., 0], expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("shares", [unordered_shares, importance_shares])
+def test_what_is_the_same_in_all_states_is_no_signal(shares: Any) -> None:
+    found = shares(drawn(torch.tensor([0.3, 0.2, 0.1], dtype=torch.float64).log(), math.log(0.4)))
+    f = torch.tensor([[-7.0], [-7.0], [-7.0]], dtype=torch.float64)
+    assert not found.signal(f).any()
+    assert found.signal(f + torch.eye(3, 1, dtype=torch.float64)).all()
