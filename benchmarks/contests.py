@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["CONTESTS", "SLOPES", "Case", "Contest", "Slope"]
+__all__ = ["CONTESTS", "ESTIMATORS", "SLOPES", "Case", "Contest", "Slope"]
 
 
 class Case(NamedTuple):
@@ -53,6 +53,33 @@ def _estimator(title: str, module: str, name: str, size: tuple[int, int]) -> Con
     return Contest(title, _peers(module, *_BY_HAND, prefix=f"{name}."), (size,), whole=False)
 
 
+ESTIMATORS: dict[str, tuple[str, str, tuple[int, int]]] = {
+    "reinmax": ("VAE of 20 units of 8 classes, ReinMax", "categorical_units", (100, 1)),
+    "gumbel_rao": ("VAE of 20 units of 8 classes, Gumbel-Rao with ten inner draws", "categorical_units", (100, 1)),
+    "disarm_tree": ("VAE of 20 units of 8 classes, DisARM-Tree", "categorical_units", (100, 1)),
+    "double_cv": ("SBN 784-200, double control variates", "binary_units", (100, 2)),
+    "ovis": ("SBN 784-200, OVIS with five auxiliary particles", "binary_units", (100, 5)),
+    "local_expectation": ("VAE of 20 binary units, local expectations", "binary_units", (20, 1)),
+    "jvi": ("VAE 784-200-200-50, the jackknife of order 1", "weighted_paths", (100, 8)),
+    "gdreg": ("IWAE of two layers, 100 and 50, generalised double reparameterization", "weighted_paths", (20, 8)),
+    "dais": ("VAE 784-200-200-50, annealed importance sampling through four bridges", "chains", (100, 1)),
+    "sivi": ("VAE 784-200-200-50 with a semi-implicit guide, ten extra draws of noise", "weighted_paths", (100, 1)),
+    "gapped_straight_through": ("VAE of 20 units of 8 classes, gapped straight-through", "categorical_units", (100, 1)),
+    "reinmax_rao": ("VAE of 20 units of 8 classes, ReinMax over ten conditional draws", "categorical_units", (100, 1)),
+    "reinmax_cv": ("VAE of 20 units of 8 classes, ReinMax with control variates", "categorical_units", (100, 1)),
+    "rodeo": ("SBN 784-200, RODEO, its controls learnt", "binary_units", (100, 2)),
+    "unordered_set": ("VAE of 20 binary units, four states without replacement", "binary_units", (100, 4)),
+    "f_divergence": ("VAE 784-200-200-50, forward KL", "weighted_paths", (100, 8)),
+    "vr_max": ("VAE 784-200-200-50, the largest of the weights", "weighted_paths", (100, 8)),
+    "cubo": ("VAE 784-200-200-50, the chi upper bound", "weighted_paths", (100, 8)),
+    "sumo": ("VAE 784-200-200-50, SUMO of two particles and five terms, not compiled", "weighted_paths", (100, 2)),
+    "hamiltonian_elbo": ("VAE 784-200-200-50, a Hamiltonian path of four leapfrogs", "chains", (100, 1)),
+    "langevin_vae": ("VAE 784-200-200-50, four Langevin steps", "chains", (100, 1)),
+    "markovian_score_climbing": ("VAE 784-200-200-50, a chain of each of 200 data", "chains", (200, 10)),
+}
+"""Estimators beside themselves by hand: title, file and size by name."""
+
+
 CONTESTS = {
     "vae": Contest(
         "VAE 784-200-200-50, ELBO (K = 1) or IWELBO", _VAE, ((20, 1), (100, 1), (512, 1), (20, 50), (100, 50))
@@ -90,57 +117,7 @@ CONTESTS = {
         _peers("flow_guide", *_BY_HAND),
         ((100, 1),),
     ),
-    "reinmax": _estimator("VAE of 20 units of 8 classes, ReinMax", "categorical_units", "reinmax", (100, 1)),
-    "gumbel_rao": _estimator(
-        "VAE of 20 units of 8 classes, Gumbel-Rao with ten inner draws", "categorical_units", "gumbel_rao", (100, 1)
-    ),
-    "disarm_tree": _estimator(
-        "VAE of 20 units of 8 classes, DisARM-Tree", "categorical_units", "disarm_tree", (100, 1)
-    ),
-    "double_cv": _estimator("SBN 784-200, double control variates", "binary_units", "double_cv", (100, 2)),
-    "ovis": _estimator("SBN 784-200, OVIS with five auxiliary particles", "binary_units", "ovis", (100, 5)),
-    "local_expectation": _estimator(
-        "VAE of 20 binary units, local expectations", "binary_units", "local_expectation", (20, 1)
-    ),
-    "jvi": _estimator("VAE 784-200-200-50, the jackknife of order 1", "weighted_paths", "jvi", (100, 8)),
-    "gdreg": _estimator(
-        "IWAE of two layers, 100 and 50, generalised double reparameterization", "weighted_paths", "gdreg", (20, 8)
-    ),
-    "dais": _estimator(
-        "VAE 784-200-200-50, annealed importance sampling through four bridges", "chains", "dais", (100, 1)
-    ),
-    "sivi": _estimator(
-        "VAE 784-200-200-50 with a semi-implicit guide, ten extra draws of noise", "weighted_paths", "sivi", (100, 1)
-    ),
-    "gapped_straight_through": _estimator(
-        "VAE of 20 units of 8 classes, gapped straight-through",
-        "categorical_units",
-        "gapped_straight_through",
-        (100, 1),
-    ),
-    "reinmax_rao": _estimator(
-        "VAE of 20 units of 8 classes, ReinMax over ten conditional draws", "categorical_units", "reinmax_rao", (100, 1)
-    ),
-    "reinmax_cv": _estimator(
-        "VAE of 20 units of 8 classes, ReinMax with control variates", "categorical_units", "reinmax_cv", (100, 1)
-    ),
-    "rodeo": _estimator("SBN 784-200, RODEO, its controls learnt", "binary_units", "rodeo", (100, 2)),
-    "unordered_set": _estimator(
-        "VAE of 20 binary units, four states without replacement", "binary_units", "unordered_set", (100, 4)
-    ),
-    "f_divergence": _estimator("VAE 784-200-200-50, forward KL", "weighted_paths", "f_divergence", (100, 8)),
-    "vr_max": _estimator("VAE 784-200-200-50, the largest of the weights", "weighted_paths", "vr_max", (100, 8)),
-    "cubo": _estimator("VAE 784-200-200-50, the chi upper bound", "weighted_paths", "cubo", (100, 8)),
-    "sumo": _estimator(
-        "VAE 784-200-200-50, SUMO of two particles and five terms, not compiled", "weighted_paths", "sumo", (100, 2)
-    ),
-    "hamiltonian_elbo": _estimator(
-        "VAE 784-200-200-50, a Hamiltonian path of four leapfrogs", "chains", "hamiltonian_elbo", (100, 1)
-    ),
-    "langevin_vae": _estimator("VAE 784-200-200-50, four Langevin steps", "chains", "langevin_vae", (100, 1)),
-    "markovian_score_climbing": _estimator(
-        "VAE 784-200-200-50, a chain of each of 200 data", "chains", "markovian_score_climbing", (200, 10)
-    ),
+    **{name: _estimator(title, module, name, size) for name, (title, module, size) in ESTIMATORS.items()},
     "lda": Contest(
         "LDA with 50 topics, 200 documents a step",
         _peers("lda", "ours", "eager", "stock_pyro", "scikit_learn", "tomotopy"),
