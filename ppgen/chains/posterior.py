@@ -80,7 +80,7 @@ class LatentChains:
         return z, rate
 
     def transitions(self, z: Latents, step_size: Tensor, num_leapfrogs: int, num: int) -> tuple[Latents, Tensor]:
-        """``num`` (>= 1) of :meth:`transition`, and the mean of their acceptances, (K, B).
+        """``num`` (>= 1) of :meth:`transition`, which says what it raises, and the mean of their acceptances, (K, B).
 
         Where all latents are continuous, the slope at a state is taken once.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import subprocess
 import sys
 import time
@@ -187,6 +188,6 @@ def test_a_whole_run_notices_its_mutants(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WHOLE, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert "test_cubo.py: 7 of 7 tests" in done.stdout
+    assert re.search(r"test_cubo.py: ([1-9]\d*) of \1 tests", done.stdout)
     killers = done.stdout.splitlines()[-2:]
     assert all(killer.startswith("tests/inference/bounds/test_cubo.py::") for killer in killers)
