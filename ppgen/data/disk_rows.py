@@ -27,7 +27,7 @@ from torch import Tensor
 from ppgen.errors import UsageError, shown
 from ppgen.machine.memory import is_pinned_for
 
-__all__ = ["ArrayFile", "DiskRows"]
+__all__ = ["ArrayFile", "DiskRows", "Reading"]
 
 _PIECE = 1 << 22
 """Bytes of a piece, at most, where all rows are looked at, and rows of it at most 2^16."""
@@ -64,29 +64,35 @@ class ArrayFile:
         """Bytes of a row."""
         return prod(self.shape[1:]) * self.dtype.itemsize
 
-    def cached(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], list[Missing]]:
-        """The rows, (B, ...), as far as the system has them in memory, and what it has not; neighbours in one go.
+    def cached(self, rows: NDArray[np.int64], places: NDArray[np.int64], into: memoryview) -> list[Missing]:
+        """Read these rows, (b,), to their places as far as the system has them in memory; neighbours in one go.
+
+        Args:
+            rows: numbers in the file.
+            places: (b,), where each belongs, counted in rows.
+            into: bytes of all the places.
+
+        Returns:
+            What the system has not.
 
         Raises:
             UsageError: the file is not what it was when it was opened first, or is gone.
         """
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         missing: list[Missing] = []
-        if found.nbytes:
-            into, width, start = found.reshape(-1).view(np.uint8).data, self.row_bytes, 0
+        width = self.row_bytes
+        if width:
+            preadv, no_wait = os.preadv, _NO_WAIT  # a small batch is as much Python as reading
             with self._opened() as file:
-                for first, num in _runs(rows):
-                    end = start + num * width
+                for offset, start, end in _runs(self.offset + rows * width, places * width, width):
                     try:
-                        got = os.preadv(file, [into[start:end]], self.offset + first * width, _NO_WAIT)
+                        got = preadv(file, [into[start:end]], offset, no_wait)
                     except OSError as error:
                         if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
                             raise
                         got = 0
                     if got < end - start:
-                        missing.append((into[start + got : end], self.offset + first * width + got))
-                    start = end
-        return found, missing
+                        missing.append((into[start + got : end], offset + got))
+        return missing
 
     def announce(self, missing: Sequence[Missing]) -> None:
         """Let the system fetch all that is missing at once: from a cold disk that is several times as fast."""
@@ -140,10 +146,53 @@ class ArrayFile:
             into, offset = into[got:], offset + got
 
 
-def _runs(rows: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The first row of each run of neighbours, and how many they are."""
-    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-    return list(zip(rows[starts].tolist(), np.diff(starts, append=len(rows)).tolist(), strict=True))
+def _runs(offsets: NDArray[np.int64], places: NDArray[np.int64], width: int) -> Iterator[tuple[int, int, int]]:
+    """Of each run of neighbours that go to neighbouring places, where it begins in the file, and its place's bounds.
+
+    Args:
+        offsets: (b,), of each row, ``width`` bytes.
+        places: (b,), in bytes.
+        width: of a row.
+    """
+    apart = (offsets[1:] - offsets[:-1] != width) | (places[1:] - places[:-1] != width)
+    first, last = (np.flatnonzero(np.concatenate(ends)) for ends in (([True], apart), (apart, [True])))
+    return zip(offsets[first].tolist(), places[first].tolist(), (places[last] + width).tolist(), strict=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Rows on their way from their files, made by :meth:`DiskRows.begun`.
+
+    Args:
+        found: (B, ...), in the type that is asked for.
+        read: the same rows in the files' type, and the same memory where the types are one.
+        missing: what is still to be read, by file.
+    """
+
+    found: Tensor
+    read: NDArray[Any]
+    missing: list[tuple[ArrayFile, list[Missing]]]
+
+    @property
+    def waits(self) -> bool:
+        """Whether some of it has to come from the disk."""
+        return any(missing for _, missing in self.missing)
+
+    def ended(self) -> Tensor:
+        """The rows; what is missing is asked for all at once, and waited for.
+
+        Raises:
+            UsageError: as :meth:`DiskRows.read`.
+        """
+        for file, missing in self.missing:
+            file.announce(missing)
+        for file, missing in self.missing:
+            file.fill(missing)
+        found = self.found.numpy()
+        if self.read.dtype != found.dtype:
+            with np.errstate(over="ignore"):  # what is infinite in that type is refused with its row
+                found[...] = self.read
+        return self.found
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,27 +269,26 @@ class DiskRows:
         Raises:
             UsageError: a file has changed since it was opened first, or is gone; it is named.
         """
-        wanted = (rows if self.order is None else self.order[rows]).numpy()
-        pinned = is_pinned_for(self.device)
-        found = torch.empty(len(wanted), *self.row_shape, dtype=self.dtype, pin_memory=pinned)
-        into = found.numpy().reshape(len(wanted), *self.files[0].shape[1:])
-        by_file = [(file, places, *file.cached(within)) for file, within, places in self._by_file(wanted)]
-        for file, _, _, missing in by_file:
-            file.announce(missing)
-        with np.errstate(over="ignore"):  # what is infinite in that type is refused with its row
-            for file, places, rows_of_file, missing in by_file:
-                file.fill(missing)
-                into[places] = rows_of_file
-        return found
+        return self.begun(rows).ended()
 
-    def _by_file(self, rows: NDArray[np.int64]) -> list[tuple[ArrayFile, NDArray[np.int64], NDArray[np.int64]]]:
-        """For each file that some of the rows, (B,), are in: their numbers in it, and their places among the B."""
-        of = np.searchsorted(self._ends, rows, side="right")
-        found = []
-        for index in np.unique(of):
+    def begun(self, rows: Tensor) -> Reading:
+        """:meth:`read` as far as it takes no waiting: of rows (B,) those that the system has in memory.
+
+        Raises:
+            UsageError: as :meth:`read`.
+        """
+        wanted = (rows if self.order is None else self.order[rows]).numpy()
+        found = torch.empty(len(wanted), *self.row_shape, dtype=self.dtype, pin_memory=is_pinned_for(self.device))
+        kind, read = self.files[0].dtype, found.numpy()
+        read = read if read.dtype == kind else np.empty(read.shape, kind)
+        into = read.reshape(-1).view(np.uint8).data
+        of = np.searchsorted(self._ends, wanted, side="right")
+        missing = []
+        for index in np.flatnonzero(np.bincount(of)):
             places, file = np.flatnonzero(of == index), self.files[index]
-            found.append((file, rows[places] - (self._ends[index] - file.shape[0]), places))
-        return found
+            within = wanted[places] - (self._ends[index] - file.shape[0])
+            missing.append((file, file.cached(within, places, into)))
+        return Reading(found, read, missing)
 
     def brought(self, read: Tensor) -> Tensor:
         """What :meth:`read` gave, on the device."""

@@ -1,8 +1,9 @@
-"""Minibatches of data that stay in their files, read by a thread of its own while others are trained on."""
+"""Minibatches of data that stay in their files: what the disk has to fetch is read while others are trained on."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -15,8 +16,9 @@ __all__ = ["ReadAhead"]
 class ReadAhead:
     """Rows on disk, of which those of a minibatch are read before they are asked for.
 
-    What is read is known by the numbers of its rows alone: a batch that nobody expected is read when it is asked for,
-    and is the same.
+    What the system has in memory is read at once: a thread would be in the way of the step's own. What it has not is
+    waited for in a thread. A batch is known by the numbers of its rows alone: one that nobody expected is read when it
+    is asked for, and is the same.
 
     Args:
         rows: of files.
@@ -28,15 +30,20 @@ class ReadAhead:
     def __init__(self, rows: DiskRows) -> None:
         self._rows = rows
         self._thread = ThreadPoolExecutor(1, "read-ahead")
-        self._read: dict[bytes, Future[Tensor]] = {}
+        self._read: dict[bytes, Callable[[], Tensor]] = {}
 
     def expect(self, rows: Tensor, most: int) -> None:
-        """Have these rows, (B,), read meanwhile; of what was expected, ``most`` batches at a time are kept."""
+        """Have these rows, (B,), read meanwhile; of what was expected, ``most`` batches at a time are kept.
+
+        Raises:
+            UsageError: as :meth:`index_select`.
+        """
         key = _key(rows)
         if key not in self._read:
-            self._read[key] = self._thread.submit(self._rows.read, rows)
+            reading = self._rows.begun(rows)
+            self._read[key] = self._thread.submit(reading.ended).result if reading.waits else reading.ended
         while len(self._read) > most:
-            self._read.pop(next(iter(self._read))).cancel()
+            self._read.pop(next(iter(self._read)))
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
         """Rows (B,) as a tensor on the device; ``dim`` is 0, as tensors have it.
@@ -44,8 +51,8 @@ class ReadAhead:
         Raises:
             UsageError: a file has changed since it was opened first, or is gone; it is named.
         """
-        waiting = self._read.pop(_key(rows), None)
-        return self._rows.brought(self._rows.read(rows) if waiting is None else waiting.result())
+        ended = self._read.pop(_key(rows), None)
+        return self._rows.brought(self._rows.read(rows) if ended is None else ended())
 
 
 def _key(rows: Tensor) -> bytes:

@@ -46,7 +46,7 @@ from ppgen.training.steps import StepResult
 
 __all__ = ["Trainer"]
 
-_READ_AHEAD = 3
+_READ_AHEAD = 4
 """Turns whose batches are read from disk beforehand."""
 
 _LOOKED_AHEAD = 100_000
@@ -182,8 +182,9 @@ class Trainer:
             self.settle()
             self.compiling += self.steps.compiling
             self._enter(self.stage_number + 1)
-        if self.batches.on_disk:
-            self._expect(self._planned(_READ_AHEAD))
+        if self.batches.on_disk and self.turn % _READ_AHEAD == 0:  # several at once, while the code is at hand
+            for ahead in range(_READ_AHEAD, 2 * _READ_AHEAD):
+                self._expect(self._planned(ahead))
         self.chooser.look(self.stage_turn)
         self._judged_by(self._books.take_turn)
         self.turn += 1
@@ -320,7 +321,7 @@ class Trainer:
     def _expect(self, moves: Sequence[Move]) -> None:
         """Have the batches of these moves read while others are made."""
         for move in moves:
-            self.batches.parts[move.part].expect(move.rows, (_READ_AHEAD + 1) * len(moves))
+            self.batches.parts[move.part].expect(move.rows, 2 * _READ_AHEAD * len(moves))
 
     def play(self, move: Move, given: Given) -> None:
         """One step of one player, with these numbers; what comes of it is for the books."""
