@@ -79,6 +79,7 @@ def test_what_a_killed_process_left_is_removed_when_the_run_goes_on(capsys: Capt
     assert {file.name for file in a_run.iterdir() if file.name.startswith(".")} == set()
 
 
+@pytest.mark.thorough
 def test_a_comparison_that_was_stopped_in_its_trainings_is_made_again_and_a_whole_one_is_not(capsys: Capture) -> None:
     assert run(capsys, *COMPARE, "--out", "c").code == 0
     assert "holds a run or a comparison already" in run(capsys, *COMPARE, "--out", "c").sentence

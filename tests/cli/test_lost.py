@@ -102,6 +102,7 @@ def test_draws_that_do_not_fit_leave_the_diagnosis_and_the_draws_before(capsys: 
     assert files(a_run) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("in_an_empty_folder")
 def test_after_a_full_disk_a_comparison_is_made_again_in_the_same_folder(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch

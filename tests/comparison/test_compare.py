@@ -159,6 +159,7 @@ def test_without_an_exact_gradient_others_are_held_against_the_unbiased_one_of_l
     assert "site 'y' is drawn from Laplace" in found.why_not_exact
 
 
+@pytest.mark.thorough
 def test_a_mixed_pair_is_held_against_states_and_a_quadrature() -> None:
     """|z| < 4 of the bound: 1 in 16,000 false alarms."""
     pair = Blend()

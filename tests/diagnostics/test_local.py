@@ -59,6 +59,7 @@ def correlated() -> tuple[LinearGaussian, Tensor, float]:
     return pair, x, float((precision.diagonal().log().sum() - torch.logdet(precision)) / 2)
 
 
+@pytest.mark.thorough
 def test_from_a_guide_far_off_the_posterior_is_found_in_a_family_that_holds_it() -> None:
     torch.manual_seed(0)
     pair, x = at_truth("full")

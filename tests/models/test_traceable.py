@@ -42,7 +42,7 @@ def check_traces(pair: Pair, batch: tuple[Tensor, ...]) -> None:
             torch.testing.assert_close(graph(values, data), expected)
 
 
-@pytest.mark.parametrize("name", sampled(MODELS))
+@pytest.mark.parametrize("name", sampled(MODELS, 4))
 def test_the_tiny_case_of_every_pair_traces(name: str) -> None:
     make = MODELS[name].tiny
     assert make is not None

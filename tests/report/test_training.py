@@ -160,6 +160,7 @@ def test_a_critic_that_tells_every_draw_from_data_is_named(loss: float, real: fl
     assert ("critic's loss has been zero since step 50: it tells every draw from data" in found.text) == told
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_no_nats_is_not_drawn_as_nats(tmp_path: Path) -> None:
     data = ring(60)
     for objective, axis in ((MMD(), "loss against"), (EnergyDistance(), "loss in the units of x against")):

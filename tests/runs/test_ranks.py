@@ -69,6 +69,7 @@ def test_rank_0_alone_writes_and_prints_and_anyone_loads_the_run(tmp_path: Path)
     assert len(ppgen.load("r").metrics) == 2
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_stopped_ends_with_the_same_bits_on_as_many_ranks(tmp_path: Path) -> None:
     whole = [*CHAINS[:-1], "whole"]
     by_ranks(commanded(*whole), tmp_path / "said")

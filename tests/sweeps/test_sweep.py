@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,7 @@ def test_it_is_a_function_of_the_package() -> None:
 
 DIES_ONCE = """
 import os, signal
+from functools import partial
 from pathlib import Path
 
 from ppgen.models import VAE
@@ -277,8 +279,9 @@ def test_workers_train_the_same_bits_and_one_that_is_killed_loses_its_run_alone(
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_cell_says_what_its_log_z_rests_on() -> None:
-    """The least of its seeds, of weights that are those of ``evaluate``."""
+def test_a_cell_says_what_its_log_z_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least of its seeds, of weights that are those of ``evaluate``; few temperatures make them."""
+    monkeypatch.setattr("ppgen.evaluation.case.estimate_log_z", partial(ppgen.log_z, num_temperatures=100))
     given: dict[str, Any] = {**COMMON, "model_options": {"hidden": 3}}
     found = sweep("rbm", "digits", "pcd", grid={"lr": (1e-3,)}, seeds=2, out="s", **given)
     (cell,) = found.cells

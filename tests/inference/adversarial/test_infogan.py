@@ -299,6 +299,7 @@ def test_a_shared_network_is_moved_by_the_critic_alone(network: str) -> None:
         assert found.metrics["information"] == told
 
 
+@pytest.mark.thorough
 def test_shared_codes_come_to_stand_for_the_modes(tmp_path: Path) -> None:
     """As above, with one network for critic and guide; and the run is loaded with it."""
     torch.manual_seed(0)

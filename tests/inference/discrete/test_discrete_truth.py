@@ -116,7 +116,7 @@ def test_an_estimator_with_a_wrong_factor_in_one_block_is_caught(case: Case, fac
         assert abs(seen(case).times(factor, block).z_of(block)) > CRITICAL
 
 
-@pytest.mark.parametrize("mutant", sampled(MUTANTS), ids=str)
+@pytest.mark.parametrize("mutant", sampled(MUTANTS, 4), ids=str)
 def test_an_estimator_with_a_mistake_is_caught_and_without_it_is_not(
     mutant: Mutant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,6 +166,7 @@ def test_a_fully_visible_machine_learns_the_correlations_of_its_data() -> None:
     torch.testing.assert_close(moments, (x.T @ x / len(x)).double(), rtol=0, atol=0.05)
 
 
+@pytest.mark.thorough
 def test_a_fully_visible_machine_goes_the_whole_way(tmp_path: Path) -> None:
     """It has no latents: ArviZ's file holds its weights alone."""
     torch.manual_seed(6)

@@ -85,6 +85,7 @@ def test_chains_that_hold_their_labels_draw_from_p_of_x_given_y() -> None:
     assert float(chi_square) < 44.3  # of 15 degrees of freedom
 
 
+@pytest.mark.thorough
 def test_a_machine_with_labels_goes_the_whole_way() -> None:
     data = ppgen.load_data("digits", labels=True)
     pair = ppgen.make_pair("rbm", data.spec, hidden=30, labels=True)

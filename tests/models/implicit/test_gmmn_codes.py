@@ -57,6 +57,7 @@ def test_a_site_at_which_nothing_can_be_compared_is_refused(site: str, sentence:
         MMD(site=site).check(program_of(tiny()), (torch.zeros(3, 4, dtype=torch.float64),))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("graphs_as_they_are")
 def test_draws_come_to_the_data_through_the_codes() -> None:
     """A line in space with noise: means within 0.2, deviations within 0.25."""

@@ -71,6 +71,7 @@ def restaurant(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tensor(every), torch.tensor(log_p, dtype=torch.float64).softmax(0)
 
 
+@pytest.mark.thorough
 def test_gibbs_visits_partitions_as_the_chinese_restaurant_has_them() -> None:
     """52 partitions of 5 data; 14 sticks share them as endlessly many do but for 2e-6. Errors by means of 25 blocks."""
     x = torch.tensor([[-1.0], [-0.6], [0.2], [0.9], [1.4]], dtype=torch.float64)

@@ -15,6 +15,7 @@ from ppgen.inference import GEM
 from ppgen.models import MixtureOfExperts
 from ppgen.pairs import Program, run_particles
 from ppgen.pairs.joint_states import joint_states
+from tests.marks import thorough
 
 
 def crossed(num: int = 200) -> tuple[Tensor, Tensor]:
@@ -54,7 +55,7 @@ def test_responsibilities_are_the_posterior_of_the_model() -> None:
     torch.testing.assert_close(pair.responsibilities(*batch), table[:, 0].softmax(0).T)
 
 
-@pytest.mark.parametrize("objective", ["elbo", GEM()], ids=str)
+@pytest.mark.parametrize("objective", ["elbo", *thorough([GEM()])], ids=str)
 def test_a_mixture_of_lines_bends_and_a_product_of_lines_is_a_line(objective: str | GEM) -> None:
     x, y = crossed()
     pair = made("mixture", 4)

@@ -98,6 +98,7 @@ def test_online_steps_come_near() -> None:
     assert bounds[0] > begin + 2
 
 
+@pytest.mark.thorough
 def test_all_ten_bars_are_found() -> None:
     """Each number within 0.05; from one start of three (200 epochs: 0.031), the others end where a bar is missing."""
     data = ppgen.load_data("bars")
