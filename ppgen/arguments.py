@@ -98,9 +98,16 @@ class Kind:
             said = next((cause for cause in causes if isinstance(cause, UsageError)), None)
             if said is not None:
                 raise UsageError(f"{who}: {said}") from None
-            raise UsageError(
-                f"{who} must be {in_words(self.hint)}, got {shown(value)}{_beyond(value)}{advice}."
-            ) from None
+            advice += _beyond(value) + self._as_a_list(value)
+            raise UsageError(f"{who} must be {in_words(self.hint)}, got {shown(value)}{advice}.") from None
+
+    def _as_a_list(self, value: Any) -> str:
+        """What to write for a list of this value alone."""
+        try:
+            self.reader.validate_python([value])
+        except ValidationError:
+            return ""
+        return f": write [{shown(value)}]"
 
 
 @functools.cache

@@ -91,6 +91,8 @@ def test_what_the_annotation_says_is_taken_as_it_is(name: str, value: Any) -> No
         ("flag", 1, "flag must be True or False, got 1."),
         ("text", 3, "text must be text, got 3."),
         ("choice", "three", "choice must be 'one' or 'two', got 'three'."),
+        ("sizes", 3, "sizes must be a list of whole numbers of at least 1, got 3: write [3]."),
+        ("sizes", 0, "sizes must be a list of whole numbers of at least 1, got 0."),
         ("sizes", {1, 2}, "sizes must be a list of whole numbers of at least 1, got {1, 2}."),
         ("sizes", {1: 2}, "sizes must be a list of whole numbers of at least 1, got {1: 2}."),
         ("sizes", "12", "sizes must be a list of whole numbers of at least 1, got '12'."),

@@ -176,7 +176,7 @@ def test_an_activation_of_ones_own_stands_where_one_with_a_name_would(network: s
         ({"activation": nn.ReLU()}, "activation=ReLU() cannot be called with (): ReLU.forward() missing 1 required"),
         ({"activation": 1.0}, "activation must be the name of an activation, or what makes one, such as torch.nn.ReLU"),
         ({"network": "cnv"}, "expected the name of a network, got 'cnv': did you mean 'conv'?"),
-        ({"hidden": 200}, "hidden must be a list of whole numbers of at least 1, got 200."),
+        ({"hidden": 200}, "hidden must be a list of whole numbers of at least 1, got 200: write [200]."),
         ({"hidden": (200, 0)}, "hidden must be a list of whole numbers of at least 1, got (200, 0)."),
         ({"hidden": (2.5,)}, "hidden must be a list of whole numbers of at least 1, got (2.5,)."),
         ({"hidden": "200"}, "hidden must be a list of whole numbers of at least 1, got '200'."),
