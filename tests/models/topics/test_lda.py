@@ -250,7 +250,10 @@ def test_documents_sharpen_topics(options: dict[str, Any]) -> None:
         ({"iterations": 0}, "iterations must be a whole number of at least 1, got 0."),
         ({"topics": "parameters"}, "topics must be 'parameter' or 'dirichlet', got 'parameters'."),
         ({"guide": "amortized"}, "guide must be 'document' or 'amortised', got 'amortized'."),
-        ({"guide": "amortised", "hidden": 3}, "hidden must be a list of whole numbers of at least 1, got 3."),
+        (
+            {"guide": "amortised", "hidden": 3},
+            "hidden must be a list of whole numbers of at least 1, got 3: write [3].",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:
