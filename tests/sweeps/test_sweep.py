@@ -246,7 +246,6 @@ def test_it_is_a_function_of_the_package() -> None:
 
 DIES_ONCE = """
 import os, signal
-from functools import partial
 from pathlib import Path
 
 from ppgen.models import VAE
