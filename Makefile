@@ -51,10 +51,8 @@ types: setup
 # mode, and two checks whose tolerances are standard errors of many draws in float64.
 NOT_ROUNDED := check_compiled_step or check_unbiased_gradient or check_reparameterization
 
-ROUNDED := not thorough
-
 rounding: setup
-	ATEN_CPU_CAPABILITY=default $(PYTEST) --rounding -m '$(ROUNDED)' -k 'not ($(NOT_ROUNDED))' \
+	ATEN_CPU_CAPABILITY=default $(PYTEST) --rounding -m 'not slow' -k 'not ($(NOT_ROUNDED))' \
 		tests/test_rounding.py tests/testing/test_testing.py tests/test_conformance.py
 
 docs: setup
@@ -99,7 +97,6 @@ bench: $(VENV)/.bench
 # every law.
 thorough: setup
 	$(PYTEST) -m thorough
-	$(MAKE) rounding ROUNDED=thorough
 
 # More than 10,000 generated inputs, drawn by SEED, in half an hour on two cores: the tests of them with MORE times
 # as many. It says how many each test tried; an input that broke something is printed, and the same SEED finds it again.
