@@ -182,7 +182,7 @@ for verdict in run.verdicts:
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_whole_run_notices_its_mutants(tmp_path: Path) -> None:
     """Of tests in folders below others, where pytest looks plugins up otherwise."""
     done = subprocess.run(
